@@ -1,0 +1,98 @@
+//! The smallest changes to the host: each has happened or it has not.
+
+use std::time::Duration;
+
+use berth_schema::stack::Condition;
+use serde::{Deserialize, Serialize};
+
+use crate::observed::{ContainerRecord, Leftover, NetworkRecord, VolumeRecord};
+
+/// One change. Each carries exactly what it needs.
+///
+/// An action whose target already is there (or already gone) is an error: the plan was stale.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "action")]
+pub enum Action {
+    /// Gets an image from its registry.
+    PullImage {
+        /// Reference as the file has it.
+        reference: String,
+    },
+    /// Makes the bridge, its addresses and its firewall rules.
+    CreateNetwork(NetworkRecord),
+    /// Puts bridge or rules of a recorded network back.
+    RepairNetwork(NetworkRecord),
+    /// Takes bridge, rules and record away.
+    RemoveNetwork {
+        /// Name on the host.
+        name: String,
+    },
+    /// Makes an empty volume.
+    CreateVolume(VolumeRecord),
+    /// Removes a volume with its data.
+    RemoveVolume {
+        /// Name on the host.
+        name: String,
+    },
+    /// Makes folders, files and record of a container; nothing runs yet.
+    CreateContainer(Box<ContainerRecord>),
+    /// Starts the monitor, which starts the container.
+    StartContainer {
+        /// Name on the host.
+        name: String,
+    },
+    /// Gives a running container whose monitor died a new monitor.
+    AdoptContainer {
+        /// Name on the host.
+        name: String,
+    },
+    /// Waits until a container is as its dependents need it.
+    AwaitContainer {
+        /// Name on the host.
+        name: String,
+        /// What must be true.
+        condition: Condition,
+    },
+    /// Asks the process to end, kills it after `grace`, ends the monitor.
+    StopContainer {
+        /// Name on the host.
+        name: String,
+        /// How long it may take; `None` takes what the container says.
+        #[serde(with = "crate::action::seconds", default)]
+        grace: Option<Duration>,
+        /// The user wants it to stay stopped.
+        hold: bool,
+    },
+    /// Sends a signal to the process.
+    SignalContainer {
+        /// Name on the host.
+        name: String,
+        /// Signal name (`SIGKILL`).
+        signal: String,
+    },
+    /// Removes everything of a container that does not run; volumes stay.
+    RemoveContainer {
+        /// Name on the host.
+        name: String,
+    },
+    /// Removes what a crash left.
+    RemoveLeftover(Leftover),
+}
+
+/// A duration as seconds in JSON.
+pub(crate) mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(d: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
+        match d {
+            Some(d) => s.serialize_some(&d.as_secs_f64()),
+            None => s.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<f64>::deserialize(d)?.map(Duration::from_secs_f64))
+    }
+}

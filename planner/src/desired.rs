@@ -1,0 +1,305 @@
+//! What a stack asks of the host, in the host's own terms: real names, no keys, no syntax.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use berth_schema::stack::{
+    Condition, Healthcheck, Limits, Logging, Protocol, PullPolicy, RestartPolicy, Tmpfs,
+};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+/// Everything one project wants.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Desired {
+    /// Project name.
+    pub project: String,
+    /// Directory of the project, absolute.
+    pub working_dir: PathBuf,
+    /// Files it was loaded from, absolute.
+    pub files: Vec<PathBuf>,
+    /// Services by name.
+    pub services: BTreeMap<String, ServiceSpec>,
+    /// Networks by their name on the host.
+    pub networks: BTreeMap<String, NetworkSpec>,
+    /// Named volumes by their name on the host.
+    pub volumes: BTreeMap<String, VolumeSpec>,
+    /// Services switched off by profiles: their containers are no orphans.
+    pub inactive: Vec<String>,
+}
+
+/// A service: so many containers of one description.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceSpec {
+    /// How many.
+    pub replicas: u32,
+    /// What each is made from.
+    pub container: ContainerSpec,
+    /// When its image is pulled.
+    pub pull_policy: PullPolicy,
+    /// Fixed container name, if the file gives one.
+    pub container_name: Option<String>,
+    /// What must be before it starts, by service name.
+    pub depends_on: BTreeMap<String, DependencySpec>,
+    /// Whether `up` follows its output.
+    pub attach: bool,
+}
+
+/// How one service needs another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DependencySpec {
+    /// What opens the gate.
+    pub condition: Condition,
+    /// Restart the dependent when the dependency was replaced or restarted.
+    pub restart: bool,
+    /// Whether a failed dependency stops the dependent.
+    pub required: bool,
+}
+
+/// The description a container is made from. Equal descriptions need no new container.
+///
+/// Image defaults (command, environment, …) are folded in when the container is created.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ContainerSpec {
+    /// Image reference as the file has it.
+    pub image: String,
+    /// Arguments; `None` keeps the image's.
+    pub command: Option<Vec<String>>,
+    /// Program; `None` keeps the image's.
+    pub entrypoint: Option<Vec<String>>,
+    /// Variables; `None` removes the image's.
+    pub environment: BTreeMap<String, Option<String>>,
+    /// Published ports.
+    pub ports: Vec<PortSpec>,
+    /// Ports only documented.
+    pub expose: Vec<String>,
+    /// Mounts by target.
+    pub mounts: BTreeMap<String, MountSpec>,
+    /// Tmpfs mounts.
+    pub tmpfs: Vec<Tmpfs>,
+    /// Configs and secrets.
+    pub files: Vec<FileSpec>,
+    /// Networks by name on the host. Empty unless `network_mode` is `Bridge`.
+    pub networks: BTreeMap<String, EndpointSpec>,
+    /// How it is connected.
+    pub network_mode: NetworkMode,
+    /// The probe; `None` leaves the image's.
+    pub healthcheck: Option<Healthcheck>,
+    /// When the monitor starts it again.
+    pub restart: RestartPolicy,
+    /// Labels, `com.docker.compose.*` not included.
+    pub labels: BTreeMap<String, String>,
+    /// As in the file.
+    pub user: Option<String>,
+    /// As in the file.
+    pub group_add: Vec<String>,
+    /// As in the file.
+    pub working_dir: Option<String>,
+    /// As in the file.
+    pub hostname: Option<String>,
+    /// As in the file.
+    pub stop_signal: Option<String>,
+    /// Default 10 s.
+    pub stop_grace_period: Option<Duration>,
+    /// Root file system read-only.
+    pub read_only: bool,
+    /// A small init as PID 1; `None` lets berth choose.
+    pub init: Option<bool>,
+    /// Terminal.
+    pub tty: bool,
+    /// Standard input kept open.
+    pub stdin_open: bool,
+    /// Everything allowed.
+    pub privileged: bool,
+    /// Own user namespace.
+    pub userns: bool,
+    /// Capabilities added, without `CAP_`.
+    pub cap_add: Vec<String>,
+    /// Capabilities dropped, without `CAP_`.
+    pub cap_drop: Vec<String>,
+    /// Host names with addresses.
+    pub extra_hosts: Vec<(String, String)>,
+    /// Name servers asked for what is not of the stack.
+    pub dns: Vec<IpAddr>,
+    /// Search domains.
+    pub dns_search: Vec<String>,
+    /// resolv.conf options.
+    pub dns_opt: Vec<String>,
+    /// Limits.
+    pub limits: Limits,
+    /// Bytes of `/dev/shm`.
+    pub shm_size: Option<u64>,
+    /// Process limits.
+    pub ulimits: BTreeMap<String, (i64, i64)>,
+    /// Kernel settings.
+    pub sysctls: BTreeMap<String, String>,
+    /// How output is kept.
+    pub logging: Logging,
+}
+
+/// How a container reaches the network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkMode {
+    /// By the bridges in `networks` (with none of them: loopback only).
+    #[default]
+    Bridge,
+    /// Loopback only.
+    None,
+    /// The host's own.
+    Host,
+    /// That of the named container.
+    Container(String),
+}
+
+/// A published port.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PortSpec {
+    /// Host address; `None` is every address.
+    pub host_ip: Option<IpAddr>,
+    /// First and last host port tried; `None` takes any free one.
+    pub published: Option<(u16, u16)>,
+    /// Port in the container.
+    pub target: u16,
+    /// Transport.
+    pub protocol: Protocol,
+}
+
+/// A mount of a volume or a host path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountSpec {
+    /// What is shown.
+    pub source: SourceSpec,
+    /// Not writable.
+    pub read_only: bool,
+}
+
+/// What a [`MountSpec`] shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum SourceSpec {
+    /// A named volume.
+    Volume {
+        /// Name on the host.
+        name: String,
+        /// No copy of the image's content.
+        nocopy: bool,
+        /// Folder of the volume.
+        subpath: Option<String>,
+    },
+    /// A volume of this one container, kept when it is replaced.
+    Anonymous {
+        /// No copy of the image's content.
+        nocopy: bool,
+    },
+    /// A path of the host.
+    Bind {
+        /// Absolute.
+        path: PathBuf,
+        /// Make it if missing.
+        create_host_path: bool,
+        /// Mount propagation.
+        propagation: Option<String>,
+    },
+}
+
+/// A config or secret as the container sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileSpec {
+    /// Absolute path in the container.
+    pub target: String,
+    /// Owner in the container.
+    pub uid: u32,
+    /// Group in the container.
+    pub gid: u32,
+    /// Mode bits.
+    pub mode: u32,
+    /// Whether values are hidden from people.
+    pub secret: bool,
+    /// SHA-256 of the content, `sha256:…`. This is what counts as a change.
+    pub digest: String,
+    /// The content itself; never written with the description.
+    #[serde(skip)]
+    pub content: Content,
+}
+
+/// Bytes that may be a secret: not printed, not serialised, always equal.
+#[derive(Clone, Default)]
+pub struct Content(pub Arc<Vec<u8>>);
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{} bytes>", self.0.len())
+    }
+}
+
+impl PartialEq for Content {
+    /// The digest beside it is what is compared.
+    fn eq(&self, _: &Content) -> bool {
+        true
+    }
+}
+
+impl Eq for Content {}
+
+/// A container on a network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointSpec {
+    /// Names on this network besides the container's and the service's.
+    pub aliases: Vec<String>,
+    /// Fixed address.
+    pub ipv4_address: Option<Ipv4Addr>,
+    /// Fixed address.
+    pub ipv6_address: Option<Ipv6Addr>,
+    /// Fixed MAC.
+    pub mac_address: Option<String>,
+    /// Order of connecting; highest first.
+    pub priority: i32,
+    /// Who gives the default route; highest wins.
+    pub gw_priority: i32,
+}
+
+/// A network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkSpec {
+    /// Must exist, is never created or removed.
+    pub external: bool,
+    /// No way out.
+    pub internal: bool,
+    /// Also IPv6.
+    pub enable_ipv6: bool,
+    /// Subnets asked for; empty lets the planner choose.
+    pub pools: Vec<PoolSpec>,
+    /// Options of the bridge driver.
+    pub driver_opts: BTreeMap<String, String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Addresses of a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolSpec {
+    /// The subnet.
+    pub subnet: IpNet,
+    /// Addresses are given from here.
+    pub ip_range: Option<IpNet>,
+    /// The bridge's address; default the first.
+    pub gateway: Option<IpAddr>,
+    /// Never given.
+    pub reserved: Vec<IpAddr>,
+}
+
+/// A named volume.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeSpec {
+    /// Must exist, is never created or removed.
+    pub external: bool,
+    /// `type`, `o`, `device`.
+    pub driver_opts: BTreeMap<String, String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+}

@@ -1,0 +1,221 @@
+//! What the host has: read by the runtime from records, the kernel and the store.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::desired::{ContainerSpec, DependencySpec, NetworkSpec, PortSpec, VolumeSpec};
+
+/// The host as far as berth is concerned, all projects included.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Observed {
+    /// Facts about the host itself.
+    pub host: HostFacts,
+    /// Images by reference as the files write it; only those asked about.
+    pub images: BTreeMap<String, ObservedImage>,
+    /// Networks of berth by name.
+    pub networks: BTreeMap<String, ObservedNetwork>,
+    /// Volumes of berth by name.
+    pub volumes: BTreeMap<String, ObservedVolume>,
+    /// Containers of berth by name.
+    pub containers: BTreeMap<String, ObservedContainer>,
+    /// What a crash left behind and no record explains.
+    pub leftovers: BTreeSet<Leftover>,
+}
+
+/// What of the host decides a plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostFacts {
+    /// Subnets that routes of the host cover (the default route not included).
+    pub routes: Vec<IpNet>,
+    /// Whether containers can have user namespaces with mapped file systems.
+    pub userns: bool,
+}
+
+/// An image in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedImage {
+    /// Digest of its config, `sha256:…`.
+    pub id: String,
+    /// Seconds since the epoch when it was pulled or loaded.
+    pub pulled_at: i64,
+    /// Digests it is known by in registries (`name@sha256:…`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repo_digests: Vec<String>,
+}
+
+/// What is written down about a network when it is created.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkRecord {
+    /// Name on the host.
+    pub name: String,
+    /// Project that owns it.
+    pub project: String,
+    /// Description it was made from.
+    pub spec: NetworkSpec,
+    /// Link name of the bridge (at most 15 bytes).
+    pub bridge: String,
+    /// Chosen subnets, IPv4 first, each with the bridge's address.
+    pub subnets: Vec<Subnet>,
+}
+
+/// A subnet with the bridge's address in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subnet {
+    /// The subnet.
+    pub net: IpNet,
+    /// The bridge's address.
+    pub gateway: std::net::IpAddr,
+}
+
+/// A network on the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedNetwork {
+    /// What it was made from.
+    pub record: NetworkRecord,
+    /// The bridge is there, up, and has its addresses.
+    pub bridge_up: bool,
+    /// The firewall rules of this network are in place.
+    pub rules_present: bool,
+}
+
+/// What is written down about a volume when it is created.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeRecord {
+    /// Name on the host.
+    pub name: String,
+    /// Project that owns it.
+    pub project: String,
+    /// Description it was made from.
+    pub spec: VolumeSpec,
+    /// Container it belongs to, if it is anonymous.
+    pub container: Option<String>,
+}
+
+/// A volume on the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedVolume {
+    /// What it was made from.
+    pub record: VolumeRecord,
+}
+
+/// What is written down about a container when it is created: the last applied description.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ContainerRecord {
+    /// Name on the host.
+    pub name: String,
+    /// Project that owns it.
+    pub project: String,
+    /// Service it is a replica of.
+    pub service: String,
+    /// Number of the replica, from 1.
+    pub number: u32,
+    /// Made by `run`, not by `up`.
+    pub oneoff: bool,
+    /// Description it was made from.
+    pub spec: ContainerSpec,
+    /// Image it was made from, `sha256:…`; empty until it is created.
+    pub image_id: String,
+    /// Addresses by network.
+    pub addresses: BTreeMap<String, Addresses>,
+    /// First id of its user namespace's 65 536; `None` without one.
+    pub id_base: Option<u32>,
+    /// What its service depended on, so that a stop knows the order without the file.
+    pub depends_on: BTreeMap<String, DependencySpec>,
+    /// Directory of the project, for the labels.
+    pub working_dir: String,
+    /// Files of the project, for the labels.
+    pub config_files: Vec<String>,
+}
+
+/// A container's addresses on one network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Addresses {
+    /// IPv4.
+    pub ipv4: Option<Ipv4Addr>,
+    /// IPv6.
+    pub ipv6: Option<Ipv6Addr>,
+}
+
+/// A container on the host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ObservedContainer {
+    /// What it was made from.
+    pub record: ContainerRecord,
+    /// Random id, 64 hexadecimal digits.
+    pub id: String,
+    /// Seconds since the epoch.
+    pub created_at: i64,
+    /// What it does.
+    pub state: ContainerState,
+    /// Result of its probe.
+    pub health: Health,
+    /// Its monitor lives. `false` beside a running state: the container is to be adopted.
+    pub monitored: bool,
+    /// The user stopped it.
+    pub held: bool,
+    /// Host ports it really has.
+    pub published: Vec<PortSpec>,
+    /// Times the monitor started it again.
+    pub restarts: u32,
+}
+
+/// What a container does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum ContainerState {
+    /// Made, never started (on this boot).
+    Created,
+    /// Its process runs.
+    Running {
+        /// Process id of its init on the host.
+        pid: i32,
+        /// Seconds since the epoch.
+        started_at: i64,
+    },
+    /// It ended; the monitor waits to start it again.
+    Restarting {
+        /// Last exit status.
+        exit_code: i32,
+    },
+    /// It ended.
+    Exited {
+        /// Exit status, 128 + n for signal n, −1 when it is not known.
+        exit_code: i32,
+        /// Seconds since the epoch.
+        finished_at: i64,
+    },
+    /// Half made: a crash came between, it can only be removed.
+    Broken,
+}
+
+/// Result of the probe.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// It has no probe.
+    #[default]
+    None,
+    /// No result yet.
+    Starting,
+    /// Good.
+    Healthy,
+    /// Failed `retries` times.
+    Unhealthy,
+}
+
+/// Something of ours that no record explains.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", content = "name")]
+pub enum Leftover {
+    /// A cgroup below ours.
+    Cgroup(String),
+    /// A bridge with our mark.
+    Bridge(String),
+    /// Firewall elements for a container that is not there.
+    PortRules(String),
+    /// A folder under the state root.
+    Folder(String),
+}

@@ -1,0 +1,329 @@
+//! All that starting and keeping one container needs, worked out beforehand.
+//!
+//! The host room writes a [`Bundle`] to `bundle.json` of the container's run folder when the
+//! container is created; the monitor reads it and needs nothing else: no image, no stack, no
+//! plan. Image defaults are folded in, names of users are resolved, every path is absolute.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+use berth_planner::desired::PortSpec;
+use serde::{Deserialize, Serialize};
+
+/// Everything about one container, for its monitor and its init.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Bundle {
+    /// Name on the host.
+    pub name: String,
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Project.
+    pub project: String,
+    /// Service.
+    pub service: String,
+    /// Durable folder (`upper/`, `work/`, `logs/`).
+    pub state_dir: PathBuf,
+    /// Folder of this boot (`status.json`, `sock`, FIFOs).
+    pub run_dir: PathBuf,
+    /// What runs.
+    pub process: Process,
+    /// A small init of ours is PID 1 and starts `process`.
+    pub init: bool,
+    /// The root file system.
+    pub rootfs: Rootfs,
+    /// Mounts in the order they are made (parents first); `/proc`, `/sys`, `/dev` are not listed.
+    pub mounts: Vec<BundleMount>,
+    /// Root file system read-only after the mounts.
+    pub read_only: bool,
+    /// Bytes of `/dev/shm`.
+    pub shm_size: u64,
+    /// Name of the UTS namespace.
+    pub hostname: String,
+    /// First host id of the 65 536 of its user namespace; `None` runs in the host's.
+    pub id_base: Option<u32>,
+    /// No masks, all devices, no seccomp, writable /sys and cgroups.
+    pub privileged: bool,
+    /// Kernel settings, written inside.
+    pub sysctls: BTreeMap<String, String>,
+    /// Cgroup below each hierarchy's root (`berth/NAME`) and its limits.
+    pub cgroup: Cgroup,
+    /// Where the network comes from.
+    pub network: Network,
+    /// Names and servers its resolver uses.
+    pub dns: Dns,
+    /// Ports the monitor reserves on the host and publishes.
+    pub ports: Vec<PortSpec>,
+    /// The probe.
+    pub health: Option<Probe>,
+    /// When it is started again.
+    pub restart: Restart,
+    /// How output is kept.
+    pub log: Log,
+    /// Give it a terminal.
+    pub tty: bool,
+    /// Keep standard input open for an attached client.
+    pub stdin_open: bool,
+    /// Number of the signal that asks it to end.
+    pub stop_signal: i32,
+    /// Milliseconds between that signal and SIGKILL.
+    pub stop_grace_ms: u64,
+    /// The monitor ends and leaves nothing in `/run` when the container ends (`run --rm`).
+    pub remove_on_exit: bool,
+}
+
+/// A process in the container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Program and arguments; the program is looked up in the container by its `PATH`.
+    pub argv: Vec<String>,
+    /// `KEY=value`, complete: the environment is built from nothing.
+    pub env: Vec<String>,
+    /// Working directory in the container, made when missing.
+    pub cwd: String,
+    /// User id in the container.
+    pub uid: u32,
+    /// Group id in the container.
+    pub gid: u32,
+    /// Supplementary groups, complete.
+    pub groups: Vec<u32>,
+    /// Capabilities of the bounding set by name without `CAP_`; effective for uid 0 only.
+    pub capabilities: Vec<String>,
+    /// Set `no_new_privs`.
+    pub no_new_privs: bool,
+    /// `nofile` and so on: soft and hard; `u64::MAX` is unlimited.
+    pub rlimits: BTreeMap<String, (u64, u64)>,
+    /// −1000…1000.
+    pub oom_score_adj: Option<i32>,
+}
+
+/// Where the root file system comes from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rootfs {
+    /// Unpacked layers, the top one first. Read-only, shared.
+    pub lowers: Vec<PathBuf>,
+    /// Files of this container (`state_dir/upper`), work folder beside it.
+    pub upper: PathBuf,
+    /// The overlay's work folder.
+    pub work: PathBuf,
+}
+
+/// A mount in the container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundleMount {
+    /// Absolute path in the container; made when missing (a folder, or a file for a file).
+    pub target: String,
+    /// What is mounted.
+    pub source: BundleSource,
+    /// Not writable, recursively.
+    pub read_only: bool,
+}
+
+/// What a [`BundleMount`] shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BundleSource {
+    /// A folder or file of the host.
+    Bind {
+        /// Absolute path on the host; it exists.
+        path: PathBuf,
+        /// Map ids so that owners on disk equal owners in the container. `false` for what is
+        /// already shifted or must show the host's owners.
+        idmap: bool,
+        /// Include mounts below it.
+        recursive: bool,
+        /// `private`, `slave`, `shared`; default private.
+        propagation: Option<String>,
+        /// Device nodes work on it (off by default).
+        dev: bool,
+    },
+    /// Memory.
+    Tmpfs {
+        /// Bytes.
+        size: Option<u64>,
+        /// Mode of its root.
+        mode: u32,
+        /// `exec`, `suid`, `dev`, `uid=…`, `gid=…`, …
+        options: Vec<String>,
+    },
+}
+
+/// A cgroup and its limits.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cgroup {
+    /// Path below the root of each hierarchy, `berth/NAME`.
+    pub path: String,
+    /// Bytes.
+    pub memory: Option<u64>,
+    /// Bytes of memory and swap together; −1 unlimited.
+    pub memory_swap: Option<i64>,
+    /// Bytes kept under pressure.
+    pub memory_reservation: Option<u64>,
+    /// Millionths of a CPU.
+    pub cpu_micros: Option<u64>,
+    /// Weight as v1 counts it.
+    pub cpu_shares: Option<u64>,
+    /// CPU list.
+    pub cpuset: Option<String>,
+    /// Processes; −1 unlimited.
+    pub pids: i64,
+    /// Further device rules beyond the default ones (`c 10:200 rwm`).
+    pub devices: Vec<String>,
+}
+
+/// Where the network namespace comes from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// A namespace of its own with these links (none: loopback only).
+    Own(Vec<Link>),
+    /// The host's.
+    #[default]
+    Host,
+    /// That of another container of this host, by name.
+    Container(String),
+}
+
+/// A link into a bridge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Network by name on the host.
+    pub network: String,
+    /// Its bridge.
+    pub bridge: String,
+    /// Name inside (`eth0`).
+    pub name: String,
+    /// Fixed MAC; else made from the IPv4 address.
+    pub mac: Option<[u8; 6]>,
+    /// IPv4 address with prefix length.
+    pub ipv4: Option<(Ipv4Addr, u8)>,
+    /// IPv6 address with prefix length.
+    pub ipv6: Option<(Ipv6Addr, u8)>,
+    /// Next hops of the default route, when this link has it.
+    pub gateways: Vec<IpAddr>,
+    /// Names of the container on this network.
+    pub names: Vec<String>,
+}
+
+/// What the container's resolver knows besides its networks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dns {
+    /// `/run/berth/names/NETWORK` of each network it is on: name → folder of [`NameRecord`]s.
+    pub networks: BTreeMap<String, PathBuf>,
+    /// Servers for other names; empty follows the host's resolv.conf.
+    pub servers: Vec<IpAddr>,
+    /// Search domains.
+    pub search: Vec<String>,
+    /// Options.
+    pub options: Vec<String>,
+    /// Lines of `/etc/hosts`: name, address.
+    pub hosts: Vec<(String, IpAddr)>,
+    /// Other names are not forwarded (all its networks are internal).
+    pub internal: bool,
+}
+
+/// One running container on one network, as the file `names/NETWORK/CONTAINER` holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameRecord {
+    /// Its IPv4 address.
+    pub ipv4: Option<Ipv4Addr>,
+    /// Its IPv6 address.
+    pub ipv6: Option<Ipv6Addr>,
+    /// Every name it answers to on this network; the first is the one a reverse lookup gives.
+    pub names: Vec<String>,
+}
+
+/// A health probe with every default filled in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// Program and arguments (`CMD-SHELL` already is `/bin/sh -c LINE`).
+    pub argv: Vec<String>,
+    /// Milliseconds between probes.
+    pub interval_ms: u64,
+    /// Milliseconds until a probe counts as failed and is killed.
+    pub timeout_ms: u64,
+    /// Milliseconds in which failures do not count.
+    pub start_period_ms: u64,
+    /// Milliseconds between probes in the start period.
+    pub start_interval_ms: u64,
+    /// Failures in a row that make it unhealthy.
+    pub retries: u32,
+}
+
+/// When a container that ended is started again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Restart {
+    /// Never.
+    #[default]
+    No,
+    /// Whenever it ends, unless the user stopped it.
+    Always,
+    /// When its status is not 0, at most so many times (0: without end).
+    OnFailure(u32),
+}
+
+/// How output is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Log {
+    /// Keep nothing.
+    pub none: bool,
+    /// Bytes at which a file is rotated.
+    pub max_size: u64,
+    /// Files kept, the current one included.
+    pub max_files: u32,
+}
+
+/// What the monitor writes to `status.json` at each change (volatile, atomic).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Boot it was written on (`/proc/sys/kernel/random/boot_id`).
+    pub boot_id: String,
+    /// Process id of the monitor.
+    pub monitor: i32,
+    /// Start time of the monitor in clock ticks (`/proc/PID/stat` field 22).
+    pub monitor_start: u64,
+    /// What the container does.
+    pub phase: Phase,
+    /// Process id of the container's init; 0 without one.
+    pub pid: i32,
+    /// Start time of that process in clock ticks.
+    pub pid_start: u64,
+    /// Milliseconds since the epoch of the last start.
+    pub started_ms: i64,
+    /// Milliseconds since the epoch of the last end.
+    pub finished_ms: i64,
+    /// Last exit status, 128 + n for signal n, −1 when it is not known.
+    pub exit_code: i32,
+    /// The kernel killed a process of it for memory.
+    pub oom_killed: bool,
+    /// Result of the probe: `none`, `starting`, `healthy`, `unhealthy`.
+    pub health: berth_planner::observed::Health,
+    /// End of the last probe's output, at most 4 KiB.
+    pub health_output: String,
+    /// Times it was started again.
+    pub restarts: u32,
+    /// The user stopped it.
+    pub held: bool,
+    /// Host ports it really has.
+    pub published: Vec<PortSpec>,
+    /// Why the last start failed.
+    pub error: Option<String>,
+}
+
+/// What a container does, for its monitor.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// The monitor is about to start it.
+    #[default]
+    Starting,
+    /// It runs.
+    Running,
+    /// It ended and is to be started again.
+    Waiting,
+    /// A stop was asked for and is under way.
+    Stopping,
+    /// It ended for good.
+    Exited,
+}

@@ -1,0 +1,11 @@
+//! Observes and performs: image store, registry client, volumes, containers, monitors.
+//!
+//! Architecture invariant: nothing here decides. There is no `ensure_x`: an action creates, or
+//! fails because its target is already there, and then the plan was stale.
+//!
+//! Reading order: [`paths`] (where things are), [`record`] (how they are written), [`bundle`]
+//! (all a container's start needs), then the rooms.
+
+pub mod bundle;
+pub mod paths;
+pub mod record;

@@ -1,0 +1,65 @@
+//! How records are written: beside their place, synced, and renamed into it, so that a reader
+//! sees the old or the new one and never a half.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Whether a record has to survive a power cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Synced before it gets its name.
+    Durable,
+    /// Of this boot only: no sync.
+    Volatile,
+}
+
+/// Writes `value` as JSON to `path`, mode 0600.
+///
+/// # Errors
+/// What the host answers; the old record, if any, is then untouched.
+pub fn write<T: Serialize>(path: &Path, value: &T, durability: Durability) -> io::Result<()> {
+    let mut text = serde_json::to_vec_pretty(value).map_err(io::Error::other)?;
+    text.push(b'\n');
+    write_bytes(path, &text, 0o600, durability)
+}
+
+/// Writes `bytes` to `path` with `mode`, in the same way.
+///
+/// # Errors
+/// What the host answers; the old file, if any, is then untouched.
+pub fn write_bytes(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
+    let dir = path.parent().ok_or_else(|| io::Error::other("a record needs a folder"))?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = dir.join(format!(".{name}.{}.new", std::process::id()));
+    let _ = fs::remove_file(&beside);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
+    file.write_all(bytes)?;
+    if durability == Durability::Durable {
+        file.sync_all()?;
+    }
+    fs::rename(&beside, path)?;
+    if durability == Durability::Durable {
+        File::open(dir)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Reads a record. `Ok(None)` when there is none.
+///
+/// # Errors
+/// What the host answers, or `InvalidData` naming the file when it is not what we wrote.
+pub fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    serde_json::from_slice(&text).map(Some).map_err(|e| {
+        io::Error::new(io::ErrorKind::InvalidData, format!("{}: {e}", path.display()))
+    })
+}
