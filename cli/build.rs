@@ -1,0 +1,47 @@
+//! Puts a link to the finished program where people look for it.
+//!
+//! The workspace builds for an explicit target (`.cargo/config.toml`: the flag for a static
+//! program must not reach the procedural macros), so Cargo writes
+//! `target/TRIPLE/PROFILE/berth`, while everybody types `target/PROFILE/berth`. This makes the
+//! second a relative link to the first. The link may be made before the program is; that is fine.
+
+use std::env;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    if let Some((link, target)) = link()
+        && fs::read_link(&link).ok().as_deref() != Some(target.as_path())
+    {
+        replace(&link, &target);
+    }
+}
+
+/// `target/PROFILE/berth` and `../TRIPLE/PROFILE/berth`, if the output folder has the expected
+/// shape `target/TRIPLE/PROFILE/build/berth-HASH/out`.
+fn link() -> Option<(PathBuf, PathBuf)> {
+    let out = PathBuf::from(env::var_os("OUT_DIR")?);
+    let profile_dir = out.ancestors().nth(3)?;
+    let profile = profile_dir.file_name()?;
+    let triple_dir = profile_dir.parent()?;
+    let triple = triple_dir.file_name()?;
+    if triple.to_str()? != env::var("TARGET").ok()?
+        || out.parent()?.parent()?.file_name()? != "build"
+    {
+        return None;
+    }
+    let link = triple_dir.parent()?.join(profile).join("berth");
+    let target = Path::new("..").join(triple).join(profile).join("berth");
+    Some((link, target))
+}
+
+/// Makes the link. A failure is told, not fatal: the program itself is built all the same.
+fn replace(link: &Path, target: &Path) {
+    let folder = link.parent().unwrap_or(Path::new("."));
+    let _ = fs::remove_file(link);
+    if let Err(e) = fs::create_dir_all(folder).and_then(|()| symlink(target, link)) {
+        println!("cargo::warning=no link at {}: {e}", link.display());
+    }
+}

@@ -1,0 +1,9 @@
+//! What this host can and cannot do, read from `/proc` and `/sys` without changing anything.
+//!
+//! [`facts`] looks, [`judge`] says what it means; so every verdict is tested on written facts.
+
+mod facts;
+mod judge;
+
+pub(crate) use facts::Facts;
+pub(crate) use judge::{Finding, Verdict, judge};

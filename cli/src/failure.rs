@@ -1,0 +1,204 @@
+//! How a command ends: the exit codes, and what is said when it did not go well.
+
+use std::io;
+
+/// Exit codes, the same for every command. `run`, `exec`, `wait` and `up --exit-code-from` pass
+/// on the code of a container instead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done, or nothing to do.
+    Done,
+    /// `plan --detailed-exitcode`: there is something to do.
+    Changes,
+    /// Applied, but a service is not healthy.
+    Unhealthy,
+    /// What a container ended with.
+    Container(i32),
+    /// Ended by a signal of the user.
+    Signal(i32),
+}
+
+impl Exit {
+    /// The number the shell sees.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Exit::Done => 0,
+            Exit::Changes => 2,
+            Exit::Unhealthy => 5,
+            Exit::Container(code) => u8::try_from(code).unwrap_or(255),
+            Exit::Signal(number) => u8::try_from(128 + number).unwrap_or(255),
+        }
+    }
+}
+
+/// Why a command failed. Each kind has its exit code.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The words of the command line make no sense together.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// The next move.
+        help: Option<String>,
+    },
+    /// The host refused, and nothing was changed.
+    #[error("{message}")]
+    Refused {
+        /// What was refused.
+        message: String,
+        /// The next move.
+        help: Option<String>,
+    },
+    /// Problems of the files, already worded with their places.
+    #[error("the stack cannot be used as it is written")]
+    Invalid(Vec<miette::Report>),
+    /// Some steps were done, some not.
+    #[error("{failed} of {steps} steps failed, {skipped} were not tried")]
+    Partial {
+        /// Steps that failed.
+        failed: usize,
+        /// Steps not tried because of these.
+        skipped: usize,
+        /// Steps of the plan.
+        steps: usize,
+        /// What failed, one text per step.
+        causes: Vec<String>,
+        /// Nothing was done before the failure.
+        untouched: bool,
+    },
+    /// The host changed under the plan again and again.
+    #[error("the host changed while it was worked on, {attempts} times in a row")]
+    Stale {
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// Nobody could be asked.
+    #[error("{message}")]
+    Unconfirmed {
+        /// What would have been asked.
+        message: String,
+    },
+    /// Another run works on this project.
+    #[error("project `{project}` is locked by {holder}")]
+    Locked {
+        /// The project.
+        project: String,
+        /// Who holds it.
+        holder: String,
+    },
+    /// `run` or `exec` could not start the process: 125, 126 or 127.
+    #[error("{message}")]
+    NotStarted {
+        /// 125 berth failed, 126 not executable, 127 not found.
+        code: u8,
+        /// What happened.
+        message: String,
+    },
+    /// Output cannot be written; a closed pipe ends us silently.
+    #[error("write output: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl Failure {
+    /// A usage error without a hint.
+    pub(crate) fn usage(message: impl Into<String>) -> Failure {
+        Failure::Usage { message: message.into(), help: None }
+    }
+
+    /// A refusal that changed nothing.
+    pub(crate) fn refused(message: impl ToString) -> Failure {
+        Failure::Refused { message: message.to_string(), help: None }
+    }
+
+    /// The same with the next move.
+    pub(crate) fn with_help(self, next: impl Into<String>) -> Failure {
+        match self {
+            Failure::Usage { message, .. } => Failure::Usage { message, help: Some(next.into()) },
+            Failure::Refused { message, .. } => {
+                Failure::Refused { message, help: Some(next.into()) }
+            }
+            other => other,
+        }
+    }
+
+    /// The number the shell sees.
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Failure::Usage { .. } => 64,
+            Failure::Refused { .. } => 1,
+            Failure::Invalid(_) => 65,
+            Failure::Partial { untouched: true, .. } => 1,
+            Failure::Partial { .. } => 3,
+            Failure::Stale { .. } => 4,
+            Failure::Unconfirmed { .. } => 7,
+            Failure::Locked { .. } => 8,
+            Failure::NotStarted { code, .. } => *code,
+            Failure::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => 141,
+            Failure::Output(_) => 1,
+        }
+    }
+
+    /// The next move, if there is one to name.
+    pub(crate) fn help(&self) -> Option<String> {
+        match self {
+            Failure::Usage { help, .. } | Failure::Refused { help, .. } => help.clone(),
+            Failure::Invalid(_) | Failure::NotStarted { .. } | Failure::Output(_) => None,
+            Failure::Partial { .. } => {
+                Some("run the same command again: it goes on from here".to_owned())
+            }
+            Failure::Stale { .. } => Some(
+                "something else changes this host; run the command again when it rests".to_owned(),
+            ),
+            Failure::Unconfirmed { .. } => Some("pass `--yes` to do it without a question".into()),
+            Failure::Locked { .. } => {
+                Some("wait until that run is done, then run the command again".to_owned())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_has_the_documented_code() {
+        let codes = [
+            Exit::Done.code(),
+            Exit::Changes.code(),
+            Exit::Unhealthy.code(),
+            Exit::Container(7).code(),
+            Exit::Container(-1).code(),
+            Exit::Signal(2).code(),
+        ];
+        assert_eq!(codes, [0, 2, 5, 7, 255, 130]);
+    }
+
+    #[test]
+    fn every_failure_has_the_documented_code() {
+        let partial = |untouched| Failure::Partial {
+            failed: 1,
+            skipped: 2,
+            steps: 4,
+            causes: vec![],
+            untouched,
+        };
+        let failures = [
+            (Failure::usage("x"), 64),
+            (Failure::refused("x"), 1),
+            (Failure::Invalid(vec![]), 65),
+            (partial(true), 1),
+            (partial(false), 3),
+            (Failure::Stale { attempts: 3 }, 4),
+            (Failure::Unconfirmed { message: "x".into() }, 7),
+            (Failure::Locked { project: "a".into(), holder: "b".into() }, 8),
+            (Failure::NotStarted { code: 127, message: "x".into() }, 127),
+            (Failure::Output(io::ErrorKind::BrokenPipe.into()), 141),
+            (Failure::Output(io::ErrorKind::StorageFull.into()), 1),
+        ];
+        for (failure, code) in failures {
+            assert_eq!(failure.code(), code, "{failure:?}");
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! The only place that prints: data to standard output, everything else to standard error.
+//!
+//! Text that others wrote is made safe by [`sanitize`] before it gets here or in here; each
+//! function says which.
+
+mod paint;
+mod prefix;
+mod progress;
+mod sanitize;
+mod table;
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
+
+use indicatif::MultiProgress;
+use serde::Serialize;
+
+pub(crate) use paint::Paint;
+pub(crate) use prefix::Prefixes;
+pub(crate) use progress::Progress;
+pub(crate) use sanitize::plain as safe;
+pub(crate) use table::Table;
+
+use crate::args::{Ansi, Format, ProgressStyle};
+use crate::failure::Failure;
+
+/// What we talk to and how.
+#[derive(Debug)]
+pub(crate) struct Ui {
+    out_terminal: bool,
+    err_terminal: bool,
+    out: Paint,
+    err: Paint,
+    progress: ProgressStyle,
+    bars: OnceLock<MultiProgress>,
+}
+
+impl Ui {
+    /// Looks at the two outputs and at what the user asked for.
+    pub(crate) fn new(ansi: Ansi, progress: ProgressStyle) -> Ui {
+        let out_terminal = io::stdout().is_terminal();
+        let err_terminal = io::stderr().is_terminal();
+        let colours = |terminal: bool| match ansi {
+            Ansi::Never => false,
+            Ansi::Always => true,
+            Ansi::Auto => terminal && colours_wanted(),
+        };
+        let redraw = err_terminal && ansi != Ansi::Never;
+        let progress = match progress {
+            ProgressStyle::Auto if redraw => ProgressStyle::Tty,
+            ProgressStyle::Auto => ProgressStyle::Plain,
+            ProgressStyle::Tty if !redraw => ProgressStyle::Plain,
+            chosen => chosen,
+        };
+        Ui {
+            out_terminal,
+            err_terminal,
+            out: Paint::when(colours(out_terminal)),
+            err: Paint::when(colours(err_terminal)),
+            progress,
+            bars: OnceLock::new(),
+        }
+    }
+
+    /// Colours of standard output.
+    pub(crate) fn out(&self) -> Paint {
+        self.out
+    }
+
+    /// Colours of standard error.
+    pub(crate) fn err(&self) -> Paint {
+        self.err
+    }
+
+    /// Whether standard output is a terminal.
+    pub(crate) fn out_is_terminal(&self) -> bool {
+        self.out_terminal
+    }
+
+    /// Prints data that is safe, and a newline.
+    pub(crate) fn data(&self, text: &str) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        out.write_all(b"\n")?;
+        out.flush()?;
+        Ok(())
+    }
+
+    /// Prints data as it is, without a newline.
+    pub(crate) fn raw(&self, text: &str) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        out.flush()?;
+        Ok(())
+    }
+
+    /// Prints data of others, one item a line.
+    pub(crate) fn list<S: AsRef<str>>(
+        &self,
+        items: impl IntoIterator<Item = S>,
+    ) -> Result<(), Failure> {
+        for item in items {
+            self.data(&safe(item.as_ref()))?;
+        }
+        Ok(())
+    }
+
+    /// Prints a table.
+    pub(crate) fn table(&self, table: &Table) -> Result<(), Failure> {
+        self.data(&table.lines().join("\n"))
+    }
+
+    /// Prints a value as JSON over several lines.
+    pub(crate) fn json<T: Serialize>(&self, value: &T) -> Result<(), Failure> {
+        let text = serde_json::to_string_pretty(value).map_err(io::Error::from)?;
+        self.data(&sanitize::json(&text))
+    }
+
+    /// Prints values as JSON, one a line.
+    pub(crate) fn json_lines<T: Serialize>(&self, values: &[T]) -> Result<(), Failure> {
+        for value in values {
+            let text = serde_json::to_string(value).map_err(io::Error::from)?;
+            self.data(&sanitize::json(&text))?;
+        }
+        Ok(())
+    }
+
+    /// Prints `table`, or `values` as JSON, one a line.
+    pub(crate) fn rows<T: Serialize>(
+        &self,
+        format: Format,
+        values: &[T],
+        table: impl FnOnce() -> Table,
+    ) -> Result<(), Failure> {
+        match format {
+            Format::Table => self.table(&table()),
+            Format::Json => self.json_lines(values),
+        }
+    }
+
+    /// Prints one line of a container's output. Into a file or pipe it goes as it is.
+    pub(crate) fn output(&self, prefix: &str, text: &str) -> Result<(), Failure> {
+        if !self.out_terminal {
+            return self.data(&format!("{prefix}{text}"));
+        }
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        self.data(&format!("{prefix}{}", sanitize::line(text, self.out.is_on())))
+    }
+
+    /// Tells something that is safe already.
+    pub(crate) fn note(&self, text: &str) {
+        if self.progress != ProgressStyle::Quiet {
+            self.say(text);
+        }
+    }
+
+    /// Tells something that needs a look.
+    pub(crate) fn warn(&self, text: &str) {
+        self.say(&format!("{} {}", self.err.yellow("warning:"), safe(text)));
+    }
+
+    /// Tells a problem with its place in the text, on standard error.
+    pub(crate) fn report(&self, report: &miette::Report) {
+        let theme = if self.err.is_on() {
+            miette::GraphicalTheme::unicode()
+        } else {
+            miette::GraphicalTheme::unicode_nocolor()
+        };
+        let handler = miette::GraphicalReportHandler::new_themed(theme);
+        let mut text = String::new();
+        if handler.render_report(&mut text, report.as_ref()).is_err() {
+            text = report.to_string();
+        }
+        self.say(sanitize::line_by_line(&text, self.err.is_on()).trim_end());
+    }
+
+    /// Tells how a command failed.
+    pub(crate) fn failure(&self, failure: &Failure) {
+        if matches!(failure, Failure::Output(e) if e.kind() == io::ErrorKind::BrokenPipe) {
+            return;
+        }
+        if let Failure::Invalid(reports) = failure {
+            reports.iter().for_each(|report| self.report(report));
+        }
+        if let Failure::Partial { causes, .. } = failure {
+            for cause in causes {
+                self.say(&format!("{} {}", self.err.red("failed:"), safe(cause)));
+            }
+        }
+        self.say(&format!("{} {}", self.err.red("error:"), safe(&failure.to_string())));
+        if let Some(help) = failure.help() {
+            self.say(&format!("  {} {}", self.err.sgr("36", "help:"), safe(&help)));
+        }
+    }
+
+    /// Asks a question that is answered by `y`. `None` when nobody can be asked.
+    pub(crate) fn confirm(&self, question: &str) -> Option<bool> {
+        if !(io::stdin().is_terminal() && self.err_terminal) {
+            return None;
+        }
+        let mut err = io::stderr().lock();
+        let _ = write!(err, "{} [y/N] ", safe(question));
+        let _ = err.flush();
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer).ok()?;
+        Some(matches!(answer.trim(), "y" | "Y" | "yes"))
+    }
+
+    /// Starts to show work.
+    pub(crate) fn progress(&self) -> Progress<'_> {
+        Progress::new(self, self.progress)
+    }
+
+    /// The bars under the text, made when they are first needed.
+    fn bars(&self) -> &MultiProgress {
+        self.bars.get_or_init(MultiProgress::new)
+    }
+
+    /// One text to standard error, above the bars if there are any. Standard error that is gone
+    /// is no reason to stop working.
+    fn say(&self, text: &str) {
+        let write = || {
+            let _ = writeln!(io::stderr().lock(), "{text}");
+        };
+        match self.bars.get() {
+            Some(bars) => bars.suspend(write),
+            None => write(),
+        }
+    }
+}
+
+/// `NO_COLOR` (any value) and a dumb terminal switch colours off.
+fn colours_wanted() -> bool {
+    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    !no_colour && !dumb
+}

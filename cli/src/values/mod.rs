@@ -1,0 +1,5 @@
+//! Words of the command line that stand for values, and values as words for people.
+
+pub(crate) mod amount;
+pub(crate) mod moment;
+pub(crate) mod pairs;
