@@ -74,6 +74,14 @@ impl TestHost {
         fs::write(path, text).unwrap();
     }
 
+    /// Copies a folder of `examples/` into the project.
+    pub fn copy_example(&self, name: &str) {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name).join(".");
+        let copied =
+            std::process::Command::new("cp").arg("-a").arg(from).arg(&self.project).status();
+        assert!(copied.is_ok_and(|status| status.success()), "cannot copy the example {name}");
+    }
+
     /// Replaces `from`, which must be there, by `to` in a file of the project.
     #[track_caller]
     pub fn edit(&self, file: &str, from: &str, to: &str) {

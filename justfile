@@ -1,0 +1,32 @@
+# What people type. `just` alone lists it.
+
+_:
+    @just --list
+
+# The program, static, at target/release/berth
+build:
+    cargo build --release --locked -p berth
+
+# Every test, the end-to-end ones on private machines (as root)
+test *words:
+    tests/run {{ words }}
+
+# The fast ones: no root, no build of the release
+unit:
+    cargo nextest run --workspace --exclude berth-tests
+
+# What has to pass before a change lands
+ci:
+    .ci/run
+
+# Wall time, memory and the share of each step of 50 containers
+bench *words:
+    tests/bench/run {{ words }}
+
+# The quick start
+quickstart:
+    examples/quickstart/run
+
+# Rewrites snapshots; read the difference afterwards
+snapshots *words:
+    INSTA_UPDATE=always cargo nextest run --workspace --exclude berth-tests {{ words }}
