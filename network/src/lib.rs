@@ -1,1 +1,21 @@
-//! stub
+//! Bridges, veth pairs, addresses, routes, packet rules and names, by netlink alone.
+//!
+//! Architecture invariant: knows networks, links and ports, never stacks or containers. It makes
+//! what it is told to make, or fails because it is there already; it decides nothing. No program
+//! is run, and no table, chain, rule or link that is not ours is touched.
+//!
+//! Two kinds of callers, two kinds of functions: [`bridge`] is async, for the command that walks
+//! a plan; everything else is synchronous and waits for nothing, for the small single-threaded
+//! process that starts and keeps one container.
+//!
+//! Reading order: [`bridge`] (a network), [`endpoint`] (a container on it), `netlink` and
+//! [`netns`] below both.
+
+pub mod bridge;
+pub mod endpoint;
+pub mod error;
+mod netlink;
+pub mod netns;
+mod sysctl;
+
+pub use error::NetError;

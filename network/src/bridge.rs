@@ -1,0 +1,323 @@
+//! A network as the host has it: a bridge with addresses, and our mark on it.
+//!
+//! The mark is the link's alias, `berth:NETWORK DIGEST`: whose it is, and from which record it
+//! was made. It is set first and the link is switched on last, so a bridge of ours that is up is
+//! whole, and one that a crash left half made is seen as ours.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use berth_planner::observed::NetworkRecord;
+use futures_util::TryStreamExt;
+use ipnet::IpNet;
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags};
+use netlink_packet_route::link::{
+    BridgeStpState, InfoBridge, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
+use rtnetlink::{Handle, LinkBridge, LinkUnspec, RouteMessageBuilder};
+use sha2::{Digest, Sha256};
+
+use crate::endpoint::mac_of;
+use crate::error::{NetError, Result, refused};
+use crate::sysctl;
+
+/// What an alias of ours begins with.
+const MARK: &str = "berth:";
+/// Bytes an alias may have.
+const ALIAS_MAX: usize = 255;
+
+/// A bridge of ours on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bridge {
+    /// Link name.
+    pub name: String,
+    /// Name of the network.
+    pub network: String,
+    /// Its mark as it stands, to compare with [`mark`].
+    pub mark: String,
+    /// It is switched on, so it was finished.
+    pub up: bool,
+    /// Its addresses with their prefix lengths.
+    pub addresses: Vec<IpNet>,
+}
+
+impl Bridge {
+    /// Whether it is whole and made from just this record.
+    #[must_use]
+    pub fn is_as(&self, record: &NetworkRecord) -> bool {
+        self.up
+            && self.name == record.bridge
+            && self.mark == mark(record)
+            && addresses(record).all(|address| self.addresses.contains(&address))
+    }
+}
+
+/// Opens a netlink connection in the calling thread's namespace, served by the current tokio
+/// runtime until the last handle is dropped.
+///
+/// # Errors
+/// The kernel gives no socket.
+pub fn open() -> Result<Handle> {
+    let (connection, handle, _) =
+        rtnetlink::new_connection().map_err(refused("open socket", "NETLINK_ROUTE"))?;
+    tokio::spawn(connection);
+    Ok(handle)
+}
+
+/// The mark of a network made from `record`: the alias of its bridge.
+#[must_use]
+pub fn mark(record: &NetworkRecord) -> String {
+    // A record is strings, numbers and lists of them; it always has a JSON form.
+    let text = serde_json::to_vec(record).unwrap_or_default();
+    let digest = Sha256::digest(&text);
+    let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("{MARK}{} {digest}", record.name)
+}
+
+/// Makes the bridge of a network, with its mark and its addresses, and switches it on.
+///
+/// Gives the settings of the host that were off and had to be switched on (forwarding), so that
+/// the user can be told; they stay on. A failure takes the link away again.
+///
+/// # Errors
+/// A link of that name is there already (the plan was stale), or the kernel refuses a request.
+pub async fn create(netlink: &Handle, record: &NetworkRecord) -> Result<Vec<String>> {
+    let alias = mark(record);
+    if alias.len() > ALIAS_MAX {
+        return Err(NetError::Invalid(format!("network name `{}` is too long", record.name)));
+    }
+    netlink
+        .link()
+        .add(link(record))
+        .execute()
+        .await
+        .map_err(answered("add bridge", &record.bridge))?;
+    match finish(netlink, record, alias).await {
+        Ok(switched_on) => Ok(switched_on),
+        Err(error) => {
+            // The first error is the one to tell; what could not be removed is observed later.
+            let _ = remove(netlink, &record.bridge).await;
+            Err(error)
+        }
+    }
+}
+
+/// Takes a bridge away. Links in it stay, without a way out.
+///
+/// # Errors
+/// It is not there, or the kernel refuses.
+pub async fn remove(netlink: &Handle, bridge: &str) -> Result<()> {
+    netlink
+        .link()
+        .del_with_message(LinkUnspec::new_with_name(bridge).build())
+        .execute()
+        .await
+        .map_err(answered("delete bridge", bridge))
+}
+
+/// All bridges that carry our mark, by link name.
+///
+/// # Errors
+/// The kernel refuses to list links or addresses.
+pub async fn observe(netlink: &Handle) -> Result<Vec<Bridge>> {
+    let mut request = netlink.link().get();
+    // The kernel then leaves out the veth of every container.
+    let only_bridges = LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]);
+    request.message_mut().attributes.push(only_bridges);
+    let links: Vec<LinkMessage> =
+        request.execute().try_collect().await.map_err(answered("list", "links"))?;
+    let mut bridges: Vec<(u32, Bridge)> =
+        links.iter().filter_map(|l| Some((l.header.index, ours(l)?))).collect();
+    if bridges.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut found = netlink.address().get().execute();
+    while let Some(message) = found.try_next().await.map_err(answered("list", "addresses"))? {
+        let owner = bridges.iter_mut().find(|(index, _)| *index == message.header.index);
+        let address = message.attributes.iter().find_map(|a| match a {
+            AddressAttribute::Address(address) => Some(*address),
+            _ => None,
+        });
+        if let (Some((_, bridge)), Some(address)) = (owner, address)
+            && let Ok(net) = IpNet::new(address, message.header.prefix_len)
+        {
+            bridge.addresses.push(net);
+        }
+    }
+    let mut bridges: Vec<Bridge> = bridges.into_iter().map(|(_, bridge)| bridge).collect();
+    bridges.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(bridges)
+}
+
+/// The subnets that routes of the host cover, in all tables, default routes left out.
+///
+/// A route that covers half of all addresses or more counts as a default route, since that is
+/// how VPN clients write one.
+///
+/// # Errors
+/// The kernel refuses to list routes.
+pub async fn routes(netlink: &Handle) -> Result<Vec<IpNet>> {
+    let v4 = RouteMessageBuilder::<Ipv4Addr>::new();
+    let v6 = RouteMessageBuilder::<Ipv6Addr>::new();
+    let mut nets = Vec::new();
+    for mut wanted in [v4.build(), v6.build()] {
+        // Not only the main table.
+        wanted.header.table = 0;
+        wanted.attributes.clear();
+        let mut found = netlink.route().get(wanted).execute();
+        while let Some(route) = found.try_next().await.map_err(answered("list", "routes"))? {
+            nets.extend(covered(&route));
+        }
+    }
+    nets.sort();
+    nets.dedup();
+    Ok(nets)
+}
+
+async fn finish(netlink: &Handle, record: &NetworkRecord, alias: String) -> Result<Vec<String>> {
+    let bridge = &record.bridge;
+    let change = |message| netlink.link().change(message).execute();
+    change(LinkUnspec::new_with_name(bridge).alias(alias).build())
+        .await
+        .map_err(answered("set alias of", bridge))?;
+    // Lets the host's own 127.0.0.1 reach a container by a published port. The packet rules
+    // keep everybody else out.
+    sysctl::set(&format!("ipv4/conf/{bridge}/route_localnet"), "1")?;
+    sysctl::set_ipv6(&format!("ipv6/conf/{bridge}/accept_ra"), "0")?;
+    if !has_ipv6(record) {
+        sysctl::set_ipv6(&format!("ipv6/conf/{bridge}/disable_ipv6"), "1")?;
+    }
+    let index = index_of(netlink, bridge).await?;
+    for address in addresses(record) {
+        let mut request = netlink.address().add(index, address.addr(), address.prefix_len());
+        if address.addr().is_ipv6() {
+            request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+        }
+        request.execute().await.map_err(answered("add address", &address.to_string()))?;
+    }
+    change(LinkUnspec::new_with_name(bridge).up().build())
+        .await
+        .map_err(answered("set up", bridge))?;
+    if record.spec.internal { Ok(Vec::new()) } else { forwarding(record) }
+}
+
+/// The bridge, still off: no spanning tree, no guessing who wants multicast, and an address
+/// that does not change when containers come and go.
+fn link(record: &NetworkRecord) -> LinkMessage {
+    let mut bridge = LinkBridge::new(&record.bridge)
+        .down()
+        .append_info_data(InfoBridge::StpState(BridgeStpState::Disabled))
+        .append_info_data(InfoBridge::MulticastSnooping(false));
+    let gateway = record.subnets.iter().find_map(|subnet| match subnet.gateway {
+        IpAddr::V4(gateway) => Some(gateway),
+        IpAddr::V6(_) => None,
+    });
+    if let Some(gateway) = gateway {
+        bridge = bridge.address(mac_of(gateway).to_vec());
+    }
+    bridge.build()
+}
+
+/// Switches forwarding on where it is off.
+fn forwarding(record: &NetworkRecord) -> Result<Vec<String>> {
+    let mut switched_on = Vec::new();
+    if sysctl::switch_on("ipv4/ip_forward")? {
+        switched_on.push("net.ipv4.ip_forward".to_owned());
+    }
+    if has_ipv6(record) {
+        keep_router_advertisements()?;
+        if sysctl::switch_on("ipv6/conf/all/forwarding")? {
+            switched_on.push("net.ipv6.conf.all.forwarding".to_owned());
+        }
+    }
+    Ok(switched_on)
+}
+
+/// Links that listen to routers stop doing so on a host that forwards, and the host would lose
+/// its own way out, unless they are told to go on (2).
+fn keep_router_advertisements() -> Result<()> {
+    let dir = "/proc/sys/net/ipv6/conf";
+    for entry in fs::read_dir(dir).map_err(refused("list", dir))? {
+        let name = entry.map_err(refused("list", dir))?.file_name();
+        let key = format!("ipv6/conf/{}/accept_ra", name.to_string_lossy());
+        let listens = fs::read_to_string(format!("/proc/sys/net/{key}"));
+        if listens.is_ok_and(|value| value.trim() == "1") {
+            sysctl::set_ipv6(&key, "2")?;
+        }
+    }
+    Ok(())
+}
+
+async fn index_of(netlink: &Handle, name: &str) -> Result<u32> {
+    let found: Vec<LinkMessage> = netlink
+        .link()
+        .get()
+        .match_name(name)
+        .execute()
+        .try_collect()
+        .await
+        .map_err(answered("find link", name))?;
+    let missing = || std::io::Error::from_raw_os_error(libc::ENODEV);
+    found.first().map(|link| link.header.index).ok_or_else(|| refused("find link", name)(missing()))
+}
+
+fn addresses(record: &NetworkRecord) -> impl Iterator<Item = IpNet> {
+    record.subnets.iter().filter_map(|s| IpNet::new(s.gateway, s.net.prefix_len()).ok())
+}
+
+fn has_ipv6(record: &NetworkRecord) -> bool {
+    record.subnets.iter().any(|subnet| subnet.gateway.is_ipv6())
+}
+
+fn ours(link: &LinkMessage) -> Option<Bridge> {
+    let name = link.attributes.iter().find_map(|a| match a {
+        LinkAttribute::IfName(name) => Some(name.clone()),
+        _ => None,
+    })?;
+    let mark = link.attributes.iter().find_map(|a| match a {
+        LinkAttribute::IfAlias(alias) => Some(alias.clone()),
+        _ => None,
+    })?;
+    let is_bridge = link.attributes.iter().any(|a| match a {
+        LinkAttribute::LinkInfo(info) => info.contains(&LinkInfo::Kind(InfoKind::Bridge)),
+        _ => false,
+    });
+    let network = mark.strip_prefix(MARK)?.rsplit_once(' ')?.0.to_owned();
+    let up = link.header.flags.contains(LinkFlags::Up);
+    is_bridge.then_some(Bridge { name, network, mark, up, addresses: Vec::new() })
+}
+
+/// The subnet a route of the host takes, unless it is a default route or one the kernel made
+/// for its own addresses.
+fn covered(route: &RouteMessage) -> Option<IpNet> {
+    let prefix = route.header.destination_prefix_length;
+    let takes = matches!(
+        route.header.kind,
+        RouteType::Unicast | RouteType::BlackHole | RouteType::Unreachable | RouteType::Prohibit
+    );
+    if !takes || prefix <= 1 {
+        return None;
+    }
+    let destination = route.attributes.iter().find_map(|a| match a {
+        RouteAttribute::Destination(RouteAddress::Inet(a)) => Some(IpAddr::V4(*a)),
+        RouteAttribute::Destination(RouteAddress::Inet6(a)) => Some(IpAddr::V6(*a)),
+        _ => None,
+    })?;
+    IpNet::new(destination, prefix).ok().map(|net| net.trunc())
+}
+
+/// Turns rtnetlink's error into ours, with what was asked.
+fn answered(
+    step: &'static str,
+    object: impl Into<String>,
+) -> impl FnOnce(rtnetlink::Error) -> NetError {
+    let object = object.into();
+    move |error| {
+        let source = match error {
+            rtnetlink::Error::NetlinkError(message) => message.to_io(),
+            other => std::io::Error::other(other.to_string()),
+        };
+        NetError::Refused { step, object, source, detail: None }
+    }
+}

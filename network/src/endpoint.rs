@@ -1,0 +1,253 @@
+//! A container's way onto its networks: veth pairs, addresses, routes, in its own namespace.
+//!
+//! Each pair is made by one message, the far end already inside the container: moving a link
+//! between namespaces costs ten times as much as making it. Nothing here is ever undone link by
+//! link either, for the same reason: when the last descriptor of the namespace is closed, the
+//! kernel takes the far ends away and the host's ends with them. The names of the host's ends
+//! are new for each start, so a start never waits for the links of the one before.
+//!
+//! Call these from a single-threaded process, or from a thread that does nothing else.
+
+use std::fs::File;
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use ipnet::IpNet;
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::{AddressHeaderFlags, AddressMessage};
+use netlink_packet_route::link::{
+    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkMessage,
+};
+use netlink_packet_route::route::RouteMessage;
+use rtnetlink::{
+    AddressMessageBuilder, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
+};
+use rustix::net::netdevice::name_to_index;
+
+use crate::error::{NetError, Result, refused};
+use crate::netlink::{self, Channel};
+use crate::{netns, sysctl};
+
+const CREATE: u16 = NLM_F_CREATE | NLM_F_EXCL;
+
+/// A link of a container into a bridge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkSpec {
+    /// Link name of the bridge on the host.
+    pub bridge: String,
+    /// Name inside the container (`eth0`).
+    pub name: String,
+    /// Hardware address; `None` takes one made from the IPv4 address, or the kernel's choice.
+    pub mac: Option<[u8; 6]>,
+    /// Addresses with the prefix length of their subnet.
+    pub addresses: Vec<IpNet>,
+    /// Next hops of the default routes, when this link has them: at most one per family.
+    pub gateways: Vec<IpAddr>,
+    /// Bytes of the largest packet; `None` leaves 1500.
+    pub mtu: Option<u32>,
+}
+
+/// Switches the loopback link of `netns` on and makes `links` in it, up, with addresses and
+/// routes.
+///
+/// A failure in the middle leaves what was made before it; closing the namespace removes that.
+///
+/// # Errors
+/// A bridge is missing, a name in the namespace is taken, or the kernel refuses a request.
+pub fn connect(netns: BorrowedFd<'_>, links: &[LinkSpec]) -> Result<()> {
+    let mut host = Requests::open()?;
+    for link in links {
+        let bridge = host.index_of(&link.bridge)?;
+        let near = near_end_name()?;
+        host.add("add link", &near, CREATE, veth(&near, bridge, link, netns));
+        host.add("set hairpin of", &near, 0, hairpin(&near));
+        host.send()?;
+    }
+    let mut inner = netns::inside(netns, || {
+        for link in links {
+            settle_ipv6(link)?;
+        }
+        Requests::open()
+    })?;
+    inner.add("set up", "lo", 0, up("lo"));
+    for link in links {
+        configure(&mut inner, link)?;
+    }
+    inner.send()
+}
+
+/// Switches the loopback link of `netns` on: the network of a container without networks.
+///
+/// # Errors
+/// The namespace cannot be entered, or the kernel refuses.
+pub fn loopback_up(netns: BorrowedFd<'_>) -> Result<()> {
+    connect(netns, &[])
+}
+
+/// The hardware address of whoever has this IPv4 address on one of our networks.
+///
+/// It is the same after each restart, so neighbours need not unlearn the old one.
+#[must_use]
+pub fn mac_of(address: Ipv4Addr) -> [u8; 6] {
+    let [a, b, c, d] = address.octets();
+    [0x02, 0x42, a, b, c, d]
+}
+
+/// A link without IPv6 addresses speaks no IPv6 at all; one with them believes no
+/// advertisement of a router, which any neighbour could send.
+fn settle_ipv6(link: &LinkSpec) -> Result<()> {
+    let name = &link.name;
+    if link.addresses.iter().any(|a| matches!(a, IpNet::V6(_))) {
+        return sysctl::set_ipv6(&format!("ipv6/conf/{name}/accept_ra"), "0");
+    }
+    sysctl::set_ipv6(&format!("ipv6/conf/{name}/disable_ipv6"), "1")
+}
+
+fn configure(inner: &mut Requests, link: &LinkSpec) -> Result<()> {
+    let index = inner.index_of(&link.name)?;
+    inner.add("set up", &link.name, 0, up(&link.name));
+    for address in &link.addresses {
+        let step = RouteNetlinkMessage::NewAddress(address_message(index, *address));
+        inner.add("add address", &address.to_string(), CREATE, step);
+    }
+    for gateway in &link.gateways {
+        let step = RouteNetlinkMessage::NewRoute(default_route(index, *gateway));
+        inner.add("add default route via", &gateway.to_string(), CREATE, step);
+    }
+    Ok(())
+}
+
+/// Both ends in one message: the near one in the bridge and up, the far one in `netns`.
+fn veth(near: &str, bridge: u32, link: &LinkSpec, netns: BorrowedFd<'_>) -> RouteNetlinkMessage {
+    let mut far = LinkMessageBuilder::<LinkUnspec>::default()
+        .name(link.name.clone())
+        .setns_by_fd(netns.as_raw_fd());
+    let mut near = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
+        .name(near.to_owned())
+        .controller(bridge)
+        .up();
+    if let Some(mac) = mac(link) {
+        far = far.address(mac.to_vec());
+    }
+    if let Some(mtu) = link.mtu {
+        (far, near) = (far.mtu(mtu), near.mtu(mtu));
+    }
+    let data = InfoData::Veth(InfoVeth::Peer(far.build()));
+    RouteNetlinkMessage::NewLink(near.set_info_data(data).build())
+}
+
+fn mac(link: &LinkSpec) -> Option<[u8; 6]> {
+    let from_address = || {
+        link.addresses.iter().find_map(|a| match a {
+            IpNet::V4(a) => Some(mac_of(a.addr())),
+            IpNet::V6(_) => None,
+        })
+    };
+    link.mac.or_else(from_address)
+}
+
+/// Lets a frame leave by the port it came from: a container that calls its own published port,
+/// where bridged frames pass the host's packet rules.
+fn hairpin(near: &str) -> RouteNetlinkMessage {
+    RouteNetlinkMessage::NewLink(
+        LinkUnspec::new_with_name(near)
+            .set_port_kind(InfoPortKind::Bridge)
+            .set_port_data(InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(true)]))
+            .build(),
+    )
+}
+
+fn up(name: &str) -> RouteNetlinkMessage {
+    let message: LinkMessage = LinkUnspec::new_with_name(name).up().build();
+    RouteNetlinkMessage::NewLink(message)
+}
+
+/// The message that adds an address. An IPv6 one can be used at once: nobody else is given it.
+pub(crate) fn address_message(index: u32, address: IpNet) -> AddressMessage {
+    match address {
+        IpNet::V4(a) => AddressMessageBuilder::<Ipv4Addr>::new()
+            .index(index)
+            .address(a.addr(), a.prefix_len())
+            .build(),
+        IpNet::V6(a) => {
+            let mut message = AddressMessageBuilder::<Ipv6Addr>::new()
+                .index(index)
+                .address(a.addr(), a.prefix_len())
+                .build();
+            message.header.flags |= AddressHeaderFlags::Nodad;
+            message
+        }
+    }
+}
+
+fn default_route(index: u32, gateway: IpAddr) -> RouteMessage {
+    match gateway {
+        IpAddr::V4(gateway) => {
+            RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(index).build()
+        }
+        IpAddr::V6(gateway) => {
+            RouteMessageBuilder::<Ipv6Addr>::new().gateway(gateway).output_interface(index).build()
+        }
+    }
+}
+
+/// A name for the host's end that no other start has: 48 random bits.
+fn near_end_name() -> Result<String> {
+    let mut bytes = [0; 6];
+    File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(refused("read", "/dev/urandom"))?;
+    Ok(bytes.iter().fold("bv".to_owned(), |name, byte| format!("{name}{byte:02x}")))
+}
+
+/// Requests that go to the kernel together.
+struct Requests {
+    channel: Channel,
+    bytes: Vec<u8>,
+    steps: Vec<(u32, &'static str, String)>,
+}
+
+impl Requests {
+    fn open() -> Result<Self> {
+        let channel = Channel::open(netlink_sys::protocols::NETLINK_ROUTE)
+            .map_err(refused("open socket", "NETLINK_ROUTE"))?;
+        Ok(Requests { channel, bytes: Vec::new(), steps: Vec::new() })
+    }
+
+    fn add(&mut self, step: &'static str, object: &str, flags: u16, what: RouteNetlinkMessage) {
+        let number = self.channel.number();
+        let mut header = NetlinkHeader::default();
+        header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+        header.sequence_number = number;
+        let mut message = NetlinkMessage::new(header, what.into());
+        message.finalize();
+        let at = self.bytes.len();
+        self.bytes.resize(at + message.buffer_len().next_multiple_of(4), 0);
+        message.serialize(&mut self.bytes[at..]);
+        self.steps.push((number, step, object.to_owned()));
+    }
+
+    /// Sends all; the first refusal is the error.
+    fn send(&mut self) -> Result<()> {
+        let bytes = std::mem::take(&mut self.bytes);
+        let steps = std::mem::take(&mut self.steps);
+        let answers =
+            self.channel.exchange(&bytes).map_err(refused("send", "link and address requests"))?;
+        let Some(refusal) = netlink::refusal(&answers) else {
+            return Ok(());
+        };
+        let (step, object) = steps
+            .into_iter()
+            .find(|(number, ..)| *number == refusal.sequence)
+            .map_or(("send", "request".to_owned()), |(_, step, object)| (step, object));
+        Err(NetError::Refused { step, object, source: refusal.errno, detail: refusal.detail })
+    }
+
+    fn index_of(&self, name: &str) -> Result<u32> {
+        name_to_index(&self.channel, name).map_err(refused("find link", name))
+    }
+}

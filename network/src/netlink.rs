@@ -1,0 +1,195 @@
+//! One netlink conversation without an async runtime: send, then read what is already there.
+//!
+//! The kernel works a netlink request off inside `sendmsg(2)`, so when it returns, every answer
+//! is in the receive queue (and a dump goes on inside each `recvmsg(2)`). Nothing here waits, and
+//! an empty queue is the end of the answer.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use netlink_sys::{Socket, SocketAddr};
+
+/// The answer carries attributes after the error code.
+const NLM_F_ACK_TLVS: u16 = 0x200;
+/// The text of an error, among those attributes.
+const NLMSGERR_ATTR_MSG: u16 = 1;
+const HEADER: usize = 16;
+
+/// A netlink socket in the namespace where it was opened.
+pub(crate) struct Channel {
+    socket: Socket,
+    sequence: u32,
+}
+
+/// One message of an answer.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) kind: u16,
+    pub(crate) flags: u16,
+    pub(crate) sequence: u32,
+    pub(crate) payload: Vec<u8>,
+}
+
+/// Why the kernel refused a request.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) sequence: u32,
+    pub(crate) errno: io::Error,
+    pub(crate) detail: Option<String>,
+}
+
+impl Channel {
+    /// Opens a socket for `protocol` in the calling thread's network namespace.
+    pub(crate) fn open(protocol: isize) -> io::Result<Self> {
+        let mut socket = Socket::new(protocol)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        // Both only shape error messages; kernels before 4.12 lack the second.
+        let _ = socket.set_cap_ack(true);
+        let _ = socket.set_ext_ack(true);
+        Ok(Channel { socket, sequence: 0 })
+    }
+
+    /// A number for the next request, to know its answer by.
+    pub(crate) fn number(&mut self) -> u32 {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.sequence
+    }
+
+    /// Sends one or several requests and gives everything that was answered.
+    pub(crate) fn exchange(&self, request: &[u8]) -> io::Result<Vec<Message>> {
+        let sent = self.socket.send(request, 0)?;
+        if sent != request.len() {
+            return Err(io::Error::other("the kernel took only part of the message"));
+        }
+        let mut messages = Vec::new();
+        let mut buffer = Vec::with_capacity(64 * 1024);
+        loop {
+            buffer.clear();
+            match self.socket.recv(&mut buffer, libc::MSG_DONTWAIT) {
+                Ok(_) => split(&buffer, &mut messages),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(messages),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// The first refusal among the answers.
+pub(crate) fn refusal(answers: &[Message]) -> Option<Refusal> {
+    answers.iter().find_map(Message::refusal)
+}
+
+impl Message {
+    fn refusal(&self) -> Option<Refusal> {
+        // A dump that fails says so in its last message.
+        if i32::from(self.kind) != libc::NLMSG_ERROR && i32::from(self.kind) != libc::NLMSG_DONE {
+            return None;
+        }
+        let code = i32::from_ne_bytes(self.payload.get(..4)?.try_into().ok()?);
+        (code < 0).then(|| Refusal {
+            sequence: self.sequence,
+            errno: io::Error::from_raw_os_error(-code),
+            detail: self.detail(),
+        })
+    }
+
+    fn detail(&self) -> Option<String> {
+        if self.flags & NLM_F_ACK_TLVS == 0 || i32::from(self.kind) != libc::NLMSG_ERROR {
+            return None;
+        }
+        attributes(self.payload.get(4 + HEADER..)?)
+            .find(|(kind, _)| *kind == NLMSGERR_ATTR_MSG)
+            .map(|(_, text)| String::from_utf8_lossy(text).trim_end_matches('\0').to_owned())
+    }
+}
+
+/// The attributes in `bytes`, in their order; what is cut off ends the list.
+pub(crate) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let len = usize::from(u16::from_ne_bytes(rest.get(..2)?.try_into().ok()?));
+        let kind = u16::from_ne_bytes(rest.get(2..4)?.try_into().ok()?) & 0x3fff;
+        let value = rest.get(4..len)?;
+        rest = rest.get(len.next_multiple_of(4)..).unwrap_or(&[]);
+        Some((kind, value))
+    })
+}
+
+/// Cuts a datagram into its messages.
+fn split(datagram: &[u8], into: &mut Vec<Message>) {
+    let mut rest = datagram;
+    while let Some(header) = rest.get(..HEADER) {
+        let half = |at: usize| u16::from_ne_bytes([header[at], header[at + 1]]);
+        let word = |at: usize| {
+            u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+        };
+        let len = word(0) as usize;
+        let Some(payload) = rest.get(HEADER..len) else { return };
+        into.push(Message {
+            kind: half(4),
+            flags: half(6),
+            sequence: word(8),
+            payload: payload.to_vec(),
+        });
+        rest = rest.get(len.next_multiple_of(4)..).unwrap_or(&[]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(kind: i32, flags: u16, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = ((HEADER + payload.len()) as u32).to_ne_bytes().to_vec();
+        bytes.extend((kind as u16).to_ne_bytes());
+        bytes.extend(flags.to_ne_bytes());
+        bytes.extend(7u32.to_ne_bytes());
+        bytes.extend(0u32.to_ne_bytes());
+        bytes.extend(payload);
+        bytes
+    }
+
+    #[test]
+    fn a_refusal_carries_errno_and_the_words_of_the_kernel() {
+        let mut payload = (-libc::EEXIST).to_ne_bytes().to_vec();
+        payload.extend([0; HEADER]);
+        payload.extend([10, 0, 1, 0]);
+        payload.extend(b"taken\0");
+        let mut answers = Vec::new();
+        split(&message(libc::NLMSG_ERROR, NLM_F_ACK_TLVS, &payload), &mut answers);
+
+        let refusal = refusal(&answers).unwrap();
+
+        assert_eq!(refusal.errno.raw_os_error(), Some(libc::EEXIST));
+        assert_eq!(refusal.detail.as_deref(), Some("taken"));
+        assert_eq!(refusal.sequence, 7);
+    }
+
+    #[test]
+    fn an_acknowledgement_is_no_refusal() {
+        let mut answers = Vec::new();
+        split(&message(libc::NLMSG_ERROR, 0, &[0; 20]), &mut answers);
+
+        assert_eq!(answers.len(), 1);
+        assert!(refusal(&answers).is_none());
+    }
+
+    #[test]
+    fn cut_off_bytes_end_the_list_and_do_no_harm() {
+        let whole = message(libc::NLMSG_ERROR, NLM_F_ACK_TLVS, &[1; 40]);
+        for len in 0..whole.len() {
+            let mut answers = Vec::new();
+            split(&whole[..len], &mut answers);
+            assert!(answers.is_empty(), "{len} bytes gave {answers:?}");
+            assert!(attributes(&whole[..len]).count() <= len);
+        }
+    }
+}

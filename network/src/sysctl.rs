@@ -1,0 +1,33 @@
+//! Kernel settings below `/proc/sys/net`, of the calling thread's network namespace.
+
+use std::fs;
+use std::io;
+
+use crate::error::{Result, refused};
+
+/// Writes a setting.
+pub(crate) fn set(key: &str, value: &str) -> Result<()> {
+    fs::write(path(key), value).map_err(refused("write sysctl", format!("net/{key}")))
+}
+
+/// Writes a setting that a kernel without IPv6 does not have.
+pub(crate) fn set_ipv6(key: &str, value: &str) -> Result<()> {
+    match fs::write(path(key), value) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(refused("write sysctl", format!("net/{key}"))),
+    }
+}
+
+/// Turns a setting on and says whether it was off.
+pub(crate) fn switch_on(key: &str) -> Result<bool> {
+    let text =
+        fs::read_to_string(path(key)).map_err(refused("read sysctl", format!("net/{key}")))?;
+    if text.trim() != "0" {
+        return Ok(false);
+    }
+    set(key, "1").map(|()| true)
+}
+
+fn path(key: &str) -> String {
+    format!("/proc/sys/net/{key}")
+}

@@ -1,0 +1,214 @@
+//! A host of its own for each test: a thread in a fresh network namespace, and further
+//! namespaces beside it for containers and for clients from outside.
+
+// Each test program uses its own part of this.
+#![allow(dead_code)]
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use berth_network::endpoint::{self, LinkSpec};
+use berth_network::{bridge, netns};
+use berth_planner::desired::NetworkSpec;
+use berth_planner::observed::{NetworkRecord, Subnet};
+use nix::sched::{CloneFlags, setns, unshare};
+use rtnetlink::Handle;
+use tokio::runtime::Runtime;
+
+/// How long a connection may take before it counts as blocked.
+const PATIENCE: Duration = Duration::from_millis(400);
+
+/// The host of one test, entered by the thread that runs it.
+pub struct Host {
+    runtime: Runtime,
+    netlink: Handle,
+}
+
+/// Runs `test` on a thread of its own, in a network namespace of its own with loopback on.
+pub fn on_a_host(test: impl FnOnce(&Host) + Send + 'static) {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: making network namespaces needs root");
+        return;
+    }
+    let outcome = thread::spawn(move || {
+        unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
+        // New namespaces inherit it from the machine, which may have it on.
+        fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
+        let here = netns::current().unwrap();
+        endpoint::loopback_up(here.as_fd()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let netlink = runtime.block_on(async { bridge::open() }).unwrap();
+        test(&Host { runtime, netlink });
+    })
+    .join();
+    if let Err(panic) = outcome {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+impl Host {
+    pub fn create(&self, record: &NetworkRecord) -> berth_network::error::Result<Vec<String>> {
+        self.runtime.block_on(bridge::create(&self.netlink, record))
+    }
+
+    pub fn remove(&self, name: &str) -> berth_network::error::Result<()> {
+        self.runtime.block_on(bridge::remove(&self.netlink, name))
+    }
+
+    pub fn bridges(&self) -> Vec<bridge::Bridge> {
+        self.runtime.block_on(bridge::observe(&self.netlink)).unwrap()
+    }
+
+    pub fn routes(&self) -> Vec<String> {
+        let routes = self.runtime.block_on(bridge::routes(&self.netlink)).unwrap();
+        routes.iter().map(ToString::to_string).collect()
+    }
+
+    /// A container on `record` with the address ending in `last`.
+    pub fn container(&self, record: &NetworkRecord, last: u8) -> Container {
+        let container = Container::new();
+        endpoint::connect(container.netns.as_fd(), &[link(record, "eth0", last)]).unwrap();
+        container
+    }
+
+    /// Runs the `ip` program here, to look or to lay cables that are not ours.
+    pub fn ip(&self, arguments: &str) -> String {
+        output("ip", arguments)
+    }
+}
+
+/// A network namespace that plays a container, or a machine beside the host.
+pub struct Container {
+    pub netns: OwnedFd,
+}
+
+impl Container {
+    pub fn new() -> Self {
+        let netns = thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
+            File::open("/proc/thread-self/ns/net").unwrap().into()
+        })
+        .join()
+        .unwrap();
+        Container { netns }
+    }
+
+    /// Runs `work` on a thread inside.
+    pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        thread::scope(|scope| {
+            let inside = scope.spawn(|| {
+                setns(self.netns.as_fd(), CloneFlags::CLONE_NEWNET).unwrap();
+                work()
+            });
+            inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    pub fn ip(&self, arguments: &str) -> String {
+        self.within(|| output("ip", arguments))
+    }
+
+    /// Answers every TCP connection to `port` with `name`, a space, and the caller's address.
+    pub fn serve_tcp(&self, port: u16, name: &'static str) {
+        let listener = self.within(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap());
+        // The thread ends with the test process; its sockets hold the namespace until then.
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(mut stream) = stream else { return };
+                let peer = stream.peer_addr().map(|p| p.ip().to_string()).unwrap_or_default();
+                let _ = stream.write_all(format!("{name} {peer}").as_bytes());
+            }
+        });
+    }
+
+    /// Answers every datagram to `port` in the same way.
+    pub fn serve_udp(&self, port: u16, name: &'static str) {
+        let socket = self.within(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap());
+        thread::spawn(move || {
+            let mut buffer = [0; 512];
+            while let Ok((_, peer)) = socket.recv_from(&mut buffer) {
+                let _ = socket.send_to(format!("{name} {}", peer.ip()).as_bytes(), peer);
+            }
+        });
+    }
+
+    pub fn ask_tcp(&self, to: &str) -> Option<String> {
+        self.within(|| ask_tcp(to))
+    }
+
+    pub fn ask_udp(&self, to: &str) -> Option<String> {
+        self.within(|| ask_udp(to))
+    }
+}
+
+/// What the server at `to` says; `None` when it cannot be reached.
+pub fn ask_tcp(to: &str) -> Option<String> {
+    let to: SocketAddr = to.parse().unwrap();
+    let mut stream = TcpStream::connect_timeout(&to, PATIENCE).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+/// The same by one datagram, from a connected socket, so that only `to` can answer.
+pub fn ask_udp(to: &str) -> Option<String> {
+    let to: SocketAddr = to.parse().unwrap();
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.connect(to).ok()?;
+    socket.send(b"?").ok()?;
+    let mut buffer = [0; 512];
+    let len = socket.recv(&mut buffer).ok()?;
+    Some(String::from_utf8_lossy(&buffer[..len]).into_owned())
+}
+
+/// A network `name` on bridge `br-NAME` with one subnet.
+pub fn network(name: &str, subnet: &str) -> NetworkRecord {
+    let net: ipnet::IpNet = subnet.parse().unwrap();
+    NetworkRecord {
+        name: name.to_owned(),
+        project: "test".to_owned(),
+        spec: NetworkSpec::default(),
+        bridge: format!("br-{name}"),
+        subnets: vec![Subnet { net, gateway: net.hosts().next().unwrap() }],
+    }
+}
+
+/// A link into the network with the address ending in `last`, and the default route by it.
+pub fn link(record: &NetworkRecord, name: &str, last: u8) -> LinkSpec {
+    let subnet = &record.subnets[0];
+    let IpAddr::V4(gateway) = subnet.gateway else { panic!("an IPv4 network") };
+    let [a, b, c, _] = gateway.octets();
+    let address = IpAddr::V4(Ipv4Addr::new(a, b, c, last));
+    LinkSpec {
+        bridge: record.bridge.clone(),
+        name: name.to_owned(),
+        mac: None,
+        addresses: vec![ipnet::IpNet::new(address, subnet.net.prefix_len()).unwrap()],
+        gateways: if record.spec.internal { vec![] } else { vec![subnet.gateway] },
+        mtu: None,
+    }
+}
+
+/// What a program prints; it must succeed.
+pub fn output(program: &str, arguments: &str) -> String {
+    let out = Command::new(program).args(arguments.split_whitespace()).output().unwrap();
+    let errors = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{program} {arguments}: {errors}");
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+/// Whether a program is there that only helps a test to look.
+pub fn has(program: &str) -> bool {
+    let there = Command::new(program).arg("-V").output().is_ok();
+    if !there {
+        eprintln!("skipped: there is no `{program}` program here");
+    }
+    there
+}
