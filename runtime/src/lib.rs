@@ -7,5 +7,6 @@
 //! (all a container's start needs), then the rooms.
 
 pub mod bundle;
+pub mod logs;
 pub mod paths;
 pub mod record;
