@@ -8,5 +8,6 @@
 
 pub mod bundle;
 pub mod logs;
+pub mod monitor;
 pub mod paths;
 pub mod record;
