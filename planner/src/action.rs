@@ -79,6 +79,47 @@ pub enum Action {
     RemoveLeftover(Leftover),
 }
 
+impl Action {
+    /// What is done, in one word that does not change between versions (`create_container`).
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Action::PullImage { .. } => "pull_image",
+            Action::CreateNetwork(_) => "create_network",
+            Action::RepairNetwork(_) => "repair_network",
+            Action::RemoveNetwork { .. } => "remove_network",
+            Action::CreateVolume(_) => "create_volume",
+            Action::RemoveVolume { .. } => "remove_volume",
+            Action::CreateContainer(_) => "create_container",
+            Action::StartContainer { .. } => "start_container",
+            Action::AdoptContainer { .. } => "adopt_container",
+            Action::AwaitContainer { .. } => "await_container",
+            Action::StopContainer { .. } => "stop_container",
+            Action::SignalContainer { .. } => "signal_container",
+            Action::RemoveContainer { .. } => "remove_container",
+            Action::RemoveLeftover(_) => "remove_leftover",
+        }
+    }
+
+    /// Name of the thing it is done to.
+    pub fn target(&self) -> String {
+        match self {
+            Action::PullImage { reference } => reference.clone(),
+            Action::CreateNetwork(record) | Action::RepairNetwork(record) => record.name.clone(),
+            Action::CreateVolume(record) => record.name.clone(),
+            Action::CreateContainer(record) => record.name.clone(),
+            Action::RemoveNetwork { name }
+            | Action::RemoveVolume { name }
+            | Action::StartContainer { name }
+            | Action::AdoptContainer { name }
+            | Action::AwaitContainer { name, .. }
+            | Action::StopContainer { name, .. }
+            | Action::SignalContainer { name, .. }
+            | Action::RemoveContainer { name } => name.clone(),
+            Action::RemoveLeftover(leftover) => leftover.name().to_string(),
+        }
+    }
+}
+
 /// A duration as seconds in JSON.
 pub(crate) mod seconds {
     use std::time::Duration;
@@ -92,7 +133,9 @@ pub(crate) mod seconds {
         }
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        d: D,
+    ) -> Result<Option<Duration>, D::Error> {
         Ok(Option::<f64>::deserialize(d)?.map(Duration::from_secs_f64))
     }
 }

@@ -4,10 +4,35 @@
 //! read here, so any decision can be tested by writing down two states and the plan that
 //! should come out.
 //!
-//! Reading order: [`desired`] (what the files ask for), [`observed`] (what the host has),
-//! [`action`] (the smallest changes), `plan` (the graph of them with causes), `walk` (their
-//! order in parallel).
+//! Reading order: [`desired`] (what the files ask for), [`resolve`] (how they come to it),
+//! [`observed`] (what the host has), [`action`] (the smallest changes), [`plan`] (the graph of
+//! them with [`cause`]s), [`up`] and [`down`] (how it is made), [`walk`] (its order in parallel).
 
 pub mod action;
+pub mod cause;
 pub mod desired;
+mod diff;
+pub mod down;
+mod gate;
+pub mod ipam;
+pub mod lifecycle;
 pub mod observed;
+mod order;
+pub mod plan;
+pub mod problem;
+pub mod pull;
+pub mod resolve;
+pub mod run;
+pub mod text;
+pub mod up;
+pub mod walk;
+
+pub use down::{DownOptions, Known, down};
+pub use lifecycle::{RestartOptions, RmOptions, kill, restart, rm, start, stop};
+pub use plan::{Plan, Step, StepId};
+pub use problem::{PlanProblem, PlanProblems};
+pub use pull::pulls;
+pub use resolve::{Inputs, ResolveProblem, resolve};
+pub use run::{RunOptions, run};
+pub use up::{UpOptions, up};
+pub use walk::Walk;

@@ -219,3 +219,15 @@ pub enum Leftover {
     /// A folder under the state root.
     Folder(String),
 }
+
+impl Leftover {
+    /// Its name, whatever it is.
+    pub fn name(&self) -> &str {
+        match self {
+            Leftover::Cgroup(name)
+            | Leftover::Bridge(name)
+            | Leftover::PortRules(name)
+            | Leftover::Folder(name) => name,
+        }
+    }
+}

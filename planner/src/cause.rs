@@ -1,0 +1,134 @@
+//! Why a step is in a plan, and which fields differ. The user reads it beside the step.
+
+use std::fmt;
+
+use berth_schema::stack::Place;
+use serde::Serialize;
+
+/// Why a step is in the plan.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case", tag = "cause")]
+pub enum Cause {
+    /// The stack has it, the host does not.
+    Missing,
+    /// It was made from another description.
+    Changed,
+    /// The image reference now names another image.
+    ImageMoved {
+        /// Image the container was made from.
+        before: String,
+        /// Image the reference names now.
+        after: String,
+    },
+    /// The content of a config or secret differs.
+    ContentChanged,
+    /// The number of containers of the service changed.
+    Scale,
+    /// Its service is not in the stack any more.
+    Orphan,
+    /// The host is not as it was left.
+    Drift,
+    /// A service it depends on is replaced or restarted.
+    DependencyRestart {
+        /// That service.
+        service: String,
+    },
+    /// A network it is on is made anew.
+    NetworkReplaced {
+        /// Name of the network on the host.
+        network: String,
+    },
+    /// A volume it has is made anew.
+    VolumeReplaced {
+        /// Name of the volume on the host.
+        volume: String,
+    },
+    /// The container whose network it shares is made or started anew.
+    NamespaceParentReplaced {
+        /// Name of that container on the host.
+        container: String,
+    },
+    /// The user asked for it.
+    Requested,
+    /// The host has it, the stack does not.
+    NotInStack,
+    /// A crash left it half made.
+    CrashLeftover,
+    /// It ended.
+    Exited {
+        /// Exit status.
+        exit_code: i32,
+    },
+    /// The user had stopped it.
+    Held,
+    /// It was made and never started on this boot.
+    NeverStarted,
+    /// Another service waits for it.
+    NeededBy {
+        /// That service.
+        service: String,
+    },
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Missing => f.write_str("missing"),
+            Cause::Changed => f.write_str("changed"),
+            Cause::ImageMoved { before, after } => {
+                write!(f, "image {} → {}", short_digest(before), short_digest(after))
+            }
+            Cause::ContentChanged => f.write_str("content changed"),
+            Cause::Scale => f.write_str("scale"),
+            Cause::Orphan => f.write_str("orphan: its service is not in the stack"),
+            Cause::Drift => f.write_str("drift: the host is not as it was left"),
+            Cause::DependencyRestart { service } => write!(f, "`{service}` restarts"),
+            Cause::NetworkReplaced { network } => write!(f, "network `{network}` is made anew"),
+            Cause::VolumeReplaced { volume } => write!(f, "volume `{volume}` is made anew"),
+            Cause::NamespaceParentReplaced { container } => {
+                write!(f, "shares the network of `{container}`, which is made anew")
+            }
+            Cause::Requested => f.write_str("as asked"),
+            Cause::NotInStack => f.write_str("not in the stack"),
+            Cause::CrashLeftover => f.write_str("left half made by a crash"),
+            Cause::Exited { exit_code } => write!(f, "exited with {exit_code}"),
+            Cause::Held => f.write_str("was stopped by the user"),
+            Cause::NeverStarted => f.write_str("not started yet"),
+            Cause::NeededBy { service } => write!(f, "`{service}` waits for it"),
+        }
+    }
+}
+
+/// The first twelve digits of a digest, as people quote them.
+fn short_digest(digest: &str) -> &str {
+    let hex = digest.rsplit(':').next().unwrap_or(digest);
+    hex.get(..12).unwrap_or(hex)
+}
+
+/// One field that differs between the recorded and the wanted description.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldChange {
+    /// Path below the service (`environment.LOG`).
+    pub path: String,
+    /// As recorded, in JSON notation; `None` when it was not there.
+    pub before: Option<String>,
+    /// As wanted, in JSON notation; `None` when it goes.
+    pub after: Option<String>,
+    /// Where the wanted value was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+    /// The values are hidden.
+    pub sensitive: bool,
+}
+
+impl fmt::Display for FieldChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let before = self.before.as_deref().unwrap_or("—");
+        let after = self.after.as_deref().unwrap_or("—");
+        write!(f, "{} {before} → {after}", self.path)?;
+        match &self.place {
+            Some(place) => write!(f, " ({place})"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Two descriptions compared, field by field, in the words of the file.
+
+use std::collections::BTreeMap;
+
+use berth_schema::stack::{Place, Places};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::cause::FieldChange;
+use crate::desired::{
+    ContainerSpec, FileSpec, MountSpec, NetworkMode, NetworkSpec, SourceSpec, VolumeSpec,
+};
+use crate::text;
+
+/// What differs between two descriptions of a container of `service`.
+pub(crate) fn containers(
+    service: &str,
+    before: &ContainerSpec,
+    after: &ContainerSpec,
+    places: &Places,
+) -> Vec<FieldChange> {
+    let mut changes = Vec::new();
+    compare("", &container_view(before), &container_view(after), &mut changes);
+    for change in &mut changes {
+        change.place = place(&format!("services.{service}"), &change.path, places);
+    }
+    changes
+}
+
+/// What differs between two descriptions of a network.
+pub(crate) fn networks(
+    name: &str,
+    before: &NetworkSpec,
+    after: &NetworkSpec,
+    places: &Places,
+) -> Vec<FieldChange> {
+    described("networks", name, before, after, places)
+}
+
+/// What differs between two descriptions of a volume.
+pub(crate) fn volumes(
+    name: &str,
+    before: &VolumeSpec,
+    after: &VolumeSpec,
+    places: &Places,
+) -> Vec<FieldChange> {
+    described("volumes", name, before, after, places)
+}
+
+/// Whether a change is one of the content of a config or secret, all else being equal.
+pub(crate) fn is_content(change: &FieldChange) -> bool {
+    change.path.ends_with(".content") && change.before.is_some() && change.after.is_some()
+}
+
+fn described<T: Serialize>(
+    kind: &str,
+    name: &str,
+    before: &T,
+    after: &T,
+    places: &Places,
+) -> Vec<FieldChange> {
+    let mut changes = Vec::new();
+    compare("", &view(before), &view(after), &mut changes);
+    for change in &mut changes {
+        // The key in the file is the name on the host without the project before it.
+        let keys = name.match_indices('_').map(|(at, _)| &name[at + 1..]).chain([name]);
+        let mut roots = keys.map(|key| format!("{kind}.{key}"));
+        let root = roots.find(|root| places.0.contains_key(root));
+        change.place = root.and_then(|root| place(&root, &change.path, places));
+    }
+    changes
+}
+
+fn view<T: Serialize>(value: &T) -> Value {
+    serde_json::to_value(value).unwrap_or(Value::Null)
+}
+
+/// A description with lists of things made into maps, so that one changed thing is one change.
+fn container_view(spec: &ContainerSpec) -> Value {
+    let mut all = view(spec);
+    let Some(fields) = all.as_object_mut() else { return all };
+    fields.remove("mounts");
+    fields.remove("files");
+    let ports: Vec<String> = spec.ports.iter().map(text::port).collect();
+    fields.insert("ports".into(), Value::from(ports));
+    let mounts = spec.mounts.iter().map(|(target, mount)| (target.clone(), mount_text(mount)));
+    fields.insert("volumes".into(), Value::Object(mounts.collect()));
+    fields.insert("configs".into(), files_view(spec.files.iter().filter(|file| !file.secret)));
+    fields.insert("secrets".into(), files_view(spec.files.iter().filter(|file| file.secret)));
+    fields.insert("network_mode".into(), mode_text(&spec.network_mode));
+    let tmpfs: BTreeMap<&str, _> =
+        spec.tmpfs.iter().map(|tmpfs| (tmpfs.target.as_str(), tmpfs)).collect();
+    fields.insert("tmpfs".into(), view(&tmpfs));
+    let grace = spec.stop_grace_period.map(|grace| format!("{}s", grace.as_secs_f64()));
+    fields.insert("stop_grace_period".into(), grace.map_or(Value::Null, Value::from));
+    all
+}
+
+fn mount_text(mount: &MountSpec) -> Value {
+    let mode = if mount.read_only { " (read-only)" } else { "" };
+    let source = match &mount.source {
+        SourceSpec::Volume { name, nocopy, subpath } => {
+            let part = subpath.as_ref().map(|part| format!("/{part}")).unwrap_or_default();
+            format!("volume {name}{part}{}", if *nocopy { " (nocopy)" } else { "" })
+        }
+        SourceSpec::Anonymous { nocopy } => {
+            format!("anonymous volume{}", if *nocopy { " (nocopy)" } else { "" })
+        }
+        SourceSpec::Bind { path, create_host_path, propagation } => {
+            let create = if *create_host_path { "" } else { " (must exist)" };
+            let propagation = propagation.as_ref().map(|p| format!(" ({p})")).unwrap_or_default();
+            format!("{}{create}{propagation}", path.display())
+        }
+    };
+    Value::from(format!("{source}{mode}"))
+}
+
+fn mode_text(mode: &NetworkMode) -> Value {
+    Value::from(match mode {
+        NetworkMode::Bridge => "bridge".to_string(),
+        NetworkMode::None => "none".to_string(),
+        NetworkMode::Host => "host".to_string(),
+        NetworkMode::Container(name) => format!("container:{name}"),
+    })
+}
+
+fn files_view<'a>(files: impl Iterator<Item = &'a FileSpec>) -> Value {
+    let view = files.map(|file| {
+        let mut fields = Map::new();
+        fields.insert("content".into(), Value::from(file.digest.clone()));
+        fields.insert("uid".into(), Value::from(file.uid));
+        fields.insert("gid".into(), Value::from(file.gid));
+        fields.insert("mode".into(), Value::from(format!("{:04o}", file.mode)));
+        (file.target.clone(), Value::Object(fields))
+    });
+    Value::Object(view.collect())
+}
+
+/// Adds a change for every value that differs, deepest first found.
+fn compare(path: &str, before: &Value, after: &Value, changes: &mut Vec<FieldChange>) {
+    if before == after {
+        return;
+    }
+    if let (Value::Object(old), Value::Object(new)) = (before, after) {
+        let mut keys: Vec<&String> = old.keys().chain(new.keys()).collect();
+        keys.sort();
+        keys.dedup();
+        for key in keys {
+            let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            let (old, new) = (old.get(key), new.get(key));
+            match (old, new) {
+                (Some(old), Some(new)) => compare(&below, old, new, changes),
+                (old, new) => changes.push(change(below, old, new)),
+            }
+        }
+        return;
+    }
+    changes.push(change(path.to_string(), Some(before), Some(after)));
+}
+
+fn change(path: String, before: Option<&Value>, after: Option<&Value>) -> FieldChange {
+    let secret = path.starts_with("secrets.") && path.ends_with(".content");
+    let sensitive = secret
+        || is_secret_name(&path)
+        || before.is_some_and(holds_secret)
+        || after.is_some_and(holds_secret);
+    // A variable without a value is there; a field that is `null` is not.
+    let variable = path.starts_with("environment.");
+    let shown = |value: Option<&Value>| match value {
+        None => None,
+        Some(Value::Null) if variable => Some("(unset)".to_string()),
+        Some(Value::Null) => None,
+        Some(_) if sensitive => Some("(hidden)".to_string()),
+        Some(Value::String(digest)) if path.ends_with(".content") => {
+            Some(digest.chars().take("sha256:".len() + 12).collect())
+        }
+        Some(value) => Some(value.to_string()),
+    };
+    let (before, after) = (shown(before), shown(after));
+    FieldChange { path, before, after, place: None, sensitive }
+}
+
+/// Whether a variable, label or option of that name holds something to be kept from people.
+fn is_secret_name(path: &str) -> bool {
+    const WORDS: [&str; 10] = [
+        "PASSWORD",
+        "PASSWD",
+        "PASSPHRASE",
+        "SECRET",
+        "TOKEN",
+        "KEY",
+        "CREDENTIAL",
+        "PRIVATE",
+        "AUTH",
+        "_PASS",
+    ];
+    let named = ["environment.", "labels.", "driver_opts."];
+    let name = named.iter().find_map(|prefix| path.strip_prefix(prefix));
+    name.map(str::to_uppercase).is_some_and(|name| WORDS.iter().any(|word| name.contains(word)))
+}
+
+/// Whether a value holds a password: `scheme://user:password@host`, or `--password=…`.
+fn holds_secret(value: &Value) -> bool {
+    match value {
+        Value::String(text) => {
+            let url = text.split("://").nth(1).and_then(|rest| rest.split(['/', ' ']).next());
+            let login = url.and_then(|host| host.rsplit_once('@')).map(|(login, _)| login);
+            let option = text.split_once('=').filter(|(name, _)| name.starts_with('-'));
+            login.is_some_and(|login| login.contains(':'))
+                || option.is_some_and(|(name, _)| is_secret_name(&format!("environment.{name}")))
+        }
+        Value::Array(items) => items.iter().any(holds_secret),
+        Value::Object(fields) => fields.values().any(holds_secret),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// Where the file has the value, else what is around it.
+fn place(root: &str, path: &str, places: &Places) -> Option<Place> {
+    let written: &[&str] = match path {
+        "limits.memory" => &["deploy.resources.limits.memory", "mem_limit"],
+        "limits.cpu_micros" => &["deploy.resources.limits.cpus", "cpus"],
+        "limits.pids" => &["deploy.resources.limits.pids", "pids_limit"],
+        "limits.memory_swap" => &["memswap_limit"],
+        "limits.memory_reservation" => &["deploy.resources.reservations.memory", "mem_reservation"],
+        "limits.cpu_shares" => &["cpu_shares"],
+        "limits.cpuset" => &["cpuset"],
+        "limits.oom_score_adj" => &["oom_score_adj"],
+        "pools" => &["ipam"],
+        other if other.starts_with("logging.") => &["logging"],
+        _ => &[],
+    };
+    let exact = written.iter().find_map(|path| places.0.get(&format!("{root}.{path}")));
+    exact.or_else(|| places.find(&format!("{root}.{path}"))).cloned()
+}

@@ -1,0 +1,304 @@
+//! Subnets for networks, addresses for containers, ranges of ids for user namespaces.
+//!
+//! Always the lowest that is free, so the same state gives the same choice.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use sha2::{Digest, Sha256};
+
+use crate::desired::{EndpointSpec, NetworkSpec, PoolSpec};
+use crate::observed::{Addresses, NetworkRecord, Subnet};
+use crate::problem::PlanProblem;
+use crate::resolve::hex;
+
+/// Link name of a network's bridge: 15 bytes, the same for the same name.
+pub fn bridge_name(network: &str) -> String {
+    format!("br-{}", hex(&Sha256::digest(network)[..6]))
+}
+
+/// Subnets that are in use, each with who uses it.
+#[derive(Debug, Default)]
+pub(crate) struct Subnets {
+    taken: Vec<(IpNet, String)>,
+}
+
+impl Subnets {
+    pub(crate) fn take(&mut self, net: IpNet, owner: String) {
+        self.taken.push((net, owner));
+    }
+
+    fn overlapping(&self, net: &IpNet) -> Option<&str> {
+        self.taken.iter().find(|(taken, _)| overlap(taken, net)).map(|(_, owner)| owner.as_str())
+    }
+
+    /// The subnets of a new network, IPv4 first; they count as taken from here on.
+    pub(crate) fn choose(
+        &mut self,
+        network: &str,
+        spec: &NetworkSpec,
+    ) -> Result<Vec<Subnet>, Vec<PlanProblem>> {
+        let mut problems = Vec::new();
+        let mut subnets = Vec::new();
+        for pool in &spec.pools {
+            match self.asked(network, pool) {
+                Ok(subnet) => subnets.push(subnet),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if !spec.pools.iter().any(|pool| matches!(pool.subnet, IpNet::V4(_))) {
+            match self.free_v4() {
+                Some(net) => subnets.push(self.first_is_gateway(network, net)),
+                None => problems.push(PlanProblem::PoolsExhausted { network: network.to_string() }),
+            }
+        }
+        let has_v6 = spec.pools.iter().any(|pool| matches!(pool.subnet, IpNet::V6(_)));
+        if spec.enable_ipv6 && !has_v6 {
+            let net = self.free_v6(network);
+            subnets.push(self.first_is_gateway(network, net));
+        }
+        subnets.sort_by_key(|subnet| matches!(subnet.net, IpNet::V6(_)));
+        if problems.is_empty() { Ok(subnets) } else { Err(problems) }
+    }
+
+    fn asked(&mut self, network: &str, pool: &PoolSpec) -> Result<Subnet, PlanProblem> {
+        if let Some(other) = self.overlapping(&pool.subnet) {
+            return Err(PlanProblem::SubnetOverlap {
+                network: network.to_string(),
+                subnet: pool.subnet,
+                other: other.to_string(),
+            });
+        }
+        match pool.gateway {
+            Some(gateway) if !pool.subnet.contains(&gateway) => Err(PlanProblem::GatewayOutside {
+                network: network.to_string(),
+                gateway: gateway.to_string(),
+                subnet: pool.subnet,
+            }),
+            Some(gateway) => {
+                self.take(pool.subnet, format!("network `{network}`"));
+                Ok(Subnet { net: pool.subnet, gateway })
+            }
+            None => Ok(self.first_is_gateway(network, pool.subnet)),
+        }
+    }
+
+    fn first_is_gateway(&mut self, network: &str, net: IpNet) -> Subnet {
+        self.take(net, format!("network `{network}`"));
+        Subnet { net, gateway: address(net, number(net.network()) + 1) }
+    }
+
+    /// The first of Docker's default pools that is free, its default bridge's left out.
+    fn free_v4(&self) -> Option<IpNet> {
+        let large = (18..=31).map(|second| (Ipv4Addr::new(172, second, 0, 0), 16));
+        let small = (0..16).map(|part| (Ipv4Addr::new(192, 168, part * 16, 0), 20));
+        large
+            .chain(small)
+            .filter_map(|(base, prefix)| Ipv4Net::new(base, prefix).ok())
+            .map(IpNet::V4)
+            .find(|net| self.overlapping(net).is_none())
+    }
+
+    /// A unique local /64 made from the network's name.
+    fn free_v6(&self, network: &str) -> IpNet {
+        let hash = Sha256::digest(network);
+        let mut bytes = [0; 16];
+        bytes[0] = 0xfd;
+        bytes[1..6].copy_from_slice(&hash[..5]);
+        let base = u128::from_be_bytes(bytes);
+        // There are fewer subnets on a host than numbers here, so one is free.
+        let candidates = (0..=u128::from(u16::MAX)).map(|part| base | part << 64);
+        let mut nets = candidates.map(|bits| IpNet::V6(Ipv6Net::new_assert(bits.into(), 64)));
+        nets.find(|net| self.overlapping(net).is_none())
+            .unwrap_or_else(|| IpNet::V6(Ipv6Net::new_assert(base.into(), 64)))
+    }
+}
+
+fn overlap(a: &IpNet, b: &IpNet) -> bool {
+    a.contains(&b.network()) || b.contains(&a.network())
+}
+
+/// An address as a number, to count with.
+fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => u128::from(u32::from(v4)),
+        IpAddr::V6(v6) => u128::from(v6),
+    }
+}
+
+/// The address of that number in the family of `net`.
+fn address(net: IpNet, number: u128) -> IpAddr {
+    match net {
+        IpNet::V4(_) => IpAddr::V4(Ipv4Addr::from(u32::try_from(number).unwrap_or(u32::MAX))),
+        IpNet::V6(_) => IpAddr::V6(Ipv6Addr::from(number)),
+    }
+}
+
+/// Who asks for addresses, and what for.
+pub(crate) struct Request<'a> {
+    pub(crate) container: &'a str,
+    pub(crate) endpoint: &'a EndpointSpec,
+    /// What it had before, taken again when that is possible.
+    pub(crate) before: Option<Addresses>,
+}
+
+/// The addresses of one network.
+#[derive(Debug)]
+pub(crate) struct AddressBook {
+    network: String,
+    subnets: Vec<Range>,
+    /// Addresses somebody has, and who.
+    taken: BTreeMap<IpAddr, String>,
+}
+
+#[derive(Debug)]
+struct Range {
+    net: IpNet,
+    next: u128,
+    last: u128,
+}
+
+impl AddressBook {
+    pub(crate) fn new(record: &NetworkRecord) -> AddressBook {
+        let mut taken = BTreeMap::new();
+        let mut subnets = Vec::new();
+        for subnet in &record.subnets {
+            taken.insert(subnet.gateway, "the gateway".to_string());
+            let pool = record.spec.pools.iter().find(|pool| pool.subnet == subnet.net);
+            for reserved in pool.iter().flat_map(|pool| &pool.reserved) {
+                taken.insert(*reserved, "reserved by the file".to_string());
+            }
+            let range = pool.and_then(|pool| pool.ip_range).unwrap_or(subnet.net);
+            subnets.push(Range {
+                net: subnet.net,
+                next: number(range.network()).max(number(subnet.net.network()) + 1),
+                last: last_usable(subnet.net).min(number(range.broadcast())),
+            });
+        }
+        AddressBook { network: record.name.clone(), subnets, taken }
+    }
+
+    /// Marks what a container already has.
+    pub(crate) fn occupy(&mut self, addresses: &Addresses, container: &str) {
+        let v4 = addresses.ipv4.map(IpAddr::V4);
+        for address in v4.into_iter().chain(addresses.ipv6.map(IpAddr::V6)) {
+            self.taken.insert(address, format!("taken by `{container}`"));
+        }
+    }
+
+    /// Keeps the fixed addresses of an endpoint for it, before any other is chosen.
+    pub(crate) fn reserve(&mut self, request: &Request) -> Result<(), PlanProblem> {
+        for address in fixed(request.endpoint) {
+            let inside = self.subnets.iter().any(|range| range.net.contains(&address));
+            let reason = match (inside, self.taken.get(&address)) {
+                (false, _) => "outside of its subnets".to_string(),
+                (true, Some(owner)) => owner.clone(),
+                (true, None) => {
+                    self.taken.insert(address, format!("taken by `{}`", request.container));
+                    continue;
+                }
+            };
+            return Err(PlanProblem::Address {
+                network: self.network.clone(),
+                container: request.container.to_string(),
+                address: address.to_string(),
+                reason,
+            });
+        }
+        Ok(())
+    }
+
+    /// The addresses of an endpoint: fixed ones, then those it had, then the lowest free.
+    pub(crate) fn assign(&mut self, request: &Request) -> Result<Addresses, PlanProblem> {
+        let mut given =
+            Addresses { ipv4: request.endpoint.ipv4_address, ipv6: request.endpoint.ipv6_address };
+        for index in 0..self.subnets.len() {
+            let v4 = matches!(self.subnets[index].net, IpNet::V4(_));
+            if if v4 { given.ipv4.is_some() } else { given.ipv6.is_some() } {
+                continue;
+            }
+            let before = request.before.and_then(|before| match v4 {
+                true => before.ipv4.map(IpAddr::V4),
+                false => before.ipv6.map(IpAddr::V6),
+            });
+            let address = before
+                .filter(|address| self.is_free(index, *address))
+                .or_else(|| self.lowest(index))
+                .ok_or_else(|| PlanProblem::AddressesExhausted {
+                    network: self.network.clone(),
+                    family: if v4 { "IPv4" } else { "IPv6" },
+                    container: request.container.to_string(),
+                })?;
+            self.taken.insert(address, format!("taken by `{}`", request.container));
+            match address {
+                IpAddr::V4(v4) => given.ipv4 = Some(v4),
+                IpAddr::V6(v6) => given.ipv6 = Some(v6),
+            }
+        }
+        Ok(given)
+    }
+
+    fn is_free(&self, subnet: usize, address: IpAddr) -> bool {
+        self.subnets[subnet].net.contains(&address) && !self.taken.contains_key(&address)
+    }
+
+    fn lowest(&mut self, subnet: usize) -> Option<IpAddr> {
+        let range = &mut self.subnets[subnet];
+        while range.next <= range.last {
+            let candidate = address(range.net, range.next);
+            range.next += 1;
+            if !self.taken.contains_key(&candidate) {
+                return Some(candidate);
+            }
+        }
+        None
+    }
+}
+
+fn fixed(endpoint: &EndpointSpec) -> impl Iterator<Item = IpAddr> {
+    let v4 = endpoint.ipv4_address.map(IpAddr::V4);
+    v4.into_iter().chain(endpoint.ipv6_address.map(IpAddr::V6))
+}
+
+/// The last address a host may have; an IPv4 subnet's own last one is its broadcast address.
+fn last_usable(net: IpNet) -> u128 {
+    let last = number(net.broadcast());
+    match net {
+        IpNet::V4(net) if net.prefix_len() < 31 => last - 1,
+        IpNet::V4(_) | IpNet::V6(_) => last,
+    }
+}
+
+/// Ranges of 65 536 ids for user namespaces.
+#[derive(Debug)]
+pub(crate) struct IdRanges {
+    taken: BTreeSet<u32>,
+    next: u32,
+}
+
+/// Ids in a range.
+const ID_RANGE: u32 = 65_536;
+/// First id ever given: the base systemd-nspawn leaves to other container managers.
+const FIRST_ID: u32 = 1_879_048_192;
+/// No id is above this one: many programs count ids as signed numbers.
+const LAST_ID: u32 = (1 << 31) - 1;
+
+impl IdRanges {
+    /// All ranges but those that start at one of `taken`.
+    pub(crate) fn without(taken: BTreeSet<u32>) -> IdRanges {
+        IdRanges { taken, next: FIRST_ID }
+    }
+
+    /// The lowest free range.
+    pub(crate) fn take(&mut self) -> Option<u32> {
+        while self.next <= LAST_ID - (ID_RANGE - 1) {
+            let candidate = self.next;
+            self.next += ID_RANGE;
+            if !self.taken.contains(&candidate) {
+                return Some(candidate);
+            }
+        }
+        None
+    }
+}

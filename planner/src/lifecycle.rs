@@ -1,0 +1,348 @@
+//! The plans of `start`, `stop`, `restart`, `kill` and `rm`: what records say is enough for
+//! them, no file is needed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::action::Action;
+use crate::cause::Cause;
+use crate::down::of_project;
+use crate::gate::{Gates, Member};
+use crate::observed::{ContainerState, Observed, ObservedContainer};
+use crate::order::Order;
+use crate::plan::{Draft, Plan, Slot};
+use crate::problem::{PlanProblem, PlanProblems};
+use crate::up::{is_active, parent};
+
+/// What `restart` is asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RestartOptions {
+    /// Only these services; empty means all.
+    pub services: Vec<String>,
+    /// Leave dependents alone, even those that ask to be restarted along.
+    pub no_deps: bool,
+    /// How long a stop may take; `None` takes what each container says.
+    pub grace: Option<Duration>,
+}
+
+/// What `rm` is asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RmOptions {
+    /// Only these services; empty means all.
+    pub services: Vec<String>,
+    /// Stop what runs before; without it, what runs stays.
+    pub stop: bool,
+    /// Also remove anonymous volumes.
+    pub volumes: bool,
+    /// How long a stop may take; `None` takes what each container says.
+    pub grace: Option<Duration>,
+}
+
+/// Starts containers that exist and do not run, dependencies first.
+///
+/// # Errors
+/// When a named service has no container.
+pub fn start(
+    project: &str,
+    observed: &Observed,
+    services: &[String],
+) -> Result<Plan, PlanProblems> {
+    let all = of_services(project, observed, services)?;
+    let mut draft = Draft::default();
+    let begins = |container: &ObservedContainer| {
+        !is_active(container) && container.state != ContainerState::Broken
+    };
+    starts(&all, &mut draft, begins);
+    Ok(draft.finish(project))
+}
+
+/// Stops what runs, dependents first; it stays stopped until somebody starts it.
+///
+/// # Errors
+/// When a named service has no container.
+pub fn stop(
+    project: &str,
+    observed: &Observed,
+    services: &[String],
+    grace: Option<Duration>,
+) -> Result<Plan, PlanProblems> {
+    let mut all = of_services(project, observed, services)?;
+    all.extend(one_offs(project, observed, services));
+    let mut draft = Draft::default();
+    stops(&all, &mut draft, Stopping { grace, hold: true });
+    draft.unchanged = all.iter().filter(|container| !is_active(container)).count();
+    Ok(draft.finish(project))
+}
+
+/// Stops and starts, with the dependents that ask to be restarted along.
+///
+/// # Errors
+/// When a named service has no container.
+pub fn restart(
+    project: &str,
+    observed: &Observed,
+    options: &RestartOptions,
+) -> Result<Plan, PlanProblems> {
+    let named = of_services(project, observed, &options.services)?;
+    let every = of_services(project, observed, &[])?;
+    let dragged = match options.no_deps {
+        true => BTreeMap::new(),
+        false => dragged(&named, &every),
+    };
+    let is_named =
+        |c: &ObservedContainer| named.iter().any(|n| n.record.service == c.record.service);
+    let all: Vec<&ObservedContainer> = every
+        .into_iter()
+        .filter(|c| {
+            is_named(c) || (is_active(c) && dragged.contains_key(c.record.service.as_str()))
+        })
+        .filter(|c| c.state != ContainerState::Broken)
+        .collect();
+    let mut draft = Draft::default();
+    let stops = stops(&all, &mut draft, Stopping { grace: options.grace, hold: false });
+    let starts = starts(&all, &mut draft, |_| true);
+    for (name, start) in starts {
+        if let Some(stop) = stops.get(name) {
+            draft.after(start, *stop);
+        }
+        let service = observed.containers.get(name).map(|c| c.record.service.as_str());
+        if let Some(on) = service.and_then(|service| dragged.get(service)) {
+            draft.cause(start, Cause::DependencyRestart { service: on.to_string() });
+        }
+    }
+    Ok(draft.finish(project))
+}
+
+/// Sends a signal to what runs.
+///
+/// # Errors
+/// When a named service has no container.
+pub fn kill(
+    project: &str,
+    observed: &Observed,
+    services: &[String],
+    signal: &str,
+) -> Result<Plan, PlanProblems> {
+    let mut all = of_services(project, observed, services)?;
+    all.extend(one_offs(project, observed, services));
+    let mut draft = Draft::default();
+    let running = |c: &&ObservedContainer| matches!(c.state, ContainerState::Running { .. });
+    for container in all.into_iter().filter(running) {
+        let name = container.record.name.clone();
+        let action = Action::SignalContainer { name, signal: signal.to_string() };
+        draft.add(action, vec![Cause::Requested]);
+    }
+    Ok(draft.finish(project))
+}
+
+/// Removes containers that do not run, those of `run` included.
+///
+/// # Errors
+/// When a named service has no container.
+pub fn rm(project: &str, observed: &Observed, options: &RmOptions) -> Result<Plan, PlanProblems> {
+    let mut all = of_services(project, observed, &options.services)?;
+    all.extend(one_offs(project, observed, &options.services));
+    let mut draft = Draft::default();
+    if !options.stop {
+        draft.unchanged = all.iter().filter(|container| is_active(container)).count();
+        all.retain(|container| !is_active(container));
+    }
+    let stops = stops(&all, &mut draft, Stopping { grace: options.grace, hold: false });
+    let removed = removals(&all, &stops, &mut draft);
+    for (name, volume) in observed.volumes.iter().filter(|_| options.volumes) {
+        let owner = volume.record.container.as_deref().and_then(|owner| removed.get(owner));
+        if let Some(owner) = owner {
+            let remove = Action::RemoveVolume { name: name.clone() };
+            let remove = draft.add(remove, vec![Cause::Requested]);
+            draft.after(remove, *owner);
+        }
+    }
+    Ok(draft.finish(project))
+}
+
+/// Containers `up` made, of these services or of all.
+fn of_services<'a>(
+    project: &str,
+    observed: &'a Observed,
+    services: &[String],
+) -> Result<Vec<&'a ObservedContainer>, PlanProblems> {
+    let mut all = of_project(project, observed);
+    all.retain(|container| !container.record.oneoff);
+    let have: BTreeSet<&str> = all.iter().map(|c| c.record.service.as_str()).collect();
+    let mut problems = PlanProblems::default();
+    for service in services.iter().filter(|service| !have.contains(service.as_str())) {
+        problems.add(PlanProblem::NoContainer { service: service.clone() });
+    }
+    problems.none()?;
+    if !services.is_empty() {
+        all.retain(|container| services.contains(&container.record.service));
+    }
+    Ok(all)
+}
+
+fn one_offs<'a>(
+    project: &str,
+    observed: &'a Observed,
+    services: &[String],
+) -> Vec<&'a ObservedContainer> {
+    let mut all = of_project(project, observed);
+    all.retain(|c| {
+        c.record.oneoff && (services.is_empty() || services.contains(&c.record.service))
+    });
+    all
+}
+
+/// Services that are restarted along, directly or not, each with the one that is the reason.
+fn dragged<'a>(
+    named: &[&'a ObservedContainer],
+    every: &[&'a ObservedContainer],
+) -> BTreeMap<&'a str, &'a str> {
+    let mut follows: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let services: BTreeMap<&str, &str> =
+        every.iter().map(|c| (c.record.name.as_str(), c.record.service.as_str())).collect();
+    for container in every {
+        let record = &container.record;
+        let restarting = record.depends_on.iter().filter(|(_, on)| on.restart);
+        let on = restarting.map(|(on, _)| on.as_str());
+        let shared = parent(&record.spec).and_then(|parent| services.get(parent).copied());
+        for on in on.chain(shared) {
+            follows.entry(on).or_default().insert(&record.service);
+        }
+    }
+    let mut open: Vec<&str> = named.iter().map(|c| c.record.service.as_str()).collect();
+    let roots: BTreeSet<&str> = open.iter().copied().collect();
+    let mut dragged = BTreeMap::new();
+    while let Some(on) = open.pop() {
+        for service in follows.get(on).into_iter().flatten() {
+            if !roots.contains(service) && dragged.insert(*service, on).is_none() {
+                open.push(service);
+            }
+        }
+    }
+    dragged
+}
+
+/// How containers are stopped.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stopping {
+    pub(crate) grace: Option<Duration>,
+    pub(crate) hold: bool,
+}
+
+/// Stops what runs, dependents first; gives the steps by container.
+///
+/// A stop that fails does not keep the others from being stopped.
+pub(crate) fn stops<'a>(
+    containers: &[&'a ObservedContainer],
+    draft: &mut Draft,
+    how: Stopping,
+) -> BTreeMap<&'a str, Slot> {
+    let groups = Groups::of(containers);
+    let mut steps = BTreeMap::new();
+    let mut of_service: BTreeMap<&str, Vec<Slot>> = BTreeMap::new();
+    for service in groups.order.names().iter().rev() {
+        let running = groups.members(service).filter(|container| is_active(container));
+        for container in running {
+            let name = container.record.name.clone();
+            let action = Action::StopContainer { name, grace: how.grace, hold: how.hold };
+            let step = draft.add(action, vec![Cause::Requested]);
+            of_service.entry(service).or_default().push(step);
+            steps.insert(container.record.name.as_str(), step);
+        }
+    }
+    for service in groups.order.names() {
+        for on in groups.order.needs(service) {
+            for first in of_service.get(service).into_iter().flatten() {
+                for then in of_service.get(on).into_iter().flatten() {
+                    draft.after_tried(*then, *first);
+                }
+            }
+        }
+    }
+    steps
+}
+
+/// Removes containers, each after its stop; gives the steps by container.
+pub(crate) fn removals<'a>(
+    containers: &[&'a ObservedContainer],
+    stops: &BTreeMap<&'a str, Slot>,
+    draft: &mut Draft,
+) -> BTreeMap<&'a str, Slot> {
+    let mut steps = BTreeMap::new();
+    for container in containers {
+        let name = container.record.name.as_str();
+        let action = Action::RemoveContainer { name: name.to_string() };
+        let step = draft.add(action, vec![Cause::Requested]);
+        if let Some(stop) = stops.get(name) {
+            draft.after(step, *stop);
+        }
+        steps.insert(name, step);
+    }
+    steps
+}
+
+/// Starts containers, dependencies first and as these are needed; gives the steps.
+fn starts<'a>(
+    containers: &[&'a ObservedContainer],
+    draft: &mut Draft,
+    begins: impl Fn(&ObservedContainer) -> bool,
+) -> BTreeMap<&'a str, Slot> {
+    let groups = Groups::of(containers);
+    let mut steps: BTreeMap<&str, Slot> = BTreeMap::new();
+    let mut gates = Gates::default();
+    for service in groups.order.names() {
+        let needs: BTreeSet<&str> = groups.order.needs(service).collect();
+        for container in groups.members(service) {
+            if !begins(container) {
+                draft.unchanged += 1;
+                continue;
+            }
+            let name = container.record.name.as_str();
+            let action = Action::StartContainer { name: name.to_string() };
+            let start = draft.add(action, vec![Cause::Requested]);
+            steps.insert(name, start);
+            for (on, how) in &container.record.depends_on {
+                for member in groups.members(on).filter(|_| needs.contains(on.as_str())) {
+                    let name = member.record.name.as_str();
+                    let start_of = steps.get(name).copied();
+                    let member = Member { name, have: Some(member), start: start_of };
+                    gates.connect(draft, start, (service, *how), member);
+                }
+            }
+            let shared = parent(&container.record.spec).and_then(|parent| steps.get(parent));
+            if let Some(shared) = shared {
+                draft.after(start, *shared);
+            }
+        }
+    }
+    steps
+}
+
+/// Containers by service, with the order their records give.
+struct Groups<'a> {
+    order: Order<'a>,
+    members: BTreeMap<&'a str, Vec<&'a ObservedContainer>>,
+}
+
+impl<'a> Groups<'a> {
+    fn of(containers: &[&'a ObservedContainer]) -> Groups<'a> {
+        let services: BTreeMap<&str, &str> = containers
+            .iter()
+            .map(|c| (c.record.name.as_str(), c.record.service.as_str()))
+            .collect();
+        let mut members: BTreeMap<&str, Vec<&ObservedContainer>> = BTreeMap::new();
+        let mut needs: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for container in containers {
+            let record = &container.record;
+            members.entry(&record.service).or_default().push(container);
+            let needs = needs.entry(&record.service).or_default();
+            needs.extend(record.depends_on.keys().map(String::as_str));
+            needs.extend(parent(&record.spec).and_then(|parent| services.get(parent)));
+        }
+        Groups { order: Order::of(needs), members }
+    }
+
+    fn members(&self, service: &str) -> impl Iterator<Item = &'a ObservedContainer> {
+        self.members.get(service).into_iter().flatten().copied()
+    }
+}

@@ -1,0 +1,283 @@
+//! A plan: steps with their causes and their order, a graph without cycles.
+//!
+//! Steps stand in an order in which they could be done one after the other: what a step needs
+//! has a smaller id. The same input gives the same plan, byte for byte.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
+use std::fmt;
+
+use petgraph::graph::{DiGraph, NodeIndex};
+use serde::{Serialize, Serializer};
+
+use crate::action::Action;
+use crate::cause::{Cause, FieldChange};
+
+/// Number of a step in its plan, from 0: its place in [`Plan::steps`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct StepId(pub u32);
+
+impl StepId {
+    /// The place of the step in [`Plan::steps`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    fn from_index(index: usize) -> StepId {
+        StepId(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+}
+
+impl fmt::Display for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// One change with its reasons and its place in the order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// Its number.
+    pub id: StepId,
+    /// What is done.
+    pub action: Action,
+    /// Why, at least one.
+    pub causes: Vec<Cause>,
+    /// Fields that differ; on the step that makes the thing anew.
+    pub changes: Vec<FieldChange>,
+    /// Steps that must have succeeded before.
+    pub after: Vec<StepId>,
+    /// Steps that must have ended before, well or not.
+    pub after_tried: Vec<StepId>,
+}
+
+/// How one step of a plan waits for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// Until it succeeded.
+    Success,
+    /// Until it ended, well or not.
+    End,
+}
+
+/// What must happen on the host, and why.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Plan {
+    /// Project it is for.
+    pub project: String,
+    /// The changes.
+    pub steps: Vec<Step>,
+    /// Things looked at that stay as they are.
+    pub unchanged: usize,
+    /// What people should know, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// The step with this number.
+    pub fn step(&self, id: StepId) -> Option<&Step> {
+        self.steps.get(id.index())
+    }
+
+    /// The steps as a graph: an edge leads from a step to each one that waits for it.
+    pub fn graph(&self) -> DiGraph<&Step, Wait> {
+        let mut graph = DiGraph::with_capacity(self.steps.len(), self.steps.len() * 2);
+        let nodes: Vec<NodeIndex> = self.steps.iter().map(|step| graph.add_node(step)).collect();
+        for step in &self.steps {
+            for before in &step.after {
+                graph.add_edge(nodes[before.index()], nodes[step.id.index()], Wait::Success);
+            }
+            for before in &step.after_tried {
+                graph.add_edge(nodes[before.index()], nodes[step.id.index()], Wait::End);
+            }
+        }
+        graph
+    }
+}
+
+impl Serialize for Plan {
+    /// The JSON form. It names things and never holds descriptions, so no value of an
+    /// environment and no secret is in it except as a change that may be shown.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        View::of(self).serialize(serializer)
+    }
+}
+
+#[derive(Serialize)]
+struct View<'a> {
+    format: &'static str,
+    stack: &'a str,
+    summary: crate::text::Summary,
+    steps: Vec<StepView<'a>>,
+    warnings: &'a [String],
+}
+
+#[derive(Serialize)]
+struct StepView<'a> {
+    id: StepId,
+    action: &'static str,
+    target: String,
+    causes: &'a [Cause],
+    #[serde(skip_serializing_if = "<[FieldChange]>::is_empty")]
+    changes: &'a [FieldChange],
+    after: &'a [StepId],
+    #[serde(skip_serializing_if = "<[StepId]>::is_empty")]
+    after_tried: &'a [StepId],
+}
+
+impl<'a> View<'a> {
+    fn of(plan: &'a Plan) -> View<'a> {
+        let steps = plan.steps.iter().map(|step| StepView {
+            id: step.id,
+            action: step.action.verb(),
+            target: step.action.target(),
+            causes: &step.causes,
+            changes: &step.changes,
+            after: &step.after,
+            after_tried: &step.after_tried,
+        });
+        View {
+            format: "berth.plan/1",
+            stack: &plan.project,
+            summary: plan.summary(),
+            steps: steps.collect(),
+            warnings: &plan.warnings,
+        }
+    }
+}
+
+/// A step while the plan is being made. Only good for the [`Draft`] that gave it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Slot(usize);
+
+/// A plan in the making: steps in the order people read them, edges in any order.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    steps: Vec<DraftStep>,
+    pub(crate) unchanged: usize,
+    pub(crate) warnings: Vec<String>,
+}
+
+#[derive(Debug)]
+struct DraftStep {
+    action: Action,
+    causes: Vec<Cause>,
+    changes: Vec<FieldChange>,
+    after: BTreeSet<usize>,
+    after_tried: BTreeSet<usize>,
+}
+
+impl Draft {
+    /// Adds a step.
+    pub(crate) fn add(&mut self, action: Action, causes: Vec<Cause>) -> Slot {
+        self.steps.push(DraftStep {
+            action,
+            causes,
+            changes: Vec::new(),
+            after: BTreeSet::new(),
+            after_tried: BTreeSet::new(),
+        });
+        Slot(self.steps.len() - 1)
+    }
+
+    /// Says which fields differ.
+    pub(crate) fn changes(&mut self, step: Slot, changes: Vec<FieldChange>) {
+        self.steps[step.0].changes = changes;
+    }
+
+    /// Says once more why.
+    pub(crate) fn cause(&mut self, step: Slot, cause: Cause) {
+        let causes = &mut self.steps[step.0].causes;
+        if !causes.contains(&cause) {
+            causes.push(cause);
+        }
+    }
+
+    /// `step` needs `before`.
+    pub(crate) fn after(&mut self, step: Slot, before: Slot) {
+        self.steps[step.0].after.insert(before.0);
+    }
+
+    /// `step` waits until `before` ended, well or not.
+    pub(crate) fn after_tried(&mut self, step: Slot, before: Slot) {
+        self.steps[step.0].after_tried.insert(before.0);
+    }
+
+    /// Lets every step that waits for nothing wait for `first` to end.
+    pub(crate) fn begin_with(&mut self, first: Slot) {
+        for (index, step) in self.steps.iter_mut().enumerate() {
+            if index > first.0 && step.after.is_empty() && step.after_tried.is_empty() {
+                step.after_tried.insert(first.0);
+            }
+        }
+    }
+
+    /// The plan: steps numbered so that what a step needs has a smaller number.
+    ///
+    /// # Panics
+    /// When the steps wait for each other in a circle, which would be a bug of the planner.
+    pub(crate) fn finish(self, project: &str) -> Plan {
+        let order = self.order();
+        assert_eq!(order.len(), self.steps.len(), "steps of a plan wait for each other");
+        let mut number = vec![StepId(0); order.len()];
+        for (new, old) in order.iter().enumerate() {
+            number[*old] = StepId::from_index(new);
+        }
+        let renumber = |set: &BTreeSet<usize>| {
+            let mut ids: Vec<StepId> = set.iter().map(|old| number[*old]).collect();
+            ids.sort_unstable();
+            ids
+        };
+        let mut steps: Vec<Step> = self
+            .steps
+            .into_iter()
+            .enumerate()
+            .map(|(old, step)| Step {
+                id: number[old],
+                after: renumber(&step.after),
+                after_tried: renumber(&(&step.after_tried - &step.after)),
+                action: step.action,
+                causes: step.causes,
+                changes: step.changes,
+            })
+            .collect();
+        steps.sort_unstable_by_key(|step| step.id);
+        Plan {
+            project: project.to_string(),
+            steps,
+            unchanged: self.unchanged,
+            warnings: self.warnings,
+        }
+    }
+
+    /// Steps so that each comes after what it waits for, else in the order they were added.
+    fn order(&self) -> Vec<usize> {
+        let mut open: Vec<usize> = Vec::with_capacity(self.steps.len());
+        let mut next: Vec<Vec<usize>> = vec![Vec::new(); self.steps.len()];
+        for (index, step) in self.steps.iter().enumerate() {
+            let waits: BTreeSet<usize> = &step.after | &step.after_tried;
+            open.push(waits.len());
+            for before in waits {
+                next[before].push(index);
+            }
+        }
+        let mut free: BinaryHeap<Reverse<usize>> =
+            (0..self.steps.len()).filter(|index| open[*index] == 0).map(Reverse).collect();
+        let mut order = Vec::with_capacity(self.steps.len());
+        while let Some(Reverse(index)) = free.pop() {
+            order.push(index);
+            for waiting in &next[index] {
+                open[*waiting] -= 1;
+                if open[*waiting] == 0 {
+                    free.push(Reverse(*waiting));
+                }
+            }
+        }
+        order
+    }
+}

@@ -1,0 +1,86 @@
+//! What forbids a plan. All problems come at once, before anything is touched.
+
+use std::fmt;
+
+use ipnet::IpNet;
+use thiserror::Error;
+
+/// Why there is no plan.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Error)]
+#[allow(missing_docs, reason = "the messages say what the fields are")]
+pub enum PlanProblem {
+    #[error("there is no service `{service}` in the stack")]
+    UnknownService { service: String },
+    #[error("service `{service}` has no container: `berth up` makes one")]
+    NoContainer { service: String },
+    #[error("service `{service}` has the fixed name `{name}`, so there can be only one container")]
+    FixedName { service: String, name: String },
+    #[error("the name `{name}` is taken by a container of {owner}")]
+    NameTaken { name: String, owner: String },
+    #[error("network `{network}` is external and does not exist: make it first")]
+    ExternalNetwork { network: String },
+    #[error("volume `{volume}` is external and does not exist: make it first")]
+    ExternalVolume { volume: String },
+    #[error(
+        "volume `{volume}` was made from another description ({fields}), and making it anew would \
+         lose its data: remove it first if that is what you want (`berth volume rm {volume}`)"
+    )]
+    VolumeChanged { volume: String, fields: String },
+    #[error(
+        "network `{network}` has changed and has to be made anew, but container `{container}` \
+         ({owner}) is on it: remove that container first"
+    )]
+    NetworkInUse { network: String, container: String, owner: String },
+    #[error("subnet {subnet} of network `{network}` overlaps {other}: choose another `subnet`")]
+    SubnetOverlap { network: String, subnet: IpNet, other: String },
+    #[error("gateway {gateway} of network `{network}` is not in its subnet {subnet}")]
+    GatewayOutside { network: String, gateway: String, subnet: IpNet },
+    #[error(
+        "no address pool is left for network `{network}`: all of 172.18.0.0/16 to 172.31.0.0/16 \
+         and 192.168.0.0/16 overlap routes or networks of this host; name one in `ipam`"
+    )]
+    PoolsExhausted { network: String },
+    #[error("network `{network}` has no free {family} address for container `{container}`")]
+    AddressesExhausted { network: String, family: &'static str, container: String },
+    #[error("address {address} of `{container}` on network `{network}` is {reason}")]
+    Address { network: String, container: String, address: String, reason: String },
+    #[error("no range of user ids is left for container `{container}`")]
+    IdsExhausted { container: String },
+    #[error("image `{image}` is not here and `pull_policy` of service `{service}` is `never`")]
+    ImageMissing { service: String, image: String },
+    #[error("container `{container}` shares the network of `{parent}`, which does not exist")]
+    NoParent { container: String, parent: String },
+    #[error("port {port} of `{container}` is already published by `{other}`")]
+    PortTaken { port: String, container: String, other: String },
+}
+
+/// All problems of a plan, sorted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PlanProblems(pub Vec<PlanProblem>);
+
+impl PlanProblems {
+    /// `Ok` when there is none.
+    pub(crate) fn none(mut self) -> Result<(), PlanProblems> {
+        self.0.sort();
+        self.0.dedup();
+        if self.0.is_empty() { Ok(()) } else { Err(self) }
+    }
+
+    pub(crate) fn add(&mut self, problem: PlanProblem) {
+        self.0.push(problem);
+    }
+}
+
+impl fmt::Display for PlanProblems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for PlanProblems {}

@@ -1,0 +1,125 @@
+//! The plan of `run`: one container of a service, once, with its own words.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use berth_schema::stack::{Places, RestartPolicy};
+
+use crate::desired::{ContainerSpec, Desired, MountSpec, PortSpec};
+use crate::observed::Observed;
+use crate::plan::Plan;
+use crate::problem::{PlanProblem, PlanProblems};
+use crate::up::{OneOff, Survey, UpOptions, make, order};
+
+/// What `run` is asked for. What is `None` or empty stays as the service has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunOptions {
+    /// The service.
+    pub service: String,
+    /// What makes the name one of its own, twelve hexadecimal digits.
+    pub slug: String,
+    /// Name instead of `PROJECT-SERVICE-run-SLUG`.
+    pub name: Option<String>,
+    /// Arguments instead of the service's.
+    pub command: Option<Vec<String>>,
+    /// Program instead of the service's; the service's command is then dropped.
+    pub entrypoint: Option<Vec<String>>,
+    /// Further variables.
+    pub environment: BTreeMap<String, Option<String>>,
+    /// Further labels.
+    pub labels: BTreeMap<String, String>,
+    /// Further mounts by target.
+    pub mounts: BTreeMap<String, MountSpec>,
+    /// User instead of the service's.
+    pub user: Option<String>,
+    /// Directory instead of the service's.
+    pub working_dir: Option<String>,
+    /// Also capabilities.
+    pub cap_add: Vec<String>,
+    /// Not these capabilities.
+    pub cap_drop: Vec<String>,
+    /// Publish the service's ports.
+    pub service_ports: bool,
+    /// Further published ports.
+    pub ports: Vec<PortSpec>,
+    /// Answer to the service's names, too.
+    pub use_aliases: bool,
+    /// Give it a terminal.
+    pub tty: bool,
+    /// Keep its standard input open.
+    pub stdin_open: bool,
+    /// Do not start what the service depends on.
+    pub no_deps: bool,
+}
+
+/// Name of the container `run` makes.
+pub fn name(project: &str, options: &RunOptions) -> String {
+    options
+        .name
+        .clone()
+        .unwrap_or_else(|| format!("{project}-{}-run-{}", options.service, options.slug))
+}
+
+/// What starts one container of a service, after what it depends on.
+///
+/// # Errors
+/// Everything that forbids it, at once.
+pub fn run(
+    desired: &Desired,
+    observed: &Observed,
+    options: &RunOptions,
+    places: &Places,
+) -> Result<Plan, PlanProblems> {
+    let Some((service, wanted)) = desired.services.get_key_value(&options.service) else {
+        let service = options.service.clone();
+        return Err(PlanProblems(vec![PlanProblem::UnknownService { service }]));
+    };
+    let scope: BTreeSet<&str> = match options.no_deps {
+        true => BTreeSet::new(),
+        false => {
+            let order = order(desired);
+            order.closure(order.needs(service))
+        }
+    };
+    let one_off = OneOff {
+        name: name(&desired.project, options),
+        service,
+        spec: spec(service, &wanted.container, options),
+        depends_on: &wanted.depends_on,
+    };
+    let up = UpOptions::default();
+    make(&Survey::new(desired, observed, &up, places, scope, Some(one_off)))
+}
+
+/// The service's description with what was asked for.
+fn spec(service: &str, wanted: &ContainerSpec, options: &RunOptions) -> ContainerSpec {
+    let mut spec = wanted.clone();
+    spec.restart = RestartPolicy::No;
+    if let Some(entrypoint) = &options.entrypoint {
+        spec.entrypoint = Some(entrypoint.clone());
+        spec.command = None;
+    }
+    if let Some(command) = &options.command {
+        spec.command = Some(command.clone());
+    }
+    spec.environment.extend(options.environment.clone());
+    spec.labels.extend(options.labels.clone());
+    spec.mounts.extend(options.mounts.clone());
+    spec.user = options.user.clone().or(spec.user);
+    spec.working_dir = options.working_dir.clone().or(spec.working_dir);
+    spec.cap_add.extend(options.cap_add.iter().cloned());
+    spec.cap_drop.extend(options.cap_drop.iter().cloned());
+    if !options.service_ports {
+        spec.ports.clear();
+    }
+    spec.ports.extend(options.ports.iter().cloned());
+    (spec.tty, spec.stdin_open) = (options.tty, options.stdin_open);
+    for endpoint in spec.networks.values_mut() {
+        // A fixed address is the service's own container's.
+        (endpoint.ipv4_address, endpoint.ipv6_address, endpoint.mac_address) = (None, None, None);
+        match options.use_aliases {
+            true => endpoint.aliases.push(service.to_string()),
+            false => endpoint.aliases.clear(),
+        }
+    }
+    spec
+}

@@ -1,0 +1,311 @@
+//! A plan for people: one line for each thing, with the reason.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use berth_schema::stack::Protocol;
+use serde::Serialize;
+
+use crate::action::Action;
+use crate::cause::Cause;
+use crate::desired::PortSpec;
+use crate::observed::Leftover;
+use crate::plan::{Plan, Step};
+
+/// What happens to a thing. Decides the colour of its line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// It is made.
+    Create,
+    /// It is removed and made anew.
+    Replace,
+    /// It ends and begins again.
+    Restart,
+    /// It begins.
+    Start,
+    /// It is put right without touching what runs.
+    Repair,
+    /// An image comes.
+    Pull,
+    /// It ends.
+    Stop,
+    /// It gets a signal.
+    Signal,
+    /// It goes.
+    Remove,
+}
+
+impl Kind {
+    /// The word at the beginning of a line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Create => "create",
+            Kind::Replace => "replace",
+            Kind::Restart => "restart",
+            Kind::Start => "start",
+            Kind::Repair => "repair",
+            Kind::Pull => "pull",
+            Kind::Stop => "stop",
+            Kind::Signal => "signal",
+            Kind::Remove => "remove",
+        }
+    }
+}
+
+/// A line of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// What happens.
+    pub kind: Kind,
+    /// To what: `network shop_back`, `web-1`.
+    pub subject: String,
+    /// Why and what differs, one remark each.
+    pub notes: Vec<String>,
+    /// Ports open to everybody (`8080/tcp`).
+    pub public: Vec<String>,
+}
+
+/// How many things of each kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// Things by what happens to them.
+    #[serde(flatten)]
+    pub counts: BTreeMap<Kind, usize>,
+    /// Things that stay as they are.
+    pub unchanged: usize,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.counts.is_empty() {
+            return f.write_str("nothing to do");
+        }
+        let mut parts: Vec<String> =
+            self.counts.iter().map(|(kind, count)| format!("{count} {}", kind.word())).collect();
+        if self.unchanged > 0 {
+            parts.push(format!("{} unchanged", self.unchanged));
+        }
+        write!(f, "Plan: {}", parts.join(", "))
+    }
+}
+
+impl Plan {
+    /// The lines of the text form, without the warnings and the summary.
+    pub fn lines(&self) -> Vec<Line> {
+        let mut things: Vec<Vec<&Step>> = Vec::new();
+        let mut known: BTreeMap<(u8, String), usize> = BTreeMap::new();
+        for step in self.steps.iter().filter(|step| is_shown(&step.action)) {
+            let key = (group(&step.action), step.action.target());
+            let at = *known.entry(key).or_insert_with(|| {
+                things.push(Vec::new());
+                things.len() - 1
+            });
+            things[at].push(step);
+        }
+        things.iter().filter_map(|steps| self.line(steps)).collect()
+    }
+
+    /// How many things of each kind.
+    pub fn summary(&self) -> Summary {
+        let mut counts = BTreeMap::new();
+        for line in self.lines() {
+            *counts.entry(line.kind).or_default() += 1;
+        }
+        Summary { counts, unchanged: self.unchanged }
+    }
+
+    fn line(&self, steps: &[&Step]) -> Option<Line> {
+        let first = steps.first()?;
+        let kind = kind(steps);
+        let mut notes = Vec::new();
+        let mut public = Vec::new();
+        for step in steps {
+            match &step.action {
+                Action::CreateNetwork(record) => {
+                    notes.extend(record.subnets.iter().map(|subnet| subnet.net.to_string()));
+                }
+                Action::CreateContainer(record) if kind == Kind::Create => {
+                    notes.push(record.spec.image.clone());
+                    notes.extend(record.spec.ports.iter().map(port));
+                }
+                Action::SignalContainer { signal, .. } => notes.push(signal.clone()),
+                _ => {}
+            }
+            if let Action::CreateContainer(record) = &step.action {
+                public.extend(record.spec.ports.iter().filter(|port| is_public(port)).map(port));
+            }
+        }
+        let mut causes: Vec<&Cause> = Vec::new();
+        for cause in steps.iter().flat_map(|step| &step.causes) {
+            if !causes.contains(&cause) {
+                causes.push(cause);
+            }
+        }
+        let changes = steps.iter().flat_map(|step| &step.changes);
+        let changes: Vec<String> = changes.map(ToString::to_string).collect();
+        let told = causes.into_iter().filter(|cause| is_told(cause, !changes.is_empty()));
+        notes.extend(told.map(ToString::to_string));
+        notes.extend(changes);
+        Some(Line { kind, subject: self.subject(&first.action), notes, public })
+    }
+
+    /// Name of what a step is about, without the project's name before a container's.
+    fn subject(&self, action: &Action) -> String {
+        let target = action.target();
+        match action {
+            Action::PullImage { .. } => format!("image {target}"),
+            Action::CreateNetwork(_) | Action::RepairNetwork(_) | Action::RemoveNetwork { .. } => {
+                format!("network {target}")
+            }
+            Action::CreateVolume(_) | Action::RemoveVolume { .. } => format!("volume {target}"),
+            Action::RemoveLeftover(leftover) => format!("{} {target}", leftover_word(leftover)),
+            Action::CreateContainer(_)
+            | Action::StartContainer { .. }
+            | Action::AdoptContainer { .. }
+            | Action::AwaitContainer { .. }
+            | Action::StopContainer { .. }
+            | Action::SignalContainer { .. }
+            | Action::RemoveContainer { .. } => {
+                let short = target.strip_prefix(&self.project).and_then(|t| t.strip_prefix('-'));
+                short.unwrap_or(&target).to_string()
+            }
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = self.lines();
+        let wide = lines.iter().map(|line| line.kind.word().len()).max().unwrap_or(0);
+        let long = lines.iter().map(|line| line.subject.chars().count()).max().unwrap_or(0);
+        for line in &lines {
+            let indent = " ".repeat(wide + long + 4);
+            let text = format!("{:wide$}  {:long$}", line.kind.word(), line.subject);
+            let notes = line.notes.join(&format!("\n{indent}"));
+            let mark = match line.public.is_empty() {
+                true => String::new(),
+                false => format!("\n{indent}PUBLIC {}", line.public.join(", ")),
+            };
+            writeln!(f, "{}{mark}", format!("{text}  {notes}").trim_end())?;
+        }
+        for warning in &self.warnings {
+            writeln!(f, "warning: {warning}")?;
+        }
+        writeln!(f, "{}", self.summary())
+    }
+}
+
+/// A wait is not a change, so people do not see it.
+fn is_shown(action: &Action) -> bool {
+    !matches!(action, Action::AwaitContainer { .. })
+}
+
+/// Things of different groups may have the same name.
+fn group(action: &Action) -> u8 {
+    match action {
+        Action::RemoveLeftover(Leftover::Cgroup(_)) => 0,
+        Action::RemoveLeftover(Leftover::Bridge(_)) => 1,
+        Action::RemoveLeftover(Leftover::PortRules(_)) => 2,
+        Action::RemoveLeftover(Leftover::Folder(_)) => 3,
+        Action::PullImage { .. } => 4,
+        Action::CreateNetwork(_) | Action::RepairNetwork(_) | Action::RemoveNetwork { .. } => 5,
+        Action::CreateVolume(_) | Action::RemoveVolume { .. } => 6,
+        Action::CreateContainer(_)
+        | Action::StartContainer { .. }
+        | Action::AdoptContainer { .. }
+        | Action::AwaitContainer { .. }
+        | Action::StopContainer { .. }
+        | Action::SignalContainer { .. }
+        | Action::RemoveContainer { .. } => 7,
+    }
+}
+
+/// What all steps on one thing come to.
+fn kind(steps: &[&Step]) -> Kind {
+    let (mut made, mut gone, mut starts, mut stops, mut other) = (false, false, false, false, None);
+    for step in steps {
+        match &step.action {
+            Action::CreateNetwork(_) | Action::CreateVolume(_) | Action::CreateContainer(_) => {
+                made = true;
+            }
+            Action::RemoveNetwork { .. }
+            | Action::RemoveVolume { .. }
+            | Action::RemoveContainer { .. }
+            | Action::RemoveLeftover(_) => gone = true,
+            Action::StartContainer { .. } => starts = true,
+            Action::StopContainer { .. } => stops = true,
+            Action::PullImage { .. } => other = Some(Kind::Pull),
+            Action::RepairNetwork(_) | Action::AdoptContainer { .. } => other = Some(Kind::Repair),
+            Action::SignalContainer { .. } => other = Some(Kind::Signal),
+            Action::AwaitContainer { .. } => {}
+        }
+    }
+    match (gone, made, stops, starts) {
+        (true, true, _, _) => Kind::Replace,
+        (false, true, _, _) => Kind::Create,
+        (true, false, _, _) => Kind::Remove,
+        (false, false, true, true) => Kind::Restart,
+        (false, false, true, false) => Kind::Stop,
+        (false, false, false, true) => Kind::Start,
+        (false, false, false, false) => other.unwrap_or(Kind::Repair),
+    }
+}
+
+/// Whether a cause says more than the line it stands on.
+fn is_told(cause: &Cause, with_changes: bool) -> bool {
+    match cause {
+        Cause::Missing | Cause::Scale | Cause::Requested | Cause::NotInStack => false,
+        Cause::Changed | Cause::ContentChanged => !with_changes,
+        Cause::ImageMoved { .. }
+        | Cause::Orphan
+        | Cause::Drift
+        | Cause::DependencyRestart { .. }
+        | Cause::NetworkReplaced { .. }
+        | Cause::VolumeReplaced { .. }
+        | Cause::NamespaceParentReplaced { .. }
+        | Cause::CrashLeftover
+        | Cause::Exited { .. }
+        | Cause::Held
+        | Cause::NeverStarted
+        | Cause::NeededBy { .. } => true,
+    }
+}
+
+fn leftover_word(leftover: &Leftover) -> &'static str {
+    match leftover {
+        Leftover::Cgroup(_) => "cgroup",
+        Leftover::Bridge(_) => "bridge",
+        Leftover::PortRules(_) => "port rules",
+        Leftover::Folder(_) => "folder",
+    }
+}
+
+/// Whether a port is published on all addresses of the host.
+pub fn is_public(port: &PortSpec) -> bool {
+    port.host_ip.is_none_or(|ip| ip.is_unspecified())
+}
+
+/// A published port as people write it: `127.0.0.1:8080:80/tcp`.
+pub fn port(port: &PortSpec) -> String {
+    let ip = match port.host_ip {
+        Some(std::net::IpAddr::V6(ip)) => format!("[{ip}]:"),
+        Some(std::net::IpAddr::V4(ip)) => format!("{ip}:"),
+        None => String::new(),
+    };
+    let published = match port.published {
+        None => String::new(),
+        Some((first, last)) if first == last => format!("{first}:"),
+        Some((first, last)) => format!("{first}-{last}:"),
+    };
+    format!("{ip}{published}{}/{}", port.target, protocol(port.protocol))
+}
+
+/// A transport in lower case.
+pub(crate) fn protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+        Protocol::Sctp => "sctp",
+    }
+}

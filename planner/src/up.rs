@@ -1,0 +1,206 @@
+//! The plan that makes a host equal to what the stack asks for.
+//!
+//! First the fate of every network, volume and container is decided, each by looking at its
+//! description, its record and its state; then the fates become steps with their order.
+
+mod containers;
+mod ports;
+mod records;
+mod resources;
+mod steps;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use berth_schema::stack::Places;
+
+use crate::desired::{ContainerSpec, DependencySpec, Desired, NetworkMode};
+use crate::observed::{ContainerState, Observed, ObservedContainer};
+use crate::order::Order;
+use crate::plan::Plan;
+use crate::problem::{PlanProblem, PlanProblems};
+
+/// What `up` is asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UpOptions {
+    /// These services, with what they depend on; empty means all.
+    pub services: Vec<String>,
+    /// Do not touch what the named services depend on.
+    pub no_deps: bool,
+    /// Replace containers even if nothing changed; with named services only theirs.
+    pub force_recreate: bool,
+    /// With `force_recreate` and named services: also what they depend on.
+    pub always_recreate_deps: bool,
+    /// Keep existing containers whatever changed.
+    pub no_recreate: bool,
+    /// Remove containers whose service is not in the stack.
+    pub remove_orphans: bool,
+    /// Numbers of containers that count instead of the file's.
+    pub scale: BTreeMap<String, u32>,
+    /// Create containers, start none.
+    pub no_start: bool,
+    /// How long a stop may take; `None` takes what each container says.
+    pub grace: Option<Duration>,
+}
+
+/// What makes the host equal to `desired`.
+///
+/// # Errors
+/// Everything that forbids it, at once.
+pub fn up(
+    desired: &Desired,
+    observed: &Observed,
+    options: &UpOptions,
+    places: &Places,
+) -> Result<Plan, PlanProblems> {
+    let scope = selected(desired, options)?;
+    make(&Survey::new(desired, observed, options, places, scope, None))
+}
+
+/// A container of `run` that goes along with a plan.
+pub(crate) struct OneOff<'a> {
+    pub(crate) name: String,
+    pub(crate) service: &'a str,
+    pub(crate) spec: ContainerSpec,
+    pub(crate) depends_on: &'a BTreeMap<String, DependencySpec>,
+}
+
+/// Plans for the services in `scope`, and the one-off container if there is one.
+pub(crate) fn make(survey: &Survey) -> Result<Plan, PlanProblems> {
+    let mut problems = PlanProblems::default();
+    let networks = resources::networks(survey, &mut problems);
+    let volumes = resources::volumes(survey, &mut problems);
+    let changes = containers::decide(survey, &networks, &volumes, &mut problems);
+    ports::check(survey, &changes, &mut problems);
+    let records = records::make(survey, &networks, &changes, &mut problems);
+    problems.none()?;
+    Ok(steps::draft(survey, &networks, &volumes, &changes, records).finish(&survey.desired.project))
+}
+
+fn selected<'a>(
+    desired: &'a Desired,
+    options: &UpOptions,
+) -> Result<BTreeSet<&'a str>, PlanProblems> {
+    let mut problems = PlanProblems::default();
+    let mut roots = BTreeSet::new();
+    for service in options.services.iter().chain(options.scale.keys()) {
+        match desired.services.get_key_value(service) {
+            Some((name, _)) if options.services.contains(service) => {
+                roots.insert(name.as_str());
+            }
+            Some(_) => {}
+            None => problems.add(PlanProblem::UnknownService { service: service.clone() }),
+        }
+    }
+    problems.none()?;
+    if options.services.is_empty() {
+        return Ok(desired.services.keys().map(String::as_str).collect());
+    }
+    Ok(if options.no_deps { roots } else { order(desired).closure(roots) })
+}
+
+/// The services of the stack in the order of their dependencies.
+pub(crate) fn order(desired: &Desired) -> Order<'_> {
+    Order::of(
+        desired
+            .services
+            .iter()
+            .map(|(name, service)| {
+                let needs: BTreeSet<&str> = service.depends_on.keys().map(String::as_str).collect();
+                (name.as_str(), needs)
+            })
+            .collect(),
+    )
+}
+
+/// All that a plan is made from, with what is looked up again and again.
+pub(crate) struct Survey<'a> {
+    desired: &'a Desired,
+    observed: &'a Observed,
+    options: &'a UpOptions,
+    places: &'a Places,
+    /// Services to be made as described.
+    scope: BTreeSet<&'a str>,
+    one_off: Option<OneOff<'a>>,
+    order: Order<'a>,
+    /// Containers of the project that `up` made, by service.
+    own: BTreeMap<&'a str, Vec<&'a ObservedContainer>>,
+    /// All containers of the host by the networks in their records.
+    on_network: BTreeMap<&'a str, Vec<&'a ObservedContainer>>,
+}
+
+impl<'a> Survey<'a> {
+    pub(crate) fn new(
+        desired: &'a Desired,
+        observed: &'a Observed,
+        options: &'a UpOptions,
+        places: &'a Places,
+        scope: BTreeSet<&'a str>,
+        one_off: Option<OneOff<'a>>,
+    ) -> Survey<'a> {
+        let mut own: BTreeMap<&str, Vec<&ObservedContainer>> = BTreeMap::new();
+        let mut on_network: BTreeMap<&str, Vec<&ObservedContainer>> = BTreeMap::new();
+        for container in observed.containers.values() {
+            let record = &container.record;
+            if record.project == desired.project && !record.oneoff {
+                own.entry(&record.service).or_default().push(container);
+            }
+            for network in record.spec.networks.keys() {
+                on_network.entry(network).or_default().push(container);
+            }
+        }
+        let order = order(desired);
+        Survey { desired, observed, options, places, scope, one_off, order, own, on_network }
+    }
+
+    /// Containers of the project whose service is not in the stack.
+    fn orphans(&self) -> impl Iterator<Item = &'a ObservedContainer> {
+        let unknown = self.own.iter().filter(|(service, _)| {
+            let inactive = self.desired.inactive.iter().any(|name| name == **service);
+            !inactive && !self.desired.services.contains_key(**service)
+        });
+        unknown.flat_map(|(_, containers)| containers.iter().copied())
+    }
+
+    /// Descriptions of the containers this plan may be about: those of the services in scope,
+    /// and of others that have containers and may have to follow.
+    fn specs(&self) -> impl Iterator<Item = &ContainerSpec> {
+        let services = self.desired.services.iter().filter(|(name, _)| {
+            self.scope.contains(name.as_str()) || self.own.contains_key(name.as_str())
+        });
+        let services = services.map(|(_, service)| service);
+        services.map(|service| &service.container).chain(self.one_off.iter().map(|one| &one.spec))
+    }
+
+    /// How many containers of a service there shall be.
+    fn replicas(&self, service: &str) -> u32 {
+        let file = self.desired.services.get(service).map_or(0, |service| service.replicas);
+        self.options.scale.get(service).copied().unwrap_or(file)
+    }
+
+    /// Whether containers of this service are replaced without a reason of their own.
+    fn forced(&self, service: &str) -> bool {
+        let named = &self.options.services;
+        self.options.force_recreate
+            && (named.is_empty()
+                || self.options.always_recreate_deps
+                || named.iter().any(|name| name == service))
+    }
+}
+
+/// Whether processes or a monitor of it are there, so that a removal needs a stop before.
+pub(crate) fn is_active(container: &ObservedContainer) -> bool {
+    match container.state {
+        ContainerState::Running { .. } => true,
+        ContainerState::Restarting { .. } => container.monitored,
+        ContainerState::Created | ContainerState::Exited { .. } | ContainerState::Broken => false,
+    }
+}
+
+/// The container whose network a description shares.
+pub(crate) fn parent(spec: &ContainerSpec) -> Option<&str> {
+    match &spec.network_mode {
+        NetworkMode::Container(parent) => Some(parent),
+        NetworkMode::Bridge | NetworkMode::None | NetworkMode::Host => None,
+    }
+}

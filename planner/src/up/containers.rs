@@ -1,0 +1,373 @@
+//! The fate of containers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::cause::{Cause, FieldChange};
+use crate::desired::{ContainerSpec, DependencySpec, ServiceSpec, SourceSpec};
+use crate::diff;
+use crate::observed::{ContainerState, ObservedContainer};
+use crate::problem::{PlanProblem, PlanProblems};
+use crate::resolve::container_name;
+
+use super::resources::{self, NetworkFate, VolumeFate};
+use super::{Survey, is_active, parent};
+
+/// What becomes of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Keep,
+    Create,
+    Adopt,
+    Start,
+    Restart,
+    Replace,
+    Remove,
+}
+
+/// A container and what becomes of it, with the reasons.
+pub(super) struct Change<'a> {
+    pub(super) name: String,
+    pub(super) service: &'a str,
+    pub(super) number: u32,
+    pub(super) oneoff: bool,
+    /// The wanted description; `None` when it goes.
+    pub(super) want: Option<&'a ContainerSpec>,
+    pub(super) depends_on: &'a BTreeMap<String, DependencySpec>,
+    pub(super) have: Option<&'a ObservedContainer>,
+    pub(super) verdict: Verdict,
+}
+
+/// A fate with its reasons.
+pub(super) struct Verdict {
+    pub(super) fate: Fate,
+    pub(super) causes: Vec<Cause>,
+    pub(super) changes: Vec<FieldChange>,
+    /// Whether it runs in the end.
+    pub(super) starts: bool,
+}
+
+impl Verdict {
+    fn of(fate: Fate, causes: Vec<Cause>) -> Verdict {
+        let starts = !matches!(fate, Fate::Keep | Fate::Adopt | Fate::Remove);
+        Verdict { fate, causes, changes: Vec::new(), starts }
+    }
+}
+
+/// Decides for every container of the project, dependencies first, then orphans.
+pub(super) fn decide<'a>(
+    survey: &'a Survey<'a>,
+    networks: &BTreeMap<&str, NetworkFate>,
+    volumes: &BTreeMap<&str, VolumeFate>,
+    problems: &mut PlanProblems,
+) -> Vec<Change<'a>> {
+    let mut judge = Judge {
+        survey,
+        networks,
+        volumes,
+        renewed: BTreeMap::new(),
+        restarted: BTreeSet::new(),
+        problems,
+    };
+    let mut changes = Vec::new();
+    for name in survey.order.names() {
+        if let Some(service) = survey.desired.services.get(*name) {
+            changes.extend(judge.service(name, service));
+        }
+    }
+    changes.extend(judge.one_off());
+    let wanted: BTreeSet<&str> = changes.iter().map(|change| change.name.as_str()).collect();
+    let orphans = orphans(survey, &wanted);
+    changes.extend(orphans);
+    changes
+}
+
+/// Containers of the project that no service of the stack explains, if they are to go.
+fn orphans<'a>(survey: &'a Survey<'a>, wanted: &BTreeSet<&str>) -> Vec<Change<'a>> {
+    if !survey.options.remove_orphans {
+        return Vec::new();
+    }
+    let unknown = survey.orphans().filter(|have| !wanted.contains(have.record.name.as_str()));
+    unknown.map(|have| going(have, Cause::Orphan)).collect()
+}
+
+fn going<'a>(have: &'a ObservedContainer, cause: Cause) -> Change<'a> {
+    Change {
+        name: have.record.name.clone(),
+        service: &have.record.service,
+        number: have.record.number,
+        oneoff: have.record.oneoff,
+        want: None,
+        depends_on: &have.record.depends_on,
+        have: Some(have),
+        verdict: Verdict::of(Fate::Remove, vec![cause]),
+    }
+}
+
+struct Judge<'a, 'b> {
+    survey: &'a Survey<'a>,
+    networks: &'b BTreeMap<&'b str, NetworkFate>,
+    volumes: &'b BTreeMap<&'b str, VolumeFate>,
+    /// Containers that get a new network namespace, and whether they are made anew.
+    renewed: BTreeMap<String, bool>,
+    /// Services of which a container is replaced or restarted.
+    restarted: BTreeSet<&'a str>,
+    problems: &'b mut PlanProblems,
+}
+
+impl<'a> Judge<'a, '_> {
+    /// Those of one service. Out of scope, only what changes elsewhere drag along.
+    fn service(&mut self, name: &'a str, service: &'a ServiceSpec) -> Vec<Change<'a>> {
+        let survey = self.survey;
+        let in_scope = survey.scope.contains(name);
+        let replicas = survey.replicas(name);
+        let fixed = service.container_name.as_deref();
+        if let (Some(fixed), true, true) = (fixed, in_scope, replicas > 1) {
+            let (service, name) = (name.to_string(), fixed.to_string());
+            self.problems.add(PlanProblem::FixedName { service, name });
+        }
+        let mut changes = Vec::new();
+        let mut wanted = BTreeSet::new();
+        for number in 1..=replicas {
+            let container = container_name(&survey.desired.project, name, fixed, number);
+            wanted.insert(container.clone());
+            let have = self.have(&container);
+            let verdict = match have {
+                None if in_scope => self.missing(name, service),
+                None => continue,
+                Some(have) => self.existing(name, service, have, in_scope),
+            };
+            self.remember(&container, name, verdict.fate);
+            changes.push(Change {
+                name: container,
+                service: name,
+                number,
+                oneoff: false,
+                want: Some(&service.container),
+                depends_on: &service.depends_on,
+                have,
+                verdict,
+            });
+        }
+        let own = survey.own.get(name).filter(|_| in_scope);
+        let excess = own.into_iter().flatten().filter(|have| !wanted.contains(&have.record.name));
+        let mut excess: Vec<&&ObservedContainer> = excess.collect();
+        excess.sort_by_key(|have| std::cmp::Reverse(have.record.number));
+        changes.extend(excess.into_iter().map(|have| going(have, Cause::Scale)));
+        changes
+    }
+
+    /// The container of that name, if it is one of this project's services.
+    fn have(&mut self, name: &str) -> Option<&'a ObservedContainer> {
+        let have = self.survey.observed.containers.get(name)?;
+        let record = &have.record;
+        if record.project == self.survey.desired.project && !record.oneoff {
+            return Some(have);
+        }
+        let owner = match record.oneoff {
+            true => format!("`berth run` in project `{}`", record.project),
+            false => format!("project `{}`", record.project),
+        };
+        self.problems.add(PlanProblem::NameTaken { name: name.to_string(), owner });
+        None
+    }
+
+    fn remember(&mut self, container: &str, service: &'a str, fate: Fate) {
+        match fate {
+            Fate::Keep | Fate::Adopt | Fate::Remove => {}
+            Fate::Create => {
+                self.renewed.insert(container.to_string(), true);
+            }
+            Fate::Start => {
+                self.renewed.insert(container.to_string(), false);
+            }
+            Fate::Restart => {
+                self.renewed.insert(container.to_string(), false);
+                self.restarted.insert(service);
+            }
+            Fate::Replace => {
+                self.renewed.insert(container.to_string(), true);
+                self.restarted.insert(service);
+            }
+        }
+    }
+
+    fn missing(&mut self, name: &str, service: &ServiceSpec) -> Verdict {
+        self.check_parent(name, &service.container);
+        let others = self.survey.own.get(name).is_some_and(|own| !own.is_empty());
+        let cause = if others { Cause::Scale } else { Cause::Missing };
+        let mut verdict = Verdict::of(Fate::Create, vec![cause]);
+        verdict.starts = !self.survey.options.no_start;
+        verdict
+    }
+
+    fn check_parent(&mut self, container: &str, spec: &ContainerSpec) {
+        let Some(parent) = parent(spec) else { return };
+        let exists = self.renewed.contains_key(parent)
+            || self.survey.observed.containers.contains_key(parent);
+        if !exists {
+            let (container, parent) = (container.to_string(), parent.to_string());
+            self.problems.add(PlanProblem::NoParent { container, parent });
+        }
+    }
+
+    fn existing(
+        &mut self,
+        name: &str,
+        service: &ServiceSpec,
+        have: &ObservedContainer,
+        in_scope: bool,
+    ) -> Verdict {
+        let options = self.survey.options;
+        if have.state == ContainerState::Broken {
+            let mut verdict = Verdict::of(Fate::Replace, vec![Cause::CrashLeftover]);
+            verdict.starts = in_scope && !options.no_start;
+            return verdict;
+        }
+        let (mut causes, changes) = match in_scope {
+            true => self.described(name, &service.container, have),
+            false => (Vec::new(), Vec::new()),
+        };
+        causes.extend(self.dragged(have));
+        if !causes.is_empty() && !options.no_recreate {
+            let starts = (in_scope || is_active(have)) && !options.no_start;
+            return Verdict { fate: Fate::Replace, causes, changes, starts };
+        }
+        let causes = self.shaken(service, have);
+        if !causes.is_empty() && is_active(have) && !options.no_start {
+            return Verdict::of(Fate::Restart, causes);
+        }
+        match in_scope {
+            true => state_verdict(have, options.no_start),
+            false => Verdict::of(Fate::Keep, Vec::new()),
+        }
+    }
+
+    /// Why it has to be made anew for what its service says.
+    fn described(
+        &self,
+        name: &str,
+        want: &ContainerSpec,
+        have: &ObservedContainer,
+    ) -> (Vec<Cause>, Vec<FieldChange>) {
+        let record = &have.record;
+        let mut causes = Vec::new();
+        let mut changes = Vec::new();
+        if record.spec != *want {
+            changes = diff::containers(name, &record.spec, want, self.survey.places);
+            let content = changes.iter().filter(|change| diff::is_content(change)).count();
+            if content < changes.len() || changes.is_empty() {
+                causes.push(Cause::Changed);
+            }
+            if content > 0 {
+                causes.push(Cause::ContentChanged);
+            }
+        }
+        if record.service != name {
+            causes.push(Cause::Changed);
+        }
+        let image = self.survey.observed.images.get(&want.image);
+        if let Some(image) = image.filter(|_| record.spec.image == want.image)
+            && !record.image_id.is_empty()
+            && record.image_id != image.id
+        {
+            let (before, after) = (record.image_id.clone(), image.id.clone());
+            causes.push(Cause::ImageMoved { before, after });
+        }
+        if self.survey.forced(name) {
+            causes.push(Cause::Requested);
+        }
+        causes.dedup();
+        (causes, changes)
+    }
+
+    /// Why it has to be made anew for what happens to other things.
+    fn dragged(&self, have: &ObservedContainer) -> Vec<Cause> {
+        let spec = &have.record.spec;
+        let mut causes = Vec::new();
+        for (network, addresses) in &have.record.addresses {
+            let Some(fate) = self.networks.get(network.as_str()) else { continue };
+            let made = matches!(fate.fate, resources::Fate::Create | resources::Fate::Replace);
+            if made || !resources::has(&fate.record, addresses) {
+                causes.push(Cause::NetworkReplaced { network: network.clone() });
+            }
+        }
+        for mount in spec.mounts.values() {
+            if let SourceSpec::Volume { name, .. } = &mount.source
+                && let Some(fate) = self.volumes.get(name.as_str())
+                && fate.fate == resources::Fate::Create
+            {
+                causes.push(Cause::VolumeReplaced { volume: name.clone() });
+            }
+        }
+        if let Some(parent) = parent(spec)
+            && self.renewed.get(parent) == Some(&true)
+            && is_active(have)
+        {
+            causes.push(Cause::NamespaceParentReplaced { container: parent.to_string() });
+        }
+        causes.sort();
+        causes.dedup();
+        causes
+    }
+
+    /// Why it has to end and begin again, as it is.
+    fn shaken(&self, service: &ServiceSpec, have: &ObservedContainer) -> Vec<Cause> {
+        let restarts = service
+            .depends_on
+            .iter()
+            .filter(|(on, dependency)| dependency.restart && self.restarted.contains(on.as_str()));
+        let mut causes: Vec<Cause> =
+            restarts.map(|(on, _)| Cause::DependencyRestart { service: on.clone() }).collect();
+        for network in have.record.spec.networks.keys() {
+            let fate = self.networks.get(network.as_str()).map(|network| network.fate);
+            if fate == Some(resources::Fate::Reconnect) {
+                causes.push(Cause::NetworkReplaced { network: network.clone() });
+            }
+        }
+        if let Some(parent) = parent(&have.record.spec)
+            && self.renewed.contains_key(parent)
+        {
+            causes.push(Cause::NamespaceParentReplaced { container: parent.to_string() });
+        }
+        causes
+    }
+
+    fn one_off(&mut self) -> Option<Change<'a>> {
+        let survey = self.survey;
+        let one = survey.one_off.as_ref()?;
+        if let Some(other) = survey.observed.containers.get(&one.name) {
+            let owner = format!("project `{}`", other.record.project);
+            self.problems.add(PlanProblem::NameTaken { name: one.name.clone(), owner });
+        }
+        self.check_parent(&one.name, &one.spec);
+        Some(Change {
+            name: one.name.clone(),
+            service: one.service,
+            number: 1,
+            oneoff: true,
+            want: Some(&one.spec),
+            depends_on: one.depends_on,
+            have: None,
+            verdict: Verdict::of(Fate::Create, vec![Cause::Requested]),
+        })
+    }
+}
+
+/// What its state asks for when its description is as wanted.
+fn state_verdict(have: &ObservedContainer, no_start: bool) -> Verdict {
+    let start = |cause| match no_start {
+        true => Verdict::of(Fate::Keep, Vec::new()),
+        false => Verdict::of(Fate::Start, vec![cause]),
+    };
+    match (have.state, have.monitored) {
+        (ContainerState::Running { .. }, true) | (ContainerState::Restarting { .. }, true) => {
+            Verdict::of(Fate::Keep, Vec::new())
+        }
+        (ContainerState::Running { .. }, false) => Verdict::of(Fate::Adopt, vec![Cause::Drift]),
+        (ContainerState::Restarting { .. }, false) => start(Cause::Drift),
+        (ContainerState::Created, _) => start(Cause::NeverStarted),
+        (ContainerState::Exited { .. }, _) if have.held => start(Cause::Held),
+        (ContainerState::Exited { exit_code, .. }, _) => start(Cause::Exited { exit_code }),
+        (ContainerState::Broken, _) => Verdict::of(Fate::Replace, vec![Cause::CrashLeftover]),
+    }
+}

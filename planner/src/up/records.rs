@@ -1,0 +1,141 @@
+//! The records of containers to be made: their images, addresses and ranges of ids.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use berth_schema::stack::PullPolicy;
+
+use crate::desired::ContainerSpec;
+use crate::ipam::{AddressBook, IdRanges, Request};
+use crate::observed::{Addresses, ContainerRecord};
+use crate::problem::{PlanProblem, PlanProblems};
+use crate::pull;
+
+use super::Survey;
+use super::containers::{Change, Fate};
+use super::resources::NetworkFate;
+
+/// Records by container name, for every container the plan makes.
+pub(super) fn make(
+    survey: &Survey,
+    networks: &BTreeMap<&str, NetworkFate>,
+    changes: &[Change],
+    problems: &mut PlanProblems,
+) -> BTreeMap<String, ContainerRecord> {
+    let mut addresses = addresses(survey, networks, changes, problems);
+    let mut bases = id_bases(survey, changes, problems);
+    let mut records = BTreeMap::new();
+    for (change, spec) in made(changes) {
+        check_image(survey, change, spec, problems);
+        let image = survey.observed.images.get(&spec.image);
+        let record = ContainerRecord {
+            name: change.name.clone(),
+            project: survey.desired.project.clone(),
+            service: change.service.to_string(),
+            number: change.number,
+            oneoff: change.oneoff,
+            spec: spec.clone(),
+            image_id: image.map(|image| image.id.clone()).unwrap_or_default(),
+            addresses: addresses.remove(change.name.as_str()).unwrap_or_default(),
+            id_base: bases.remove(change.name.as_str()),
+            depends_on: change.depends_on.clone(),
+            working_dir: survey.desired.working_dir.display().to_string(),
+            config_files: survey.desired.files.iter().map(|f| f.display().to_string()).collect(),
+        };
+        records.insert(change.name.clone(), record);
+    }
+    records
+}
+
+/// Containers the plan makes, with their descriptions.
+fn made<'a>(changes: &'a [Change]) -> impl Iterator<Item = (&'a Change<'a>, &'a ContainerSpec)> {
+    let made = |change: &&Change| matches!(change.verdict.fate, Fate::Create | Fate::Replace);
+    changes.iter().filter(made).filter_map(|change| Some((change, change.want?)))
+}
+
+fn check_image(
+    survey: &Survey,
+    change: &Change,
+    spec: &ContainerSpec,
+    problems: &mut PlanProblems,
+) {
+    let policy = survey.desired.services.get(change.service).map(|service| service.pull_policy);
+    let here = survey.observed.images.contains_key(&spec.image) || pull::is_host(&spec.image);
+    if !here && policy == Some(PullPolicy::Never) {
+        let (service, image) = (change.service.to_string(), spec.image.clone());
+        problems.add(PlanProblem::ImageMissing { service, image });
+    }
+}
+
+/// Addresses by container and network.
+///
+/// Fixed ones are given first, then containers made anew get theirs again, then the others
+/// get the lowest free ones.
+fn addresses<'a>(
+    survey: &Survey,
+    networks: &BTreeMap<&str, NetworkFate>,
+    changes: &'a [Change],
+    problems: &mut PlanProblems,
+) -> BTreeMap<&'a str, BTreeMap<String, Addresses>> {
+    let mut made: Vec<_> = made(changes).collect();
+    made.sort_by_key(|(change, _)| change.have.is_none());
+    let fates: BTreeMap<&str, Fate> =
+        changes.iter().map(|change| (change.name.as_str(), change.verdict.fate)).collect();
+    let occupy = |network: &str, book: &mut AddressBook, wanted: fn(Fate) -> bool| {
+        for have in survey.on_network.get(network).into_iter().flatten() {
+            let name = have.record.name.as_str();
+            let fate = fates.get(name).copied().unwrap_or(Fate::Keep);
+            if let Some(addresses) = have.record.addresses.get(network).filter(|_| wanted(fate)) {
+                book.occupy(addresses, name);
+            }
+        }
+    };
+    let mut given: BTreeMap<&str, BTreeMap<String, Addresses>> = BTreeMap::new();
+    for (network, fate) in networks {
+        let mut book = AddressBook::new(&fate.record);
+        occupy(network, &mut book, |fate| !matches!(fate, Fate::Replace | Fate::Remove));
+        let on = made.iter().filter_map(|(change, spec)| {
+            let endpoint = spec.networks.get(*network)?;
+            let before = change.have.and_then(|have| have.record.addresses.get(*network).copied());
+            Some((*change, Request { container: &change.name, endpoint, before }))
+        });
+        let on: Vec<(&Change, Request)> = on.collect();
+        for (_, request) in &on {
+            if let Err(problem) = book.reserve(request) {
+                problems.add(problem);
+            }
+        }
+        occupy(network, &mut book, |fate| fate == Fate::Remove);
+        for (change, request) in &on {
+            match book.assign(request) {
+                Ok(addresses) => {
+                    let of_container = given.entry(change.name.as_str()).or_default();
+                    of_container.insert(network.to_string(), addresses);
+                }
+                Err(problem) => problems.add(problem),
+            }
+        }
+    }
+    given
+}
+
+/// First ids of user namespaces by container. One that is made anew keeps its range.
+fn id_bases<'a>(
+    survey: &Survey,
+    changes: &'a [Change],
+    problems: &mut PlanProblems,
+) -> BTreeMap<&'a str, u32> {
+    let taken: BTreeSet<u32> =
+        survey.observed.containers.values().filter_map(|have| have.record.id_base).collect();
+    let mut ranges = IdRanges::without(taken);
+    let mut bases = BTreeMap::new();
+    for (change, _) in made(changes).filter(|(_, spec)| spec.userns) {
+        let before = change.have.and_then(|have| have.record.id_base);
+        match before.or_else(|| ranges.take()) {
+            Some(base) => {
+                bases.insert(change.name.as_str(), base);
+            }
+            None => problems.add(PlanProblem::IdsExhausted { container: change.name.clone() }),
+        }
+    }
+    bases
+}

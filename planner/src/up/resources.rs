@@ -1,0 +1,252 @@
+//! The fate of networks and volumes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use crate::cause::{Cause, FieldChange};
+use crate::desired::{NetworkSpec, SourceSpec, VolumeSpec};
+use crate::diff;
+use crate::ipam::{Subnets, bridge_name};
+use crate::observed::{Addresses, Leftover, NetworkRecord, ObservedNetwork, Subnet, VolumeRecord};
+use crate::problem::{PlanProblem, PlanProblems};
+
+use super::Survey;
+
+/// What becomes of a network.
+#[derive(Debug)]
+pub(super) struct NetworkFate {
+    pub(super) fate: Fate,
+    /// As it will be.
+    pub(super) record: NetworkRecord,
+    pub(super) changes: Vec<FieldChange>,
+}
+
+/// What becomes of a network or volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Keep,
+    Create,
+    /// Its containers have to lose their links before, and get new ones after.
+    Reconnect,
+    /// Only rules are put back.
+    Repair,
+    Replace,
+}
+
+/// What becomes of a volume.
+#[derive(Debug)]
+pub(super) struct VolumeFate {
+    pub(super) fate: Fate,
+    pub(super) record: VolumeRecord,
+}
+
+/// Decides for every network some container of the plan is on.
+pub(super) fn networks<'a>(
+    survey: &'a Survey,
+    problems: &mut PlanProblems,
+) -> BTreeMap<&'a str, NetworkFate> {
+    let used: BTreeSet<&str> =
+        survey.specs().flat_map(|spec| spec.networks.keys()).map(String::as_str).collect();
+    let mut fates = BTreeMap::new();
+    let mut open = Vec::new();
+    for (name, spec) in &survey.desired.networks {
+        if !used.contains(name.as_str()) {
+            continue;
+        }
+        match (survey.observed.networks.get(name), spec.external) {
+            (None, true) => {
+                problems.add(PlanProblem::ExternalNetwork { network: name.clone() });
+            }
+            (None, false) => open.push((name.as_str(), spec, Vec::new())),
+            (Some(have), _) => match change(survey, have, spec, problems) {
+                Some(changes) => open.push((name.as_str(), spec, changes)),
+                None => {
+                    fates.insert(name.as_str(), as_it_is(have));
+                }
+            },
+        }
+    }
+    make_new(survey, open, &mut fates, problems);
+    fates
+}
+
+fn as_it_is(have: &ObservedNetwork) -> NetworkFate {
+    let fate = match (have.bridge_up, have.rules_present) {
+        (true, true) => Fate::Keep,
+        (true, false) => Fate::Repair,
+        (false, _) => Fate::Reconnect,
+    };
+    NetworkFate { fate, record: have.record.clone(), changes: Vec::new() }
+}
+
+/// The fields for which a network has to be made anew, if it can and has to.
+fn change(
+    survey: &Survey,
+    have: &ObservedNetwork,
+    want: &NetworkSpec,
+    problems: &mut PlanProblems,
+) -> Option<Vec<FieldChange>> {
+    let record = &have.record;
+    let foreign = want.external || record.project != survey.desired.project;
+    if foreign || record.spec == *want || survey.options.no_recreate {
+        return None;
+    }
+    for container in survey.on_network.get(record.name.as_str()).into_iter().flatten() {
+        let on = &container.record;
+        let known = survey.desired.services.contains_key(&on.service);
+        if on.project == survey.desired.project && !on.oneoff && known {
+            continue;
+        }
+        let orphan = on.project == survey.desired.project && !on.oneoff && !known;
+        if orphan && survey.options.remove_orphans {
+            continue;
+        }
+        problems.add(PlanProblem::NetworkInUse {
+            network: record.name.clone(),
+            container: on.name.clone(),
+            owner: format!("project `{}`", on.project),
+        });
+    }
+    Some(diff::networks(&record.name, &record.spec, want, survey.places))
+}
+
+/// Gives new networks their subnets: those that ask first, so that a choice never takes theirs.
+fn make_new<'a>(
+    survey: &'a Survey,
+    mut open: Vec<(&'a str, &'a NetworkSpec, Vec<FieldChange>)>,
+    fates: &mut BTreeMap<&'a str, NetworkFate>,
+    problems: &mut PlanProblems,
+) {
+    open.sort_by_key(|(name, spec, _)| (spec.pools.is_empty(), *name));
+    let renewed: BTreeSet<&str> = open.iter().map(|(name, ..)| *name).collect();
+    let mut subnets = taken(survey, &renewed);
+    for (name, spec, changes) in open {
+        match subnets.choose(name, spec) {
+            Ok(chosen) => {
+                let exists = survey.observed.networks.contains_key(name);
+                let fate = if exists { Fate::Replace } else { Fate::Create };
+                let record = network_record(survey, name, spec, chosen);
+                fates.insert(name, NetworkFate { fate, record, changes });
+            }
+            Err(several) => problems.0.extend(several),
+        }
+    }
+}
+
+/// Subnets nobody else may get: those of networks that stay, and of the host's routes.
+///
+/// A route may be that of a bridge which goes before the new one comes: of a network that is
+/// made anew, or of one that a crash left.
+fn taken(survey: &Survey, renewed: &BTreeSet<&str>) -> Subnets {
+    let mut subnets = Subnets::default();
+    let mut ours = BTreeSet::new();
+    for (name, network) in &survey.observed.networks {
+        for subnet in &network.record.subnets {
+            ours.insert(subnet.net);
+            if !renewed.contains(name.as_str()) {
+                subnets.take(subnet.net, format!("network `{name}`"));
+            }
+        }
+    }
+    for name in renewed {
+        let bridge = Leftover::Bridge(bridge_name(name));
+        if survey.observed.leftovers.contains(&bridge)
+            && let Some(spec) = survey.desired.networks.get(*name)
+        {
+            ours.extend(spec.pools.iter().map(|pool| pool.subnet));
+        }
+    }
+    for route in survey.observed.host.routes.iter().filter(|route| !ours.contains(*route)) {
+        subnets.take(*route, format!("the route {route} of this host"));
+    }
+    subnets
+}
+
+fn network_record(
+    survey: &Survey,
+    name: &str,
+    spec: &NetworkSpec,
+    subnets: Vec<Subnet>,
+) -> NetworkRecord {
+    NetworkRecord {
+        name: name.to_string(),
+        project: survey.desired.project.clone(),
+        spec: spec.clone(),
+        bridge: bridge_name(name),
+        subnets,
+    }
+}
+
+/// Decides for every named volume some container of the plan has.
+pub(super) fn volumes<'a>(
+    survey: &'a Survey,
+    problems: &mut PlanProblems,
+) -> BTreeMap<&'a str, VolumeFate> {
+    let mounts = survey.specs().flat_map(|spec| spec.mounts.values());
+    let used: BTreeSet<&str> = mounts
+        .filter_map(|mount| match &mount.source {
+            SourceSpec::Volume { name, .. } => Some(name.as_str()),
+            SourceSpec::Anonymous { .. } | SourceSpec::Bind { .. } => None,
+        })
+        .collect();
+    let mut fates = BTreeMap::new();
+    for (name, spec) in &survey.desired.volumes {
+        if !used.contains(name.as_str()) {
+            continue;
+        }
+        let record = VolumeRecord {
+            name: name.clone(),
+            project: survey.desired.project.clone(),
+            spec: spec.clone(),
+            container: None,
+        };
+        let fate = match (survey.observed.volumes.get(name), spec.external) {
+            (None, true) => {
+                problems.add(PlanProblem::ExternalVolume { volume: name.clone() });
+                continue;
+            }
+            (None, false) => Fate::Create,
+            (Some(have), _) => {
+                check_volume(survey, &have.record, spec, problems);
+                Fate::Keep
+            }
+        };
+        fates.insert(name.as_str(), VolumeFate { fate, record });
+    }
+    fates
+}
+
+/// A volume that would have to be made anew is never made anew silently.
+fn check_volume(
+    survey: &Survey,
+    have: &VolumeRecord,
+    want: &VolumeSpec,
+    problems: &mut PlanProblems,
+) {
+    let foreign = want.external || have.project != survey.desired.project;
+    if foreign || have.spec.driver_opts == want.driver_opts {
+        return;
+    }
+    let changes = diff::volumes(&have.name, &have.spec, want, survey.places);
+    let fields: Vec<String> = changes.iter().map(ToString::to_string).collect();
+    let problem =
+        PlanProblem::VolumeChanged { volume: have.name.clone(), fields: fields.join(", ") };
+    problems.add(problem);
+}
+
+/// Why a network is made.
+pub(super) fn network_causes(fate: &NetworkFate) -> Vec<Cause> {
+    match fate.fate {
+        Fate::Keep => Vec::new(),
+        Fate::Create => vec![Cause::Missing],
+        Fate::Reconnect | Fate::Repair => vec![Cause::Drift],
+        Fate::Replace => vec![Cause::Changed],
+    }
+}
+
+/// Whether addresses lie in the subnets of a network.
+pub(super) fn has(record: &NetworkRecord, addresses: &Addresses) -> bool {
+    let v4 = addresses.ipv4.map(IpAddr::V4);
+    let mut given = v4.into_iter().chain(addresses.ipv6.map(IpAddr::V6));
+    given.all(|address| record.subnets.iter().any(|subnet| subnet.net.contains(&address)))
+}

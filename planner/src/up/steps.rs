@@ -1,0 +1,385 @@
+//! Fates → steps with their order.
+//!
+//! Stops come before removals, these before networks and volumes, these before new containers,
+//! these before starts and the gates between them. No step waits for one of a later kind, so a
+//! plan cannot have a circle.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use berth_schema::stack::Protocol;
+
+use crate::action::Action;
+use crate::cause::Cause;
+use crate::desired::DependencySpec;
+use crate::down::named_volumes;
+use crate::gate::{Gates, Member};
+use crate::observed::{Addresses, ContainerRecord};
+use crate::plan::{Draft, Slot};
+use crate::pull;
+
+use super::containers::{Change, Fate};
+use super::resources::{self, NetworkFate, VolumeFate};
+use super::{Survey, is_active, parent, ports};
+
+/// The steps for all fates.
+pub(super) fn draft(
+    survey: &Survey,
+    networks: &BTreeMap<&str, NetworkFate>,
+    volumes: &BTreeMap<&str, VolumeFate>,
+    changes: &[Change],
+    records: BTreeMap<String, ContainerRecord>,
+) -> Draft {
+    let mut maker = Maker {
+        survey,
+        draft: Draft::default(),
+        slots: vec![Slots::default(); changes.len()],
+        changes,
+        by_service: BTreeMap::new(),
+        pulls: BTreeMap::new(),
+        networks: BTreeMap::new(),
+        volumes: BTreeMap::new(),
+        gates: Gates::default(),
+        given: vec![BTreeMap::new(); changes.len()],
+    };
+    for (index, change) in changes.iter().enumerate().filter(|(_, change)| !change.oneoff) {
+        maker.by_service.entry(change.service).or_default().push(index);
+    }
+    let first = crate::down::leftovers(survey.observed, &mut maker.draft);
+    maker.warn(networks, volumes);
+    maker.pulls(&records);
+    maker.networks(networks);
+    maker.volumes(volumes);
+    maker.containers(records);
+    maker.order_of_stops();
+    maker.order_of_resources(networks, volumes);
+    maker.order_of_starts();
+    if let Some(first) = first {
+        maker.draft.begin_with(first);
+    }
+    maker.draft
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Slots {
+    stop: Option<Slot>,
+    remove: Option<Slot>,
+    create: Option<Slot>,
+    start: Option<Slot>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct NetworkSlots {
+    remove: Option<Slot>,
+    /// Creation or repair.
+    make: Option<Slot>,
+    /// The containers on it end before it is made.
+    reconnects: bool,
+}
+
+struct Maker<'a> {
+    survey: &'a Survey<'a>,
+    draft: Draft,
+    changes: &'a [Change<'a>],
+    /// Steps of each change.
+    slots: Vec<Slots>,
+    by_service: BTreeMap<&'a str, Vec<usize>>,
+    pulls: BTreeMap<String, Slot>,
+    networks: BTreeMap<&'a str, NetworkSlots>,
+    volumes: BTreeMap<&'a str, Slot>,
+    gates: Gates,
+    /// Addresses new containers get.
+    given: Vec<BTreeMap<String, Addresses>>,
+}
+
+impl<'a> Maker<'a> {
+    fn warn(
+        &mut self,
+        networks: &BTreeMap<&str, NetworkFate>,
+        volumes: &BTreeMap<&str, VolumeFate>,
+    ) {
+        let desired = self.survey.desired;
+        for (name, fate) in networks {
+            let spec = desired.networks.get(*name);
+            let foreign = fate.record.project != desired.project;
+            if foreign && spec.is_some_and(|spec| !spec.external) {
+                let owner = &fate.record.project;
+                self.draft.warnings.push(format!(
+                    "network `{name}` belongs to project `{owner}` and is used as it is"
+                ));
+            }
+            let kept = matches!(fate.fate, resources::Fate::Keep | resources::Fate::Repair);
+            if !foreign && kept && spec.is_some_and(|spec| *spec != fate.record.spec) {
+                self.draft.warnings.push(format!(
+                    "network `{name}` has changed and stays as it is, because no container may \
+                     be made anew"
+                ));
+            }
+        }
+        for name in volumes.keys() {
+            let Some(have) = self.survey.observed.volumes.get(*name) else { continue };
+            let external = desired.volumes.get(*name).is_some_and(|spec| spec.external);
+            if have.record.project != desired.project && !external {
+                let owner = &have.record.project;
+                self.draft.warnings.push(format!(
+                    "volume `{name}` belongs to project `{owner}` and is used as it is"
+                ));
+            }
+        }
+        let going: BTreeSet<&str> =
+            self.changes.iter().map(|change| change.name.as_str()).collect();
+        for orphan in self.survey.orphans() {
+            let record = &orphan.record;
+            if !going.contains(record.name.as_str()) {
+                self.draft.warnings.push(format!(
+                    "container `{}` is an orphan: service `{}` is not in the stack \
+                     (`--remove-orphans` removes it)",
+                    record.name, record.service
+                ));
+            }
+        }
+    }
+
+    fn pulls(&mut self, records: &BTreeMap<String, ContainerRecord>) {
+        let references: BTreeSet<&str> =
+            records.values().map(|record| record.spec.image.as_str()).collect();
+        for reference in references {
+            let here = self.survey.observed.images.contains_key(reference);
+            if !here && !pull::is_host(reference) {
+                let action = Action::PullImage { reference: reference.to_string() };
+                let slot = self.draft.add(action, vec![Cause::Missing]);
+                self.pulls.insert(reference.to_string(), slot);
+            }
+        }
+    }
+
+    fn networks(&mut self, networks: &BTreeMap<&'a str, NetworkFate>) {
+        for (name, fate) in networks {
+            let causes = resources::network_causes(fate);
+            let mut slots = NetworkSlots::default();
+            let record = || fate.record.clone();
+            match fate.fate {
+                resources::Fate::Keep => self.draft.unchanged += 1,
+                resources::Fate::Create => {
+                    slots.make = Some(self.draft.add(Action::CreateNetwork(record()), causes));
+                }
+                resources::Fate::Reconnect | resources::Fate::Repair => {
+                    slots.make = Some(self.draft.add(Action::RepairNetwork(record()), causes));
+                }
+                resources::Fate::Replace => {
+                    let remove = Action::RemoveNetwork { name: name.to_string() };
+                    let remove = self.draft.add(remove, causes.clone());
+                    let make = self.draft.add(Action::CreateNetwork(record()), causes);
+                    self.draft.changes(make, fate.changes.clone());
+                    self.draft.after(make, remove);
+                    (slots.remove, slots.make) = (Some(remove), Some(make));
+                }
+            }
+            slots.reconnects = fate.fate != resources::Fate::Repair;
+            self.networks.insert(name, slots);
+        }
+    }
+
+    fn volumes(&mut self, volumes: &BTreeMap<&'a str, VolumeFate>) {
+        for (name, fate) in volumes {
+            if fate.fate == resources::Fate::Create {
+                let action = Action::CreateVolume(fate.record.clone());
+                self.volumes.insert(name, self.draft.add(action, vec![Cause::Missing]));
+            } else {
+                self.draft.unchanged += 1;
+            }
+        }
+    }
+
+    fn containers(&mut self, mut records: BTreeMap<String, ContainerRecord>) {
+        for index in 0..self.changes.len() {
+            let change = &self.changes[index];
+            let record = records.remove(&change.name);
+            if let Some(record) = &record {
+                self.given[index] = record.addresses.clone();
+            }
+            self.slots[index] = self.container(change, record);
+        }
+    }
+
+    fn container(&mut self, change: &Change, record: Option<ContainerRecord>) -> Slots {
+        let verdict = &change.verdict;
+        let (fate, causes) = (verdict.fate, || verdict.causes.clone());
+        let name = || change.name.clone();
+        let mut slots = Slots::default();
+        match fate {
+            Fate::Keep => self.draft.unchanged += usize::from(!change.oneoff),
+            Fate::Adopt => {
+                self.draft.add(Action::AdoptContainer { name: name() }, causes());
+            }
+            Fate::Create | Fate::Start | Fate::Restart | Fate::Replace | Fate::Remove => {}
+        }
+        let ends = matches!(fate, Fate::Replace | Fate::Restart | Fate::Remove);
+        if ends && change.have.is_some_and(is_active) {
+            let grace = self.survey.options.grace;
+            let action = Action::StopContainer { name: name(), grace, hold: false };
+            slots.stop = Some(self.draft.add(action, causes()));
+        }
+        if matches!(fate, Fate::Replace | Fate::Remove) {
+            slots.remove = Some(self.draft.add(Action::RemoveContainer { name: name() }, causes()));
+        }
+        if let Some(record) = record {
+            let create = self.draft.add(Action::CreateContainer(Box::new(record)), causes());
+            self.draft.changes(create, verdict.changes.clone());
+            slots.create = Some(create);
+        }
+        if verdict.starts {
+            slots.start = Some(self.draft.add(Action::StartContainer { name: name() }, causes()));
+        }
+        let in_order = [slots.stop, slots.remove, slots.create, slots.start];
+        let in_order: Vec<Slot> = in_order.into_iter().flatten().collect();
+        for pair in in_order.windows(2) {
+            self.draft.after(pair[1], pair[0]);
+        }
+        slots
+    }
+
+    /// A dependent stops before what it depends on, and a container that is replaced only when
+    /// its image is here.
+    fn order_of_stops(&mut self) {
+        for (index, change) in self.changes.iter().enumerate() {
+            let Some(stop) = self.slots[index].stop else { continue };
+            let image = change.want.and_then(|want| self.pulls.get(&want.image));
+            if let (Some(pull), Some(_)) = (image, self.slots[index].create) {
+                self.draft.after(stop, *pull);
+            }
+            for on in self.needs(change) {
+                if let Some(stop_on) = self.slots[on].stop {
+                    self.draft.after(stop_on, stop);
+                }
+            }
+        }
+    }
+
+    /// Changes of the services a change depends on.
+    fn needs(&self, change: &Change) -> Vec<usize> {
+        let known = self.survey.desired.services.contains_key(change.service);
+        let services: Vec<&str> = match known {
+            true => self.survey.order.needs(change.service).collect(),
+            // Only an orphan may depend on a service of the stack, never the other way round.
+            false => change.depends_on.keys().map(String::as_str).collect(),
+        };
+        let known =
+            services.into_iter().filter(|on| self.survey.desired.services.contains_key(*on));
+        known.flat_map(|on| self.by_service.get(on).into_iter().flatten().copied()).collect()
+    }
+
+    fn order_of_resources(
+        &mut self,
+        networks: &BTreeMap<&str, NetworkFate>,
+        volumes: &BTreeMap<&str, VolumeFate>,
+    ) {
+        for (index, change) in self.changes.iter().enumerate() {
+            let slots = self.slots[index];
+            let gone = slots.remove.or(slots.stop);
+            if let (Some(gone), Some(have)) = (gone, change.have) {
+                for network in have.record.spec.networks.keys() {
+                    let of_network = self.networks.get(network.as_str());
+                    let Some(of_network) = of_network.filter(|slots| slots.reconnects) else {
+                        continue;
+                    };
+                    if let Some(after) = of_network.remove.or(of_network.make) {
+                        self.draft.after(after, gone);
+                    }
+                }
+                for volume in named_volumes(&have.record.spec) {
+                    if let Some(make) = self.volumes.get(volume) {
+                        self.draft.after(*make, gone);
+                    }
+                }
+            }
+            let Some(want) = change.want else { continue };
+            let made = want.networks.keys().filter(|name| networks.contains_key(name.as_str()));
+            let made = made.filter_map(|name| self.networks[name.as_str()].make);
+            let volumes = named_volumes(want).filter(|name| volumes.contains_key(name));
+            let volumes = volumes.filter_map(|name| self.volumes.get(name).copied());
+            let pull = self.pulls.get(&want.image).filter(|_| slots.create.is_some()).copied();
+            if let Some(step) = slots.create.or(slots.start) {
+                for before in made.chain(volumes).chain(pull) {
+                    self.draft.after(step, before);
+                }
+            }
+        }
+    }
+
+    /// A container starts after what it depends on, and after those whose ports, addresses or
+    /// network it takes over.
+    fn order_of_starts(&mut self) {
+        let freed = self.freed();
+        let by_name: BTreeMap<&str, usize> = self
+            .changes
+            .iter()
+            .enumerate()
+            .map(|(index, change)| (change.name.as_str(), index))
+            .collect();
+        for (index, change) in self.changes.iter().enumerate() {
+            let Some(start) = self.slots[index].start else { continue };
+            for (service, dependency) in change.depends_on {
+                self.gate(start, change, service, *dependency);
+            }
+            for key in self.takes(index) {
+                let stops = freed.get(&key).into_iter().flatten();
+                for stop in stops.filter(|stop| Some(**stop) != self.slots[index].stop) {
+                    self.draft.after(start, *stop);
+                }
+            }
+            let parent = change.want.and_then(parent).and_then(|parent| by_name.get(parent));
+            if let Some(parent) = parent.and_then(|parent| self.slots[*parent].start) {
+                self.draft.after(start, parent);
+            }
+        }
+    }
+
+    fn gate(&mut self, start: Slot, change: &Change, service: &str, on: DependencySpec) {
+        let in_scope = self.survey.scope.contains(service);
+        for index in self.by_service.get(service).into_iter().flatten() {
+            let (needed, start_of) = (&self.changes[*index], self.slots[*index].start);
+            let counts = in_scope || start_of.is_some();
+            if counts && needed.verdict.fate != Fate::Remove {
+                let member = Member { name: &needed.name, have: needed.have, start: start_of };
+                self.gates.connect(&mut self.draft, start, (change.service, on), member);
+            }
+        }
+    }
+
+    /// What stopped containers give up, and when.
+    fn freed(&self) -> BTreeMap<Claim, Vec<Slot>> {
+        let mut freed: BTreeMap<Claim, Vec<Slot>> = BTreeMap::new();
+        for (index, change) in self.changes.iter().enumerate() {
+            let (Some(stop), Some(have)) = (self.slots[index].stop, change.have) else { continue };
+            let ports = ports::held(have).iter().filter_map(ports::fixed);
+            let claims = ports.map(|(protocol, port)| Claim::Port(protocol, port));
+            for claim in claims.chain(addresses(&have.record.addresses)) {
+                freed.entry(claim).or_default().push(stop);
+            }
+        }
+        freed
+    }
+
+    fn takes(&self, index: usize) -> Vec<Claim> {
+        let want = self.changes[index].want.into_iter();
+        let ports = want.flat_map(|want| &want.ports).filter_map(ports::fixed);
+        let claims = ports.map(|(protocol, port)| Claim::Port(protocol, port));
+        claims.chain(addresses(&self.given[index])).collect()
+    }
+}
+
+/// Something one container has at a time.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Claim {
+    Port(Protocol, u16),
+    Address(String, IpAddr),
+}
+
+fn addresses(given: &BTreeMap<String, Addresses>) -> impl Iterator<Item = Claim> {
+    given.iter().flat_map(|(network, addresses)| {
+        let v4 = addresses.ipv4.map(IpAddr::V4);
+        let all = v4.into_iter().chain(addresses.ipv6.map(IpAddr::V6));
+        all.map(|address| Claim::Address(network.clone(), address))
+    })
+}
