@@ -7,7 +7,9 @@
 //! (all a container's start needs), then the rooms.
 
 pub mod bundle;
+pub mod container;
 pub mod logs;
 pub mod monitor;
 pub mod paths;
 pub mod record;
+pub mod sys;

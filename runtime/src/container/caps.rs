@@ -1,0 +1,117 @@
+//! Capabilities by name.
+
+use rustix::thread::CapabilitySet;
+
+use super::error::SetupError;
+
+/// What a container's root may do unless the stack says otherwise.
+///
+/// Docker's set without `AUDIT_WRITE`, `MKNOD` and `NET_RAW`: `ping` and low ports work through
+/// settings of the container's own network namespace.
+pub const DEFAULT_CAPABILITIES: [&str; 11] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "NET_BIND_SERVICE",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_CHROOT",
+];
+
+/// Every capability, in the kernel's order: the index is its number.
+pub const ALL_CAPABILITIES: [&str; 41] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+];
+
+/// The set of these names (upper case, without `CAP_`). An unknown name is refused.
+pub fn parse(names: &[String]) -> Result<CapabilitySet, SetupError> {
+    let mut bits = 0;
+    for name in names {
+        let number = ALL_CAPABILITIES.iter().position(|known| known == name);
+        let number = number
+            .ok_or_else(|| SetupError::refused("set capability", name, "no such capability"))?;
+        bits |= 1u64 << number;
+    }
+    Ok(CapabilitySet::from_bits_retain(bits))
+}
+
+/// Every capability.
+pub(crate) fn all() -> CapabilitySet {
+    each().collect()
+}
+
+/// Each capability as a set of its own, in the kernel's order.
+pub(crate) fn each() -> impl Iterator<Item = CapabilitySet> {
+    (0..ALL_CAPABILITIES.len()).map(|number| CapabilitySet::from_bits_retain(1 << number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_the_numbers_of_the_kernel() {
+        let set =
+            parse(&["CHOWN".into(), "SYS_ADMIN".into(), "CHECKPOINT_RESTORE".into()]).unwrap();
+        assert_eq!(
+            set,
+            CapabilitySet::CHOWN | CapabilitySet::SYS_ADMIN | CapabilitySet::CHECKPOINT_RESTORE
+        );
+    }
+
+    #[test]
+    fn the_default_set_is_the_eleven() {
+        let names = DEFAULT_CAPABILITIES.map(String::from);
+        assert_eq!(parse(&names).unwrap().bits(), 0x8004_05fb);
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused() {
+        let error = parse(&["cap_chown".into()]).unwrap_err();
+        assert_eq!(error.to_string(), "set capability `cap_chown`: no such capability");
+    }
+}

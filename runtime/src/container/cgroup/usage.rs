@@ -1,0 +1,75 @@
+//! What a group uses.
+
+use std::fs;
+use std::path::Path;
+
+use super::{Group, Version};
+
+/// Figures of one moment. `None` where the host does not count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes, without file pages that can be dropped at once.
+    pub memory: Option<u64>,
+    /// Bytes it may use, when limited.
+    pub memory_limit: Option<u64>,
+    /// Nanoseconds of CPU since the group was made.
+    pub cpu_nanos: Option<u64>,
+    /// Processes and threads.
+    pub pids: Option<u64>,
+}
+
+impl Group {
+    /// What the group uses now.
+    pub fn usage(&self) -> Usage {
+        let mut usage = Usage::default();
+        match self.controller("memory") {
+            Some((folder, Version::V1)) => {
+                let inactive = keyed(&folder.join("memory.stat"), "total_inactive_file");
+                usage.memory = less(number(&folder.join("memory.usage_in_bytes")), inactive);
+                // Without a limit v1 shows the largest page-aligned number.
+                usage.memory_limit =
+                    number(&folder.join("memory.limit_in_bytes")).filter(|n| *n < 1 << 62);
+            }
+            Some((folder, Version::V2)) => {
+                let inactive = keyed(&folder.join("memory.stat"), "inactive_file");
+                usage.memory = less(number(&folder.join("memory.current")), inactive);
+                usage.memory_limit = number(&folder.join("memory.max"));
+            }
+            None => {}
+        }
+        usage.cpu_nanos = match (self.controller("cpuacct"), self.unified()) {
+            (Some((folder, _)), _) => number(&folder.join("cpuacct.usage")),
+            (None, Some(folder)) => {
+                keyed(&folder.join("cpu.stat"), "usage_usec").map(|micros| micros * 1000)
+            }
+            (None, None) => None,
+        };
+        usage.pids =
+            self.controller("pids").and_then(|(folder, _)| number(&folder.join("pids.current")));
+        usage
+    }
+
+    /// How many of its processes the kernel has killed for memory.
+    pub fn oom_kills(&self) -> u64 {
+        let file = match self.controller("memory") {
+            Some((folder, Version::V1)) => folder.join("memory.oom_control"),
+            Some((folder, Version::V2)) => folder.join("memory.events"),
+            None => return 0,
+        };
+        keyed(&file, "oom_kill").unwrap_or(0)
+    }
+}
+
+fn less(value: Option<u64>, part: Option<u64>) -> Option<u64> {
+    Some(value?.saturating_sub(part.unwrap_or(0)))
+}
+
+fn number(file: &Path) -> Option<u64> {
+    fs::read_to_string(file).ok()?.trim().parse().ok()
+}
+
+/// The number behind `key` in a file of `key number` lines.
+fn keyed(file: &Path, key: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.parse().ok())
+}

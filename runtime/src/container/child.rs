@@ -1,0 +1,149 @@
+//! The new process, from its first moment in the new namespaces to its program.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::sched::{CloneFlags, unshare};
+use rustix::fs::{Mode, OFlags, openat};
+
+use super::cgroup::Group;
+use super::channel::{Channel, Packet};
+use super::error::{Context, SetupError};
+use super::inside::{self, Kind};
+use super::mounts::{self, Trees};
+use super::process::{self, Rights, Stdio, Streams};
+use super::rootfs::{self, Scratch};
+use super::{fs, init, sysctl, system};
+use crate::bundle::{Bundle, Network};
+use crate::sys;
+
+/// What the child takes with it.
+#[derive(Debug)]
+pub(crate) struct Start<'a> {
+    /// The description.
+    pub(crate) bundle: &'a Bundle,
+    /// Where its streams go.
+    pub(crate) stdio: Stdio<'a>,
+    /// Its cgroup.
+    pub(crate) group: &'a Group,
+    /// The v1 files by which it attaches itself.
+    pub(crate) attach: &'a [OwnedFd],
+    /// Its rights, read from the description.
+    pub(crate) rights: Rights,
+    /// A sysfs is among the mounts.
+    pub(crate) with_sysfs: bool,
+}
+
+impl Start<'_> {
+    /// Becomes the container's first program, or tells the parent why not and ends.
+    pub(crate) fn run(&self, channel: &Channel) -> ! {
+        let error = match self.build(channel) {
+            Ok(streams) => process::execute(&self.bundle.process, &streams, channel),
+            Err(error) => error,
+        };
+        drop(channel.send_failure(&error)); // the parent sees the end at least
+        sys::exit_now(error.exit_code)
+    }
+
+    fn build(&self, channel: &Channel) -> Result<Streams, SetupError> {
+        let bundle = self.bundle;
+        let dumpable = rustix::process::DumpableBehavior::NotDumpable;
+        rustix::process::set_dumpable_behavior(dumpable).step("protect", "process")?;
+        rustix::process::umask(Mode::from_raw_mode(0o022));
+        attach(self.attach)?;
+        // Only after attaching: the root of the view is where the process is now.
+        unshare(CloneFlags::CLONE_NEWCGROUP).step("unshare", "cgroup namespace")?;
+        rootfs::refuse_chroot()?;
+        let trees = Trees::from_fds(bundle, self.with_sysfs, receive(channel)?)?;
+        process::become_user(0, 0, &[])?;
+        let (root, dev, settings, scratch) = self.mount(trees)?;
+        let streams = match self.stdio {
+            Stdio::Terminal => Streams::terminal(dev.as_fd(), &bundle.process, channel)?,
+            Stdio::Files { stdin, stdout, stderr } => Streams::files(stdin, stdout, stderr)?,
+        };
+        if let Some(slave) = streams.console() {
+            console(&dev, slave)?;
+        }
+        let cwd = inside::make(root.as_fd(), cwd_of(bundle), Kind::Folder)?;
+        if !bundle.privileged {
+            system::hide(root.as_fd(), &scratch.empty_folder()?)?;
+        }
+        if bundle.read_only {
+            fs::set(&root, fs::RDONLY, false).step("make read-only", "/")?;
+        }
+        rootfs::pivot(&root)?;
+        rustix::system::sethostname(bundle.hostname.as_bytes())
+            .step("set hostname", &bundle.hostname)?;
+        wait_for_network(channel)?;
+        sysctl::write_all(settings.as_fd(), bundle)?;
+        process::enter(&cwd, cwd_of(bundle))?;
+        process::drop_rights(&bundle.process, &self.rights)?;
+        if bundle.init {
+            init::stay_as_init()?;
+        }
+        Ok(streams)
+    }
+
+    /// The whole tree of mounts: its root, `/dev`, the folder of kernel settings.
+    fn mount(&self, trees: Trees) -> Result<(OwnedFd, OwnedFd, OwnedFd, Scratch), SetupError> {
+        let bundle = self.bundle;
+        let scratch = Scratch::make()?;
+        let nosuid = bundle.process.no_new_privs;
+        let root = scratch.overlay(&bundle.rootfs, &trees.state, &trees.lowers, nosuid)?;
+        let settings = system::proc(root.as_fd())?;
+        system::sys(root.as_fd(), trees.sysfs, self.group, bundle.privileged)?;
+        let dev = system::dev(root.as_fd(), bundle.shm_size, bundle.privileged)?;
+        mounts::put_all(root.as_fd(), bundle, trees.binds)?;
+        Ok((root, dev, settings, scratch))
+    }
+}
+
+fn cwd_of(bundle: &Bundle) -> &str {
+    if bundle.process.cwd.is_empty() { "/" } else { &bundle.process.cwd }
+}
+
+/// Attaches this process to its v1 groups: a hundred times cheaper than being attached.
+pub(crate) fn attach(files: &[OwnedFd]) -> Result<(), SetupError> {
+    files.iter().try_for_each(|file| {
+        rustix::io::write(file, b"0").map(drop).step("attach to cgroup", "tasks")
+    })
+}
+
+fn receive(channel: &Channel) -> Result<Vec<OwnedFd>, SetupError> {
+    let mut all = Vec::new();
+    loop {
+        match channel.receive().step("receive mounts", "parent")? {
+            Packet::Fds(fds, more) => {
+                all.extend(fds);
+                if !more {
+                    return Ok(all);
+                }
+            }
+            _ => return Err(gone()),
+        }
+    }
+}
+
+fn wait_for_network(channel: &Channel) -> Result<(), SetupError> {
+    match channel.receive().step("wait for network", "parent")? {
+        Packet::Network => Ok(()),
+        _ => Err(gone()),
+    }
+}
+
+fn gone() -> SetupError {
+    SetupError::refused("start", "container", "its monitor ended meanwhile")
+}
+
+/// Shows the terminal as `/dev/console` too.
+fn console(dev: &OwnedFd, slave: BorrowedFd<'_>) -> Result<(), SetupError> {
+    const STEP: &str = "mount console";
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    openat(dev, "console", flags, Mode::from_raw_mode(0o600)).step(STEP, "/dev/console")?;
+    let mount = fs::copy_of(slave, false).step(STEP, "/dev/console")?;
+    fs::put_at(&mount, dev.as_fd(), "console").step(STEP, "/dev/console")
+}
+
+/// A network of its own, and with it settings of its own.
+pub(crate) fn has_own_network(bundle: &Bundle) -> bool {
+    matches!(bundle.network, Network::Own(_))
+}

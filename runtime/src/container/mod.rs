@@ -1,0 +1,40 @@
+//! The container room: a description becomes a process in namespaces of its own.
+//!
+//! Everything here runs in a small process with one thread, the container's monitor, or in the
+//! clone of it that becomes the container. The parent does what needs the host's root: it makes
+//! the cgroup, writes the id maps, copies the mounts with their ids mapped, makes the network.
+//! The child builds its root out of these, gives up its rights and executes the program. Paths
+//! of the container are resolved by the kernel inside its root, never by string.
+//!
+//! Reading order: [`spawn`](spawn()) (the parent), `child` (the order of the child's steps),
+//! `rootfs`, `system` and `mounts` (what it sees), `process` (what it may), `exec` (a further
+//! process), [`cgroup`], [`users`].
+
+pub mod cgroup;
+pub mod users;
+
+mod caps;
+mod channel;
+mod child;
+mod devices;
+mod error;
+mod exec;
+mod fs;
+mod init;
+mod inside;
+mod mounts;
+mod process;
+mod rlimits;
+mod rootfs;
+mod spawn;
+mod sysctl;
+mod system;
+
+pub use caps::{ALL_CAPABILITIES, DEFAULT_CAPABILITIES};
+pub use error::SetupError;
+pub use exec::{Child, ExecSpec, Target, exec, exec_in};
+pub use process::Stdio;
+pub use spawn::{IDS, Init, spawn};
+
+#[cfg(test)]
+mod tests;

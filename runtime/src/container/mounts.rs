@@ -1,0 +1,212 @@
+//! The mounts of a description: opened by the parent, which may map ids, and put in place by the
+//! child, inside its root.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
+
+use super::error::{Context, SetupError};
+use super::inside::{self, Kind};
+use super::{fs, rootfs};
+use crate::bundle::{Bundle, BundleMount, BundleSource};
+use crate::sys::{self, MountAttr};
+
+/// Unattached mounts in the order they travel to the child: the state folder, the layers, a
+/// ready sysfs if there is one, the binds.
+#[derive(Debug)]
+pub(crate) struct Trees {
+    /// The folder with `upper` and `work`.
+    pub(crate) state: OwnedFd,
+    /// The layers, the top one first.
+    pub(crate) lowers: Vec<OwnedFd>,
+    /// A sysfs of the joined network namespace.
+    pub(crate) sysfs: Option<OwnedFd>,
+    /// One for each bind of the description.
+    pub(crate) binds: Vec<OwnedFd>,
+}
+
+impl Trees {
+    /// Copies every mount the container needs; `userns` maps the ids.
+    pub(crate) fn open(
+        bundle: &Bundle,
+        userns: Option<BorrowedFd<'_>>,
+        sysfs: Option<OwnedFd>,
+    ) -> Result<Trees, SetupError> {
+        let state = layer(rootfs::state_of(&bundle.rootfs)?, userns, 0)?;
+        let read_only = u64::from(fs::RDONLY.bits());
+        let lowers = bundle.rootfs.lowers.iter().map(|path| layer(path, userns, read_only));
+        let lowers = lowers.collect::<Result<_, _>>()?;
+        let binds = bundle.mounts.iter().filter(|mount| is_bind(mount));
+        let binds = binds.map(|mount| bind(mount, userns, bundle.privileged));
+        Ok(Trees { state, lowers, sysfs, binds: binds.collect::<Result<_, _>>()? })
+    }
+
+    /// As one row of descriptors.
+    pub(crate) fn into_fds(self) -> Vec<OwnedFd> {
+        let first = std::iter::once(self.state);
+        first.chain(self.lowers).chain(self.sysfs).chain(self.binds).collect()
+    }
+
+    /// Out of the row that [`Trees::into_fds`] made for this description.
+    pub(crate) fn from_fds(
+        bundle: &Bundle,
+        with_sysfs: bool,
+        fds: Vec<OwnedFd>,
+    ) -> Result<Trees, SetupError> {
+        let layers = bundle.rootfs.lowers.len();
+        let binds = bundle.mounts.iter().filter(|mount| is_bind(mount)).count();
+        if fds.len() != 1 + layers + usize::from(with_sysfs) + binds {
+            return Err(SetupError::refused(
+                "receive mounts",
+                &bundle.name,
+                "their number is wrong",
+            ));
+        }
+        let mut fds = fds.into_iter();
+        let mut next = || fds.next().ok_or(rustix::io::Errno::BADF).step("receive mounts", "");
+        Ok(Trees {
+            state: next()?,
+            lowers: (0..layers).map(|_| next()).collect::<Result<_, _>>()?,
+            sysfs: if with_sysfs { Some(next()?) } else { None },
+            binds: fds.collect(),
+        })
+    }
+}
+
+/// A copy of a layer's mount, without what is mounted below it.
+fn layer(
+    path: &std::path::Path,
+    userns: Option<BorrowedFd<'_>>,
+    set: u64,
+) -> Result<OwnedFd, SetupError> {
+    let object = path.display();
+    let tree = fs::copy_of_path(path).step("open layer", object)?;
+    let propagation = libc::MS_PRIVATE;
+    let attr = MountAttr { set, propagation, idmap: userns, recursive: false };
+    sys::mount_setattr(tree.as_fd(), &attr).step("map ids of layer", path.display())?;
+    Ok(tree)
+}
+
+fn is_bind(mount: &BundleMount) -> bool {
+    matches!(mount.source, BundleSource::Bind { .. })
+}
+
+/// A copy of the host's mount with the attributes it will have, so that it is never seen without.
+fn bind(
+    mount: &BundleMount,
+    userns: Option<BorrowedFd<'_>>,
+    privileged: bool,
+) -> Result<OwnedFd, SetupError> {
+    let BundleSource::Bind { path, idmap, recursive, propagation, dev } = &mount.source else {
+        return Err(SetupError::refused("bind", &mount.target, "it is not a bind"));
+    };
+    let object = path.display();
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let source = openat(CWD, path, flags, Mode::empty()).step("bind", &object)?;
+    let tree = fs::copy_of(&source, *recursive).step("bind", &object)?;
+    let mut attr = MountAttr {
+        propagation: propagation_of(propagation.as_deref()).ok_or_else(|| {
+            let reason = format!("unknown propagation `{}`", propagation.as_deref().unwrap_or(""));
+            SetupError::refused("bind", &object, reason)
+        })?,
+        recursive: *recursive,
+        ..MountAttr::default()
+    };
+    if !privileged {
+        attr.set |= u64::from(fs::NOSUID.bits());
+        if !dev {
+            attr.set |= u64::from(fs::NODEV.bits());
+        }
+    }
+    if mount.read_only {
+        attr.set |= u64::from(fs::RDONLY.bits());
+    }
+    sys::mount_setattr(tree.as_fd(), &attr).step("set attributes of bind", &object)?;
+    if let Some(userns) = userns.filter(|_| *idmap) {
+        let attr = MountAttr { idmap: Some(userns), recursive: *recursive, ..MountAttr::default() };
+        sys::mount_setattr(tree.as_fd(), &attr).step("map ids of bind", &object)?;
+    }
+    Ok(tree)
+}
+
+fn propagation_of(name: Option<&str>) -> Option<u64> {
+    match name {
+        None | Some("private" | "rprivate") => Some(libc::MS_PRIVATE),
+        Some("slave" | "rslave") => Some(libc::MS_SLAVE),
+        Some("shared" | "rshared") => Some(libc::MS_SHARED),
+        Some(_) => None,
+    }
+}
+
+/// Puts the description's mounts in place, in its order.
+pub(crate) fn put_all(
+    root: BorrowedFd<'_>,
+    bundle: &Bundle,
+    binds: Vec<OwnedFd>,
+) -> Result<(), SetupError> {
+    let mut binds = binds.into_iter();
+    for mount in &bundle.mounts {
+        let target = &mount.target;
+        let (tree, kind) = match &mount.source {
+            BundleSource::Bind { path, .. } => {
+                let tree = binds.next().ok_or(rustix::io::Errno::BADF).step("bind", target)?;
+                let mode = fstat(&tree).step("bind", path.display())?.st_mode;
+                let is_folder = FileType::from_raw_mode(mode).is_dir();
+                (tree, if is_folder { Kind::Folder } else { Kind::File })
+            }
+            BundleSource::Tmpfs { size, mode, options } => {
+                (tmpfs(target, *size, *mode, options, mount.read_only)?, Kind::Folder)
+            }
+        };
+        let place = inside::make(root, target, kind)?;
+        refuse_place(root, &place, bundle.privileged, target)?;
+        fs::put_on(&tree, &place).step("mount", target)?;
+    }
+    Ok(())
+}
+
+/// The root itself and the kernel's file systems cannot be covered.
+fn refuse_place(
+    root: BorrowedFd<'_>,
+    place: &OwnedFd,
+    privileged: bool,
+    target: &str,
+) -> Result<(), SetupError> {
+    let (root, at) = (fstat(root).step("mount", "/")?, fstat(place).step("mount", target)?);
+    if (root.st_dev, root.st_ino) == (at.st_dev, at.st_ino) {
+        return Err(SetupError::refused("mount", target, "the root cannot be covered"));
+    }
+    if !privileged && inside::is_kernel_file_system(place.as_fd()).step("mount", target)? {
+        let reason = "nothing can be mounted in `/proc` or `/sys` of an unprivileged container";
+        return Err(SetupError::refused("mount", target, reason));
+    }
+    Ok(())
+}
+
+fn tmpfs(
+    target: &str,
+    size: Option<u64>,
+    mode: u32,
+    options: &[String],
+    read_only: bool,
+) -> Result<OwnedFd, SetupError> {
+    let mut attr = fs::NOSUID | fs::NODEV | fs::NOEXEC;
+    if read_only {
+        attr |= fs::RDONLY;
+    }
+    let mut settings = vec![format!("mode={mode:o}")];
+    settings.extend(size.map(|bytes| format!("size={bytes}")));
+    for option in options {
+        match option.as_str() {
+            "exec" => attr.remove(fs::NOEXEC),
+            "suid" => attr.remove(fs::NOSUID),
+            "dev" => attr.remove(fs::NODEV),
+            "noexec" | "nosuid" | "nodev" | "rw" => {}
+            "ro" => attr |= fs::RDONLY,
+            other => settings.push(other.to_owned()),
+        }
+    }
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    let made = fs::new("tmpfs", &settings, attr);
+    made.map_err(|error| SetupError { object: format!("{target} ({})", error.object), ..error })
+}

@@ -1,0 +1,58 @@
+//! Resource limits by the names of Compose.
+
+use std::collections::BTreeMap;
+
+use rustix::process::{Resource, Rlimit};
+
+use super::error::SetupError;
+
+const NAMES: [(&str, Resource); 16] = [
+    ("as", Resource::As),
+    ("core", Resource::Core),
+    ("cpu", Resource::Cpu),
+    ("data", Resource::Data),
+    ("fsize", Resource::Fsize),
+    ("locks", Resource::Locks),
+    ("memlock", Resource::Memlock),
+    ("msgqueue", Resource::Msgqueue),
+    ("nice", Resource::Nice),
+    ("nofile", Resource::Nofile),
+    ("nproc", Resource::Nproc),
+    ("rss", Resource::Rss),
+    ("rtprio", Resource::Rtprio),
+    ("rttime", Resource::Rttime),
+    ("sigpending", Resource::Sigpending),
+    ("stack", Resource::Stack),
+];
+
+/// Limits to set on a new process.
+#[derive(Debug, Default)]
+pub(crate) struct Limits(Vec<(Resource, Rlimit)>);
+
+impl Limits {
+    /// Each limit, and whether it was asked for. No core is dumped unless asked for.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (Resource, Rlimit, bool)> {
+        let core = self.0.iter().all(|(resource, _)| *resource != Resource::Core);
+        let hard = rustix::process::getrlimit(Resource::Core).maximum;
+        let none = Rlimit { current: Some(0), maximum: hard };
+        let asked = self.0.iter().map(|(resource, limit)| (*resource, *limit, true));
+        core.then_some((Resource::Core, none, false)).into_iter().chain(asked)
+    }
+}
+
+/// Reads `nofile: (1024, 4096)`; `u64::MAX` is no limit.
+pub(crate) fn parse(limits: &BTreeMap<String, (u64, u64)>) -> Result<Limits, SetupError> {
+    let read = |(name, (soft, hard)): (&String, &(u64, u64))| {
+        let known = NAMES.iter().find(|(known, _)| known == name);
+        let (_, resource) =
+            known.ok_or_else(|| SetupError::refused("set rlimit", name, "no such limit"))?;
+        let number = |n: &u64| (*n != u64::MAX).then_some(*n);
+        Ok((*resource, Rlimit { current: number(soft), maximum: number(hard) }))
+    };
+    Ok(Limits(limits.iter().map(read).collect::<Result<_, SetupError>>()?))
+}
+
+/// The name of a limit.
+pub(crate) fn name(resource: Resource) -> &'static str {
+    NAMES.iter().find(|(_, known)| *known == resource).map_or("?", |(name, _)| name)
+}

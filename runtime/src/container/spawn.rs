@@ -1,0 +1,299 @@
+//! Starting a container, as its parent sees it.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::process::{Pid, WaitOptions, prlimit, waitpid};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use super::cgroup::{Devices, Group};
+use super::channel::{Channel, Packet};
+use super::child::{self, Start};
+use super::error::{Context, SetupError};
+use super::mounts::Trees;
+use super::process::{Rights, Stdio};
+use super::{fs, rlimits, sysctl};
+use crate::bundle::{Bundle, Network, Status};
+use crate::sys::{self, Cloned};
+
+/// Ids that each user namespace maps.
+pub const IDS: u32 = 65_536;
+
+/// A container's first process, running its program.
+#[derive(Debug)]
+pub struct Init {
+    /// Its process id.
+    pub pid: i32,
+    /// A handle to it.
+    pub pidfd: OwnedFd,
+    /// Its network namespace.
+    pub netns: OwnedFd,
+    /// The master of its terminal, if it has one.
+    pub terminal: Option<OwnedFd>,
+    /// What could not be done and was not asked for by the file.
+    pub warnings: Vec<String>,
+}
+
+/// Starts the container: new namespaces, its root and mounts, its limits, its program.
+///
+/// For a process with one thread, which becomes the parent. `configure_net` is called once with
+/// the namespace of a container that has its own network, while the container mounts; the
+/// program starts after it has returned. When this fails, no process is left; the cgroup is
+/// ([`Group::remove`]).
+pub fn spawn(
+    bundle: &Bundle,
+    stdio: Stdio<'_>,
+    configure_net: &mut dyn FnMut(BorrowedFd<'_>) -> Result<(), String>,
+) -> Result<Init, SetupError> {
+    sysctl::check(bundle)?;
+    let rights = Rights::of(&bundle.process, bundle.privileged)?;
+    let limits = rlimits::parse(&bundle.process.rlimits)?;
+    let group = Group::find(&bundle.cgroup.path)?;
+    let devices = if bundle.privileged { Devices::All } else { Devices::Listed };
+    let warnings = group.create(&bundle.cgroup, devices)?;
+    let attach = group.attach_files()?;
+    let birth = group.birth_folder()?;
+    let joined = match &bundle.network {
+        Network::Container(name) => Some(Joined::enter(bundle, name)?),
+        Network::Own(_) | Network::Host => None,
+    };
+    let sysfs =
+        joined.as_ref().filter(|_| bundle.id_base.is_some()).map(Joined::sysfs).transpose()?;
+    let (ours, theirs) = Channel::pair().step("open", "socket pair")?;
+    let start = Start {
+        bundle,
+        stdio,
+        group: &group,
+        attach: &attach,
+        rights,
+        with_sysfs: sysfs.is_some(),
+    };
+    let cloned = sys::clone_process(namespaces(bundle), birth.as_ref().map(AsFd::as_fd));
+    let (pid, pidfd) = match cloned.step("clone", &bundle.name)? {
+        Cloned::Child => {
+            drop(ours);
+            start.run(&theirs)
+        }
+        Cloned::Parent { pid, pidfd } => (pid, pidfd),
+    };
+    drop(theirs);
+    let child = Child { pid, channel: ours, warnings };
+    if let Some(Err(error)) = joined.map(Joined::leave) {
+        return Err(child.end(error));
+    }
+    let started = child.guide(bundle, stdio, sysfs, &limits, configure_net);
+    started.map(|(netns, terminal, warnings)| Init { pid, pidfd, netns, terminal, warnings })
+}
+
+fn namespaces(bundle: &Bundle) -> i32 {
+    let mut flags =
+        libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+    if bundle.id_base.is_some() {
+        flags |= libc::CLONE_NEWUSER;
+    }
+    if child::has_own_network(bundle) {
+        flags |= libc::CLONE_NEWNET;
+    }
+    flags
+}
+
+/// A process on its way to its program.
+pub(super) struct Child {
+    pub(super) pid: i32,
+    pub(super) channel: Channel,
+    pub(super) warnings: Vec<String>,
+}
+
+type Started = (OwnedFd, Option<OwnedFd>, Vec<String>);
+
+impl Child {
+    /// Does for the child what only the host's root may, and waits for its program.
+    fn guide(
+        mut self,
+        bundle: &Bundle,
+        stdio: Stdio<'_>,
+        sysfs: Option<OwnedFd>,
+        limits: &rlimits::Limits,
+        configure_net: &mut dyn FnMut(BorrowedFd<'_>) -> Result<(), String>,
+    ) -> Result<Started, SetupError> {
+        let prepared = self.prepare(bundle, stdio, sysfs, limits);
+        let netns = prepared.and_then(|()| self.network(bundle, configure_net));
+        match netns {
+            Ok(netns) => {
+                let terminal = self.wait_for_program()?;
+                Ok((netns, terminal, self.warnings))
+            }
+            Err(error) => Err(self.end(error)),
+        }
+    }
+
+    fn prepare(
+        &mut self,
+        bundle: &Bundle,
+        stdio: Stdio<'_>,
+        sysfs: Option<OwnedFd>,
+        limits: &rlimits::Limits,
+    ) -> Result<(), SetupError> {
+        self.set_limits(limits, bundle.process.oom_score_adj)?;
+        if let Some(base) = bundle.id_base {
+            write(&self.proc("uid_map"), &format!("0 {base} {IDS}"))?;
+            write(&self.proc("gid_map"), &format!("0 {base} {IDS}"))?;
+        }
+        give_pipes(stdio, bundle.id_base, bundle.process.uid)?;
+        let userns = match bundle.id_base {
+            Some(_) => Some(open(&self.proc("ns/user"))?),
+            None => None,
+        };
+        let trees = Trees::open(bundle, userns.as_ref().map(AsFd::as_fd), sysfs)?;
+        self.channel.send_fds(&trees.into_fds()).step("send mounts", &bundle.name)
+    }
+
+    /// Limits of the process, which it could not raise itself from inside.
+    pub(super) fn set_limits(
+        &mut self,
+        limits: &rlimits::Limits,
+        oom_score_adj: Option<i32>,
+    ) -> Result<(), SetupError> {
+        for (resource, limit, asked) in limits.all() {
+            match prlimit(Pid::from_raw(self.pid), resource, limit) {
+                Ok(_) => {}
+                Err(_) if !asked => {}
+                set => set.map(drop).step("set rlimit", rlimits::name(resource))?,
+            }
+        }
+        match oom_score_adj {
+            Some(score) => write(&self.proc("oom_score_adj"), &score.to_string()),
+            None => Ok(()),
+        }
+    }
+
+    fn network(
+        &self,
+        bundle: &Bundle,
+        configure_net: &mut dyn FnMut(BorrowedFd<'_>) -> Result<(), String>,
+    ) -> Result<OwnedFd, SetupError> {
+        let netns = open(&self.proc("ns/net"))?;
+        if child::has_own_network(bundle) {
+            configure_net(netns.as_fd())
+                .map_err(|reason| SetupError::refused("configure network", &bundle.name, reason))?;
+        }
+        // If the child has failed meanwhile, its reason is in the channel.
+        drop(self.channel.send_network());
+        Ok(netns)
+    }
+
+    /// Reads what the child tells until its program runs: the master of its terminal.
+    pub(super) fn wait_for_program(&mut self) -> Result<Option<OwnedFd>, SetupError> {
+        let (mut terminal, mut executing) = (None, false);
+        loop {
+            match self.channel.receive().step("start", "container") {
+                Ok(Packet::Terminal(master)) => terminal = Some(master),
+                Ok(Packet::Executing) => executing = true,
+                Ok(Packet::Closed) if executing => return Ok(terminal),
+                Ok(Packet::Closed) => {
+                    let reason = "its first process was killed before its program started";
+                    return Err(self.end(SetupError::refused("start", "container", reason)));
+                }
+                Ok(Packet::Failed(error)) => return Err(self.end(error)),
+                Ok(Packet::Fds(..) | Packet::Network) => {}
+                Err(error) => return Err(self.end(error)),
+            }
+        }
+    }
+
+    /// Kills and reaps the child. What the child itself has to say comes first.
+    pub(super) fn end(&self, error: SetupError) -> SetupError {
+        // It may have ended already; nobody else waits for it.
+        let _ = sys::kill(self.pid, libc::SIGKILL);
+        let _ = waitpid(Pid::from_raw(self.pid), WaitOptions::empty());
+        while let Ok(packet) = self.channel.receive() {
+            match packet {
+                Packet::Failed(earlier) => return earlier,
+                Packet::Closed => break,
+                _ => {}
+            }
+        }
+        error
+    }
+
+    fn proc(&self, file: &str) -> String {
+        format!("/proc/{}/{file}", self.pid)
+    }
+}
+
+/// The program may open `/dev/stdout`, which asks for the right to its pipe once more.
+pub(super) fn give_pipes(
+    stdio: Stdio<'_>,
+    id_base: Option<u32>,
+    uid: u32,
+) -> Result<(), SetupError> {
+    let Stdio::Files { stdin, stdout, stderr } = stdio else { return Ok(()) };
+    let owner = rustix::fs::Uid::from_raw(id_base.unwrap_or(0).saturating_add(uid));
+    for fd in [stdin, stdout, stderr] {
+        let stat = rustix::fs::fstat(fd).step("look at", "stdio")?;
+        if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_fifo() {
+            rustix::fs::fchown(fd, Some(owner), None).step("give to the container", "stdio")?;
+        }
+    }
+    Ok(())
+}
+
+/// The network namespace of another container, entered for the moment of the clone.
+struct Joined {
+    own: OwnedFd,
+}
+
+impl Joined {
+    fn enter(bundle: &Bundle, name: &str) -> Result<Joined, SetupError> {
+        let theirs = netns_of(bundle, name)?;
+        let own = open("/proc/self/ns/net")?;
+        let kind = Some(LinkNameSpaceType::Network);
+        move_into_link_name_space(theirs.as_fd(), kind).step("join network", name)?;
+        Ok(Joined { own })
+    }
+
+    /// A sysfs showing that network; inside another user namespace it could not be mounted.
+    fn sysfs(&self) -> Result<OwnedFd, SetupError> {
+        fs::new("sysfs", &[], fs::RDONLY | fs::NOSUID | fs::NODEV | fs::NOEXEC)
+    }
+
+    fn leave(self) -> Result<(), SetupError> {
+        let kind = Some(LinkNameSpaceType::Network);
+        move_into_link_name_space(self.own.as_fd(), kind).step("leave network", "container")
+    }
+}
+
+/// Opens the network namespace of a running container, by what its monitor wrote down.
+fn netns_of(bundle: &Bundle, name: &str) -> Result<OwnedFd, SetupError> {
+    const STEP: &str = "join network";
+    let folder = bundle.run_dir.parent().unwrap_or(Path::new("/")).join(name);
+    let status = status(&folder.join("status.json"))?;
+    let target = super::exec::Target::from_status(&status)
+        .ok_or_else(|| SetupError::refused(STEP, name, "that container does not run"))?;
+    let netns = open(&format!("/proc/{}/ns/net", target.pid))?;
+    // Still the same process after opening: then the namespace is its.
+    if target.is_alive() {
+        Ok(netns)
+    } else {
+        Err(SetupError::refused(STEP, name, "that container does not run"))
+    }
+}
+
+/// Reads what a monitor wrote down.
+pub(super) fn status(file: &Path) -> Result<Status, SetupError> {
+    let mut text = String::new();
+    let mut opened = File::open(file).step("read", file.display())?;
+    opened.read_to_string(&mut text).step("read", file.display())?;
+    serde_json::from_str(&text).map_err(|e| SetupError::refused("read", file.display(), e))
+}
+
+pub(super) fn open(path: &str) -> Result<OwnedFd, SetupError> {
+    File::open(path).map(OwnedFd::from).step("open", path)
+}
+
+fn write(path: &str, text: &str) -> Result<(), SetupError> {
+    let mut file = File::options().write(true).open(path).step("open", path)?;
+    file.write_all(text.as_bytes()).step("write", format!("{path}: {text}"))
+}

@@ -1,0 +1,107 @@
+//! Kernel settings of the container's own namespaces.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+
+use super::child::has_own_network;
+use super::error::{Context, SetupError};
+use crate::bundle::Bundle;
+
+const STEP: &str = "set sysctl";
+
+/// Writes the settings below the container's own `/proc/sys`.
+pub(crate) fn write_all(settings: BorrowedFd<'_>, bundle: &Bundle) -> Result<(), SetupError> {
+    if has_own_network(bundle) {
+        // The group range must be one that the user namespace maps.
+        let last = if bundle.id_base.is_some() { 65_535 } else { i32::MAX };
+        write(settings, "net.ipv4.ping_group_range", &format!("0 {last}"))?;
+        write(settings, "net.ipv4.ip_unprivileged_port_start", "0")?;
+    }
+    bundle.sysctls.iter().try_for_each(|(key, value)| write(settings, key, value))
+}
+
+/// Refuses what would reach beyond the container, or is no plain value.
+pub(crate) fn check(bundle: &Bundle) -> Result<(), SetupError> {
+    for (key, value) in &bundle.sysctls {
+        let refuse = |reason: &str| SetupError::refused(STEP, format!("{key}={value}"), reason);
+        let path = path(key);
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+        if !key.chars().all(plain) || path.split('/').any(|part| part.is_empty() || part == "..") {
+            return Err(refuse("it is no name of a setting"));
+        }
+        if value.len() > 256 || value.chars().any(|c| c.is_control() && c != '\t') {
+            return Err(refuse("the value contains a control character or is too long"));
+        }
+        if bundle.privileged {
+            continue;
+        }
+        if path.starts_with("net/") {
+            if !has_own_network(bundle) {
+                return Err(refuse("the container has no network of its own"));
+            }
+        } else if !is_ipc(&path) {
+            return Err(refuse("this setting belongs to the host, not to a container"));
+        }
+    }
+    Ok(())
+}
+
+fn is_ipc(path: &str) -> bool {
+    const EXACT: [&str; 8] = [
+        "kernel/msgmax",
+        "kernel/msgmnb",
+        "kernel/msgmni",
+        "kernel/sem",
+        "kernel/shmall",
+        "kernel/shmmax",
+        "kernel/shmmni",
+        "kernel/shm_rmid_forced",
+    ];
+    EXACT.contains(&path) || path.starts_with("fs/mqueue/") || path == "kernel/domainname"
+}
+
+/// `net.ipv4.conf.eth0.forwarding`, or with slashes where a name itself has a dot.
+fn path(key: &str) -> String {
+    if key.contains('/') { key.to_owned() } else { key.replace('.', "/") }
+}
+
+fn write(settings: BorrowedFd<'_>, key: &str, value: &str) -> Result<(), SetupError> {
+    let object = || format!("{key}={value}");
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = openat2(settings, path(key), flags, Mode::empty(), resolve).step(STEP, object())?;
+    rustix::io::write(file.as_fd(), value.as_bytes()).map(drop).step(STEP, object())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::Network;
+
+    fn checked(key: &str, value: &str) -> String {
+        let bundle = Bundle {
+            sysctls: [(key.to_owned(), value.to_owned())].into(),
+            network: Network::Own(Vec::new()),
+            ..Bundle::default()
+        };
+        check(&bundle).map_or_else(|e| e.reason, |()| "ok".into())
+    }
+
+    #[test]
+    fn only_settings_of_the_containers_namespaces_pass() {
+        assert_eq!(checked("net.core.somaxconn", "1024"), "ok");
+        assert_eq!(checked("net/ipv4/conf/eth0.1/forwarding", "1"), "ok");
+        assert_eq!(checked("kernel.shmmax", "1"), "ok");
+        for key in ["kernel.core_pattern", "kernel.modprobe", "vm.overcommit_memory"] {
+            assert_eq!(checked(key, "1"), "this setting belongs to the host, not to a container");
+        }
+        for key in ["net/../kernel/modprobe", "net..a", "net.a b"] {
+            assert_eq!(checked(key, "1"), "it is no name of a setting");
+        }
+        for value in ["1\n2", "1\0"] {
+            let reason = "the value contains a control character or is too long";
+            assert_eq!(checked("net.core.somaxconn", value), reason);
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Containers really started: as root, each in a process of its own.
+
+mod fixture;
+mod start;
+
+use fixture::{Box, alone};

@@ -1,0 +1,235 @@
+//! The system calls that no crate wraps safely. The only unsafe code of the runtime.
+//!
+//! Everything here is one call, named as in its man page, with no policy.
+#![allow(unsafe_code)]
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// What [`clone_process`] returns, once in each of the two processes.
+#[derive(Debug)]
+pub enum Cloned {
+    /// This is the process that called.
+    Parent {
+        /// The new process, as the caller's pid namespace counts.
+        pid: i32,
+        /// A handle to it that cannot go stale.
+        pidfd: OwnedFd,
+    },
+    /// This is the new process.
+    Child,
+}
+
+/// `struct clone_args` of `clone3(2)`, up to the member `cgroup`.
+#[repr(C)]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// `clone3(2)` without shared memory: a fork into new namespaces (`CLONE_NEW…`) and a cgroup.
+///
+/// Only for a process with one thread: a lock held by another thread would stay locked in the
+/// child for ever.
+pub fn clone_process(namespaces: i32, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> {
+    let mut pidfd: i32 = -1;
+    let mut args = CloneArgs {
+        flags: namespaces as u32 as u64 | libc::CLONE_PIDFD as u64,
+        pidfd: &raw mut pidfd as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        ..CloneArgs::default()
+    };
+    if let Some(cgroup) = cgroup {
+        args.flags |= 0x2_0000_0000; // CLONE_INTO_CGROUP, 64 bits wide
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: `args` has the kernel's layout and outlives the call, `pidfd` points at an i32 of
+    // this frame, and neither CLONE_VM nor a stack is asked for, so the child runs on its own
+    // copy of this very frame, as after fork(2).
+    let pid =
+        unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, std::mem::size_of::<CloneArgs>()) };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Cloned::Child),
+        // SAFETY: the call succeeded with CLONE_PIDFD, so the kernel has just put a descriptor
+        // there which nothing else owns.
+        pid => {
+            Ok(Cloned::Parent { pid: pid as i32, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
+        }
+    }
+}
+
+/// `fork(2)`: 0 in the child. Only for a process with one thread.
+pub fn fork() -> io::Result<i32> {
+    // SAFETY: takes no memory; the caller has one thread, so the child may run any code.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        pid => Ok(pid),
+    }
+}
+
+/// `_exit(2)`: ends at once, runs no destructor and no exit handler of a cloned program.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: ends the process; no code of ours runs after it.
+    unsafe { libc::_exit(status) }
+}
+
+/// What [`mount_setattr`] changes.
+#[derive(Debug, Default)]
+pub struct MountAttr<'a> {
+    /// `MOUNT_ATTR_…` bits to set.
+    pub set: u64,
+    /// `MS_PRIVATE`, `MS_SLAVE`, `MS_SHARED`, or 0 to leave it.
+    pub propagation: u64,
+    /// Map ids as this user namespace does.
+    pub idmap: Option<BorrowedFd<'a>>,
+    /// All mounts below as well.
+    pub recursive: bool,
+}
+
+/// `mount_setattr(2)` on the mount that `fd` is the root of.
+pub fn mount_setattr(fd: BorrowedFd<'_>, attr: &MountAttr<'_>) -> io::Result<()> {
+    let mut args = libc::mount_attr {
+        attr_set: attr.set,
+        attr_clr: 0,
+        propagation: attr.propagation,
+        userns_fd: 0,
+    };
+    if let Some(idmap) = attr.idmap {
+        args.attr_set |= libc::MOUNT_ATTR_IDMAP;
+        args.userns_fd = idmap.as_raw_fd() as u64;
+    }
+    let mut flags = libc::AT_EMPTY_PATH;
+    if attr.recursive {
+        flags |= libc::AT_RECURSIVE;
+    }
+    // SAFETY: the path is a static C string, `args` has the kernel's layout and outlives the
+    // call, and its size is passed.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw mut args,
+            std::mem::size_of::<libc::mount_attr>(),
+        )
+    };
+    check(result)
+}
+
+/// `close_range(2)` from `first` on: closes them all.
+pub fn close_from(first: u32) -> io::Result<()> {
+    close_range(first, 0)
+}
+
+/// `close_range(2)` from `first` on: marks them all to be closed by execve.
+pub fn close_from_on_exec(first: u32) -> io::Result<()> {
+    close_range(first, libc::CLOSE_RANGE_CLOEXEC)
+}
+
+fn close_range(first: u32, flags: libc::c_uint) -> io::Result<()> {
+    // SAFETY: only integers. An owned descriptor that is closed here is never used again: both
+    // callers run just before execve or in a process that keeps no descriptor.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, flags) })
+}
+
+/// Every signal back to its default action, and none blocked, for the program to come.
+pub fn reset_signals() {
+    // SAFETY: an all-zero sigaction is SIG_DFL without flags; sigset and actions are of this
+    // frame; no handler is installed.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = libc::SIG_DFL;
+        for signal in 1..=64 {
+            libc::sigaction(signal, &action, std::ptr::null_mut());
+        }
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+    }
+}
+
+/// Blocks every signal, so that they wait for [`next_signal`].
+pub fn block_signals() -> io::Result<()> {
+    // SAFETY: the set is of this frame and filled before use.
+    check(i64::from(unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&mut all);
+        libc::sigprocmask(libc::SIG_SETMASK, &all, std::ptr::null_mut())
+    }))
+}
+
+/// `sigwaitinfo(2)` on every signal: the number of the next one.
+pub fn next_signal() -> io::Result<i32> {
+    // SAFETY: the set is of this frame and filled before use; no information is asked for.
+    match unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&mut all);
+        libc::sigwaitinfo(&all, std::ptr::null_mut())
+    } {
+        -1 => Err(io::Error::last_os_error()),
+        signal => Ok(signal),
+    }
+}
+
+/// `kill(2)` with any number, real-time signals included.
+pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: only integers.
+    check(i64::from(unsafe { libc::kill(pid, signal) }))
+}
+
+/// `keyctl(KEYCTL_JOIN_SESSION_KEYRING)`: a fresh session keyring without a name.
+pub fn fresh_session_keyring() -> io::Result<()> {
+    const JOIN_SESSION_KEYRING: libc::c_int = 1;
+    // SAFETY: the name is a null pointer, which asks for an anonymous keyring.
+    check(unsafe {
+        libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>())
+    })
+}
+
+/// `seccomp(SECCOMP_SET_MODE_FILTER)`: this filter from now on.
+pub fn seccomp_filter(program: &[libc::sock_filter]) -> io::Result<()> {
+    let Ok(len) = u16::try_from(program.len()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let prog = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
+    // SAFETY: `prog` points at `len` instructions that outlive the call; the kernel copies them
+    // and writes nothing.
+    check(unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const prog)
+    })
+}
+
+/// `execve(2)`; returns only when it failed.
+pub fn execve(program: &CString, argv: &[CString], env: &[CString]) -> io::Error {
+    let argv = pointers(argv);
+    let env = pointers(env);
+    // SAFETY: both arrays end with a null pointer, and their strings outlive the call.
+    unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), env.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+    strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
+/// A copy of the descriptor above the standard ones, closed by execve.
+pub fn dup_above_stdio(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    Ok(rustix::io::fcntl_dupfd_cloexec(fd.as_fd(), 3)?)
+}
+
+fn check(result: i64) -> io::Result<()> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
