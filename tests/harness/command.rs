@@ -73,6 +73,11 @@ impl Running {
         }
     }
 
+    /// The same, if it has begun and not ended.
+    pub fn running(&self) -> Option<i32> {
+        children(self.child.id() as i32).first().copied()
+    }
+
     /// Sends a signal to the command itself.
     ///
     /// # Panics

@@ -176,15 +176,20 @@ impl TestHost {
         self.shell(&format!("kill -{signal} {pid}")).succeeds();
     }
 
-    /// Command lines of all processes of berth on the machine.
+    /// Command lines of all processes of berth on the machine itself; the inits inside
+    /// containers, which are the same program, are not counted.
     pub fn berth_processes(&self) -> Vec<String> {
-        let program = berth_program();
-        let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let listing = self.shell("cat /proc/[0-9]*/comm | sort | uniq -c").stdout;
-        assert!(listing.contains("sleep"), "no listing of processes: {listing}");
-        let all = self.shell("for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline; echo; done");
-        let all = all.stdout.lines().filter(|l| l.split(' ').next().unwrap_or("").ends_with(&name));
-        all.map(str::to_owned).collect()
+        let processes = fs::read_dir(self.machine.path("/proc")).into_iter().flatten().flatten();
+        let ours = processes.map(|entry| entry.path()).filter(|process| {
+            let exe = fs::read_link(process.join("exe")).unwrap_or_default();
+            let status = fs::read_to_string(process.join("status")).unwrap_or_default();
+            let spaces = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+            exe.to_string_lossy().contains("berth")
+                && spaces.is_some_and(|pids| pids.split_whitespace().count() == 1)
+        });
+        let words =
+            |process: PathBuf| fs::read_to_string(process.join("cmdline")).unwrap_or_default();
+        ours.map(|process| words(process).replace('\0', " ")).collect()
     }
 
     /// Waits until `holds`, at most 30 s.

@@ -11,7 +11,19 @@ use crate::machine::target_dir;
 /// # Panics
 /// When it cannot be made, with what the script said.
 pub fn busybox() -> PathBuf {
-    made("busybox.tar", "images/busybox")
+    made("busybox.tar", "images/busybox").expect("the busybox image")
+}
+
+/// The docker-archive of the images of `examples/shop`. They take two minutes and the Debian
+/// mirror to make, so they are made once.
+///
+/// # Errors
+/// Why they cannot be made here.
+pub fn shop() -> Result<PathBuf, String> {
+    if !on_path("mmdebstrap") {
+        return Err("mmdebstrap is not installed".into());
+    }
+    made("shop.tar", "../examples/shop/images")
 }
 
 /// Whether a program is installed.
@@ -23,23 +35,30 @@ pub fn on_path(program: &str) -> bool {
 }
 
 /// Runs the script that makes an image unless its result is newer than the script.
-fn made(file: &str, script: &str) -> PathBuf {
+fn made(file: &str, script: &str) -> Result<PathBuf, String> {
     let dir = target_dir().join("images");
     fs::create_dir_all(&dir).unwrap();
     let archive = dir.join(file);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
     let time = |path: &Path| path.metadata().and_then(|m| m.modified()).ok();
+    // Tests are processes of their own: one makes it, the others wait for that.
+    let _lock = lock(&dir.join(format!("{file}.lock")));
     if time(&archive).is_some_and(|made| Some(made) > time(&script)) {
-        return archive;
+        return Ok(archive);
     }
     let beside = dir.join(format!(".{file}.{}", std::process::id()));
-    let output = Command::new(&script).arg(&beside).output().expect("the image's script");
-    assert!(
-        output.status.success(),
-        "{}: {}",
-        script.display(),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    fs::rename(&beside, &archive).unwrap();
-    archive
+    let output = Command::new(&script).arg(&beside).output().map_err(|e| e.to_string())?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{}: {said}", script.display()));
+    }
+    fs::rename(&beside, &archive).map_err(|e| e.to_string())?;
+    Ok(archive)
+}
+
+/// Holds the lock until the file is closed.
+fn lock(path: &Path) -> fs::File {
+    let file = fs::File::create(path).expect("a lock file");
+    file.lock().expect("the lock");
+    file
 }

@@ -1,0 +1,131 @@
+//! A changed file changes what it describes, and nothing else.
+
+use berth_tests::TestHost;
+
+const STACK: &str = "\
+services:
+  web:
+    image: busybox:1
+    command: [sleep, '100000']
+    environment:
+      LOG: info
+    depends_on: [database]
+  database:
+    image: busybox:1
+    command: [sleep, '100000']
+  cache:
+    image: busybox:1
+    command: [sleep, '100000']
+";
+
+#[test]
+fn a_changed_variable_replaces_that_container_and_keeps_the_others() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.berth("up -d").succeeds();
+    let before = ["web", "database", "cache"].map(|service| host.pid_of(service));
+    host.berth("exec -T web printenv LOG").succeeds().stdout_is("info");
+
+    host.edit("compose.yaml", "LOG: info", "LOG: debug");
+    host.berth("plan").succeeds().stdout_has("environment").stdout_has("compose.yaml:6");
+    host.berth("up -d").succeeds();
+
+    let after = ["web", "database", "cache"].map(|service| host.pid_of(service));
+    assert_ne!(before[0], after[0]);
+    assert_eq!(before[1..], after[1..]);
+    host.berth("exec -T web printenv LOG").succeeds().stdout_is("debug");
+}
+
+#[test]
+fn a_plan_tells_by_its_status_whether_there_is_something_to_do() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.berth("plan --detailed-exitcode").fails_with(2).stdout_has("web");
+    host.berth("up -d").succeeds();
+    host.berth("plan --detailed-exitcode").fails_with(0);
+    host.edit("compose.yaml", "LOG: info", "LOG: debug");
+    host.berth("plan --detailed-exitcode").fails_with(2);
+    host.edit("compose.yaml", "LOG: debug", "LOG: info");
+    host.berth("plan --detailed-exitcode").fails_with(0);
+}
+
+#[test]
+fn a_second_up_changes_nothing() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.berth("up -d").succeeds();
+    let before = ["web", "database", "cache"].map(|service| host.pid_of(service));
+    let files = host.ledger();
+
+    host.berth("up -d").succeeds();
+
+    assert_eq!(before, ["web", "database", "cache"].map(|service| host.pid_of(service)));
+    let changed = host.ledger().since(&files, &["/projects/"]);
+    assert!(changed.is_empty(), "{changed}");
+}
+
+#[test]
+fn the_same_plan_is_printed_byte_for_byte() {
+    let host = TestHost::with("compose.yaml", STACK);
+    let plan = host.berth("plan").succeeds().stdout;
+    assert_eq!(plan, host.berth("plan").succeeds().stdout);
+    let json = host.berth("plan --format json").succeeds();
+    assert!(!json.json().is_null());
+    assert_eq!(json.stdout, host.berth("plan --format json").succeeds().stdout);
+    host.leaves_nothing_but(&[]);
+}
+
+#[test]
+fn a_dry_run_changes_nothing() {
+    let host = TestHost::with("compose.yaml", STACK);
+    let before = host.ledger();
+    host.berth("--dry-run up -d").succeeds();
+    let changed = host.ledger().since(&before, &[]);
+    assert!(changed.is_empty(), "{changed}");
+}
+
+#[test]
+fn a_service_that_left_the_file_is_an_orphan_until_it_is_removed() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.berth("up -d").succeeds();
+    let cache = host.pid_of("cache");
+
+    let without = STACK.split("  cache:").next().unwrap();
+    host.write("compose.yaml", without);
+    host.berth("up -d").succeeds().stderr_has("cache");
+    assert_eq!(host.pid_of("cache"), cache);
+
+    host.berth("up -d --remove-orphans").succeeds();
+    assert!(host.status("stack-cache-1").is_null());
+    host.berth("ps -a").succeeds().stdout_lacks("cache").stdout_has("web");
+}
+
+#[test]
+fn force_recreate_replaces_everything_and_no_recreate_nothing() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.berth("up -d").succeeds();
+    let first = ["web", "cache"].map(|service| host.pid_of(service));
+
+    host.edit("compose.yaml", "LOG: info", "LOG: debug");
+    host.berth("up -d --no-recreate").succeeds();
+    assert_eq!(first, ["web", "cache"].map(|service| host.pid_of(service)));
+
+    host.berth("up -d --force-recreate").succeeds();
+    let second = ["web", "cache"].map(|service| host.pid_of(service));
+    assert!(first.iter().zip(&second).all(|(a, b)| a != b), "{first:?} {second:?}");
+}
+
+#[test]
+fn one_service_is_brought_up_with_what_it_needs() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.berth("up -d web").succeeds();
+    host.pid_of("web");
+    host.pid_of("database");
+    assert!(host.status("stack-cache-1").is_null());
+}
+
+#[test]
+fn down_leaves_nothing() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.berth("up -d").succeeds();
+    host.berth("down").succeeds();
+    host.leaves_nothing_but(&[]);
+    host.berth("down").succeeds();
+}

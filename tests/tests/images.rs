@@ -1,0 +1,138 @@
+//! Images come from archives and registries, are checked, listed and removed.
+
+use berth_tests::{TestHost, images};
+
+const STACK: &str = "services: { web: { image: 'IMAGE', command: [sleep, '100000'] } }";
+
+#[test]
+fn an_archive_is_loaded_listed_used_and_removed() {
+    let host = TestHost::bare();
+    host.load(&images::busybox()).stdout_has("busybox:1");
+    host.berth("image ls").succeeds().stdout_has("busybox");
+    host.write("compose.yaml", &STACK.replace("IMAGE", "busybox:1"));
+    host.berth("up -d").succeeds();
+    host.berth("images").succeeds().stdout_has("busybox");
+    host.berth("exec -T web cat /data/seed").succeeds().stdout_is("from the image");
+    host.berth("down").succeeds();
+    host.berth("image rm busybox:1").succeeds();
+    host.berth("image ls").succeeds().stdout_lacks("busybox");
+    let up = host.berth("up -d --pull never");
+    assert_ne!(up.code, 0);
+    up.stderr_has("busybox:1");
+}
+
+#[test]
+fn loading_the_same_archive_again_changes_nothing() {
+    let host = TestHost::bare();
+    host.load(&images::busybox());
+    let count = || host.shell("find /var/lib/berth/images | wc -l").stdout;
+    let before = count();
+    host.load(&images::busybox());
+    assert_eq!(count(), before);
+}
+
+#[test]
+fn a_damaged_archive_is_refused_and_leaves_nothing() {
+    let host = TestHost::bare();
+    let archive = images::busybox();
+    host.shell(&format!(
+        "head -c 1000000 {} >cut.tar; $berth image load cut.tar",
+        archive.display()
+    ))
+    .fails_with(1);
+    host.berth("image ls").succeeds().stdout_lacks("busybox");
+    host.load(&archive);
+}
+
+#[test]
+fn an_oci_layout_is_loaded_too() {
+    let host = TestHost::bare();
+    if !images::on_path("skopeo") {
+        return berth_tests::skipped("skopeo is not installed");
+    }
+    let archive = images::busybox();
+    host.shell(&format!(
+        "skopeo --insecure-policy copy -q docker-archive:{} oci:layout:busybox:1",
+        archive.display()
+    ))
+    .succeeds();
+    host.berth("image load layout").succeeds();
+    host.write("compose.yaml", &STACK.replace("IMAGE", "busybox:1"));
+    host.berth("up -d").succeeds();
+    host.berth("exec -T web cat /data/seed").succeeds().stdout_is("from the image");
+}
+
+/// A registry on the machine's loopback with `busybox:1` in it, as `127.0.0.1:5000/busybox:1`.
+fn with_registry(test: impl FnOnce(&TestHost)) {
+    for program in ["docker-registry", "skopeo"] {
+        if !images::on_path(program) {
+            return berth_tests::skipped(&format!("{program} is not installed"));
+        }
+    }
+    let host = TestHost::bare();
+    host.write(
+        "registry.yml",
+        "version: 0.1\nlog: { level: error }\nstorage: { filesystem: { rootdirectory: registry } }\nhttp: { addr: '127.0.0.1:5000' }\n",
+    );
+    let server = host.start_shell(
+        berth_tests::machine::Place::Inside,
+        "exec docker-registry serve registry.yml",
+    );
+    host.eventually("the registry answers", || host.get("127.0.0.1:5000/v2/") == "{}");
+    let archive = images::busybox();
+    host.shell(&format!(
+        "skopeo --insecure-policy copy -q --dest-tls-verify=false docker-archive:{} docker://127.0.0.1:5000/busybox:1",
+        archive.display()
+    ))
+    .succeeds();
+    test(&host);
+    host.berth("-p stack down -v").succeeds();
+    server.signal(nix::sys::signal::Signal::SIGKILL);
+    let _ = server.ends();
+}
+
+#[test]
+fn up_pulls_what_is_missing_from_a_registry() {
+    with_registry(|host| {
+        host.write("compose.yaml", &STACK.replace("IMAGE", "127.0.0.1:5000/busybox:1"));
+        host.berth("up -d").succeeds();
+        host.berth("exec -T web cat /data/seed").succeeds().stdout_is("from the image");
+        host.berth("image ls").succeeds().stdout_has("127.0.0.1:5000/busybox");
+    });
+}
+
+#[test]
+fn an_image_is_pulled_by_name_and_by_digest() {
+    with_registry(|host| {
+        host.berth("image pull 127.0.0.1:5000/busybox:1").succeeds();
+        let digest = host.shell("skopeo inspect --tls-verify=false --format '{{.Digest}}' docker://127.0.0.1:5000/busybox:1").succeeds().stdout;
+        host.berth(&format!("image pull 127.0.0.1:5000/busybox@{}", digest.trim())).succeeds();
+        host.write(
+            "compose.yaml",
+            &STACK.replace("IMAGE", &format!("127.0.0.1:5000/busybox@{}", digest.trim())),
+        );
+        host.berth("up -d --pull never").succeeds();
+    });
+}
+
+#[test]
+fn what_the_registry_does_not_have_is_named_and_nothing_starts() {
+    with_registry(|host| {
+        host.write("compose.yaml", &STACK.replace("IMAGE", "127.0.0.1:5000/nothing:1"));
+        let up = host.berth("up -d");
+        assert_ne!(up.code, 0);
+        up.stderr_has("127.0.0.1:5000/nothing:1");
+    });
+}
+
+#[test]
+fn a_blob_that_is_not_what_its_digest_says_is_refused() {
+    with_registry(|host| {
+        let damage = "for blob in $(find registry -path '*/blobs/sha256/*' -name data -size +100k); do \
+                      printf X | dd of=$blob bs=1 seek=5000 conv=notrunc 2>/dev/null; done";
+        host.shell(damage).succeeds();
+        let pull = host.berth("image pull 127.0.0.1:5000/busybox:1");
+        assert_ne!(pull.code, 0, "{pull}");
+        host.berth("image ls").succeeds().stdout_lacks("busybox");
+    });
+}

@@ -1,0 +1,154 @@
+//! Published ports answer from outside, from the host, on loopback and from other containers.
+
+use berth_tests::TestHost;
+
+const STACK: &str = "
+services:
+  server:
+    image: localhost/host
+    command: [python3, /srv/who.py]
+    volumes: ['.:/srv:ro']
+    ports: ['9000:9000', '9000:9000/udp']
+    networks: [front]
+  stranger:
+    image: localhost/host
+    command: [sleep, '100000']
+    volumes: ['.:/srv:ro']
+    networks: [other]
+networks:
+  front:
+  other:
+";
+
+fn host_with(stack: &str) -> TestHost {
+    let host = TestHost::with("compose.yaml", stack);
+    host.write("who.py", include_str!("ports/who.py"));
+    host.write("ask.py", include_str!("ports/ask.py"));
+    host.berth("up -d").succeeds();
+    host.eventually("the server listens", || {
+        host.berth("logs --no-log-prefix server").stdout.contains("listens")
+    });
+    host
+}
+
+fn ask(kind: &str, address: &str, port: u16) -> String {
+    format!("python3 ask.py {kind} {address} {port}")
+}
+
+#[test]
+fn a_published_port_answers_from_outside_with_the_callers_address() {
+    let host = host_with(STACK);
+    for kind in ["tcp", "udp"] {
+        host.neighbour(&ask(kind, "192.0.2.1", 9000)).succeeds().stdout_is("192.0.2.2");
+    }
+}
+
+#[test]
+fn a_published_port_answers_from_the_host_and_on_loopback() {
+    let host = host_with(STACK);
+    for kind in ["tcp", "udp"] {
+        for address in ["192.0.2.1", "127.0.0.1"] {
+            host.shell(&ask(kind, address, 9000)).succeeds();
+        }
+    }
+}
+
+#[test]
+fn a_published_port_answers_over_ipv6() {
+    let host = host_with(STACK);
+    host.shell(&ask("tcp", "::1", 9000)).succeeds();
+    host.neighbour(&ask("tcp", "2001:db8::1", 9000)).succeeds();
+}
+
+#[test]
+fn a_published_port_answers_from_another_container_and_from_itself() {
+    let host = host_with(STACK);
+    for service in ["stranger", "server"] {
+        for kind in ["tcp", "udp"] {
+            let line = format!("exec -T {service} python3 /srv/ask.py {kind} 192.0.2.1 9000");
+            host.berth(&line).succeeds();
+        }
+    }
+}
+
+#[test]
+fn a_port_on_loopback_is_closed_to_the_outside() {
+    let host = host_with(&STACK.replace("'9000:9000', '9000:9000/udp'", "'127.0.0.1:9000:9000'"));
+    host.shell(&ask("tcp", "127.0.0.1", 9000)).succeeds();
+    assert_ne!(host.neighbour(&ask("tcp", "192.0.2.1", 9000)).code, 0);
+    assert_ne!(host.shell(&ask("tcp", "192.0.2.1", 9000)).code, 0);
+    // A neighbour that routes 127.0.0.1 to this machine does not get in either.
+    host.neighbour(
+        "sysctl -qw net.ipv4.conf.all.route_localnet=1 && ip address del 127.0.0.1/8 dev lo && \
+         ip route add 127.0.0.1/32 via 192.0.2.1 src 192.0.2.2 table main",
+    );
+    assert_ne!(host.neighbour(&ask("tcp", "127.0.0.1", 9000)).code, 0);
+}
+
+#[test]
+fn the_container_behind_a_port_cannot_be_reached_around_it() {
+    let host = host_with(STACK);
+    let address = host.berth("exec -T server ip -o -4 address show eth0").succeeds().stdout;
+    let address = address.split_whitespace().nth(3).and_then(|a| a.split('/').next()).unwrap();
+    host.neighbour(&format!("ip route add {address}/32 via 192.0.2.1")).succeeds();
+    assert_ne!(host.neighbour(&ask("udp", address, 9001)).code, 0);
+    host.edit("compose.yaml", "'9000:9000', '9000:9000/udp'", "'9001:9000'");
+    host.berth("up -d").succeeds();
+    host.eventually("it answers again", || {
+        host.neighbour(&ask("tcp", "192.0.2.1", 9001)).code == 0
+    });
+    assert_ne!(host.neighbour(&ask("tcp", address, 9000)).code, 0, "unpublished from outside");
+}
+
+#[test]
+fn a_range_is_published_port_by_port() {
+    let host = host_with(&STACK.replace("'9000:9000', '9000:9000/udp'", "'9100-9102:8999-9001'"));
+    host.shell(&ask("tcp", "127.0.0.1", 9101)).succeeds();
+    assert_ne!(host.shell(&ask("tcp", "127.0.0.1", 9100)).code, 0, "nobody listens on 8999");
+}
+
+#[test]
+fn a_port_without_a_number_gets_a_free_one_and_keeps_it() {
+    let host = host_with(&STACK.replace("'9000:9000', '9000:9000/udp'", "'9000'"));
+    let port = || {
+        let status = host.status("stack-server-1");
+        let port = &status["published"][0]["published"];
+        u16::try_from(port[0].as_u64().unwrap_or_else(|| panic!("no port: {status}"))).unwrap()
+    };
+    let first = port();
+    host.shell(&ask("tcp", "127.0.0.1", first)).succeeds();
+    host.berth("up -d").succeeds();
+    assert_eq!(port(), first);
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_and_the_rest_comes_up() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.write("who.py", include_str!("ports/who.py"));
+    let squatter = host.start_shell(berth_tests::machine::Place::Inside, "exec python3 who.py");
+    squatter.prints("listens");
+    let up = host.berth("up -d");
+    assert_ne!(up.code, 0, "{up}");
+    up.stderr_has("9000").stderr_has("server");
+    host.pid_of("stranger");
+    squatter.signal(nix::sys::signal::Signal::SIGKILL);
+    let _ = squatter.ends();
+    host.berth("up -d").succeeds();
+    host.pid_of("server");
+}
+
+#[test]
+fn a_port_moves_with_the_container_that_replaces_it() {
+    let host = host_with(STACK);
+    host.edit(
+        "compose.yaml",
+        "networks: [front]\n",
+        "networks: [front]\n    environment: { A: b }\n",
+    );
+    host.berth("up -d").succeeds();
+    host.eventually("it answers", || host.neighbour(&ask("tcp", "192.0.2.1", 9000)).code == 0);
+    host.berth("stop server").succeeds();
+    assert_ne!(host.neighbour(&ask("tcp", "192.0.2.1", 9000)).code, 0);
+    host.berth("start server").succeeds();
+    host.eventually("it answers", || host.neighbour(&ask("udp", "192.0.2.1", 9000)).code == 0);
+}

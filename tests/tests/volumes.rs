@@ -1,0 +1,144 @@
+//! What is written to a volume stays; what is not, goes with its container.
+
+use berth_tests::TestHost;
+
+const STACK: &str = "
+services:
+  web:
+    image: busybox:1
+    command: [sleep, '100000']
+    environment: { A: '1' }
+    volumes: ['data:/data', '/scratch', './bound:/bound', './readonly:/readonly:ro']
+volumes:
+  data:
+";
+
+fn read(host: &TestHost, path: &str) -> String {
+    host.berth(&format!("exec -T web cat {path}")).stdout
+}
+
+#[test]
+fn a_new_volume_starts_with_what_the_image_has_there() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.berth("up -d").succeeds();
+    assert_eq!(read(&host, "/data/seed"), "from the image\n");
+    host.berth("exec -T web stat -c '%u:%g %a %n' /data /data/seed /data/sub/seed")
+        .succeeds()
+        .stdout_is("1000:1000 755 /data\n1000:1000 644 /data/seed\n1000:1000 640 /data/sub/seed");
+}
+
+#[test]
+fn a_volume_that_has_something_is_not_filled_again() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.berth("up -d").succeeds();
+    host.berth("exec -T web sh -c 'rm /data/seed; echo mine >/data/own'").succeeds();
+    host.berth("up -d --force-recreate").succeeds();
+    host.berth("exec -T web ls /data").succeeds().stdout_is("own\nsub");
+}
+
+#[test]
+fn volumes_outlive_their_container_and_its_own_files_do_not() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.berth("up -d").succeeds();
+    host.berth(
+        "exec -T web sh -c 'for f in /data/x /scratch/x /bound/x /tmp/x; do echo kept >$f; done'",
+    )
+    .succeeds();
+
+    host.edit("compose.yaml", "A: '1'", "A: '2'");
+    host.berth("up -d").succeeds();
+
+    for path in ["/data/x", "/scratch/x", "/bound/x"] {
+        assert_eq!(read(&host, path), "kept\n", "{path}");
+    }
+    assert_eq!(read(&host, "/tmp/x"), "");
+    host.berth("down").succeeds();
+    host.berth("up -d").succeeds();
+    assert_eq!(read(&host, "/data/x"), "kept\n");
+    assert_eq!(read(&host, "/bound/x"), "kept\n");
+}
+
+#[test]
+fn down_with_v_removes_the_volumes_of_the_project() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.berth("up -d").succeeds();
+    host.berth("volume ls").succeeds().stdout_has("stack_data");
+    host.berth("down -v").succeeds();
+    host.berth("volume ls").succeeds().stdout_lacks("stack_data");
+    host.leaves_nothing_but(&[]);
+    host.berth("up -d").succeeds();
+    assert_eq!(read(&host, "/data/seed"), "from the image\n");
+}
+
+#[test]
+fn an_external_volume_is_never_made_and_never_removed() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.edit(
+        "compose.yaml",
+        "volumes:\n  data:",
+        "volumes:\n  data: { external: true, name: elsewhere_data }",
+    );
+    let up = host.berth("up -d");
+    assert_ne!(up.code, 0, "{up}");
+    up.stderr_has("elsewhere_data");
+
+    host.write("other/compose.yaml", "services: { x: { image: 'busybox:1', command: ['true'], volumes: ['data:/data'] } }\nvolumes: { data: }");
+    host.berth("-f other/compose.yaml -p elsewhere up -d").succeeds();
+    host.berth("up -d").succeeds();
+    assert_eq!(read(&host, "/data/seed"), "from the image\n");
+    host.berth("down -v").succeeds();
+    host.berth("volume ls").succeeds().stdout_has("elsewhere_data");
+    host.berth("-f other/compose.yaml -p elsewhere down -v").succeeds();
+}
+
+#[test]
+fn a_read_only_mount_cannot_be_written() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.write("readonly/file", "as it is\n");
+    host.berth("up -d").succeeds();
+    assert_eq!(read(&host, "/readonly/file"), "as it is\n");
+    host.berth("exec -T web sh -c 'echo x >/readonly/file'").fails_with(1).stderr_has("Read-only");
+    assert_eq!(std::fs::read_to_string(host.project("readonly/file")).unwrap(), "as it is\n");
+}
+
+#[test]
+fn a_bind_shows_the_files_with_their_owners_both_ways() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.shell("mkdir bound && echo hi >bound/file && chown 1000:1000 bound/file").succeeds();
+    host.berth("up -d").succeeds();
+    host.berth("exec -T web stat -c %u:%g /bound/file").succeeds().stdout_is("1000:1000");
+    host.berth("exec -T web sh -c 'echo new >/bound/made; chown 1000:1000 /bound/made'").succeeds();
+    host.shell("stat -c %u:%g bound/made").stdout_is("1000:1000");
+}
+
+#[test]
+fn a_long_bind_to_nowhere_fails_unless_it_is_to_be_made() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.edit(
+        "compose.yaml",
+        "'./bound:/bound'",
+        "{ type: bind, source: ./bound, target: /bound, bind: { create_host_path: false } }",
+    );
+    let up = host.berth("up -d");
+    assert_ne!(up.code, 0, "{up}");
+    up.stderr_has("bound");
+}
+
+#[test]
+fn tmpfs_and_a_read_only_root() {
+    let host = TestHost::with(
+        "compose.yaml",
+        "
+services:
+  web:
+    image: busybox:1
+    command: [sleep, '100000']
+    read_only: true
+    tmpfs: ['/tmp:size=1m,mode=1777']
+",
+    );
+    host.berth("up -d").succeeds();
+    host.berth("exec -T web sh -c 'echo x >/x'").fails_with(1).stderr_has("Read-only");
+    host.berth("exec -T web sh -c 'echo x >/tmp/x && cat /tmp/x'").succeeds().stdout_is("x");
+    host.berth("exec -T web dd if=/dev/zero of=/tmp/big bs=1M count=2").fails_with(1);
+}
