@@ -19,6 +19,10 @@ pub enum PlanProblem {
     NameTaken { name: String, owner: String },
     #[error("network `{network}` is external and does not exist: make it first")]
     ExternalNetwork { network: String },
+    #[error("no such volume: `{volume}`")]
+    NoVolume { volume: String },
+    #[error("volume `{volume}` is in use: container `{container}` has it")]
+    VolumeInUse { volume: String, container: String },
     #[error("volume `{volume}` is external and does not exist: make it first")]
     ExternalVolume { volume: String },
     #[error(

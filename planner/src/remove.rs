@@ -1,0 +1,122 @@
+//! The plan of `volume rm`: volumes by name, with their data.
+
+use std::collections::BTreeSet;
+
+use crate::action::Action;
+use crate::cause::Cause;
+use crate::down::named_volumes;
+use crate::observed::{Observed, ObservedContainer};
+use crate::plan::{Draft, Plan};
+use crate::problem::{PlanProblem, PlanProblems};
+
+/// Removes these volumes, which belong to `project`.
+///
+/// # Errors
+/// When one does not exist, or a container has it.
+pub fn remove_volumes(
+    project: &str,
+    names: &BTreeSet<String>,
+    observed: &Observed,
+) -> Result<Plan, PlanProblems> {
+    let mut problems = PlanProblems::default();
+    let mut draft = Draft::default();
+    for name in names {
+        let volume = name.clone();
+        let Some(found) = observed.volumes.get(name) else {
+            problems.add(PlanProblem::NoVolume { volume });
+            continue;
+        };
+        let owner = found.record.container.as_ref();
+        let has = |container: &&ObservedContainer| {
+            owner == Some(&container.record.name)
+                || named_volumes(&container.record.spec).any(|mounted| mounted == name)
+        };
+        match observed.containers.values().find(has) {
+            Some(user) => {
+                let container = user.record.name.clone();
+                problems.add(PlanProblem::VolumeInUse { volume, container });
+            }
+            None => drop(draft.add(Action::RemoveVolume { name: volume }, vec![Cause::Requested])),
+        }
+    }
+    problems.none()?;
+    Ok(draft.finish(project))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::desired::{ContainerSpec, MountSpec, SourceSpec, VolumeSpec};
+    use crate::observed::{ContainerRecord, ContainerState, Health, ObservedVolume, VolumeRecord};
+
+    /// Volumes `shop_data` (mounted by `shop-db-1`) and `shop_old`.
+    fn observed() -> Observed {
+        let mut observed = Observed::default();
+        for name in ["shop_data", "shop_old"] {
+            let record = VolumeRecord {
+                name: name.into(),
+                project: "shop".into(),
+                spec: VolumeSpec::default(),
+                container: None,
+            };
+            observed.volumes.insert(name.into(), ObservedVolume { record });
+        }
+        observed.containers.insert("shop-db-1".into(), database());
+        observed
+    }
+
+    fn database() -> ObservedContainer {
+        let source = SourceSpec::Volume { name: "shop_data".into(), nocopy: false, subpath: None };
+        let mounts = [("/data".to_owned(), MountSpec { source, read_only: false })].into();
+        ObservedContainer {
+            record: ContainerRecord {
+                name: "shop-db-1".into(),
+                project: "shop".into(),
+                service: "db".into(),
+                number: 1,
+                oneoff: false,
+                spec: ContainerSpec { mounts, ..ContainerSpec::default() },
+                image_id: String::new(),
+                addresses: BTreeMap::new(),
+                id_base: None,
+                depends_on: BTreeMap::new(),
+                working_dir: String::new(),
+                config_files: vec![],
+            },
+            id: String::new(),
+            created_at: 0,
+            state: ContainerState::Created,
+            health: Health::None,
+            monitored: false,
+            held: false,
+            published: vec![],
+            restarts: 0,
+        }
+    }
+
+    fn told(names: &[&str]) -> String {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        match remove_volumes("shop", &names, &observed()) {
+            Ok(plan) => plan.to_string(),
+            Err(problems) => problems.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_volume_that_nobody_has_is_removed() {
+        insta::assert_snapshot!(told(&["shop_old"]), @r"
+        remove  volume shop_old
+        Plan: 1 remove
+        ");
+    }
+
+    #[test]
+    fn one_that_a_container_has_or_nobody_knows_forbids_it_all() {
+        insta::assert_snapshot!(told(&["shop_data", "shop_nix", "shop_old"]), @r"
+        no such volume: `shop_nix`
+        volume `shop_data` is in use: container `shop-db-1` has it
+        ");
+    }
+}
