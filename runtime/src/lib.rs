@@ -12,4 +12,5 @@ pub mod logs;
 pub mod monitor;
 pub mod paths;
 pub mod record;
+pub mod store;
 pub mod sys;

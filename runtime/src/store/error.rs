@@ -1,0 +1,47 @@
+//! Why the store could not do what it was asked.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::digest::Digest;
+use super::document::DocumentError;
+use super::reference::ReferenceError;
+use super::unpack::UnpackError;
+
+/// Anything that goes wrong in the store. The half-made is never visible under its final name.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum StoreError {
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    #[error("{step} `{}`: {source}", path.display())]
+    Host { step: &'static str, path: PathBuf, source: io::Error },
+    #[error("image `{0}` is not in the store")]
+    Missing(String),
+    #[error(
+        "`localhost/host` is the host's own programs; it cannot be tagged, removed or replaced"
+    )]
+    Reserved,
+    #[error("the {what} has digest {found}, {expected} was promised")]
+    Digest { what: &'static str, expected: Digest, found: Digest },
+    #[error("the {what} {digest} has {found} bytes, {expected} were promised")]
+    Size { what: &'static str, digest: Digest, expected: u64, found: u64 },
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    #[error("layer {digest}: {source}")]
+    Layer { digest: Digest, source: UnpackError },
+    #[error("`{}`: {problem}", path.display())]
+    Archive { path: PathBuf, problem: String },
+    #[error("another berth is pulling or loading an image; run this again when it is done")]
+    Busy,
+    #[error("the work was stopped")]
+    Stopped,
+}
+
+impl StoreError {
+    /// For `map_err`: which step on which path the host refused.
+    pub(super) fn host(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+        let path = path.to_owned();
+        move |source| StoreError::Host { step, path, source }
+    }
+}

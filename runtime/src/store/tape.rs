@@ -1,0 +1,514 @@
+//! Reads a tar stream member by member.
+//!
+//! Its own reader, because the stream is hostile: extended headers are read by their lengths (a
+//! record may hold a newline, a file capability often does), are capped, and where two readers
+//! could disagree about an archive it is refused. Understood are ustar, GNU long names and
+//! numbers, PAX, and sparse files of GNU's old form and of PAX 1.0.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+
+const BLOCK: usize = 512;
+/// Names and extended headers together, per member.
+const MAX_HEADERS: u64 = 1 << 20;
+const MAX_SEGMENTS: usize = 1 << 16;
+
+/// What a member is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    File,
+    HardLink,
+    Symlink,
+    Device,
+    Directory,
+    Fifo,
+}
+
+/// One member; its content, if it has any, is read from the [`Tape`].
+#[derive(Debug, Clone)]
+pub(super) struct Member {
+    pub(super) kind: Kind,
+    pub(super) path: Vec<u8>,
+    pub(super) link: Vec<u8>,
+    pub(super) mode: u32,
+    pub(super) uid: i64,
+    pub(super) gid: i64,
+    /// Seconds and nanoseconds.
+    pub(super) mtime: (i64, u32),
+    /// Bytes of content in the stream.
+    pub(super) stored: u64,
+    /// Where the content belongs, when the file has holes.
+    pub(super) sparse: Option<Sparse>,
+    /// Extended attributes by name.
+    pub(super) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Member {
+    /// Bytes of the file with its holes.
+    pub(super) fn size(&self) -> u64 {
+        self.sparse.as_ref().map_or(self.stored, |sparse| sparse.size)
+    }
+}
+
+/// A file with holes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sparse {
+    pub(super) size: u64,
+    /// Offset and length, ascending.
+    pub(super) segments: Vec<(u64, u64)>,
+}
+
+/// Why a stream is not a tar archive berth reads.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum TapeError {
+    #[error("reading the archive: {0}")]
+    Io(#[from] io::Error),
+    #[error("the archive ends in the middle of a member")]
+    Truncated,
+    #[error("the archive has a damaged header: {0}")]
+    Header(&'static str),
+    #[error("the archive has names or extended headers above 1 MiB")]
+    HeadersTooLong,
+    #[error("the archive has a member of unknown type `{}`", char::from(*.0).escape_debug())]
+    Kind(u8),
+}
+
+/// A tar stream, positioned in the content of its last member.
+pub(super) struct Tape<R> {
+    input: R,
+    /// Content not yet read.
+    left: u64,
+    padding: u64,
+    /// Offset in the stream.
+    position: u64,
+}
+
+/// What preceding headers say about the next member.
+#[derive(Default)]
+struct Ahead {
+    long_name: Option<Vec<u8>>,
+    long_link: Option<Vec<u8>>,
+    pax: Option<BTreeMap<Vec<u8>, Vec<u8>>>,
+    bytes: u64,
+}
+
+impl<R: Read> Tape<R> {
+    pub(super) fn new(input: R) -> Tape<R> {
+        Tape { input, left: 0, padding: 0, position: 0 }
+    }
+
+    /// Bytes of the stream read so far.
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The next member, after skipping what is left of the last one.
+    pub(super) fn next(&mut self) -> Result<Option<Member>, TapeError> {
+        self.skip(self.left + self.padding)?;
+        (self.left, self.padding) = (0, 0);
+        let mut ahead = Ahead::default();
+        loop {
+            let Some(header) = self.header()? else {
+                return match (ahead.bytes, ahead.pax) {
+                    (0, None) => Ok(None),
+                    _ => Err(TapeError::Truncated),
+                };
+            };
+            match header.kind() {
+                b'L' => fill(&mut ahead.long_name, self.text(&header, &mut ahead.bytes)?)?,
+                b'K' => fill(&mut ahead.long_link, self.text(&header, &mut ahead.bytes)?)?,
+                b'x' | b'X' => {
+                    let records = self.extension(&header, &mut ahead.bytes)?;
+                    fill(&mut ahead.pax, pax_records(&records)?)?;
+                }
+                // Global records carry comments in practice (`git archive`).
+                b'g' => drop(self.extension(&header, &mut ahead.bytes)?),
+                _ => return self.member(&header, ahead).map(Some),
+            }
+        }
+    }
+
+    /// Moves to the end of the stream: what stands after the end mark.
+    pub(super) fn into_input(self) -> R {
+        self.input
+    }
+
+    fn member(&mut self, header: &Header, ahead: Ahead) -> Result<Member, TapeError> {
+        let pax = ahead.pax.unwrap_or_default();
+        let mut member = header.member()?;
+        pick(&mut member.path, ahead.long_name, pax.get(b"path".as_slice()))?;
+        pick(&mut member.link, ahead.long_link, pax.get(b"linkpath".as_slice()))?;
+        let number = |key: &str| pax.get(key.as_bytes()).map(|value| decimal(value)).transpose();
+        member.uid = number("uid")?.unwrap_or(member.uid);
+        member.gid = number("gid")?.unwrap_or(member.gid);
+        if let Some(time) = pax.get(b"mtime".as_slice()) {
+            member.mtime = pax_time(time)?;
+        }
+        let stored = match number("size")? {
+            Some(size) => size,
+            None => header.number(124..136)?,
+        };
+        let stored = u64::try_from(stored).map_err(|_| TapeError::Header("a negative size"))?;
+        for (key, value) in &pax {
+            if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
+                member.xattrs.insert(name.to_vec(), value.clone());
+            }
+        }
+        if member.kind == Kind::File {
+            member.stored = stored;
+            self.left = stored;
+            self.padding = stored.wrapping_neg() % BLOCK as u64;
+            stored.checked_add(BLOCK as u64).ok_or(TapeError::Header("an impossible size"))?;
+            self.find_holes(header, &pax, &mut member)?;
+        }
+        Ok(member)
+    }
+
+    fn find_holes(
+        &mut self,
+        header: &Header,
+        pax: &BTreeMap<Vec<u8>, Vec<u8>>,
+        member: &mut Member,
+    ) -> Result<(), TapeError> {
+        let get = |key: &str| pax.get(key.as_bytes());
+        if header.kind() == b'S' {
+            let size = positive(header.number(483..495)?)?;
+            let segments = self.gnu_segments(header)?;
+            member.sparse = Some(Sparse { size, segments });
+        } else if get("GNU.sparse.major").map(Vec::as_slice) == Some(b"1") {
+            let size = get("GNU.sparse.realsize")
+                .ok_or(TapeError::Header("a sparse file without size"))?;
+            let size = positive(decimal(size)?)?;
+            if let Some(name) = get("GNU.sparse.name") {
+                member.path.clone_from(name);
+            }
+            let segments = self.pax_segments()?;
+            member.stored = self.left;
+            member.sparse = Some(Sparse { size, segments });
+        } else if pax.keys().any(|key| key.starts_with(b"GNU.sparse.")) {
+            return Err(TapeError::Header("a sparse file of a form before PAX 1.0"));
+        }
+        match &member.sparse {
+            Some(sparse) => check_segments(sparse, member.stored),
+            None => Ok(()),
+        }
+    }
+
+    /// The map of GNU's old form: four entries in the header, 21 in each further block.
+    fn gnu_segments(&mut self, header: &Header) -> Result<Vec<(u64, u64)>, TapeError> {
+        let mut segments = Vec::new();
+        let mut add = |block: &[u8]| -> Result<(), TapeError> {
+            for entry in block.chunks_exact(24).filter(|entry| entry[0] != 0) {
+                let pair = (positive(numeric(&entry[..12])?)?, positive(numeric(&entry[12..])?)?);
+                segments.push(pair);
+            }
+            if segments.len() > MAX_SEGMENTS { Err(TapeError::HeadersTooLong) } else { Ok(()) }
+        };
+        add(&header.bytes[386..482])?;
+        let mut more = header.bytes[482] != 0;
+        while more {
+            let mut block = [0; BLOCK];
+            if !self.block(&mut block)? {
+                return Err(TapeError::Truncated);
+            }
+            add(&block[..504])?;
+            more = block[504] != 0;
+        }
+        Ok(segments)
+    }
+
+    /// The map of PAX 1.0: decimal lines before the content, filled up to a block.
+    fn pax_segments(&mut self) -> Result<Vec<(u64, u64)>, TapeError> {
+        let mut numbers = Vec::new();
+        let mut wanted = None;
+        let mut line = Vec::new();
+        while wanted.is_none_or(|wanted| numbers.len() < wanted) {
+            let mut block = [0; BLOCK];
+            self.read_exact(&mut block)?;
+            for byte in block {
+                match byte {
+                    b'\n' if wanted.is_none_or(|wanted| numbers.len() < wanted) => {
+                        let number = positive(decimal(&line)?)?;
+                        line.clear();
+                        match wanted {
+                            Some(_) => numbers.push(number),
+                            None if number > MAX_SEGMENTS as u64 => {
+                                return Err(TapeError::HeadersTooLong);
+                            }
+                            None => {
+                                wanted = Some(2 * usize::try_from(number).unwrap_or(MAX_SEGMENTS))
+                            }
+                        }
+                    }
+                    byte if line.len() < 24 => line.push(byte),
+                    _ if wanted == Some(numbers.len()) => {}
+                    _ => return Err(TapeError::Header("a damaged map of a sparse file")),
+                }
+            }
+        }
+        Ok(numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
+    }
+
+    fn text(&mut self, header: &Header, bytes: &mut u64) -> Result<Vec<u8>, TapeError> {
+        let mut text = self.extension(header, bytes)?;
+        text.truncate(text.iter().position(|&b| b == 0).unwrap_or(text.len()));
+        Ok(text)
+    }
+
+    fn extension(&mut self, header: &Header, bytes: &mut u64) -> Result<Vec<u8>, TapeError> {
+        let size = positive(header.number(124..136)?)?;
+        *bytes = bytes.saturating_add(size).saturating_add(1);
+        if *bytes > MAX_HEADERS {
+            return Err(TapeError::HeadersTooLong);
+        }
+        self.left = size;
+        let mut content = vec![0; usize::try_from(size).unwrap_or(0)];
+        self.read_exact(&mut content)?;
+        self.skip(size.wrapping_neg() % BLOCK as u64)?;
+        Ok(content)
+    }
+
+    fn header(&mut self) -> Result<Option<Header>, TapeError> {
+        let mut bytes = [0; BLOCK];
+        if !self.block(&mut bytes)? || bytes.iter().all(|&b| b == 0) {
+            return Ok(None);
+        }
+        let header = Header { bytes };
+        header.check()?;
+        Ok(Some(header))
+    }
+
+    /// Fills `block`; `false` at the end of the stream.
+    fn block(&mut self, block: &mut [u8; BLOCK]) -> Result<bool, TapeError> {
+        let mut filled = 0;
+        while filled < BLOCK {
+            match self.input.read(&mut block[filled..]) {
+                Ok(0) if filled == 0 => return Ok(false),
+                Ok(0) => return Err(TapeError::Truncated),
+                Ok(n) => filled += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        self.position += BLOCK as u64;
+        Ok(true)
+    }
+
+    fn read_exact(&mut self, mut buf: &mut [u8]) -> Result<(), TapeError> {
+        while !buf.is_empty() {
+            match self.read(buf)? {
+                0 => return Err(TapeError::Truncated),
+                n => buf = &mut buf[n..],
+            }
+        }
+        Ok(())
+    }
+
+    fn skip(&mut self, bytes: u64) -> Result<(), TapeError> {
+        let skipped = io::copy(&mut (&mut self.input).take(bytes), &mut io::sink())?;
+        self.position += skipped;
+        if skipped < bytes { Err(TapeError::Truncated) } else { Ok(()) }
+    }
+}
+
+impl<R: Read> Read for Tape<R> {
+    /// The content of the last member; an early end of the stream is an error, not an end.
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let want = buf.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        if want == 0 {
+            return Ok(0);
+        }
+        let n = self.input.read(&mut buf[..want])?;
+        if n == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the archive ends in the middle of a member",
+            ));
+        }
+        self.left -= n as u64;
+        self.position += n as u64;
+        Ok(n)
+    }
+}
+
+fn fill<T>(slot: &mut Option<T>, value: T) -> Result<(), TapeError> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(TapeError::Header("two extended headers of one kind for one member")),
+    }
+}
+
+/// The name from the header, a GNU long name or a PAX record; the last two must not meet.
+fn pick(name: &mut Vec<u8>, long: Option<Vec<u8>>, pax: Option<&Vec<u8>>) -> Result<(), TapeError> {
+    match (long, pax) {
+        (Some(_), Some(_)) => Err(TapeError::Header("a GNU and a PAX name for one member")),
+        (Some(long), None) => {
+            *name = long;
+            Ok(())
+        }
+        (None, Some(pax)) => {
+            name.clone_from(pax);
+            Ok(())
+        }
+        (None, None) => Ok(()),
+    }
+}
+
+struct Header {
+    bytes: [u8; BLOCK],
+}
+
+impl Header {
+    fn kind(&self) -> u8 {
+        self.bytes[156]
+    }
+
+    fn check(&self) -> Result<(), TapeError> {
+        let blank = |i: usize, b: u8| if (148..156).contains(&i) { b' ' } else { b };
+        let bytes = || self.bytes.iter().enumerate().map(|(i, &b)| blank(i, b));
+        let unsigned: i64 = bytes().map(i64::from).sum();
+        let signed: i64 = bytes().map(|b| i64::from(b.cast_signed())).sum();
+        let written = self.number(148..156)?;
+        if written == unsigned || written == signed {
+            Ok(())
+        } else {
+            Err(TapeError::Header("its checksum does not match"))
+        }
+    }
+
+    fn number(&self, range: std::ops::Range<usize>) -> Result<i64, TapeError> {
+        numeric(&self.bytes[range])
+    }
+
+    fn text(&self, range: std::ops::Range<usize>) -> &[u8] {
+        let field = &self.bytes[range];
+        &field[..field.iter().position(|&b| b == 0).unwrap_or(field.len())]
+    }
+
+    fn member(&self) -> Result<Member, TapeError> {
+        let mut path = self.text(0..100).to_vec();
+        let prefix = self.text(345..500);
+        if &self.bytes[257..263] == b"ustar\0" && !prefix.is_empty() {
+            path = [prefix, b"/", &path].concat();
+        }
+        let kind = match self.kind() {
+            0 | b'0' | b'7' if path.ends_with(b"/") => Kind::Directory,
+            0 | b'0' | b'7' | b'S' => Kind::File,
+            b'1' => Kind::HardLink,
+            b'2' => Kind::Symlink,
+            b'3' | b'4' => Kind::Device,
+            b'5' => Kind::Directory,
+            b'6' => Kind::Fifo,
+            other => return Err(TapeError::Kind(other)),
+        };
+        Ok(Member {
+            kind,
+            path,
+            link: self.text(157..257).to_vec(),
+            mode: (self.number(100..108)? & 0o7777) as u32,
+            uid: self.number(108..116)?,
+            gid: self.number(116..124)?,
+            mtime: (self.number(136..148)?, 0),
+            stored: 0,
+            sparse: None,
+            xattrs: BTreeMap::new(),
+        })
+    }
+}
+
+/// Octal text, or GNU's base 256 with the first bit set.
+fn numeric(field: &[u8]) -> Result<i64, TapeError> {
+    let overflow = || TapeError::Header("a number out of range");
+    if field[0] & 0x80 != 0 {
+        let mut value: i128 = if field[0] & 0x40 != 0 { -1 } else { 0 };
+        for (i, &byte) in field.iter().enumerate() {
+            let byte = if i == 0 && value == 0 { byte & 0x7f } else { byte };
+            value = (value << 8) | i128::from(byte);
+            if i64::try_from(value).is_err() {
+                return Err(overflow());
+            }
+        }
+        return i64::try_from(value).map_err(|_| overflow());
+    }
+    let end = field.iter().position(|&b| b == 0).unwrap_or(field.len());
+    let digits = field[..end].trim_ascii();
+    digits.iter().try_fold(0_i64, |value, &b| match b {
+        b'0'..=b'7' => value
+            .checked_mul(8)
+            .and_then(|value| value.checked_add(i64::from(b - b'0')))
+            .ok_or_else(overflow),
+        _ => Err(TapeError::Header("a number that is not octal")),
+    })
+}
+
+fn positive(value: i64) -> Result<u64, TapeError> {
+    u64::try_from(value).map_err(|_| TapeError::Header("a negative size"))
+}
+
+fn decimal(text: &[u8]) -> Result<i64, TapeError> {
+    let number = std::str::from_utf8(text).ok().filter(|text| !text.starts_with('+'));
+    number.and_then(|n| n.parse().ok()).ok_or(TapeError::Header("a number that is not decimal"))
+}
+
+/// `-12.345` is 12.345 seconds before the epoch.
+fn pax_time(text: &[u8]) -> Result<(i64, u32), TapeError> {
+    let (whole, fraction) = match text.iter().position(|&b| b == b'.') {
+        Some(dot) => (&text[..dot], &text[dot + 1..]),
+        None => (text, &b""[..]),
+    };
+    let seconds = decimal(whole)?;
+    if !fraction.iter().all(u8::is_ascii_digit) {
+        return Err(TapeError::Header("a time that is not decimal"));
+    }
+    let nanos = fraction.iter().chain(std::iter::repeat(&b'0')).take(9);
+    let nanos = nanos.fold(0, |value, digit| value * 10 + u32::from(digit - b'0'));
+    match (whole.starts_with(b"-"), nanos) {
+        (true, 1..) => Ok((seconds.saturating_sub(1), 1_000_000_000 - nanos)),
+        _ => Ok((seconds, nanos)),
+    }
+}
+
+/// `LENGTH KEY=VALUE\n`, where the length counts itself and the value may hold any byte.
+fn pax_records(mut data: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, TapeError> {
+    let bad = || TapeError::Header("a damaged extended header");
+    let mut records = BTreeMap::new();
+    while !data.is_empty() {
+        let space = data.iter().take(10).position(|&b| b == b' ').ok_or_else(bad)?;
+        let length = usize::try_from(decimal(&data[..space])?).map_err(|_| bad())?;
+        if length <= space + 1 || length > data.len() || data[length - 1] != b'\n' {
+            return Err(bad());
+        }
+        let record = &data[space + 1..length - 1];
+        let equals = record.iter().position(|&b| b == b'=').ok_or_else(bad)?;
+        let (key, value) = (&record[..equals], &record[equals + 1..]);
+        let is_name = matches!(key, b"path" | b"linkpath");
+        if key.is_empty() || key.contains(&0) || (is_name && value.contains(&0)) {
+            return Err(bad());
+        }
+        if value.is_empty() && !key.starts_with(b"SCHILY.xattr.") {
+            records.remove(key);
+        } else {
+            records.insert(key.to_vec(), value.to_vec());
+        }
+        data = &data[length..];
+    }
+    Ok(records)
+}
+
+fn check_segments(sparse: &Sparse, stored: u64) -> Result<(), TapeError> {
+    let bad = || TapeError::Header("a damaged map of a sparse file");
+    let (mut end, mut sum) = (0_u64, 0_u64);
+    for &(offset, length) in &sparse.segments {
+        if offset < end {
+            return Err(bad());
+        }
+        end = offset.checked_add(length).ok_or_else(bad)?;
+        sum += length;
+    }
+    if end <= sparse.size && sum == stored { Ok(()) } else { Err(bad()) }
+}
+
+#[cfg(test)]
+#[path = "tape_tests.rs"]
+mod tests;
