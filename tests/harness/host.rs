@@ -176,20 +176,24 @@ impl TestHost {
         self.shell(&format!("kill -{signal} {pid}")).succeeds();
     }
 
-    /// Command lines of all processes of berth on the machine itself; the inits inside
+    /// Folders in `/proc` of all processes of berth on the machine itself; the inits inside
     /// containers, which are the same program, are not counted.
-    pub fn berth_processes(&self) -> Vec<String> {
+    pub fn berth_processes(&self) -> Vec<PathBuf> {
         let processes = fs::read_dir(self.machine.path("/proc")).into_iter().flatten().flatten();
-        let ours = processes.map(|entry| entry.path()).filter(|process| {
+        let is_ours = |process: &PathBuf| {
             let exe = fs::read_link(process.join("exe")).unwrap_or_default();
             let status = fs::read_to_string(process.join("status")).unwrap_or_default();
             let spaces = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
             exe.to_string_lossy().contains("berth")
                 && spaces.is_some_and(|pids| pids.split_whitespace().count() == 1)
-        });
-        let words =
-            |process: PathBuf| fs::read_to_string(process.join("cmdline")).unwrap_or_default();
-        ours.map(|process| words(process).replace('\0', " ")).collect()
+        };
+        processes.map(|entry| entry.path()).filter(is_ours).collect()
+    }
+
+    /// Command lines of those processes.
+    pub fn berth_commands(&self) -> Vec<String> {
+        let words = |process: PathBuf| fs::read_to_string(process.join("cmdline")).ok();
+        self.berth_processes().into_iter().filter_map(words).map(|w| w.replace('\0', " ")).collect()
     }
 
     /// Waits until `holds`, at most 30 s.

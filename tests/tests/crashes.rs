@@ -37,7 +37,7 @@ fn is_converged(host: &TestHost) {
         host.pid_of(service);
     }
     assert_eq!(host.get("127.0.0.1:8080/seed"), "from the image\n");
-    assert_eq!(host.berth_processes().len(), SERVICES.len(), "{:?}", host.berth_processes());
+    assert_eq!(host.berth_processes().len(), SERVICES.len(), "{:?}", host.berth_commands());
     let sleepers = host.shell("grep -lx sleep /proc/[0-9]*/comm | wc -l").stdout;
     assert_eq!(sleepers.trim(), "4", "three of the stack and one of the harness");
 }
@@ -48,7 +48,7 @@ fn only_monitors_are_left_after_up() {
     host.berth("up -d").succeeds();
     let monitors: BTreeSet<i64> = SERVICES.iter().map(|s| host.monitor_of(s)).collect();
     assert_eq!(monitors.len(), SERVICES.len());
-    assert_eq!(host.berth_processes().len(), SERVICES.len(), "{:?}", host.berth_processes());
+    assert_eq!(host.berth_processes().len(), SERVICES.len(), "{:?}", host.berth_commands());
 }
 
 #[test]
