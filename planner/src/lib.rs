@@ -33,7 +33,7 @@ pub use lifecycle::{RestartOptions, RmOptions, kill, restart, rm, start, stop};
 pub use plan::{Plan, Step, StepId};
 pub use problem::{PlanProblem, PlanProblems};
 pub use pull::pulls;
-pub use remove::remove_volumes;
+pub use remove::{remove_container, remove_volumes};
 pub use resolve::{Inputs, ResolveProblem, resolve};
 pub use run::{RunOptions, run};
 pub use up::{UpOptions, up};

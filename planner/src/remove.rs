@@ -1,4 +1,4 @@
-//! The plan of `volume rm`: volumes by name, with their data.
+//! The plans of `volume rm` and `run --rm`: things by name, with their data.
 
 use std::collections::BTreeSet;
 
@@ -41,6 +41,22 @@ pub fn remove_volumes(
     }
     problems.none()?;
     Ok(draft.finish(project))
+}
+
+/// Removes a container that does not run, and the volumes that are its alone.
+pub fn remove_container(project: &str, name: &str, observed: &Observed) -> Plan {
+    let mut draft = Draft::default();
+    if observed.containers.contains_key(name) {
+        let remove = Action::RemoveContainer { name: name.to_owned() };
+        let removed = draft.add(remove, vec![Cause::Requested]);
+        let own = |owner: &Option<String>| owner.as_deref() == Some(name);
+        for (volume, _) in observed.volumes.iter().filter(|(_, v)| own(&v.record.container)) {
+            let remove = Action::RemoveVolume { name: volume.clone() };
+            let remove = draft.add(remove, vec![Cause::Requested]);
+            draft.after(remove, removed);
+        }
+    }
+    draft.finish(project)
 }
 
 #[cfg(test)]
@@ -110,6 +126,19 @@ mod tests {
         remove  volume shop_old
         Plan: 1 remove
         ");
+    }
+
+    #[test]
+    fn a_container_goes_with_the_volumes_that_are_its_alone() {
+        let mut observed = observed();
+        let old = observed.volumes.get_mut("shop_old").unwrap();
+        old.record.container = Some("shop-db-1".into());
+        insta::assert_snapshot!(remove_container("shop", "shop-db-1", &observed), @r"
+        remove  db-1
+        remove  volume shop_old
+        Plan: 2 remove
+        ");
+        assert!(remove_container("shop", "shop-nix-1", &observed).is_empty());
     }
 
     #[test]
