@@ -5,5 +5,97 @@
 //!
 //! A [`Stack`] exists only if every reference in it resolves, so nothing after this crate
 //! checks again.
+//!
+//! The way of a text, module by module: `yaml` makes a tree whose every value knows its place,
+//! `interpolate` fills in variables, `walk` holds it against the one table of `attributes` and
+//! expands short forms, `extend` and `merge` put files over each other, `finish` completes the
+//! model, `check` looks at what belongs together, `decode` makes the typed [`Stack`].
 
+pub mod config;
+pub mod problem;
 pub mod stack;
+
+mod amounts;
+mod attributes;
+mod check;
+mod decode;
+mod dotenv;
+mod environment;
+mod extend;
+mod finish;
+mod interpolate;
+mod merge;
+mod project;
+mod refuse;
+mod scalar;
+mod shape;
+mod short;
+#[cfg(test)]
+mod tests;
+mod text;
+mod tree;
+mod value;
+mod walk;
+mod yaml;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use problem::{Problem, Problems};
+pub use stack::{Place, Places, Stack};
+
+/// What the user asked for, and what is around.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// Files of `-f` (`-` is standard input); empty looks for the default ones.
+    pub files: Vec<PathBuf>,
+    /// Current directory, absolute.
+    pub working_dir: PathBuf,
+    /// `--project-directory`.
+    pub project_directory: Option<PathBuf>,
+    /// `-p`.
+    pub project_name: Option<String>,
+    /// `--env-file`.
+    pub env_files: Vec<PathBuf>,
+    /// `--profile`.
+    pub profiles: Vec<String>,
+    /// Environment of the process.
+    pub environment: BTreeMap<String, String>,
+    /// Services named on the command line; they activate their profiles.
+    pub services: Vec<String>,
+}
+
+/// Where files are read from. The path `-` is standard input.
+pub trait Source {
+    /// The content of a file.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// Whether there is a file.
+    fn exists(&self, path: &Path) -> bool;
+}
+
+/// A stack, and what the user should know about it.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The model.
+    pub stack: Stack,
+    /// What is no error, in the order of the text.
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads everything the options name and makes the stack.
+///
+/// # Errors
+/// All problems of all files at once.
+pub fn load(options: &LoadOptions, source: &dyn Source) -> Result<Loaded, Problems> {
+    let mut project = project::Project::new(options, source);
+    let model = project.model();
+    let stack = model.map(|model| {
+        refuse::report(&model.tree, &mut project.found);
+        decode::stack(model, &project.files, &mut project.found)
+    });
+    project.conclude(stack)
+}

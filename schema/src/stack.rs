@@ -5,9 +5,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::text::Span;
+use crate::tree::{Map, Node, Tag, Value};
 
 /// A whole project: the Compose model after profiles and selection.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -33,6 +37,42 @@ pub struct Stack {
     /// Where each value was written, by path (`services.web.environment.LOG`).
     #[serde(skip)]
     pub places: Places,
+    /// The whole canonical text as a tree: what `berth config` prints.
+    #[serde(skip)]
+    pub document: Document,
+}
+
+/// The canonical form of a stack, with everything the files say in it.
+#[derive(Clone, Default)]
+pub struct Document(Option<Arc<Node>>);
+
+impl Document {
+    pub(crate) fn new(tree: Node) -> Document {
+        Document(Some(Arc::new(tree)))
+    }
+
+    pub(crate) fn tree(&self) -> &Node {
+        static EMPTY: Node = Node {
+            span: Span { file: 0, start: 0, end: 0 },
+            tag: Tag::None,
+            value: Value::Map(Map(BTreeMap::new())),
+        };
+        self.0.as_deref().unwrap_or(&EMPTY)
+    }
+}
+
+/// Places are no part of what a stack says, so two documents are always equal where the typed
+/// fields are compared too.
+impl PartialEq for Document {
+    fn eq(&self, _: &Document) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Document")
+    }
 }
 
 /// Where in the text a value was written.

@@ -1,0 +1,142 @@
+//! Values that mix types (`80` or `"80"`, `64m` or `67108864`) brought to one canonical form.
+
+use crate::tree::Value;
+use crate::value::{self, Bad, bad};
+
+/// A duration as the Compose tools print it.
+pub fn duration(value: &Value) -> Result<Value, Bad> {
+    match value {
+        Value::Text(text) => Ok(Value::Text(value::print_duration(value::duration(text)?))),
+        _ => bad("is not a duration", "write it as text with a unit: `30s`, `1m30s`"),
+    }
+}
+
+/// Bytes.
+pub fn memory(value: &Value) -> Result<Value, Bad> {
+    value::size_of(value, false)
+}
+
+/// Bytes, or −1 for no limit.
+pub fn memory_or_unlimited(value: &Value) -> Result<Value, Bad> {
+    value::size_of(value, true)
+}
+
+/// Bytes of a tmpfs.
+pub fn tmpfs_size(value: &Value) -> Result<Value, Bad> {
+    match value {
+        Value::Int(_) | Value::Text(_) => value::size_of(value, false),
+        _ => bad("is not a size", "write it like `64m` or `67108864`"),
+    }
+}
+
+/// A number of processors, a fraction allowed.
+pub fn cpus(value: &Value) -> Result<Value, Bad> {
+    let number = match value {
+        Value::Text(text) => value::number(text),
+        value => Some(value.clone()),
+    };
+    match number {
+        Some(Value::Int(number)) if number >= 0 => Ok(Value::Float(number as f64)),
+        Some(Value::Float(number)) if number >= 0.0 && number.is_finite() => {
+            Ok(Value::Float(number))
+        }
+        _ => bad("is not a number of processors", "write it like `0.5` or `2`"),
+    }
+}
+
+/// Microseconds of processor time, or a duration.
+pub fn cpu_time(value: &Value) -> Result<Value, Bad> {
+    const HELP: &str = "write microseconds as a number: `50000`";
+    match value {
+        Value::Int(_) => Ok(value.clone()),
+        Value::Float(number) if number.fract() == 0.0 => Ok(Value::Int(*number as i128)),
+        Value::Text(text) => match value::number(text) {
+            Some(Value::Int(number)) => Ok(Value::Int(number)),
+            _ => bad("is not a time", HELP),
+        },
+        _ => bad("is not a time", HELP),
+    }
+}
+
+/// A number of devices: −1 for all.
+pub fn device_count(value: &Value) -> Result<Value, Bad> {
+    match value {
+        Value::Int(_) => Ok(value.clone()),
+        Value::Text(text) if text == "all" => Ok(Value::Int(-1)),
+        Value::Text(text) => match value::number(text) {
+            Some(number @ Value::Int(_)) => Ok(number),
+            _ => bad("is not a number of devices", "write a number or `all`"),
+        },
+        _ => bad("is not a number of devices", "write a number or `all`"),
+    }
+}
+
+/// A port or range the service listens on, `80`, `80/udp`.
+pub fn expose(value: &Value) -> Result<Value, Bad> {
+    let text = match value {
+        Value::Int(port) => port.to_string(),
+        Value::Text(text) => text.clone(),
+        _ => return bad("is not a port", "write `80`, `80/udp` or `8000-8010`"),
+    };
+    let (ports, protocol) = text.split_once('/').unwrap_or((&text, "tcp"));
+    value::port_range(ports)?;
+    if !["tcp", "udp", "sctp"].contains(&protocol.to_ascii_lowercase().as_str()) {
+        return bad(format!("has the protocol `{protocol}`"), "protocols are tcp, udp and sctp");
+    }
+    Ok(Value::Text(text))
+}
+
+/// The host side of a port: a port, a range, or nothing.
+pub fn published(value: &Value) -> Result<Value, Bad> {
+    let text = match value {
+        Value::Int(port) => port.to_string(),
+        Value::Text(text) => text.clone(),
+        _ => return bad("is not a port", "write `\"8080\"` or `\"8080-8090\"`"),
+    };
+    if !text.is_empty() && text != "0" {
+        value::port_range(&text)?;
+    }
+    Ok(Value::Text(text))
+}
+
+/// The container side of a port.
+pub fn port_target(value: &Value) -> Result<Value, Bad> {
+    let number = match value {
+        Value::Text(text) => value::number(text),
+        value => Some(value.clone()),
+    };
+    match number {
+        Some(Value::Int(port @ 1..=65535)) => Ok(Value::Int(port)),
+        Some(Value::Int(_)) => bad("is no port: ports are 1 to 65535", ""),
+        _ => bad("is not a port", "write one port as a number; a range needs one entry each"),
+    }
+}
+
+/// The mode of a file: numbers are taken as they are, text is octal.
+pub fn file_mode(value: &Value) -> Result<Value, Bad> {
+    const HELP: &str = "write it in octal: `0440`";
+    let mode = match value {
+        Value::Int(mode) => *mode,
+        Value::Text(text) => {
+            let digits = text.strip_prefix("0o").unwrap_or(text);
+            match i128::from_str_radix(digits, 8) {
+                Ok(mode) => mode,
+                Err(_) => return bad("is not a file mode", HELP),
+            }
+        }
+        _ => return bad("is not a file mode", HELP),
+    };
+    match mode {
+        0..=0o7777 => Ok(Value::Text(format!("{mode:04o}"))),
+        _ => bad("is not a file mode", HELP),
+    }
+}
+
+/// The mode of a tmpfs: a number.
+pub fn mount_mode(value: &Value) -> Result<Value, Bad> {
+    const HELP: &str = "write it in octal: `01777`";
+    match value {
+        Value::Int(mode @ 0..=0o7777) => Ok(Value::Int(*mode)),
+        _ => bad("is not the mode of a tmpfs", HELP),
+    }
+}

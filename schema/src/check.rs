@@ -1,0 +1,418 @@
+//! What belongs together: references, circles, and values that exclude each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::problem::{Code, Finding};
+use crate::text::Span;
+use crate::tree::{Entry, Map, Node, Value};
+use crate::value;
+
+/// Names of resources of a section that a service uses, with their places.
+pub(crate) fn uses<'n>(service: &'n Node, section: &str) -> Vec<(&'n str, Span)> {
+    let map_keys = |name: &str| -> Vec<(&'n str, Span)> {
+        let map = service.get(name).and_then(Node::as_map);
+        map.iter().flat_map(|map| &map.0).map(|(name, entry)| (name.as_str(), entry.key)).collect()
+    };
+    let sources = |node: Option<&'n Node>| -> Vec<(&'n str, Span)> {
+        let items = node.map(Node::items).unwrap_or_default();
+        let source = |item: &'n Node| item.get("source").and_then(|n| Some((n.as_text()?, n.span)));
+        items.iter().filter_map(source).collect()
+    };
+    match section {
+        "networks" => map_keys("networks"),
+        "models" => map_keys("models"),
+        "volumes" => service
+            .get("volumes")
+            .map(Node::items)
+            .unwrap_or_default()
+            .iter()
+            .filter(|mount| mount.get_text("type") == Some("volume"))
+            .filter_map(|mount| mount.get("source"))
+            .filter_map(|source| Some((source.as_text()?, source.span)))
+            .filter(|(name, _)| !name.is_empty())
+            .collect(),
+        "secrets" => {
+            let mut all = sources(service.get("secrets"));
+            all.extend(sources(service.at(&["build", "secrets"])));
+            all
+        }
+        "configs" => sources(service.get("configs")),
+        _ => Vec::new(),
+    }
+}
+
+/// Every dependency is a service, and none needs itself.
+pub(crate) fn dependencies(active: &Map, off: &BTreeSet<&str>, found: &mut Vec<Finding>) {
+    for (name, service) in active.iter() {
+        let needs = service.get("depends_on").and_then(Node::as_map);
+        for (need, entry) in needs.iter().flat_map(|map| &map.0) {
+            if !active.has(need) {
+                dependency_missing(name, need, entry, active, off, found);
+            }
+        }
+    }
+    cycles(active, found);
+}
+
+fn dependency_missing(
+    name: &str,
+    need: &str,
+    entry: &Entry,
+    active: &Map,
+    off: &BTreeSet<&str>,
+    found: &mut Vec<Finding>,
+) {
+    let required =
+        !matches!(entry.node.get("required").map(|node| &node.value), Some(Value::Bool(false)));
+    let (code, message, label, help) = if off.contains(need) {
+        (
+            Code::InactiveService,
+            format!("`{name}` depends on `{need}`, which its profiles switch off"),
+            "switched off",
+            Some(format!(
+                "activate one of its profiles with `--profile`, name `{need}` too, or write `required: false`"
+            )),
+        )
+    } else {
+        let near = value::nearest(need, active.0.keys().map(String::as_str));
+        (
+            Code::UnknownDependency,
+            format!("`{name}` depends on `{need}`, which is not in the stack"),
+            "no service of this name",
+            near.map(|near| format!("did you mean `{near}`?")),
+        )
+    };
+    let finding = Finding::at(code, entry.key, label, message).maybe_help(help);
+    match (required, code) {
+        (true, _) => found.push(finding),
+        (false, Code::InactiveService) => {}
+        (false, _) => found.push(finding.warning()),
+    }
+}
+
+/// Circles of dependencies, each with its whole path.
+fn cycles(active: &Map, found: &mut Vec<Finding>) {
+    let names: Vec<&str> = active.0.keys().map(String::as_str).collect();
+    let index: BTreeMap<&str, usize> =
+        names.iter().enumerate().map(|(at, name)| (*name, at)).collect();
+    let edges: Vec<Vec<(usize, Span)>> = active
+        .iter()
+        .map(|(_, service)| {
+            let needs = service.get("depends_on").and_then(Node::as_map);
+            let needs = needs.iter().flat_map(|map| &map.0);
+            needs
+                .filter_map(|(need, entry)| Some((*index.get(need.as_str())?, entry.key)))
+                .collect()
+        })
+        .collect();
+    let mut state = vec![0u8; names.len()];
+    for start in 0..names.len() {
+        let mut path: Vec<(usize, usize)> = Vec::new();
+        if state[start] == 0 {
+            state[start] = 1;
+            path.push((start, 0));
+        }
+        while let Some((node, next)) = path.last_mut() {
+            let node = *node;
+            let Some((need, span)) = edges[node].get(*next).copied() else {
+                state[node] = 2;
+                path.pop();
+                continue;
+            };
+            *next += 1;
+            match state[need] {
+                0 => {
+                    state[need] = 1;
+                    path.push((need, 0));
+                }
+                1 => {
+                    let from = path.iter().position(|(at, _)| *at == need).unwrap_or(0);
+                    let mut circle: Vec<&str> =
+                        path[from..].iter().map(|(at, _)| names[*at]).collect();
+                    circle.push(names[need]);
+                    cycle(&circle, span, found);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn cycle(circle: &[&str], span: Span, found: &mut Vec<Finding>) {
+    let message = format!("services depend on each other in a circle: {}", circle.join(" → "));
+    found.push(
+        Finding::at(Code::Cycle, span, "closes the circle", message)
+            .help("take one of these dependencies away"),
+    );
+}
+
+/// Everything else about services and the resources they use.
+pub(crate) fn services(active: &Map, root: &Node, found: &mut Vec<Finding>) {
+    for (name, service) in active.iter() {
+        references(name, service, root, found);
+        namespaces(name, service, found);
+        duplicate_targets(name, service, found);
+        counts(name, service, found);
+        conflicts(name, service, found);
+    }
+    published(active, found);
+    container_names(active, found);
+    resources(root, found);
+}
+
+fn references(name: &str, service: &Node, root: &Node, found: &mut Vec<Finding>) {
+    let kinds = [
+        ("networks", "network", Code::UnknownNetwork),
+        ("volumes", "volume", Code::UnknownVolume),
+        ("configs", "config", Code::UnknownConfig),
+        ("secrets", "secret", Code::UnknownSecret),
+        ("models", "model", Code::UnknownModel),
+    ];
+    for (section, kind, code) in kinds {
+        let known = root.get(section).and_then(Node::as_map);
+        for (used, span) in uses(service, section) {
+            if known.is_some_and(|map| map.has(used)) {
+                continue;
+            }
+            let names = known.iter().flat_map(|map| map.0.keys()).map(String::as_str);
+            let help = match value::nearest(used, names) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("add `{used}:` below `{section}:` at the top level"),
+            };
+            let message = format!("`{name}` uses the {kind} `{used}`, which is not in the stack");
+            let label = format!("no {kind} of this name");
+            found.push(Finding::at(code, span, label, message).help(help));
+        }
+    }
+}
+
+fn namespaces(name: &str, service: &Node, found: &mut Vec<Finding>) {
+    if let (Some(mode), Some(networks)) = (service.get("network_mode"), service.get("networks"))
+        && mode.as_text().is_some_and(|mode| !mode.is_empty())
+        && networks.as_map().is_some_and(|map| !map.0.is_empty())
+    {
+        let message =
+            format!("`{name}` has `network_mode` and `networks`, and only one of them can be");
+        found.push(
+            Finding::at(Code::Conflict, mode.span, "this", message)
+                .also(networks.span, "and this")
+                .help("keep one of them"),
+        );
+    }
+}
+
+fn duplicate_targets(name: &str, service: &Node, found: &mut Vec<Finding>) {
+    let mut seen: BTreeMap<String, Span> = BTreeMap::new();
+    let mounts = service.get("volumes").map(Node::items).unwrap_or_default();
+    let mut targets: Vec<(String, Span)> = mounts
+        .iter()
+        .filter_map(|mount| mount.get("target"))
+        .filter_map(|target| Some((target.as_text()?.to_owned(), target.span)))
+        .collect();
+    for tmpfs in service.get("tmpfs").map(Node::items).unwrap_or_default() {
+        let path = tmpfs.as_text().unwrap_or_default().split(':').next().unwrap_or_default();
+        targets.push((value::clean_path(path), tmpfs.span));
+    }
+    for (section, folder) in [("configs", ""), ("secrets", "/run/secrets")] {
+        for item in service.get(section).map(Node::items).unwrap_or_default() {
+            targets
+                .extend(crate::short::file_target(item, folder).map(|target| (target, item.span)));
+        }
+    }
+    for (target, span) in targets {
+        if let Some(first) = seen.insert(target.clone(), span) {
+            let message = format!("`{name}` mounts two things at `{target}`");
+            found.push(
+                Finding::at(Code::Duplicate, span, "again here", message)
+                    .also(first, "first here")
+                    .help("give one of them another target"),
+            );
+        }
+    }
+}
+
+fn counts(name: &str, service: &Node, found: &mut Vec<Finding>) {
+    let replicas = service.at(&["deploy", "replicas"]);
+    let scale = service.get("scale");
+    if let (Some(scale), Some(replicas)) = (scale, replicas)
+        && scale.value != replicas.value
+    {
+        let message = format!("`{name}` has two numbers of containers that differ");
+        found.push(
+            Finding::at(Code::Conflict, scale.span, "one number", message)
+                .also(replicas.span, "another number")
+                .help("keep `deploy.replicas` and take `scale` away"),
+        );
+    }
+    let many = [scale, replicas].into_iter().flatten().find(|node| match node.value {
+        Value::Int(count) => count > 1,
+        _ => false,
+    });
+    if let (Some(many), Some(fixed)) = (many, service.get("container_name")) {
+        let message = format!("`{name}` has a fixed container name and more than one container");
+        found.push(
+            Finding::at(Code::Conflict, fixed.span, "one name", message)
+                .also(many.span, "several containers")
+                .help("take `container_name` away, berth numbers the containers"),
+        );
+    }
+}
+
+/// Pairs of attributes that must agree or exclude each other.
+fn conflicts(name: &str, service: &Node, found: &mut Vec<Finding>) {
+    let pairs: [(&[&str], &[&str]); 4] = [
+        (&["mem_limit"], &["deploy", "resources", "limits", "memory"]),
+        (&["cpus"], &["deploy", "resources", "limits", "cpus"]),
+        (&["pids_limit"], &["deploy", "resources", "limits", "pids"]),
+        (&["mem_reservation"], &["deploy", "resources", "reservations", "memory"]),
+    ];
+    for (one, other) in pairs {
+        if let (Some(a), Some(b)) = (service.at(one), service.at(other))
+            && a.value != b.value
+        {
+            let message = format!(
+                "`{name}` has `{}` and `{}`, and they differ",
+                one.join("."),
+                other.join(".")
+            );
+            found.push(
+                Finding::at(Code::Conflict, a.span, "one value", message)
+                    .also(b.span, "another value")
+                    .help("keep one of them"),
+            );
+        }
+    }
+    let build = service.get("build");
+    if let Some(build) = build
+        && let (Some(a), Some(b)) = (build.get("dockerfile"), build.get("dockerfile_inline"))
+    {
+        let message = format!("`{name}` is built from a file and from text in the Compose file");
+        found.push(
+            Finding::at(Code::Conflict, a.span, "this", message)
+                .also(b.span, "and this")
+                .help("keep one of them"),
+        );
+    }
+    if service.get("image").is_none() && build.is_none() && service.get("provider").is_none() {
+        let message = format!("`{name}` has no image");
+        found.push(
+            Finding::at(Code::NoImage, service.span, "no `image` here", message)
+                .help("add `image:`; `localhost/host` runs the programs of this host"),
+        );
+    }
+}
+
+/// The same host port of two services.
+fn published(active: &Map, found: &mut Vec<Finding>) {
+    type Taken = (u16, u16, String, Span, String);
+    let mut taken: BTreeMap<(String, u16), Vec<Taken>> = BTreeMap::new();
+    for (name, service) in active.iter() {
+        for port in service.get("ports").map(Node::items).unwrap_or_default() {
+            let text = |key| port.get_text(key).unwrap_or_default();
+            let Ok((low, high)) = value::port_range(text("published")) else {
+                continue;
+            };
+            if low != high {
+                continue;
+            }
+            let protocol = text("protocol").to_owned();
+            let (host, at) = (text("host_ip").to_owned(), port.span);
+            let others = taken.entry((protocol, low)).or_default();
+            let clash = others.iter().find(|(_, _, other, ..)| {
+                let any = |ip: &str| matches!(ip, "" | "0.0.0.0" | "::");
+                *other == host || any(other) || any(&host)
+            });
+            if let Some((_, _, _, first, owner)) = clash {
+                let message = match owner == name {
+                    true => format!("`{name}` publishes the host port {low} twice"),
+                    false => format!("`{name}` and `{owner}` both publish the host port {low}"),
+                };
+                found.push(
+                    Finding::at(Code::Duplicate, at, "again here", message)
+                        .also(*first, "first here")
+                        .help("give one of them another host port"),
+                );
+            }
+            others.push((low, high, host, at, name.to_owned()));
+        }
+    }
+}
+
+fn container_names(active: &Map, found: &mut Vec<Finding>) {
+    let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
+    for (_, service) in active.iter() {
+        let Some(node) = service.get("container_name") else {
+            continue;
+        };
+        let name = node.as_text().unwrap_or_default();
+        if let Some(first) = seen.insert(name, node.span) {
+            let message = format!("two services have the container name `{name}`");
+            found.push(
+                Finding::at(Code::Duplicate, node.span, "again here", message)
+                    .also(first, "first here")
+                    .help("take one of them away, berth names the containers"),
+            );
+        }
+    }
+}
+
+fn resources(root: &Node, found: &mut Vec<Finding>) {
+    for section in ["networks", "volumes"] {
+        for (key, node) in
+            root.get(section).and_then(Node::as_map).iter().flat_map(|map| map.iter())
+        {
+            external_alone(section.trim_end_matches('s'), key, node, &["name", "external"], found);
+        }
+    }
+    for (section, sources) in [
+        ("configs", &["file", "environment", "content"][..]),
+        ("secrets", &["file", "environment", "driver"]),
+    ] {
+        for (key, node) in
+            root.get(section).and_then(Node::as_map).iter().flat_map(|map| map.iter())
+        {
+            one_source(section.trim_end_matches('s'), key, node, sources, found);
+        }
+    }
+}
+
+fn external_alone(kind: &str, key: &str, node: &Node, allowed: &[&str], found: &mut Vec<Finding>) {
+    let Some(external) = node.get("external") else {
+        return;
+    };
+    for (name, entry) in node.as_map().iter().flat_map(|map| &map.0) {
+        if !allowed.contains(&name.as_str()) && !name.starts_with("x-") {
+            let message = format!("the {kind} `{key}` is external, so `{name}` has no say here");
+            found.push(
+                Finding::at(Code::Conflict, entry.key, "not with `external`", message)
+                    .also(external.span, "external")
+                    .help("take it away, or take `external` away"),
+            );
+        }
+    }
+}
+
+fn one_source(kind: &str, key: &str, node: &Node, sources: &[&str], found: &mut Vec<Finding>) {
+    if node.get("external").is_some() {
+        return;
+    }
+    let given: Vec<&Node> = sources.iter().filter_map(|name| node.get(name)).collect();
+    match given[..] {
+        [_] => {}
+        [] => {
+            let message = format!("the {kind} `{key}` has no content");
+            found.push(
+                Finding::at(Code::Missing, node.span, "no source", message)
+                    .help(format!("add one of {}", sources.join(", "))),
+            );
+        }
+        [first, second, ..] => {
+            let message = format!("the {kind} `{key}` has two contents");
+            found.push(
+                Finding::at(Code::Conflict, second.span, "and this", message)
+                    .also(first.span, "this")
+                    .help(format!("keep one of {}", sources.join(", "))),
+            );
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The canonical form of a stack: what `berth config` prints. It can be loaded again.
+
+use std::fmt::Write as _;
+
+use crate::project::Project;
+use crate::stack::Stack;
+use crate::tree::{Node, Value};
+use crate::{LoadOptions, Loaded, Problems, Source, decode, scalar};
+
+/// Like [`crate::load`], but accepts what berth does not do yet: for showing the model, not for
+/// running it.
+///
+/// # Errors
+/// All problems of all files at once.
+pub fn load(options: &LoadOptions, source: &dyn Source) -> Result<Loaded, Problems> {
+    let mut project = Project::new(options, source);
+    let model = project.model();
+    // What the typed stack cannot carry is no fault of the text.
+    let stack = model.map(|model| decode::stack(model, &project.files, &mut Vec::new()));
+    project.conclude(stack)
+}
+
+/// The canonical form as YAML, keys sorted.
+pub fn to_yaml(stack: &Stack) -> String {
+    let mut out = String::new();
+    yaml(stack.document.tree(), 0, &mut out);
+    out
+}
+
+/// The canonical form as JSON, keys sorted.
+pub fn to_json(stack: &Stack) -> String {
+    let mut out = String::new();
+    json(stack.document.tree(), 0, &mut out);
+    out.push('\n');
+    out
+}
+
+/// Every `$` doubled, so that reading it again changes nothing.
+fn escaped(text: &str) -> String {
+    text.replace('$', "$$")
+}
+
+fn scalar_json(value: &Value) -> String {
+    match value {
+        Value::Null => "null".into(),
+        Value::Bool(value) => value.to_string(),
+        Value::Int(value) => value.to_string(),
+        Value::Float(value) if value.is_finite() => scalar::print_float(*value),
+        Value::Float(value) => quoted(&scalar::print_float(*value)),
+        Value::Text(text) => quoted(&escaped(text)),
+        Value::List(_) => "[]".into(),
+        Value::Map(_) => "{}".into(),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// Entries that are printed: what is not part of the text stays out.
+fn entries(node: &Node) -> Vec<(&str, &Node)> {
+    let map = node.as_map();
+    let all = map.iter().flat_map(|map| map.iter());
+    all.filter(|(name, _)| *name != crate::finish::VALUE).collect()
+}
+
+fn is_empty(node: &Node) -> bool {
+    match &node.value {
+        Value::List(items) => items.is_empty(),
+        Value::Map(_) => entries(node).is_empty(),
+        _ => true,
+    }
+}
+
+fn json(node: &Node, depth: usize, out: &mut String) {
+    if is_empty(node) {
+        out.push_str(&scalar_json(&node.value));
+        return;
+    }
+    let indent = "  ".repeat(depth + 1);
+    let map = node.as_map().is_some();
+    out.push(if map { '{' } else { '[' });
+    let mut first = true;
+    let mut item = |key: Option<&str>, node: &Node, out: &mut String| {
+        out.push_str(if first { "\n" } else { ",\n" });
+        first = false;
+        out.push_str(&indent);
+        if let Some(key) = key {
+            let _ = write!(out, "{}: ", quoted(key));
+        }
+        json(node, depth + 1, out);
+    };
+    for (key, node) in entries(node) {
+        item(Some(key), node, out);
+    }
+    for node in node.items() {
+        item(None, node, out);
+    }
+    let _ = write!(out, "\n{}{}", "  ".repeat(depth), if map { '}' } else { ']' });
+}
+
+fn yaml(node: &Node, depth: usize, out: &mut String) {
+    let indent = "  ".repeat(depth);
+    for (key, value) in entries(node) {
+        let _ = write!(out, "{indent}{}:", yaml_text(key));
+        if is_empty(value) {
+            let _ = writeln!(out, " {}", yaml_scalar(&value.value));
+        } else {
+            out.push('\n');
+            yaml(value, depth + 1, out);
+        }
+    }
+    for item in node.items() {
+        if is_empty(item) {
+            let _ = writeln!(out, "{indent}- {}", yaml_scalar(&item.value));
+            continue;
+        }
+        let start = out.len();
+        yaml(item, depth + 1, out);
+        // The first line of the item carries the dash.
+        out.replace_range(start..start + indent.len() + 2, &format!("{indent}- "));
+    }
+}
+
+fn yaml_scalar(value: &Value) -> String {
+    match value {
+        Value::Text(text) => yaml_text(&escaped(text)),
+        other => scalar_json(other),
+    }
+}
+
+/// Plain where nothing else could be read from it, else in double quotes.
+fn yaml_text(text: &str) -> String {
+    let safe = |c: char| c.is_ascii_alphanumeric() || "/._-@+=$".contains(c);
+    let first = text.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || "/._$".contains(c));
+    let words = ["y", "n", "yes", "no", "on", "off"];
+    let plain = first
+        && text.chars().all(|c| safe(c) || c == ' ')
+        && !text.ends_with(' ')
+        && matches!(scalar::plain(text), Value::Text(_))
+        && !words.contains(&text.to_ascii_lowercase().as_str());
+    if plain { text.to_owned() } else { quoted(text) }
+}

@@ -1,0 +1,164 @@
+//! `extends`: a service starts from another one, of this file or of another.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::attributes::SERVICE;
+use crate::merge;
+use crate::problem::{Code, Finding};
+use crate::project::{Project, is_remote, is_reset};
+use crate::shape::Shape;
+use crate::text::Span;
+use crate::tree::{Entry, Map, Node};
+use crate::value;
+
+/// Longest chain of services that start from each other.
+const LONGEST: usize = 500;
+
+/// Replaces every service of the document that extends by the whole service.
+pub(crate) fn resolve(project: &mut Project<'_>, document: &mut Node, base: &Path) {
+    let Some(services) = document.as_map_mut().and_then(|map| map.get_mut("services")) else {
+        return;
+    };
+    let Some(map) = services.as_map_mut() else {
+        return;
+    };
+    if !map.iter().any(|(_, service)| service.get("extends").is_some()) {
+        return;
+    }
+    let services = std::mem::take(&mut map.0);
+    let mut scope = Scope { project, files: BTreeMap::new(), chain: Vec::new() };
+    let main = FileScope { key: PathBuf::new(), base: base.to_path_buf() };
+    scope.files.insert(PathBuf::new(), Services { written: services, whole: BTreeMap::new() });
+    let names: Vec<String> = scope.names(&main.key);
+    for name in names {
+        scope.whole(&main, &name, Span::default());
+    }
+    if let Some(done) = scope.files.remove(&PathBuf::new()) {
+        map.0 = done.whole;
+    }
+}
+
+struct Services {
+    written: BTreeMap<String, Entry>,
+    whole: BTreeMap<String, Entry>,
+}
+
+#[derive(Clone)]
+struct FileScope {
+    /// Path of the file; empty for the one at hand.
+    key: PathBuf,
+    /// Directory its `extends.file` count from.
+    base: PathBuf,
+}
+
+struct Scope<'p, 'a> {
+    project: &'p mut Project<'a>,
+    files: BTreeMap<PathBuf, Services>,
+    chain: Vec<(PathBuf, String, Span)>,
+}
+
+impl Scope<'_, '_> {
+    fn names(&self, key: &Path) -> Vec<String> {
+        self.files
+            .get(key)
+            .map(|services| services.written.keys().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// The service with everything it extends, or nothing if there is no such service.
+    fn whole(&mut self, file: &FileScope, name: &str, from: Span) -> Option<Node> {
+        let services = self.files.get(&file.key)?;
+        if let Some(entry) = services.whole.get(name) {
+            return Some(entry.node.clone());
+        }
+        let mut entry = services.written.get(name)?.clone();
+        let at = entry.node.get("extends").map_or(from, |node| node.span);
+        let here = (file.key.clone(), name.to_owned());
+        if self.chain.iter().any(|(key, name, _)| (key, name) == (&here.0, &here.1))
+            || self.chain.len() > LONGEST
+        {
+            self.cycle(name, at);
+            return None;
+        }
+        self.chain.push((here.0, here.1, at));
+        let extends = entry.node.as_map_mut().and_then(|map| map.remove("extends"));
+        if let Some(extends) = extends.filter(|node| !is_reset(node))
+            && let Some(base) = self.base(file, &extends)
+        {
+            let own = entry.node;
+            let tag = own.tag;
+            let merged = merge::merge(&Shape::Record(&SERVICE), base, own, &mut self.project.found);
+            entry.node = Node { tag, ..merged };
+        }
+        self.chain.pop();
+        let node = entry.node.clone();
+        self.files.get_mut(&file.key)?.whole.insert(name.to_owned(), entry);
+        Some(node)
+    }
+
+    /// The service that is extended.
+    fn base(&mut self, file: &FileScope, extends: &Node) -> Option<Node> {
+        let name = extends.get_text("service")?;
+        let at = extends.get("service").map_or(extends.span, |node| node.span);
+        let scope = match extends.get_text("file") {
+            None => file.clone(),
+            Some(path) => self.open(&file.base, path, extends)?,
+        };
+        let missing = !self.names(&scope.key).iter().any(|known| known == name);
+        if missing {
+            let known = self.names(&scope.key);
+            let near = value::nearest(name, known.iter().map(String::as_str));
+            let place =
+                extends.get_text("file").map_or("this file".into(), |file| format!("`{file}`"));
+            let message = format!("there is no service `{name}` in {place} to extend");
+            self.project.found.push(
+                Finding::at(Code::UnknownService, at, "no service of this name", message)
+                    .maybe_help(near.map(|near| format!("did you mean `{near}`?"))),
+            );
+            return None;
+        }
+        let mut base = self.whole(&scope, name, at)?;
+        merge::strip(&mut base);
+        Some(base)
+    }
+
+    /// Reads the file that holds the extended service.
+    fn open(&mut self, base: &Path, path: &str, extends: &Node) -> Option<FileScope> {
+        let at = extends.get("file").map_or(extends.span, |node| node.span);
+        if is_remote(path, Path::new("/nowhere")) {
+            let message = "services of files from elsewhere are not extended".to_owned();
+            let help = "fetch the file and name it by path";
+            self.project.found.push(Finding::at(Code::NotYet, at, "remote", message).help(help));
+            return None;
+        }
+        let full = PathBuf::from(value::clean_path(&base.join(path).to_string_lossy()));
+        let directory = full.parent().unwrap_or(base).to_path_buf();
+        let scope = FileScope { key: full.clone(), base: directory };
+        if self.files.contains_key(&full) {
+            return Some(scope);
+        }
+        let mut services = Map::default();
+        for mut document in self.project.parse_part(std::slice::from_ref(&full), at) {
+            self.project.conform(&mut document, &scope.base);
+            let taken = document.as_map_mut().and_then(|map| map.remove("services"));
+            if let Some(Node { value: crate::tree::Value::Map(map), .. }) = taken {
+                services.0.extend(map.0);
+            }
+        }
+        self.files.insert(full, Services { written: services.0, whole: BTreeMap::new() });
+        Some(scope)
+    }
+
+    fn cycle(&mut self, name: &str, at: Span) {
+        let start = self.chain.iter().position(|(_, other, _)| other == name).unwrap_or(0);
+        let mut path: Vec<&str> =
+            self.chain[start..].iter().map(|(_, name, _)| name.as_str()).collect();
+        path.push(name);
+        let message = format!("services extend each other in a circle: {}", path.join(" → "));
+        self.project.found.push(
+            Finding::at(Code::Cycle, at, "closes the circle", message)
+                .help("move what they share into a service that extends nothing"),
+        );
+    }
+}

@@ -1,0 +1,494 @@
+//! Completes the merged tree: profiles, defaults, environment files, names, and what is unused
+//! falls away.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use crate::check;
+use crate::environment::Format;
+use crate::problem::{Code, Finding};
+use crate::project::{Model, Project, is_remote};
+use crate::text::Span;
+use crate::tree::{Entry, Map, Node, Value};
+use crate::value;
+
+/// The sections whose entries are resources, with the attribute of a service that uses them.
+pub(crate) const RESOURCES: [&str; 5] = ["networks", "volumes", "configs", "secrets", "models"];
+
+/// Key under which the value of a variable that a config or secret takes is kept in the tree. No
+/// text can have it, and it is never printed.
+pub(crate) const VALUE: &str = "\0value";
+
+impl Project<'_> {
+    /// The completed model, or nothing when the services cannot be told apart from each other.
+    pub(crate) fn finish(
+        &mut self,
+        name: String,
+        files: Vec<PathBuf>,
+        mut tree: Node,
+    ) -> Option<Model> {
+        let span = tree.span;
+        let root = tree.as_map_mut()?;
+        root.remove("version");
+        root.set("name", Node::text(span, name.as_str()));
+        let all = match root.remove("services").map(|node| node.value) {
+            Some(Value::Map(map)) => map,
+            _ => Map::default(),
+        };
+        self.check_names("service", &all);
+        let (mut active, inactive) = self.by_profile(all);
+        for entry in active.0.values_mut() {
+            if entry.node.is_null() {
+                entry.node.value = Value::Map(Map::default());
+            }
+            self.complete(&mut entry.node);
+        }
+        let off: BTreeSet<&str> = inactive.0.keys().map(String::as_str).collect();
+        check::dependencies(&active, &off, &mut self.found);
+        self.select(&mut active);
+        for entry in active.0.values_mut() {
+            self.environment(&mut entry.node);
+        }
+        self.resources(&name, root, &active);
+        let root_view = Node::new(span, Value::Map(std::mem::take(root)));
+        check::services(&active, &root_view, &mut self.found);
+        drop_optional(&mut active);
+        let Value::Map(mut map) = root_view.value else {
+            return None;
+        };
+        drop_unused(&mut map, &active);
+        map.set("services", Node::new(span, Value::Map(active)));
+        let inactive = inactive.0.into_keys().collect();
+        let tree = Node::new(span, Value::Map(map));
+        Some(Model { name, directory: self.directory.clone(), files, tree, inactive })
+    }
+
+    /// Names of services and resources.
+    fn check_names(&mut self, what: &str, map: &Map) {
+        for (name, entry) in &map.0 {
+            if !value::is_name(name) {
+                let message = format!("`{name}` is not a name for a {what}");
+                self.found.push(
+                    Finding::at(Code::BadName, entry.key, "not a name", message)
+                        .help("names have letters, digits, `.`, `_` and `-`"),
+                );
+            }
+        }
+    }
+
+    /// Services that are on, and those that their profiles switch off.
+    fn by_profile(&self, all: Map) -> (Map, Map) {
+        let variable = self.variables.get("COMPOSE_PROFILES").map_or("", String::as_str);
+        let listed: Vec<String> = variable.split(',').map(|name| name.trim().to_owned()).collect();
+        let on = if self.options.profiles.is_empty() { &listed } else { &self.options.profiles };
+        let everything = on.iter().any(|name| name == "*");
+        let (active, inactive) = all.0.into_iter().partition(|(name, entry)| {
+            let profiles = entry.node.get("profiles").map(Node::items).unwrap_or_default();
+            let named = |node: &Node| on.iter().any(|name| Some(name.as_str()) == node.as_text());
+            profiles.is_empty()
+                || everything
+                || profiles.iter().any(named)
+                || self.options.services.contains(name)
+        });
+        (Map(active), Map(inactive))
+    }
+
+    /// Only the named services and what they need.
+    fn select(&mut self, active: &mut Map) {
+        if self.options.services.is_empty() {
+            return;
+        }
+        let mut wanted = BTreeSet::new();
+        let mut queue = self.options.services.clone();
+        while let Some(name) = queue.pop() {
+            match active.get(&name) {
+                Some(service) => {
+                    let needs = service.get("depends_on").and_then(Node::as_map);
+                    queue.extend(
+                        needs
+                            .iter()
+                            .flat_map(|map| map.0.keys())
+                            .filter(|need| !wanted.contains(*need))
+                            .cloned(),
+                    );
+                    wanted.insert(name);
+                }
+                None if self.options.services.contains(&name) => {
+                    let near = value::nearest(&name, active.0.keys().map(String::as_str));
+                    let message = format!("there is no service `{name}` in this stack");
+                    let help = near.map(|near| format!("did you mean `{near}`?"));
+                    self.found.push(Finding::bare(Code::UnknownService, message).maybe_help(help));
+                }
+                None => {}
+            }
+        }
+        active.0.retain(|name, _| wanted.contains(name));
+    }
+
+    /// Defaults and what one attribute implies for another.
+    fn complete(&mut self, service: &mut Node) {
+        let span = service.span;
+        let implied = implied_dependencies(service);
+        let Some(map) = service.as_map_mut() else {
+            return;
+        };
+        for (name, restart, span) in implied {
+            let mut entry = Map::default();
+            entry.set("condition", Node::text(span, "service_started"));
+            entry.set("required", Node::new(span, Value::Bool(true)));
+            if restart {
+                entry.set("restart", Node::new(span, Value::Bool(true)));
+            }
+            map.set_default("depends_on", Node::new(span, Value::Map(Map::default())));
+            if let Some(needs) = map.get_mut("depends_on").and_then(Node::as_map_mut) {
+                needs.set_default(&name, Node::new(span, Value::Map(entry)));
+            }
+        }
+        if let Some(needs) = map.get_mut("depends_on").and_then(Node::as_map_mut) {
+            for entry in needs.0.values_mut() {
+                let span = entry.node.span;
+                if let Some(map) = entry.node.as_map_mut() {
+                    map.set_default("required", Node::new(span, Value::Bool(true)));
+                }
+            }
+        }
+        for port in items_mut(map, "ports") {
+            let span = port.span;
+            if let Some(port) = port.as_map_mut() {
+                port.set_default("mode", Node::text(span, "ingress"));
+                port.set_default("protocol", Node::text(span, "tcp"));
+                if port.get("published").and_then(Node::as_text) == Some("") {
+                    port.remove("published");
+                }
+            }
+        }
+        complete_secrets(map);
+        sort_texts(map, "extra_hosts");
+        if let Some(build) = map.get_mut("build") {
+            self.complete_build(build);
+        }
+        default_network(map, span);
+    }
+
+    fn complete_build(&self, build: &mut Node) {
+        let span = build.span;
+        let Some(map) = build.as_map_mut() else {
+            return;
+        };
+        let here = self.directory.to_string_lossy().into_owned();
+        map.set_default("context", Node::text(span, here));
+        if !map.has("dockerfile_inline") {
+            map.set_default("dockerfile", Node::text(span, "Dockerfile"));
+        }
+        if let Some(context) = map.get_mut("context")
+            && let Some(text) = context.as_text()
+            && !is_remote(text, &self.directory)
+        {
+            let path = self.directory.join(text);
+            context.value = Value::Text(value::clean_path(&path.to_string_lossy()));
+        }
+        complete_secrets(map);
+        sort_texts(map, "extra_hosts");
+    }
+
+    /// `env_file` below `environment`, `label_file` below `labels`, bare names looked up.
+    fn environment(&mut self, service: &mut Node) {
+        let span = service.span;
+        let Some(map) = service.as_map_mut() else {
+            return;
+        };
+        let mut variables: BTreeMap<String, Entry> = BTreeMap::new();
+        if let Some(files) = map.remove("env_file") {
+            for (key, value, at) in self.env_file_values(files.items()) {
+                variables.insert(key, Entry { key: at, node: Node::text(at, value) });
+            }
+        }
+        if let Some(Node { value: Value::Map(own), span: at, .. }) = map.remove("environment") {
+            for (key, mut entry) in own.0 {
+                if let (true, Some(value)) = (entry.node.is_null(), self.variables.get(&key)) {
+                    entry.node.value = Value::Text(value.clone());
+                }
+                variables.insert(key, entry);
+            }
+            map.set("environment", Node::new(at, Value::Map(Map(variables))));
+        } else if !variables.is_empty() {
+            map.set("environment", Node::new(span, Value::Map(Map(variables))));
+        }
+        if let Some(arguments) = map.get_mut("build").and_then(Node::as_map_mut)
+            && let Some(arguments) = arguments.get_mut("args").and_then(Node::as_map_mut)
+        {
+            for (key, entry) in &mut arguments.0 {
+                if let (true, Some(value)) = (entry.node.is_null(), self.variables.get(key)) {
+                    entry.node.value = Value::Text(value.clone());
+                }
+            }
+            arguments.0.retain(|_, entry| !entry.node.is_null());
+        }
+        self.labels(map, span);
+    }
+
+    fn env_file_values(&mut self, files: &[Node]) -> Vec<(String, String, Span)> {
+        let mut values = Vec::new();
+        let mut around = self.variables.clone();
+        for file in files {
+            let Some(path) = file.get_text("path").map(PathBuf::from) else {
+                continue;
+            };
+            let optional =
+                matches!(file.get("required").map(|node| &node.value), Some(Value::Bool(false)));
+            if optional && !self.source.exists(&path) {
+                continue;
+            }
+            let format = match file.get_text("format") {
+                None | Some("") => Format::Dotenv,
+                Some("raw") => Format::Raw,
+                Some(other) => {
+                    let at = file.get("format").map_or(file.span, |node| node.span);
+                    let message = format!("`{other}` is not a format of an environment file");
+                    self.found.push(
+                        Finding::at(Code::BadValue, at, "not known", message)
+                            .help("write `raw`, or take the key away"),
+                    );
+                    continue;
+                }
+            };
+            let at = file.get("path").map_or(file.span, |node| node.span);
+            for (key, value) in self.env_file(&path, Some(at), format, &around) {
+                around.entry(key.clone()).or_insert_with(|| value.clone());
+                values.push((key, value, at));
+            }
+        }
+        values
+    }
+
+    fn labels(&mut self, map: &mut Map, span: Span) {
+        let Some(files) = map.remove("label_file") else {
+            return;
+        };
+        let around = self.variables.clone();
+        let mut labels = Map::default();
+        for file in files.items() {
+            let path = PathBuf::from(file.as_text().unwrap_or_default());
+            for (key, value) in self.env_file(&path, Some(file.span), Format::Dotenv, &around) {
+                labels.set(key, Node::text(file.span, value));
+            }
+        }
+        if let Some(Node { value: Value::Map(own), .. }) = map.remove("labels") {
+            labels.0.extend(own.0);
+        }
+        map.set("labels", Node::new(span, Value::Map(labels)));
+    }
+
+    /// Names of the top-level resources, and the default network.
+    fn resources(&mut self, project: &str, root: &mut Map, active: &Map) {
+        let default_used = active.iter().any(|(_, service)| {
+            service.get("networks").is_some_and(|networks| networks.get("default").is_some())
+        });
+        if default_used || root.has("networks") {
+            let span = Span::default();
+            root.set_default("networks", Node::new(span, Value::Map(Map::default())));
+        }
+        if default_used && let Some(networks) = root.get_mut("networks").and_then(Node::as_map_mut)
+        {
+            let none = Node::new(Span { file: u32::MAX, ..Span::default() }, Value::Null);
+            networks.set_default("default", none);
+        }
+        for section in RESOURCES {
+            let Some(map) = root.get_mut(section).and_then(Node::as_map_mut) else {
+                continue;
+            };
+            let map = std::mem::take(map);
+            self.check_names(section.trim_end_matches('s'), &map);
+            let named = map.0.into_iter().map(|(key, mut entry)| {
+                if section != "models" {
+                    self.name_resource(project, &key, &mut entry.node);
+                }
+                (key, entry)
+            });
+            let named = Map(named.collect());
+            if let Some(node) = root.get_mut(section) {
+                node.value = Value::Map(named);
+            }
+        }
+        self.contents(root);
+    }
+
+    fn name_resource(&mut self, project: &str, key: &str, node: &mut Node) {
+        let span = node.span;
+        if node.is_null() {
+            node.value = Value::Map(Map::default());
+        }
+        let Some(map) = node.as_map_mut() else {
+            return;
+        };
+        let mut external = false;
+        if let Some(old) = map.get("external").cloned() {
+            match old.value {
+                Value::Bool(false) => {
+                    map.remove("external");
+                }
+                Value::Bool(true) => external = true,
+                _ => {
+                    external = true;
+                    self.older_external(map, &old);
+                }
+            }
+        }
+        let name = if external { key.to_owned() } else { format!("{project}_{key}") };
+        map.set_default("name", Node::text(span, name));
+    }
+
+    /// `external: {name: NAME}`.
+    fn older_external(&mut self, map: &mut Map, old: &Node) {
+        let name = old.get("name").cloned();
+        let message = "`external: {name: …}` is the older form".to_owned();
+        self.found.push(
+            Finding::at(Code::Obsolete, old.span, "older form", message)
+                .help("write `external: true` and `name: …` beside it"),
+        );
+        match (name, map.get("name")) {
+            (Some(name), Some(other)) if name.as_text() != other.as_text() => {
+                let message = "the name is given twice, in two ways".to_owned();
+                self.found.push(
+                    Finding::at(Code::Conflict, name.span, "one name", message)
+                        .also(other.span, "another name")
+                        .help("keep `name:` and write `external: true`"),
+                );
+            }
+            (Some(name), None) => map.set("name", name),
+            _ => {}
+        }
+        map.set("external", Node::new(old.span, Value::Bool(true)));
+    }
+
+    /// Configs and secrets get the value of their variable, volumes that bind a folder its
+    /// absolute path.
+    fn contents(&mut self, root: &mut Map) {
+        for section in ["configs", "secrets"] {
+            let Some(map) = root.get_mut(section).and_then(Node::as_map_mut) else {
+                continue;
+            };
+            for entry in map.0.values_mut() {
+                let name = entry.node.get_text("environment");
+                let value = name.and_then(|name| self.variables.get(name)).cloned();
+                let span = entry.node.span;
+                if let (Some(value), Some(map)) = (value, entry.node.as_map_mut()) {
+                    map.set(VALUE, Node::text(span, value));
+                }
+            }
+        }
+        let Some(volumes) = root.get_mut("volumes").and_then(Node::as_map_mut) else {
+            return;
+        };
+        for entry in volumes.0.values_mut() {
+            let Some(options) = entry.node.as_map_mut().and_then(|map| map.get_mut("driver_opts"))
+            else {
+                continue;
+            };
+            let binds = options.get_text("o").is_some_and(|o| o.split(',').any(|o| o == "bind"));
+            let Some(device) = options.as_map_mut().and_then(|map| map.get_mut("device")) else {
+                continue;
+            };
+            if let Some(text) = device.as_text()
+                && binds
+            {
+                let path = self.directory.join(text);
+                device.value = Value::Text(value::clean_path(&path.to_string_lossy()));
+            }
+        }
+    }
+}
+
+fn items_mut<'m>(map: &'m mut Map, name: &str) -> impl Iterator<Item = &'m mut Node> {
+    let items = match map.get_mut(name).map(|node| &mut node.value) {
+        Some(Value::List(items)) => items.as_mut_slice(),
+        _ => &mut [],
+    };
+    items.iter_mut()
+}
+
+fn complete_secrets(map: &mut Map) {
+    for secret in items_mut(map, "secrets") {
+        let span = secret.span;
+        let target = secret.get_text("source").map(|source| format!("/run/secrets/{source}"));
+        if let (Some(target), Some(secret)) = (target, secret.as_map_mut()) {
+            secret.set_default("target", Node::text(span, target));
+        }
+    }
+}
+
+fn sort_texts(map: &mut Map, name: &str) {
+    if let Some(Value::List(items)) = map.get_mut(name).map(|node| &mut node.value) {
+        items.sort_by(|a, b| a.as_text().cmp(&b.as_text()));
+        items.dedup_by(|a, b| a.as_text() == b.as_text());
+    }
+}
+
+fn default_network(map: &mut Map, span: Span) {
+    let mode = map.get("network_mode").and_then(Node::as_text);
+    if mode.is_some_and(|mode| !mode.is_empty()) || map.has("provider") {
+        return;
+    }
+    let none = map
+        .get("networks")
+        .is_none_or(|node| node.is_null() || node.as_map().is_some_and(|map| map.0.is_empty()));
+    if none {
+        let mut networks = Map::default();
+        networks.set("default", Node::new(span, Value::Null));
+        map.set("networks", Node::new(span, Value::Map(networks)));
+    }
+}
+
+/// Services needed because of other attributes: name, whether a restart carries over, place.
+fn implied_dependencies(service: &Node) -> Vec<(String, bool, Span)> {
+    let mut needs = Vec::new();
+    for link in service.get("links").map(Node::items).unwrap_or_default() {
+        if let Some(text) = link.as_text() {
+            let name = text.split_once(':').map_or(text, |(name, _)| name);
+            needs.push((name.to_owned(), true, link.span));
+        }
+    }
+    for space in ["network_mode", "ipc", "pid", "uts", "cgroup"] {
+        if let Some(node) = service.get(space)
+            && let Some(name) = node.as_text().and_then(|text| text.strip_prefix("service:"))
+        {
+            needs.push((name.to_owned(), true, node.span));
+        }
+    }
+    for from in service.get("volumes_from").map(Node::items).unwrap_or_default() {
+        if let Some(text) = from.as_text().filter(|text| !text.starts_with("container:")) {
+            let name = text.split_once(':').map_or(text, |(name, _)| name);
+            needs.push((name.to_owned(), false, from.span));
+        }
+    }
+    needs
+}
+
+/// Optional dependencies that are not there have nothing left to say.
+fn drop_optional(active: &mut Map) {
+    let names: BTreeSet<String> = active.0.keys().cloned().collect();
+    for entry in active.0.values_mut() {
+        let Some(service) = entry.node.as_map_mut() else {
+            continue;
+        };
+        if let Some(needs) = service.get_mut("depends_on").and_then(Node::as_map_mut) {
+            needs.0.retain(|name, _| names.contains(name));
+        }
+    }
+}
+
+/// Keeps the resources that some service uses.
+fn drop_unused(root: &mut Map, active: &Map) {
+    for section in RESOURCES {
+        let mut used = BTreeSet::new();
+        for (_, service) in active.iter() {
+            used.extend(check::uses(service, section).into_iter().map(|(name, _)| name));
+        }
+        if let Some(map) = root.get_mut(section).and_then(Node::as_map_mut) {
+            map.0.retain(|name, _| used.contains(name.as_str()));
+        }
+        if root.get(section).and_then(Node::as_map).is_some_and(|map| map.0.is_empty()) {
+            root.remove(section);
+        }
+    }
+}

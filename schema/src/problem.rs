@@ -1,0 +1,324 @@
+//! What is wrong with a text, with its place, in the user's words, with the next move.
+
+use std::fmt;
+use std::sync::Arc;
+
+use miette::{Diagnostic, LabeledSpan, NamedSource, Severity, SourceCode};
+
+use crate::stack::Place;
+use crate::text::{Files, Span};
+
+/// Codes of all problems. They are stable: scripts may match on them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Code {
+    /// No Compose file was found.
+    NoFile,
+    /// A file could not be read.
+    Unreadable,
+    /// The text is no YAML.
+    Syntax,
+    /// The text is larger, deeper or longer than berth reads.
+    TooLarge,
+    /// A key stands twice in one map.
+    DuplicateKey,
+    /// A key is not text.
+    KeyNotText,
+    /// The specification knows no such key.
+    UnknownKey,
+    /// A value has the wrong type.
+    WrongType,
+    /// A value of the right type that cannot work.
+    BadValue,
+    /// A required key is not there.
+    Missing,
+    /// A name with characters that names do not have.
+    BadName,
+    /// No project name could be made.
+    ProjectName,
+    /// A `${…}` that cannot be read.
+    Interpolation,
+    /// A `${NAME:?…}` whose variable is not set.
+    RequiredVariable,
+    /// A variable that is not set became empty text.
+    UnsetVariable,
+    /// A line of an environment file that cannot be read.
+    EnvFile,
+    /// A reference to a service that is not in the stack.
+    UnknownService,
+    /// A dependency that is not in the stack.
+    UnknownDependency,
+    /// A reference to a network that is not in the stack.
+    UnknownNetwork,
+    /// A reference to a volume that is not in the stack.
+    UnknownVolume,
+    /// A reference to a config that is not in the stack.
+    UnknownConfig,
+    /// A reference to a secret that is not in the stack.
+    UnknownSecret,
+    /// A reference to a model that is not in the stack.
+    UnknownModel,
+    /// A service that is needed is switched off by its profiles.
+    InactiveService,
+    /// Things that need each other in a circle.
+    Cycle,
+    /// Two values that exclude each other.
+    Conflict,
+    /// The same thing twice where it can be only once.
+    Duplicate,
+    /// A service without an image.
+    NoImage,
+    /// Part of the specification, but not done yet.
+    NotYet,
+    /// Part of the specification, without effect on one Linux host.
+    Inert,
+    /// Obsolete way of writing.
+    Obsolete,
+}
+
+impl Code {
+    /// The code as it is printed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Code::NoFile => "berth::no_file",
+            Code::Unreadable => "berth::unreadable",
+            Code::Syntax => "berth::syntax",
+            Code::TooLarge => "berth::too_large",
+            Code::DuplicateKey => "berth::duplicate_key",
+            Code::KeyNotText => "berth::key_not_text",
+            Code::UnknownKey => "berth::unknown_key",
+            Code::WrongType => "berth::wrong_type",
+            Code::BadValue => "berth::bad_value",
+            Code::Missing => "berth::missing",
+            Code::BadName => "berth::bad_name",
+            Code::ProjectName => "berth::project_name",
+            Code::Interpolation => "berth::interpolation",
+            Code::RequiredVariable => "berth::required_variable",
+            Code::UnsetVariable => "berth::unset_variable",
+            Code::EnvFile => "berth::env_file",
+            Code::UnknownService => "berth::unknown_service",
+            Code::UnknownDependency => "berth::unknown_dependency",
+            Code::UnknownNetwork => "berth::unknown_network",
+            Code::UnknownVolume => "berth::unknown_volume",
+            Code::UnknownConfig => "berth::unknown_config",
+            Code::UnknownSecret => "berth::unknown_secret",
+            Code::UnknownModel => "berth::unknown_model",
+            Code::InactiveService => "berth::inactive_service",
+            Code::Cycle => "berth::cycle",
+            Code::Conflict => "berth::conflict",
+            Code::Duplicate => "berth::duplicate",
+            Code::NoImage => "berth::no_image",
+            Code::NotYet => "berth::not_yet",
+            Code::Inert => "berth::inert",
+            Code::Obsolete => "berth::obsolete",
+        }
+    }
+
+    fn severity(self) -> Severity {
+        match self {
+            Code::UnsetVariable | Code::Inert | Code::Obsolete => Severity::Warning,
+            _ => Severity::Error,
+        }
+    }
+}
+
+/// A problem while the texts are still numbers; [`Finding::show`] makes it a [`Problem`].
+#[derive(Debug, Clone)]
+pub(crate) struct Finding {
+    code: Code,
+    severity: Severity,
+    message: String,
+    labels: Vec<(Span, String)>,
+    help: Option<String>,
+}
+
+impl Finding {
+    /// A problem without a place.
+    pub fn bare(code: Code, message: impl Into<String>) -> Finding {
+        let severity = code.severity();
+        Finding { code, severity, message: message.into(), labels: Vec::new(), help: None }
+    }
+
+    /// A problem at a place.
+    pub fn at(code: Code, span: Span, label: impl Into<String>, message: String) -> Finding {
+        Finding::bare(code, message).also(span, label)
+    }
+
+    /// One more place.
+    pub fn also(mut self, span: Span, label: impl Into<String>) -> Finding {
+        self.labels.push((span, label.into()));
+        self
+    }
+
+    /// The next move.
+    pub fn help(mut self, help: impl Into<String>) -> Finding {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// The next move, if there is one.
+    pub fn maybe_help(mut self, help: Option<String>) -> Finding {
+        self.help = help.or(self.help);
+        self
+    }
+
+    /// Makes it a warning.
+    pub fn warning(mut self) -> Finding {
+        self.severity = Severity::Warning;
+        self
+    }
+
+    /// Whether it stops the load.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+
+    /// First place, for ordering.
+    fn order(&self) -> (bool, Span) {
+        let first = self.labels.first().map(|(span, _)| *span);
+        (first.is_some(), first.unwrap_or_default())
+    }
+
+    /// The problem with its texts.
+    fn show(self, files: &Files) -> Problem {
+        let main = self.labels.first().map(|(span, _)| span.file);
+        let (here, elsewhere): (Vec<_>, Vec<_>) =
+            self.labels.iter().cloned().partition(|(span, _)| Some(span.file) == main);
+        let related = elsewhere
+            .into_iter()
+            .map(|(span, label)| Problem {
+                code: None,
+                severity: Severity::Advice,
+                message: label.clone(),
+                place: files.place(span),
+                source: named(files, span.file),
+                labels: vec![labeled(span, label)],
+                help: None,
+                related: Vec::new(),
+            })
+            .collect();
+        Problem {
+            code: Some(self.code),
+            severity: self.severity,
+            message: self.message,
+            place: self.labels.first().and_then(|(span, _)| files.place(*span)),
+            source: main.and_then(|file| named(files, file)),
+            labels: here.into_iter().map(|(span, label)| labeled(span, label)).collect(),
+            help: self.help,
+            related,
+        }
+    }
+}
+
+fn named(files: &Files, file: u32) -> Option<NamedSource<Arc<str>>> {
+    let file = files.get(file)?;
+    Some(NamedSource::new(file.name.display().to_string(), file.text.clone()))
+}
+
+fn labeled(span: Span, label: String) -> LabeledSpan {
+    let length = span.end.saturating_sub(span.start) as usize;
+    LabeledSpan::new(Some(label), span.start as usize, length)
+}
+
+/// Sorts findings by place, drops what was found twice, and parts errors from warnings.
+pub(crate) fn sort(mut found: Vec<Finding>, files: &Files) -> (Vec<Problem>, Vec<Problem>) {
+    found.sort_by_key(Finding::order);
+    found.dedup_by(|a, b| a.message == b.message && a.order() == b.order());
+    let (errors, warnings): (Vec<_>, Vec<_>) = found.into_iter().partition(Finding::is_error);
+    let show = |list: Vec<Finding>| list.into_iter().map(|found| found.show(files)).collect();
+    (show(errors), show(warnings))
+}
+
+/// One thing that is wrong, or that the user should know.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    code: Option<Code>,
+    severity: Severity,
+    message: String,
+    place: Option<Place>,
+    source: Option<NamedSource<Arc<str>>>,
+    labels: Vec<LabeledSpan>,
+    help: Option<String>,
+    related: Vec<Problem>,
+}
+
+impl Problem {
+    /// Its code; a second place of another problem has none.
+    pub fn problem_code(&self) -> Option<Code> {
+        self.code
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+
+    /// The next move.
+    pub fn advice(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl Diagnostic for Problem {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.code.map(|code| Box::new(code.as_str()) as Box<dyn fmt::Display>)
+    }
+
+    fn severity(&self) -> Option<Severity> {
+        Some(self.severity)
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.source.as_ref().map(|source| source as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        Some(Box::new(self.labels.iter().cloned()))
+    }
+
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        if self.related.is_empty() {
+            return None;
+        }
+        Some(Box::new(self.related.iter().map(|problem| problem as &dyn Diagnostic)))
+    }
+}
+
+/// Everything that is wrong, in the order of the text. Never empty.
+#[derive(Debug, Clone)]
+pub struct Problems(pub Vec<Problem>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, problem) in self.0.iter().enumerate() {
+            if number > 0 {
+                f.write_str("\n")?;
+            }
+            match &problem.place {
+                Some(place) => write!(f, "{place}: {problem}")?,
+                None => write!(f, "{problem}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+impl Diagnostic for Problems {
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        Some(Box::new(self.0.iter().map(|problem| problem as &dyn Diagnostic)))
+    }
+}

@@ -1,0 +1,410 @@
+//! From the options to one merged tree: which files, which environment, which name.
+
+use std::path::{Path, PathBuf};
+
+use crate::attributes::FILE;
+use crate::environment::add_below;
+use crate::interpolate::{self, Variables};
+use crate::merge;
+use crate::problem::{self, Code, Finding, Problems};
+use crate::shape::Shape;
+use crate::text::{Files, Span};
+use crate::tree::{Node, Tag, Value};
+use crate::walk::{self, Walk};
+use crate::{LoadOptions, Loaded, Source, Stack, extend, value, yaml};
+
+const DEFAULTS: [&str; 4] =
+    ["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];
+const OVERRIDES: [&str; 4] = [
+    "compose.override.yml",
+    "compose.override.yaml",
+    "docker-compose.override.yml",
+    "docker-compose.override.yaml",
+];
+/// Largest file that is read.
+const LARGEST: usize = 16 << 20;
+
+/// One load: what came in, and what was found on the way.
+pub(crate) struct Project<'a> {
+    pub options: &'a LoadOptions,
+    pub source: &'a dyn Source,
+    pub files: Files,
+    pub found: Vec<Finding>,
+    pub variables: Variables,
+    /// Directory that relative paths count from.
+    pub directory: PathBuf,
+    /// Files being included, innermost last.
+    pub including: Vec<PathBuf>,
+    home: Option<String>,
+}
+
+/// Everything merged and completed, still as a tree.
+pub(crate) struct Model {
+    pub name: String,
+    pub directory: PathBuf,
+    pub files: Vec<PathBuf>,
+    pub tree: Node,
+    pub inactive: Vec<String>,
+}
+
+impl<'a> Project<'a> {
+    pub fn new(options: &'a LoadOptions, source: &'a dyn Source) -> Self {
+        Project {
+            options,
+            source,
+            files: Files::default(),
+            found: Vec::new(),
+            variables: options.environment.clone(),
+            directory: options.working_dir.clone(),
+            including: Vec::new(),
+            home: options.environment.get("HOME").cloned(),
+        }
+    }
+
+    /// The stack with its warnings, or all errors.
+    pub fn conclude(self, stack: Option<Stack>) -> Result<Loaded, Problems> {
+        let (errors, warnings) = problem::sort(self.found, &self.files);
+        match stack {
+            Some(stack) if errors.is_empty() => Ok(Loaded { stack, warnings }),
+            _ => Err(Problems(errors)),
+        }
+    }
+
+    /// Everything up to the completed tree. `None` when it could not be made; then the reason is
+    /// among the findings.
+    pub fn model(&mut self) -> Option<Model> {
+        let files = self.locate()?;
+        let documents = self.parse_all(&files);
+        let name = self.name(&documents)?;
+        self.variables.insert("COMPOSE_PROJECT_NAME".into(), name.clone());
+        let tree = self.merged(documents, &self.directory.clone())?;
+        walk::leftover(&FILE, &tree, "", &mut self.found);
+        let files = files.iter().map(|file| self.options.working_dir.join(file)).collect();
+        self.finish(name, files, tree)
+    }
+
+    /// Reads a text and gives its number.
+    pub fn read_text(&mut self, path: &Path, named_at: Option<Span>, what: &str) -> Option<u32> {
+        let shown = self.shown(path);
+        let at = |code, message: String| match named_at {
+            Some(span) => Finding::at(code, span, "named here", message),
+            None => Finding::bare(code, message),
+        };
+        let bytes = match self.source.read(path) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let message = format!("{what} `{}` cannot be read: {error}", shown.display());
+                self.found.push(at(Code::Unreadable, message));
+                return None;
+            }
+        };
+        if bytes.len() > LARGEST {
+            let message = format!("{what} `{}` is larger than 16 MiB", shown.display());
+            self.found.push(at(Code::TooLarge, message));
+            return None;
+        }
+        match decode(&bytes) {
+            Ok(text) => Some(self.files.add(shown, text)),
+            Err((line, why)) => {
+                let message = format!("{what} `{}` {why} in line {line}", shown.display());
+                self.found.push(at(Code::Syntax, message).help("save the file as UTF-8 text"));
+                None
+            }
+        }
+    }
+
+    /// A path as people see it: relative when it is below the current directory.
+    fn shown(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.options.working_dir).unwrap_or(path).to_owned()
+    }
+
+    /// The files to read, and on the way the project's directory and environment.
+    fn locate(&mut self) -> Option<Vec<PathBuf>> {
+        let working_dir = self.options.working_dir.clone();
+        let given = self.options.project_directory.as_ref().map(|path| working_dir.join(path));
+        if self.options.files.is_empty() {
+            self.read_environment(given.as_ref().unwrap_or(&working_dir));
+        }
+        let files = match self.options.files.as_slice() {
+            [] => self
+                .named_files()
+                .or_else(|| self.discover(given.as_ref().unwrap_or(&working_dir)))?,
+            files => files.to_vec(),
+        };
+        let first = files.first().filter(|file| file.as_os_str() != "-");
+        let beside = first.and_then(|file| {
+            let path = working_dir.join(file);
+            path.parent().map(Path::to_path_buf)
+        });
+        let directory = given.or(beside).unwrap_or(working_dir);
+        self.directory = PathBuf::from(value::clean_path(&directory.to_string_lossy()));
+        self.read_environment(&self.directory.clone());
+        Some(files)
+    }
+
+    /// `COMPOSE_FILE`.
+    fn named_files(&self) -> Option<Vec<PathBuf>> {
+        let list = self.variables.get("COMPOSE_FILE").filter(|list| !list.is_empty())?;
+        let separator = self.variables.get("COMPOSE_PATH_SEPARATOR").map_or(":", String::as_str);
+        Some(list.split(separator).filter(|path| !path.is_empty()).map(PathBuf::from).collect())
+    }
+
+    /// The default file of the directory or of one above, with its override file.
+    fn discover(&mut self, directory: &Path) -> Option<Vec<PathBuf>> {
+        for directory in directory.ancestors() {
+            let here: Vec<PathBuf> = DEFAULTS
+                .iter()
+                .map(|name| directory.join(name))
+                .filter(|path| self.source.exists(path))
+                .collect();
+            let Some(first) = here.first() else {
+                continue;
+            };
+            if let Some(second) = here.get(1) {
+                let message = format!(
+                    "`{}` is used, and `{}` beside it is not",
+                    self.shown(first).display(),
+                    self.shown(second).display()
+                );
+                let help = "name the files with `-f` if you want both";
+                self.found.push(Finding::bare(Code::Conflict, message).help(help).warning());
+            }
+            let mut files = vec![first.clone()];
+            let over = OVERRIDES.iter().map(|name| directory.join(name));
+            files.extend(over.into_iter().find(|path| self.source.exists(path)));
+            return Some(files);
+        }
+        let message = format!("no Compose file in `{}` or above", directory.display());
+        let help = format!("create one of {}, or name a file with `-f`", DEFAULTS.join(", "));
+        self.found.push(Finding::bare(Code::NoFile, message).help(help));
+        None
+    }
+
+    /// All documents of all files in the order they are merged.
+    pub fn parse_all(&mut self, files: &[PathBuf]) -> Vec<Node> {
+        let mut documents = Vec::new();
+        for file in files {
+            let path = match file.as_os_str().to_str() {
+                Some("-") => file.clone(),
+                _ => self.options.working_dir.join(file),
+            };
+            let text = self.read_text(&path, None, "the Compose file");
+            documents.extend(text.map(|text| self.parse(text)).unwrap_or_default());
+        }
+        documents
+    }
+
+    /// The documents of one text, each a map.
+    pub fn parse(&mut self, text: u32) -> Vec<Node> {
+        let before = self.found.len();
+        let documents = yaml::parse(&self.files, text, &mut self.found);
+        let broken = self.found.len() > before;
+        let whole = Span { file: text, start: 0, end: 0 };
+        if documents.is_empty() && !broken {
+            self.not_a_map(Span { end: 1, ..whole }, "the Compose file is empty");
+        }
+        let (maps, others): (Vec<_>, Vec<_>) =
+            documents.into_iter().partition(|document| document.as_map().is_some());
+        for other in others {
+            let message = format!("a Compose file is a map, and this is {}", other.value.kind());
+            self.not_a_map(other.span, &message);
+        }
+        maps
+    }
+
+    fn not_a_map(&mut self, span: Span, message: &str) {
+        self.found.push(
+            Finding::at(Code::WrongType, span, "here", message.to_owned())
+                .help("start with `services:` and the services below it"),
+        );
+    }
+
+    /// The project's name: `-p`, then the variable, then the last file's, then the directory's.
+    fn name(&mut self, documents: &[Node]) -> Option<String> {
+        let asked = self.options.project_name.clone().filter(|name| !name.is_empty());
+        let asked = asked.or_else(|| {
+            self.variables.get("COMPOSE_PROJECT_NAME").filter(|name| !name.is_empty()).cloned()
+        });
+        if let Some(name) = asked {
+            return self.checked_name(name, None);
+        }
+        let written = documents.iter().rev().find_map(|document| document.get("name"));
+        if let Some(node) = written {
+            let text = node.as_text().unwrap_or_default();
+            let name = interpolate::text_with(text, &self.variables, &mut Vec::new());
+            return self.checked_name(name.unwrap_or_default(), Some(node.span));
+        }
+        let folder = self.directory.file_name().map(|name| name.to_string_lossy().to_lowercase());
+        let kept = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(*c);
+        let name: String = folder.unwrap_or_default().chars().filter(kept).collect();
+        let name = name.trim_start_matches(['_', '-']).to_owned();
+        if name.is_empty() {
+            let message =
+                format!("no project name can be made from `{}`", self.directory.display());
+            let help = "give one with `-p`, or write `name:` at the top of the file";
+            self.found.push(Finding::bare(Code::ProjectName, message).help(help));
+            return None;
+        }
+        Some(name)
+    }
+
+    fn checked_name(&mut self, name: String, at: Option<Span>) -> Option<String> {
+        let ok = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b);
+        if name.bytes().all(ok) && !name.is_empty() && !name.starts_with(['_', '-']) {
+            return Some(name);
+        }
+        let message = format!("`{name}` is not a project name");
+        let finding = match at {
+            Some(span) => Finding::at(Code::ProjectName, span, "cannot be a name", message),
+            None => Finding::bare(Code::ProjectName, message),
+        };
+        self.found.push(finding.help(
+            "a project name has lower case letters, digits, `-` and `_`, and starts with a letter or digit",
+        ));
+        None
+    }
+
+    /// Documents interpolated, brought to the long form, extended and merged.
+    pub fn merged(&mut self, documents: Vec<Node>, base: &Path) -> Option<Node> {
+        let mut whole: Option<Node> = None;
+        for mut document in documents {
+            self.conform(&mut document, base);
+            extend::resolve(self, &mut document, base);
+            whole = Some(match whole {
+                None => document,
+                Some(earlier) => {
+                    merge::merge(&Shape::Record(&FILE), earlier, document, &mut self.found)
+                }
+            });
+        }
+        let mut whole = whole?;
+        merge::strip(&mut whole);
+        self.include(&mut whole, base);
+        Some(whole)
+    }
+
+    /// Interpolates a document and holds it against the table.
+    pub fn conform(&mut self, document: &mut Node, base: &Path) {
+        interpolate::tree(document, &self.variables, &self.files, &mut self.found);
+        let mut walk = Walk::new(base, self.home.as_deref(), &mut self.found);
+        walk.conform(&Shape::Record(&FILE), document);
+    }
+
+    /// Loads the parts a document includes and puts it over them.
+    fn include(&mut self, whole: &mut Node, base: &Path) {
+        let Some(list) = whole.as_map_mut().and_then(|map| map.remove("include")) else {
+            return;
+        };
+        let mut parts: Option<Node> = None;
+        for entry in list.items() {
+            let Some(part) = self.part(entry, base) else {
+                continue;
+            };
+            parts = Some(match parts {
+                None => part,
+                // Between two parts the first one wins.
+                Some(earlier) => {
+                    merge::merge(&Shape::Record(&FILE), part, earlier, &mut self.found)
+                }
+            });
+        }
+        if let Some(parts) = parts {
+            let own = std::mem::replace(whole, Node::new(list.span, Value::Null));
+            *whole = merge::merge(&Shape::Record(&FILE), parts, own, &mut self.found);
+        }
+    }
+
+    fn part(&mut self, entry: &Node, base: &Path) -> Option<Node> {
+        let texts = |name: &str| -> Vec<PathBuf> {
+            let items = entry.get(name).map(Node::items).unwrap_or_default();
+            items.iter().filter_map(Node::as_text).map(PathBuf::from).collect()
+        };
+        let paths: Vec<PathBuf> = texts("path").iter().map(|path| base.join(path)).collect();
+        let first = paths.first()?.clone();
+        if is_remote(&first.to_string_lossy(), base) {
+            let message = "files from elsewhere are not included".to_owned();
+            self.found.push(
+                Finding::at(Code::NotYet, entry.span, "remote", message)
+                    .help("fetch the files and include them by path"),
+            );
+            return None;
+        }
+        if self.including.contains(&first) || self.including.len() > 50 {
+            let message = format!("`{}` includes itself", self.shown(&first).display());
+            self.found.push(Finding::at(Code::Cycle, entry.span, "closes the circle", message));
+            return None;
+        }
+        let directory = match entry.get_text("project_directory") {
+            Some(directory) => base.join(directory),
+            None => first.parent().map_or_else(|| base.to_path_buf(), Path::to_path_buf),
+        };
+        let outer = self.variables.clone();
+        match texts("env_file").as_slice() {
+            [] => self.add_dotenv(&directory),
+            [only] if only.as_os_str() == "/dev/null" => {}
+            files => {
+                let pairs = self.env_file_pairs(files, base);
+                add_below(&mut self.variables, pairs);
+            }
+        }
+        self.including.push(first);
+        let documents = self.parse_part(&paths, entry.span);
+        let part = self.merged(documents, &directory);
+        self.including.pop();
+        self.variables = outer;
+        let mut part = part?;
+        if let Some(map) = part.as_map_mut() {
+            map.remove("name");
+            map.remove("version");
+        }
+        Some(part)
+    }
+
+    /// The documents of files that another file names.
+    pub fn parse_part(&mut self, paths: &[PathBuf], named_at: Span) -> Vec<Node> {
+        let mut documents = Vec::new();
+        for path in paths {
+            let text = self.read_text(path, Some(named_at), "the file");
+            documents.extend(text.map(|text| self.parse(text)).unwrap_or_default());
+        }
+        documents
+    }
+}
+
+/// Whether a path means something that has to be fetched.
+pub(crate) fn is_remote(path: &str, base: &Path) -> bool {
+    let path = path.strip_prefix(&*base.to_string_lossy()).unwrap_or(path);
+    let path = path.trim_start_matches('/');
+    ["http:/", "https:/", "git:/", "ssh:/", "oci:/", "git@", "github.com/"]
+        .iter()
+        .any(|start| path.starts_with(start))
+}
+
+/// Text of bytes: UTF-8 or UTF-16, with or without a BOM.
+fn decode(bytes: &[u8]) -> Result<String, (usize, &'static str)> {
+    let utf16 = |rest: &[u8], unit: fn([u8; 2]) -> u16| {
+        let units = rest.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
+        char::decode_utf16(units).collect::<Result<String, _>>().map_err(|_| (1, "is not UTF-16"))
+    };
+    let text = match bytes {
+        [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes)?,
+        [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes)?,
+        [0xef, 0xbb, 0xbf, rest @ ..] | rest => match std::str::from_utf8(rest) {
+            Ok(text) => text.to_owned(),
+            Err(error) => return Err((line_of(&rest[..error.valid_up_to()]), "is not UTF-8")),
+        },
+    };
+    match text.find('\0') {
+        Some(at) => Err((line_of(&text.as_bytes()[..at]), "has a zero byte")),
+        None => Ok(text),
+    }
+}
+
+fn line_of(before: &[u8]) -> usize {
+    before.iter().filter(|byte| **byte == b'\n').count() + 1
+}
+
+/// Whether a node asks to be taken away.
+pub(crate) fn is_reset(node: &Node) -> bool {
+    node.tag == Tag::Reset
+}

@@ -1,0 +1,68 @@
+//! Tells what the file asks for that berth does not do: refused for now, or without effect here.
+
+use crate::attributes::FILE;
+use crate::problem::{Code, Finding};
+use crate::shape::{Class, Keyed, Record, Shape};
+use crate::tree::{Entry, Node, Value};
+
+/// Notes every attribute of the completed tree that is not done.
+pub(crate) fn report(tree: &Node, found: &mut Vec<Finding>) {
+    record(&FILE, tree, "", found);
+}
+
+fn record(record: &Record, node: &Node, path: &str, found: &mut Vec<Finding>) {
+    for (name, entry) in node.as_map().iter().flat_map(|map| &map.0) {
+        let Some(attribute) = record.attribute(name) else {
+            continue;
+        };
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        if says_nothing(&entry.node) {
+            continue;
+        }
+        match attribute.class {
+            Class::Done => below(&attribute.shape, &entry.node, &path, found),
+            Class::Later => found.push(not_yet(entry, &path)),
+            Class::Inert(why) => {
+                let message = format!("`{path}` has no effect: {why}");
+                found.push(Finding::at(Code::Inert, entry.key, "no effect here", message));
+            }
+        }
+    }
+}
+
+/// Empty values and switches that are off ask for nothing.
+fn says_nothing(node: &Node) -> bool {
+    match &node.value {
+        Value::Null | Value::Bool(false) => true,
+        Value::List(items) => items.is_empty(),
+        Value::Map(map) => map.0.is_empty(),
+        Value::Bool(true) | Value::Int(_) | Value::Float(_) | Value::Text(_) => false,
+    }
+}
+
+fn not_yet(entry: &Entry, path: &str) -> Finding {
+    let message =
+        format!("`{path}` is part of the Compose Specification, but berth does not do it yet");
+    Finding::at(Code::NotYet, entry.key, "not done yet", message)
+        .help("take it away to go on without it")
+}
+
+fn below(shape: &Shape, node: &Node, path: &str, found: &mut Vec<Finding>) {
+    match shape {
+        Shape::Record(inner) => record(inner, node, path, found),
+        Shape::Map(inner) | Shape::Names(inner) => {
+            for (name, value) in node.as_map().iter().flat_map(|map| map.iter()) {
+                below(inner, value, &format!("{path}.{name}"), found);
+            }
+        }
+        Shape::Nullable(inner) | Shape::Whole(inner) | Shape::Short(_, inner) => {
+            below(inner, node, path, found);
+        }
+        Shape::List(inner) | Shape::Keyed(Keyed { item: inner, .. }) => {
+            for (index, value) in node.items().iter().enumerate() {
+                below(inner, value, &format!("{path}.{index}"), found);
+            }
+        }
+        _ => {}
+    }
+}

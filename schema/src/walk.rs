@@ -1,0 +1,468 @@
+//! Holds one file's tree against the attribute table: types, unknown keys, short forms, paths.
+//!
+//! What comes out has one form only: long syntax, canonical texts, absolute paths. Empty values
+//! stay, because a later file's empty value means "keep" ([`leftover_nulls`] reports the rest).
+
+use std::path::{Path, PathBuf};
+
+use crate::problem::{Code, Finding};
+use crate::scalar;
+use crate::shape::{Bare, Keyed, Record, Shape};
+use crate::text::Span;
+use crate::tree::{Entry, Map, Node, Tag, Value};
+use crate::value::{self, Bad};
+
+/// One walk over one tree.
+pub struct Walk<'a> {
+    /// Directory that relative paths count from.
+    pub base: &'a Path,
+    /// What `~` stands for.
+    pub home: Option<&'a str>,
+    /// Variables are still in the text, so texts that hold one are left alone.
+    pub raw: bool,
+    /// Relative paths stay as they are.
+    pub keep_paths: bool,
+    /// What was found.
+    pub found: &'a mut Vec<Finding>,
+    /// Path of the value at hand.
+    path: String,
+}
+
+impl<'a> Walk<'a> {
+    /// A walk that starts at `path`.
+    pub fn new(base: &'a Path, home: Option<&'a str>, found: &'a mut Vec<Finding>) -> Self {
+        Walk { base, home, raw: false, keep_paths: false, found, path: String::new() }
+    }
+
+    /// Does `work` one name deeper.
+    fn below(&mut self, name: &str, work: impl FnOnce(&mut Self)) {
+        let length = self.path.len();
+        if length > 0 {
+            self.path.push('.');
+        }
+        self.path.push_str(name);
+        work(self);
+        self.path.truncate(length);
+    }
+
+    /// Notes a value of the wrong type.
+    pub fn wrong(&mut self, node: &Node, want: &str) {
+        let message = format!("`{}` must be {want}, and this is {}", self.path, node.value.kind());
+        let finding = Finding::at(Code::WrongType, node.span, format!("not {want}"), message);
+        let help = match (&node.value, want) {
+            (Value::Int(_) | Value::Float(_) | Value::Bool(_), "text") => {
+                Some("write it in quotes".to_owned())
+            }
+            (Value::Null, _) => Some("give it a value, or take the key away".to_owned()),
+            _ => None,
+        };
+        self.found.push(finding.maybe_help(help));
+    }
+
+    /// Notes a value that cannot work.
+    pub fn bad(&mut self, node: &Node, bad: Bad) {
+        let shown = match &node.value {
+            Value::Text(text) => format!("`{}` ", shorten(text)),
+            Value::Int(number) => format!("`{number}` "),
+            Value::Float(number) => format!("`{}` ", scalar::print_float(*number)),
+            Value::Bool(value) => format!("`{value}` "),
+            Value::Null | Value::List(_) | Value::Map(_) => String::new(),
+        };
+        let message = format!("`{}`: {shown}{}", self.path, bad.why);
+        self.found.push(
+            Finding::at(Code::BadValue, node.span, "cannot work", message).maybe_help(bad.help),
+        );
+    }
+
+    fn is_variable(&self, node: &Node) -> bool {
+        self.raw && node.as_text().is_some_and(|text| text.contains('$'))
+    }
+
+    /// Brings `node` to the form of `shape`, or notes why it does not fit.
+    pub fn conform(&mut self, shape: &Shape, node: &mut Node) {
+        if node.tag == Tag::Reset {
+            return;
+        }
+        if let Shape::Short(expand, inner) = shape {
+            if !node.is_null() && !self.is_variable(node) {
+                let taken = std::mem::replace(node, Node::new(node.span, Value::Null));
+                let (span, tag) = (taken.span, taken.tag);
+                *node = expand(self, taken);
+                (node.span, node.tag) = (span, tag);
+            }
+            return self.conform(inner, node);
+        }
+        if let Shape::Nullable(inner) | Shape::Whole(inner) = shape {
+            return self.conform(inner, node);
+        }
+        if node.is_null() || self.is_variable(node) {
+            return;
+        }
+        match shape {
+            Shape::List(item) | Shape::Set(item) => self.list(item, node),
+            Shape::OneOrSet(item) | Shape::OneOrList(item) => {
+                if !matches!(node.value, Value::List(_)) {
+                    let taken = std::mem::replace(&mut node.value, Value::Null);
+                    let only = Node::new(node.span, taken);
+                    node.value = Value::List(vec![only]);
+                }
+                self.list(item, node);
+            }
+            Shape::Keyed(keyed) => self.keyed(keyed, node),
+            Shape::Dict(bare) => self.dict(*bare, node),
+            Shape::Map(item) => self.map(item, node),
+            Shape::Names(item) => self.names(item, node),
+            Shape::Record(record) => self.record(record, node),
+            Shape::Any | Shape::Short(..) | Shape::Nullable(_) | Shape::Whole(_) => {}
+            scalar => self.scalar(scalar, node),
+        }
+    }
+
+    fn scalar(&mut self, shape: &Shape, node: &mut Node) {
+        match shape {
+            Shape::Text if node.as_text().is_none() => self.wrong(node, "text"),
+            Shape::Loose => match loose(&node.value) {
+                Some(text) => node.value = Value::Text(text),
+                None => self.wrong(node, "text or a number"),
+            },
+            Shape::Bool => self.boolean(node),
+            Shape::Int(least, most) => self.int(*least, *most, node),
+            Shape::Float => match node.as_text().map_or(Some(node.value.clone()), value::number) {
+                Some(number @ Value::Float(_)) => node.value = number,
+                Some(Value::Int(number)) => node.value = Value::Float(number as f64),
+                _ => self.wrong(node, "a number"),
+            },
+            Shape::Word(words) => self.word(words, node),
+            Shape::Amount(canonical) => match canonical(&node.value) {
+                Ok(value) => node.value = value,
+                Err(reason) => self.bad(node, reason),
+            },
+            Shape::HostPath => match node.as_text() {
+                Some(path) => node.value = Value::Text(self.absolute(path)),
+                None => self.wrong(node, "text"),
+            },
+            Shape::Command => self.command(node),
+            _ => {}
+        }
+    }
+
+    /// A path made absolute against the base directory.
+    pub fn absolute(&self, path: &str) -> String {
+        absolute(self.base, self.home, self.keep_paths, path)
+    }
+
+    fn boolean(&mut self, node: &mut Node) {
+        let word = node.as_text().map(|text| (text.to_owned(), value::boolean(text)));
+        match (&node.value, word) {
+            (Value::Bool(_), _) => {}
+            (_, Some((text, Some((value, old))))) => {
+                if old {
+                    let message = format!("`{}`: `{text}` is read as {value}", self.path);
+                    self.found.push(
+                        Finding::at(Code::Obsolete, node.span, "an old word", message)
+                            .help(format!("write `{value}`")),
+                    );
+                }
+                node.value = Value::Bool(value);
+            }
+            _ => self.wrong(node, "true or false"),
+        }
+    }
+
+    fn int(&mut self, least: i64, most: i64, node: &mut Node) {
+        let number = node.as_text().map_or(Some(node.value.clone()), value::number);
+        let number = match number {
+            Some(Value::Int(number)) => number,
+            Some(Value::Float(number)) if number.fract() == 0.0 => number as i128,
+            _ => return self.wrong(node, "a whole number"),
+        };
+        if number < i128::from(least) || number > i128::from(most) {
+            let why = match (least, most) {
+                (_, i64::MAX) => format!("is below {least}"),
+                _ => format!("is not between {least} and {most}"),
+            };
+            return self.bad(node, Bad { why, help: None });
+        }
+        node.value = Value::Int(number);
+    }
+
+    fn word(&mut self, words: &[&str], node: &Node) {
+        let Some(text) = node.as_text() else {
+            return self.wrong(node, "text");
+        };
+        if !words.contains(&text) {
+            let help = match value::nearest(text, words.iter().copied()) {
+                Some(word) => format!("did you mean `{word}`?"),
+                None => format!("it is one of {}", words.join(", ")),
+            };
+            self.bad(node, Bad { why: "is not known here".into(), help: Some(help) });
+        }
+    }
+
+    fn command(&mut self, node: &mut Node) {
+        match &node.value {
+            Value::Text(text) => match value::words(text) {
+                Ok(words) => {
+                    let items = words.into_iter().map(|word| Node::text(node.span, word));
+                    node.value = Value::List(items.collect());
+                }
+                Err(reason) => self.bad(node, reason),
+            },
+            Value::List(_) => self.list(&Shape::Text, node),
+            _ => self.wrong(node, "text or a list of texts"),
+        }
+    }
+
+    fn list(&mut self, item: &Shape, node: &mut Node) {
+        let Value::List(items) = &mut node.value else {
+            return self.wrong(node, "a list");
+        };
+        for (index, node) in items.iter_mut().enumerate() {
+            self.below(&index.to_string(), |walk| walk.item(item, node));
+        }
+    }
+
+    fn item(&mut self, shape: &Shape, node: &mut Node) {
+        if node.is_null() && node.tag == Tag::None && !matches!(shape, Shape::Nullable(_)) {
+            return self.wrong(node, "a value");
+        }
+        self.conform(shape, node);
+    }
+
+    fn keyed(&mut self, keyed: &Keyed, node: &mut Node) {
+        if keyed.single && matches!(node.value, Value::Text(_)) {
+            let only = Node::new(node.span, node.value.clone());
+            node.value = Value::List(vec![only]);
+        }
+        let Value::List(items) = &mut node.value else {
+            return self.wrong(node, "a list");
+        };
+        let written = std::mem::take(items);
+        for (index, mut item) in written.into_iter().enumerate() {
+            self.below(&index.to_string(), |walk| {
+                if item.tag == Tag::Reset || walk.is_variable(&item) {
+                    items.push(item);
+                } else if item.is_null() {
+                    walk.wrong(&item, "a value");
+                } else {
+                    let tag = item.tag;
+                    item.tag = Tag::None;
+                    for mut expanded in (keyed.expand)(walk, item) {
+                        expanded.tag = tag;
+                        let before = walk.found.len();
+                        walk.conform(keyed.item, &mut expanded);
+                        if walk.found.len() == before {
+                            (keyed.finish)(walk, &mut expanded);
+                        }
+                        items.push(expanded);
+                    }
+                }
+            });
+        }
+    }
+
+    fn dict(&mut self, bare: Bare, node: &mut Node) {
+        let mut map = match std::mem::replace(&mut node.value, Value::Null) {
+            Value::Map(map) => map,
+            Value::List(items) => self.pairs(items, bare),
+            other => {
+                node.value = other;
+                return self.wrong(node, "a map or a list of `KEY=value`");
+            }
+        };
+        for (name, entry) in &mut map.0 {
+            let node = &mut entry.node;
+            if node.tag == Tag::Reset {
+                continue;
+            }
+            match loose(&node.value) {
+                Some(text) => node.value = Value::Text(text),
+                None if node.is_null() && bare == Bare::Null => {}
+                None if node.is_null() => node.value = Value::Text(String::new()),
+                None => self.below(name, |walk| walk.wrong(node, "text or a number")),
+            }
+        }
+        node.value = Value::Map(map);
+    }
+
+    fn pairs(&mut self, items: Vec<Node>, bare: Bare) -> Map {
+        let mut map = Map::default();
+        for item in items {
+            let Some(text) = item.as_text() else {
+                self.wrong(&item, "`KEY=value`");
+                continue;
+            };
+            let (key, value) = match text.split_once('=') {
+                Some((key, value)) => (key, Value::Text(value.to_owned())),
+                None if bare == Bare::Null => (text, Value::Null),
+                None => (text, Value::Text(String::new())),
+            };
+            let node = Node { span: item.span, tag: item.tag, value };
+            map.0.insert(key.to_owned(), Entry { key: item.span, node });
+        }
+        map
+    }
+
+    fn map(&mut self, item: &Shape, node: &mut Node) {
+        let Value::Map(map) = &mut node.value else {
+            return self.wrong(node, "a map");
+        };
+        for (name, entry) in &mut map.0 {
+            self.below(name, |walk| walk.conform(item, &mut entry.node));
+        }
+    }
+
+    fn names(&mut self, item: &Shape, node: &mut Node) {
+        if let Value::List(names) = &node.value {
+            let mut map = Map::default();
+            for name in names.clone() {
+                match name.value {
+                    Value::Text(text) => {
+                        let value = default_entry(item, name.span);
+                        if let Some(first) =
+                            map.0.insert(text.clone(), Entry { key: name.span, node: value })
+                        {
+                            let message = format!("`{}` names `{text}` twice", self.path);
+                            self.found.push(
+                                Finding::at(Code::Duplicate, name.span, "again here", message)
+                                    .also(first.key, "first here")
+                                    .help("keep one of them"),
+                            );
+                        }
+                    }
+                    _ => self.wrong(&name, "text"),
+                }
+            }
+            node.value = Value::Map(map);
+        }
+        self.map(item, node);
+    }
+
+    fn record(&mut self, record: &Record, node: &mut Node) {
+        let Value::Map(map) = &mut node.value else {
+            return self.wrong(node, "a map");
+        };
+        for (name, entry) in &mut map.0 {
+            if name.starts_with("x-") {
+                continue;
+            }
+            match record.attribute(name) {
+                Some(attribute) => {
+                    self.below(name, |walk| walk.conform(&attribute.shape, &mut entry.node));
+                }
+                None => self.unknown(record, name, entry.key),
+            }
+        }
+    }
+
+    fn unknown(&mut self, record: &Record, name: &str, key: Span) {
+        let known = record.attributes.iter().map(|attribute| attribute.name);
+        let help = match value::nearest(name, known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!(
+                "what {} may have beside extensions (`x-…`): {}",
+                record.name,
+                names_of(record)
+            ),
+        };
+        let place = if self.path.is_empty() { String::new() } else { format!("`{}`: ", self.path) };
+        let message = format!("{place}{} has no attribute `{name}`", record.name);
+        self.found.push(Finding::at(Code::UnknownKey, key, "unknown", message).help(help));
+    }
+}
+
+fn names_of(record: &Record) -> String {
+    let names: Vec<_> = record.attributes.iter().map(|attribute| attribute.name).collect();
+    names.join(", ")
+}
+
+fn shorten(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
+/// The long form that a bare name in a list stands for.
+fn default_entry(shape: &Shape, span: Span) -> Node {
+    let mut node = Node::new(span, Value::Null);
+    if let Shape::Record(_) = shape {
+        let mut map = Map::default();
+        map.set("condition", Node::text(span, "service_started"));
+        map.set("required", Node::new(span, Value::Bool(true)));
+        node.value = Value::Map(map);
+    }
+    node
+}
+
+/// Text, number or boolean as text.
+pub fn loose(value: &Value) -> Option<String> {
+    match value {
+        Value::Text(text) => Some(text.clone()),
+        Value::Int(number) => Some(number.to_string()),
+        Value::Float(number) if number.is_finite() => Some(scalar::print_float(*number)),
+        Value::Bool(value) => Some(value.to_string()),
+        Value::Float(_) | Value::Null | Value::List(_) | Value::Map(_) => None,
+    }
+}
+
+fn absolute(base: &Path, home: Option<&str>, keep: bool, path: &str) -> String {
+    if let (Some(rest), Some(home)) = (path.strip_prefix('~'), home)
+        && (rest.is_empty() || rest.starts_with('/'))
+    {
+        return value::clean_path(&format!("{home}{rest}"));
+    }
+    if keep {
+        return path.to_owned();
+    }
+    let joined: PathBuf = base.join(path);
+    value::clean_path(&joined.to_string_lossy())
+}
+
+/// Notes what is still empty, or still missing, after everything is merged.
+pub fn leftover(record: &Record, node: &Node, path: &str, found: &mut Vec<Finding>) {
+    let Some(map) = node.as_map() else {
+        return;
+    };
+    for name in record.required {
+        if !map.has(name) {
+            let message = format!("`{path}`: {} needs `{name}`", record.name);
+            found.push(Finding::at(Code::Missing, node.span, format!("no `{name}`"), message));
+        }
+    }
+    for (name, entry) in &map.0 {
+        if let Some(attribute) = record.attribute(name) {
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            leftover_value(&attribute.shape, entry, &path, found);
+        }
+    }
+}
+
+fn leftover_value(shape: &Shape, entry: &Entry, path: &str, found: &mut Vec<Finding>) {
+    let node = &entry.node;
+    match shape {
+        Shape::Nullable(inner) if !node.is_null() => leftover_value(inner, entry, path, found),
+        Shape::Nullable(_) | Shape::Any => {}
+        Shape::Whole(inner) | Shape::Short(_, inner) => leftover_value(inner, entry, path, found),
+        _ if node.is_null() => {
+            let message = format!("`{path}` is left empty");
+            found.push(
+                Finding::at(Code::WrongType, entry.key, "has no value", message)
+                    .help("give it a value, or take the key away"),
+            );
+        }
+        Shape::Record(record) => leftover(record, node, path, found),
+        Shape::Map(inner) | Shape::Names(inner) => {
+            for (name, entry) in node.as_map().into_iter().flat_map(|map| &map.0) {
+                leftover_value(inner, entry, &format!("{path}.{name}"), found);
+            }
+        }
+        Shape::Keyed(Keyed { item: Shape::Record(record), .. })
+        | Shape::List(Shape::Record(record)) => {
+            for (index, item) in node.items().iter().enumerate() {
+                leftover(record, item, &format!("{path}.{index}"), found);
+            }
+        }
+        _ => {}
+    }
+}
