@@ -12,27 +12,37 @@ use std::fs::File;
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::thread;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader,
+    NetlinkMessage,
 };
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{
     InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkMessage,
 };
+use netlink_packet_route::neighbour::{
+    NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+};
 use netlink_packet_route::route::RouteMessage;
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{
     AddressMessageBuilder, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
 };
 use rustix::net::netdevice::name_to_index;
 
 use crate::error::{NetError, Result, refused};
-use crate::netlink::{self, Channel};
+use crate::netlink::{self, Channel, Message};
 use crate::{netns, sysctl};
 
+/// How long a link is given to become ready, at most 10 ms.
+const SETTLE_ATTEMPTS: usize = 50;
+const SETTLE_PAUSE: Duration = Duration::from_micros(200);
 const CREATE: u16 = NLM_F_CREATE | NLM_F_EXCL;
+const REPLACE: u16 = NLM_F_CREATE | NLM_F_REPLACE;
 
 /// A link of a container into a bridge.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,12 +70,14 @@ pub struct LinkSpec {
 /// A bridge is missing, a name in the namespace is taken, or the kernel refuses a request.
 pub fn connect(netns: BorrowedFd<'_>, links: &[LinkSpec]) -> Result<()> {
     let mut host = Requests::open()?;
+    let mut settling = Vec::new();
     for link in links {
         let bridge = host.index_of(&link.bridge)?;
         let near = near_end_name()?;
         host.add("add link", &near, CREATE, veth(&near, bridge, link, netns));
         host.add("set hairpin of", &near, 0, hairpin(&near));
         host.send()?;
+        settling.push((near, link));
     }
     let mut inner = netns::inside(netns, || {
         for link in links {
@@ -76,6 +88,34 @@ pub fn connect(netns: BorrowedFd<'_>, links: &[LinkSpec]) -> Result<()> {
     inner.add("set up", "lo", 0, up("lo"));
     for link in links {
         configure(&mut inner, link)?;
+    }
+    inner.send()?;
+    for (near, link) in settling {
+        if host.settle(&near)?
+            && let Some(mac) = mac(link)
+        {
+            let index = host.index_of(&near)?;
+            host.add("set forwarding entry of", &near, REPLACE, forwarding_entry(index, mac));
+            host.send()?;
+        }
+        // With the first of its ports, the bridge gets a carrier too.
+        host.settle(&link.bridge)?;
+    }
+    Ok(())
+}
+
+/// Switches `links` of `netns` off, before its last descriptor is closed.
+///
+/// The kernel takes its time to clean a namespace up. Until then what is left of the container
+/// would still answer for its address, perhaps instead of the one that was just started there.
+///
+/// # Errors
+/// The namespace cannot be entered, a link is not there, or the kernel refuses.
+pub fn disconnect(netns: BorrowedFd<'_>, links: &[LinkSpec]) -> Result<()> {
+    let mut inner = netns::inside(netns, Requests::open)?;
+    for link in links {
+        let message = LinkUnspec::new_with_name(&link.name).down().build();
+        inner.add("set down", &link.name, 0, RouteNetlinkMessage::NewLink(message));
     }
     inner.send()
 }
@@ -161,6 +201,18 @@ fn hairpin(near: &str) -> RouteNetlinkMessage {
     )
 }
 
+/// Tells the bridge where this address is from now on; it may remember another port, from the
+/// start before.
+fn forwarding_entry(index: u32, mac: [u8; 6]) -> RouteNetlinkMessage {
+    let mut entry = NeighbourMessage::default();
+    entry.header.family = AddressFamily::Bridge;
+    entry.header.ifindex = index;
+    entry.header.state = NeighbourState::Reachable;
+    entry.header.flags = NeighbourFlags::Controller;
+    entry.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.to_vec()));
+    RouteNetlinkMessage::NewNeighbour(entry)
+}
+
 fn up(name: &str) -> RouteNetlinkMessage {
     let message: LinkMessage = LinkUnspec::new_with_name(name).up().build();
     RouteNetlinkMessage::NewLink(message)
@@ -204,6 +256,15 @@ fn near_end_name() -> Result<String> {
     Ok(bytes.iter().fold("bv".to_owned(), |name, byte| format!("{name}{byte:02x}")))
 }
 
+/// Whether this is the description of a link that carries packets.
+fn is_operational(message: &Message) -> bool {
+    const LINK_HEADER: usize = 16;
+    const OPERATIONAL_STATE: u16 = 16;
+    const UP: u8 = 6;
+    let attributes = message.payload.get(LINK_HEADER..).map(netlink::attributes);
+    attributes.into_iter().flatten().any(|found| found == (OPERATIONAL_STATE, &[UP][..]))
+}
+
 /// Requests that go to the kernel together.
 struct Requests {
     channel: Channel,
@@ -233,18 +294,41 @@ impl Requests {
 
     /// Sends all; the first refusal is the error.
     fn send(&mut self) -> Result<()> {
+        self.send_for_answers().map(|_| ())
+    }
+
+    fn send_for_answers(&mut self) -> Result<Vec<Message>> {
         let bytes = std::mem::take(&mut self.bytes);
         let steps = std::mem::take(&mut self.steps);
         let answers =
             self.channel.exchange(&bytes).map_err(refused("send", "link and address requests"))?;
         let Some(refusal) = netlink::refusal(&answers) else {
-            return Ok(());
+            return Ok(answers);
         };
         let (step, object) = steps
             .into_iter()
             .find(|(number, ..)| *number == refusal.sequence)
             .map_or(("send", "request".to_owned()), |(_, step, object)| (step, object));
         Err(NetError::Refused { step, object, source: refusal.errno, detail: refusal.detail })
+    }
+
+    /// Lets the kernel notice that the link has a carrier.
+    ///
+    /// It does so in the background, and until then a bridge drops what comes from or goes to the
+    /// link; whoever connects at once would wait a second for TCP to try again. Asking for the
+    /// link hurries it (since 6.8; before, a moment is waited). A link that is still not ready
+    /// then will be soon, so that is no error but `false`.
+    fn settle(&mut self, name: &str) -> Result<bool> {
+        for _ in 0..SETTLE_ATTEMPTS {
+            let message = RouteNetlinkMessage::GetLink(LinkUnspec::new_with_name(name).build());
+            self.add("look at link", name, 0, message);
+            let answers = self.send_for_answers()?;
+            if answers.iter().any(is_operational) {
+                return Ok(true);
+            }
+            thread::sleep(SETTLE_PAUSE);
+        }
+        Ok(false)
     }
 
     fn index_of(&self, name: &str) -> Result<u32> {

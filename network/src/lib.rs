@@ -8,14 +8,17 @@
 //! a plan; everything else is synchronous and waits for nothing, for the small single-threaded
 //! process that starts and keeps one container.
 //!
-//! Reading order: [`bridge`] (a network), [`endpoint`] (a container on it), `netlink` and
-//! [`netns`] below both.
+//! Reading order: [`bridge`] (a network), [`endpoint`] (a container on it), [`firewall`] (who
+//! reaches whom), [`dns`] (by which name), then what they stand on: `nft`, `netlink`, [`netns`].
 
 pub mod bridge;
+pub mod dns;
 pub mod endpoint;
 pub mod error;
+pub mod firewall;
 mod netlink;
 pub mod netns;
+mod nft;
 mod sysctl;
 
 pub use error::NetError;

@@ -9,6 +9,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use netlink_sys::{Socket, SocketAddr};
 
+/// A dump that was overtaken by a change, and must be asked for again.
+const NLM_F_DUMP_INTR: u16 = 0x10;
 /// The answer carries attributes after the error code.
 const NLM_F_ACK_TLVS: u16 = 0x200;
 /// The text of an error, among those attributes.
@@ -85,6 +87,11 @@ impl AsFd for Channel {
 /// The first refusal among the answers.
 pub(crate) fn refusal(answers: &[Message]) -> Option<Refusal> {
     answers.iter().find_map(Message::refusal)
+}
+
+/// Whether any part of a dump says that it is not of one piece.
+pub(crate) fn interrupted(answers: &[Message]) -> bool {
+    answers.iter().any(|m| m.flags & NLM_F_DUMP_INTR != 0)
 }
 
 impl Message {

@@ -2,7 +2,7 @@
 //! namespaces beside it for containers and for clients from outside.
 
 // Each test program uses its own part of this.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used, clippy::print_stderr)]
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -13,9 +13,11 @@ use std::thread;
 use std::time::Duration;
 
 use berth_network::endpoint::{self, LinkSpec};
+use berth_network::firewall::{self, Network, Published};
 use berth_network::{bridge, netns};
 use berth_planner::desired::NetworkSpec;
 use berth_planner::observed::{NetworkRecord, Subnet};
+use berth_schema::stack::Protocol;
 use nix::sched::{CloneFlags, setns, unshare};
 use rtnetlink::Handle;
 use tokio::runtime::Runtime;
@@ -74,6 +76,29 @@ impl Host {
         let container = Container::new();
         endpoint::connect(container.netns.as_fd(), &[link(record, "eth0", last)]).unwrap();
         container
+    }
+
+    /// Makes a network with its bridge and its packet rules.
+    pub fn network(&self, record: NetworkRecord) -> NetworkRecord {
+        firewall::create().unwrap();
+        self.create(&record).unwrap();
+        firewall::add_network(&Network::from(&record)).unwrap();
+        record
+    }
+
+    /// A machine at 192.168.7.LAST on a cable to this host, which is 192.168.7.1 there. It
+    /// sends everything to the host.
+    pub fn outside(&self, last: u8) -> Container {
+        if !self.ip("-br link").contains("lan0") {
+            self.ip("link add lan0 type bridge");
+            self.ip("address add 192.168.7.1/24 dev lan0");
+            self.ip("link set lan0 up");
+        }
+        let machine = Container::new();
+        let mut lan = network("lan", "192.168.7.0/24");
+        lan.bridge = "lan0".to_owned();
+        endpoint::connect(machine.netns.as_fd(), &[link(&lan, "eth0", last)]).unwrap();
+        machine
     }
 
     /// Runs the `ip` program here, to look or to lay cables that are not ours.
@@ -177,6 +202,28 @@ pub fn network(name: &str, subnet: &str) -> NetworkRecord {
         spec: NetworkSpec::default(),
         bridge: format!("br-{name}"),
         subnets: vec![Subnet { net, gateway: net.hosts().next().unwrap() }],
+    }
+}
+
+/// Publishes `[HOST:]PORT` to `target`, for the container `owner`.
+pub fn publish(owner: &str, protocol: Protocol, at: &str, target: &str) -> Published {
+    let port = published(owner, protocol, at, target);
+    firewall::publish(std::slice::from_ref(&port)).unwrap();
+    port
+}
+
+/// A published port, not published yet.
+pub fn published(owner: &str, protocol: Protocol, at: &str, target: &str) -> Published {
+    let (host, port) = match at.rsplit_once(':') {
+        Some((host, port)) => (Some(host.trim_matches(['[', ']']).parse().unwrap()), port),
+        None => (None, at),
+    };
+    Published {
+        owner: owner.to_owned(),
+        host,
+        port: port.parse().unwrap(),
+        protocol,
+        target: target.parse().unwrap(),
     }
 }
 

@@ -1,0 +1,242 @@
+//! Networks and ports as elements of sets and maps, there and back.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use berth_schema::stack::Protocol;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::rules::{BRIDGES, HOME4, HOME6, INTERNAL, PORTS4, PORTS4_AT, PORTS6, PORTS6_AT, SAME};
+use super::{Network, Published};
+use crate::error::{NetError, Result};
+use crate::nft::{Element, Tables, link_name};
+
+/// All elements of a network, with the sets they are in.
+pub(super) fn of_network(network: &Network) -> Result<Vec<(&'static str, Element)>> {
+    if network.bridge.is_empty() || network.bridge.len() > 15 {
+        return Err(NetError::Invalid(format!("`{}` is no link name", network.bridge)));
+    }
+    let name = link_name(&network.bridge);
+    let comment = Some(network.name.clone());
+    let mut elements = vec![
+        (BRIDGES, Element { key: name.to_vec(), comment, ..Element::default() }),
+        (SAME, Element { key: [name, name].concat(), ..Element::default() }),
+    ];
+    if network.internal {
+        elements.push((INTERNAL, Element { key: name.to_vec(), ..Element::default() }));
+    }
+    for subnet in &network.subnets {
+        let set = if subnet.addr().is_ipv4() { HOME4 } else { HOME6 };
+        let key = |address| [octets(address), name.to_vec()].concat();
+        let last = Some(key(subnet.broadcast()));
+        elements.push((set, Element { key: key(subnet.network()), last, ..Element::default() }));
+    }
+    Ok(elements)
+}
+
+/// The element of a published port, with the map it is in.
+pub(super) fn of_published(port: &Published) -> Result<(&'static str, Element)> {
+    let family = |address: &IpAddr| address.is_ipv4();
+    if port.host.is_some_and(|host| family(&host) != port.target.is_ipv4()) {
+        let words = format!("{port} cannot lead to {}: IPv4 and IPv6 do not mix", port.target);
+        return Err(NetError::Invalid(words));
+    }
+    let map = match (port.target.is_ipv4(), port.host.is_some()) {
+        (true, false) => PORTS4,
+        (true, true) => PORTS4_AT,
+        (false, false) => PORTS6,
+        (false, true) => PORTS6_AT,
+    };
+    let mut key = port.host.map(octets).unwrap_or_default();
+    key.extend([number(port.protocol), 0, 0, 0]);
+    key.extend(padded(port.port));
+    let mut value = octets(port.target.ip());
+    value.extend(padded(port.target.port()));
+    let comment = Some(port.owner.clone());
+    Ok((map, Element { key, last: None, value: Some(value), comment }))
+}
+
+/// The networks that the sets tell of.
+pub(super) fn network_of(tables: &mut Tables) -> Result<Vec<Network>> {
+    let mut networks = BTreeMap::new();
+    for element in tables.elements(BRIDGES)? {
+        let bridge = name(&element.key);
+        let network = Network {
+            name: element.comment.unwrap_or_default(),
+            bridge: bridge.clone(),
+            subnets: Vec::new(),
+            internal: false,
+        };
+        networks.insert(bridge, network);
+    }
+    for element in tables.elements(INTERNAL)? {
+        if let Some(network) = networks.get_mut(&name(&element.key)) {
+            network.internal = true;
+        }
+    }
+    for (set, width) in [(HOME4, 4), (HOME6, 16)] {
+        for element in tables.elements(set)? {
+            let Some((subnet, bridge)) = home(&element, width) else { continue };
+            if let Some(network) = networks.get_mut(&bridge) {
+                network.subnets.push(subnet);
+                network.subnets.sort();
+            }
+        }
+    }
+    Ok(networks.into_values().collect())
+}
+
+/// The ports that the maps tell of.
+pub(super) fn published_of(tables: &mut Tables) -> Result<Vec<Published>> {
+    let maps = [(PORTS4, 0, 4), (PORTS4_AT, 4, 4), (PORTS6, 0, 16), (PORTS6_AT, 16, 16)];
+    let mut ports = Vec::new();
+    for (map, host, target) in maps {
+        for element in tables.elements(map)? {
+            ports.extend(port(element, host, target));
+        }
+    }
+    ports.sort();
+    Ok(ports)
+}
+
+fn home(element: &Element, width: usize) -> Option<(IpNet, String)> {
+    let (first, bridge) = element.key.split_at_checked(width)?;
+    let last = element.last.as_ref()?.get(..width)?;
+    let net = match (address(first)?, address(last)?) {
+        (IpAddr::V4(first), IpAddr::V4(last)) => {
+            let prefix = (first.to_bits() ^ last.to_bits()).leading_zeros();
+            IpNet::V4(Ipv4Net::new(first, u8::try_from(prefix).ok()?).ok()?)
+        }
+        (IpAddr::V6(first), IpAddr::V6(last)) => {
+            let prefix = (first.to_bits() ^ last.to_bits()).leading_zeros();
+            IpNet::V6(Ipv6Net::new(first, u8::try_from(prefix).ok()?).ok()?)
+        }
+        _ => return None,
+    };
+    Some((net, name(bridge)))
+}
+
+fn port(element: Element, host: usize, target: usize) -> Option<Published> {
+    let (address_of_host, rest) = element.key.split_at_checked(host)?;
+    let value = element.value.as_ref()?;
+    let (address_of_target, target_port) = value.split_at_checked(target)?;
+    Some(Published {
+        owner: element.comment.clone().unwrap_or_default(),
+        host: if host == 0 { None } else { Some(address(address_of_host)?) },
+        port: u16::from_be_bytes([*rest.get(4)?, *rest.get(5)?]),
+        protocol: protocol(*rest.first()?)?,
+        target: SocketAddr::new(
+            address(address_of_target)?,
+            u16::from_be_bytes([*target_port.first()?, *target_port.get(1)?]),
+        ),
+    })
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    if let Ok(four) = <[u8; 4]>::try_from(bytes) {
+        return Some(IpAddr::V4(Ipv4Addr::from(four)));
+    }
+    <[u8; 16]>::try_from(bytes).ok().map(|sixteen| IpAddr::V6(Ipv6Addr::from(sixteen)))
+}
+
+fn padded(port: u16) -> [u8; 4] {
+    let [high, low] = port.to_be_bytes();
+    [high, low, 0, 0]
+}
+
+fn number(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Tcp => 6,
+        Protocol::Udp => 17,
+        Protocol::Sctp => 132,
+    }
+}
+
+fn protocol(number: u8) -> Option<Protocol> {
+    match number {
+        6 => Some(Protocol::Tcp),
+        17 => Some(Protocol::Udp),
+        132 => Some(Protocol::Sctp),
+        _ => None,
+    }
+}
+
+fn name(bytes: &[u8]) -> String {
+    let len = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..len]).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn published(host: Option<&str>, target: &str) -> Published {
+        Published {
+            owner: "web-1".into(),
+            host: host.map(|host| host.parse().unwrap()),
+            port: 8080,
+            protocol: Protocol::Tcp,
+            target: target.parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_port_is_one_element_and_can_be_read_back() {
+        for (host, target, map, sizes) in [
+            (None, "10.0.0.2:80", PORTS4, (0, 4)),
+            (Some("127.0.0.1"), "10.0.0.2:80", PORTS4_AT, (4, 4)),
+            (None, "[fd00::2]:80", PORTS6, (0, 16)),
+            (Some("fd00::1"), "[fd00::2]:80", PORTS6_AT, (16, 16)),
+        ] {
+            let asked = published(host, target);
+            let (found, element) = of_published(&asked).unwrap();
+
+            assert_eq!(found, map);
+            assert_eq!(port(element, sizes.0, sizes.1), Some(asked));
+        }
+    }
+
+    #[test]
+    fn a_port_of_one_family_does_not_lead_to_the_other() {
+        let error = of_published(&published(Some("::1"), "10.0.0.2:80")).unwrap_err();
+
+        insta::assert_snapshot!(
+            error,
+            @"[::1]:8080/tcp cannot lead to 10.0.0.2:80: IPv4 and IPv6 do not mix"
+        );
+    }
+
+    #[test]
+    fn a_subnet_can_be_read_back_from_its_first_and_last_address() {
+        for text in ["10.1.2.0/24", "172.16.0.0/12", "10.0.0.4/30", "10.0.0.1/32", "fd00:1::/64"] {
+            let subnet: IpNet = text.parse().unwrap();
+            let network = Network {
+                name: "n".into(),
+                bridge: "br-n".into(),
+                subnets: vec![subnet],
+                internal: false,
+            };
+            let elements = of_network(&network).unwrap();
+            let (set, element) = elements.last().unwrap();
+            let width = if *set == HOME4 { 4 } else { 16 };
+
+            assert_eq!(home(element, width), Some((subnet, "br-n".to_owned())));
+        }
+    }
+
+    #[test]
+    fn strange_elements_are_left_out_and_do_no_harm() {
+        for len in 0..40 {
+            let element = Element { key: vec![6; len], ..Element::default() };
+            assert_eq!(home(&element, 4), None);
+            assert_eq!(port(element, 4, 4), None);
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The packet rules of our networks: one table of our own, and nobody else's touched.
+//!
+//! The table (`inet berth`) is made once and holds a few rules, whatever the number of
+//! networks and ports: a network is elements of sets, a published port is one element of a map.
+//! Each change is one transaction that happens whole or not at all, so two commands at the same
+//! time cannot mix, and a port that is taken is refused by the kernel itself.
+//!
+//! An accept here never overrules a drop in a table of the host's owner.
+
+mod elements;
+mod rules;
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use berth_planner::observed::NetworkRecord;
+use berth_schema::stack::Protocol;
+use ipnet::IpNet;
+
+use crate::error::{NetError, Result};
+use crate::nft::{Batch, COMMENT_MAX, Tables};
+use elements::{network_of, published_of};
+use rules::TABLE;
+
+/// A network as the packet rules know it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Network {
+    /// Name, for whoever lists the rules.
+    pub name: String,
+    /// Link name of its bridge.
+    pub bridge: String,
+    /// Its subnets, in order.
+    pub subnets: Vec<IpNet>,
+    /// No way out, and no way in by published ports.
+    pub internal: bool,
+}
+
+impl From<&NetworkRecord> for Network {
+    fn from(record: &NetworkRecord) -> Self {
+        let mut subnets: Vec<IpNet> = record.subnets.iter().map(|s| s.net.trunc()).collect();
+        subnets.sort();
+        Network {
+            name: record.name.clone(),
+            bridge: record.bridge.clone(),
+            subnets,
+            internal: record.spec.internal,
+        }
+    }
+}
+
+/// A port of the host that leads to a container.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Published {
+    /// Who publishes it: the container's name.
+    pub owner: String,
+    /// Address of the host; `None` is every address of the target's family.
+    pub host: Option<IpAddr>,
+    /// Port of the host.
+    pub port: u16,
+    /// Transport.
+    pub protocol: Protocol,
+    /// Where it leads.
+    pub target: SocketAddr,
+}
+
+impl fmt::Display for Published {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let protocol = match self.protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+            Protocol::Sctp => "sctp",
+        };
+        match self.host {
+            Some(host) => write!(f, "{}/{protocol}", SocketAddr::new(host, self.port)),
+            None => write!(f, "{}/{protocol}", self.port),
+        }
+    }
+}
+
+/// What stands in place of our table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Base {
+    /// Nothing.
+    #[default]
+    Absent,
+    /// The rules this program makes.
+    Current,
+    /// Rules of another version, or somebody took some away; [`replace`] puts them right.
+    Different,
+}
+
+/// What there is of our packet rules.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// The table and its rules.
+    pub base: Base,
+    /// Networks, by bridge.
+    pub networks: Vec<Network>,
+    /// Published ports, in order.
+    pub published: Vec<Published>,
+}
+
+impl Observed {
+    /// Whether the rules for this network are in place.
+    #[must_use]
+    pub fn covers(&self, record: &NetworkRecord) -> bool {
+        self.base == Base::Current && self.networks.contains(&Network::from(record))
+    }
+}
+
+/// Makes the table, empty of networks and ports. Gives whether it was this call that made it:
+/// another command may have been faster, and then all is well too.
+///
+/// # Errors
+/// The kernel refuses (no nf_tables, no permission).
+pub fn create() -> Result<bool> {
+    let mut batch = Batch::new(TABLE);
+    rules::add(&mut batch, true);
+    match batch.commit().map_err(NetError::from) {
+        Ok(()) => Ok(true),
+        Err(error) if error.already_exists() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes the table anew with just these networks and ports, in one transaction: no packet ever
+/// meets half of it.
+///
+/// # Errors
+/// The kernel refuses; then everything is as before.
+pub fn replace(networks: &[Network], published: &[Published]) -> Result<()> {
+    let mut batch = Batch::new(TABLE);
+    // Deleting needs something to delete.
+    batch.add_table("", false);
+    batch.delete_table();
+    rules::add(&mut batch, true);
+    for network in networks {
+        for (set, element) in elements::of_network(network)? {
+            batch.add_element(set, &element);
+        }
+    }
+    for port in published {
+        let (map, element) = elements::of_published(port)?;
+        batch.add_element(map, &element);
+    }
+    Ok(batch.commit()?)
+}
+
+/// Takes the table away with everything in it.
+///
+/// # Errors
+/// It is not there, or the kernel refuses.
+pub fn remove() -> Result<()> {
+    let mut batch = Batch::new(TABLE);
+    batch.delete_table();
+    Ok(batch.commit()?)
+}
+
+/// Adds the rules of a network to the table.
+///
+/// # Errors
+/// They are there already, or the table is not, or the kernel refuses.
+pub fn add_network(network: &Network) -> Result<()> {
+    let mut batch = Batch::new(TABLE);
+    for (set, element) in elements::of_network(network)? {
+        batch.add_element(set, &element);
+    }
+    Ok(batch.commit()?)
+}
+
+/// Takes the rules of a network away.
+///
+/// # Errors
+/// Some of them are not there, or the kernel refuses.
+pub fn remove_network(network: &Network) -> Result<()> {
+    let mut batch = Batch::new(TABLE);
+    for (set, element) in elements::of_network(network)? {
+        batch.delete_element(set, &element);
+    }
+    Ok(batch.commit()?)
+}
+
+/// Publishes ports: all of them, or none.
+///
+/// # Errors
+/// [`NetError::PortTaken`] when another container has one of them, with its name.
+pub fn publish(ports: &[Published]) -> Result<()> {
+    if ports.is_empty() {
+        return Ok(());
+    }
+    let mut batch = Batch::new(TABLE);
+    let mut steps = Vec::new();
+    for port in ports {
+        if port.owner.len() > COMMENT_MAX {
+            return Err(NetError::Invalid(format!("the name `{}` is too long", port.owner)));
+        }
+        let (map, element) = elements::of_published(port)?;
+        steps.push((batch.add_element(map, &element), port));
+    }
+    let Err(failure) = batch.commit() else {
+        return Ok(());
+    };
+    let refused = steps.iter().find(|(step, _)| Some(*step) == failure.step);
+    match refused {
+        Some((_, port)) if failure.error.already_exists() => Err(taken(port)),
+        _ => Err(failure.error),
+    }
+}
+
+/// Takes published ports away: all of them, or none.
+///
+/// # Errors
+/// One of them is not there, or the kernel refuses.
+pub fn unpublish(ports: &[Published]) -> Result<()> {
+    if ports.is_empty() {
+        return Ok(());
+    }
+    let mut batch = Batch::new(TABLE);
+    for port in ports {
+        let (map, element) = elements::of_published(port)?;
+        batch.delete_element(map, &element);
+    }
+    Ok(batch.commit()?)
+}
+
+/// What there is.
+///
+/// # Errors
+/// The kernel refuses to tell.
+pub fn observe() -> Result<Observed> {
+    let mut tables = Tables::open(TABLE)?;
+    let Some(comment) = tables.comment()? else {
+        return Ok(Observed::default());
+    };
+    match read(&mut tables, &comment) {
+        // A set of ours is not there: another version, or the table went meanwhile.
+        Err(error) if error.is_missing() => {
+            let base = if tables.comment()?.is_some() { Base::Different } else { Base::Absent };
+            Ok(Observed { base, ..Observed::default() })
+        }
+        other => other,
+    }
+}
+
+fn read(tables: &mut Tables, comment: &str) -> Result<Observed> {
+    let (mark, rules) = rules::identity();
+    let whole = comment == mark && tables.rules()? == rules;
+    let base = if whole { Base::Current } else { Base::Different };
+    let networks = network_of(tables)?;
+    let published = published_of(tables)?;
+    Ok(Observed { base, networks, published })
+}
+
+/// The error for a port that is taken, with its owner if that can still be seen.
+fn taken(port: &Published) -> NetError {
+    let same = |other: &&Published| {
+        (other.host, other.port, other.protocol) == (port.host, port.port, port.protocol)
+            && other.target.is_ipv4() == port.target.is_ipv4()
+    };
+    let seen = observe().unwrap_or_default();
+    let owner = seen.published.iter().find(same).map(|other| other.owner.clone());
+    NetError::PortTaken { port: port.to_string(), owner }
+}

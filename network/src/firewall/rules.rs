@@ -1,0 +1,224 @@
+//! The table itself: its sets, and the rules that look things up in them.
+
+use std::fmt::Write as _;
+
+use sha2::{Digest, Sha256};
+
+use crate::nft::{BaseChain, Batch, Family, Hook, Rule, SetSpec, Table, Type, Verdict};
+
+/// Our table.
+pub(super) const TABLE: Table = Table { family: Family::Inet, name: "berth" };
+
+/// Bridges of our networks.
+pub(super) const BRIDGES: &str = "bridges";
+/// Those of internal networks.
+pub(super) const INTERNAL: &str = "internal";
+/// Each bridge twice: where a packet comes from and where it goes, when that is the same.
+pub(super) const SAME: &str = "same";
+/// Each IPv4 subnet with its bridge.
+pub(super) const HOME4: &str = "home4";
+/// Each IPv6 subnet with its bridge.
+pub(super) const HOME6: &str = "home6";
+/// Ports published on all addresses, IPv4.
+pub(super) const PORTS4: &str = "ports4";
+/// Ports published on one address, IPv4.
+pub(super) const PORTS4_AT: &str = "ports4_at";
+/// Ports published on all addresses, IPv6.
+pub(super) const PORTS6: &str = "ports6";
+/// Ports published on one address, IPv6.
+pub(super) const PORTS6_AT: &str = "ports6_at";
+
+const GUARD: BaseChain =
+    BaseChain { name: "guard", kind: "filter", hook: Hook::Prerouting, priority: -300 };
+const ARRIVING: BaseChain =
+    BaseChain { name: "arriving", kind: "nat", hook: Hook::Prerouting, priority: -100 };
+const OWN: BaseChain = BaseChain { name: "own", kind: "nat", hook: Hook::Output, priority: -100 };
+const PASSING: BaseChain =
+    BaseChain { name: "passing", kind: "filter", hook: Hook::Forward, priority: 0 };
+const LEAVING: BaseChain =
+    BaseChain { name: "leaving", kind: "nat", hook: Hook::Postrouting, priority: 100 };
+const PUBLISHED: &str = "published";
+
+/// Adds the table with its sets and rules; `exclusive` fails when it is there.
+pub(super) fn add(batch: &mut Batch, exclusive: bool) {
+    batch.add_table(&identity().0, exclusive);
+    content(batch);
+}
+
+/// The comment of a table of just these rules, and how many rules it has.
+pub(super) fn identity() -> (String, usize) {
+    let mut batch = Batch::new(TABLE);
+    let rules = content(&mut batch);
+    let digest = Sha256::digest(batch.bytes());
+    let mut mark = "rules ".to_owned();
+    for byte in digest.iter().take(8) {
+        // Writing to a string cannot fail.
+        let _ = write!(mark, "{byte:02x}");
+    }
+    (mark, rules)
+}
+
+fn content(batch: &mut Batch) -> usize {
+    for set in SETS {
+        batch.add_set(set);
+    }
+    let chains = [GUARD, ARRIVING, OWN, PASSING, LEAVING];
+    batch.add_chain(PUBLISHED);
+    for chain in chains {
+        batch.add_base_chain(chain);
+    }
+    let lists = [
+        (PUBLISHED, published()),
+        (GUARD.name, guard()),
+        (ARRIVING.name, for_this_host()),
+        (OWN.name, for_this_host()),
+        (PASSING.name, passing()),
+        (LEAVING.name, leaving()),
+    ];
+    let mut count = 0;
+    for (chain, rules) in lists {
+        for rule in rules {
+            batch.add_rule(chain, rule);
+            count += 1;
+        }
+    }
+    count
+}
+
+const SETS: &[SetSpec] = &[
+    set(BRIDGES, &[Type::LinkName]),
+    set(INTERNAL, &[Type::LinkName]),
+    set(SAME, &[Type::LinkName, Type::LinkName]),
+    SetSpec { ranges: true, ..set(HOME4, &[Type::Ipv4, Type::LinkName]) },
+    SetSpec { ranges: true, ..set(HOME6, &[Type::Ipv6, Type::LinkName]) },
+    SetSpec { value: &[Type::Ipv4, Type::Port], ..set(PORTS4, &[Type::Protocol, Type::Port]) },
+    SetSpec {
+        value: &[Type::Ipv4, Type::Port],
+        ..set(PORTS4_AT, &[Type::Ipv4, Type::Protocol, Type::Port])
+    },
+    SetSpec { value: &[Type::Ipv6, Type::Port], ..set(PORTS6, &[Type::Protocol, Type::Port]) },
+    SetSpec {
+        value: &[Type::Ipv6, Type::Port],
+        ..set(PORTS6_AT, &[Type::Ipv6, Type::Protocol, Type::Port])
+    },
+];
+
+const fn set(name: &'static str, key: &'static [Type]) -> SetSpec {
+    SetSpec { name, key, value: &[], ranges: false }
+}
+
+/// Our bridges may carry packets of 127.0.0.0/8 (`route_localnet`), so that the host's own
+/// loopback reaches published ports. Nobody else may use that.
+fn guard() -> Vec<Rule> {
+    vec![
+        Rule::new("loopback stays inside")
+            .if_not_from("lo")
+            .if_to_loopback()
+            .verdict(Verdict::Drop),
+        Rule::new("loopback stays inside")
+            .if_not_from("lo")
+            .if_from_loopback()
+            .verdict(Verdict::Drop),
+    ]
+}
+
+fn for_this_host() -> Vec<Rule> {
+    vec![Rule::new("for this host").if_to_this_host().verdict(Verdict::Jump(PUBLISHED))]
+}
+
+/// One address of the host first, then all of them.
+fn published() -> Vec<Rule> {
+    vec![
+        Rule::new("published on one address")
+            .if_ipv4()
+            .load_ipv4_destination()
+            .load_protocol()
+            .load_port()
+            .destination_ipv4_from(PORTS4_AT),
+        Rule::new("published on all addresses")
+            .if_ipv4()
+            .load_protocol()
+            .load_port()
+            .destination_ipv4_from(PORTS4),
+        Rule::new("published on one address")
+            .if_ipv6()
+            .load_ipv6_destination()
+            .load_protocol()
+            .load_port()
+            .destination_ipv6_from(PORTS6_AT),
+        Rule::new("published on all addresses")
+            .if_ipv6()
+            .load_protocol()
+            .load_port()
+            .destination_ipv6_from(PORTS6),
+    ]
+}
+
+/// What passes through: within a network all, into one only by a published port.
+fn passing() -> Vec<Rule> {
+    vec![
+        Rule::new("answers").if_known_flow().verdict(Verdict::Accept),
+        Rule::new("within a network")
+            .load_in_link()
+            .load_out_link()
+            .if_in(SAME)
+            .verdict(Verdict::Accept),
+        Rule::new("out of an internal network")
+            .load_in_link()
+            .if_in(INTERNAL)
+            .verdict(Verdict::Drop),
+        Rule::new("into an internal network")
+            .load_out_link()
+            .if_in(INTERNAL)
+            .verdict(Verdict::Drop),
+        Rule::new("by a published port").if_translated().verdict(Verdict::Accept),
+        Rule::new("from anywhere else").load_out_link().if_in(BRIDGES).verdict(Verdict::Drop),
+    ]
+}
+
+/// Whose address a packet leaves with.
+fn leaving() -> Vec<Rule> {
+    vec![
+        Rule::new("the host's loopback to a container")
+            .if_from_loopback()
+            .load_out_link()
+            .if_in(BRIDGES)
+            .masquerade(),
+        // The one that answers must not answer its neighbour directly: that one asked the host.
+        Rule::new("by a published port to its own network")
+            .if_ipv4()
+            .if_translated()
+            .load_ipv4_source()
+            .load_out_link()
+            .if_in(HOME4)
+            .masquerade(),
+        Rule::new("by a published port to its own network")
+            .if_ipv6()
+            .if_translated()
+            .load_ipv6_source()
+            .load_out_link()
+            .if_in(HOME6)
+            .masquerade(),
+        Rule::new("within a network")
+            .load_in_link()
+            .load_out_link()
+            .if_in(SAME)
+            .verdict(Verdict::Accept),
+        Rule::new("out of a network").load_in_link().if_in(BRIDGES).masquerade(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mark_is_the_same_each_time_and_counts_every_rule() {
+        let (mark, rules) = identity();
+
+        assert_eq!(identity(), (mark.clone(), rules));
+        assert_eq!(mark.len(), "rules ".len() + 16);
+        let lists = [guard(), for_this_host(), for_this_host(), published(), passing(), leaving()];
+        assert_eq!(rules, lists.iter().map(Vec::len).sum::<usize>());
+    }
+}

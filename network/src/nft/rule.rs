@@ -1,0 +1,274 @@
+//! Rules: what is looked at, and what is done with the packet.
+//!
+//! The kernel's registers are four bytes each; a concatenation is the parts one after another.
+
+use super::attributes::{Attributes, comment};
+
+/// The first four-byte register. Values to compare, look up or translate to start here.
+const REGISTER: u32 = 8;
+const NAT_DESTINATION: u32 = 1;
+const NFPROTO_IPV4: u8 = 2;
+const NFPROTO_IPV6: u8 = 10;
+
+/// What becomes of a packet for which the whole rule holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Verdict {
+    Accept,
+    Drop,
+    Jump(&'static str),
+}
+
+/// A rule under construction; each call narrows it down, in order.
+#[derive(Debug, Clone)]
+pub(crate) struct Rule {
+    comment: &'static str,
+    expressions: Attributes,
+    /// Where the next part of a concatenation goes.
+    next: u32,
+}
+
+impl Rule {
+    /// A rule that holds for every packet so far, with words for whoever lists it.
+    pub(crate) fn new(comment: &'static str) -> Self {
+        Rule { comment, expressions: Attributes::default(), next: REGISTER }
+    }
+
+    pub(crate) fn if_ipv4(self) -> Self {
+        self.load_family().compare(Compare::Equal, &[NFPROTO_IPV4])
+    }
+
+    pub(crate) fn if_ipv6(self) -> Self {
+        self.load_family().compare(Compare::Equal, &[NFPROTO_IPV6])
+    }
+
+    /// `iifname != NAME`
+    pub(crate) fn if_not_from(self, link: &str) -> Self {
+        self.load_in_link().compare(Compare::Different, &link_name(link))
+    }
+
+    /// `ip saddr 127.0.0.0/8`, for IPv4 packets only.
+    pub(crate) fn if_from_loopback(self) -> Self {
+        self.if_ipv4().load_network(12, 1, 1).compare(Compare::Equal, &[127])
+    }
+
+    /// `ip daddr 127.0.0.0/8`, for IPv4 packets only.
+    pub(crate) fn if_to_loopback(self) -> Self {
+        self.if_ipv4().load_network(16, 1, 1).compare(Compare::Equal, &[127])
+    }
+
+    /// `ip daddr ADDRESS`, for IPv4 packets only.
+    pub(crate) fn if_to_ipv4(self, address: [u8; 4]) -> Self {
+        self.if_ipv4().load_ipv4_destination().compare(Compare::Equal, &address)
+    }
+
+    /// `meta l4proto PROTOCOL th dport PORT`
+    pub(crate) fn if_to_port(self, protocol: u8, port: u16) -> Self {
+        self.load_protocol()
+            .compare(Compare::Equal, &[protocol])
+            .load_port()
+            .compare(Compare::Equal, &port.to_be_bytes())
+    }
+
+    /// `fib daddr type local`: the packet is for an address of this host.
+    pub(crate) fn if_to_this_host(self) -> Self {
+        const ADDRESS_TYPE: u32 = 3;
+        const DESTINATION: u32 = 2;
+        const LOCAL: u32 = 2;
+        let look = Attributes::default()
+            .number(1, REGISTER)
+            .number(2, ADDRESS_TYPE)
+            .number(3, DESTINATION);
+        self.push("fib", &look).compare(Compare::Equal, &LOCAL.to_ne_bytes())
+    }
+
+    /// `ct state established,related`
+    pub(crate) fn if_known_flow(self) -> Self {
+        const STATE: u32 = 0;
+        self.conntrack_has(STATE, 0x2 | 0x4)
+    }
+
+    /// `ct status dnat`: it came by a published port.
+    pub(crate) fn if_translated(self) -> Self {
+        const STATUS: u32 = 2;
+        self.conntrack_has(STATUS, 0x20)
+    }
+
+    pub(crate) fn load_in_link(self) -> Self {
+        const IN_NAME: u32 = 6;
+        self.load_meta(IN_NAME, 4)
+    }
+
+    pub(crate) fn load_out_link(self) -> Self {
+        const OUT_NAME: u32 = 7;
+        self.load_meta(OUT_NAME, 4)
+    }
+
+    pub(crate) fn load_protocol(self) -> Self {
+        const L4_PROTOCOL: u32 = 16;
+        self.load_meta(L4_PROTOCOL, 1)
+    }
+
+    /// The destination port; all our transports have it in the same place.
+    pub(crate) fn load_port(self) -> Self {
+        const TRANSPORT: u32 = 2;
+        self.load_payload(TRANSPORT, 2, 2, 1)
+    }
+
+    pub(crate) fn load_ipv4_source(self) -> Self {
+        self.load_network(12, 4, 1)
+    }
+
+    pub(crate) fn load_ipv4_destination(self) -> Self {
+        self.load_network(16, 4, 1)
+    }
+
+    pub(crate) fn load_ipv6_source(self) -> Self {
+        self.load_network(8, 16, 4)
+    }
+
+    pub(crate) fn load_ipv6_destination(self) -> Self {
+        self.load_network(24, 16, 4)
+    }
+
+    /// What was loaded is in the set.
+    pub(crate) fn if_in(self, set: &str) -> Self {
+        self.push("lookup", &Attributes::default().text(1, set).number(2, REGISTER))
+    }
+
+    /// What was loaded is in the map; its value is loaded instead.
+    fn maps_to(self, map: &str) -> Self {
+        let look = Attributes::default().text(1, map).number(2, REGISTER).number(3, REGISTER);
+        self.push("lookup", &look)
+    }
+
+    /// `dnat ip to … map @MAP`
+    pub(crate) fn destination_ipv4_from(self, map: &str) -> Self {
+        self.maps_to(map).destination(NFPROTO_IPV4, 1)
+    }
+
+    /// `dnat ip6 to … map @MAP`
+    pub(crate) fn destination_ipv6_from(self, map: &str) -> Self {
+        self.maps_to(map).destination(NFPROTO_IPV6, 4)
+    }
+
+    /// `dnat ip to ADDRESS:PORT`
+    pub(crate) fn destination_ipv4(self, address: [u8; 4], port: u16) -> Self {
+        self.immediate(REGISTER, &address)
+            .immediate(REGISTER + 1, &port.to_be_bytes())
+            .destination(NFPROTO_IPV4, 1)
+    }
+
+    pub(crate) fn masquerade(self) -> Self {
+        self.push("masq", &Attributes::default())
+    }
+
+    pub(crate) fn verdict(self, verdict: Verdict) -> Self {
+        const JUMP: i32 = -3;
+        let code = |code: i32| Attributes::default().number(1, code.cast_unsigned());
+        let verdict = match verdict {
+            Verdict::Drop => code(0),
+            Verdict::Accept => code(1),
+            Verdict::Jump(chain) => code(JUMP).text(2, chain),
+        };
+        let data = Attributes::default().nest(2, &verdict);
+        self.push("immediate", &Attributes::default().number(1, 0).nest(2, &data))
+    }
+
+    pub(super) fn body(&self, table: &str, chain: &str) -> Attributes {
+        Attributes::default()
+            .text(1, table)
+            .text(2, chain)
+            .nest(4, &self.expressions)
+            .bytes(7, &comment(self.comment))
+    }
+
+    fn load_family(self) -> Self {
+        const FAMILY: u32 = 15;
+        self.load_meta(FAMILY, 1)
+    }
+
+    fn load_meta(self, key: u32, registers: u32) -> Self {
+        let load = Attributes::default().number(1, self.next).number(2, key);
+        self.loaded("meta", &load, registers)
+    }
+
+    fn load_network(self, offset: u32, len: u32, registers: u32) -> Self {
+        const NETWORK: u32 = 1;
+        self.load_payload(NETWORK, offset, len, registers)
+    }
+
+    fn load_payload(self, base: u32, offset: u32, len: u32, registers: u32) -> Self {
+        let load = Attributes::default()
+            .number(1, self.next)
+            .number(2, base)
+            .number(3, offset)
+            .number(4, len);
+        self.loaded("payload", &load, registers)
+    }
+
+    fn loaded(self, name: &str, load: &Attributes, registers: u32) -> Self {
+        let next = self.next + registers;
+        Rule { next, ..self.append(name, load) }
+    }
+
+    fn conntrack_has(self, key: u32, bits: u32) -> Self {
+        let load = Attributes::default().number(1, REGISTER).number(2, key);
+        let data = |bits: u32| Attributes::default().bytes(1, &bits.to_ne_bytes());
+        let mask = Attributes::default()
+            .number(1, REGISTER)
+            .number(2, REGISTER)
+            .number(3, 4)
+            .nest(4, &data(bits))
+            .nest(5, &data(0));
+        self.append("ct", &load)
+            .append("bitwise", &mask)
+            .compare(Compare::Different, &0u32.to_ne_bytes())
+    }
+
+    fn compare(self, how: Compare, with: &[u8]) -> Self {
+        let data = Attributes::default().bytes(1, with);
+        self.push(
+            "cmp",
+            &Attributes::default().number(1, REGISTER).number(2, how as u32).nest(3, &data),
+        )
+    }
+
+    fn immediate(self, register: u32, value: &[u8]) -> Self {
+        let data = Attributes::default().bytes(1, value);
+        self.push("immediate", &Attributes::default().number(1, register).nest(2, &data))
+    }
+
+    /// Address in the first registers, the port in the one after them.
+    fn destination(self, family: u8, address_registers: u32) -> Self {
+        let nat = Attributes::default()
+            .number(1, NAT_DESTINATION)
+            .number(2, u32::from(family))
+            .number(3, REGISTER)
+            .number(5, REGISTER + address_registers);
+        self.push("nat", &nat)
+    }
+
+    /// An expression that uses what was loaded: the next load starts anew.
+    fn push(self, name: &str, data: &Attributes) -> Self {
+        Rule { next: REGISTER, ..self.append(name, data) }
+    }
+
+    fn append(self, name: &str, data: &Attributes) -> Self {
+        let expression = Attributes::default().text(1, name).nest(2, data);
+        Rule { expressions: self.expressions.nest(1, &expression), ..self }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Compare {
+    Equal = 0,
+    Different = 1,
+}
+
+/// A link name as the kernel compares it: 16 bytes, filled up with zeros.
+pub(crate) fn link_name(name: &str) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    let len = name.len().min(15);
+    bytes[..len].copy_from_slice(&name.as_bytes()[..len]);
+    bytes
+}

@@ -1,0 +1,47 @@
+//! The resolver's address inside a container, on a real kernel.
+
+mod common;
+
+use std::io::Write;
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::AsFd;
+
+use berth_network::dns::{self, SERVER};
+use berth_network::endpoint;
+use common::{Container, on_a_host};
+
+#[test]
+fn port_53_leads_to_the_high_ports_and_answers_come_back_from_it() {
+    on_a_host(|_| {
+        let container = Container::new();
+        endpoint::loopback_up(container.netns.as_fd()).unwrap();
+        let (udp, tcp) = container.within(|| {
+            (UdpSocket::bind((SERVER, 0)).unwrap(), TcpListener::bind((SERVER, 0)).unwrap())
+        });
+        let ports = (udp.local_addr().unwrap().port(), tcp.local_addr().unwrap().port());
+        dns::redirect(container.netns.as_fd(), ports.0, ports.1).unwrap();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 512];
+            while let Ok((_, peer)) = udp.recv_from(&mut buffer) {
+                udp.send_to(b"by udp", peer).unwrap();
+            }
+        });
+        std::thread::spawn(move || {
+            for mut stream in tcp.incoming().flatten() {
+                stream.write_all(b"by tcp").unwrap();
+            }
+        });
+
+        assert_eq!(container.ask_udp("127.0.0.11:53").as_deref(), Some("by udp"));
+        assert_eq!(container.ask_tcp("127.0.0.11:53").as_deref(), Some("by tcp"));
+        // Port 53 is still free for the container's own server.
+        container.serve_tcp(53, "own");
+        container.serve_udp(53, "own");
+        assert_eq!(container.ask_tcp("127.0.0.1:53").as_deref(), Some("own 127.0.0.1"));
+        assert_eq!(container.ask_udp("127.0.0.11:53").as_deref(), Some("by udp"));
+
+        let again = dns::redirect(container.netns.as_fd(), ports.0, ports.1).unwrap_err();
+        assert!(again.already_exists());
+        insta::assert_snapshot!(again, @"add table `berth`: File exists (os error 17)");
+    });
+}
