@@ -160,3 +160,34 @@ fn two_ups_at_once_do_not_hurt_each_other() {
     host.berth("up -d").succeeds();
     is_converged(&host);
 }
+
+#[test]
+fn a_reboot_is_survived() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.berth("up -d").succeeds();
+    host.berth("exec -T a sh -c 'echo kept >/data/kept'").succeeds();
+    // What a reboot takes: every process, `/run`, links, rules and cgroups.
+    let all = SERVICES.map(|s| format!("{} {}", host.monitor_of(s), host.pid_of(s).pid)).join(" ");
+    host.shell(&format!("kill -KILL {all}; rm -rf /run/berth; nft flush ruleset")).succeeds();
+    host.shell(
+        "for l in $(ls /sys/class/net | grep -v -e lo -e wire0); do ip link del $l; done; true",
+    )
+    .succeeds();
+    host.eventually("the cgroups are empty and gone", || {
+        host.shell("for d in /sys/fs/cgroup/*/berth; do [ ! -d $d ] || find $d -depth -type d -exec rmdir {} +; done").code == 0
+    });
+
+    host.berth("up -d").succeeds();
+    is_converged(&host);
+    host.berth("exec -T a cat /data/kept").succeeds().stdout_is("kept");
+}
+
+#[test]
+fn rules_that_somebody_flushed_come_back() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.berth("up -d").succeeds();
+    host.shell("nft flush ruleset").succeeds();
+    host.berth("up -d").succeeds();
+    is_converged(&host);
+    host.neighbour("curl -sS --fail --max-time 3 http://192.0.2.1:8080/seed").succeeds();
+}
