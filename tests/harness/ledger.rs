@@ -104,15 +104,16 @@ impl Ledger {
         }
     }
 
-    /// Every file, and every folder that holds none, but for the folders berth keeps its things
-    /// in (`/var/lib/berth/containers` and its like) and the image store.
+    /// Every file and folder, but for the folders berth keeps its things in
+    /// (`/var/lib/berth/containers` and its like), the image store, and the lock and the journal
+    /// of the last run of a project, which stay so that the next run can tell what happened.
     fn files(&mut self, machine: &Machine, dir: &Path) {
         let root = machine.path(dir);
         let mut below = Vec::new();
         walk(&root, &root, &mut below, &mut |path| path != "berth/images");
         for (path, is_dir) in below {
             let skeleton = is_dir && path.starts_with("berth") && path.matches('/').count() < 2;
-            if !skeleton {
+            if !skeleton && !is_of_a_project(&path) {
                 self.add(format!("file {}/{path}", dir.display()));
             }
         }
@@ -126,6 +127,12 @@ impl Ledger {
             self.add(format!("{what} {}", line.trim_end()));
         }
     }
+}
+
+/// `berth/projects/NAME` with its two files.
+fn is_of_a_project(path: &str) -> bool {
+    let Some(rest) = path.strip_prefix("berth/projects/") else { return false };
+    matches!(rest.split_once('/'), None | Some((_, "lock" | "journal.ndjson")))
 }
 
 /// All paths below `dir`, relative to `root`, with whether each is a folder.
