@@ -1,0 +1,96 @@
+//! Where the model comes from: files, `.env`, the environment, profiles, the project's name.
+
+use berth_tests::TestHost;
+
+const STACK: &str = "
+services:
+  web:
+    image: busybox:1
+    command: [sleep, '100000']
+    environment:
+      FROM: ${WHERE:-the file}
+";
+
+fn value(host: &TestHost, project: &str) -> String {
+    host.berth(&format!("-p {project} exec -T web printenv FROM")).stdout.trim().to_owned()
+}
+
+#[test]
+fn the_environment_counts_more_than_dot_env_and_that_more_than_the_default() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.berth("up -d").succeeds();
+    assert_eq!(value(&host, "stack"), "the file");
+    host.write(".env", "WHERE=dot env\n");
+    host.berth("up -d").succeeds();
+    assert_eq!(value(&host, "stack"), "dot env");
+    host.write("other.env", "WHERE='the other file'\n");
+    host.berth("--env-file other.env up -d").succeeds();
+    assert_eq!(value(&host, "stack"), "the other file");
+    host.shell("WHERE='the shell' $berth up -d").succeeds();
+    assert_eq!(value(&host, "stack"), "the shell");
+}
+
+#[test]
+fn later_files_are_merged_over_earlier_ones() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.write("more.yaml", "services: { web: { environment: { FROM: more, ALSO: 'yes' } }, extra: { image: 'busybox:1', command: [sleep, '9'] } }\n");
+    host.berth("-f compose.yaml -f more.yaml config --services").succeeds().stdout_is("extra\nweb");
+    host.berth("-f compose.yaml -f more.yaml up -d web").succeeds();
+    assert_eq!(value(&host, "stack"), "more");
+    // Beside `compose.yaml`, an override is found by itself.
+    host.write("compose.override.yaml", "services: { web: { environment: { FROM: override } } }\n");
+    host.berth("up -d").succeeds();
+    assert_eq!(value(&host, "stack"), "override");
+}
+
+#[test]
+fn a_file_is_read_from_standard_input() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.shell("sed 's/the file/a pipe/' compose.yaml | $berth -f - up -d").succeeds();
+    assert_eq!(value(&host, "stack"), "a pipe");
+}
+
+#[test]
+fn an_env_file_gives_the_container_its_variables() {
+    let host = TestHost::with(
+        "compose.yaml",
+        "services: { web: { image: 'busybox:1', command: [sleep, '100000'], env_file: [web.env], environment: { FROM: here } } }",
+    );
+    host.write("web.env", "# words\nFROM=the env file\nQUOTED=\"two words\"\n");
+    host.berth("up -d").succeeds();
+    host.berth("exec -T web sh -c 'echo $FROM, $QUOTED, $FROM_IMAGE'")
+        .succeeds()
+        .stdout_is("here, two words, yes");
+}
+
+#[test]
+fn two_projects_of_one_file_live_side_by_side() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.berth("-p one up -d").succeeds();
+    host.shell("WHERE=two $berth -p two up -d").succeeds();
+    assert_eq!([value(&host, "one"), value(&host, "two")], ["the file", "two"]);
+    let one = host.pid_of_container("one-web-1");
+    host.berth("-p two down").succeeds();
+    assert_eq!(host.pid_of_container("one-web-1"), one);
+    host.berth("-p one down").succeeds();
+}
+
+#[test]
+fn the_project_is_found_from_a_folder_below() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.berth("up -d").succeeds();
+    host.shell("mkdir -p deep/down && cd deep/down && $berth exec -T web true").succeeds();
+}
+
+#[test]
+fn what_config_prints_is_a_file_that_means_the_same() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.shell("$berth config >again.yaml").succeeds();
+    host.berth("-f again.yaml config").succeeds().stdout_is(&host.berth("config").stdout);
+    host.berth("up -d").succeeds();
+    let before = host.pid_of("web");
+    host.berth("-f again.yaml up -d").succeeds();
+    assert_eq!(host.pid_of("web"), before);
+    let json = host.berth("config --format json").succeeds().json();
+    assert_eq!(json["services"]["web"]["environment"]["FROM"], "the file");
+}
