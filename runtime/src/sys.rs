@@ -62,10 +62,11 @@ pub fn clone_process(namespaces: i32, cgroup: Option<BorrowedFd<'_>>) -> io::Res
     match pid {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(Cloned::Child),
-        // SAFETY: the call succeeded with CLONE_PIDFD, so the kernel has just put a descriptor
-        // there which nothing else owns.
         pid => {
-            Ok(Cloned::Parent { pid: pid as i32, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
+            // SAFETY: the call succeeded with CLONE_PIDFD, so the kernel has just put a
+            // descriptor there which nothing else owns.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Cloned::Parent { pid: pid as i32, pidfd })
         }
     }
 }

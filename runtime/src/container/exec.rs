@@ -16,7 +16,7 @@ use super::child::attach;
 use super::error::{Context, SetupError};
 use super::process::{self, Rights, Stdio, Streams};
 use super::spawn::{self, give_pipes};
-use super::{caps, inside, rlimits, users};
+use super::{inside, rlimits, users};
 use crate::bundle::{Bundle, Process, Status};
 use crate::sys::{self, Cloned};
 
@@ -105,7 +105,7 @@ pub fn exec(
     let process = process_of(target, bundle, spec)?;
     let mut rights = Rights::of(&process, bundle.privileged)?;
     if spec.privileged {
-        rights = Rights { capabilities: caps::all(), privileged: true };
+        rights = Rights::all();
     }
     let group = Group::find(&bundle.cgroup.path)?;
     let (files, birth) = (group.attach_files()?, group.birth_folder()?);

@@ -7,7 +7,7 @@
 //! of the container are resolved by the kernel inside its root, never by string.
 //!
 //! Reading order: [`spawn`](spawn()) (the parent), `child` (the order of the child's steps),
-//! `rootfs`, `system` and `mounts` (what it sees), `process` (what it may), `exec` (a further
+//! `rootfs`, `system` and `mounts` (what it sees), `process` and `seccomp` (what it may), `exec` (a further
 //! process), [`cgroup`], [`users`].
 
 pub mod cgroup;
@@ -26,6 +26,7 @@ mod mounts;
 mod process;
 mod rlimits;
 mod rootfs;
+mod seccomp;
 mod spawn;
 mod sysctl;
 mod system;

@@ -8,9 +8,9 @@ use rustix::process::{Gid, Uid};
 use rustix::pty::OpenptFlags;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use super::caps;
 use super::channel::Channel;
 use super::error::{Context, SetupError};
+use super::{caps, seccomp};
 use crate::bundle::Process;
 use crate::sys;
 
@@ -95,19 +95,25 @@ impl Streams {
 }
 
 /// What the process may do.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Rights {
     /// The bounding set; effective for uid 0.
     pub(crate) capabilities: CapabilitySet,
-    /// No filter.
-    pub(crate) privileged: bool,
+    /// The filter of system calls; none for a privileged process.
+    filter: Option<Vec<libc::sock_filter>>,
 }
 
 impl Rights {
-    /// Those of the description; all of the host's for a privileged container.
+    /// Those of the description, without a filter for a privileged container.
     pub(crate) fn of(process: &Process, privileged: bool) -> Result<Rights, SetupError> {
         let capabilities = caps::parse(&process.capabilities)?;
-        Ok(Rights { capabilities, privileged })
+        let filter = if privileged { None } else { Some(seccomp::filter(capabilities)?) };
+        Ok(Rights { capabilities, filter })
+    }
+
+    /// All capabilities that the user namespace has, and no filter.
+    pub(crate) fn all() -> Rights {
+        Rights { capabilities: caps::all(), filter: None }
     }
 }
 
@@ -135,6 +141,9 @@ pub(crate) fn drop_rights(process: &Process, rights: &Rights) -> Result<(), Setu
     rustix::process::umask(Mode::from_raw_mode(0o022));
     if process.no_new_privs {
         rustix::thread::set_no_new_privs(true).step("set no_new_privs", "")?;
+    }
+    if let Some(filter) = &rights.filter {
+        sys::seccomp_filter(filter).step("set seccomp filter", "")?;
     }
     let permitted = rustix::thread::capabilities(None).step(STEP, "permitted")?.permitted;
     for capability in caps::each() {

@@ -84,12 +84,12 @@ impl Hierarchies {
             mount: hierarchy.mount.clone(),
             folder: hierarchy.mount.join(path),
         });
-        let unified = self.unified.iter().map(|mount| Member {
+        let unified = self.unified.as_ref().map(|mount| Member {
             controllers: words(&mount.join("cgroup.controllers")),
             mount: mount.clone(),
             folder: mount.join(path),
         });
-        Group { path: path.into(), legacy: legacy.collect(), unified: unified.last() }
+        Group { path: path.into(), legacy: legacy.collect(), unified }
     }
 }
 

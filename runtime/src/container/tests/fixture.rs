@@ -42,7 +42,7 @@ pub(super) fn alone(test: impl FnOnce()) {
 }
 
 /// A description, its folders, and what it leaves is removed in the end.
-pub(super) struct Box {
+pub(super) struct Sandbox {
     pub(super) dir: PathBuf,
     pub(super) bundle: Bundle,
 }
@@ -56,12 +56,12 @@ pub(super) struct Ended {
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-impl Box {
-    pub(super) fn new() -> Box {
-        Box::below(&std::env::temp_dir())
+impl Sandbox {
+    pub(super) fn new() -> Sandbox {
+        Sandbox::below(&std::env::temp_dir())
     }
 
-    pub(super) fn below(folder: &Path) -> Box {
+    pub(super) fn below(folder: &Path) -> Sandbox {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("berth-box-{}-{number}", std::process::id());
         let dir = folder.join(&name);
@@ -75,7 +75,8 @@ impl Box {
         for applet in [
             "sh", "cat", "echo", "id", "ls", "stat", "touch", "hostname", "grep", "sleep", "mkdir",
             "env", "mount", "chown", "ps", "true", "readlink", "pwd", "tty", "ping", "ln", "mknod",
-            "dd", "awk", "head", "chmod", "ulimit", "umount", "rm", "kill", "unshare",
+            "dd", "wc", "test", "umask", "awk", "head", "chmod", "ulimit", "umount", "rm", "kill",
+            "unshare",
         ] {
             symlink("busybox", lower.join("bin").join(applet)).unwrap();
         }
@@ -104,7 +105,7 @@ impl Box {
             network: Network::Own(Vec::new()),
             ..Bundle::default()
         };
-        Box { dir, bundle }
+        Sandbox { dir, bundle }
     }
 
     /// Runs a shell line to its end.
@@ -144,7 +145,7 @@ impl Box {
     }
 }
 
-impl Drop for Box {
+impl Drop for Sandbox {
     fn drop(&mut self) {
         let group = self.group();
         let _ = group.kill_all();

@@ -1,6 +1,9 @@
 //! Containers really started: as root, each in a process of its own.
 
+mod controls;
 mod fixture;
+mod joins;
+mod mounts;
 mod start;
 
-use fixture::{Box, alone};
+use fixture::{Ended, Sandbox, alone, ended};

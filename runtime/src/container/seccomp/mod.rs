@@ -1,0 +1,190 @@
+//! The filter of system calls: an allow list, compiled to a binary search.
+//!
+//! What is open passes; what is known and closed answers EPERM; a number nobody knows yet
+//! answers ENOSYS, so that a C library newer than this list falls back. Calls of another machine
+//! (32 bit on 64, x32) are unknown numbers too. The search over ranges has about 200
+//! instructions and loads in 0.05 ms; one comparison per call in a row takes 0.8 ms.
+
+mod table;
+
+use std::collections::BTreeMap;
+
+use libc::sock_filter;
+use rustix::thread::CapabilitySet;
+
+use super::caps;
+use super::error::SetupError;
+
+/// What becomes of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rule {
+    Open,
+    /// EPERM.
+    Closed,
+    /// ENOSYS.
+    Unknown,
+    /// No new namespaces.
+    Clone,
+    /// One of the five harmless personalities.
+    Personality,
+    /// No kernel crypto, no virtual machine sockets, no audit.
+    Socket,
+    /// No typing on a terminal, no commands to the console.
+    Ioctl,
+}
+
+/// The machine the kernel names in each call.
+#[cfg(target_arch = "x86_64")]
+const MACHINE: u32 = 0xc000_003e;
+/// The machine the kernel names in each call.
+#[cfg(target_arch = "aarch64")]
+const MACHINE: u32 = 0xc000_00b7;
+
+/// `CLONE_NEWNS | …UTS | …IPC | …USER | …PID | …NET | …CGROUP`.
+const NEW_NAMESPACES: u32 = 0x7e02_0000;
+/// `PER_LINUX`, `UNAME26`, `ADDR_NO_RANDOMIZE` is not among them, as in Docker's profile.
+const PERSONALITIES: [u32; 5] = [0, 0x8, 0x2_0000, 0x2_0008, u32::MAX];
+
+/// The filter for a process with these capabilities in its bounding set.
+pub(crate) fn filter(capabilities: CapabilitySet) -> Result<Vec<sock_filter>, SetupError> {
+    let mut program =
+        vec![load(4), jump(libc::BPF_JEQ, MACHINE, 1, 0), answer(Rule::Unknown), load(0)];
+    program.extend(search(&ranges(&rules(capabilities)?)));
+    Ok(program)
+}
+
+/// The rule of every known number.
+fn rules(capabilities: CapabilitySet) -> Result<BTreeMap<u32, Rule>, SetupError> {
+    let mut rules = BTreeMap::new();
+    let mut put = |numbers: &[libc::c_long], rule| {
+        rules.extend(numbers.iter().filter_map(|n| u32::try_from(*n).ok()).map(|n| (n, rule)));
+    };
+    put(table::OPEN, Rule::Open);
+    put(table::OPEN_HERE, Rule::Open);
+    put(table::CLOSED, Rule::Closed);
+    put(table::CLOSED_HERE, Rule::Closed);
+    for (names, numbers) in table::GUARDED {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let open = capabilities.intersects(caps::parse(&names)?);
+        put(numbers, if open { Rule::Open } else { Rule::Closed });
+    }
+    let admin = capabilities.contains(CapabilitySet::SYS_ADMIN);
+    put(&[libc::SYS_clone], if admin { Rule::Open } else { Rule::Clone });
+    // Its flags are behind a pointer that a filter cannot follow; C libraries fall back to clone.
+    put(&[libc::SYS_clone3], if admin { Rule::Open } else { Rule::Unknown });
+    put(&[libc::SYS_personality], Rule::Personality);
+    put(&[libc::SYS_socket], Rule::Socket);
+    put(&[libc::SYS_ioctl], Rule::Ioctl);
+    Ok(rules)
+}
+
+/// First number and rule of each run of numbers with one rule; gaps are unknown.
+fn ranges(rules: &BTreeMap<u32, Rule>) -> Vec<(u32, Rule)> {
+    let mut ranges = vec![(0, Rule::Unknown)];
+    let mut add = |start: u32, rule: Rule| match ranges.last_mut() {
+        Some((_, last)) if *last == rule => {}
+        Some(last) if last.0 == start => last.1 = rule,
+        _ => ranges.push((start, rule)),
+    };
+    let mut next = 0;
+    for (number, rule) in rules {
+        if *number > next {
+            add(next, Rule::Unknown);
+        }
+        add(*number, *rule);
+        next = number + 1;
+    }
+    add(next, Rule::Unknown);
+    ranges
+}
+
+/// Halves the ranges until one is left.
+fn search(ranges: &[(u32, Rule)]) -> Vec<sock_filter> {
+    let (low, high) = ranges.split_at(ranges.len() / 2);
+    let Some((first, _)) = high.first().filter(|_| !low.is_empty()) else {
+        return high.first().map_or_else(Vec::new, |(_, rule)| leaf(*rule));
+    };
+    let (below, above) = (search(low), search(high));
+    let mut program = match u8::try_from(below.len()) {
+        Ok(skip) => vec![jump(libc::BPF_JGE, *first, skip, 0)],
+        // A conditional jump reaches 255 instructions, an unconditional one any.
+        Err(_) => vec![
+            jump(libc::BPF_JGE, *first, 0, 1),
+            instruction(libc::BPF_JMP | libc::BPF_JA, below.len() as u32, 0, 0),
+        ],
+    };
+    program.extend(below);
+    program.extend(above);
+    program
+}
+
+/// The end of a search: an answer, after a look at the arguments where the rule needs it.
+fn leaf(rule: Rule) -> Vec<sock_filter> {
+    match rule {
+        Rule::Open | Rule::Closed | Rule::Unknown => vec![answer(rule)],
+        Rule::Clone => vec![
+            load(argument(0)),
+            jump(libc::BPF_JSET, NEW_NAMESPACES, 0, 1),
+            answer(Rule::Closed),
+            answer(Rule::Open),
+        ],
+        Rule::Personality => one_of(0, &PERSONALITIES, Rule::Open, Rule::Closed),
+        Rule::Ioctl => {
+            let requests = [libc::TIOCSTI as u32, libc::TIOCLINUX as u32];
+            one_of(1, &requests, Rule::Closed, Rule::Open)
+        }
+        Rule::Socket => vec![
+            load(argument(0)),
+            jump(libc::BPF_JEQ, libc::AF_ALG as u32, 4, 0),
+            jump(libc::BPF_JEQ, libc::AF_VSOCK as u32, 3, 0),
+            jump(libc::BPF_JEQ, libc::AF_NETLINK as u32, 0, 3),
+            load(argument(2)),
+            jump(libc::BPF_JEQ, libc::NETLINK_AUDIT as u32, 0, 1),
+            answer(Rule::Closed),
+            answer(Rule::Open),
+        ],
+    }
+}
+
+/// Compares the lower half of an argument, which is all the kernel reads of these.
+fn one_of(index: u32, values: &[u32], then: Rule, otherwise: Rule) -> Vec<sock_filter> {
+    let mut program = vec![load(argument(index))];
+    for (position, value) in values.iter().enumerate() {
+        // Over the comparisons left and the other answer.
+        let skip = (values.len() - position) as u8;
+        program.push(jump(libc::BPF_JEQ, *value, skip, 0));
+    }
+    program.extend([answer(otherwise), answer(then)]);
+    program
+}
+
+/// Place of an argument's lower half in `struct seccomp_data`, on a little-endian machine.
+const fn argument(index: u32) -> u32 {
+    16 + 8 * index
+}
+
+fn load(offset: u32) -> sock_filter {
+    instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset, 0, 0)
+}
+
+fn jump(condition: u32, value: u32, then: u8, otherwise: u8) -> sock_filter {
+    instruction(libc::BPF_JMP | condition | libc::BPF_K, value, then, otherwise)
+}
+
+fn answer(rule: Rule) -> sock_filter {
+    let value = match rule {
+        Rule::Closed => libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
+        Rule::Unknown => libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32,
+        Rule::Open | Rule::Clone | Rule::Personality | Rule::Socket | Rule::Ioctl => {
+            libc::SECCOMP_RET_ALLOW
+        }
+    };
+    instruction(libc::BPF_RET | libc::BPF_K, value, 0, 0)
+}
+
+fn instruction(code: u32, k: u32, jt: u8, jf: u8) -> sock_filter {
+    sock_filter { code: code as u16, jt, jf, k }
+}
+
+#[cfg(test)]
+mod tests;

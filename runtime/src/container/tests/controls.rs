@@ -1,0 +1,103 @@
+//! Cgroups of a running container.
+
+use super::{Sandbox, alone};
+use crate::container::cgroup::Hierarchies;
+
+#[test]
+fn a_container_is_in_its_group_of_every_hierarchy_and_sees_it_as_the_root() {
+    alone(|| {
+        let mut container = Sandbox::new();
+        container.bundle.cgroup.memory = Some(64 << 20);
+        container.bundle.cgroup.cpu_micros = Some(500_000);
+        let (init, output) = container
+            .start(&["/bin/sh", "-c", "cat /proc/self/cgroup; echo end; exec sleep 60"])
+            .unwrap();
+        let mut text = String::new();
+        while !text.contains("end") {
+            let mut part = [0; 4096];
+            let len = rustix::io::read(&output, &mut part).unwrap();
+            assert_ne!(len, 0, "{text}");
+            text.push_str(std::str::from_utf8(&part[..len]).unwrap());
+        }
+        assert!(text.lines().filter(|l| *l != "end").all(|l| l.ends_with(":/")), "{text}");
+        let outside = std::fs::read_to_string(format!("/proc/{}/cgroup", init.pid)).unwrap();
+        let path = format!("/{}", container.bundle.cgroup.path);
+        assert!(outside.lines().all(|l| l.ends_with(&path)), "{outside}");
+
+        let group = container.group();
+        let usage = group.usage();
+        assert_eq!((usage.memory_limit, usage.pids), (Some(64 << 20), Some(1)));
+        assert!(usage.memory.unwrap() > 0 && usage.cpu_nanos.unwrap() > 0, "{usage:?}");
+        assert_eq!(group.processes().unwrap(), [init.pid]);
+
+        group.freeze().unwrap();
+        group.kill_all().unwrap();
+        assert_eq!(super::ended(init.pid, output).status, 128 + 9);
+        group.remove().unwrap();
+        assert!(!group.exists());
+    });
+}
+
+#[test]
+fn more_processes_than_allowed_are_refused() {
+    alone(|| {
+        let mut container = Sandbox::new();
+        container.bundle.cgroup.pids = 3;
+        let ended = container.run("sleep 9 & sleep 9 & sleep 9 & sleep 9 & echo never");
+        assert!(ended.output.contains("can't fork"), "{}", ended.output);
+    });
+}
+
+#[test]
+fn too_much_memory_is_counted_as_such() {
+    alone(|| {
+        let mut container = Sandbox::new();
+        container.bundle.cgroup.memory = Some(8 << 20);
+        container.bundle.cgroup.memory_swap = Some(8 << 20);
+        let ended = container.run("dd if=/dev/zero of=/dev/null bs=64M count=1; echo $?");
+        assert!(container.group().oom_kills() > 0, "{}", ended.output);
+    });
+}
+
+#[test]
+fn a_second_start_in_a_group_that_runs_is_refused() {
+    alone(|| {
+        let container = Sandbox::new();
+        let (init, output) = container.start(&["/bin/sleep", "60"]).unwrap();
+        let error = container.try_run(&["/bin/true"]).unwrap_err();
+        assert_eq!(error.reason, "it has processes; the container still runs");
+        crate::sys::kill(init.pid, libc::SIGKILL).unwrap();
+        super::ended(init.pid, output);
+        // What a killed monitor leaves is taken over.
+        assert_eq!(container.run("exit 5").status, 5);
+    });
+}
+
+#[test]
+fn every_layout_of_hierarchies_is_understood() {
+    let hybrid = "\
+31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
+32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct
+35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
+40 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,release_agent=/x,name=systemd
+41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
+";
+    let root = std::path::Path::new("/test");
+    let group = Hierarchies::parse(hybrid, root).group("berth/web");
+    let views: Vec<String> =
+        group.views().map(|(name, path)| format!("{name} {}", path.display())).collect();
+    assert_eq!(
+        views,
+        [
+            "cpu,cpuacct /test/sys/fs/cgroup/cpu,cpuacct/berth/web",
+            "memory /test/sys/fs/cgroup/memory/berth/web",
+            "systemd /test/sys/fs/cgroup/systemd/berth/web",
+            "unified /test/sys/fs/cgroup/unified/berth/web",
+        ]
+    );
+    assert_eq!(group.unified_only(), None);
+    let pure = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n";
+    let group = Hierarchies::parse(pure, root).group("berth/web");
+    let folder = std::path::Path::new("/test/sys/fs/cgroup/berth/web");
+    assert_eq!(group.unified_only(), Some(folder));
+}
