@@ -1,0 +1,231 @@
+//! Judges a plan by what it says, not by how it was made.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use berth_planner::action::Action;
+use berth_planner::desired::{DependencySpec, Desired, NetworkMode, SourceSpec};
+use berth_planner::observed::{ContainerRecord, Observed};
+use berth_planner::{Plan, StepId};
+use berth_schema::stack::Condition;
+
+use crate::host::active;
+
+type Needs = BTreeMap<String, DependencySpec>;
+
+/// A plan with what comes before each of its steps.
+struct Judged<'a> {
+    plan: &'a Plan,
+    desired: Option<&'a Desired>,
+    observed: &'a Observed,
+    /// All steps that end before a step begins.
+    before: Vec<BTreeSet<StepId>>,
+    at: BTreeMap<(&'static str, String), StepId>,
+}
+
+/// Fails with the reason when a plan is not sound. What services depend on is what `desired`
+/// says, and for those it does not know what their records say.
+pub fn judge(plan: &Plan, desired: Option<&Desired>, observed: &Observed) {
+    let judged = Judged::of(plan, desired, observed);
+    assert!(petgraph::algo::toposort(&plan.graph(), None).is_ok(), "a circle");
+    for step in &plan.steps {
+        assert!(!step.causes.is_empty(), "no cause for {}", step.action.target());
+        judged.action(step.id, &step.action);
+    }
+    judged.addresses();
+}
+
+impl<'a> Judged<'a> {
+    fn of(plan: &'a Plan, desired: Option<&'a Desired>, observed: &'a Observed) -> Judged<'a> {
+        let mut before: Vec<BTreeSet<StepId>> = Vec::new();
+        let mut at = BTreeMap::new();
+        for (index, step) in plan.steps.iter().enumerate() {
+            assert_eq!(step.id.index(), index);
+            let mut mine = BTreeSet::new();
+            for first in step.after.iter().chain(&step.after_tried) {
+                assert!(*first < step.id, "a step waits for a later one");
+                mine.extend(before[first.index()].iter().copied());
+                mine.insert(*first);
+            }
+            before.push(mine);
+            let mut target = step.action.target();
+            if let Action::AwaitContainer { condition, .. } = &step.action {
+                target.push_str(&format!(" {condition:?}"));
+            }
+            if let Action::RemoveLeftover(leftover) = &step.action {
+                target = format!("{leftover:?}");
+            }
+            let twice = at.insert((step.action.verb(), target.clone()), step.id);
+            assert_eq!(twice, None, "{} {target} twice", step.action.verb());
+        }
+        Judged { plan, desired, observed, before, at }
+    }
+
+    fn find(&self, verb: &'static str, name: &str) -> Option<StepId> {
+        self.at.get(&(verb, name.to_string())).copied()
+    }
+
+    /// If there is such a step, it comes before.
+    fn after(&self, id: StepId, verb: &'static str, name: &str) {
+        if let Some(first) = self.find(verb, name) {
+            let what = &self.plan.steps[id.index()].action;
+            let here = (what.verb(), what.target());
+            assert!(self.before[id.index()].contains(&first), "{here:?} before {verb} {name}");
+        }
+    }
+
+    /// The record of a container while the plan runs and after it.
+    fn record(&self, name: &str) -> Option<&ContainerRecord> {
+        let made = self.find("create_container", name).map(|id| &self.plan.steps[id.index()]);
+        match made.map(|step| &step.action) {
+            Some(Action::CreateContainer(record)) => Some(record),
+            _ => self.observed.containers.get(name).map(|container| &container.record),
+        }
+    }
+
+    fn depends_on<'b>(&'b self, record: &'b ContainerRecord) -> &'b Needs {
+        let service = self.desired.and_then(|desired| desired.services.get(&record.service));
+        service.map_or(&record.depends_on, |service| &service.depends_on)
+    }
+
+    fn action(&self, id: StepId, action: &Action) {
+        match action {
+            Action::CreateContainer(record) => self.create(id, record),
+            Action::StartContainer { name } => self.start(id, name),
+            Action::StopContainer { name, .. } => self.stop(id, name),
+            Action::RemoveContainer { name } => {
+                self.after(id, "stop_container", name);
+                let container = &self.observed.containers[name];
+                let stopped = self.find("stop_container", name).is_some();
+                assert!(stopped || !active(container), "{name} is removed while it runs");
+            }
+            Action::RemoveNetwork { name } => {
+                for (container, have) in &self.observed.containers {
+                    if have.record.spec.networks.contains_key(name) {
+                        let gone = self.find("remove_container", container);
+                        assert!(gone.is_some(), "{name} is removed under {container}");
+                        self.after(id, "remove_container", container);
+                    }
+                }
+            }
+            Action::CreateNetwork(record) => self.after(id, "remove_network", &record.name),
+            Action::AwaitContainer { name, .. } => self.after(id, "start_container", name),
+            Action::RemoveVolume { name } => {
+                let volume = &self.observed.volumes[name].record;
+                assert!(!volume.spec.external, "{name} is external");
+            }
+            Action::RepairNetwork(_)
+            | Action::PullImage { .. }
+            | Action::CreateVolume(_)
+            | Action::AdoptContainer { .. }
+            | Action::SignalContainer { .. }
+            | Action::RemoveLeftover(_) => {}
+        }
+    }
+
+    fn create(&self, id: StepId, record: &ContainerRecord) {
+        let name = &record.name;
+        let there = self.observed.containers.contains_key(name);
+        assert_eq!(there, self.find("remove_container", name).is_some(), "{name} is there");
+        self.after(id, "remove_container", name);
+        for network in record.spec.networks.keys() {
+            let made = self.find("create_network", network).is_some();
+            assert!(made || self.observed.networks.contains_key(network), "{network} is missing");
+            self.after(id, "create_network", network);
+        }
+        for mount in record.spec.mounts.values() {
+            if let SourceSpec::Volume { name: volume, .. } = &mount.source {
+                let made = self.find("create_volume", volume).is_some();
+                assert!(made || self.observed.volumes.contains_key(volume), "{volume} is missing");
+                self.after(id, "create_volume", volume);
+            }
+        }
+        let image = &record.spec.image;
+        let pulled = self.find("pull_image", image).is_some();
+        assert!(pulled || self.observed.images.contains_key(image), "{image} is missing");
+        self.after(id, "pull_image", image);
+    }
+
+    fn start(&self, id: StepId, name: &str) {
+        self.after(id, "create_container", name);
+        self.after(id, "stop_container", name);
+        let record = self.record(name).expect("a container that starts is there");
+        if let NetworkMode::Container(parent) = &record.spec.network_mode {
+            self.after(id, "start_container", parent);
+        }
+        for (service, on) in self.depends_on(record) {
+            for needed in self.members(&record.project, service) {
+                self.after(id, "start_container", &needed);
+                self.gate(id, &needed, on);
+            }
+        }
+    }
+
+    fn gate(&self, id: StepId, needed: &str, on: &DependencySpec) {
+        if on.condition != Condition::ServiceStarted
+            && self.find("start_container", needed).is_some()
+        {
+            let target = format!("{needed} {:?}", on.condition);
+            assert!(self.find("await_container", &target).is_some(), "no gate for {target}");
+            self.after(id, "await_container", &target);
+        }
+    }
+
+    /// Containers of a service that are there in the end.
+    fn members(&self, project: &str, service: &str) -> Vec<String> {
+        let made = self.plan.steps.iter().filter_map(|step| match &step.action {
+            Action::CreateContainer(record) => Some(record.name.clone()),
+            _ => None,
+        });
+        let have = self.observed.containers.keys().cloned();
+        let all: BTreeSet<String> = made.chain(have).collect();
+        let of_service = all.into_iter().filter(|name| {
+            let gone = self.find("remove_container", name).is_some()
+                && self.find("create_container", name).is_none();
+            let record = self.record(name);
+            let fits =
+                record.is_some_and(|r| r.project == project && r.service == service && !r.oneoff);
+            fits && !gone
+        });
+        of_service.collect()
+    }
+
+    /// A container that stops has no dependent that stops later.
+    fn stop(&self, id: StepId, name: &str) {
+        let record = &self.observed.containers[name].record;
+        assert!(active(&self.observed.containers[name]), "{name} does not run");
+        for (other, have) in &self.observed.containers {
+            let here = &have.record;
+            let depends = here.project == record.project
+                && self.depends_on(here).contains_key(&record.service)
+                && !self.depends_on(record).contains_key(&here.service);
+            if depends && !here.oneoff && !record.oneoff {
+                self.after(id, "stop_container", other);
+            }
+        }
+    }
+
+    fn addresses(&self) {
+        let mut all: BTreeMap<(String, std::net::Ipv4Addr), String> = BTreeMap::new();
+        let mut ids: BTreeMap<u32, String> = BTreeMap::new();
+        let observed = self.observed.containers.values().map(|have| have.record.name.clone());
+        let made = self.plan.steps.iter().filter_map(|step| match &step.action {
+            Action::CreateContainer(record) => Some(record.name.clone()),
+            _ => None,
+        });
+        let names: BTreeSet<String> = observed.chain(made).collect();
+        for name in names {
+            let gone = self.find("remove_container", &name).is_some()
+                && self.find("create_container", &name).is_none();
+            let Some(record) = self.record(&name).filter(|_| !gone) else { continue };
+            for (network, has) in &record.addresses {
+                let v4 = has.ipv4.expect("every network here has IPv4");
+                let other = all.insert((network.clone(), v4), name.clone());
+                assert_eq!(other, None, "{name} has the same address {v4} on {network}");
+            }
+            if let Some(base) = record.id_base {
+                assert!((1_879_048_192..=(1 << 31) - 65_536).contains(&base));
+                assert_eq!(ids.insert(base, name.clone()), None, "{name} has the same ids");
+            }
+        }
+    }
+}

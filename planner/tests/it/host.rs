@@ -1,0 +1,338 @@
+//! A host that is a plain value: an action happens to it, or is refused.
+
+use std::collections::BTreeMap;
+
+use berth_planner::action::Action;
+use berth_planner::desired::{ContainerSpec, NetworkMode, SourceSpec};
+use berth_planner::observed::*;
+use berth_planner::{Plan, StepId, Walk};
+use berth_schema::stack::Condition;
+
+/// The host, and what a real one would know besides.
+#[derive(Debug, Clone, Default)]
+pub struct FakeHost {
+    pub observed: Observed,
+    /// Times each network was made, so that a container on an older one is found out.
+    networks: BTreeMap<String, u32>,
+    volumes: BTreeMap<String, u32>,
+    /// Times each container got a network namespace.
+    namespaces: BTreeMap<String, u32>,
+    /// What each running container is connected to.
+    links: BTreeMap<String, BTreeMap<String, u32>>,
+    count: u32,
+}
+
+/// How a run over a plan is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Break {
+    /// The n-th action is refused, the rest goes on.
+    Fails(usize),
+    /// After n actions the program is gone; a container being created stays half made.
+    Dies(usize),
+}
+
+/// What came of a run.
+#[derive(Debug, Default)]
+pub struct Ran {
+    pub order: Vec<StepId>,
+    pub errors: Vec<String>,
+}
+
+impl FakeHost {
+    pub fn new() -> FakeHost {
+        let mut host = FakeHost::default();
+        host.observed.host.userns = true;
+        host.observed.host.routes = vec!["172.18.0.0/16".parse().unwrap()];
+        host
+    }
+
+    /// Does a plan in an order drawn from `seed` among those it allows.
+    pub fn apply(&mut self, plan: &Plan, mut seed: u64, broken: Option<Break>) -> Ran {
+        let mut walk = Walk::new(plan);
+        let mut ready: Vec<StepId> = Vec::new();
+        let mut ran = Ran::default();
+        loop {
+            ready.extend(walk.ready());
+            if ready.is_empty() {
+                assert!(walk.is_done(), "the walk stands still");
+                return ran;
+            }
+            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let id = ready.swap_remove((seed >> 33) as usize % ready.len());
+            let action = &plan.step(id).unwrap().action;
+            match broken {
+                Some(Break::Dies(n)) if n == ran.order.len() => {
+                    if let Action::CreateContainer(record) = action {
+                        self.half_made(record);
+                    }
+                    return ran;
+                }
+                Some(Break::Fails(n)) if n == ran.order.len() => {
+                    ran.order.push(id);
+                    walk.finished(id, false);
+                    continue;
+                }
+                Some(_) | None => {}
+            }
+            ran.order.push(id);
+            let done = self.perform(action);
+            walk.finished(id, done.is_ok());
+            if let Err(error) = done {
+                ran.errors.push(format!("{} {}: {error}", action.verb(), action.target()));
+            }
+        }
+    }
+
+    /// Does a plan that must go through.
+    pub fn apply_all(&mut self, plan: &Plan, seed: u64) {
+        let ran = self.apply(plan, seed, None);
+        assert!(ran.errors.is_empty(), "{:#?}\n{plan}\n{plan:#?}", ran.errors);
+        assert_eq!(ran.order.len(), plan.steps.len());
+    }
+
+    fn half_made(&mut self, record: &ContainerRecord) {
+        if !self.observed.containers.contains_key(&record.name) {
+            let mut container = self.container(record);
+            container.state = ContainerState::Broken;
+            self.observed.containers.insert(record.name.clone(), container);
+        }
+    }
+
+    fn container(&mut self, record: &ContainerRecord) -> ObservedContainer {
+        self.count += 1;
+        ObservedContainer {
+            record: record.clone(),
+            id: format!("{:064}", self.count),
+            created_at: 0,
+            state: ContainerState::Created,
+            health: Health::None,
+            monitored: false,
+            held: false,
+            published: Vec::new(),
+            restarts: 0,
+        }
+    }
+
+    pub fn perform(&mut self, action: &Action) -> Result<(), String> {
+        match action {
+            Action::PullImage { reference } => {
+                let id = format!("sha256:{reference}");
+                let image = ObservedImage { id, pulled_at: 0, repo_digests: Vec::new() };
+                self.observed.images.insert(reference.clone(), image);
+                Ok(())
+            }
+            Action::CreateNetwork(record) => self.create_network(record),
+            Action::RepairNetwork(record) => {
+                let network = self.observed.networks.get_mut(&record.name).ok_or("missing")?;
+                (network.bridge_up, network.rules_present) = (true, true);
+                Ok(())
+            }
+            Action::RemoveNetwork { name } => self.remove_network(name),
+            Action::CreateVolume(record) => self.create_volume(record),
+            Action::RemoveVolume { name } => {
+                let uses = |spec: &ContainerSpec| volumes(spec).any(|volume| volume == name);
+                let mut all = self.observed.containers.values();
+                refuse(all.any(|container| uses(&container.record.spec)), "in use")?;
+                self.observed.volumes.remove(name).map(drop).ok_or("missing".into())
+            }
+            Action::CreateContainer(record) => self.create_container(record),
+            Action::StartContainer { name } => self.start(name),
+            Action::AdoptContainer { name } => {
+                let container = self.get(name)?;
+                let running = matches!(container.state, ContainerState::Running { .. });
+                refuse(!running || container.monitored, "not to be adopted")?;
+                container.monitored = true;
+                Ok(())
+            }
+            Action::AwaitContainer { name, condition } => self.wait(name, *condition),
+            Action::StopContainer { name, hold, .. } => {
+                let container = self.get(name)?;
+                refuse(!active(container), "does not run")?;
+                container.state = ContainerState::Exited { exit_code: 143, finished_at: 0 };
+                (container.held, container.monitored) = (*hold, false);
+                container.health = Health::None;
+                self.links.remove(name);
+                Ok(())
+            }
+            Action::SignalContainer { name, .. } => {
+                let container = self.get(name)?;
+                refuse(!active(container), "does not run")
+            }
+            Action::RemoveContainer { name } => {
+                refuse(active(self.get(name)?), "runs")?;
+                self.observed.containers.remove(name);
+                Ok(())
+            }
+            Action::RemoveLeftover(leftover) => {
+                refuse(!self.observed.leftovers.remove(leftover), "missing")
+            }
+        }
+    }
+
+    fn get(&mut self, name: &str) -> Result<&mut ObservedContainer, String> {
+        self.observed.containers.get_mut(name).ok_or("missing".into())
+    }
+
+    fn create_network(&mut self, record: &NetworkRecord) -> Result<(), String> {
+        refuse(self.observed.networks.contains_key(&record.name), "exists")?;
+        for subnet in &record.subnets {
+            let mut routes = self.observed.host.routes.iter();
+            let net = subnet.net;
+            refuse(routes.any(|route| route.contains(&net) || net.contains(route)), "overlaps")?;
+        }
+        let nets = record.subnets.iter().map(|subnet| subnet.net);
+        self.observed.host.routes.extend(nets);
+        *self.networks.entry(record.name.clone()).or_default() += 1;
+        let network =
+            ObservedNetwork { record: record.clone(), bridge_up: true, rules_present: true };
+        self.observed.networks.insert(record.name.clone(), network);
+        Ok(())
+    }
+
+    pub fn remove_network(&mut self, name: &str) -> Result<(), String> {
+        let mut all = self.observed.containers.values();
+        refuse(all.any(|c| c.record.spec.networks.contains_key(name)), "in use")?;
+        self.drop_network(name)
+    }
+
+    /// The network goes, whoever is on it.
+    pub fn drop_network(&mut self, name: &str) -> Result<(), String> {
+        let network = self.observed.networks.remove(name).ok_or("missing")?;
+        let nets: Vec<_> = network.record.subnets.iter().map(|subnet| subnet.net).collect();
+        self.observed.host.routes.retain(|route| !nets.contains(route));
+        Ok(())
+    }
+
+    fn create_volume(&mut self, record: &VolumeRecord) -> Result<(), String> {
+        refuse(self.observed.volumes.contains_key(&record.name), "exists")?;
+        *self.volumes.entry(record.name.clone()).or_default() += 1;
+        let volume = ObservedVolume { record: record.clone() };
+        self.observed.volumes.insert(record.name.clone(), volume);
+        Ok(())
+    }
+
+    fn create_container(&mut self, record: &ContainerRecord) -> Result<(), String> {
+        let here = &self.observed;
+        refuse(here.containers.contains_key(&record.name), "exists")?;
+        for network in record.spec.networks.keys() {
+            let network = here.networks.get(network).ok_or("network missing")?;
+            let v4 = record.addresses.get(&network.record.name).and_then(|has| has.ipv4);
+            let v4 = std::net::IpAddr::V4(v4.ok_or("no address")?);
+            let subnet = &network.record.subnets[0];
+            refuse(!subnet.net.contains(&v4) || subnet.gateway == v4, "foreign address")?;
+        }
+        for volume in volumes(&record.spec) {
+            refuse(!here.volumes.contains_key(volume), "volume missing")?;
+        }
+        let image = here.images.get(&record.spec.image).ok_or("image missing")?;
+        let image_id = image.id.clone();
+        let mut container = self.container(record);
+        container.record.image_id = image_id;
+        let anonymous = record.spec.mounts.iter();
+        let anonymous =
+            anonymous.filter(|(_, mount)| matches!(mount.source, SourceSpec::Anonymous { .. }));
+        for (target, _) in anonymous {
+            let name = format!("{}{}", record.name, target.replace('/', "-"));
+            let (project, owner) = (record.project.clone(), Some(record.name.clone()));
+            let spec = Default::default();
+            let volume = VolumeRecord { name: name.clone(), project, spec, container: owner };
+            self.observed.volumes.entry(name).or_insert(ObservedVolume { record: volume });
+        }
+        self.observed.containers.insert(record.name.clone(), container);
+        Ok(())
+    }
+
+    fn start(&mut self, name: &str) -> Result<(), String> {
+        let container = self.get(name)?.clone();
+        refuse(active(&container), "runs already")?;
+        refuse(container.state == ContainerState::Broken, "is broken")?;
+        let spec = &container.record.spec;
+        for (other, running) in self.observed.containers.iter().filter(|(_, c)| active(c)) {
+            let ports = &running.record.spec.ports;
+            refuse(spec.ports.iter().any(|port| ports.contains(port)), "port taken")?;
+            let same = |(network, has): (&String, &Addresses)| {
+                container.record.addresses.get(network) == Some(has)
+            };
+            refuse(running.record.addresses.iter().any(same), &format!("address of {other}"))?;
+        }
+        let links = self.links_of(&container)?;
+        self.count += 1;
+        let pid = self.count as i32;
+        *self.namespaces.entry(name.to_string()).or_default() += 1;
+        let container = self.get(name)?;
+        container.state = ContainerState::Running { pid, started_at: 0 };
+        (container.monitored, container.held) = (true, false);
+        container.health = match container.record.spec.healthcheck {
+            Some(_) => Health::Starting,
+            None => Health::None,
+        };
+        self.links.insert(name.to_string(), links);
+        Ok(())
+    }
+
+    /// What a container would be connected to if it started now.
+    fn links_of(&self, container: &ObservedContainer) -> Result<BTreeMap<String, u32>, String> {
+        let spec = &container.record.spec;
+        let mut links = BTreeMap::new();
+        for network in spec.networks.keys() {
+            let here = self.observed.networks.get(network).ok_or("network missing")?;
+            refuse(!here.bridge_up, "bridge is down")?;
+            links.insert(format!("network {network}"), self.networks[network]);
+        }
+        for volume in volumes(spec) {
+            refuse(!self.observed.volumes.contains_key(volume), "volume missing")?;
+            links.insert(format!("volume {volume}"), self.volumes[volume]);
+        }
+        if let NetworkMode::Container(parent) = &spec.network_mode {
+            let here = self.observed.containers.get(parent).ok_or("parent missing")?;
+            refuse(!active(here), "parent does not run")?;
+            links.insert(format!("container {parent}"), self.namespaces[parent]);
+        }
+        Ok(links)
+    }
+
+    fn wait(&mut self, name: &str, condition: Condition) -> Result<(), String> {
+        let container = self.get(name)?;
+        match condition {
+            Condition::ServiceStarted => refuse(!active(container), "does not run"),
+            Condition::ServiceHealthy => {
+                refuse(!active(container), "does not run")?;
+                refuse(container.health == Health::None, "has no probe")?;
+                container.health = Health::Healthy;
+                Ok(())
+            }
+            Condition::ServiceCompletedSuccessfully => {
+                let done = ContainerState::Exited { exit_code: 0, finished_at: 0 };
+                refuse(!active(container) && container.state != done, "failed")?;
+                container.state = done;
+                container.monitored = false;
+                self.links.remove(name);
+                Ok(())
+            }
+        }
+    }
+
+    /// Running containers that are connected to what is not there any more.
+    pub fn stale(&self) -> Vec<String> {
+        let running = self.observed.containers.iter().filter(|(_, container)| active(container));
+        let stale = running.filter(|(name, container)| {
+            self.links_of(container).ok().as_ref() != self.links.get(*name)
+        });
+        stale.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+pub fn active(container: &ObservedContainer) -> bool {
+    matches!(container.state, ContainerState::Running { .. } | ContainerState::Restarting { .. })
+}
+
+fn volumes(spec: &ContainerSpec) -> impl Iterator<Item = &str> {
+    spec.mounts.values().filter_map(|mount| match &mount.source {
+        SourceSpec::Volume { name, .. } => Some(name.as_str()),
+        SourceSpec::Anonymous { .. } | SourceSpec::Bind { .. } => None,
+    })
+}
+
+fn refuse(condition: bool, why: &str) -> Result<(), String> {
+    if condition { Err(why.to_string()) } else { Ok(()) }
+}

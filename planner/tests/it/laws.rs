@@ -1,0 +1,230 @@
+//! Laws that hold for every stack.
+
+use std::collections::BTreeSet;
+
+use berth_planner::action::Action;
+use berth_planner::desired::Desired;
+use berth_planner::observed::{ContainerState, Leftover, Observed};
+use berth_planner::{DownOptions, Known, Plan, UpOptions, down, up};
+use berth_schema::stack::Places;
+use proptest::prelude::*;
+
+use crate::checker::judge;
+use crate::host::{Break, FakeHost, active};
+use crate::stacks::{DrawnStack, desired, drawn, edits};
+
+fn cases() -> ProptestConfig {
+    ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+fn plan(desired: &Desired, host: &FakeHost) -> Plan {
+    let options = UpOptions { remove_orphans: true, ..UpOptions::default() };
+    let plan = up(desired, &host.observed, &options, &Places::default());
+    let plan = plan.unwrap_or_else(|problems| panic!("no plan: {problems}\n{desired:#?}"));
+    judge(&plan, Some(desired), &host.observed);
+    plan
+}
+
+/// Nothing is left to do, but for services that ended by themselves and run again at each `up`.
+fn assert_done(drawn: &DrawnStack, desired: &Desired, host: &FakeHost) {
+    let plan = plan(desired, host);
+    let one_shots = drawn.one_shots();
+    for step in &plan.steps {
+        let (Action::StartContainer { name } | Action::AwaitContainer { name, .. }) = &step.action
+        else {
+            panic!("still to do:\n{plan}");
+        };
+        let service = &host.observed.containers[name].record.service;
+        assert!(one_shots.contains(service), "still to do:\n{plan}");
+    }
+    assert_eq!(host.stale(), Vec::<String>::new(), "connected to what is gone");
+    let wanted: u32 = desired.services.values().map(|service| service.replicas).sum();
+    assert_eq!(host.observed.containers.len(), wanted as usize);
+    for container in host.observed.containers.values() {
+        let service = &container.record.service;
+        assert_eq!(container.record.spec, desired.services[service].container);
+        assert!(active(container) || one_shots.contains(service), "{service} does not run");
+    }
+    assert_eq!(host.observed.leftovers, BTreeSet::new());
+}
+
+/// Something that happens to a host while nobody looks.
+#[derive(Debug, Clone)]
+enum Drift {
+    Exits(usize),
+    Vanishes(usize),
+    LosesMonitor(usize),
+    Breaks(usize),
+    ImageMoves(u8),
+    BridgeGone(u8),
+    RulesGone(u8),
+    NetworkGone(u8),
+    Leftover(u8),
+    Reboot,
+}
+
+fn drifts() -> impl Strategy<Value = Vec<Drift>> {
+    let drift = prop_oneof![
+        (0..20usize).prop_map(Drift::Exits),
+        (0..20usize).prop_map(Drift::Vanishes),
+        (0..20usize).prop_map(Drift::LosesMonitor),
+        (0..20usize).prop_map(Drift::Breaks),
+        (0..3u8).prop_map(Drift::ImageMoves),
+        (0..3u8).prop_map(Drift::BridgeGone),
+        (0..3u8).prop_map(Drift::RulesGone),
+        (0..3u8).prop_map(Drift::NetworkGone),
+        (0..3u8).prop_map(Drift::Leftover),
+        Just(Drift::Reboot),
+    ];
+    prop::collection::vec(drift, 0..4)
+}
+
+impl Drift {
+    fn happen(&self, host: &mut FakeHost) {
+        let names: Vec<String> = host.observed.containers.keys().cloned().collect();
+        let name = |at: &usize| names.get(at % names.len().max(1)).cloned().unwrap_or_default();
+        let exited = ContainerState::Exited { exit_code: 1, finished_at: 0 };
+        match self {
+            Drift::Exits(at) => set_state(host, &name(at), exited),
+            Drift::Vanishes(at) => drop(host.observed.containers.remove(&name(at))),
+            Drift::LosesMonitor(at) => {
+                if let Some(container) = host.observed.containers.get_mut(&name(at)) {
+                    container.monitored = false;
+                }
+            }
+            Drift::Breaks(at) => set_state(host, &name(at), ContainerState::Broken),
+            Drift::ImageMoves(image) => {
+                if let Some(image) = host.observed.images.get_mut(&format!("image:{image}")) {
+                    image.id.push('+');
+                }
+            }
+            Drift::BridgeGone(net) => {
+                if let Some(net) = host.observed.networks.get_mut(&format!("shop_n{net}")) {
+                    net.bridge_up = false;
+                }
+            }
+            Drift::RulesGone(net) => {
+                if let Some(net) = host.observed.networks.get_mut(&format!("shop_n{net}")) {
+                    net.rules_present = false;
+                }
+            }
+            Drift::NetworkGone(net) => drop(host.drop_network(&format!("shop_n{net}"))),
+            Drift::Leftover(at) => {
+                host.observed.leftovers.insert(Leftover::Cgroup(format!("berth/x{at}")));
+                host.observed.leftovers.insert(Leftover::Bridge(format!("br-{at}")));
+            }
+            Drift::Reboot => {
+                for container in host.observed.containers.values_mut().filter(|c| active(c)) {
+                    container.state = ContainerState::Created;
+                    container.monitored = false;
+                }
+                for network in host.observed.networks.values_mut() {
+                    (network.bridge_up, network.rules_present) = (false, false);
+                }
+            }
+        }
+    }
+}
+
+fn set_state(host: &mut FakeHost, name: &str, state: ContainerState) {
+    if let Some(container) = host.observed.containers.get_mut(name) {
+        container.state = state;
+        container.monitored = false;
+    }
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn done_means_done(first in drawn(), edits in edits(), drifts in drifts(), seed: u64) {
+        let mut host = FakeHost::new();
+        let wanted = desired(&first.stack());
+        let plan_of_first = plan(&wanted, &host);
+        host.apply_all(&plan_of_first, seed);
+        assert_done(&first, &wanted, &host);
+
+        drifts.iter().for_each(|drift| drift.happen(&mut host));
+        let second = first.edited(&edits);
+        let wanted = desired(&second.stack());
+        let plan_of_second = plan(&wanted, &host);
+        host.apply_all(&plan_of_second, seed);
+        assert_done(&second, &wanted, &host);
+    }
+
+    #[test]
+    fn any_step_may_fail(
+        first in drawn(),
+        edits in edits(),
+        drifts in drifts(),
+        (seed, at, dies) in any::<(u64, prop::sample::Index, bool)>(),
+    ) {
+        let mut host = FakeHost::new();
+        let plan_of_first = plan(&desired(&first.stack()), &host);
+        host.apply_all(&plan_of_first, seed);
+        drifts.iter().for_each(|drift| drift.happen(&mut host));
+        let second = first.edited(&edits);
+        let wanted = desired(&second.stack());
+
+        let broken_plan = plan(&wanted, &host);
+        let at = at.index(broken_plan.steps.len().max(1));
+        let how = if dies { Break::Dies(at) } else { Break::Fails(at) };
+        let ran = host.apply(&broken_plan, seed, Some(how));
+        prop_assert_eq!(ran.errors, Vec::<String>::new());
+        let rest = plan(&wanted, &host);
+        host.apply_all(&rest, seed.rotate_left(7));
+        assert_done(&second, &wanted, &host);
+    }
+
+    #[test]
+    fn down_leaves_nothing(
+        stack in drawn(),
+        drifts in drifts(),
+        (seed, volumes, at) in any::<(u64, bool, prop::sample::Index)>(),
+    ) {
+        let mut host = FakeHost::new();
+        let before = host.observed.host.clone();
+        let wanted = desired(&stack.stack());
+        let plan_of_up = plan(&wanted, &host);
+        host.apply_all(&plan_of_up, seed);
+        drifts.iter().for_each(|drift| drift.happen(&mut host));
+        let volumes_before = host.observed.volumes.clone();
+
+        let known = Some(Known::of(&wanted));
+        let options = DownOptions { volumes, known, ..DownOptions::default() };
+        let broken_plan = down("shop", &host.observed, &options).unwrap();
+        judge(&broken_plan, None, &host.observed);
+        let at = at.index(broken_plan.steps.len().max(1));
+        host.apply(&broken_plan, seed, Some(Break::Fails(at)));
+        let rest = down("shop", &host.observed, &options).unwrap();
+        judge(&rest, None, &host.observed);
+        host.apply_all(&rest, seed);
+
+        let left = Observed {
+            host: before,
+            images: host.observed.images.clone(),
+            volumes: if volumes { Default::default() } else { volumes_before },
+            ..Observed::default()
+        };
+        prop_assert_eq!(&host.observed, &left);
+        prop_assert!(down("shop", &host.observed, &options).unwrap().is_empty());
+    }
+
+    #[test]
+    fn equal_input_gives_equal_bytes(first in drawn(), edits in edits(), drifts in drifts(), seed: u64) {
+        let mut host = FakeHost::new();
+        let wanted = desired(&first.stack());
+        let plan_of_first = plan(&wanted, &host);
+        host.apply_all(&plan_of_first, seed);
+        drifts.iter().for_each(|drift| drift.happen(&mut host));
+        let stack = first.edited(&edits).stack();
+
+        let one = plan(&desired(&stack), &host);
+        let text = serde_json::to_string(&host.observed).unwrap();
+        host.observed = serde_json::from_str(&text).unwrap();
+        let other = plan(&desired(&stack), &host);
+        prop_assert_eq!(one.to_string(), other.to_string());
+        prop_assert_eq!(serde_json::to_string(&one).unwrap(), serde_json::to_string(&other).unwrap());
+        prop_assert_eq!(one, other);
+    }
+}

@@ -1,0 +1,9 @@
+//! What the planner promises, tried from outside: plans as text, and laws that hold for every
+//! stack on a host that is a plain value.
+
+mod checker;
+mod host;
+mod laws;
+mod plans;
+mod resolving;
+mod stacks;
