@@ -174,10 +174,25 @@ fn change(path: String, before: Option<&Value>, after: Option<&Value>) -> FieldC
         Some(Value::String(digest)) if path.ends_with(".content") => {
             Some(digest.chars().take("sha256:".len() + 12).collect())
         }
-        Some(value) => Some(value.to_string()),
+        Some(value) => Some(brief(value).map_or("on".to_string(), |value| value.to_string())),
     };
     let (before, after) = (shown(before), shown(after));
     FieldChange { path, before, after, place: None, sensitive }
+}
+
+/// A value without the fields that say nothing; `None` when a thing only is there.
+fn brief(value: &Value) -> Option<Value> {
+    let Value::Object(fields) = value else { return Some(value.clone()) };
+    let says = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::Bool(true) | Value::String(_) => true,
+    };
+    let told = fields.iter().filter(|(_, value)| says(value));
+    let told: Map<String, Value> = told.map(|(key, value)| (key.clone(), value.clone())).collect();
+    (!told.is_empty()).then_some(Value::Object(told))
 }
 
 /// Whether a variable, label or option of that name holds something to be kept from people.

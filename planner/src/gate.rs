@@ -17,7 +17,7 @@ pub(crate) struct Member<'a> {
     pub(crate) name: &'a str,
     /// As it is, if it stays or only starts.
     pub(crate) have: Option<&'a ObservedContainer>,
-    /// The step that starts it in this plan.
+    /// The step that starts it in this plan, or gives it a monitor that can be asked.
     pub(crate) start: Option<Slot>,
 }
 

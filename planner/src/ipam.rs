@@ -115,7 +115,8 @@ impl Subnets {
     }
 }
 
-fn overlap(a: &IpNet, b: &IpNet) -> bool {
+/// Whether two subnets have an address in common.
+pub(crate) fn overlap(a: &IpNet, b: &IpNet) -> bool {
     a.contains(&b.network()) || b.contains(&a.network())
 }
 
@@ -148,8 +149,11 @@ pub(crate) struct Request<'a> {
 pub(crate) struct AddressBook {
     network: String,
     subnets: Vec<Range>,
-    /// Addresses somebody has, and who.
+    /// Addresses somebody keeps, and who.
     taken: BTreeMap<IpAddr, String>,
+    /// Addresses somebody gives up or gets again. Chosen for nobody else, so that no two
+    /// records ever have the same one, but whoever names one gets it.
+    leaving: BTreeMap<IpAddr, String>,
 }
 
 #[derive(Debug)]
@@ -176,19 +180,35 @@ impl AddressBook {
                 last: last_usable(subnet.net).min(number(range.broadcast())),
             });
         }
-        AddressBook { network: record.name.clone(), subnets, taken }
+        AddressBook { network: record.name.clone(), subnets, taken, leaving: BTreeMap::new() }
     }
 
-    /// Marks what a container already has.
+    /// Marks what a container has and keeps.
     pub(crate) fn occupy(&mut self, addresses: &Addresses, container: &str) {
-        let v4 = addresses.ipv4.map(IpAddr::V4);
-        for address in v4.into_iter().chain(addresses.ipv6.map(IpAddr::V6)) {
+        for address in addresses.iter() {
             self.taken.insert(address, format!("taken by `{container}`"));
         }
     }
 
-    /// Keeps the fixed addresses of an endpoint for it, before any other is chosen.
-    pub(crate) fn reserve(&mut self, request: &Request) -> Result<(), PlanProblem> {
+    /// Marks what a container has that goes or is made anew.
+    pub(crate) fn leave(&mut self, addresses: &Addresses, container: &str) {
+        self.leaving.extend(addresses.iter().map(|address| (address, container.to_string())));
+    }
+
+    /// Addresses for all who ask, by container: fixed ones before any other is chosen.
+    pub(crate) fn give<'a>(
+        &mut self,
+        requests: &[Request<'a>],
+    ) -> Vec<(&'a str, Result<Addresses, PlanProblem>)> {
+        let reserved: Vec<_> = requests.iter().map(|request| self.reserve(request)).collect();
+        let given = requests.iter().zip(reserved).map(|(request, reserved)| {
+            (request.container, reserved.and_then(|()| self.assign(request)))
+        });
+        given.collect()
+    }
+
+    /// Keeps the fixed addresses of an endpoint for it.
+    fn reserve(&mut self, request: &Request) -> Result<(), PlanProblem> {
         for address in fixed(request.endpoint) {
             let inside = self.subnets.iter().any(|range| range.net.contains(&address));
             let reason = match (inside, self.taken.get(&address)) {
@@ -210,7 +230,7 @@ impl AddressBook {
     }
 
     /// The addresses of an endpoint: fixed ones, then those it had, then the lowest free.
-    pub(crate) fn assign(&mut self, request: &Request) -> Result<Addresses, PlanProblem> {
+    fn assign(&mut self, request: &Request) -> Result<Addresses, PlanProblem> {
         let mut given =
             Addresses { ipv4: request.endpoint.ipv4_address, ipv6: request.endpoint.ipv6_address };
         for index in 0..self.subnets.len() {
@@ -223,7 +243,7 @@ impl AddressBook {
                 false => before.ipv6.map(IpAddr::V6),
             });
             let address = before
-                .filter(|address| self.is_free(index, *address))
+                .filter(|address| self.is_free(index, *address, request.container))
                 .or_else(|| self.lowest(index))
                 .ok_or_else(|| PlanProblem::AddressesExhausted {
                     network: self.network.clone(),
@@ -239,8 +259,10 @@ impl AddressBook {
         Ok(given)
     }
 
-    fn is_free(&self, subnet: usize, address: IpAddr) -> bool {
-        self.subnets[subnet].net.contains(&address) && !self.taken.contains_key(&address)
+    fn is_free(&self, subnet: usize, address: IpAddr, container: &str) -> bool {
+        self.subnets[subnet].net.contains(&address)
+            && !self.taken.contains_key(&address)
+            && self.leaving.get(&address).is_none_or(|owner| owner == container)
     }
 
     fn lowest(&mut self, subnet: usize) -> Option<IpAddr> {
@@ -248,7 +270,7 @@ impl AddressBook {
         while range.next <= range.last {
             let candidate = address(range.net, range.next);
             range.next += 1;
-            if !self.taken.contains_key(&candidate) {
+            if !self.taken.contains_key(&candidate) && !self.leaving.contains_key(&candidate) {
                 return Some(candidate);
             }
         }

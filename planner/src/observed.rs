@@ -1,7 +1,7 @@
 //! What the host has: read by the runtime from records, the kernel and the store.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -67,7 +67,7 @@ pub struct Subnet {
     /// The subnet.
     pub net: IpNet,
     /// The bridge's address.
-    pub gateway: std::net::IpAddr,
+    pub gateway: IpAddr,
 }
 
 /// A network on the host.
@@ -137,6 +137,13 @@ pub struct Addresses {
     pub ipv4: Option<Ipv4Addr>,
     /// IPv6.
     pub ipv6: Option<Ipv6Addr>,
+}
+
+impl Addresses {
+    /// Those there are.
+    pub fn iter(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        self.ipv4.map(IpAddr::V4).into_iter().chain(self.ipv6.map(IpAddr::V6))
+    }
 }
 
 /// A container on the host.

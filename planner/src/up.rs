@@ -101,16 +101,16 @@ fn selected<'a>(
 
 /// The services of the stack in the order of their dependencies.
 pub(crate) fn order(desired: &Desired) -> Order<'_> {
-    Order::of(
-        desired
-            .services
-            .iter()
-            .map(|(name, service)| {
-                let needs: BTreeSet<&str> = service.depends_on.keys().map(String::as_str).collect();
-                (name.as_str(), needs)
-            })
-            .collect(),
-    )
+    Order::of(needs(desired))
+}
+
+fn needs(desired: &Desired) -> BTreeMap<&str, BTreeSet<&str>> {
+    let services = desired.services.iter();
+    let needs = services.map(|(name, service)| {
+        let needs: BTreeSet<&str> = service.depends_on.keys().map(String::as_str).collect();
+        (name.as_str(), needs)
+    });
+    needs.collect()
 }
 
 /// All that a plan is made from, with what is looked up again and again.
@@ -122,6 +122,7 @@ pub(crate) struct Survey<'a> {
     /// Services to be made as described.
     scope: BTreeSet<&'a str>,
     one_off: Option<OneOff<'a>>,
+    /// Of the services of the stack, and of those that only have containers.
     order: Order<'a>,
     /// Containers of the project that `up` made, by service.
     own: BTreeMap<&'a str, Vec<&'a ObservedContainer>>,
@@ -149,7 +150,12 @@ impl<'a> Survey<'a> {
                 on_network.entry(network).or_default().push(container);
             }
         }
-        let order = order(desired);
+        let mut needs = needs(desired);
+        for (service, containers) in &own {
+            let recorded = containers.iter().flat_map(|have| have.record.depends_on.keys());
+            needs.entry(service).or_insert_with(|| recorded.map(String::as_str).collect());
+        }
+        let order = Order::of(needs);
         Survey { desired, observed, options, places, scope, one_off, order, own, on_network }
     }
 

@@ -286,8 +286,7 @@ impl<'a> Judge<'a, '_> {
         let mut causes = Vec::new();
         for (network, addresses) in &have.record.addresses {
             let Some(fate) = self.networks.get(network.as_str()) else { continue };
-            let made = matches!(fate.fate, resources::Fate::Create | resources::Fate::Replace);
-            if made || !resources::has(&fate.record, addresses) {
+            if fate.makes() || !resources::has(&fate.record, addresses) {
                 causes.push(Cause::NetworkReplaced { network: network.clone() });
             }
         }

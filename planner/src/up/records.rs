@@ -68,47 +68,37 @@ fn check_image(
 
 /// Addresses by container and network.
 ///
-/// Fixed ones are given first, then containers made anew get theirs again, then the others
-/// get the lowest free ones.
 fn addresses<'a>(
     survey: &Survey,
     networks: &BTreeMap<&str, NetworkFate>,
     changes: &'a [Change],
     problems: &mut PlanProblems,
 ) -> BTreeMap<&'a str, BTreeMap<String, Addresses>> {
-    let mut made: Vec<_> = made(changes).collect();
-    made.sort_by_key(|(change, _)| change.have.is_none());
     let fates: BTreeMap<&str, Fate> =
         changes.iter().map(|change| (change.name.as_str(), change.verdict.fate)).collect();
-    let occupy = |network: &str, book: &mut AddressBook, wanted: fn(Fate) -> bool| {
-        for have in survey.on_network.get(network).into_iter().flatten() {
-            let name = have.record.name.as_str();
-            let fate = fates.get(name).copied().unwrap_or(Fate::Keep);
-            if let Some(addresses) = have.record.addresses.get(network).filter(|_| wanted(fate)) {
-                book.occupy(addresses, name);
-            }
+    let mut requests: BTreeMap<&str, Vec<Request>> = BTreeMap::new();
+    for (change, spec) in made(changes) {
+        for (network, endpoint) in &spec.networks {
+            let before = change.have.and_then(|have| have.record.addresses.get(network).copied());
+            let request = Request { container: &change.name, endpoint, before };
+            requests.entry(network).or_default().push(request);
         }
-    };
+    }
     let mut given: BTreeMap<&str, BTreeMap<String, Addresses>> = BTreeMap::new();
     for (network, fate) in networks {
         let mut book = AddressBook::new(&fate.record);
-        occupy(network, &mut book, |fate| !matches!(fate, Fate::Replace | Fate::Remove));
-        let on = made.iter().filter_map(|(change, spec)| {
-            let endpoint = spec.networks.get(*network)?;
-            let before = change.have.and_then(|have| have.record.addresses.get(*network).copied());
-            Some((*change, Request { container: &change.name, endpoint, before }))
-        });
-        let on: Vec<(&Change, Request)> = on.collect();
-        for (_, request) in &on {
-            if let Err(problem) = book.reserve(request) {
-                problems.add(problem);
+        for have in survey.on_network.get(network).into_iter().flatten() {
+            let name = have.record.name.as_str();
+            match (have.record.addresses.get(*network), fates.get(name)) {
+                (Some(has), Some(Fate::Replace | Fate::Remove)) => book.leave(has, name),
+                (Some(has), _) => book.occupy(has, name),
+                (None, _) => {}
             }
         }
-        occupy(network, &mut book, |fate| fate == Fate::Remove);
-        for (change, request) in &on {
-            match book.assign(request) {
+        for (container, result) in book.give(requests.get(network).map_or(&[], Vec::as_slice)) {
+            match result {
                 Ok(addresses) => {
-                    let of_container = given.entry(change.name.as_str()).or_default();
+                    let of_container = given.entry(container).or_default();
                     of_container.insert(network.to_string(), addresses);
                 }
                 Err(problem) => problems.add(problem),

@@ -1,7 +1,6 @@
 //! The fate of networks and volumes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use crate::cause::{Cause, FieldChange};
 use crate::desired::{NetworkSpec, SourceSpec, VolumeSpec};
@@ -19,6 +18,13 @@ pub(super) struct NetworkFate {
     /// As it will be.
     pub(super) record: NetworkRecord,
     pub(super) changes: Vec<FieldChange>,
+}
+
+impl NetworkFate {
+    /// Whether its bridge is a new one.
+    pub(super) fn makes(&self) -> bool {
+        matches!(self.fate, Fate::Create | Fate::Replace)
+    }
 }
 
 /// What becomes of a network or volume.
@@ -246,7 +252,6 @@ pub(super) fn network_causes(fate: &NetworkFate) -> Vec<Cause> {
 
 /// Whether addresses lie in the subnets of a network.
 pub(super) fn has(record: &NetworkRecord, addresses: &Addresses) -> bool {
-    let v4 = addresses.ipv4.map(IpAddr::V4);
-    let mut given = v4.into_iter().chain(addresses.ipv6.map(IpAddr::V6));
-    given.all(|address| record.subnets.iter().any(|subnet| subnet.net.contains(&address)))
+    let inside = |address| record.subnets.iter().any(|subnet| subnet.net.contains(&address));
+    addresses.iter().all(inside)
 }

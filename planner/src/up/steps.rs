@@ -14,7 +14,8 @@ use crate::cause::Cause;
 use crate::desired::DependencySpec;
 use crate::down::named_volumes;
 use crate::gate::{Gates, Member};
-use crate::observed::{Addresses, ContainerRecord};
+use crate::ipam;
+use crate::observed::{Addresses, ContainerRecord, Subnet};
 use crate::plan::{Draft, Slot};
 use crate::pull;
 
@@ -49,6 +50,7 @@ pub(super) fn draft(
     maker.warn(networks, volumes);
     maker.pulls(&records);
     maker.networks(networks);
+    maker.order_of_subnets(networks);
     maker.volumes(volumes);
     maker.containers(records);
     maker.order_of_stops();
@@ -66,6 +68,7 @@ struct Slots {
     remove: Option<Slot>,
     create: Option<Slot>,
     start: Option<Slot>,
+    adopt: Option<Slot>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -180,6 +183,28 @@ impl<'a> Maker<'a> {
         }
     }
 
+    /// A new network may get a subnet that another one gives up.
+    fn order_of_subnets(&mut self, networks: &BTreeMap<&str, NetworkFate>) {
+        let removed: Vec<(Slot, &[Subnet])> = self
+            .networks
+            .iter()
+            .filter_map(|(name, slots)| {
+                let have = self.survey.observed.networks.get(*name)?;
+                Some((slots.remove?, have.record.subnets.as_slice()))
+            })
+            .collect();
+        for (name, fate) in networks {
+            let made = self.networks.get(name).filter(|_| fate.makes());
+            let Some(make) = made.and_then(|slots| slots.make) else { continue };
+            for (remove, old) in &removed {
+                let mut new = fate.record.subnets.iter();
+                if new.any(|new| old.iter().any(|old| ipam::overlap(&new.net, &old.net))) {
+                    self.draft.after(make, *remove);
+                }
+            }
+        }
+    }
+
     fn volumes(&mut self, volumes: &BTreeMap<&'a str, VolumeFate>) {
         for (name, fate) in volumes {
             if fate.fate == resources::Fate::Create {
@@ -210,7 +235,8 @@ impl<'a> Maker<'a> {
         match fate {
             Fate::Keep => self.draft.unchanged += usize::from(!change.oneoff),
             Fate::Adopt => {
-                self.draft.add(Action::AdoptContainer { name: name() }, causes());
+                let adopt = Action::AdoptContainer { name: name() };
+                slots.adopt = Some(self.draft.add(adopt, causes()));
             }
             Fate::Create | Fate::Start | Fate::Restart | Fate::Replace | Fate::Remove => {}
         }
@@ -248,25 +274,18 @@ impl<'a> Maker<'a> {
             if let (Some(pull), Some(_)) = (image, self.slots[index].create) {
                 self.draft.after(stop, *pull);
             }
-            for on in self.needs(change) {
-                if let Some(stop_on) = self.slots[on].stop {
-                    self.draft.after(stop_on, stop);
+            for service in self.survey.order.needs(change.service) {
+                for on in self.by_service.get(service).into_iter().flatten() {
+                    // One that only starts does so when those that have to follow it have ended:
+                    // if the work is broken off between, the next run still sees them stopped.
+                    let follows = change.depends_on.get(service).is_some_and(|on| on.restart);
+                    let start = self.slots[*on].start.filter(|_| follows);
+                    if let Some(step) = self.slots[*on].stop.or(start) {
+                        self.draft.after(step, stop);
+                    }
                 }
             }
         }
-    }
-
-    /// Changes of the services a change depends on.
-    fn needs(&self, change: &Change) -> Vec<usize> {
-        let known = self.survey.desired.services.contains_key(change.service);
-        let services: Vec<&str> = match known {
-            true => self.survey.order.needs(change.service).collect(),
-            // Only an orphan may depend on a service of the stack, never the other way round.
-            false => change.depends_on.keys().map(String::as_str).collect(),
-        };
-        let known =
-            services.into_iter().filter(|on| self.survey.desired.services.contains_key(*on));
-        known.flat_map(|on| self.by_service.get(on).into_iter().flatten().copied()).collect()
     }
 
     fn order_of_resources(
@@ -331,6 +350,9 @@ impl<'a> Maker<'a> {
             let parent = change.want.and_then(parent).and_then(|parent| by_name.get(parent));
             if let Some(parent) = parent.and_then(|parent| self.slots[*parent].start) {
                 self.draft.after(start, parent);
+                if let Some(stop) = self.slots[index].stop {
+                    self.draft.after(parent, stop);
+                }
             }
         }
     }
@@ -338,7 +360,8 @@ impl<'a> Maker<'a> {
     fn gate(&mut self, start: Slot, change: &Change, service: &str, on: DependencySpec) {
         let in_scope = self.survey.scope.contains(service);
         for index in self.by_service.get(service).into_iter().flatten() {
-            let (needed, start_of) = (&self.changes[*index], self.slots[*index].start);
+            let (needed, slots) = (&self.changes[*index], self.slots[*index]);
+            let start_of = slots.start.or(slots.adopt);
             let counts = in_scope || start_of.is_some();
             if counts && needed.verdict.fate != Fate::Remove {
                 let member = Member { name: &needed.name, have: needed.have, start: start_of };
@@ -365,7 +388,10 @@ impl<'a> Maker<'a> {
         let want = self.changes[index].want.into_iter();
         let ports = want.flat_map(|want| &want.ports).filter_map(ports::fixed);
         let claims = ports.map(|(protocol, port)| Claim::Port(protocol, port));
-        claims.chain(addresses(&self.given[index])).collect()
+        let record = self.changes[index].have.map(|have| &have.record.addresses);
+        let created = self.slots[index].create.is_some();
+        let given = record.filter(|_| !created).unwrap_or(&self.given[index]);
+        claims.chain(addresses(given)).collect()
     }
 }
 
@@ -378,8 +404,6 @@ enum Claim {
 
 fn addresses(given: &BTreeMap<String, Addresses>) -> impl Iterator<Item = Claim> {
     given.iter().flat_map(|(network, addresses)| {
-        let v4 = addresses.ipv4.map(IpAddr::V4);
-        let all = v4.into_iter().chain(addresses.ipv6.map(IpAddr::V6));
-        all.map(|address| Claim::Address(network.clone(), address))
+        addresses.iter().map(|address| Claim::Address(network.clone(), address))
     })
 }
