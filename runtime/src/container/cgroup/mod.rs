@@ -80,11 +80,13 @@ impl Hierarchies {
     /// The group at `path` below the root of each hierarchy. Touches nothing.
     pub fn group(&self, path: &str) -> Group {
         let legacy = self.legacy.iter().map(|hierarchy| Member {
+            version: Version::V1,
             controllers: hierarchy.controllers.clone(),
             mount: hierarchy.mount.clone(),
             folder: hierarchy.mount.join(path),
         });
         let unified = self.unified.as_ref().map(|mount| Member {
+            version: Version::V2,
             controllers: words(&mount.join("cgroup.controllers")),
             mount: mount.clone(),
             folder: mount.join(path),
@@ -104,6 +106,7 @@ pub struct Group {
 /// The group in one hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Member {
+    version: Version,
     controllers: Vec<String>,
     mount: PathBuf,
     folder: PathBuf,
@@ -120,58 +123,10 @@ impl Group {
     /// A group without processes that is already there, as a killed monitor leaves it, is taken
     /// over; one with processes is an error.
     pub fn create(&self, limits: &Cgroup, devices: Devices) -> Result<Vec<String>, SetupError> {
-        for member in &self.legacy {
-            self.make(member, |folder| match member.has("cpuset") {
-                true => inherit_cpuset(folder),
-                false => Ok(()),
-            })?;
-        }
-        if let Some(unified) = &self.unified {
-            self.make(unified, |folder| enable_controllers(unified, folder))?;
+        for member in self.legacy.iter().chain(&self.unified) {
+            member.make().step("create cgroup", member.folder.display())?;
         }
         self.set_limits(limits, devices)
-    }
-
-    /// Makes each folder on the way, and calls `prepare` with each after it is there.
-    fn make(
-        &self,
-        member: &Member,
-        prepare: impl Fn(&Path) -> io::Result<()>,
-    ) -> Result<(), SetupError> {
-        const STEP: &str = "create cgroup";
-        // The folder above may vanish in between, when another container's removal found it
-        // empty.
-        for attempt in 0.. {
-            let mut folder = member.mount.clone();
-            let made = Path::new(&self.path).iter().try_for_each(|name| {
-                if folder != member.mount || member.unified() {
-                    prepare(&folder)?;
-                }
-                folder.push(name);
-                match fs::create_dir(&folder) {
-                    Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-                    made => made,
-                }
-            });
-            let made = made.and_then(|()| match member.unified() {
-                true => Ok(()),
-                false => prepare(&member.folder),
-            });
-            match made {
-                Err(error) if error.kind() == ErrorKind::NotFound && attempt < 10 => {}
-                made => {
-                    made.step(STEP, member.folder.display())?;
-                    break;
-                }
-            }
-        }
-        match fs::read_to_string(member.folder.join("cgroup.procs")) {
-            Ok(processes) if !processes.is_empty() => {
-                let reason = "it has processes; the container still runs";
-                Err(SetupError::refused(STEP, member.folder.display(), reason))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// For each v1 hierarchy the open file into which a process writes `0` to attach itself.
@@ -212,10 +167,9 @@ impl Group {
 
     /// The folder where this controller is, and whether it is v1.
     fn controller(&self, name: &str) -> Option<(&Path, Version)> {
-        let legacy = self.legacy.iter().map(|member| (member, Version::V1));
-        let unified = self.unified.iter().map(|member| (member, Version::V2));
-        let (member, version) = legacy.chain(unified).find(|(member, _)| member.has(name))?;
-        Some((&member.folder, version))
+        let mut members = self.legacy.iter().chain(&self.unified);
+        let member = members.find(|member| member.has(name))?;
+        Some((&member.folder, member.version))
     }
 }
 
@@ -231,12 +185,72 @@ impl Member {
         self.controllers.iter().any(|c| c == controller)
     }
 
-    fn unified(&self) -> bool {
-        self.mount.join("cgroup.controllers").exists()
+    /// Makes the folder, and those above it if they are missing.
+    fn make(&self) -> io::Result<()> {
+        // The folders above may vanish in between, when the removal of another container finds
+        // them empty.
+        for _ in 0..10 {
+            match fs::create_dir(&self.folder) {
+                Err(error) if error.kind() == ErrorKind::NotFound => self.make_above()?,
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    if !fs::read(self.folder.join("cgroup.procs"))?.is_empty() {
+                        return Err(io::Error::other("it has processes; the container still runs"));
+                    }
+                    return self.check_controllers();
+                }
+                made => {
+                    made?;
+                    return self.check_controllers();
+                }
+            }
+        }
+        Err(io::Error::other("the folder above it vanishes again and again"))
+    }
+
+    fn make_above(&self) -> io::Result<()> {
+        let mut folder = self.mount.clone();
+        let above = self.folder.parent().and_then(|above| above.strip_prefix(&self.mount).ok());
+        for name in above.into_iter().flat_map(Path::iter) {
+            folder.push(name);
+            match fs::create_dir(&folder) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                made => made?,
+            }
+            if self.has("cpuset") && self.version == Version::V1 {
+                // A new v1 cpuset has no CPU and nothing can be attached to it, unless the one
+                // above hands its own on.
+                inherit_cpuset(&folder)?;
+                put(&folder.join("cgroup.clone_children"), "1")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// In the v2 tree, every folder above must pass the controllers on.
+    fn check_controllers(&self) -> io::Result<()> {
+        if self.version == Version::V1 || self.controllers.is_empty() {
+            return Ok(());
+        }
+        let wanted = || NEEDED.iter().filter(|name| self.has(name));
+        let there = words(&self.folder.join("cgroup.controllers"));
+        if wanted().all(|name| there.iter().any(|t| t == name)) {
+            return Ok(());
+        }
+        let names: Vec<String> = wanted().map(|name| format!("+{name}")).collect();
+        let mut folder = self.mount.clone();
+        let below = self.folder.strip_prefix(&self.mount).unwrap_or(Path::new(""));
+        for name in below.iter() {
+            put(&folder.join("cgroup.subtree_control"), &names.join(" "))?;
+            folder.push(name);
+        }
+        Ok(())
     }
 }
 
-/// A new v1 cpuset has no CPU and no memory, and nothing can be attached to it.
+/// Controllers that limits are set with in the v2 tree.
+const NEEDED: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
+
+/// Gives a v1 cpuset the CPUs and memory of the one above.
 fn inherit_cpuset(folder: &Path) -> io::Result<()> {
     for file in ["cpuset.cpus", "cpuset.mems"] {
         let own = fs::read_to_string(folder.join(file))?;
@@ -246,18 +260,6 @@ fn inherit_cpuset(folder: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Gives the groups below `folder` the controllers that limits need.
-fn enable_controllers(member: &Member, folder: &Path) -> io::Result<()> {
-    let file = folder.join("cgroup.subtree_control");
-    let enabled = words(&file);
-    let missing: Vec<String> = ["cpu", "cpuset", "io", "memory", "pids"]
-        .into_iter()
-        .filter(|name| member.has(name) && !enabled.iter().any(|e| e == name))
-        .map(|name| format!("+{name}"))
-        .collect();
-    if missing.is_empty() { Ok(()) } else { put(&file, &missing.join(" ")) }
 }
 
 /// Writes to a file that must exist: the kernel's files cannot be made.
