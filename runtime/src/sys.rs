@@ -6,6 +6,8 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 /// What [`clone_process`] returns, once in each of the two processes.
 #[derive(Debug)]
@@ -229,6 +231,26 @@ fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
 /// A copy of the descriptor above the standard ones, closed by execve.
 pub fn dup_above_stdio(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(rustix::io::fcntl_dupfd_cloexec(fd.as_fd(), 3)?)
+}
+
+/// Gives the program `fd` under this number.
+pub fn pass_as(command: &mut Command, fd: OwnedFd, number: i32) {
+    let pass = move || {
+        // SAFETY: both are plain numbers; `fd` lives in this closure, and what was open under
+        // `number` in the forked child is used by nobody else before it executes the program.
+        check(i64::from(unsafe { libc::dup2(fd.as_raw_fd(), number) }))
+    };
+    // SAFETY: after the fork the closure makes one system call and takes no lock or memory.
+    unsafe { command.pre_exec(pass) };
+}
+
+/// The descriptor that the parent passed under this number.
+pub fn passed_as(number: i32) -> io::Result<OwnedFd> {
+    // SAFETY: only an integer.
+    check(i64::from(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) }))?;
+    // SAFETY: it is open, as the call above has shown, and by its number it was passed for us;
+    // callers ask for each number once, before they open anything themselves.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 fn check(result: i64) -> io::Result<()> {

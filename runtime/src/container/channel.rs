@@ -49,6 +49,16 @@ impl Channel {
         Ok((Channel(a), Channel(b)))
     }
 
+    /// An end that another program passed.
+    pub(crate) fn from_fd(fd: OwnedFd) -> Channel {
+        Channel(fd)
+    }
+
+    /// This end, to be passed to another program.
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.0
+    }
+
     /// Hands descriptors over, in as many packets as it takes.
     pub(crate) fn send_fds(&self, fds: &[OwnedFd]) -> io::Result<()> {
         let mut chunks = fds.chunks(FDS_PER_PACKET).peekable();

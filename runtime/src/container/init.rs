@@ -25,8 +25,8 @@ pub(crate) fn stay_as_init() -> Result<(), SetupError> {
     sys::exit_now(if closed.is_ok() { serve(program) } else { 125 })
 }
 
-/// Until the program ends: its status.
-fn serve(program: i32) -> i32 {
+/// Passes signals on and reaps, until the program ends: its status. Signals must be blocked.
+pub(crate) fn serve(program: i32) -> i32 {
     loop {
         match sys::next_signal() {
             Ok(libc::SIGCHLD) => {

@@ -20,6 +20,7 @@ mod devices;
 mod error;
 mod exec;
 mod fs;
+mod helper;
 mod init;
 mod inside;
 mod mounts;
@@ -34,6 +35,7 @@ mod system;
 pub use caps::{ALL_CAPABILITIES, DEFAULT_CAPABILITIES};
 pub use error::SetupError;
 pub use exec::{Child, ExecSpec, Target, exec, exec_in};
+pub use helper::{Helper, WORD as HELPER_WORD, helper_main, start_helper};
 pub use process::Stdio;
 pub use spawn::{IDS, Init, spawn};
 

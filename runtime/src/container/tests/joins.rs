@@ -5,6 +5,8 @@ use std::os::fd::AsFd;
 
 use super::{Ended, Sandbox, alone, ended};
 use crate::bundle::{Network, Phase, Status};
+use crate::container::channel::Channel;
+use crate::container::helper;
 use crate::container::{ExecSpec, Init, Stdio, Target, exec, exec_in, spawn};
 
 fn sleeping(container: &Sandbox) -> Init {
@@ -143,22 +145,60 @@ fn a_container_may_live_in_the_network_of_another() {
     });
 }
 
+/// What a monitor keeps beside the container.
+fn write_run_folder(container: &Sandbox, init: &Init) {
+    let target = Target::of(init.pid).unwrap();
+    let status = Status { pid: target.pid, pid_start: target.start, ..Status::default() };
+    let run = &container.bundle.run_dir;
+    let bundle = serde_json::to_vec(&container.bundle).unwrap();
+    std::fs::write(run.join("bundle.json"), bundle).unwrap();
+    std::fs::write(run.join("status.json"), serde_json::to_vec(&status).unwrap()).unwrap();
+}
+
 #[test]
 fn a_run_folder_is_enough_to_start_a_further_process() {
     alone(|| {
         let container = Sandbox::new();
-        let init = sleeping(&container);
-        let target = Target::of(init.pid).unwrap();
-        let run = &container.bundle.run_dir;
-        let status = Status { pid: target.pid, pid_start: target.start, ..Status::default() };
-        std::fs::write(run.join("bundle.json"), serde_json::to_vec(&container.bundle).unwrap())
-            .unwrap();
-        std::fs::write(run.join("status.json"), serde_json::to_vec(&status).unwrap()).unwrap();
+        write_run_folder(&container, &sleeping(&container));
         let (read, write) = std::io::pipe().unwrap();
         let fd = write.as_fd();
         let stdio = Stdio::Files { stdin: fd, stdout: fd, stderr: fd };
-        let child = exec_in(run, &shell("echo inside"), stdio).unwrap();
+        let child = exec_in(&container.bundle.run_dir, &shell("echo inside"), stdio).unwrap();
         drop(write);
         assert_eq!(ended(child.pid, read.into()).output, "inside\n");
+    });
+}
+
+#[test]
+fn a_helper_hands_the_terminal_over_and_ends_with_the_status() {
+    alone(|| {
+        let container = Sandbox::new();
+        write_run_folder(&container, &sleeping(&container));
+        let help = |spec: &ExecSpec| {
+            let (ours, theirs) = Channel::pair().unwrap();
+            let pid = crate::sys::fork().unwrap();
+            if pid == 0 {
+                drop(ours);
+                helper::serve(&theirs);
+            }
+            drop(theirs);
+            let run_dir = &container.bundle.run_dir;
+            (pid, helper::testing::ask_and_wait(&ours, run_dir, spec))
+        };
+        // An environment larger than a packet passes as well.
+        let env = vec![format!("LARGE={}", "x".repeat(60_000))];
+        let line = "trap 'echo caught; exit 5' TERM; echo ${#LARGE}; sleep 9 & wait";
+        let (pid, started) = help(&ExecSpec { env, tty: true, ..shell(line) });
+        let master = started.unwrap().unwrap();
+        let mut text = [0; 7];
+        rustix::io::read(&master, &mut text).unwrap();
+        crate::sys::kill(pid, libc::SIGTERM).unwrap();
+        let Ended { status, output } = read_terminal(pid, master);
+        assert_eq!((&text, output.as_str(), status), (b"60000\r\n", "caught\r\n", 5));
+
+        let (pid, failed) = help(&ExecSpec { argv: vec!["nothing".into()], ..shell("") });
+        assert_eq!(failed.unwrap_err().exit_code, 127);
+        let (empty, _) = std::io::pipe().unwrap();
+        assert_eq!(ended(pid, empty.into()).status, 127);
     });
 }
