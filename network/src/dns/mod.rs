@@ -3,7 +3,21 @@
 //! Every container asks [`SERVER`], as it would under Docker. Whoever keeps the container
 //! listens on high ports of that address in the container's namespace, and [`redirect`] leads
 //! port 53 there, so that a name server in the container can still have port 53 of its own.
+//!
+//! Nothing here sends or waits: [`answer`] says what becomes of a message, and for what another
+//! server has to be asked, [`outgoing`], [`is_answer_to`] and [`returning`] make and check the
+//! messages. Nothing is remembered between questions either.
 
+mod forward;
+mod query;
 mod redirect;
+mod resolv;
+#[cfg(test)]
+mod tests;
+mod zone;
 
+pub use forward::{is_answer_to, is_truncated, outgoing, returning};
+pub use query::Transport;
 pub use redirect::{SERVER, redirect};
+pub use resolv::ResolvConf;
+pub use zone::{Answer, Zone, answer, failure};
