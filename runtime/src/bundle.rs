@@ -68,6 +68,10 @@ pub struct Bundle {
     pub stop_signal: i32,
     /// Milliseconds between that signal and SIGKILL.
     pub stop_grace_ms: u64,
+    /// Its output is read, and its end reported, only after a client has attached (or has not come
+    /// for ten seconds), so that the client misses nothing.
+    #[serde(default)]
+    pub await_client: bool,
     /// The monitor ends and leaves nothing in `/run` when the container ends (`run --rm`).
     pub remove_on_exit: bool,
 }
@@ -307,6 +311,9 @@ pub struct Status {
     pub held: bool,
     /// Host ports it really has.
     pub published: Vec<PortSpec>,
+    /// Ports of its resolver on 127.0.0.11 in its network namespace, UDP and TCP.
+    #[serde(default)]
+    pub resolver: Option<(u16, u16)>,
     /// Why the last start failed.
     pub error: Option<String>,
 }

@@ -12,5 +12,6 @@ pub mod logs;
 pub mod monitor;
 pub mod paths;
 pub mod record;
+pub mod starter;
 pub mod store;
 pub mod sys;

@@ -256,3 +256,50 @@ pub fn passed_as(number: i32) -> io::Result<OwnedFd> {
 fn check(result: i64) -> io::Result<()> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
+
+/// `signal(2)` with `SIG_IGN`: the signal is dropped.
+pub fn ignore_signal(signal: i32) {
+    // SAFETY: no handler of ours is installed, so no code of ours can run at a bad moment.
+    unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
+/// `pidfd_send_signal(2)` with any number, real-time signals included.
+pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    // SAFETY: only integers and a null pointer, which asks for the default information.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    })
+}
+
+/// `struct pidfd_info` of `linux/pidfd.h`, in its first version.
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup: u64,
+    ids: [u32; 11],
+    exit_code: i32,
+}
+
+/// `PIDFD_GET_INFO`: the wait status of a process that was reaped, by its parent or anybody.
+/// `None` before, and on kernels older than 6.15.
+pub fn pidfd_exit_status(pidfd: BorrowedFd<'_>) -> Option<i32> {
+    const GET_INFO: libc::Ioctl = 0xc040_ff0b_u32 as libc::Ioctl; // _IOWR(0xff, 11, 64 bytes)
+    const EXIT: u64 = 1 << 3;
+    let mut info = PidfdInfo { mask: EXIT, ..PidfdInfo::default() };
+    // SAFETY: the number says that the kernel writes 64 bytes, which `info` has and outlives.
+    let result = unsafe { libc::ioctl(pidfd.as_raw_fd(), GET_INFO, &raw mut info) };
+    (result == 0 && info.mask & EXIT != 0).then_some(info.exit_code)
+}
+
+/// `mallopt(3)`: from now on, blocks of so many bytes and more go back to the kernel when freed.
+pub fn return_large_memory(bytes: i32) {
+    // SAFETY: only integers; called while there is one thread.
+    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, bytes) };
+}

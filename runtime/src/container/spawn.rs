@@ -165,7 +165,11 @@ impl Child {
         }
         match oom_score_adj {
             Some(score) => write(&self.proc("oom_score_adj"), &score.to_string()),
-            None => Ok(()),
+            // Not that of its monitor, which is the last to go. Only raising it is always allowed.
+            None => {
+                drop(write(&self.proc("oom_score_adj"), "0"));
+                Ok(())
+            }
         }
     }
 

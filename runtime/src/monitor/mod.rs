@@ -8,13 +8,90 @@
 //! Architecture invariant: nothing is lost with a monitor but its own memory. The container and
 //! its published ports live on, its output waits in the FIFOs, and a new monitor goes on from
 //! `bundle.json` and `status.json`.
+//!
+//! Reading order: `keep` (the loop), `life` (start, end, stop, adoption), `leave` (what is taken
+//! away), then the parts: `output`, `ports`, `network`, `probe`, [`events`], `server`; pure are
+//! `backoff`, `health` and `protocol`. For everybody else there is [`client`].
 
+mod backoff;
 pub mod client;
+pub mod events;
+mod health;
+mod keep;
+mod leave;
+mod life;
+mod names;
+mod network;
+mod output;
+mod poll;
+mod ports;
+mod probe;
 mod protocol;
+mod server;
 
+use std::fmt::Display;
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use crate::container::SetupError;
+
+pub(crate) use keep::{Mode, run};
+pub use leave::kill_unmonitored;
 pub use protocol::Frame;
 
 /// Locked exclusively for as long as a monitor lives.
 const LOCK: &str = "lock";
 /// The control socket.
 const SOCKET: &str = "sock";
+/// All that the container was made from.
+const BUNDLE: &str = "bundle.json";
+/// What it does.
+const STATUS: &str = "status.json";
+
+/// Why a container was not started or adopted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{step} `{object}`: {message}")]
+pub struct StartFailure {
+    /// What was tried, as a phrase: `reserve port`.
+    pub step: String,
+    /// What it was tried on.
+    pub object: String,
+    /// Why it failed.
+    pub message: String,
+    /// Exit status for `run`: 127 no such program, 126 not executable, 125 else.
+    pub exit_code: i32,
+}
+
+impl StartFailure {
+    pub(crate) fn new(step: &str, object: impl Display, message: impl Display) -> StartFailure {
+        StartFailure {
+            step: step.to_owned(),
+            object: object.to_string(),
+            message: message.to_string(),
+            exit_code: 125,
+        }
+    }
+}
+
+impl From<SetupError> for StartFailure {
+    fn from(error: SetupError) -> StartFailure {
+        StartFailure {
+            step: error.step,
+            object: error.object,
+            message: error.reason,
+            exit_code: error.exit_code,
+        }
+    }
+}
+
+/// Names the step and its object on an error of the host.
+trait Step<T> {
+    fn step(self, step: &str, object: impl Display) -> Result<T, StartFailure>;
+}
+
+impl<T> Step<T> for io::Result<T> {
+    fn step(self, step: &str, object: impl Display) -> Result<T, StartFailure> {
+        self.map_err(|error| StartFailure::new(step, object, error))
+    }
+}

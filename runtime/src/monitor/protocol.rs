@@ -112,6 +112,13 @@ impl Frame {
     }
 }
 
+/// Appends output that may be longer than a frame.
+pub(super) fn append_output(out: &mut Vec<u8>, stderr: bool, bytes: &[u8]) {
+    for part in bytes.chunks(LONGEST) {
+        append(out, 1 + u8::from(stderr), part);
+    }
+}
+
 fn append(out: &mut Vec<u8>, kind: u8, content: &[u8]) {
     let length = u32::try_from(content.len()).unwrap_or(u32::MAX);
     out.push(kind);

@@ -1,0 +1,161 @@
+//! What happened to containers of a project, as JSON lines in `events/PROJECT` of the run folder.
+//!
+//! The monitors of a project append to one file; at a limit it becomes `PROJECT.1`.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use berth_planner::observed::Health;
+use jiff::Timestamp;
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+/// Bytes at which the file is put aside.
+const LIMIT: u64 = 1024 * 1024;
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    pub time: Timestamp,
+    /// Container by name.
+    pub container: String,
+    /// Its service.
+    pub service: String,
+    /// What.
+    #[serde(flatten)]
+    pub what: Happening,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum Happening {
+    /// Its process started.
+    Start,
+    /// It has a new monitor.
+    Adopt,
+    /// Its process ended.
+    Die {
+        /// Exit status, 128 + n for signal n, −1 when it is not known.
+        exit_code: i32,
+    },
+    /// The kernel killed a process of it for memory.
+    Oom,
+    /// Its health changed.
+    HealthStatus {
+        /// To this.
+        health: Health,
+    },
+    /// It is about to be started again.
+    Restart {
+        /// The how manieth time.
+        restarts: u32,
+    },
+    /// A signal was sent to it.
+    Kill {
+        /// Its number.
+        signal: i32,
+    },
+    /// It was stopped on request.
+    Stop,
+}
+
+/// Where the monitor of one container writes.
+#[derive(Debug)]
+pub(super) struct Events {
+    path: PathBuf,
+    container: String,
+    service: String,
+}
+
+impl Events {
+    /// For the container with this run folder (`RUN/containers/NAME`).
+    pub(super) fn new(run_dir: &Path, project: &str, service: &str) -> Events {
+        let run = run_dir.parent().and_then(Path::parent).unwrap_or(run_dir);
+        Events {
+            path: run.join("events").join(project),
+            container: run_dir.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            service: service.to_owned(),
+        }
+    }
+
+    /// Appends one. An event that cannot be written is lost: nothing waits for it.
+    pub(super) fn add(&self, what: Happening) {
+        let event = Event {
+            time: Timestamp::now(),
+            container: self.container.clone(),
+            service: self.service.clone(),
+            what,
+        };
+        let _lost = append(&self.path, &super::protocol::line(&event));
+    }
+}
+
+fn append(path: &Path, line: &[u8]) -> io::Result<()> {
+    let mut file = match open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+            DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+            open(path)?
+        }
+        other => other?,
+    };
+    // One write of a short line to a file opened for appending is not torn by another's.
+    file.write_all(line)?;
+    if file.metadata()?.len() >= LIMIT {
+        put_aside(path, &file)?;
+    }
+    Ok(())
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)
+}
+
+/// Renames the file, unless another monitor has just done so.
+fn put_aside(path: &Path, file: &File) -> io::Result<()> {
+    flock(file, FlockOperation::LockExclusive)?;
+    if fs::metadata(path)?.ino() == file.metadata()?.ino() {
+        let mut aside = path.as_os_str().to_owned();
+        aside.push(".1");
+        fs::rename(path, aside)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logs::testing::Folder;
+
+    #[test]
+    fn events_are_lines_of_the_project_and_bounded() {
+        let run = Folder::new();
+        let dir = run.path().join("containers/shop-web-1");
+        let events = Events::new(&dir, "shop", "web");
+        events.add(Happening::Die { exit_code: 42 });
+
+        let text = run.text("events/shop");
+        let event: Event = serde_json::from_str(text.trim_end()).unwrap();
+        assert_eq!(event.what, Happening::Die { exit_code: 42 });
+        assert!(
+            text.contains(
+                r#""container":"shop-web-1","service":"web","event":"die","exit_code":42}"#
+            )
+        );
+
+        fs::write(run.path().join("events/shop"), "\n".repeat(1024 * 1024)).unwrap();
+        events.add(Happening::Stop);
+        events.add(Happening::Start);
+        assert_eq!(run.text("events/shop").lines().count(), 1);
+        assert!(run.text("events/shop.1").ends_with("\"event\":\"stop\"}\n"));
+    }
+}

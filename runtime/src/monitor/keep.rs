@@ -1,0 +1,250 @@
+//! A monitor's loop: one wait, and who serves what has come.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use berth_planner::observed::Health;
+use rustix::fs::{FlockOperation, flock};
+
+use super::backoff::Backoff;
+use super::events::{Events, Happening};
+use super::life::{Life, Running};
+use super::output::Output;
+use super::poll::{PollSet, Token};
+use super::ports::Reserved;
+use super::server::{Server, Wish};
+use super::{BUNDLE, LOCK, STATUS, StartFailure, Step, protocol};
+use crate::bundle::{Bundle, Phase, Status};
+use crate::container::Target;
+use crate::record::{self, Durability};
+
+/// Attempts to get the lock: somebody may just be looking whether it is held.
+const LOCK_ATTEMPTS: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(4);
+
+/// How a monitor comes to its container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// It starts it.
+    Start,
+    /// The one before was killed.
+    Adopt,
+}
+
+/// The monitor of one container.
+pub(super) struct Monitor {
+    pub(super) bundle: Bundle,
+    pub(super) status: Status,
+    pub(super) output: Output,
+    pub(super) server: Server,
+    pub(super) events: Events,
+    pub(super) reserved: Reserved,
+    pub(super) backoff: Backoff,
+    pub(super) life: Life,
+    /// The user has stopped it, or sent what stops it: it is not started again.
+    pub(super) stopped: bool,
+    /// Held for life.
+    pub(super) lock: Option<File>,
+}
+
+/// A monitor's whole life. The reply (a line of JSON: a status, or a [`StartFailure`]) is given
+/// when the container runs, or does not.
+pub(crate) fn run(run_dir: &Path, mode: Mode, reply: File) {
+    let begun = Monitor::open(run_dir).and_then(|mut monitor| {
+        match mode {
+            Mode::Start => monitor.begin()?,
+            Mode::Adopt => monitor.adopt()?,
+        }
+        Ok(monitor)
+    });
+    let answer: Result<&Status, &StartFailure> = begun.as_ref().map(|monitor| &monitor.status);
+    let mut reply = reply;
+    // Who asked may be gone; the container runs all the same.
+    let _ = reply.write_all(&protocol::line(&answer));
+    drop(reply);
+    let Ok(mut monitor) = begun else { return };
+    if let Err(error) = monitor.keep() {
+        // Without a wait there is no monitor: the container runs on and can be adopted.
+        monitor.status.error = Some(format!("its monitor ended: {error}"));
+        monitor.write_status();
+    }
+}
+
+/// Takes the lock of a run folder.
+///
+/// # Errors
+/// A monitor has it.
+pub(super) fn lock(run_dir: &Path) -> Result<File, StartFailure> {
+    let path = run_dir.join(LOCK);
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    let file = options.open(&path).step("open", path.display())?;
+    for _ in 0..LOCK_ATTEMPTS {
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            return Ok(file);
+        }
+        std::thread::sleep(LOCK_PAUSE);
+    }
+    Err(StartFailure::new("lock", path.display(), "the container has a monitor already"))
+}
+
+/// Reads the description of a container.
+pub(super) fn read_bundle(run_dir: &Path) -> Result<Bundle, StartFailure> {
+    let path = run_dir.join(BUNDLE);
+    let bundle = record::read(&path).step("read", path.display())?;
+    bundle.ok_or_else(|| StartFailure::new("read", path.display(), "there is no such file"))
+}
+
+/// Reads what the last monitor wrote, if one did on this boot.
+pub(super) fn read_status(run_dir: &Path) -> Result<Option<Status>, StartFailure> {
+    let path = run_dir.join(STATUS);
+    let status: Option<Status> = record::read(&path).step("read", path.display())?;
+    let boot = boot_id()?;
+    Ok(status.filter(|status| status.boot_id == boot))
+}
+
+fn boot_id() -> Result<String, StartFailure> {
+    let path = "/proc/sys/kernel/random/boot_id";
+    Ok(std::fs::read_to_string(path).step("read", path)?.trim().to_owned())
+}
+
+impl Monitor {
+    /// A monitor that is ready to start or adopt.
+    fn open(run_dir: &Path) -> Result<Monitor, StartFailure> {
+        let lock = lock(run_dir)?;
+        let bundle = read_bundle(run_dir)?;
+        let own = i32::try_from(std::process::id()).unwrap_or_default();
+        let health = if bundle.health.is_some() { Health::Starting } else { Health::None };
+        let status = Status {
+            boot_id: boot_id()?,
+            monitor: own,
+            monitor_start: Target::of(own).map(|own| own.start).unwrap_or_default(),
+            health,
+            ..Status::default()
+        };
+        Ok(Monitor {
+            output: Output::open(&bundle).step("open the output of", &bundle.name)?,
+            server: Server::listen(run_dir).step("listen for clients of", &bundle.name)?,
+            events: Events::new(run_dir, &bundle.project, &bundle.service),
+            reserved: Reserved::default(),
+            backoff: Backoff::new(bundle.restart, 0),
+            life: Life::Ended,
+            stopped: false,
+            lock: Some(lock),
+            status,
+            bundle,
+        })
+    }
+
+    /// Serves until the container has ended for good and everything is taken away.
+    fn keep(&mut self) -> io::Result<()> {
+        loop {
+            self.tick(Instant::now());
+            if matches!(self.life, Life::Ended) {
+                self.leave();
+                return Ok(());
+            }
+            for token in self.wait()? {
+                self.serve(token);
+            }
+        }
+    }
+
+    fn wait(&self) -> io::Result<Vec<Token>> {
+        let now = Instant::now();
+        let mut set = PollSet::default();
+        self.output.poll(&mut set, self.server.is_behind(), now);
+        self.server.poll(&mut set, self.output.input_full());
+        match &self.life {
+            Life::Running(running) => running.poll(&mut set),
+            Life::Waiting { until } => set.until(Some(*until)),
+            Life::Lingering | Life::Ended => {}
+        }
+        set.wait()
+    }
+
+    fn serve(&mut self, token: Token) {
+        let now = Instant::now();
+        match token {
+            Token::Output(index) => self.output.read(index, &mut self.server, now),
+            Token::Input => self.output.write_input(),
+            Token::Listener => self.server.accept(),
+            Token::Client(id) => {
+                for wish in self.server.serve(id, &self.status, self.bundle.tty) {
+                    self.grant(wish);
+                }
+            }
+            Token::Exit => self.ended(now),
+            Token::ProbeExit | Token::ProbeOutput => self.serve_probe(token, now),
+        }
+    }
+
+    fn grant(&mut self, wish: Wish) {
+        match wish {
+            Wish::Stop { grace, hold } => self.stop(grace, hold),
+            Wish::Signal { client, number } => {
+                let sent = self.signal(number);
+                self.server.answer(client, sent);
+            }
+            Wish::Resize { client, rows, columns } => {
+                let resized = self.output.resize(rows, columns);
+                self.server.answer(client, resized);
+            }
+            Wish::Attached => self.output.open_gate(),
+            Wish::Input(bytes) => self.output.type_in(&bytes),
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        self.output.tick(now);
+        self.server.tick(now);
+        match &self.life {
+            Life::Running(_) => {
+                self.tick_stop(now);
+                self.tick_probe(now);
+            }
+            Life::Waiting { until } if *until <= now => self.restart(now),
+            Life::Lingering if self.output.gate().is_none() => {
+                self.output.drain(&mut self.server);
+                self.life = Life::Ended;
+            }
+            Life::Waiting { .. } | Life::Lingering | Life::Ended => {}
+        }
+    }
+
+    pub(super) fn running(&mut self) -> Option<&mut Running> {
+        match &mut self.life {
+            Life::Running(running) => Some(running),
+            Life::Waiting { .. } | Life::Lingering | Life::Ended => None,
+        }
+    }
+
+    /// Moves to a phase, and tells.
+    pub(super) fn enter(&mut self, phase: Phase) {
+        self.status.phase = phase;
+        self.tell();
+    }
+
+    /// Writes the status down and tells subscribers.
+    pub(super) fn tell(&mut self) {
+        self.write_status();
+        self.server.announce(&self.status);
+    }
+
+    pub(super) fn write_status(&self) {
+        // A full /run: subscribers hear it all the same, and the next change tries again.
+        let _ =
+            record::write(&self.bundle.run_dir.join(STATUS), &self.status, Durability::Volatile);
+    }
+
+    /// The kernel killed processes for memory since the process started.
+    pub(super) fn note_oom(&mut self, kills: u64) {
+        if kills > 0 {
+            self.status.oom_killed = true;
+            self.events.add(Happening::Oom);
+        }
+    }
+}

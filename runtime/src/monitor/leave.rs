@@ -1,0 +1,127 @@
+//! What is taken away when a container has ended for good, by its monitor or in its place.
+
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::events::Happening;
+use super::keep::{Monitor, lock, read_bundle, read_status};
+use super::life::exit_code;
+use super::output::Output;
+use super::poll::{PollSet, Token};
+use super::server::Server;
+use super::{SOCKET, STATUS, names, network};
+use crate::bundle::{Bundle, Phase, Status};
+use crate::container::Target;
+use crate::container::cgroup::Group;
+use crate::record::{self, Durability};
+use crate::sys;
+
+impl Monitor {
+    /// Takes everything away, says the last word and lets the lock go. The container has ended.
+    pub(super) fn leave(&mut self) {
+        self.status.phase = Phase::Exited;
+        self.status.pid = 0;
+        self.status.pid_start = 0;
+        if self.stopped {
+            self.events.add(Happening::Stop);
+        }
+        if let Err(reason) = take_away(&self.bundle, &self.status) {
+            self.status.error.get_or_insert(reason);
+        }
+        self.reserved = super::ports::Reserved::default();
+        self.write_status();
+        if self.bundle.remove_on_exit {
+            // What cannot be removed is a leftover that the next plan sees.
+            let _ = fs::remove_dir_all(&self.bundle.run_dir);
+        }
+        self.lock = None;
+        self.server.finish(&self.status);
+    }
+}
+
+/// Takes away what the kernel does not: packet rules, names, cgroup, socket, FIFOs.
+///
+/// # Errors
+/// What could not be taken away, in words; everything else is gone.
+fn take_away(bundle: &Bundle, status: &Status) -> Result<(), String> {
+    names::remove(bundle);
+    let unpublished = network::unpublish(bundle, &status.published);
+    let group = Group::find(&bundle.cgroup.path)
+        .and_then(|group| if group.exists() { group.remove() } else { Ok(()) });
+    Output::remove(&bundle.run_dir);
+    // The socket may have gone with an earlier attempt.
+    let _ = fs::remove_file(bundle.run_dir.join(SOCKET));
+    unpublished.and(group.map_err(|error| error.to_string()))
+}
+
+/// Ends a container whose monitor was killed, and does what the monitor would have done then.
+/// A container that has ended already is only cleaned up after.
+///
+/// Blocks for up to `grace` and a little more.
+///
+/// # Errors
+/// It has a monitor, or it could not be ended.
+pub fn kill_unmonitored(run_dir: &Path, grace: Duration) -> io::Result<()> {
+    let _lock = lock(run_dir).map_err(io::Error::other)?;
+    let bundle = read_bundle(run_dir).map_err(io::Error::other)?;
+    let Some(mut status) = read_status(run_dir).map_err(io::Error::other)? else {
+        return Ok(());
+    };
+    if status.phase == Phase::Exited {
+        return Ok(());
+    }
+    let code = end(&bundle, &status, grace)?;
+    keep_output(&bundle)?;
+    status.exit_code = code;
+    status.finished_ms = Timestamp::now().as_millisecond();
+    status.phase = Phase::Exited;
+    status.held = true;
+    take_away(&bundle, &status).map_err(io::Error::other)?;
+    status.pid = 0;
+    status.pid_start = 0;
+    record::write(&run_dir.join(STATUS), &status, Durability::Volatile)
+}
+
+/// Ends its processes: the first by its signal, what is left by SIGKILL.
+fn end(bundle: &Bundle, status: &Status, grace: Duration) -> io::Result<i32> {
+    let group = Group::find(&bundle.cgroup.path).map_err(io::Error::other)?;
+    let pidfd = Target::from_status(status).and_then(|target| target.open().ok());
+    if let Some(pidfd) = &pidfd {
+        if !grace.is_zero() {
+            sys::pidfd_send_signal(pidfd.as_fd(), bundle.stop_signal)?;
+        }
+        let mut set = PollSet::default();
+        set.read(Token::Exit, pidfd);
+        set.until(Instant::now().checked_add(grace));
+        if set.wait()?.is_empty() {
+            sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL)?;
+        }
+    }
+    if group.exists() {
+        group.kill_all().map_err(io::Error::other)?;
+    }
+    match pidfd {
+        Some(pidfd) => {
+            let mut set = PollSet::default();
+            set.read(Token::Exit, &pidfd);
+            set.until(Some(Instant::now() + Duration::from_secs(10)));
+            match set.wait()?.is_empty() {
+                true => Err(io::Error::other("its process does not end")),
+                false => Ok(exit_code(&pidfd)),
+            }
+        }
+        None => Ok(-1),
+    }
+}
+
+/// Writes to the log what waited in the FIFOs.
+fn keep_output(bundle: &Bundle) -> io::Result<()> {
+    let mut output = Output::open(bundle)?;
+    output.drain(&mut Server::listen(&bundle.run_dir)?);
+    Ok(())
+}

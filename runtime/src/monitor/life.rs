@@ -1,0 +1,322 @@
+//! The life of a container under its monitor: start, end, start again, stop, adoption.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use berth_planner::observed::Health;
+use jiff::Timestamp;
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+
+use super::backoff::Backoff;
+use super::events::Happening;
+use super::health::HealthCheck;
+use super::keep::{Monitor, read_status};
+use super::poll::{PollSet, Token};
+use super::probe::RunningProbe;
+use super::{StartFailure, Step, names, network, ports};
+use crate::bundle::{Phase, Status};
+use crate::container::cgroup::Group;
+use crate::container::{self, Target};
+use crate::sys;
+
+/// How long the first client is waited for, see [`crate::bundle::Bundle::await_client`].
+const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
+/// How long an adopted process that has ended may take to be reaped by its new parent.
+const REAPING: Duration = Duration::from_millis(500);
+
+/// What a container does, with what is held for it.
+pub(super) enum Life {
+    /// Its process runs.
+    Running(Box<Running>),
+    /// It is started again then.
+    Waiting {
+        /// When.
+        until: Instant,
+    },
+    /// It has ended; its output waits for the first client.
+    Lingering,
+    /// It has ended for good.
+    Ended,
+}
+
+/// A process that runs.
+pub(super) struct Running {
+    pub(super) target: Target,
+    pidfd: OwnedFd,
+    /// Held so that the namespace lives as long as the monitor needs it.
+    _netns: OwnedFd,
+    since: Instant,
+    /// OOM kills of its cgroup when it started.
+    ooms: u64,
+    kill_at: Option<Instant>,
+    killed: bool,
+    pub(super) health: Option<HealthCheck>,
+    pub(super) probe: Option<RunningProbe>,
+}
+
+impl Running {
+    pub(super) fn poll<'a>(&'a self, set: &mut PollSet<'a>) {
+        set.read(Token::Exit, &self.pidfd);
+        set.until(self.kill_at.filter(|_| !self.killed));
+        match &self.probe {
+            Some(probe) => probe.poll(set),
+            None => set.until(self.health.as_ref().and_then(HealthCheck::due)),
+        }
+    }
+}
+
+impl Monitor {
+    /// Reserves ports and starts the container for the first time.
+    ///
+    /// # Errors
+    /// [`StartFailure`]; everything is taken away again then, but the status and its reason.
+    pub(super) fn begin(&mut self) -> Result<(), StartFailure> {
+        if self.bundle.await_client {
+            self.output.wait_for_client(Instant::now() + CLIENT_PATIENCE);
+        }
+        let begun = ports::reserve(&self.bundle.ports, &self.bundle.run_dir)
+            .map_err(|taken| StartFailure::new("reserve port", &taken.port, &taken))
+            .and_then(|reserved| {
+                self.reserved = reserved;
+                self.status.published.clone_from(&self.reserved.ports);
+                self.start(true)
+            });
+        if let Err(failure) = &begun {
+            self.status.exit_code = failure.exit_code;
+            self.status.error = Some(failure.to_string());
+            self.leave();
+        }
+        begun
+    }
+
+    /// Starts its process, in fresh namespaces. Ports are published the first time only: they
+    /// lead to the container's addresses, which stay.
+    fn start(&mut self, first: bool) -> Result<(), StartFailure> {
+        self.write_status();
+        let streams = self.output.streams().step("open the streams of", &self.bundle.name)?;
+        let published = if first { self.status.published.clone() } else { Vec::new() };
+        let bundle = &self.bundle;
+        let init = container::spawn(bundle, streams.lend(), &mut |netns| {
+            network::connect(bundle, netns, &published)
+        })?;
+        if let Some(master) = init.terminal {
+            self.output.take_terminal(master).step("take the terminal of", &self.bundle.name)?;
+        }
+        let target = Target::of(init.pid)
+            .ok_or_else(|| StartFailure::new("find", &self.bundle.name, "its process is gone"))?;
+        let now = Instant::now();
+        self.run_on(target, init.pidfd, init.netns, now);
+        self.status.started_ms = Timestamp::now().as_millisecond();
+        self.status.error = None;
+        self.status.health = match self.bundle.health {
+            Some(_) => Health::Starting,
+            None => Health::None,
+        };
+        self.enter(Phase::Running);
+        self.events.add(Happening::Start);
+        Ok(())
+    }
+
+    fn run_on(&mut self, target: Target, pidfd: OwnedFd, netns: OwnedFd, since: Instant) {
+        let known = self.status.health;
+        self.status.pid = target.pid;
+        self.status.pid_start = target.start;
+        self.life = Life::Running(Box::new(Running {
+            target,
+            pidfd,
+            _netns: netns,
+            since,
+            ooms: self.oom_kills(),
+            kill_at: None,
+            killed: false,
+            health: self.bundle.health.as_ref().map(|probe| HealthCheck::new(probe, since, known)),
+            probe: None,
+        }));
+    }
+
+    /// Its process has ended: what now?
+    pub(super) fn ended(&mut self, now: Instant) {
+        let Life::Running(running) = std::mem::replace(&mut self.life, Life::Ended) else { return };
+        let code = exit_code(&running.pidfd);
+        let ran = now.saturating_duration_since(running.since);
+        self.note_oom(self.oom_kills().saturating_sub(running.ooms));
+        if let Some(probe) = running.probe {
+            probe.abandon();
+        }
+        self.reckon(code, ran, now);
+    }
+
+    /// Notes an end and decides by the restart policy.
+    fn reckon(&mut self, code: i32, ran: Duration, now: Instant) {
+        names::remove(&self.bundle);
+        self.status.pid = 0;
+        self.status.pid_start = 0;
+        self.status.exit_code = code;
+        self.status.finished_ms = Timestamp::now().as_millisecond();
+        self.events.add(Happening::Die { exit_code: code });
+        if self.output.gate().is_some() {
+            self.life = Life::Lingering;
+            return;
+        }
+        self.output.drain(&mut self.server);
+        let delay = if self.stopped { None } else { self.backoff.after_exit(code, ran) };
+        match delay {
+            Some(delay) => {
+                self.life = Life::Waiting { until: now + delay };
+                self.enter(Phase::Waiting);
+            }
+            None => self.life = Life::Ended,
+        }
+    }
+
+    /// The delay is over: starts it again.
+    pub(super) fn restart(&mut self, now: Instant) {
+        self.status.restarts = self.backoff.restarts();
+        self.status.phase = Phase::Starting;
+        self.events.add(Happening::Restart { restarts: self.status.restarts });
+        if let Err(failure) = self.start(false) {
+            self.status.error = Some(failure.to_string());
+            // A program that is not there will not come by waiting; a network may.
+            self.stopped |= failure.exit_code != 125;
+            self.reckon(failure.exit_code, Duration::ZERO, now);
+        }
+    }
+
+    /// Ends the container: the stop signal now, SIGKILL to all of it after `grace`.
+    pub(super) fn stop(&mut self, grace: Option<Duration>, hold: bool) {
+        self.stopped = true;
+        self.status.held |= hold;
+        self.output.open_gate();
+        let grace = grace.unwrap_or(Duration::from_millis(self.bundle.stop_grace_ms));
+        let until = Instant::now().checked_add(grace);
+        let signal = self.bundle.stop_signal;
+        match &mut self.life {
+            Life::Running(running) => {
+                let first = running.kill_at.is_none();
+                running.kill_at = [running.kill_at, until].into_iter().flatten().min();
+                if first && !grace.is_zero() {
+                    // It may have ended just now, which the next wait tells.
+                    let _ = sys::pidfd_send_signal(running.pidfd.as_fd(), signal);
+                    self.events.add(Happening::Kill { signal });
+                }
+                self.enter(Phase::Stopping);
+            }
+            Life::Waiting { .. } => self.life = Life::Ended,
+            Life::Lingering | Life::Ended => {}
+        }
+    }
+
+    /// Kills what did not end in time.
+    pub(super) fn tick_stop(&mut self, now: Instant) {
+        let Some(running) = self.running() else { return };
+        if running.killed || running.kill_at.is_none_or(|at| at > now) {
+            return;
+        }
+        running.killed = true;
+        let _ = sys::pidfd_send_signal(running.pidfd.as_fd(), libc::SIGKILL);
+        self.events.add(Happening::Kill { signal: libc::SIGKILL });
+        // The first process takes its pid namespace with it; this reaches a frozen group too.
+        if let Ok(group) = Group::find(&self.bundle.cgroup.path) {
+            let _ = group.kill_all();
+        }
+    }
+
+    /// Sends a signal to its first process. One that is meant to end it also ends its policy.
+    pub(super) fn signal(&mut self, number: i32) -> Result<(), String> {
+        let ends = [libc::SIGKILL, self.bundle.stop_signal].contains(&number);
+        let Life::Running(running) = &self.life else {
+            return Err("the container does not run".to_owned());
+        };
+        sys::pidfd_send_signal(running.pidfd.as_fd(), number)
+            .map_err(|error| format!("send signal {number}: {error}"))?;
+        self.stopped |= ends;
+        self.events.add(Happening::Kill { signal: number });
+        Ok(())
+    }
+
+    /// Goes on where a killed monitor stopped.
+    ///
+    /// # Errors
+    /// [`StartFailure`] when there is nothing that could be adopted.
+    pub(super) fn adopt(&mut self) -> Result<(), StartFailure> {
+        let last = read_status(&self.bundle.run_dir)?;
+        let gone = || StartFailure::new("adopt", &self.bundle.name, "it was not started");
+        let last = last.filter(|last| last.phase != Phase::Exited).ok_or_else(gone)?;
+        self.status = Status {
+            monitor: self.status.monitor,
+            monitor_start: self.status.monitor_start,
+            ..last.clone()
+        };
+        self.backoff = Backoff::new(self.bundle.restart, last.restarts);
+        self.stopped = last.held || last.phase == Phase::Stopping;
+        // They lead to the container as before; if one was taken meanwhile, that program cannot
+        // be reached, the container can.
+        self.reserved = ports::reserve(&last.published, &self.bundle.run_dir).unwrap_or_default();
+        let alive = Target::from_status(&last).and_then(|t| Some((t, t.open().ok()?)));
+        match alive {
+            Some((target, pidfd)) => self.go_on(target, pidfd, &last)?,
+            None => self.catch_up(&last),
+        }
+        self.events.add(Happening::Adopt);
+        Ok(())
+    }
+
+    /// The container runs.
+    fn go_on(&mut self, target: Target, pidfd: OwnedFd, last: &Status) -> Result<(), StartFailure> {
+        let path = format!("/proc/{}/ns/net", target.pid);
+        let netns = std::fs::File::open(&path).map(OwnedFd::from).step("open", &path)?;
+        let ran = Timestamp::now().as_millisecond().saturating_sub(last.started_ms);
+        let ran = Duration::from_millis(u64::try_from(ran).unwrap_or_default());
+        let now = Instant::now();
+        self.output.reopen_input();
+        self.run_on(target, pidfd, netns, now.checked_sub(ran).unwrap_or(now));
+        match last.phase {
+            Phase::Stopping => self.stop(None, last.held),
+            _ => self.enter(Phase::Running),
+        }
+        Ok(())
+    }
+
+    /// The container ended while nobody looked, or waited to be started again.
+    fn catch_up(&mut self, last: &Status) {
+        if let Ok(group) = Group::find(&self.bundle.cgroup.path) {
+            let _ = group.kill_all(); // of a start that was cut short
+        }
+        if last.phase == Phase::Waiting {
+            self.life = Life::Waiting { until: Instant::now() };
+            self.enter(Phase::Waiting);
+        } else {
+            self.reckon(-1, Duration::ZERO, Instant::now());
+        }
+    }
+
+    fn oom_kills(&self) -> u64 {
+        Group::find(&self.bundle.cgroup.path).map(|group| group.oom_kills()).unwrap_or_default()
+    }
+}
+
+/// Exit status of a process that has ended: its own, 128 + n for signal n, −1 if nobody knows.
+pub(super) fn exit_code(pidfd: &OwnedFd) -> i32 {
+    match waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
+        Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => code,
+            (None, Some(signal)) => 128 + signal,
+            (None, None) => -1,
+        },
+        // Not our child: the kernel tells everybody once its parent has reaped it.
+        Ok(None) | Err(_) => {
+            let end = Instant::now() + REAPING;
+            while Instant::now() < end {
+                if let Some(status) = sys::pidfd_exit_status(pidfd.as_fd()) {
+                    return if libc::WIFSIGNALED(status) {
+                        128 + libc::WTERMSIG(status)
+                    } else {
+                        libc::WEXITSTATUS(status)
+                    };
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            -1
+        }
+    }
+}

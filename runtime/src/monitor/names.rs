@@ -1,0 +1,84 @@
+//! The names a running container answers to, one file per network for the resolvers of others.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+
+use crate::bundle::{Bundle, Link, NameRecord, Network};
+use crate::record::{self, Durability};
+
+/// Writes the records of a container that is about to run.
+///
+/// # Errors
+/// What the host answers.
+pub(super) fn write(bundle: &Bundle) -> io::Result<()> {
+    for (path, link) in records(bundle) {
+        let record = NameRecord {
+            ipv4: link.ipv4.map(|(address, _)| address),
+            ipv6: link.ipv6.map(|(address, _)| address),
+            names: link.names.clone(),
+        };
+        match record::write(&path, &record, Durability::Volatile) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+                DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+                record::write(&path, &record, Durability::Volatile)?;
+            }
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// Removes the records of a container that does not run.
+pub(super) fn remove(bundle: &Bundle) {
+    for (path, _) in records(bundle) {
+        // It may have gone with its network.
+        let _ = fs::remove_file(path);
+    }
+}
+
+fn records(bundle: &Bundle) -> Vec<(PathBuf, &Link)> {
+    let links = match &bundle.network {
+        Network::Own(links) => links.as_slice(),
+        Network::Host | Network::Container(_) => &[],
+    };
+    let folder = |link: &Link| bundle.dns.networks.get(&link.network);
+    links.iter().filter_map(|link| Some((folder(link)?.join(&bundle.name), link))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logs::testing::Folder;
+
+    #[test]
+    fn a_record_comes_and_goes_with_the_container() {
+        let dir = Folder::new();
+        let link = Link {
+            network: "shop_default".into(),
+            bridge: "br".into(),
+            name: "eth0".into(),
+            mac: None,
+            ipv4: Some(("10.1.0.2".parse().unwrap(), 24)),
+            ipv6: None,
+            gateways: vec![],
+            names: vec!["shop-web-1".into(), "web".into()],
+        };
+        let mut bundle = Bundle {
+            name: "shop-web-1".into(),
+            network: Network::Own(vec![link]),
+            ..Bundle::default()
+        };
+        let folder = dir.path().join("names/shop_default");
+        bundle.dns.networks.insert("shop_default".into(), folder.clone());
+
+        write(&bundle).unwrap();
+        let record: NameRecord = record::read(&folder.join("shop-web-1")).unwrap().unwrap();
+        assert_eq!(record.names, ["shop-web-1", "web"]);
+        assert_eq!(record.ipv4, Some("10.1.0.2".parse().unwrap()));
+        remove(&bundle);
+        assert_eq!(fs::read_dir(folder).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,127 @@
+//! A container's network, as far as its monitor makes it: links, resolver, published ports.
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::BorrowedFd;
+
+use berth_network::endpoint::{self, LinkSpec};
+use berth_network::firewall::{self, Published};
+use berth_planner::desired::PortSpec;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::names;
+use crate::bundle::{Bundle, Link, Network};
+
+/// Connects a container that is about to run, and publishes `ports`.
+///
+/// # Errors
+/// With words. Closing the namespace takes links and resolver away; a failure to publish leaves
+/// nothing published.
+pub(super) fn connect(
+    bundle: &Bundle,
+    netns: BorrowedFd<'_>,
+    ports: &[PortSpec],
+) -> Result<(), String> {
+    let Network::Own(links) = &bundle.network else {
+        return Ok(());
+    };
+    let specs: Vec<LinkSpec> = links.iter().map(spec).collect();
+    endpoint::connect(netns, &specs).map_err(|e| e.to_string())?;
+    names::write(bundle).map_err(|e| format!("write names: {e}"))?;
+    firewall::publish(&published(bundle, ports)?).map_err(|e| e.to_string())
+}
+
+/// Takes published ports away.
+///
+/// # Errors
+/// With words.
+pub(super) fn unpublish(bundle: &Bundle, ports: &[PortSpec]) -> Result<(), String> {
+    let Ok(published) = published(bundle, ports) else { return Ok(()) };
+    // Those of a start that failed are not there, and neither is a table that somebody flushed.
+    match firewall::unpublish(&published) {
+        Err(error) if !error.is_missing() => Err(error.to_string()),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn spec(link: &Link) -> LinkSpec {
+    let v4 = link.ipv4.and_then(|(ip, length)| Ipv4Net::new(ip, length).ok()).map(IpNet::V4);
+    let v6 = link.ipv6.and_then(|(ip, length)| Ipv6Net::new(ip, length).ok()).map(IpNet::V6);
+    LinkSpec {
+        bridge: link.bridge.clone(),
+        name: link.name.clone(),
+        mac: link.mac,
+        addresses: v4.into_iter().chain(v6).collect(),
+        gateways: link.gateways.clone(),
+        mtu: None,
+    }
+}
+
+/// Where each port leads: to the link with the default route, or else the first.
+fn published(bundle: &Bundle, ports: &[PortSpec]) -> Result<Vec<Published>, String> {
+    let Network::Own(links) = &bundle.network else { return Ok(Vec::new()) };
+    let mut published = Vec::new();
+    for spec in ports {
+        let Some((port, _)) = spec.published else { continue };
+        let wanted = |ip: &IpAddr| spec.host_ip.is_none_or(|host| host.is_ipv4() == ip.is_ipv4());
+        let addresses: Vec<IpAddr> = main_addresses(links).into_iter().filter(wanted).collect();
+        if addresses.is_empty() {
+            return Err(format!("port {port} has no address in the container to lead to"));
+        }
+        published.extend(addresses.into_iter().map(|ip| Published {
+            owner: bundle.name.clone(),
+            host: spec.host_ip,
+            port,
+            protocol: spec.protocol,
+            target: SocketAddr::new(ip, spec.target),
+        }));
+    }
+    Ok(published)
+}
+
+fn main_addresses(links: &[Link]) -> Vec<IpAddr> {
+    let mut links: Vec<&Link> = links.iter().collect();
+    links.sort_by_key(|link| link.gateways.is_empty());
+    let v4 = links.iter().find_map(|link| link.ipv4).map(|(ip, _)| IpAddr::V4(ip));
+    let v6 = links.iter().find_map(|link| link.ipv6).map(|(ip, _)| IpAddr::V6(ip));
+    v4.into_iter().chain(v6).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use berth_schema::stack::Protocol;
+
+    use super::*;
+
+    fn link(ipv4: &str, gateway: Option<&str>) -> Link {
+        Link {
+            network: "n".into(),
+            bridge: "br".into(),
+            name: "eth0".into(),
+            mac: None,
+            ipv4: Some((ipv4.parse().unwrap(), 24)),
+            ipv6: None,
+            gateways: gateway.map(|g| g.parse().unwrap()).into_iter().collect(),
+            names: vec![],
+        }
+    }
+
+    #[test]
+    fn ports_lead_to_the_link_with_the_default_route() {
+        let links = vec![link("10.1.0.2", None), link("10.2.0.2", Some("10.2.0.1"))];
+        let bundle =
+            Bundle { name: "shop-web-1".into(), network: Network::Own(links), ..Bundle::default() };
+        let mut spec = PortSpec {
+            host_ip: None,
+            published: Some((8080, 8080)),
+            target: 80,
+            protocol: Protocol::Tcp,
+        };
+        let ports = published(&bundle, &[spec.clone()]).unwrap();
+        assert_eq!(ports.len(), 1);
+        assert_eq!(ports[0].target, "10.2.0.2:80".parse().unwrap());
+
+        spec.host_ip = Some("::1".parse().unwrap());
+        let refusal = published(&bundle, &[spec]).unwrap_err();
+        assert_eq!(refusal, "port 8080 has no address in the container to lead to");
+    }
+}

@@ -1,0 +1,489 @@
+//! A container's standard streams, as its monitor holds them.
+//!
+//! Output goes through FIFOs in the run folder, which the container has open for reading and
+//! writing: while there is no monitor nothing is lost and no writer gets a SIGPIPE; the next
+//! monitor opens them by name. A terminal has no name, so it ends with its monitor.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use rustix::event::PollFlags;
+use rustix::fs::OFlags;
+use rustix::termios::{Winsize, tcsetwinsize};
+
+use super::poll::{PollSet, Token};
+use super::server::Server;
+use crate::bundle::Bundle;
+use crate::container::Stdio;
+use crate::logs::{Stream, Writer};
+
+/// The FIFOs, by name in the run folder.
+const FIFOS: [(&str, Stream); 2] = [("out", Stream::Stdout), ("err", Stream::Stderr)];
+/// The FIFO of an input that is kept open.
+const INPUT: &str = "in";
+/// Bytes a FIFO holds.
+const CAPACITY: usize = 256 * 1024;
+/// Bytes read at once when there is much.
+const LARGE: usize = 256 * 1024;
+/// Bytes read from one source before others get their turn.
+const TURN: usize = 4 * 1024 * 1024;
+/// A turn with fewer bytes, soon after the one before, is followed by a pause: then many small
+/// writes cost one wake-up together.
+const SMALL: usize = 32 * 1024;
+const SOON: Duration = Duration::from_millis(4);
+const PAUSE: Duration = Duration::from_millis(2);
+/// The beginning of a line is written to the log after so long, whole or not.
+const HOLD: Duration = Duration::from_millis(200);
+/// Bytes that may wait for the container to read its input.
+const INPUT_WAITING: usize = 64 * 1024;
+
+/// The container's standard streams.
+pub(super) struct Output {
+    run_dir: PathBuf,
+    tty: bool,
+    stdin_open: bool,
+    sources: Vec<(Stream, File)>,
+    writer: Writer,
+    input: Option<File>,
+    typed: Vec<u8>,
+    /// The input ends after what was typed.
+    input_ends: bool,
+    /// The first client is waited for until then, before anything is read.
+    gate: Option<Instant>,
+    pause: Option<Instant>,
+    last_turn: Option<Instant>,
+    release: Option<Instant>,
+}
+
+impl Output {
+    /// Opens log and FIFOs, which are made where they are missing.
+    ///
+    /// # Errors
+    /// What the host answers, or that something else is in a FIFO's place.
+    pub(super) fn open(bundle: &Bundle) -> io::Result<Output> {
+        let mut sources = Vec::new();
+        if !bundle.tty {
+            for (name, stream) in FIFOS {
+                let fifo = open_fifo(&bundle.run_dir.join(name), libc::O_NONBLOCK)?;
+                // A smaller one works as well: the limit of the user may be reached.
+                let _ = rustix::pipe::fcntl_setpipe_size(&fifo, CAPACITY);
+                sources.push((stream, fifo));
+            }
+        }
+        Ok(Output {
+            run_dir: bundle.run_dir.clone(),
+            tty: bundle.tty,
+            stdin_open: bundle.stdin_open,
+            sources,
+            writer: Writer::open(&bundle.state_dir.join("logs"), &bundle.log)?,
+            input: None,
+            typed: Vec::new(),
+            input_ends: false,
+            gate: None,
+            pause: None,
+            last_turn: None,
+            release: None,
+        })
+    }
+
+    /// Reads nothing before a client has attached or `until` has come.
+    pub(super) fn wait_for_client(&mut self, until: Instant) {
+        self.gate = Some(until);
+    }
+
+    /// A client has attached.
+    pub(super) fn open_gate(&mut self) {
+        self.gate = None;
+    }
+
+    /// Whether output is not read yet, and until when at most.
+    pub(super) fn gate(&self) -> Option<Instant> {
+        self.gate
+    }
+
+    /// The streams for a process that is about to start.
+    ///
+    /// # Errors
+    /// What the host answers.
+    pub(super) fn streams(&mut self) -> io::Result<Streams> {
+        if self.tty {
+            return Ok(Streams::Terminal);
+        }
+        let stdin = match self.stdin_open {
+            true => self.open_input()?,
+            false => File::open("/dev/null")?,
+        };
+        let [stdout, stderr] = FIFOS.map(|(name, _)| open_fifo(&self.run_dir.join(name), 0));
+        Ok(Streams::Files { stdin, stdout: stdout?, stderr: stderr? })
+    }
+
+    fn open_input(&mut self) -> io::Result<File> {
+        let path = self.run_dir.join(INPUT);
+        // Open both ways for the moment in which it gets its two ends.
+        let both = open_fifo(&path, libc::O_NONBLOCK)?;
+        let options = |read: bool, flags| {
+            OpenOptions::new()
+                .read(read)
+                .write(!read)
+                .custom_flags(flags | libc::O_NOFOLLOW)
+                .open(&path)
+        };
+        let theirs = options(true, 0)?;
+        self.input = Some(options(false, libc::O_NONBLOCK)?);
+        self.input_ends = false;
+        self.typed.clear();
+        drop(both);
+        Ok(theirs)
+    }
+
+    /// Goes on writing to the input of a container that runs already, if it still reads it.
+    pub(super) fn reopen_input(&mut self) {
+        if self.stdin_open && !self.tty {
+            let mut options = OpenOptions::new();
+            options.write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW);
+            self.input = options.open(self.run_dir.join(INPUT)).ok();
+        }
+    }
+
+    /// Takes the master of the terminal of a process that has started.
+    ///
+    /// # Errors
+    /// What the host answers.
+    pub(super) fn take_terminal(&mut self, master: OwnedFd) -> io::Result<()> {
+        let flags = rustix::fs::fcntl_getfl(&master)? | OFlags::NONBLOCK;
+        rustix::fs::fcntl_setfl(&master, flags)?;
+        let master = File::from(master);
+        self.input = Some(master.try_clone()?);
+        self.input_ends = false;
+        self.typed.clear();
+        self.sources = vec![(Stream::Stdout, master)];
+        Ok(())
+    }
+
+    /// Sets the size of the terminal.
+    ///
+    /// # Errors
+    /// There is none, or the kernel refuses.
+    pub(super) fn resize(&self, rows: u16, columns: u16) -> Result<(), String> {
+        let Some((_, master)) = self.sources.first().filter(|_| self.tty) else {
+            return Err("the container has no terminal".to_owned());
+        };
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(master, size).map_err(|e| format!("resize the terminal: {e}"))
+    }
+
+    /// Adds what to wait for. Output is left where it is while `behind`.
+    pub(super) fn poll<'a>(&'a self, set: &mut PollSet<'a>, behind: bool, now: Instant) {
+        set.until(self.release);
+        if let Some(input) = self.input.as_ref().filter(|_| !self.typed.is_empty()) {
+            set.add(Token::Input, input, PollFlags::OUT);
+        }
+        let held = [self.gate, self.pause].into_iter().flatten().find(|until| *until > now);
+        if held.is_some() {
+            set.until(held);
+        } else if !behind {
+            for (index, (_, source)) in self.sources.iter().enumerate() {
+                set.read(Token::Output(index), source);
+            }
+        }
+    }
+
+    /// Reads what there is from a source, into the log and to attached clients.
+    pub(super) fn read(&mut self, index: usize, server: &mut Server, now: Instant) {
+        let taken = self.read_some(index, server);
+        let soon = self.last_turn.is_some_and(|last| now < last + SOON);
+        self.pause = (soon && taken < SMALL).then(|| now + PAUSE);
+        self.last_turn = Some(now);
+        if !self.writer.holds() {
+            self.release = None;
+        } else if self.release.is_none() {
+            self.release = Some(now + HOLD);
+        }
+    }
+
+    /// Writes the beginning of a line that has waited long enough for its end.
+    pub(super) fn tick(&mut self, now: Instant) {
+        if self.release.is_some_and(|at| at <= now) {
+            self.release = None;
+            self.writer.release(Timestamp::now());
+        }
+        if self.gate.is_some_and(|at| at <= now) {
+            self.gate = None;
+        }
+    }
+
+    /// Reads all that is left of a process that has ended.
+    pub(super) fn drain(&mut self, server: &mut Server) {
+        for index in (0..self.sources.len()).rev() {
+            while self.read_some(index, server) >= TURN {}
+        }
+        self.writer.release(Timestamp::now());
+        self.release = None;
+        self.input = None;
+        self.typed = Vec::new();
+        if self.tty {
+            self.sources.clear();
+        }
+    }
+
+    fn read_some(&mut self, index: usize, server: &mut Server) -> usize {
+        let Some((stream, source)) = self.sources.get_mut(index) else { return 0 };
+        let mut small = [0; 4096];
+        // Memory for much output is held only while there is much.
+        let mut large = Vec::new();
+        let mut taken = 0;
+        while taken < TURN {
+            let buffer = if large.is_empty() { &mut small[..] } else { &mut large[..] };
+            match source.read(buffer) {
+                Ok(0) => break,
+                Ok(n) => {
+                    self.writer.write(*stream, &buffer[..n], Timestamp::now());
+                    server.output(*stream, &buffer[..n]);
+                    taken += n;
+                    if large.is_empty() && n == small.len() {
+                        large = vec![0; LARGE];
+                    }
+                }
+                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                // A terminal that nobody has open any more.
+                Err(_) => {
+                    self.sources.remove(index);
+                    break;
+                }
+            }
+        }
+        taken
+    }
+
+    /// Whether no more input should be taken from clients for now.
+    pub(super) fn input_full(&self) -> bool {
+        self.typed.len() >= INPUT_WAITING
+    }
+
+    /// Takes bytes for the container's input; none ends it.
+    pub(super) fn type_in(&mut self, bytes: &[u8]) {
+        if self.input.is_none() {
+            return;
+        }
+        if !bytes.is_empty() {
+            self.typed.extend_from_slice(bytes);
+        } else if self.tty {
+            // What a terminal takes for the end of input.
+            self.typed.push(4);
+        } else {
+            self.input_ends = true;
+        }
+        self.write_input();
+    }
+
+    /// Writes as much input as the container takes.
+    pub(super) fn write_input(&mut self) {
+        let Some(input) = &mut self.input else { return };
+        let mut written = 0;
+        while written < self.typed.len() {
+            match input.write(&self.typed[written..]) {
+                Ok(n) => written += n,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                // Nobody reads it any more.
+                Err(_) => {
+                    self.typed.clear();
+                    self.input = None;
+                    return;
+                }
+            }
+        }
+        self.typed.drain(..written);
+        if self.typed.is_empty() {
+            self.typed = Vec::new();
+            if self.input_ends {
+                self.input = None;
+            }
+        }
+    }
+
+    /// Removes the FIFOs of a container that has ended.
+    pub(super) fn remove(run_dir: &Path) {
+        for name in FIFOS.map(|(name, _)| name).into_iter().chain([INPUT]) {
+            // The folder goes with the container; nobody depends on these.
+            let _ = fs::remove_file(run_dir.join(name));
+        }
+    }
+}
+
+/// Standard streams of a process to be started, owned.
+pub(super) enum Streams {
+    /// A terminal.
+    Terminal,
+    /// Files.
+    Files {
+        /// Standard input.
+        stdin: File,
+        /// Standard output.
+        stdout: File,
+        /// Standard error.
+        stderr: File,
+    },
+}
+
+impl Streams {
+    /// As the container room takes them.
+    pub(super) fn lend(&self) -> Stdio<'_> {
+        match self {
+            Streams::Terminal => Stdio::Terminal,
+            Streams::Files { stdin, stdout, stderr } => Stdio::Files {
+                stdin: stdin.as_fd(),
+                stdout: stdout.as_fd(),
+                stderr: stderr.as_fd(),
+            },
+        }
+    }
+}
+
+/// Opens a FIFO both ways, making it when it is missing.
+fn open_fifo(path: &Path, flags: i32) -> io::Result<File> {
+    match mkfifo(path, Mode::from_bits_truncate(0o600)) {
+        Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
+        Err(e) => return Err(e.into()),
+    }
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(flags | libc::O_NOFOLLOW)
+        .open(path)?;
+    if file.metadata()?.file_type().is_fifo() {
+        Ok(file)
+    } else {
+        Err(io::Error::other(format!("{} is not a FIFO", path.display())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::Log;
+    use crate::logs::testing::Folder;
+    use crate::logs::{LogQuery, read};
+
+    fn bundle(dir: &Folder) -> Bundle {
+        fs::create_dir(dir.path().join("run")).unwrap();
+        Bundle {
+            run_dir: dir.path().join("run"),
+            state_dir: dir.path().to_owned(),
+            log: Log { none: false, max_size: 0, max_files: 1 },
+            stdin_open: true,
+            ..Bundle::default()
+        }
+    }
+
+    fn written(dir: &Folder) -> Vec<String> {
+        read(&dir.path().join("logs"), &LogQuery::default())
+            .unwrap()
+            .map(|line| line.unwrap())
+            .map(|line| format!("{} {}", line.stream, String::from_utf8_lossy(&line.text)))
+            .collect()
+    }
+
+    #[test]
+    fn what_is_written_without_a_monitor_is_read_by_the_next() {
+        let dir = Folder::new();
+        let bundle = bundle(&dir);
+        let mut output = Output::open(&bundle).unwrap();
+        let streams = output.streams().unwrap();
+        drop(output);
+        let Streams::Files { mut stdout, mut stderr, .. } = streams else { panic!("files") };
+        stdout.write_all(b"one\ntwo\n").unwrap();
+        stderr.write_all(b"half a line").unwrap();
+
+        let mut next = Output::open(&bundle).unwrap();
+        let mut server = Server::listen(&bundle.run_dir).unwrap();
+        next.drain(&mut server);
+        let mut lines = written(&dir);
+        lines.sort();
+        assert_eq!(lines, ["stderr half a line", "stdout one", "stdout two"]);
+    }
+
+    #[test]
+    fn many_small_writes_are_read_together_after_a_pause() {
+        let dir = Folder::new();
+        let bundle = bundle(&dir);
+        let mut output = Output::open(&bundle).unwrap();
+        let mut server = Server::listen(&bundle.run_dir).unwrap();
+        let now = Instant::now();
+        output.read(0, &mut server, now);
+        assert_eq!(output.pause, None);
+        output.read(0, &mut server, now + Duration::from_millis(1));
+        assert_eq!(output.pause, Some(now + Duration::from_millis(1) + PAUSE));
+        output.read(0, &mut server, now + Duration::from_millis(50));
+        assert_eq!(output.pause, None);
+    }
+
+    #[test]
+    fn the_beginning_of_a_line_is_written_when_its_end_does_not_come() {
+        let dir = Folder::new();
+        let bundle = bundle(&dir);
+        let mut output = Output::open(&bundle).unwrap();
+        let mut server = Server::listen(&bundle.run_dir).unwrap();
+        let Streams::Files { mut stdout, .. } = output.streams().unwrap() else { panic!("files") };
+        let now = Instant::now();
+        stdout.write_all(b"password: ").unwrap();
+        output.read(0, &mut server, now);
+        output.tick(now + HOLD / 2);
+        assert!(written(&dir).is_empty());
+        output.tick(now + HOLD);
+        assert_eq!(written(&dir), ["stdout password: "]);
+    }
+
+    #[test]
+    fn input_arrives_and_ends_when_it_is_ended() {
+        let dir = Folder::new();
+        let bundle = bundle(&dir);
+        let mut output = Output::open(&bundle).unwrap();
+        let Streams::Files { mut stdin, .. } = output.streams().unwrap() else { panic!("files") };
+        output.type_in(b"hello");
+        output.type_in(b"");
+        let mut text = String::new();
+        stdin.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "hello");
+    }
+
+    #[test]
+    fn input_that_nobody_reads_waits_and_is_bounded() {
+        let dir = Folder::new();
+        let bundle = bundle(&dir);
+        let mut output = Output::open(&bundle).unwrap();
+        let Streams::Files { mut stdin, .. } = output.streams().unwrap() else { panic!("files") };
+        let bytes = vec![b'x'; 64 * 1024];
+        while !output.input_full() {
+            output.type_in(&bytes);
+        }
+        output.type_in(b"");
+        let mut total = 0;
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let n = stdin.read(&mut buffer).unwrap();
+            total += n;
+            output.write_input();
+            if n == 0 {
+                break;
+            }
+        }
+        assert!(total > INPUT_WAITING && total % bytes.len() == 0, "{total}");
+    }
+
+    #[test]
+    fn something_else_in_a_fifos_place_is_refused() {
+        let dir = Folder::new();
+        let bundle = bundle(&dir);
+        fs::write(bundle.run_dir.join("out"), "").unwrap();
+        assert!(Output::open(&bundle).is_err());
+    }
+}

@@ -1,0 +1,312 @@
+//! Host ports of a container: reserved by sockets that are bound and never listen, so that no
+//! other program can take them while packets to them are sent to the container.
+
+use std::fmt;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use berth_planner::desired::PortSpec;
+use berth_schema::stack::Protocol;
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, bind, getsockname, ipproto, socket_with, sockopt,
+};
+
+use crate::bundle::{Phase, Status};
+use crate::record;
+
+/// Attempts at a port that is free for both families.
+const ATTEMPTS: u32 = 64;
+
+/// Host ports that are ours for as long as this lives.
+#[derive(Debug, Default)]
+pub(super) struct Reserved {
+    sockets: Vec<OwnedFd>,
+    /// What was reserved, each with one port.
+    pub(super) ports: Vec<PortSpec>,
+}
+
+/// A port that could not be reserved.
+#[derive(Debug)]
+pub(super) struct Taken {
+    /// `8080/tcp`, or the range, with the address if there is one.
+    pub(super) port: String,
+    /// The kernel's answer.
+    errno: Errno,
+    /// Who has it, where that could be found.
+    owner: Option<String>,
+}
+
+impl fmt::Display for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.owner, self.errno) {
+            (Some(owner), _) => write!(f, "it is taken by {owner}"),
+            (None, Errno::ADDRINUSE) => f.write_str("it is taken by another program"),
+            (None, Errno::ADDRNOTAVAIL) => f.write_str("the host does not have this address"),
+            (None, errno) => write!(f, "{errno}"),
+        }
+    }
+}
+
+/// Reserves a port for each of `wanted`: the first that is free of its range, or any.
+///
+/// # Errors
+/// [`Taken`] for the first that cannot be had; nothing is reserved then.
+pub(super) fn reserve(wanted: &[PortSpec], run_dir: &Path) -> Result<Reserved, Taken> {
+    let mut reserved = Reserved::default();
+    for spec in wanted {
+        let (sockets, port) = reserve_one(spec).map_err(|(errno, port)| Taken {
+            port: name(spec),
+            errno,
+            owner: port
+                .filter(|_| errno == Errno::ADDRINUSE)
+                .and_then(|p| owner(p, spec.protocol, run_dir)),
+        })?;
+        reserved.sockets.extend(sockets);
+        reserved.ports.push(PortSpec { published: Some((port, port)), ..spec.clone() });
+    }
+    Ok(reserved)
+}
+
+/// As people write it.
+fn name(spec: &PortSpec) -> String {
+    let address = match spec.host_ip {
+        Some(IpAddr::V6(ip)) => format!("[{ip}]:"),
+        Some(IpAddr::V4(ip)) => format!("{ip}:"),
+        None => String::new(),
+    };
+    let ports = match spec.published {
+        Some((first, last)) if first == last => first.to_string(),
+        Some((first, last)) => format!("{first}-{last}"),
+        None => "any".to_owned(),
+    };
+    format!("{address}{ports}/{}", protocol_name(spec.protocol))
+}
+
+fn protocol_name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+        Protocol::Sctp => "sctp",
+    }
+}
+
+fn reserve_one(spec: &PortSpec) -> Result<(Vec<OwnedFd>, u16), (Errno, Option<u16>)> {
+    let addresses = match spec.host_ip {
+        Some(ip) => vec![ip],
+        None => vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
+    };
+    match spec.published {
+        Some((first, last)) => {
+            let mut refusal = Errno::ADDRINUSE;
+            for port in first..=last {
+                match bind_all(&addresses, port, spec.protocol) {
+                    Ok(sockets) => return Ok((sockets, port)),
+                    Err(errno) => refusal = errno,
+                }
+            }
+            Err((refusal, Some(first)))
+        }
+        None => {
+            for _ in 0..ATTEMPTS {
+                let first = bind_one(addresses[0], 0, spec.protocol).map_err(|e| (e, None))?;
+                let port = port_of(&first).map_err(|e| (e, None))?;
+                if let Ok(mut sockets) = bind_all(&addresses[1..], port, spec.protocol) {
+                    sockets.push(first);
+                    return Ok((sockets, port));
+                }
+            }
+            Err((Errno::ADDRINUSE, None))
+        }
+    }
+}
+
+fn bind_all(addresses: &[IpAddr], port: u16, protocol: Protocol) -> Result<Vec<OwnedFd>, Errno> {
+    let mut sockets = Vec::new();
+    for address in addresses {
+        match bind_one(*address, port, protocol) {
+            Ok(socket) => sockets.push(socket),
+            // A host without IPv6.
+            Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) if address.is_unspecified() => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(sockets)
+}
+
+fn bind_one(address: IpAddr, port: u16, protocol: Protocol) -> Result<OwnedFd, Errno> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let (kind, transport) = match protocol {
+        Protocol::Tcp => (SocketType::STREAM, ipproto::TCP),
+        Protocol::Udp => (SocketType::DGRAM, ipproto::UDP),
+        Protocol::Sctp => (SocketType::STREAM, ipproto::SCTP),
+    };
+    let socket = socket_with(family, kind, SocketFlags::CLOEXEC, Some(transport))?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    let address = SocketAddr::new(address, port);
+    match bind(&socket, &address) {
+        Ok(()) => {}
+        // Connections of an earlier listener that are still closing are no reason to refuse. With
+        // reuse the kernel looks past them; without it again, nobody can bind beside us.
+        Err(Errno::ADDRINUSE) if protocol == Protocol::Tcp => {
+            sockopt::set_socket_reuseaddr(&socket, true)?;
+            bind(&socket, &address)?;
+            sockopt::set_socket_reuseaddr(&socket, false)?;
+        }
+        Err(errno) => return Err(errno),
+    }
+    Ok(socket)
+}
+
+fn port_of(socket: &OwnedFd) -> Result<u16, Errno> {
+    let address = getsockname(socket)?;
+    SocketAddr::try_from(address).map(|a| a.port()).map_err(|_| Errno::INVAL)
+}
+
+/// Who has a port: another container of ours, or a process.
+fn owner(port: u16, protocol: Protocol, run_dir: &Path) -> Option<String> {
+    container_with(port, protocol, run_dir).or_else(|| process_with(port, protocol))
+}
+
+fn container_with(port: u16, protocol: Protocol, run_dir: &Path) -> Option<String> {
+    let own = run_dir.file_name()?;
+    let entries = fs::read_dir(run_dir.parent()?).ok()?.filter_map(Result::ok);
+    entries.filter(|entry| entry.file_name() != own).find_map(|entry| {
+        let status: Status = record::read(&entry.path().join("status.json")).ok()??;
+        let has = status.phase != Phase::Exited
+            && status
+                .published
+                .iter()
+                .any(|p| p.protocol == protocol && p.published == Some((port, port)));
+        has.then(|| format!("container `{}`", entry.file_name().to_string_lossy()))
+    })
+}
+
+fn process_with(port: u16, protocol: Protocol) -> Option<String> {
+    let tables = [protocol_name(protocol).to_owned(), format!("{}6", protocol_name(protocol))];
+    let inodes: Vec<String> = tables
+        .iter()
+        .filter_map(|table| fs::read_to_string(format!("/proc/net/{table}")).ok())
+        .flat_map(|text| inodes_of(&text, port))
+        .map(|inode| format!("socket:[{inode}]"))
+        .collect();
+    let has_one = |fds: fs::ReadDir| {
+        fds.filter_map(Result::ok)
+            .filter_map(|fd| fs::read_link(fd.path()).ok())
+            .any(|target| inodes.iter().any(|inode| target.as_os_str() == inode.as_str()))
+    };
+    let mut processes = fs::read_dir("/proc").ok()?.filter_map(Result::ok);
+    processes.find_map(|process| {
+        let pid: u32 = process.file_name().to_str()?.parse().ok()?;
+        if !fs::read_dir(process.path().join("fd")).is_ok_and(has_one) {
+            return None;
+        }
+        let command = fs::read_to_string(process.path().join("comm")).ok()?;
+        Some(format!("process {pid} (`{}`)", command.trim_end()))
+    })
+}
+
+/// Inodes of sockets with this local port that are no mere connections, from a table of
+/// proc_pid_net(5).
+fn inodes_of(table: &str, port: u16) -> Vec<String> {
+    let rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    rows.filter_map(|row| {
+        let (local, state, inode) = (row.get(1)?, row.get(3)?, row.get(9)?);
+        let (_, local_port) = local.rsplit_once(':')?;
+        // 0A is listening, 07 is closed (all of UDP, and a TCP socket that is only bound).
+        let holds =
+            u16::from_str_radix(local_port, 16) == Ok(port) && matches!(*state, "0A" | "07");
+        holds.then(|| (*inode).to_owned())
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, UdpSocket};
+
+    use super::*;
+    use crate::logs::testing::Folder;
+
+    fn spec(published: Option<(u16, u16)>, protocol: Protocol) -> PortSpec {
+        PortSpec { host_ip: Some(Ipv4Addr::LOCALHOST.into()), published, target: 80, protocol }
+    }
+
+    #[test]
+    fn a_reserved_port_cannot_be_taken_by_others() {
+        let dir = Folder::new();
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            let reserved = reserve(&[spec(None, protocol)], dir.path()).unwrap();
+            let (port, _) = reserved.ports[0].published.unwrap();
+            assert!(TcpListener::bind(("127.0.0.1", port)).is_err() || protocol == Protocol::Udp);
+            assert!(UdpSocket::bind(("127.0.0.1", port)).is_err() || protocol == Protocol::Tcp);
+            drop(reserved);
+            reserve(&[spec(Some((port, port)), protocol)], dir.path()).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_first_free_port_of_a_range_is_taken_and_a_full_range_names_the_owner() {
+        let dir = Folder::new();
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        if port > u16::MAX - 20 {
+            return;
+        }
+        let range = spec(Some((port, port + 20)), Protocol::Tcp);
+        let reserved = reserve(&[range.clone(), range], dir.path()).unwrap();
+        let ports: Vec<u16> = reserved.ports.iter().map(|p| p.published.unwrap().0).collect();
+        assert!(ports[0] > port && ports[1] > ports[0], "{ports:?}");
+
+        let refusal = reserve(&[spec(Some((port, port)), Protocol::Tcp)], dir.path()).unwrap_err();
+        let own = format!("it is taken by process {} (", std::process::id());
+        assert!(refusal.to_string().starts_with(&own), "{refusal}");
+        assert_eq!(refusal.port, format!("127.0.0.1:{port}/tcp"));
+    }
+
+    #[test]
+    fn closing_connections_do_not_keep_a_port() {
+        let dir = Folder::new();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = std::net::TcpStream::connect(address).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        // The side that closes first keeps the port in TIME_WAIT.
+        drop(server);
+        drop(client);
+        drop(listener);
+        let wanted = spec(Some((address.port(), address.port())), Protocol::Tcp);
+        let _reserved = reserve(&[wanted], dir.path()).unwrap();
+        assert!(TcpListener::bind(address).is_err());
+    }
+
+    #[test]
+    fn another_container_is_named() {
+        let dir = Folder::new();
+        let (one, two) = (dir.path().join("shop-web-1"), dir.path().join("shop-web-2"));
+        fs::create_dir(&one).unwrap();
+        let reserved = reserve(&[spec(None, Protocol::Udp)], &one).unwrap();
+        let wanted = reserved.ports.clone();
+        let status =
+            Status { phase: Phase::Running, published: wanted.clone(), ..Status::default() };
+        record::write(&one.join("status.json"), &status, record::Durability::Volatile).unwrap();
+        let refusal = reserve(&wanted, &two).unwrap_err();
+        assert_eq!(refusal.to_string(), "it is taken by container `shop-web-1`");
+    }
+
+    #[test]
+    fn an_address_the_host_does_not_have_is_refused() {
+        let dir = Folder::new();
+        let wanted = PortSpec {
+            host_ip: Some(Ipv4Addr::new(192, 0, 2, 1).into()),
+            ..spec(Some((8080, 8080)), Protocol::Tcp)
+        };
+        let refusal = reserve(&[wanted], dir.path()).unwrap_err();
+        assert_eq!(refusal.port, "192.0.2.1:8080/tcp");
+        assert_eq!(refusal.to_string(), "the host does not have this address");
+    }
+}
