@@ -5,11 +5,16 @@
 mod common;
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::thread;
 
+use berth_network::endpoint;
 use berth_network::firewall::{self, Base, Network};
 use berth_schema::stack::Protocol::{Tcp, Udp};
-use common::{Host, ask_tcp, ask_udp, has, network, on_a_host, output, publish, published};
+use common::{
+    Container, Host, ask_tcp, ask_udp, has, link, network, on_a_host, output, publish, published,
+    try_tcp,
+};
 
 /// Runs a test once as the machine is, and once with bridged frames kept away from the packet
 /// rules, since hosts differ in that.
@@ -76,10 +81,10 @@ fn a_port_published_on_one_address_is_reached_there_only() {
         publish("one", Tcp, "127.0.0.1:8080", "10.20.0.2:80");
 
         assert!(ask_tcp("127.0.0.1:8080").unwrap().starts_with("one"));
-        assert_eq!(ask_tcp("127.0.0.2:8080"), None);
-        assert_eq!(ask_tcp("192.168.7.1:8080"), None);
-        assert_eq!(outside.ask_tcp("192.168.7.1:8080"), None);
-        assert_eq!(two.ask_tcp("10.20.0.1:8080"), None);
+        assert_eq!(try_tcp("127.0.0.2:8080"), None);
+        assert_eq!(try_tcp("192.168.7.1:8080"), None);
+        assert_eq!(outside.try_tcp("192.168.7.1:8080"), None);
+        assert_eq!(two.try_tcp("10.20.0.1:8080"), None);
 
         publish("two", Tcp, "8080", "10.20.0.3:80");
         assert!(ask_tcp("127.0.0.1:8080").unwrap().starts_with("one"), "the narrower one wins");
@@ -108,21 +113,62 @@ fn loopback_of_the_host_is_closed_to_neighbours_and_containers() {
             sender.ip("address flush dev lo");
             sender.ip("rule add pref 1 lookup main");
             sender.ip(&format!("route add 127.0.0.1/32 via {gateway}"));
-            assert_eq!(sender.ask_tcp("127.0.0.1:8080"), None, "by {gateway}");
-            assert_eq!(sender.ask_udp("127.0.0.1:5000"), None, "by {gateway}");
+            assert_eq!(sender.try_tcp("127.0.0.1:8080"), None, "by {gateway}");
+            assert_eq!(sender.try_udp("127.0.0.1:5000"), None, "by {gateway}");
         }
 
         let arrived = listener.recv_from(&mut [0; 8]);
         assert_eq!(arrived.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
         if has("nft") {
             output("nft", "flush chain inet berth guard");
-            attacker.ask_udp("127.0.0.1:5000");
+            attacker.try_udp("127.0.0.1:5000");
             assert!(listener.recv_from(&mut [0; 8]).is_ok(), "without the guard it would arrive");
         }
         assert_eq!(
             fs::read_to_string("/proc/sys/net/ipv4/conf/all/route_localnet").unwrap(),
             "0\n"
         );
+    });
+}
+
+#[test]
+fn a_port_is_published_on_ipv6_as_on_ipv4() {
+    if !has("ip") {
+        return;
+    }
+    on_a_host(|host| {
+        let mut web = network("web", "10.20.0.0/24");
+        let net = "fd00:20::/64".parse().unwrap();
+        let gateway = "fd00:20::1".parse().unwrap();
+        web.subnets.push(berth_planner::observed::Subnet { net, gateway });
+        let web = host.network(web);
+        let container = |last: u8| {
+            let container = Container::new();
+            let mut eth0 = link(&web, "eth0", last);
+            eth0.addresses.push(format!("fd00:20::{last}/64").parse().unwrap());
+            eth0.gateways.push(gateway);
+            endpoint::connect(container.netns.as_fd(), &[eth0]).unwrap();
+            container
+        };
+        let (server, neighbour) = (container(2), container(3));
+        server.serve_tcp(80, "tcp");
+        server.serve_udp(53, "udp");
+        let outside = host.outside(9);
+        host.ip("address add fd00:7::1/64 dev lan0 nodad");
+        outside.within(|| fs::write("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", "0").unwrap());
+        outside.ip("address add fd00:7::9/64 dev eth0 nodad");
+        outside.ip("route add default via fd00:7::1");
+        publish("web-1", Tcp, "8080", "[fd00:20::2]:80");
+        publish("web-1", Udp, "[fd00:7::1]:8053", "[fd00:20::2]:53");
+
+        let (tcp, udp) = ("[fd00:7::1]:8080", "[fd00:7::1]:8053");
+        assert_eq!(outside.ask_tcp(tcp).as_deref(), Some("tcp fd00:7::9"));
+        assert_eq!(outside.ask_udp(udp).as_deref(), Some("udp fd00:7::9"));
+        assert_eq!(ask_tcp(tcp).as_deref(), Some("tcp fd00:7::1"));
+        assert_eq!(neighbour.ask_tcp(tcp).as_deref(), Some("tcp fd00:20::1"));
+        assert_eq!(server.ask_udp(udp).as_deref(), Some("udp fd00:20::1"));
+        assert_eq!(outside.try_tcp("[fd00:20::2]:80"), None);
+        assert_eq!(outside.try_udp("[fd00:20::1]:8053"), None);
     });
 }
 
@@ -142,9 +188,9 @@ fn networks_are_closed_to_each_other_and_to_the_outside() {
         assert_eq!(neighbour.ask_tcp("10.20.0.2:80").as_deref(), Some("server 10.20.0.3"));
         assert_eq!(neighbour.ask_udp("10.20.0.2:53").as_deref(), Some("server 10.20.0.3"));
         for (who, client) in [("another network", &stranger), ("outside", &outside)] {
-            assert_eq!(client.ask_tcp("10.20.0.2:80"), None, "{who}");
-            assert_eq!(client.ask_udp("10.20.0.2:53"), None, "{who}");
-            assert_eq!(client.ask_tcp("10.20.0.2:8080"), None, "{who}");
+            assert_eq!(client.try_tcp("10.20.0.2:80"), None, "{who}");
+            assert_eq!(client.try_udp("10.20.0.2:53"), None, "{who}");
+            assert_eq!(client.try_tcp("10.20.0.2:8080"), None, "{who}");
         }
     });
 }
@@ -186,11 +232,11 @@ fn an_internal_network_has_no_way_out_and_no_way_in() {
         inner.ip("route add default via 10.22.0.1");
 
         assert_eq!(mate.ask_tcp("10.22.0.2:80").as_deref(), Some("inner 10.22.0.3"));
-        assert_eq!(inner.ask_tcp("192.168.7.9:80"), None);
-        assert_eq!(inner.ask_tcp("10.20.0.2:80"), None);
-        assert_eq!(inner.ask_tcp("192.168.7.1:8080"), None);
-        assert_eq!(outside.ask_tcp("192.168.7.1:8081"), None);
-        assert_eq!(server.ask_tcp("10.22.0.2:80"), None);
+        assert_eq!(inner.try_tcp("192.168.7.9:80"), None);
+        assert_eq!(inner.try_tcp("10.20.0.2:80"), None);
+        assert_eq!(inner.try_tcp("192.168.7.1:8080"), None);
+        assert_eq!(outside.try_tcp("192.168.7.1:8081"), None);
+        assert_eq!(server.try_tcp("10.22.0.2:80"), None);
     });
 }
 
@@ -227,7 +273,7 @@ fn an_unpublished_port_is_closed_at_once() {
 
         firewall::unpublish(std::slice::from_ref(&port)).unwrap();
 
-        assert_eq!(ask_tcp("127.0.0.1:8080"), None);
+        assert_eq!(try_tcp("127.0.0.1:8080"), None);
         assert!(firewall::unpublish(&[port]).unwrap_err().is_missing());
     });
 }
@@ -292,7 +338,7 @@ fn rules_that_somebody_took_away_are_noticed_and_put_back() {
         server.serve_tcp(80, "server");
         publish("web-1", Tcp, "8080", "10.20.0.2:80");
         output("nft", "flush table inet berth");
-        assert_eq!(ask_tcp("127.0.0.1:8080"), None);
+        assert_eq!(try_tcp("127.0.0.1:8080"), None);
 
         let seen = firewall::observe().unwrap();
         assert_eq!(seen.base, Base::Different);
@@ -330,7 +376,7 @@ fn tables_of_others_are_not_touched_and_their_drops_hold() {
         publish("web-1", Tcp, "8080", "10.20.0.2:80");
         let outside = host.outside(9);
 
-        assert_eq!(outside.ask_tcp("192.168.7.1:8080"), None);
+        assert_eq!(outside.try_tcp("192.168.7.1:8080"), None);
         firewall::remove().unwrap();
         assert_eq!(output("nft", "list table inet filter"), before);
     });

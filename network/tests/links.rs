@@ -200,6 +200,25 @@ fn an_ipv6_address_can_be_used_at_once() {
 }
 
 #[test]
+fn a_namespace_of_other_users_is_connected_just_so() {
+    on_a_host(|host| {
+        let Some(container) = Container::with_users() else { return };
+        let web = network("web", "10.20.0.0/24");
+        host.create(&web).unwrap();
+
+        endpoint::connect(container.netns.as_fd(), &[link(&web, "eth0", 2)]).unwrap();
+        berth_network::dns::redirect(container.netns.as_fd(), 5000, 5001).unwrap();
+
+        container.serve_tcp(80, "web");
+        assert_eq!(ask_tcp("10.20.0.2:80").as_deref(), Some("web 10.20.0.1"));
+        container.within(|| {
+            let off = fs::read_to_string("/proc/sys/net/ipv6/conf/eth0/disable_ipv6").unwrap();
+            assert_eq!(off.trim(), "1");
+        });
+    });
+}
+
+#[test]
 fn a_missing_bridge_is_named() {
     on_a_host(|_| {
         let container = Container::new();

@@ -5,10 +5,10 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::print_stderr)]
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -22,8 +22,10 @@ use nix::sched::{CloneFlags, setns, unshare};
 use rtnetlink::Handle;
 use tokio::runtime::Runtime;
 
-/// How long a connection may take before it counts as blocked.
-const PATIENCE: Duration = Duration::from_millis(400);
+/// How long an answer may take that must come, on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait for an answer that must not come.
+const IMPATIENCE: Duration = Duration::from_millis(300);
 
 /// The host of one test, entered by the thread that runs it.
 pub struct Host {
@@ -123,6 +125,28 @@ impl Container {
         Container { netns }
     }
 
+    /// A namespace that belongs to a user namespace of its own, as that of a container does.
+    /// `None`, with a word why, where that cannot be made.
+    pub fn with_users() -> Option<Self> {
+        let mut holder = Command::new("unshare")
+            .args(["--user", "--map-root-user", "--net", "sh", "-c", "echo ready; read -r _"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .ok()?;
+        let mut line = String::new();
+        let _ = BufReader::new(holder.stdout.take()?).read_line(&mut line);
+        let netns = File::open(format!("/proc/{}/ns/net", holder.id()));
+        // Its standard input closes, so it ends; the descriptor keeps the namespace.
+        drop(holder.stdin.take());
+        let _ = holder.wait();
+        if line.trim() != "ready" {
+            eprintln!("skipped: no user namespaces here");
+            return None;
+        }
+        Some(Container { netns: netns.unwrap().into() })
+    }
+
     /// Runs `work` on a thread inside.
     pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         thread::scope(|scope| {
@@ -140,12 +164,15 @@ impl Container {
 
     /// Answers every TCP connection to `port` with `name`, a space, and the caller's address.
     pub fn serve_tcp(&self, port: u16, name: &'static str) {
-        let listener = self.within(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap());
+        let listener = self.within(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).unwrap());
         // The thread ends with the test process; its sockets hold the namespace until then.
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let Ok(mut stream) = stream else { return };
-                let peer = stream.peer_addr().map(|p| p.ip().to_string()).unwrap_or_default();
+                let peer = stream
+                    .peer_addr()
+                    .map(|p| p.ip().to_canonical().to_string())
+                    .unwrap_or_default();
                 let _ = stream.write_all(format!("{name} {peer}").as_bytes());
             }
         });
@@ -153,11 +180,12 @@ impl Container {
 
     /// Answers every datagram to `port` in the same way.
     pub fn serve_udp(&self, port: u16, name: &'static str) {
-        let socket = self.within(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap());
+        let socket = self.within(|| UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)).unwrap());
         thread::spawn(move || {
             let mut buffer = [0; 512];
             while let Ok((_, peer)) = socket.recv_from(&mut buffer) {
-                let _ = socket.send_to(format!("{name} {}", peer.ip()).as_bytes(), peer);
+                let _ =
+                    socket.send_to(format!("{name} {}", peer.ip().to_canonical()).as_bytes(), peer);
             }
         });
     }
@@ -169,23 +197,50 @@ impl Container {
     pub fn ask_udp(&self, to: &str) -> Option<String> {
         self.within(|| ask_udp(to))
     }
+
+    pub fn try_tcp(&self, to: &str) -> Option<String> {
+        self.within(|| try_tcp(to))
+    }
+
+    pub fn try_udp(&self, to: &str) -> Option<String> {
+        self.within(|| try_udp(to))
+    }
 }
 
-/// What the server at `to` says; `None` when it cannot be reached.
+/// What the server at `to` says, when it has to be reached.
 pub fn ask_tcp(to: &str) -> Option<String> {
+    tcp(to, PATIENCE)
+}
+
+/// What the server at `to` says, when it should not be reached: `None`.
+pub fn try_tcp(to: &str) -> Option<String> {
+    tcp(to, IMPATIENCE)
+}
+
+/// As [`ask_tcp`] by one datagram, from a connected socket, so that only `to` can answer.
+pub fn ask_udp(to: &str) -> Option<String> {
+    udp(to, PATIENCE)
+}
+
+/// As [`try_tcp`] by one datagram.
+pub fn try_udp(to: &str) -> Option<String> {
+    udp(to, IMPATIENCE)
+}
+
+fn tcp(to: &str, patience: Duration) -> Option<String> {
     let to: SocketAddr = to.parse().unwrap();
-    let mut stream = TcpStream::connect_timeout(&to, PATIENCE).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut stream = TcpStream::connect_timeout(&to, patience).ok()?;
+    stream.set_read_timeout(Some(patience)).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     Some(answer)
 }
 
-/// The same by one datagram, from a connected socket, so that only `to` can answer.
-pub fn ask_udp(to: &str) -> Option<String> {
+fn udp(to: &str, patience: Duration) -> Option<String> {
     let to: SocketAddr = to.parse().unwrap();
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(any).unwrap();
+    socket.set_read_timeout(Some(patience)).unwrap();
     socket.connect(to).ok()?;
     socket.send(b"?").ok()?;
     let mut buffer = [0; 512];
