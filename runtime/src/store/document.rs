@@ -16,6 +16,12 @@ pub(super) const MAX_CONFIG: u64 = 8 << 20;
 const MAX_CHILDREN: usize = 4096;
 const MAX_LAYERS: usize = 500;
 
+/// Every form of document that is read, for a registry to choose from.
+pub(super) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.v2+json, */*;q=0.1";
+
 pub(super) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(super) const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 pub(super) const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
@@ -43,6 +49,8 @@ pub enum DocumentError {
     TooMany { what: &'static str, found: usize, limit: usize },
     #[error("it has no image for {wanted}; there are: {found}")]
     NoPlatform { wanted: Platform, found: String },
+    #[error("the registry calls it `{header}`, the document itself `{body}`")]
+    MediaType { header: String, body: String },
     #[error("an index inside an index is not supported")]
     Nested,
     #[error("the manifest has {layers} layers, the config {diff_ids}")]
@@ -192,6 +200,23 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Document, DocumentError> {
             Ok(Document::Manifest(Manifest { config, layers }))
         }
         (None, _, _) => Err(DocumentError::Unknown(wire.media_type.unwrap_or_default())),
+    }
+}
+
+/// A document must be what the answer that brought it says it is.
+pub(super) fn check_media_type(bytes: &[u8], header: Option<&str>) -> Result<(), DocumentError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Typed {
+        media_type: Option<String>,
+    }
+    let header = header.and_then(|header| header.split(';').next()).unwrap_or_default().trim();
+    let body = serde_json::from_slice::<Typed>(bytes).ok().and_then(|typed| typed.media_type);
+    match body {
+        Some(body) if body != header && !header.is_empty() && ACCEPT.contains(header) => {
+            Err(DocumentError::MediaType { header: header.to_owned(), body })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::digest::Digest;
 use super::document::DocumentError;
 use super::reference::ReferenceError;
+use super::registry::RegistryError;
 use super::unpack::UnpackError;
 
 /// Anything that goes wrong in the store. The half-made is never visible under its final name.
@@ -32,6 +33,8 @@ pub enum StoreError {
     Layer { digest: Digest, source: UnpackError },
     #[error("`{}`: {problem}", path.display())]
     Archive { path: PathBuf, problem: String },
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     #[error("another berth is pulling or loading an image; run this again when it is done")]
     Busy,
     #[error("the work was stopped")]

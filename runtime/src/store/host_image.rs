@@ -156,7 +156,8 @@ impl Store {
         for (diff_id, layer) in config.diff_ids.iter().zip(&manifest.layers) {
             if let Some(claim) = claim_waiting(&ingest, diff_id)? {
                 let source = Tee::new(host.layer.as_slice(), &claim.blob(&layer.digest))?;
-                made.push(claim.unpack(source, layer, Limits::default())?);
+                claim.unpack(source, layer, Limits::default())?;
+                made.push(claim.into_made(&layer.digest));
             }
         }
         ingest.finish(NewImage {

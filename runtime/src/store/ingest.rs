@@ -11,7 +11,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -45,7 +45,7 @@ pub(super) struct LayerRecord {
 #[derive(Debug)]
 pub(super) struct Ingest {
     store: Store,
-    _lock: OwnedFd,
+    lock: Arc<OwnedFd>,
 }
 
 /// The right to make one layer.
@@ -55,6 +55,8 @@ pub(super) struct Claim {
     diff_id: Digest,
     dir: PathBuf,
     _lock: OwnedFd,
+    /// A maker that outlives its pull still keeps the collector away.
+    _ingest: Arc<OwnedFd>,
 }
 
 /// A layer that is made and checked, but has no name yet.
@@ -89,7 +91,7 @@ impl Ingest {
             make_dirs(&dir)?;
         }
         let lock = lock(&store.places.lock(), FlockOperation::NonBlockingLockShared)?;
-        Ok(lock.map(|lock| Ingest { store: store.clone(), _lock: lock }))
+        Ok(lock.map(|lock| Ingest { store: store.clone(), lock: Arc::new(lock) }))
     }
 
     /// As [`Ingest::begin`], waiting for the collector for half a minute.
@@ -107,12 +109,24 @@ impl Ingest {
         self.store.places.layer_record(diff_id).exists()
     }
 
+    /// A small blob that is here, whole.
+    pub(super) fn read_blob(&self, descriptor: &Descriptor) -> Option<Vec<u8>> {
+        let bytes = fs::read(self.store.places.blob(&descriptor.digest)).ok()?;
+        (Digest::of(&bytes) == descriptor.digest).then_some(bytes)
+    }
+
     /// The right to make a layer; `None` while another has it.
     pub(super) fn claim(&self, diff_id: &Digest) -> Result<Option<Claim>, StoreError> {
         let dir = self.store.places.making().join(diff_id.hex());
         make_dirs(&dir)?;
         let Some(lock) = lock_folder(&dir)? else { return Ok(None) };
-        Ok(Some(Claim { store: self.store.clone(), diff_id: diff_id.clone(), dir, _lock: lock }))
+        Ok(Some(Claim {
+            store: self.store.clone(),
+            diff_id: diff_id.clone(),
+            dir,
+            _lock: lock,
+            _ingest: Arc::clone(&self.lock),
+        }))
     }
 
     /// Gives the image and its layers their names.
@@ -188,17 +202,18 @@ impl Claim {
     /// As [`unpack::unpack`], and when a digest or the size is not what was promised. The bytes
     /// are kept if only the source failed, so that the work can go on from there.
     pub(super) fn unpack(
-        self,
+        &self,
         source: impl Read + Send,
         promised: &Descriptor,
         limits: Limits,
-    ) -> Result<Made, StoreError> {
-        let result =
-            self.write(source, limits).and_then(|unpacked| self.check(&unpacked, promised));
-        match result {
-            Ok(()) => Ok(Made { blob: promised.digest.clone(), claim: self }),
-            Err(error) => Err(error),
-        }
+    ) -> Result<(), StoreError> {
+        let unpacked = self.write(source, limits)?;
+        self.check(&unpacked, promised)
+    }
+
+    /// After [`Claim::unpack`]: the layer waits for its name.
+    pub(super) fn into_made(self, blob: &Digest) -> Made {
+        Made { blob: blob.clone(), claim: self }
     }
 
     fn layer(&self) -> PathBuf {

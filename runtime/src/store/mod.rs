@@ -8,7 +8,7 @@
 //!
 //! Reading order: `reference` and `digest` (names), `document` and `config` (what an image says),
 //! `places` (where things are), this module (looking), `ingest` (how something gets in), `tape`,
-//! `tree` and `unpack` (a layer), `load` (archives), `host_image`
+//! `tree` and `unpack` (a layer), `load` (archives), `registry` (pulling), `host_image`
 //! (`localhost/host`), `garbage`.
 
 mod config;
@@ -21,6 +21,7 @@ mod ingest;
 mod load;
 mod places;
 mod reference;
+mod registry;
 mod tape;
 mod tree;
 mod unpack;
@@ -41,6 +42,7 @@ pub use error::StoreError;
 pub use garbage::Collected;
 pub use load::Loaded;
 pub use reference::{Reference, ReferenceError};
+pub use registry::{PullEvent, PullOptions, PullPhase, PullProgress, RegistryError, Retry};
 pub use tape::TapeError;
 pub use unpack::{Limits, UnpackError};
 

@@ -248,7 +248,8 @@ fn load_one(ingest: &Ingest, archive: &Archive, plan: Planned) -> Result<Loaded,
     let mut made = Vec::new();
     for (claim, (descriptor, path)) in claims {
         let source = Tee::new(archive.content(path)?.0, &claim.blob(&descriptor.digest))?;
-        made.push(claim.unpack(source, descriptor, Limits::default())?);
+        claim.unpack(source, descriptor, Limits::default())?;
+        made.push(claim.into_made(&descriptor.digest));
     }
     let names = plan.names.iter().map(|name| (name.clone(), None)).collect();
     let record = ingest.finish(NewImage {

@@ -1,0 +1,389 @@
+//! One request to a registry: authorised, repeated when that can help, and explained when not.
+
+use std::error::Error as _;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RANGE, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use reqwest::redirect::Policy;
+use reqwest::{Response, StatusCode, Url};
+use tokio::sync::Mutex;
+
+use super::super::StoreError;
+use super::super::digest::Digest;
+use super::super::document::{self, Descriptor};
+use super::super::reference::{DEFAULT_DOMAIN, Reference};
+use super::auth::{self, Authority};
+use super::credentials::Credentials;
+use super::resolver::Resolver;
+use super::{PullOptions, Retry};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// No byte for so long is a broken connection.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+const MAX_REDIRECTS: usize = 5;
+const MAX_MESSAGE: u64 = 16 << 10;
+
+/// Why a registry did not give what it was asked for.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum RegistryError {
+    #[error(
+        "cannot reach registry `{registry}` for `{reference}`: {why}; check its name and this machine's network"
+    )]
+    Unreachable { registry: String, reference: String, why: String },
+    #[error("registry `{registry}` answered {status} for `{reference}`{message}; {next}")]
+    Status { registry: String, reference: String, status: u16, message: String, next: &'static str },
+    #[error(
+        "registry `{registry}` broke off while sending `{reference}`: {why}; run this again to go on from there"
+    )]
+    Broken { registry: String, reference: String, why: String },
+    #[error(
+        "registry `{registry}` wants to be asked for `{reference}` in a way berth does not know: {why}"
+    )]
+    Challenge { registry: String, reference: String, why: String },
+    #[error("credentials for registry `{registry}` in `{path}`: {why}")]
+    Credentials { registry: String, path: String, why: String },
+    #[error(
+        "cannot set up TLS: {0}; are the host's CA certificates installed (`ca-certificates`)?"
+    )]
+    Tls(String),
+    #[error("`{0}` is not the name of a registry")]
+    Name(String),
+}
+
+/// A registry, for one repository.
+pub(super) struct Client {
+    http: reqwest::Client,
+    base: Url,
+    registry: String,
+    reference: Reference,
+    retry: Retry,
+    authority: Authority,
+    /// What the last accepted request was authorised with.
+    authorization: Mutex<Option<HeaderValue>>,
+}
+
+/// An answer that is not what was asked for.
+enum Failure {
+    /// Waiting and asking again may help.
+    Passing(RegistryError, Option<Duration>),
+    Final(StoreError),
+}
+
+impl Client {
+    /// Finds out how the registry is spoken to. No credentials are looked at yet.
+    pub(super) async fn connect(
+        reference: &Reference,
+        options: &PullOptions,
+    ) -> Result<Client, StoreError> {
+        let registry = reference.domain().to_owned();
+        let host = if registry == DEFAULT_DOMAIN { "registry-1.docker.io" } else { &registry };
+        let url = |scheme: &str| {
+            Url::parse(&format!("{scheme}://{host}/v2/"))
+                .map_err(|_| RegistryError::Name(registry.clone()))
+        };
+        let secure = url("https")?;
+        let loopback = secure.host_str().is_some_and(is_loopback);
+        let bare = secure.host_str().unwrap_or_default();
+        let listed = options.insecure.iter().any(|name| *name == registry || name == bare);
+        let http = http_client(Policy::custom(follow), loopback, loopback || listed)?;
+        // A registry that may be spoken to in plain is still asked for TLS first, as Docker does.
+        let base = if (loopback || listed) && http.get(secure.clone()).send().await.is_err() {
+            url("http")?
+        } else {
+            secure
+        };
+        let strict = http_client(Policy::none(), loopback, loopback || listed)?;
+        let credentials = Credentials::new(&registry, options.docker_config.clone());
+        let authority = Authority::new(strict, base.clone(), reference.path(), credentials);
+        Ok(Client {
+            http,
+            base,
+            registry,
+            reference: reference.clone(),
+            retry: options.retry,
+            authority,
+            authorization: Mutex::new(None),
+        })
+    }
+
+    pub(super) fn retry(&self) -> Retry {
+        self.retry
+    }
+
+    /// The document of a digest, checked against it, or of a tag.
+    pub(super) async fn manifest(
+        &self,
+        digest: Option<&Digest>,
+        tag: Option<&str>,
+    ) -> Result<Vec<u8>, StoreError> {
+        let name = match (digest, tag) {
+            (Some(digest), _) => digest.to_string(),
+            (None, tag) => tag.unwrap_or("latest").to_owned(),
+        };
+        let response = self.get(&format!("manifests/{name}"), None).await?;
+        let header =
+            |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let promised = header("docker-content-digest").and_then(|text| Digest::parse(text).ok());
+        let content_type = header(CONTENT_TYPE.as_str()).map(str::to_owned);
+        let bytes = self.body(response, document::MAX_MANIFEST).await?;
+        let found = Digest::of(&bytes);
+        for expected in [digest, promised.as_ref()].into_iter().flatten() {
+            check("manifest", expected, &found)?;
+        }
+        document::check_media_type(&bytes, content_type.as_deref())?;
+        Ok(bytes)
+    }
+
+    /// A blob that is read whole, checked.
+    pub(super) async fn small_blob(
+        &self,
+        blob: &Descriptor,
+        max: u64,
+    ) -> Result<Vec<u8>, StoreError> {
+        let response = self.get(&format!("blobs/{}", blob.digest), None).await?;
+        let bytes = self.body(response, blob.size.min(max)).await?;
+        check("config", &blob.digest, &Digest::of(&bytes))?;
+        Ok(bytes)
+    }
+
+    /// A blob from byte `from` on, if the registry can do that; else all of it.
+    pub(super) async fn blob(&self, blob: &Descriptor, from: u64) -> Result<Response, StoreError> {
+        self.get(&format!("blobs/{}", blob.digest), (from > 0).then_some(from)).await
+    }
+
+    /// The error for a body that broke off.
+    pub(super) fn broken(&self, why: String) -> RegistryError {
+        let (registry, reference) = (self.registry.clone(), self.reference.to_string());
+        RegistryError::Broken { registry, reference, why }
+    }
+
+    async fn get(&self, path: &str, from: Option<u64>) -> Result<Response, StoreError> {
+        let path = format!("{}/{path}", self.reference.path());
+        let url = self.base.join(&path).map_err(|_| RegistryError::Name(self.registry.clone()))?;
+        let mut attempt = 1;
+        loop {
+            match self.try_get(&url, from).await {
+                Ok(response) => return Ok(response),
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Passing(error, _)) if attempt >= self.retry.attempts => {
+                    return Err(error.into());
+                }
+                Err(Failure::Passing(error, wanted)) => {
+                    tracing::debug!(%error, attempt, "asking the registry again");
+                    tokio::time::sleep(self.retry.pause(attempt, wanted)).await;
+                    attempt += 1;
+                }
+            }
+        }
+    }
+
+    /// One request; a second one when the first was told to authorise itself.
+    async fn try_get(&self, url: &Url, from: Option<u64>) -> Result<Response, Failure> {
+        let used = self.authorization.lock().await.clone();
+        let response = self.send(url, from, used.as_ref()).await?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return self.judge(response).await;
+        }
+        let mut held = self.authorization.lock().await;
+        if *held == used {
+            let challenges = response.headers().get_all(WWW_AUTHENTICATE);
+            let challenges: Vec<_> = challenges
+                .iter()
+                .filter_map(|value| value.to_str().ok())
+                .flat_map(auth::challenges)
+                .collect();
+            let fresh = self.authority.authorize(&challenges).await;
+            *held = fresh.map_err(|e| Failure::from_authority(e, self))?;
+            if held.is_none() {
+                return self.judge(response).await;
+            }
+        }
+        let fresh = held.clone();
+        drop(held);
+        let response = self.send(url, from, fresh.as_ref()).await?;
+        self.judge(response).await
+    }
+
+    async fn send(
+        &self,
+        url: &Url,
+        from: Option<u64>,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Response, Failure> {
+        let mut request = self.http.get(url.clone()).header(ACCEPT, document::ACCEPT);
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        if let Some(from) = from {
+            request = request.header(RANGE, format!("bytes={from}-"));
+        }
+        request.send().await.map_err(|error| {
+            let is_redirect = error.is_redirect();
+            let error = self.unreachable(&error);
+            if is_redirect { Failure::Final(error.into()) } else { Failure::Passing(error, None) }
+        })
+    }
+
+    /// Tells what was asked for from what passes and from what does not.
+    async fn judge(&self, response: Response) -> Result<Response, Failure> {
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let wanted = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let wanted = wanted.and_then(|text| text.parse().ok()).map(Duration::from_secs);
+        let bytes = self.body(response, MAX_MESSAGE).await.unwrap_or_default();
+        let next = match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                "check that the image exists and that `auths` in Docker's `config.json` may read it"
+            }
+            StatusCode::NOT_FOUND => "check the name and the tag",
+            StatusCode::TOO_MANY_REQUESTS => "wait, or log in for a higher limit",
+            status if status.is_server_error() => "try again later",
+            _ => "this is not an answer of a registry for images",
+        };
+        let error = RegistryError::Status {
+            registry: self.registry.clone(),
+            reference: self.reference.to_string(),
+            status: status.as_u16(),
+            message: auth::error_message(&bytes)
+                .map(|text| format!(": {text}"))
+                .unwrap_or_default(),
+            next,
+        };
+        let passes = matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
+            || status.is_server_error();
+        Err(if passes { Failure::Passing(error, wanted) } else { Failure::Final(error.into()) })
+    }
+
+    /// Reads a body of at most `max` bytes.
+    async fn body(&self, mut response: Response, max: u64) -> Result<Vec<u8>, StoreError> {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|e| self.broken(reason(&e)))? {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() as u64 > max {
+                return Err(self
+                    .broken(format!("it is larger than the {max} bytes it may have"))
+                    .into());
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> RegistryError {
+        let (registry, reference) = (self.registry.clone(), self.reference.to_string());
+        RegistryError::Unreachable { registry, reference, why: reason(error) }
+    }
+}
+
+impl Failure {
+    fn from_authority(error: auth::AuthorityError, client: &Client) -> Failure {
+        let (registry, reference) = (client.registry.clone(), client.reference.to_string());
+        match error {
+            auth::AuthorityError::Unreachable(why) => {
+                Failure::Passing(RegistryError::Unreachable { registry, reference, why }, None)
+            }
+            auth::AuthorityError::Refused(status, message) => {
+                let next = "check the credentials in Docker's `config.json`";
+                let message = message.map(|text| format!(": {text}")).unwrap_or_default();
+                let error = RegistryError::Status { registry, reference, status, message, next };
+                if status >= 500 || status == 429 {
+                    Failure::Passing(error, None)
+                } else {
+                    Failure::Final(error.into())
+                }
+            }
+            auth::AuthorityError::Challenge(why) => {
+                Failure::Final(RegistryError::Challenge { registry, reference, why }.into())
+            }
+            auth::AuthorityError::Credentials { path, why } => {
+                Failure::Final(RegistryError::Credentials { registry, path, why }.into())
+            }
+        }
+    }
+}
+
+impl Retry {
+    /// Half of the wait is fixed and half by chance, so that many do not ask at one moment.
+    pub(super) fn pause(&self, attempt: u32, wanted: Option<Duration>) -> Duration {
+        use std::hash::{BuildHasher, RandomState};
+        let doubled = self.first.saturating_mul(1 << attempt.saturating_sub(1).min(16));
+        let chance = RandomState::new().hash_one(attempt) % 1000;
+        let by_chance = doubled / 2 + (doubled / 2).mul_f64(chance as f64 / 1000.0);
+        wanted.unwrap_or_default().max(by_chance).min(self.longest)
+    }
+}
+
+fn check(what: &'static str, expected: &Digest, found: &Digest) -> Result<(), StoreError> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(StoreError::Digest { what, expected: expected.clone(), found: found.clone() })
+}
+
+fn http_client(
+    redirects: Policy,
+    direct: bool,
+    plain: bool,
+) -> Result<reqwest::Client, RegistryError> {
+    // An error only says that another part of this program was first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = |redirects: Policy| {
+        let builder = reqwest::Client::builder()
+            .user_agent(concat!("berth/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(STALL_TIMEOUT)
+            .redirect(redirects)
+            .referer(false)
+            .dns_resolver(Resolver::of_this_host());
+        if direct { builder.no_proxy() } else { builder }
+    };
+    match builder(redirects).build() {
+        // A host without CA certificates can still use its own plain registry.
+        Err(_) if plain => {
+            let bare = builder(Policy::none()).tls_certs_only([]).build();
+            bare.map_err(|e| RegistryError::Tls(reason(&e)))
+        }
+        built => built.map_err(|e| RegistryError::Tls(reason(&e))),
+    }
+}
+
+/// Redirects lose the authorisation at another host (the HTTP client sees to that) and never
+/// lead from TLS to plain.
+fn follow(attempt: reqwest::redirect::Attempt<'_>) -> reqwest::redirect::Action {
+    let from_tls = attempt.previous().last().is_some_and(|url| url.scheme() == "https");
+    if attempt.previous().len() > MAX_REDIRECTS {
+        attempt.error("it redirects more than five times")
+    } else if from_tls && attempt.url().scheme() != "https" {
+        attempt.error("it redirects from HTTPS to plain HTTP")
+    } else {
+        attempt.follow()
+    }
+}
+
+/// Whether a host of a URL is this machine.
+pub(super) fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    match address.parse::<IpAddr>() {
+        Ok(address) => address.is_loopback(),
+        Err(_) => host == "localhost" || host.ends_with(".localhost"),
+    }
+}
+
+/// What is behind an error of the HTTP client, whose own words only repeat the URL.
+pub(super) fn reason(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "it did not answer in time".into();
+    }
+    let mut text = String::new();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = cause.to_string();
+        source = cause.source();
+    }
+    if text.is_empty() { error.to_string() } else { text }
+}

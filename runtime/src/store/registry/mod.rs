@@ -1,0 +1,294 @@
+//! Pulls images from registries.
+//!
+//! HTTPS, except for a registry on this machine's loopback and those the caller names. Every byte
+//! is checked against the digest that led to it; a layer is fetched, hashed, inflated and written
+//! in one pass, and what a broken connection or a stopped pull left is gone on from. Dropping the
+//! future stops the work and leaves only what the next pull can use.
+//!
+//! Reading order: here one pull, `client` one request, `auth` and `credentials` the right to make
+//! it, `blob` one layer, `resolver` names to addresses without the C library.
+
+mod auth;
+mod blob;
+mod client;
+mod credentials;
+mod resolver;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::config::ConfigDocument;
+use super::digest::Digest;
+use super::document::{self, Descriptor, Document, DocumentError, Manifest, Platform};
+use super::ingest::{Claim, Ingest, LOOK_AGAIN, Made, NewImage};
+use super::load::{check_count, parse_config};
+use super::reference::Reference;
+use super::unpack::Limits;
+use super::{ImageEntry, Store, StoreError, host_image};
+use client::Client;
+
+pub use client::RegistryError;
+
+/// Looks at what another does before giving up: half an hour.
+const MAX_LOOKS: u32 = 36_000;
+
+/// How a pull is done.
+#[derive(Debug, Clone)]
+pub struct PullOptions {
+    /// The machine the image is for; `None` is this one.
+    pub platform: Option<Platform>,
+    /// Registries (`host` or `host:port`) that may be spoken to without TLS.
+    pub insecure: Vec<String>,
+    /// When a request is made again.
+    pub retry: Retry,
+    /// Layers fetched at a time.
+    pub parallel: usize,
+    /// How much a layer may hold.
+    pub limits: Limits,
+    /// Folder of Docker's `config.json`; `None` is `$DOCKER_CONFIG`, else `~/.docker`.
+    pub docker_config: Option<PathBuf>,
+}
+
+impl Default for PullOptions {
+    fn default() -> PullOptions {
+        PullOptions {
+            platform: None,
+            insecure: Vec::new(),
+            retry: Retry::default(),
+            parallel: 3,
+            limits: Limits::default(),
+            docker_config: None,
+        }
+    }
+}
+
+/// When a request that failed for a passing reason is made again.
+#[derive(Debug, Clone, Copy)]
+pub struct Retry {
+    /// Tries in all.
+    pub attempts: u32,
+    /// Wait before the second; doubled each time.
+    pub first: Duration,
+    /// No wait is longer, whatever the registry asks for.
+    pub longest: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Retry {
+        let (first, longest) = (Duration::from_millis(500), Duration::from_secs(30));
+        Retry { attempts: 5, first, longest }
+    }
+}
+
+/// Something happened to a layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullEvent {
+    /// First twelve digits of the layer's digest.
+    pub layer: String,
+    /// Bytes fetched so far.
+    pub done: u64,
+    /// Bytes of the layer.
+    pub total: u64,
+    /// What is being done.
+    pub phase: PullPhase,
+}
+
+/// What is being done with a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PullPhase {
+    /// Another berth makes it.
+    Waiting,
+    /// It was here before.
+    Exists,
+    /// Fetched, checked and unpacked at once.
+    Downloading,
+    /// The connection failed; it goes on from here.
+    Retrying,
+    /// Unpacked and right.
+    Done,
+}
+
+/// Told about everything that happens; called from several threads.
+pub type PullProgress = Arc<dyn Fn(PullEvent) + Send + Sync>;
+
+impl PullEvent {
+    fn of(layer: &Descriptor, done: u64, phase: PullPhase) -> PullEvent {
+        let layer_name = layer.digest.hex()[..12].to_owned();
+        PullEvent { layer: layer_name, done, total: layer.size, phase }
+    }
+}
+
+/// An image as its registry describes it.
+struct Remote {
+    /// What the registry calls it: the index if there is one.
+    digest: Digest,
+    manifest_bytes: Vec<u8>,
+    manifest: Manifest,
+    config_bytes: Vec<u8>,
+    config: ConfigDocument,
+}
+
+impl Store {
+    /// Fetches what is missing of the image and gives it its name, and the name by digest.
+    ///
+    /// `localhost/host` is here already.
+    ///
+    /// # Errors
+    /// [`StoreError::Registry`] for everything between here and the registry; nothing has a new
+    /// name then, and the same call goes on from what has come.
+    pub async fn pull(
+        &self,
+        reference: &str,
+        options: &PullOptions,
+        progress: PullProgress,
+    ) -> Result<ImageEntry, StoreError> {
+        let reference = Reference::parse(reference)?;
+        if reference.is_host() {
+            return Ok(host_image::entry());
+        }
+        let client = Arc::new(Client::connect(&reference, options).await?);
+        let ingest = begin(self).await?;
+        let remote = describe(&client, &ingest, &reference, options).await?;
+        let claims = claim_all(&ingest, &remote, &progress).await?;
+        let made = fetch_all(&client, claims, options, &progress).await?;
+        let digest = remote.digest;
+        let named = match reference.digest() {
+            Some(digest) => reference.with_digest(digest),
+            None => reference.clone(),
+        };
+        let by_digest = (reference.with_digest(&digest), Some(digest.clone()));
+        let names = BTreeMap::from([by_digest, (named.clone(), Some(digest))]);
+        let finish = move || {
+            ingest.finish(NewImage {
+                manifest_bytes: &remote.manifest_bytes,
+                manifest: &remote.manifest,
+                config_bytes: &remote.config_bytes,
+                config: remote.config,
+                made,
+                names: names.into_iter().collect(),
+                extra_mounts: Vec::new(),
+            })
+        };
+        tokio::task::spawn_blocking(finish).await.map_err(|_| StoreError::Stopped)??;
+        self.resolve(&named.canonical())?.ok_or_else(|| StoreError::Missing(named.to_string()))
+    }
+}
+
+async fn begin(store: &Store) -> Result<Ingest, StoreError> {
+    for _ in 0..MAX_LOOKS {
+        if let Some(ingest) = Ingest::begin(store)? {
+            return Ok(ingest);
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Err(StoreError::Busy)
+}
+
+async fn describe(
+    client: &Client,
+    ingest: &Ingest,
+    reference: &Reference,
+    options: &PullOptions,
+) -> Result<Remote, StoreError> {
+    let mut manifest_bytes = client.manifest(reference.digest(), reference.tag()).await?;
+    let digest = Digest::of(&manifest_bytes);
+    let manifest = match document::parse(&manifest_bytes)? {
+        Document::Manifest(manifest) => manifest,
+        Document::Index(children) => {
+            let wanted = options.platform.clone().unwrap_or_else(Platform::host);
+            let child = document::choose(&children, &wanted)?;
+            manifest_bytes = match ingest.read_blob(child) {
+                Some(bytes) => bytes,
+                None => client.manifest(Some(&child.digest), None).await?,
+            };
+            match document::parse(&manifest_bytes)? {
+                Document::Manifest(manifest) => manifest,
+                Document::Index(_) => return Err(DocumentError::Nested.into()),
+            }
+        }
+    };
+    let config_bytes = match ingest.read_blob(&manifest.config) {
+        Some(bytes) => bytes,
+        None => client.small_blob(&manifest.config, document::MAX_CONFIG).await?,
+    };
+    let config = parse_config(&config_bytes)?;
+    check_count(manifest.layers.len(), &config)?;
+    Ok(Remote { digest, manifest_bytes, manifest, config_bytes, config })
+}
+
+/// The right to make each layer that is not here, in the order of their digests.
+async fn claim_all(
+    ingest: &Ingest,
+    remote: &Remote,
+    progress: &PullProgress,
+) -> Result<Vec<(Claim, Descriptor)>, StoreError> {
+    let layers: BTreeMap<&Digest, &Descriptor> =
+        remote.config.diff_ids.iter().zip(&remote.manifest.layers).collect();
+    let mut claims = Vec::new();
+    for (diff_id, layer) in layers {
+        match claim(ingest, diff_id, layer, progress).await? {
+            Some(claim) => claims.push((claim, layer.clone())),
+            None => progress(PullEvent::of(layer, layer.size, PullPhase::Exists)),
+        }
+    }
+    // The bottom layer, often the largest, first.
+    let place =
+        |layer: &Descriptor| remote.manifest.layers.iter().position(|l| l.digest == layer.digest);
+    claims.sort_by_key(|(_, layer)| place(layer));
+    Ok(claims)
+}
+
+async fn claim(
+    ingest: &Ingest,
+    diff_id: &Digest,
+    layer: &Descriptor,
+    progress: &PullProgress,
+) -> Result<Option<Claim>, StoreError> {
+    for look in 0..MAX_LOOKS {
+        if ingest.has_layer(diff_id) {
+            return Ok(None);
+        }
+        if let Some(claim) = ingest.claim(diff_id)? {
+            return Ok((!ingest.has_layer(diff_id)).then_some(claim));
+        }
+        if look == 0 {
+            progress(PullEvent::of(layer, 0, PullPhase::Waiting));
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Err(StoreError::Busy)
+}
+
+/// Fetches the layers, a few at a time. The first failure stops the others.
+async fn fetch_all(
+    client: &Arc<Client>,
+    claims: Vec<(Claim, Descriptor)>,
+    options: &PullOptions,
+    progress: &PullProgress,
+) -> Result<Vec<Made>, StoreError> {
+    let places = Arc::new(Semaphore::new(options.parallel.max(1)));
+    let mut fetches = JoinSet::new();
+    for (claim, layer) in claims {
+        let (client, places) = (Arc::clone(client), Arc::clone(&places));
+        let (progress, limits) = (Arc::clone(progress), options.limits);
+        fetches.spawn(async move {
+            let _place = places.acquire_owned().await.map_err(|_| StoreError::Stopped)?;
+            blob::make_layer(&client, claim, &layer, limits, &progress).await
+        });
+    }
+    let mut made = Vec::new();
+    while let Some(fetched) = fetches.join_next().await {
+        made.push(fetched.map_err(|_| StoreError::Stopped)??);
+    }
+    Ok(made)
+}
+
+#[cfg(test)]
+mod real_tests;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! Debian's own registry on loopback, filled by `skopeo`: what they write, we read.
+
+use std::process::{Child, Command, Stdio};
+
+use super::super::test_images::{Archive, Scratch, docker_archive, gzip};
+use super::*;
+
+/// A registry process that ends with the test.
+struct Registry {
+    process: Child,
+    address: String,
+    scratch: Scratch,
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// `None`, said loudly, where it is not installed.
+fn registry(auth: bool) -> Option<Registry> {
+    for program in ["docker-registry", "skopeo"] {
+        if Command::new(program).arg("--version").output().is_err() {
+            eprintln!("skipped: `{program}` is not installed");
+            return None;
+        }
+    }
+    let scratch = Scratch::new("registry");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut config = format!(
+        "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: {free}}}\n",
+        scratch.path().join("data").display()
+    );
+    if auth {
+        // `user:secret`, as `htpasswd -B` writes it.
+        let line = "user:$2y$05$XGQzq2xhfo6dXJfEyQ0sIebLusCuLfm/nZ5Zcdn7ad916JKgBsdBm\n";
+        std::fs::write(scratch.path().join("htpasswd"), line).unwrap();
+        config += &format!(
+            "auth: {{htpasswd: {{realm: berth, path: {}}}}}\n",
+            scratch.path().join("htpasswd").display()
+        );
+    }
+    let file = scratch.path().join("config.yml");
+    std::fs::write(&file, config).unwrap();
+    let process = Command::new("docker-registry")
+        .arg("serve")
+        .arg(&file)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let registry = Registry { process, address: free.to_string(), scratch };
+    for _ in 0..400 {
+        if std::net::TcpStream::connect(free).is_ok() {
+            return Some(registry);
+        }
+        std::thread::sleep(Duration::from_millis(25));
+    }
+    panic!("docker-registry did not listen within ten seconds");
+}
+
+impl Registry {
+    fn skopeo(&self, arguments: &[&str]) {
+        let done =
+            Command::new("skopeo").arg("--insecure-policy").args(arguments).output().unwrap();
+        assert!(
+            done.status.success(),
+            "skopeo {arguments:?}: {}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.scratch.path().join(name).to_string_lossy().into_owned()
+    }
+}
+
+fn an_archive(registry: &Registry) -> String {
+    let base =
+        Archive::default().dir("etc/", 0o755).file("etc/name", "base").file("gone", "x").end();
+    let top = Archive::default().file(".wh.gone", "").file("etc/name", "top").end();
+    let path = registry.path("image.tar");
+    std::fs::write(&path, docker_archive(&["a/b:1"], &[base, top])).unwrap();
+    path
+}
+
+async fn pull(registry: &Registry, store: &Store, name: &str) -> Result<ImageEntry, StoreError> {
+    let options = PullOptions {
+        docker_config: Some(registry.scratch.path().to_owned()),
+        ..PullOptions::default()
+    };
+    store.pull(&format!("{}/{name}", registry.address), &options, Arc::new(|_| {})).await
+}
+
+fn is_right(store: &Store, id: &str) {
+    let layers = store.layers(id).unwrap();
+    assert_eq!(std::fs::read_to_string(layers[0].join("etc/name")).unwrap(), "top");
+    assert_eq!(std::fs::read_to_string(layers[1].join("etc/name")).unwrap(), "base");
+    assert!(layers[0].join("gone").symlink_metadata().is_ok());
+}
+
+#[tokio::test]
+async fn what_skopeo_pushes_is_pulled_in_every_form() {
+    let Some(registry) = registry(false) else { return };
+    let archive = format!("docker-archive:{}", an_archive(&registry));
+    let store = Store::open(registry.path("images"));
+    let mut ids = std::collections::BTreeSet::new();
+    for (tag, options) in [
+        ("docker", &["--format", "v2s2"][..]),
+        ("oci", &["--format", "oci"]),
+        ("zstd", &["--format", "oci", "--dest-compress-format", "zstd"]),
+    ] {
+        let target = format!("docker://{}/a/b:{tag}", registry.address);
+        let mut arguments = vec!["copy", "--dest-tls-verify=false"];
+        arguments.extend(options);
+        arguments.extend([archive.as_str(), &target]);
+        registry.skopeo(&arguments);
+        let entry = pull(&registry, &store, &format!("a/b:{tag}")).await.unwrap();
+        is_right(&store, &entry.id);
+        ids.insert(entry.id);
+    }
+    assert!(!ids.is_empty() && store.list().unwrap().len() == 3);
+    let unknown = pull(&registry, &store, "a/b:none").await.unwrap_err().to_string();
+    assert!(unknown.contains("answered 404") && unknown.contains("manifest unknown"), "{unknown}");
+}
+
+#[tokio::test]
+async fn layouts_and_archives_of_skopeo_are_loaded() {
+    let Some(registry) = registry(false) else { return };
+    let archive = format!("docker-archive:{}", an_archive(&registry));
+    let targets = [
+        (format!("oci:{}:shop/web:1", registry.path("layout")), "layout"),
+        (format!("oci-archive:{}:shop/web:1", registry.path("oci.tar")), "oci.tar"),
+        (format!("docker-archive:{}:shop/web:1", registry.path("docker.tar")), "docker.tar"),
+    ];
+    for (target, path) in targets {
+        registry.skopeo(&["copy", &archive, &target]);
+        let store = Store::open(registry.path(&format!("images-{path}")));
+        let path = registry.scratch.path().join(path);
+        let loaded = store.load(&path).unwrap();
+        assert_eq!(loaded[0].references, ["shop/web:1"]);
+        is_right(&store, &loaded[0].id);
+        if path.is_file() {
+            let bytes = gzip(&std::fs::read(&path).unwrap());
+            assert_eq!(store.load_stream(bytes.as_slice()).unwrap(), loaded);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_registry_with_a_password_is_told_it() {
+    let Some(registry) = registry(true) else { return };
+    let store = Store::open(registry.path("images"));
+    let refused = pull(&registry, &store, "a/b").await.unwrap_err().to_string();
+    assert!(refused.contains("answered 401"), "{refused}");
+    let auths = serde_json::json!({"auths": {&registry.address: {"username": "user", "password": "secret"}}});
+    std::fs::write(registry.path("config.json"), auths.to_string()).unwrap();
+    let accepted = pull(&registry, &store, "a/b").await.unwrap_err().to_string();
+    assert!(accepted.contains("answered 404"), "{accepted}");
+}

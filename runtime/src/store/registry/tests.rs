@@ -1,0 +1,559 @@
+//! Pulls from a registry that does as the test says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Mutex;
+
+use super::super::test_images::{Archive, Scratch, config_json, gzip};
+use super::super::{Loaded, places};
+use super::*;
+
+/// A request as the registry got it; header names in lower case.
+#[derive(Debug, Clone)]
+struct Request {
+    path: String,
+    headers: BTreeMap<String, String>,
+}
+
+/// An answer. `cut` closes the connection after so many bytes of the body; `stall` leaves it
+/// open instead.
+#[derive(Clone, Default)]
+struct Reply {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+    cut: Option<usize>,
+    stall: bool,
+}
+
+impl Reply {
+    fn of(status: u16, body: &[u8]) -> Reply {
+        Reply { status, body: body.to_vec(), ..Reply::default() }
+    }
+
+    fn header(mut self, name: &str, value: &str) -> Reply {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+}
+
+type Script = dyn Fn(&Request) -> Reply + Send + Sync;
+
+/// A server on loopback that lives as long as the test's process.
+struct Registry {
+    address: SocketAddr,
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Registry {
+    fn start(script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Registry {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let script: Arc<Script> = Arc::new(script);
+        let seen = Arc::clone(&requests);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (script, seen) = (Arc::clone(&script), Arc::clone(&seen));
+                std::thread::spawn(move || serve(stream, &*script, &seen));
+            }
+        });
+        Registry { address, requests }
+    }
+
+    /// The image by `name` of this registry.
+    fn image(&self, name: &str) -> String {
+        format!("{}/{name}", self.address)
+    }
+
+    fn requests(&self, part: &str) -> Vec<Request> {
+        let requests = self.requests.lock().unwrap();
+        requests.iter().filter(|request| request.path.contains(part)).cloned().collect()
+    }
+}
+
+fn serve(stream: TcpStream, script: &Script, seen: &Mutex<Vec<Request>>) -> Option<()> {
+    let mut reader = BufReader::new(stream.try_clone().ok()?);
+    let mut stream = stream;
+    let mut line = String::new();
+    reader.read_line(&mut line).ok()?;
+    // A TLS hello, sent to find out whether TLS is spoken here.
+    let path =
+        line.split(' ').nth(1).filter(|_| line.starts_with("GET ") || line.starts_with("POST "))?;
+    let path = path.to_owned();
+    let mut headers = BTreeMap::new();
+    loop {
+        line.clear();
+        reader.read_line(&mut line).ok()?;
+        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+        headers.insert(name.to_ascii_lowercase(), value.to_owned());
+    }
+    let request = Request { path, headers };
+    seen.lock().unwrap().push(request.clone());
+    let reply = script(&request);
+    let mut head = format!("HTTP/1.1 {} X\r\nConnection: close\r\n", reply.status);
+    head += &format!("Content-Length: {}\r\n", reply.body.len());
+    for (name, value) in &reply.headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    stream.write_all(format!("{head}\r\n").as_bytes()).ok()?;
+    let end = reply.cut.unwrap_or(reply.body.len()).min(reply.body.len());
+    stream.write_all(&reply.body[..end]).ok()?;
+    stream.flush().ok()?;
+    if reply.stall {
+        // Ends when the client goes away.
+        let _ = reader.read(&mut [0]);
+    }
+    Some(())
+}
+
+/// An image as documents and blobs by digest.
+#[derive(Clone)]
+struct Image {
+    documents: BTreeMap<String, (String, Vec<u8>)>,
+    layers: Vec<Digest>,
+    manifest: Digest,
+    index: Digest,
+}
+
+/// Text that gzip cannot make small, so that layers have many pieces.
+fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2).wrapping_add(1);
+    let step = |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 56) as u8
+    };
+    (0..bytes).map(step).collect()
+}
+
+impl Image {
+    fn new(seeds: &[u64]) -> Image {
+        let make = |seed: &u64| {
+            Archive::default().member("file", b'0', "", 0o644, &noise(*seed, 600_000)).end()
+        };
+        let plain: Vec<Vec<u8>> = seeds.iter().map(make).collect();
+        let mut documents = BTreeMap::new();
+        let mut put = |media_type: &str, bytes: Vec<u8>| {
+            let digest = Digest::of(&bytes);
+            let described =
+                serde_json::json!({"mediaType": media_type, "digest": digest, "size": bytes.len()});
+            documents.insert(digest.to_string(), (media_type.to_owned(), bytes));
+            described
+        };
+        let config = put(document::OCI_CONFIG, config_json(&plain));
+        let compressed: Vec<Vec<u8>> = plain.iter().map(|layer| gzip(layer)).collect();
+        let layers: Vec<Digest> = compressed.iter().map(|layer| Digest::of(layer)).collect();
+        let gzip_type = format!("{}+gzip", document::OCI_LAYER);
+        let described: Vec<_> =
+            compressed.into_iter().map(|layer| put(&gzip_type, layer)).collect();
+        let mut described_foreign = described;
+        for layer in &mut described_foreign {
+            layer["urls"] = serde_json::json!(["http://127.0.0.1:1/foreign"]);
+        }
+        let manifest = serde_json::json!({"schemaVersion": 2, "mediaType": document::OCI_MANIFEST,
+            "config": config, "layers": described_foreign});
+        let manifest = manifest.to_string().into_bytes();
+        let manifest_digest = Digest::of(&manifest);
+        let mut child = put(document::OCI_MANIFEST, manifest);
+        let host = Platform::host();
+        child["platform"] = serde_json::json!({"os": "linux", "architecture": host.architecture});
+        let index =
+            serde_json::json!({"schemaVersion": 2, "manifests": [child]}).to_string().into_bytes();
+        let index_digest = Digest::of(&index);
+        put("application/vnd.oci.image.index.v1+json", index);
+        Image { documents, layers, manifest: manifest_digest, index: index_digest }
+    }
+
+    /// What an honest registry answers.
+    fn reply(&self, request: &Request) -> Reply {
+        let name = request.path.rsplit('/').next().unwrap_or_default();
+        let name = if name == "latest" { self.index.to_string() } else { name.to_owned() };
+        let Some((media_type, bytes)) = self.documents.get(&name) else {
+            return Reply::of(
+                404,
+                br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#,
+            );
+        };
+        let range = request.headers.get("range").and_then(|range| {
+            range.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok()
+        });
+        match range {
+            Some(from) => {
+                let range = format!("bytes {from}-{}/{}", bytes.len() - 1, bytes.len());
+                Reply::of(206, &bytes[from..]).header("Content-Range", &range)
+            }
+            None => Reply::of(200, bytes).header("Content-Type", media_type),
+        }
+    }
+
+    fn is_layer(&self, request: &Request) -> bool {
+        self.layers.iter().any(|layer| request.path.ends_with(&layer.to_string()))
+    }
+}
+
+struct Site {
+    scratch: Scratch,
+    store: Store,
+    options: PullOptions,
+    events: Arc<Mutex<Vec<PullEvent>>>,
+}
+
+impl Site {
+    fn new() -> Site {
+        let scratch = Scratch::new("pull");
+        let store = Store::open(scratch.path().join("images"));
+        let (first, longest) = (Duration::from_millis(1), Duration::from_millis(5));
+        let options = PullOptions {
+            retry: Retry { attempts: 4, first, longest },
+            docker_config: Some(scratch.path().to_owned()),
+            ..PullOptions::default()
+        };
+        Site { scratch, store, options, events: Arc::default() }
+    }
+
+    async fn pull(&self, image: &str) -> Result<ImageEntry, String> {
+        let events = Arc::clone(&self.events);
+        let progress: PullProgress = Arc::new(move |event| events.lock().unwrap().push(event));
+        self.store.pull(image, &self.options, progress).await.map_err(|e| e.to_string())
+    }
+
+    fn count(&self, folder: &str) -> usize {
+        places::entries(&self.scratch.path().join("images").join(folder)).unwrap().len()
+    }
+
+    fn phases(&self) -> Vec<PullPhase> {
+        self.events.lock().unwrap().iter().map(|event| event.phase).collect()
+    }
+
+    fn credentials(&self, registry: &Registry, auth: &str) {
+        let config = format!(r#"{{"auths":{{"{}":{{"auth":"{auth}"}}}}}}"#, registry.address);
+        std::fs::write(self.scratch.path().join("config.json"), config).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_image_is_pulled_once_and_known_by_tag_and_digest() {
+    let image = Image::new(&[1, 2]);
+    let (site, honest) = (Site::new(), image.clone());
+    let registry = Registry::start(move |request| honest.reply(request));
+    let entry = site.pull(&registry.image("a/b")).await.unwrap();
+    assert_eq!(entry.digests, [format!("{}@{}", registry.image("a/b"), image.index)]);
+    assert_eq!(entry.reference.unwrap(), registry.image("a/b:latest"));
+    let layers = site.store.layers(&entry.id).unwrap();
+    assert_eq!(std::fs::read(layers[0].join("file")).unwrap(), noise(2, 600_000));
+    let by_digest = format!("{}@{}", registry.image("a/b"), image.index);
+    assert_eq!(site.store.resolve(&by_digest).unwrap().unwrap().id, entry.id);
+    assert_eq!(site.store.list().unwrap().len(), 1);
+    site.pull(&registry.image("a/b")).await.unwrap();
+    assert_eq!(registry.requests("/blobs/").len(), 3);
+    assert_eq!(site.phases().iter().filter(|phase| **phase == PullPhase::Exists).count(), 2);
+    assert_eq!((site.count("making"), site.count("layers")), (0, 2));
+    let direct = format!("{}@{}", registry.image("a/b"), image.manifest);
+    assert_eq!(site.pull(&direct).await.unwrap().id, entry.id);
+    assert_eq!(site.store.remove(&registry.image("a/b")).unwrap().len(), 3);
+    assert_eq!(site.store.list().unwrap()[0].reference, None);
+}
+
+#[tokio::test]
+async fn a_cut_layer_is_gone_on_with_from_where_it_was_cut() {
+    let image = Image::new(&[1]);
+    for honours_range in [true, false] {
+        let (site, honest) = (Site::new(), image.clone());
+        let cuts = Mutex::new(vec![if honours_range { 100_000 } else { 500_000 }, 200_000, 1000]);
+        let registry = Registry::start(move |request| {
+            let mut asked = request.clone();
+            if !honours_range {
+                asked.headers.remove("range");
+            }
+            let mut reply = honest.reply(&asked);
+            if honest.is_layer(request) {
+                reply.cut = cuts.lock().unwrap().pop();
+            }
+            reply
+        });
+        let entry = site.pull(&registry.image("a")).await.unwrap();
+        let layers = site.store.layers(&entry.id).unwrap();
+        assert_eq!(std::fs::read(layers[0].join("file")).unwrap(), noise(1, 600_000));
+        assert_eq!(registry.requests(image.layers[0].hex()).len(), 4);
+        assert!(site.phases().contains(&PullPhase::Retrying));
+    }
+}
+
+#[tokio::test]
+async fn what_a_failed_pull_fetched_is_not_fetched_again() {
+    let image = Image::new(&[1]);
+    let (site, honest) = (Site::new(), image.clone());
+    let bad = Mutex::new(4);
+    let registry = Registry::start(move |request| {
+        let mut reply = honest.reply(request);
+        let mut bad = bad.lock().unwrap();
+        if honest.is_layer(request) && *bad > 0 {
+            *bad -= 1;
+            reply.cut = Some(if *bad == 3 { 400_000 } else { 0 });
+        }
+        reply
+    });
+    let error = site.pull(&registry.image("a")).await.unwrap_err();
+    assert!(
+        error.contains("broke off while sending") && error.contains("run this again"),
+        "{error}"
+    );
+    assert_eq!((site.count("layers"), site.count("images"), site.count("refs")), (0, 0, 0));
+    site.pull(&registry.image("a")).await.unwrap();
+    let last = registry.requests(image.layers[0].hex()).pop().unwrap();
+    assert_eq!(last.headers["range"], "bytes=400000-");
+    assert_eq!(site.count("making"), 0);
+}
+
+#[tokio::test]
+async fn what_an_earlier_pull_left_damaged_is_fetched_from_the_start() {
+    let image = Image::new(&[1]);
+    let (site, honest) = (Site::new(), image.clone());
+    let plain = Archive::default().member("file", b'0', "", 0o644, &noise(1, 600_000)).end();
+    let making = site.scratch.path().join("images/making").join(Digest::of(&plain).hex());
+    std::fs::create_dir_all(&making).unwrap();
+    std::fs::write(making.join(format!("blob.{}", image.layers[0].hex())), noise(9, 1000)).unwrap();
+    let registry = Registry::start(move |request| honest.reply(request));
+    site.pull(&registry.image("a")).await.unwrap();
+    let ranges: Vec<_> = registry.requests(image.layers[0].hex());
+    assert!(ranges[0].headers.contains_key("range") && !ranges[1].headers.contains_key("range"));
+}
+
+#[tokio::test]
+async fn a_lie_about_any_digest_or_size_leaves_nothing_with_a_name() {
+    let image = Image::new(&[1]);
+    for digest in image.documents.keys() {
+        for lie in ["flip", "more", "less"] {
+            let (site, mut lying) = (Site::new(), image.clone());
+            let bytes = &mut lying.documents.get_mut(digest).unwrap().1;
+            match lie {
+                "flip" => *bytes.last_mut().unwrap() ^= 1,
+                "more" => bytes.push(b' '),
+                _ => drop(bytes.pop()),
+            }
+            let registry = Registry::start(move |request| lying.reply(request));
+            let asked = format!("{}@{}", registry.image("a"), image.index);
+            let error = site.pull(&asked).await.unwrap_err();
+            assert!(!error.is_empty());
+            assert_eq!(
+                (site.count("layers"), site.count("images"), site.count("refs")),
+                (0, 0, 0),
+                "{error}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_says_two_things_is_refused() {
+    let image = Image::new(&[1]);
+    let (site, honest) = (Site::new(), image.clone());
+    let registry = Registry::start(move |request| {
+        let mut reply = honest.reply(request);
+        for (name, value) in &mut reply.headers {
+            if name == "Content-Type" && request.path.contains("manifests/sha256") {
+                *value = "application/vnd.docker.distribution.manifest.v2+json".into();
+            }
+        }
+        reply
+    });
+    let error = site.pull(&registry.image("a")).await.unwrap_err();
+    assert!(error.contains("the registry calls it"), "{error}");
+}
+
+#[tokio::test]
+async fn passing_errors_are_waited_out_and_lasting_ones_counted() {
+    let image = Image::new(&[1]);
+    let (site, honest) = (Site::new(), image.clone());
+    let turn = Mutex::new(0);
+    let registry = Registry::start(move |request| {
+        let mut turn = turn.lock().unwrap();
+        *turn += 1;
+        match *turn % 3 {
+            1 => Reply::of(429, b"").header("Retry-After", "3600"),
+            2 => Reply::of(503, b"busy").header("Retry-After", "soon"),
+            _ => honest.reply(request),
+        }
+    });
+    site.pull(&registry.image("a")).await.unwrap();
+    let dead =
+        Registry::start(|_| Reply::of(500, br#"{"errors":[{"message":"disk\u001b[31m full"}]}"#));
+    let error = site.pull(&dead.image("a")).await.unwrap_err();
+    assert_eq!(dead.requests("/v2/").len(), 4);
+    let expected = format!(
+        "registry `{0}` answered 500 for `{0}/a:latest`: disk\\u{{1b}}[31m full; try again later",
+        dead.address
+    );
+    assert_eq!(error, expected);
+}
+
+#[tokio::test]
+async fn an_unknown_image_and_a_dead_registry_are_told_apart() {
+    let (site, image) = (Site::new(), Image::new(&[1]));
+    let registry = Registry::start(move |request| image.reply(request));
+    let error = site.pull(&registry.image("a:none")).await.unwrap_err();
+    assert!(
+        error.contains("answered 404")
+            && error.contains("manifest unknown; check the name and the tag"),
+        "{error}"
+    );
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = site.pull(&format!("{free}/a")).await.unwrap_err();
+    assert!(error.contains("cannot reach registry") && error.contains("refused"), "{error}");
+}
+
+#[tokio::test]
+async fn a_password_goes_to_its_registry_and_to_nobody_else() {
+    let image = Image::new(&[1]);
+    let (site, elsewhere, honest) = (Site::new(), image.clone(), image.clone());
+    let other = Registry::start(move |request| elsewhere.reply(request));
+    let target = other.address;
+    let registry = Registry::start(move |request| {
+        if request.headers.get("authorization").map(String::as_str) != Some("Basic dTpw") {
+            return Reply::of(401, b"").header("WWW-Authenticate", "Basic realm=\"x\"");
+        }
+        if honest.is_layer(request) {
+            return Reply::of(307, b"")
+                .header("Location", &format!("http://{target}{}", request.path));
+        }
+        honest.reply(request)
+    });
+    let error = site.pull(&registry.image("a")).await.unwrap_err();
+    assert!(error.contains("answered 401") && error.contains("`auths`"), "{error}");
+    site.credentials(&registry, "dTpw");
+    site.pull(&registry.image("a")).await.unwrap();
+    assert_eq!(other.requests("/v2/a/blobs/").len(), 1);
+    assert!(
+        other.requests("").iter().all(|request| !request.headers.contains_key("authorization"))
+    );
+    site.credentials(&registry, "dTp4");
+    assert!(site.pull(&registry.image("a")).await.unwrap_err().contains("answered 401"));
+}
+
+#[tokio::test]
+async fn a_token_is_asked_for_with_our_scope_and_again_when_it_ends() {
+    let image = Image::new(&[1, 2]);
+    let (site, honest) = (Site::new(), image.clone());
+    let tokens = Mutex::new(0);
+    let registry = Registry::start(move |request| {
+        let mut issued = tokens.lock().unwrap();
+        if request.path.starts_with("/token") {
+            assert_eq!(request.path, "/token?service=reg&scope=repository%3Ateam%2Fapp%3Apull");
+            assert_eq!(request.headers["authorization"], "Basic dTpw");
+            *issued += 1;
+            return Reply::of(200, format!(r#"{{"access_token":"t{issued}"}}"#).as_bytes());
+        }
+        let given = request.headers.get("authorization").cloned().unwrap_or_default();
+        // The first token is good for the manifest only.
+        let good = given == format!("Bearer t{issued}")
+            && (*issued > 1 || request.path.contains("/manifests/"));
+        if good {
+            return honest.reply(request);
+        }
+        let realm = format!("http://{}/token", request.headers["host"]);
+        let challenge =
+            format!(r#"Bearer realm="{realm}",service="reg",scope="repository:other:push""#);
+        Reply::of(401, b"").header("WWW-Authenticate", &challenge)
+    });
+    site.credentials(&registry, "dTpw");
+    site.pull(&registry.image("team/app")).await.unwrap();
+    assert_eq!(registry.requests("/token").len(), 2);
+}
+
+#[tokio::test]
+async fn a_token_service_elsewhere_is_not_trusted() {
+    let site = Site::new();
+    for realm in ["file:///etc/passwd", "http://169.254.169.254/token", "nonsense", ""] {
+        let registry = Registry::start(move |_| {
+            let challenge = format!(r#"Bearer realm="{realm}",service="x""#);
+            Reply::of(401, b"").header("WWW-Authenticate", &challenge)
+        });
+        site.credentials(&registry, "dTpw");
+        let error = site.pull(&registry.image("a")).await.unwrap_err();
+        assert!(error.contains("token service"), "{realm}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn many_pulls_at_once_fetch_every_layer_once() {
+    let image = Image::new(&[1, 2, 3]);
+    let (site, honest) = (Site::new(), image.clone());
+    let registry = Registry::start(move |request| honest.reply(request));
+    let names: Vec<String> = (0..6).map(|n| registry.image(&format!("a{n}"))).collect();
+    let pulls: Vec<_> = names.iter().map(|name| site.pull(name)).collect();
+    for pull in futures_all(pulls).await {
+        pull.unwrap();
+    }
+    for layer in &image.layers {
+        assert_eq!(registry.requests(layer.hex()).len(), 1);
+    }
+    assert_eq!((site.count("layers"), site.count("making")), (3, 0));
+}
+
+/// Runs all of them at once on this task.
+async fn futures_all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+    let mut futures: Vec<_> = futures.into_iter().map(|future| (Box::pin(future), None)).collect();
+    std::future::poll_fn(|context| {
+        for (future, output) in &mut futures {
+            if output.is_none()
+                && let std::task::Poll::Ready(done) = future.as_mut().poll(context)
+            {
+                *output = Some(done);
+            }
+        }
+        if futures.iter().all(|(_, output)| output.is_some()) {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await;
+    futures.into_iter().filter_map(|(_, output)| output).collect()
+}
+
+#[tokio::test]
+async fn a_stopped_pull_leaves_what_the_next_one_needs() {
+    let image = Image::new(&[1]);
+    let (site, honest) = (Site::new(), image.clone());
+    let first = Mutex::new(true);
+    let registry = Registry::start(move |request| {
+        let mut reply = honest.reply(request);
+        if honest.is_layer(request) && std::mem::take(&mut *first.lock().unwrap()) {
+            (reply.cut, reply.stall) = (Some(300_000), true);
+        }
+        reply
+    });
+    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+    let progress: PullProgress = Arc::new(move |event: PullEvent| {
+        let _ = sender.send(event.done);
+    });
+    let name = registry.image("a");
+    let pull = site.store.pull(&name, &site.options, progress);
+    let come = async { while receiver.recv().await.is_some_and(|done| done < 256 << 10) {} };
+    tokio::select! {
+        done = pull => panic!("the stalled pull ended: {done:?}"),
+        () = come => {}
+    }
+    assert_eq!((site.count("layers"), site.count("images")), (0, 0));
+    site.pull(&name).await.unwrap();
+    let ranges = registry.requests(image.layers[0].hex());
+    assert!(ranges[1].headers.contains_key("range"));
+    assert_eq!(site.count("making"), 0);
+    let collected = site.store.collect(&BTreeSet::new()).unwrap();
+    assert_eq!(collected.layers, 0);
+}
+
+#[test]
+fn what_was_pulled_and_what_was_loaded_are_the_same_layers() {
+    let image = Image::new(&[1]);
+    let (site, honest) = (Site::new(), image.clone());
+    let registry = Registry::start(move |request| honest.reply(request));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let entry = runtime.block_on(site.pull(&registry.image("a"))).unwrap();
+    let plain = Archive::default().member("file", b'0', "", 0o644, &noise(1, 600_000)).end();
+    let archive = super::super::test_images::docker_archive(&["loaded"], &[plain]);
+    let loaded: Vec<Loaded> = site.store.load_stream(archive.as_slice()).unwrap();
+    assert_eq!(loaded[0].id, entry.id);
+    assert_eq!(site.count("layers"), 1);
+}
