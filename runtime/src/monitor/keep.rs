@@ -179,6 +179,11 @@ impl Monitor {
             }
             Token::Exit => self.ended(now),
             Token::ProbeExit | Token::ProbeOutput => self.serve_probe(token, now),
+            Token::Resolver(index) => {
+                if let Some(resolver) = self.running().and_then(|r| r.resolver.as_mut()) {
+                    resolver.serve(index, now);
+                }
+            }
         }
     }
 
@@ -201,8 +206,11 @@ impl Monitor {
     fn tick(&mut self, now: Instant) {
         self.output.tick(now);
         self.server.tick(now);
-        match &self.life {
-            Life::Running(_) => {
+        match &mut self.life {
+            Life::Running(running) => {
+                if let Some(resolver) = &mut running.resolver {
+                    resolver.tick(now);
+                }
                 self.tick_stop(now);
                 self.tick_probe(now);
             }

@@ -11,8 +11,10 @@ use super::backoff::Backoff;
 use super::events::Happening;
 use super::health::HealthCheck;
 use super::keep::{Monitor, read_status};
+use super::network::Connection;
 use super::poll::{PollSet, Token};
 use super::probe::RunningProbe;
+use super::resolver::Resolver;
 use super::{StartFailure, Step, names, network, ports};
 use crate::bundle::{Phase, Status};
 use crate::container::cgroup::Group;
@@ -50,6 +52,7 @@ pub(super) struct Running {
     ooms: u64,
     kill_at: Option<Instant>,
     killed: bool,
+    pub(super) resolver: Option<Resolver>,
     pub(super) health: Option<HealthCheck>,
     pub(super) probe: Option<RunningProbe>,
 }
@@ -58,6 +61,9 @@ impl Running {
     pub(super) fn poll<'a>(&'a self, set: &mut PollSet<'a>) {
         set.read(Token::Exit, &self.pidfd);
         set.until(self.kill_at.filter(|_| !self.killed));
+        if let Some(resolver) = &self.resolver {
+            resolver.poll(set);
+        }
         match &self.probe {
             Some(probe) => probe.poll(set),
             None => set.until(self.health.as_ref().and_then(HealthCheck::due)),
@@ -96,16 +102,20 @@ impl Monitor {
         let streams = self.output.streams().step("open the streams of", &self.bundle.name)?;
         let published = if first { self.status.published.clone() } else { Vec::new() };
         let bundle = &self.bundle;
-        let init = container::spawn(bundle, streams.lend(), &mut |netns| {
-            network::connect(bundle, netns, &published)
-        })?;
+        let mut connection = Connection::default();
+        let spawned = container::spawn(bundle, streams.lend(), &mut |netns| {
+            connection = network::connect(bundle, netns, &published)?;
+            Ok(())
+        });
+        let init = spawned?;
         if let Some(master) = init.terminal {
             self.output.take_terminal(master).step("take the terminal of", &self.bundle.name)?;
         }
         let target = Target::of(init.pid)
             .ok_or_else(|| StartFailure::new("find", &self.bundle.name, "its process is gone"))?;
         let now = Instant::now();
-        self.run_on(target, init.pidfd, init.netns, now);
+        self.status.resolver = connection.resolver.as_ref().map(Resolver::ports);
+        self.run_on(target, init.pidfd, init.netns, now, connection.resolver);
         self.status.started_ms = Timestamp::now().as_millisecond();
         self.status.error = None;
         self.status.health = match self.bundle.health {
@@ -117,7 +127,14 @@ impl Monitor {
         Ok(())
     }
 
-    fn run_on(&mut self, target: Target, pidfd: OwnedFd, netns: OwnedFd, since: Instant) {
+    fn run_on(
+        &mut self,
+        target: Target,
+        pidfd: OwnedFd,
+        netns: OwnedFd,
+        since: Instant,
+        resolver: Option<Resolver>,
+    ) {
         let known = self.status.health;
         self.status.pid = target.pid;
         self.status.pid_start = target.start;
@@ -129,6 +146,7 @@ impl Monitor {
             ooms: self.oom_kills(),
             kill_at: None,
             killed: false,
+            resolver,
             health: self.bundle.health.as_ref().map(|probe| HealthCheck::new(probe, since, known)),
             probe: None,
         }));
@@ -151,6 +169,7 @@ impl Monitor {
         names::remove(&self.bundle);
         self.status.pid = 0;
         self.status.pid_start = 0;
+        self.status.resolver = None;
         self.status.exit_code = code;
         self.status.finished_ms = Timestamp::now().as_millisecond();
         self.events.add(Happening::Die { exit_code: code });
@@ -268,8 +287,9 @@ impl Monitor {
         let ran = Timestamp::now().as_millisecond().saturating_sub(last.started_ms);
         let ran = Duration::from_millis(u64::try_from(ran).unwrap_or_default());
         let now = Instant::now();
+        let resolver = network::resume(&self.bundle, netns.as_fd(), last.resolver);
         self.output.reopen_input();
-        self.run_on(target, pidfd, netns, now.checked_sub(ran).unwrap_or(now));
+        self.run_on(target, pidfd, netns, now.checked_sub(ran).unwrap_or(now), resolver);
         match last.phase {
             Phase::Stopping => self.stop(None, last.held),
             _ => self.enter(Phase::Running),

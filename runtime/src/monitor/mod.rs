@@ -27,6 +27,7 @@ mod poll;
 mod ports;
 mod probe;
 mod protocol;
+mod resolver;
 mod server;
 
 use std::fmt::Display;

@@ -9,7 +9,15 @@ use berth_planner::desired::PortSpec;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::names;
+use super::resolver::Resolver;
 use crate::bundle::{Bundle, Link, Network};
+
+/// What a connected container needs served.
+#[derive(Default)]
+pub(super) struct Connection {
+    /// Answers its questions for names.
+    pub(super) resolver: Option<Resolver>,
+}
 
 /// Connects a container that is about to run, and publishes `ports`.
 ///
@@ -20,14 +28,29 @@ pub(super) fn connect(
     bundle: &Bundle,
     netns: BorrowedFd<'_>,
     ports: &[PortSpec],
-) -> Result<(), String> {
+) -> Result<Connection, String> {
     let Network::Own(links) = &bundle.network else {
-        return Ok(());
+        return Ok(Connection::default());
     };
     let specs: Vec<LinkSpec> = links.iter().map(spec).collect();
     endpoint::connect(netns, &specs).map_err(|e| e.to_string())?;
+    let resolver = match bundle.dns.networks.is_empty() {
+        true => None,
+        false => Some(Resolver::open(bundle, netns, None).map_err(|e| format!("resolver: {e}"))?),
+    };
     names::write(bundle).map_err(|e| format!("write names: {e}"))?;
-    firewall::publish(&published(bundle, ports)?).map_err(|e| e.to_string())
+    firewall::publish(&published(bundle, ports)?).map_err(|e| e.to_string())?;
+    Ok(Connection { resolver })
+}
+
+/// Answers for names again after a monitor was lost, on the ports it had.
+pub(super) fn resume(
+    bundle: &Bundle,
+    netns: BorrowedFd<'_>,
+    ports: Option<(u16, u16)>,
+) -> Option<Resolver> {
+    // Without it the container's own lookups fail, which is no reason to leave it unmonitored.
+    Resolver::open(bundle, netns, Some(ports?)).ok()
 }
 
 /// Takes published ports away.

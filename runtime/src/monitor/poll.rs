@@ -24,6 +24,8 @@ pub(super) enum Token {
     ProbeExit,
     /// The probe has written.
     ProbeOutput,
+    /// A descriptor of the resolver.
+    Resolver(usize),
 }
 
 /// What is waited for.
