@@ -1,1 +1,123 @@
+//! What a stack asks of the host.
 
+use std::collections::BTreeMap;
+
+use berth_planner::desired::NetworkMode;
+use berth_planner::observed::HostFacts;
+use berth_planner::{Inputs, resolve};
+use berth_schema::stack::*;
+use insta::assert_snapshot;
+
+use crate::stacks::{desired, service, with};
+
+fn mount(source: &str, target: &str) -> FileMount {
+    FileMount { source: source.into(), target: target.into(), uid: None, gid: None, mode: None }
+}
+
+fn object(content: FileContent) -> FileObject {
+    FileObject { name: "any".into(), content }
+}
+
+#[test]
+fn content_comes_from_files_variables_and_the_file_itself() {
+    let mut app = service("app:1");
+    app.configs = vec![mount("inline", "/inline"), mount("file", "/etc/app.conf")];
+    app.secrets = vec![mount("variable", "/run/secrets/variable")];
+    let mut stack = with([("app", app)]);
+    let file = FileContent::File("/srv/shop/app.conf".into());
+    stack.configs.insert("inline".into(), object(FileContent::Inline("abc".into())));
+    stack.configs.insert("file".into(), object(file));
+    let value = FileContent::Environment("TOKEN".into(), Some("abc".into()));
+    stack.secrets.insert("variable".into(), object(value));
+
+    let mut inputs = Inputs::default();
+    inputs.files.insert("/srv/shop/app.conf".into(), b"abc".to_vec());
+    let desired = resolve(&stack, &inputs, &HostFacts::default()).unwrap();
+    let files = &desired.services["app"].container.files;
+    let told: Vec<String> = files
+        .iter()
+        .map(|f| {
+            format!("{} {}:{} {:o} {} {:?}", f.target, f.uid, f.gid, f.mode, f.digest, f.content)
+        })
+        .collect();
+    assert_snapshot!(told.join("\n"), @"
+    /etc/app.conf 0:0 444 sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad <3 bytes>
+    /inline 0:0 444 sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad <3 bytes>
+    /run/secrets/variable 0:0 444 sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad <3 bytes>
+    ");
+    let json = serde_json::to_string(&desired).unwrap();
+    assert!(!json.contains("\"abc\""), "{json}");
+}
+
+#[test]
+fn all_problems_come_at_once() {
+    let mut app = service("app:1");
+    app.configs = vec![mount("file", "/file")];
+    app.secrets = vec![mount("variable", "/variable")];
+    app.network_mode = Some("service:web".into());
+    let mut odd = service("odd:1");
+    odd.network_mode = Some("vpn".into());
+    let mut web = service("web:1");
+    web.replicas = 0;
+    let mut stack = with([("app", app), ("odd", odd), ("web", web)]);
+    let file = FileContent::File("/srv/shop/app.conf".into());
+    stack.configs.insert("file".into(), object(file));
+    let unset = FileContent::Environment("TOKEN".into(), None);
+    stack.secrets.insert("variable".into(), object(unset));
+    let pool = IpamPool { subnet: Some("10.0.0.0/33".into()), ..IpamPool::default() };
+    stack.networks.get_mut("default").unwrap().ipam = vec![pool];
+
+    let problems = resolve(&stack, &Inputs::default(), &HostFacts::default()).unwrap_err();
+    let told: Vec<String> =
+        problems.iter().map(|problem| format!("{}: {problem}", problem.path())).collect();
+    assert_snapshot!(told.join("\n"), @"
+    configs.file: config `file` is read from `/srv/shop/app.conf`: it was not read
+    secrets.variable: secret `variable` is taken from the variable `TOKEN`, which is not set
+    services.app.network_mode: service `app` shares the network of `web`, which has no container
+    services.odd.network_mode: service `odd` has the network mode `vpn`, which berth does not know
+    networks.default.ipam: network `default`: `10.0.0.0/33` is not a subnet like `10.1.0.0/24`
+    ");
+}
+
+#[test]
+fn names_on_the_host_are_those_of_the_project() {
+    let mut web = service("web:1");
+    let source = MountSource::Volume { name: "data".into(), nocopy: true, subpath: None };
+    web.volumes.push(Mount { target: "/data".into(), source, read_only: true });
+    let desired = desired(&with([("web", web)]));
+    assert!(desired.networks.contains_key("shop_default"));
+    assert!(desired.volumes.contains_key("shop_data"));
+    let container = &desired.services["web"].container;
+    assert!(container.networks.contains_key("shop_default"));
+}
+
+#[test]
+fn a_user_namespace_is_off_where_it_cannot_be_and_for_all_who_share_with_such() {
+    let mut host = service("a:1");
+    host.networks.clear();
+    host.network_mode = Some("host".into());
+    let mut shares = service("b:1");
+    shares.networks.clear();
+    shares.network_mode = Some("service:host".into());
+    let mut off = service("c:1");
+    off.userns_mode = Some("host".into());
+    let mut free = service("d:1");
+    free.privileged = true;
+    let stack = with([
+        ("host", host),
+        ("shares", shares),
+        ("off", off),
+        ("free", free),
+        ("usual", service("e:1")),
+    ]);
+    let desired = desired(&stack);
+    let userns: BTreeMap<&str, bool> =
+        desired.services.iter().map(|(name, s)| (name.as_str(), s.container.userns)).collect();
+    let told = format!("{userns:?}");
+    assert_snapshot!(told, @r#"{"free": false, "host": false, "off": false, "shares": false, "usual": true}"#);
+    let shares = &desired.services["shares"];
+    assert_eq!(shares.container.network_mode, NetworkMode::Container("shop-host-1".into()));
+    assert!(shares.depends_on["host"].restart);
+    let none = resolve(&stack, &Inputs::default(), &HostFacts::default()).unwrap();
+    assert!(!none.services["usual"].container.userns);
+}
