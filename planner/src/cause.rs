@@ -27,7 +27,10 @@ pub enum Cause {
     /// Its service is not in the stack any more.
     Orphan,
     /// The host is not as it was left.
-    Drift,
+    Drift {
+        /// What of it (`its monitor is gone`).
+        what: &'static str,
+    },
     /// A service it depends on is replaced or restarted.
     DependencyRestart {
         /// That service.
@@ -81,7 +84,7 @@ impl fmt::Display for Cause {
             Cause::ContentChanged => f.write_str("content changed"),
             Cause::Scale => f.write_str("scale"),
             Cause::Orphan => f.write_str("orphan: its service is not in the stack"),
-            Cause::Drift => f.write_str("drift: the host is not as it was left"),
+            Cause::Drift { what } => write!(f, "drift: {what}"),
             Cause::DependencyRestart { service } => write!(f, "`{service}` restarts"),
             Cause::NetworkReplaced { network } => write!(f, "network `{network}` is made anew"),
             Cause::VolumeReplaced { volume } => write!(f, "volume `{volume}` is made anew"),

@@ -12,7 +12,7 @@ use crate::observed::{ContainerState, Observed, ObservedContainer};
 use crate::order::Order;
 use crate::plan::{Draft, Plan, Slot};
 use crate::problem::{PlanProblem, PlanProblems};
-use crate::up::{is_active, parent};
+use crate::up::{UNMONITORED, drift, is_active, parent};
 
 /// What `restart` is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub struct RmOptions {
 /// Starts containers that exist and do not run, dependencies first.
 ///
 /// # Errors
-/// When a named service has no container.
+/// When a named service has no container, or a container cannot be started as it is.
 pub fn start(
     project: &str,
     observed: &Observed,
@@ -49,10 +49,10 @@ pub fn start(
 ) -> Result<Plan, PlanProblems> {
     let all = of_services(project, observed, services)?;
     let mut draft = Draft::default();
-    let begins = |container: &ObservedContainer| {
-        !is_active(container) && container.state != ContainerState::Broken
-    };
-    starts(&all, &mut draft, begins);
+    let idle: Vec<_> = all.iter().copied().filter(|container| !is_active(container)).collect();
+    let repairs = repairs(&idle, observed, &mut draft)?;
+    let steps = starts(&all, &mut draft, |container| !is_active(container));
+    connect((&BTreeMap::new(), &steps), &repairs, observed, &mut draft);
     Ok(draft.finish(project))
 }
 
@@ -77,7 +77,7 @@ pub fn stop(
 /// Stops and starts, with the dependents that ask to be restarted along.
 ///
 /// # Errors
-/// When a named service has no container.
+/// When a named service has no container, or a container cannot be started as it is.
 pub fn restart(
     project: &str,
     observed: &Observed,
@@ -96,11 +96,12 @@ pub fn restart(
         .filter(|c| {
             is_named(c) || (is_active(c) && dragged.contains_key(c.record.service.as_str()))
         })
-        .filter(|c| c.state != ContainerState::Broken)
         .collect();
     let mut draft = Draft::default();
+    let repairs = repairs(&all, observed, &mut draft)?;
     let stops = stops(&all, &mut draft, Stopping { grace: options.grace, hold: false });
     let starts = starts(&all, &mut draft, |_| true);
+    connect((&stops, &starts), &repairs, observed, &mut draft);
     for (name, start) in starts {
         if let Some(stop) = stops.get(name) {
             draft.after(start, *stop);
@@ -222,6 +223,71 @@ fn dragged<'a>(
     dragged
 }
 
+/// Puts the networks right that containers need to start; gives the steps by network.
+fn repairs<'a>(
+    starting: &[&'a ObservedContainer],
+    observed: &Observed,
+    draft: &mut Draft,
+) -> Result<BTreeMap<&'a str, Slot>, PlanProblems> {
+    let mut problems = PlanProblems::default();
+    let mut steps = BTreeMap::new();
+    let known: BTreeSet<&str> = starting.iter().map(|c| c.record.name.as_str()).collect();
+    let others = observed.containers.iter().filter(|(_, container)| is_active(container));
+    let stranded: BTreeMap<&str, &str> = others
+        .filter(|(name, _)| !known.contains(name.as_str()))
+        .flat_map(|(name, other)| {
+            other.record.spec.networks.keys().map(move |network| (network.as_str(), name.as_str()))
+        })
+        .collect();
+    for container in starting {
+        let record = &container.record;
+        if container.state == ContainerState::Broken {
+            problems.add(PlanProblem::HalfMade { container: record.name.clone() });
+        }
+        for name in record.spec.networks.keys() {
+            match observed.networks.get(name) {
+                None => {
+                    let (network, container) = (name.clone(), record.name.clone());
+                    problems.add(PlanProblem::NetworkGone { network, container });
+                }
+                Some(here) if here.bridge_up && here.rules_present => {}
+                Some(here) => {
+                    let left = stranded.get(name.as_str()).filter(|_| !here.bridge_up);
+                    if let Some(container) = left {
+                        let (network, container) = (name.clone(), container.to_string());
+                        problems.add(PlanProblem::BridgeGone { network, container });
+                    }
+                    steps.entry(name.as_str()).or_insert_with(|| {
+                        let repair = Action::RepairNetwork(here.record.clone());
+                        draft.add(repair, vec![drift(here.bridge_up)])
+                    });
+                }
+            }
+        }
+    }
+    problems.none()?;
+    Ok(steps)
+}
+
+/// Lets starts wait for the networks they need, and a network for those that lose their links.
+fn connect(
+    (stops, starts): (&BTreeMap<&str, Slot>, &BTreeMap<&str, Slot>),
+    repairs: &BTreeMap<&str, Slot>,
+    observed: &Observed,
+    draft: &mut Draft,
+) {
+    for (name, start) in starts {
+        let networks = observed.containers.get(*name).map(|here| &here.record.spec.networks);
+        for network in networks.into_iter().flat_map(BTreeMap::keys) {
+            let Some(repair) = repairs.get(network.as_str()) else { continue };
+            draft.after(*start, *repair);
+            if let Some(stop) = stops.get(name) {
+                draft.after(*repair, *stop);
+            }
+        }
+    }
+}
+
 /// How containers are stopped.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stopping {
@@ -294,7 +360,13 @@ fn starts<'a>(
         let needs: BTreeSet<&str> = groups.order.needs(service).collect();
         for container in groups.members(service) {
             if !begins(container) {
-                draft.unchanged += 1;
+                let name = container.record.name.as_str();
+                if container.monitored {
+                    draft.unchanged += 1;
+                } else {
+                    let adopt = Action::AdoptContainer { name: name.to_string() };
+                    steps.insert(name, draft.add(adopt, vec![UNMONITORED]));
+                }
                 continue;
             }
             let name = container.record.name.as_str();

@@ -13,6 +13,18 @@ pub enum PlanProblem {
     UnknownService { service: String },
     #[error("service `{service}` has no container: `berth up` makes one")]
     NoContainer { service: String },
+    #[error(
+        "network `{network}` of container `{container}` does not exist any more: `berth up` makes \
+         both anew"
+    )]
+    NetworkGone { network: String, container: String },
+    #[error(
+        "network `{network}` has lost its bridge while container `{container}` runs on it: \
+         `berth up` puts both right"
+    )]
+    BridgeGone { network: String, container: String },
+    #[error("container `{container}` is half made: `berth up` makes it anew")]
+    HalfMade { container: String },
     #[error("service `{service}` has the fixed name `{name}`, so there can be only one container")]
     FixedName { service: String, name: String },
     #[error("the name `{name}` is taken by a container of {owner}")]

@@ -60,7 +60,7 @@ pub struct Line {
     pub kind: Kind,
     /// To what: `network shop_back`, `web-1`.
     pub subject: String,
-    /// Why and what differs, one remark each.
+    /// Why and what differs, one remark each. Ports open to everybody begin with `PUBLIC`.
     pub notes: Vec<String>,
     /// Ports open to everybody (`8080/tcp`).
     pub public: Vec<String>,
@@ -125,15 +125,15 @@ impl Plan {
                 Action::CreateNetwork(record) => {
                     notes.extend(record.subnets.iter().map(|subnet| subnet.net.to_string()));
                 }
-                Action::CreateContainer(record) if kind == Kind::Create => {
-                    notes.push(record.spec.image.clone());
-                    notes.extend(record.spec.ports.iter().map(port));
+                Action::CreateContainer(record) => {
+                    let told = kind == Kind::Create;
+                    let moved = step.changes.iter().any(|change| change.path == "ports");
+                    notes.extend(told.then(|| record.spec.image.clone()));
+                    notes.extend(record.spec.ports.iter().filter(|_| told || moved).map(marked));
+                    public.extend(record.spec.ports.iter().filter(|p| is_public(p)).map(port));
                 }
                 Action::SignalContainer { signal, .. } => notes.push(signal.clone()),
                 _ => {}
-            }
-            if let Action::CreateContainer(record) = &step.action {
-                public.extend(record.spec.ports.iter().filter(|port| is_public(port)).map(port));
             }
         }
         let mut causes: Vec<&Cause> = Vec::new();
@@ -183,11 +183,7 @@ impl fmt::Display for Plan {
             let indent = " ".repeat(wide + long + 4);
             let text = format!("{:wide$}  {:long$}", line.kind.word(), line.subject);
             let notes = line.notes.join(&format!("\n{indent}"));
-            let mark = match line.public.is_empty() {
-                true => String::new(),
-                false => format!("\n{indent}PUBLIC {}", line.public.join(", ")),
-            };
-            writeln!(f, "{}{mark}", format!("{text}  {notes}").trim_end())?;
+            writeln!(f, "{}", format!("{text}  {notes}").trim_end())?;
         }
         for warning in &self.warnings {
             writeln!(f, "warning: {warning}")?;
@@ -255,11 +251,12 @@ fn kind(steps: &[&Step]) -> Kind {
 /// Whether a cause says more than the line it stands on.
 fn is_told(cause: &Cause, with_changes: bool) -> bool {
     match cause {
-        Cause::Missing | Cause::Scale | Cause::Requested | Cause::NotInStack => false,
+        Cause::Missing | Cause::Scale | Cause::Requested => false,
         Cause::Changed | Cause::ContentChanged => !with_changes,
         Cause::ImageMoved { .. }
         | Cause::Orphan
-        | Cause::Drift
+        | Cause::NotInStack
+        | Cause::Drift { .. }
         | Cause::DependencyRestart { .. }
         | Cause::NetworkReplaced { .. }
         | Cause::VolumeReplaced { .. }
@@ -284,6 +281,12 @@ fn leftover_word(leftover: &Leftover) -> &'static str {
 /// Whether a port is published on all addresses of the host.
 pub fn is_public(port: &PortSpec) -> bool {
     port.host_ip.is_none_or(|ip| ip.is_unspecified())
+}
+
+/// A published port with a mark when everybody can reach it.
+fn marked(published: &PortSpec) -> String {
+    let mark = if is_public(published) { "PUBLIC " } else { "" };
+    format!("{mark}{}", port(published))
 }
 
 /// A published port as people write it: `127.0.0.1:8080:80/tcp`.

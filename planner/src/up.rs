@@ -20,6 +20,9 @@ use crate::order::Order;
 use crate::plan::Plan;
 use crate::problem::{PlanProblem, PlanProblems};
 
+pub(crate) use self::containers::UNMONITORED;
+pub(crate) use self::resources::drift;
+
 /// What `up` is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UpOptions {

@@ -352,6 +352,9 @@ impl<'a> Judge<'a, '_> {
     }
 }
 
+/// Why it is given a monitor.
+pub(crate) const UNMONITORED: Cause = Cause::Drift { what: "its monitor is gone" };
+
 /// What its state asks for when its description is as wanted.
 fn state_verdict(have: &ObservedContainer, no_start: bool) -> Verdict {
     let start = |cause| match no_start {
@@ -362,8 +365,8 @@ fn state_verdict(have: &ObservedContainer, no_start: bool) -> Verdict {
         (ContainerState::Running { .. }, true) | (ContainerState::Restarting { .. }, true) => {
             Verdict::of(Fate::Keep, Vec::new())
         }
-        (ContainerState::Running { .. }, false) => Verdict::of(Fate::Adopt, vec![Cause::Drift]),
-        (ContainerState::Restarting { .. }, false) => start(Cause::Drift),
+        (ContainerState::Running { .. }, false) => Verdict::of(Fate::Adopt, vec![UNMONITORED]),
+        (ContainerState::Restarting { .. }, false) => start(UNMONITORED),
         (ContainerState::Created, _) => start(Cause::NeverStarted),
         (ContainerState::Exited { .. }, _) if have.held => start(Cause::Held),
         (ContainerState::Exited { exit_code, .. }, _) => start(Cause::Exited { exit_code }),

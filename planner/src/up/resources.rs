@@ -245,9 +245,18 @@ pub(super) fn network_causes(fate: &NetworkFate) -> Vec<Cause> {
     match fate.fate {
         Fate::Keep => Vec::new(),
         Fate::Create => vec![Cause::Missing],
-        Fate::Reconnect | Fate::Repair => vec![Cause::Drift],
+        Fate::Reconnect | Fate::Repair => vec![drift(fate.fate == Fate::Repair)],
         Fate::Replace => vec![Cause::Changed],
     }
+}
+
+/// What is wrong with a network that is put right.
+pub(crate) fn drift(bridge_up: bool) -> Cause {
+    let what = match bridge_up {
+        true => "its firewall rules are gone",
+        false => "its bridge is gone or down",
+    };
+    Cause::Drift { what }
 }
 
 /// Whether addresses lie in the subnets of a network.

@@ -55,6 +55,7 @@ pub(super) fn draft(
     maker.containers(records);
     maker.order_of_stops();
     maker.order_of_resources(networks, volumes);
+    maker.unused_networks();
     maker.order_of_starts();
     if let Some(first) = first {
         maker.draft.begin_with(first);
@@ -323,6 +324,34 @@ impl<'a> Maker<'a> {
                     self.draft.after(step, before);
                 }
             }
+        }
+    }
+
+    /// Networks of the project that the stack does not have and nobody will be on go with the
+    /// orphans.
+    fn unused_networks(&mut self) {
+        let (desired, observed) = (self.survey.desired, self.survey.observed);
+        if !self.survey.options.remove_orphans {
+            return;
+        }
+        let changes = self.changes.iter().enumerate();
+        let leaving: BTreeMap<&str, usize> =
+            changes.map(|(index, change)| (change.name.as_str(), index)).collect();
+        for (name, network) in &observed.networks {
+            let ours = network.record.project == desired.project && !network.record.spec.external;
+            if !ours || desired.networks.contains_key(name) {
+                continue;
+            }
+            let users = self.survey.on_network.get(name.as_str()).into_iter().flatten();
+            let removals = users.map(|have| {
+                let index = *leaving.get(have.record.name.as_str())?;
+                let stays = self.changes[index].want.is_some_and(|w| w.networks.contains_key(name));
+                self.slots[index].remove.filter(|_| !stays)
+            });
+            let Some(removals) = removals.collect::<Option<Vec<Slot>>>() else { continue };
+            let remove = Action::RemoveNetwork { name: name.clone() };
+            let remove = self.draft.add(remove, vec![Cause::NotInStack]);
+            removals.into_iter().for_each(|first| self.draft.after(remove, first));
         }
     }
 

@@ -92,7 +92,6 @@ fn an_empty_host_gets_everything() {
     create  db-1                  postgres:17
     create  app-1                 app:1
     create  web-1                 nginx:1.27
-                                  8080:80/tcp
                                   PUBLIC 8080:80/tcp
     Plan: 6 create, 3 pull
     ");
@@ -331,8 +330,8 @@ fn ended_held_and_unmonitored_containers_are_put_right_without_replacing_them() 
     host.observed.leftovers.insert(Leftover::Cgroup("berth/old".into()));
     assert_snapshot!(plan(&shop(), &host), @"
     remove  cgroup berth/old   left half made by a crash
-    repair  network shop_back  drift: the host is not as it was left
-    repair  db-1               drift: the host is not as it was left
+    repair  network shop_back  drift: its firewall rules are gone
+    repair  db-1               drift: its monitor is gone
     start   app-1              exited with 137
     start   web-1              was stopped by the user
     Plan: 2 start, 2 repair, 1 remove, 2 unchanged
@@ -380,6 +379,32 @@ fn orphans_stay_with_a_warning_unless_they_are_to_go() {
     ");
     stack.inactive = vec!["web".into()];
     assert!(plan_with(&stack, &host, &options).is_empty());
+}
+
+#[test]
+fn a_network_of_orphans_goes_with_them() {
+    let mut stack = shop();
+    let host = up_with(&stack);
+    stack.services.remove("web");
+    stack.services.get_mut("app").unwrap().networks.remove("default");
+    stack.networks.remove("default");
+    let options = UpOptions { remove_orphans: true, ..UpOptions::default() };
+    let plan = plan_with(&stack, &host, &options);
+    assert_snapshot!(plan, @"
+    remove   web-1                 orphan: its service is not in the stack
+    replace  app-1                 networks.shop_default on → —
+    remove   network shop_default  not in the stack
+    Plan: 1 replace, 2 remove, 3 unchanged
+    ");
+    assert_snapshot!(steps(&plan), @"
+    0 stop_container shop-web-1 ←
+    1 stop_container shop-app-1 ← 0
+    2 remove_container shop-app-1 ← 1
+    3 create_container shop-app-1 ← 2
+    4 start_container shop-app-1 ← 3
+    5 remove_container shop-web-1 ← 0
+    6 remove_network shop_default ← 2,5
+    ");
 }
 
 #[test]
@@ -488,8 +513,8 @@ fn all_that_forbids_a_plan_comes_at_once() {
 #[test]
 fn subnets_that_overlap_are_refused_and_pools_run_out() {
     let mut stack = with([("app", service("app:1"))]);
-    let pool = |subnet: &str| vec![IpamPool { subnet: Some(subnet.into()), ..IpamPool::default() }];
-    stack.networks.get_mut("default").unwrap().ipam = pool("172.18.4.0/24");
+    let pool = IpamPool { subnet: Some("172.18.4.0/24".into()), ..IpamPool::default() };
+    stack.networks.get_mut("default").unwrap().ipam = vec![pool];
     assert_snapshot!(problems(&stack, &FakeHost::new()), @"subnet 172.18.4.0/24 of network `shop_default` overlaps the route 172.18.0.0/16 of this host: choose another `subnet`");
     let mut host = FakeHost::new();
     host.observed.host.routes =
@@ -668,7 +693,6 @@ fn run_starts_what_its_service_needs_and_one_container_with_its_own_words() {
     pull    image nginx:1.27
     create  app-1             app:1
     create  web-1             nginx:1.27
-                              8080:80/tcp
                               PUBLIC 8080:80/tcp
     Plan: 2 create, 1 pull, 4 unchanged
     ");
@@ -706,21 +730,45 @@ fn the_host_image_is_never_pulled() {
     ");
 }
 
-/// Not a measurement, a guard against work that grows with the square of the containers: a plan
-/// for four times as many may not take forty times as long.
 #[test]
-fn a_plan_grows_with_the_number_of_containers_and_not_with_its_square() {
-    let took = |count: usize| {
-        let stack = many(count);
-        let host = up_with(&stack);
-        let desired: Desired = desired(&stack);
-        let begin = Instant::now();
-        let plan = up(&desired, &host.observed, &UpOptions::default(), &stack.places).unwrap();
-        assert!(plan.is_empty());
-        begin.elapsed()
-    };
-    let (small, large) = (took(50), took(200));
-    eprintln!("nothing to do for 50 containers: {small:?}, for 200: {large:?}");
+fn two_hundred_services_come_up_and_stay_as_they_are() {
+    let stack = many(200);
+    let host = up_with(&stack);
+    let desired: Desired = desired(&stack);
+    let begin = Instant::now();
+    let plan = up(&desired, &host.observed, &UpOptions::default(), &stack.places).unwrap();
+    eprintln!("nothing to do for 200 containers: planned in {:?}", begin.elapsed());
+    assert!(plan.is_empty());
+    assert_eq!(plan.unchanged, 201);
+}
+
+#[test]
+fn start_after_a_reboot_puts_the_networks_right_before() {
+    let mut host = up_with(&shop());
+    for container in host.observed.containers.values_mut() {
+        (container.state, container.monitored) = (ContainerState::Created, false);
+    }
+    for network in host.observed.networks.values_mut() {
+        (network.bridge_up, network.rules_present) = (false, false);
+    }
+    let starting = start("shop", &host.observed, &[]).unwrap();
+    assert_snapshot!(steps(&starting), @"
+    0 repair_network shop_back ←
+    1 repair_network shop_default ←
+    2 start_container shop-db-1 ← 0
+    3 await_container shop-db-1 ← 2
+    4 start_container shop-app-1 ← 0,1,3
+    5 start_container shop-web-1 ← 1,4
+    ");
+    host.apply_all(&starting, 9);
+    host.observed.containers.get_mut("shop-app-1").unwrap().state = ContainerState::Broken;
+    host.drop_network("shop_default").unwrap();
+    let options = RestartOptions::default();
+    assert_snapshot!(restart("shop", &host.observed, &options).unwrap_err(), @"
+    network `shop_default` of container `shop-app-1` does not exist any more: `berth up` makes both anew
+    network `shop_default` of container `shop-web-1` does not exist any more: `berth up` makes both anew
+    container `shop-app-1` is half made: `berth up` makes it anew
+    ");
 }
 
 fn many(count: usize) -> Stack {
