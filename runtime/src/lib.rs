@@ -6,8 +6,10 @@
 //! Reading order: [`paths`] (where things are), [`record`] (how they are written), [`bundle`]
 //! (all a container's start needs), then the rooms.
 
+pub mod apply;
 pub mod bundle;
 pub mod container;
+pub mod host;
 pub mod logs;
 pub mod monitor;
 pub mod paths;

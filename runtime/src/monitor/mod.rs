@@ -39,6 +39,7 @@ use crate::container::SetupError;
 
 pub(crate) use keep::{Mode, run};
 pub use leave::kill_unmonitored;
+pub(crate) use network::published;
 pub use protocol::Frame;
 
 /// Locked exclusively for as long as a monitor lives.

@@ -80,7 +80,7 @@ fn spec(link: &Link) -> LinkSpec {
 }
 
 /// Where each port leads: to the link with the default route, or else the first.
-fn published(bundle: &Bundle, ports: &[PortSpec]) -> Result<Vec<Published>, String> {
+pub(crate) fn published(bundle: &Bundle, ports: &[PortSpec]) -> Result<Vec<Published>, String> {
     let Network::Own(links) = &bundle.network else { return Ok(Vec::new()) };
     let mut published = Vec::new();
     for spec in ports {

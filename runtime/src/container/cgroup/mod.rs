@@ -12,6 +12,7 @@ mod device;
 mod limits;
 mod usage;
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::OwnedFd;
@@ -75,6 +76,16 @@ impl Hierarchies {
         if !controllers.is_empty() && self.legacy.iter().all(|l| l.controllers != controllers) {
             self.legacy.push(Legacy { controllers, mount });
         }
+    }
+
+    /// Names of the groups right below `path`, in whatever hierarchy they are.
+    pub fn below(&self, path: &str) -> BTreeSet<String> {
+        let mounts = self.legacy.iter().map(|l| &l.mount).chain(&self.unified);
+        let folders = mounts.flat_map(|mount| fs::read_dir(mount.join(path))).flatten().flatten();
+        folders
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect()
     }
 
     /// The group at `path` below the root of each hierarchy. Touches nothing.

@@ -1,0 +1,189 @@
+//! Performs a plan: as many steps at once as their order allows.
+//!
+//! A step begins when everything it comes after has happened. What comes after a failed step is
+//! skipped; independent branches go on.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use berth_planner::plan::{Plan, Step, StepId};
+use berth_planner::walk::Walk;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::host::{Host, Journal, StepError};
+use crate::store::{PullEvent, PullProgress};
+
+/// How much may happen at once. Waiting for a gate counts for nothing.
+const STEPS_AT_ONCE: usize = 16;
+
+/// What happens while a plan is performed.
+#[derive(Debug)]
+pub enum ApplyEvent {
+    /// A step begins.
+    Started(StepId),
+    /// A step has happened.
+    Done(StepId),
+    /// A step has failed.
+    Failed(StepId, String),
+    /// A step was not tried, because one it comes after failed or the run was interrupted.
+    Skipped(StepId),
+    /// An image is on its way.
+    Pulling(StepId, PullEvent),
+}
+
+/// How far the user wants a running apply to go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Interrupt {
+    /// To its end.
+    #[default]
+    None,
+    /// Finish what runs, begin nothing.
+    Finish,
+    /// Leave everything at once.
+    Now,
+}
+
+/// What became of a plan.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Steps that have happened.
+    pub done: Vec<StepId>,
+    /// Steps that failed, with why.
+    pub failed: Vec<(StepId, StepError)>,
+    /// Steps that were not tried.
+    pub skipped: Vec<StepId>,
+}
+
+impl Outcome {
+    /// Whether everything has happened.
+    pub fn is_complete(&self) -> bool {
+        self.failed.is_empty() && self.skipped.is_empty()
+    }
+
+    /// Whether nothing failed but for a plan that was stale.
+    pub fn is_stale(&self) -> bool {
+        !self.failed.is_empty() && self.failed.iter().all(|(_, error)| error.is_stale())
+    }
+}
+
+/// Performs `plan` on `host`. The caller holds the project's lock since it observed.
+pub async fn apply(
+    host: &Arc<Host>,
+    plan: &Plan,
+    journal: &Journal,
+    events: &mpsc::Sender<ApplyEvent>,
+    mut interrupt: watch::Receiver<Interrupt>,
+) -> Outcome {
+    let mut run = Run {
+        host,
+        plan,
+        journal,
+        events,
+        walk: Walk::new(plan),
+        tasks: JoinSet::new(),
+        permits: Arc::new(Semaphore::new(STEPS_AT_ONCE)),
+        outcome: Outcome::default(),
+    };
+    journal.begin(plan.steps.len());
+    loop {
+        let level = *interrupt.borrow_and_update();
+        if level == Interrupt::None {
+            run.begin_ready().await;
+        }
+        if level == Interrupt::Now || run.tasks.is_empty() {
+            break;
+        }
+        tokio::select! {
+            Some(finished) = run.tasks.join_next() => run.finish(finished).await,
+            Ok(()) = interrupt.changed() => {}
+        }
+    }
+    run.close().await
+}
+
+struct Run<'a> {
+    host: &'a Arc<Host>,
+    plan: &'a Plan,
+    journal: &'a Journal,
+    events: &'a mpsc::Sender<ApplyEvent>,
+    walk: Walk,
+    tasks: JoinSet<(StepId, Result<(), StepError>)>,
+    permits: Arc<Semaphore>,
+    outcome: Outcome,
+}
+
+impl Run<'_> {
+    async fn begin_ready(&mut self) {
+        for id in self.walk.ready() {
+            let step = &self.plan.steps[id.index()];
+            let action = step.action.clone();
+            let (host, permits) = (self.host.clone(), self.permits.clone());
+            self.journal.start(&name(step));
+            self.tell(ApplyEvent::Started(id)).await;
+            let events = self.events.clone();
+            self.tasks.spawn(async move {
+                let waits = matches!(action, berth_planner::action::Action::AwaitContainer { .. });
+                let _permit = match waits {
+                    true => None,
+                    false => permits.acquire_owned().await.ok(),
+                };
+                // Progress that finds the queue full is overtaken by the next one.
+                let pulling: PullProgress = Arc::new(move |event| {
+                    let _ = events.try_send(ApplyEvent::Pulling(id, event));
+                });
+                (id, host.perform(&action, pulling).await)
+            });
+        }
+    }
+
+    async fn finish(
+        &mut self,
+        joined: Result<(StepId, Result<(), StepError>), tokio::task::JoinError>,
+    ) {
+        let (id, result) = match joined {
+            Ok(finished) => finished,
+            // A task ends without a result only by a panic, which ends the program.
+            Err(_) => return,
+        };
+        let name = name(&self.plan.steps[id.index()]);
+        self.walk.finished(id, result.is_ok());
+        match result {
+            Ok(()) => {
+                self.journal.done(&name);
+                self.outcome.done.push(id);
+                self.tell(ApplyEvent::Done(id)).await;
+            }
+            Err(error) => {
+                self.journal.failed(&name, &error.to_string());
+                self.tell(ApplyEvent::Failed(id, error.to_string())).await;
+                self.outcome.failed.push((id, error));
+            }
+        }
+    }
+
+    /// Names what was not tried, and closes the journal.
+    async fn close(mut self) -> Outcome {
+        self.tasks.shutdown().await;
+        let failed = self.outcome.failed.iter().map(|(id, _)| *id);
+        let tried: BTreeSet<StepId> = self.outcome.done.iter().copied().chain(failed).collect();
+        for id in self.plan.steps.iter().map(|step| step.id) {
+            if !tried.contains(&id) {
+                self.outcome.skipped.push(id);
+                self.tell(ApplyEvent::Skipped(id)).await;
+            }
+        }
+        self.journal.end();
+        self.outcome
+    }
+
+    /// Nobody listening is no reason to stop.
+    async fn tell(&self, event: ApplyEvent) {
+        let _ = self.events.send(event).await;
+    }
+}
+
+/// A step in the journal's words.
+fn name(step: &Step) -> String {
+    format!("{} {}", step.action.verb(), step.action.target())
+}

@@ -1,0 +1,101 @@
+//! Addresses and id ranges that two stacks must not take at the same moment.
+//!
+//! The planner chooses them from what it observed; two planners at once may choose the same. A
+//! claim is a symbolic link named for the thing and leading to its container: symlink(2) makes
+//! one or says that there is one. A claim whose container is gone is taken over.
+
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use berth_planner::observed::ContainerRecord;
+
+use super::StepError;
+use crate::paths::Roots;
+
+/// Takes everything the record names, or nothing.
+pub(super) fn take(roots: &Roots, record: &ContainerRecord) -> Result<(), StepError> {
+    let wanted = wanted(roots, record);
+    for (index, claim) in wanted.iter().enumerate() {
+        if let Err(error) = take_one(roots, claim, &record.name) {
+            wanted[..index].iter().for_each(|taken| drop(fs::remove_file(taken)));
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Gives back what `record` has.
+pub(super) fn release(roots: &Roots, record: &ContainerRecord) {
+    for claim in wanted(roots, record) {
+        if fs::read_link(&claim).is_ok_and(|owner| owner == Path::new(&record.name)) {
+            let _ = fs::remove_file(claim);
+        }
+    }
+}
+
+fn wanted(roots: &Roots, record: &ContainerRecord) -> Vec<PathBuf> {
+    let ids = record.id_base.map(|base| roots.state.join("ids").join(base.to_string()));
+    let addresses = record.addresses.iter().flat_map(|(network, addresses)| {
+        let v4 = addresses.ipv4.map(IpAddr::from);
+        let v6 = addresses.ipv6.map(IpAddr::from);
+        let folder = roots.network(network).join("addresses");
+        v4.into_iter().chain(v6).map(move |address| folder.join(address.to_string()))
+    });
+    ids.into_iter().chain(addresses).collect()
+}
+
+fn take_one(roots: &Roots, claim: &Path, owner: &str) -> Result<(), StepError> {
+    let refused = |e| StepError::refused("claim", claim, e);
+    loop {
+        match symlink(owner, claim) {
+            Ok(()) => return Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let folder = claim.parent().unwrap_or(claim);
+                fs::create_dir_all(folder).map_err(refused)?;
+            }
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                let holder = fs::read_link(claim).map_err(refused)?;
+                let holder = holder.to_string_lossy();
+                if holder != owner && roots.container(&holder).exists() {
+                    let what = claim.file_name().unwrap_or_default().to_string_lossy();
+                    return Err(StepError::Stale(format!("`{holder}` has taken {what}")));
+                }
+                fs::remove_file(claim).map_err(refused)?;
+            }
+            Err(e) => return Err(refused(e)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(name: &str) -> ContainerRecord {
+        let text = r#"{"name":"","project":"p","service":"s","number":1,"oneoff":false,
+            "image_id":"","addresses":{},"id_base":1879048192,"depends_on":{},
+            "working_dir":"/","config_files":[]}"#;
+        let mut value: serde_json::Value = serde_json::from_str(text).unwrap();
+        value["name"] = name.into();
+        value["spec"] =
+            serde_json::to_value(berth_planner::desired::ContainerSpec::default()).unwrap();
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_claim_is_exclusive_while_its_container_is_there() {
+        let root = std::env::temp_dir().join(format!("berth-claims-{}", std::process::id()));
+        let roots = Roots::below(&root);
+        fs::create_dir_all(roots.container("a")).unwrap();
+        take(&roots, &record("a")).unwrap();
+        assert!(take(&roots, &record("b")).unwrap_err().is_stale());
+        fs::remove_dir_all(roots.container("a")).unwrap();
+        take(&roots, &record("b")).unwrap();
+        release(&roots, &record("b"));
+        assert!(fs::read_dir(roots.state.join("ids")).unwrap().next().is_none());
+        fs::remove_dir_all(root).unwrap();
+    }
+}

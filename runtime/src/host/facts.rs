@@ -1,0 +1,47 @@
+//! Facts about the host that decide a plan.
+
+use std::fs;
+
+use berth_network::bridge;
+use berth_planner::observed::HostFacts;
+
+use super::HostError;
+use crate::paths::Roots;
+
+/// Reads routes and what containers can have.
+pub(super) async fn read(roots: &Roots) -> Result<HostFacts, HostError> {
+    let network = |e: berth_network::error::NetError| HostError::Network(e.to_string());
+    let netlink = bridge::open().map_err(network)?;
+    let routes = bridge::routes(&netlink).await.map_err(network)?;
+    Ok(HostFacts { routes, userns: userns(roots) })
+}
+
+/// Whether containers can have user namespaces: the kernel allows them, overlay knows idmapped
+/// layers (5.19), and the file system below the state root can be idmapped.
+fn userns(roots: &Roots) -> bool {
+    let allowed = fs::read_to_string("/proc/sys/user/max_user_namespaces")
+        .is_ok_and(|max| max.trim().parse().is_ok_and(|max: u64| max > 0));
+    allowed && kernel_at_least(5, 19) && can_be_idmapped(roots)
+}
+
+fn kernel_at_least(major: u32, minor: u32) -> bool {
+    let release = rustix::system::uname();
+    let release = release.release().to_string_lossy();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (major, minor)
+}
+
+/// statfs(2) magic numbers of the file systems with `FS_ALLOW_IDMAP` that also carry an overlay's
+/// upper layer: ext4, xfs, btrfs, f2fs, and tmpfs since 6.6, when it got `user.*` attributes.
+fn can_be_idmapped(roots: &Roots) -> bool {
+    const EXT4: u64 = 0xEF53;
+    const XFS: u64 = 0x5846_5342;
+    const BTRFS: u64 = 0x9123_683E;
+    const F2FS: u64 = 0xF2F5_2010;
+    const TMPFS: u64 = 0x0102_1994;
+    match rustix::fs::statfs(&roots.state).map(|s| s.f_type as u64) {
+        Ok(EXT4 | XFS | BTRFS | F2FS) => true,
+        Ok(TMPFS) => kernel_at_least(6, 6),
+        _ => false,
+    }
+}

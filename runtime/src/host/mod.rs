@@ -1,0 +1,113 @@
+//! The host as berth sees and changes it: [`Host::observe`] reads, [`Host::perform`] does one
+//! [`Action`](berth_planner::action::Action), nothing else touches it.
+
+mod claims;
+mod error;
+mod etc;
+mod facts;
+mod journal;
+mod lock;
+mod network;
+mod observe;
+mod perform;
+mod prepare;
+mod state;
+mod view;
+mod volume;
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
+
+use crate::paths::Roots;
+use crate::starter::Starter;
+use crate::store::Store;
+
+pub use error::{HostError, StepError};
+pub use journal::{Interrupted, Journal};
+pub use lock::{Holder, Lock};
+pub use state::Stored;
+
+/// A handle to the host: where its state is, the image store, and the starter once it is needed.
+pub struct Host {
+    roots: Roots,
+    store: Arc<Store>,
+    starter: OnceCell<Starter>,
+}
+
+impl Host {
+    /// Opens the state below `roots`, making its folders (mode 0700) when they are missing.
+    ///
+    /// # Errors
+    /// [`HostError`] when we are not root, or when a root exists and is not ours alone.
+    pub fn open(roots: Roots) -> Result<Host, HostError> {
+        if !rustix::process::geteuid().is_root() {
+            return Err(HostError::NotRoot);
+        }
+        for dir in [&roots.state, &roots.run] {
+            private_folder(dir)?;
+        }
+        for name in ["containers", "networks", "volumes", "projects", "images", "trash"] {
+            private_folder(&roots.state.join(name))?;
+        }
+        for name in ["containers", "names"] {
+            private_folder(&roots.run.join(name))?;
+        }
+        let store = Store::open(roots.images());
+        Ok(Host { roots, store: Arc::new(store), starter: OnceCell::new() })
+    }
+
+    /// Where things are.
+    pub fn roots(&self) -> &Roots {
+        &self.roots
+    }
+
+    /// The image store.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Waits up to `wait` for the lock of a project and holds it until the value is dropped.
+    ///
+    /// # Errors
+    /// [`HostError::Locked`] names who holds it.
+    pub async fn lock(&self, project: &str, wait: std::time::Duration) -> Result<Lock, HostError> {
+        lock::acquire(&self.roots.project(project), wait).await
+    }
+
+    /// Opens the journal of a project; also tells what an interrupted run was doing.
+    ///
+    /// # Errors
+    /// What the host answers.
+    pub fn journal(&self, project: &str) -> Result<(Journal, Option<Interrupted>), HostError> {
+        Journal::open(&self.roots.project(project))
+    }
+
+    /// The process that starts monitors, spawned at first use.
+    pub(crate) async fn starter(&self) -> Result<&Starter, StepError> {
+        self.starter
+            .get_or_try_init(|| async {
+                Starter::spawn(&self.roots)
+                    .map_err(|e| StepError::refused("start the starter", "berth", e))
+            })
+            .await
+    }
+}
+
+/// Makes `dir` with mode 0700, or checks that the one that is there is ours alone.
+fn private_folder(dir: &Path) -> Result<(), HostError> {
+    match fs::symlink_metadata(dir) {
+        Ok(meta) if !meta.is_dir() || meta.uid() != 0 || meta.mode() & 0o022 != 0 => {
+            Err(HostError::Unsafe { path: dir.to_owned() })
+        }
+        Ok(_) => Ok(()),
+        Err(_) => fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(|e| HostError::io("make folder", dir, e)),
+    }
+}

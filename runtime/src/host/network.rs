@@ -1,0 +1,378 @@
+//! Networks of the host: bridge, rules and record; and how one container is connected to them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::net::{IpAddr, Ipv4Addr};
+
+use berth_network::error::NetError;
+use berth_network::{bridge, firewall};
+use berth_planner::desired::{EndpointSpec, NetworkMode};
+use berth_planner::observed::{
+    ContainerRecord, Leftover, NetworkRecord, ObservedContainer, ObservedNetwork, Subnet,
+};
+
+use super::observe::names_in;
+use super::{HostError, StepError, perform};
+use crate::bundle::{Bundle, Dns, Link, Network};
+use crate::monitor::published;
+use crate::paths::Roots;
+use crate::record::{self, Durability};
+
+/// Networks with a record, and what has our mark and no record.
+pub(super) async fn observe(
+    roots: &Roots,
+    containers: &BTreeMap<String, ObservedContainer>,
+    leftovers: &mut BTreeSet<Leftover>,
+) -> Result<BTreeMap<String, ObservedNetwork>, HostError> {
+    let network = |e: &dyn std::fmt::Display| HostError::Network(e.to_string());
+    let netlink = bridge::open().map_err(|e| network(&e))?;
+    let bridges = bridge::observe(&netlink).await.map_err(|e| network(&e))?;
+    let rules = firewall::observe().map_err(|e| network(&e))?;
+    let mut networks = BTreeMap::new();
+    for name in names_in(&roots.state.join("networks"))? {
+        let Some(record) = read(roots, &name).map_err(|e| network(&e))? else {
+            leftovers.insert(Leftover::Folder(format!("networks/{name}")));
+            continue;
+        };
+        let bridge_up = bridges.iter().any(|b| b.is_as(&record));
+        let rules_present = rules.covers(&record);
+        networks.insert(name, ObservedNetwork { record, bridge_up, rules_present });
+    }
+    for bridge in &bridges {
+        if !networks.values().any(|n| n.record.bridge == bridge.name) {
+            leftovers.insert(Leftover::Bridge(bridge.name.clone()));
+        }
+    }
+    for published in &rules.published {
+        let runs = |container: &ObservedContainer| container.monitored || is_running(container);
+        if !containers.get(&published.owner).is_some_and(runs) {
+            leftovers.insert(Leftover::PortRules(published.owner.clone()));
+        }
+    }
+    Ok(networks)
+}
+
+fn is_running(container: &ObservedContainer) -> bool {
+    matches!(container.state, berth_planner::observed::ContainerState::Running { .. })
+}
+
+fn read(roots: &Roots, name: &str) -> std::io::Result<Option<NetworkRecord>> {
+    record::read(&roots.network(name).join("record.json"))
+}
+
+/// Makes folder, bridge, rules and, last, the record.
+pub(super) async fn create(roots: &Roots, network: &NetworkRecord) -> Result<(), StepError> {
+    let dir = roots.network(&network.name);
+    let _lock = lock(roots).await?;
+    refuse_overlap(roots, network)?;
+    perform::new_folder("create network", &dir, &network.name)?;
+    make_names(roots, &network.name)?;
+    let failed = |e| StepError::failed("create network", &network.name, e);
+    let netlink = bridge::open().map_err(failed)?;
+    bridge::create(&netlink, network).await.map_err(failed)?;
+    firewall::create().map_err(failed)?;
+    firewall::add_network(&network.into()).map_err(failed)?;
+    record::write(&dir.join("record.json"), network, Durability::Durable)
+        .map_err(|e| StepError::refused("create network", &network.name, e))
+}
+
+fn make_names(roots: &Roots, network: &str) -> Result<(), StepError> {
+    let names = roots.names(network);
+    fs::create_dir_all(&names).map_err(|e| StepError::refused("make folder", &names, e))
+}
+
+/// Runs that make or remove networks at once do it one after the other.
+async fn lock(roots: &Roots) -> Result<File, StepError> {
+    let path = roots.state.join("networks");
+    perform::blocking(move || {
+        let refused = |e: std::io::Error| StepError::refused("lock", &path, e);
+        let folder = File::open(&path).map_err(refused)?;
+        rustix::fs::flock(&folder, rustix::fs::FlockOperation::LockExclusive)
+            .map_err(|e| refused(e.into()))?;
+        Ok(folder)
+    })
+    .await
+}
+
+/// A network that another stack made since the plan was may have taken the subnet.
+fn refuse_overlap(roots: &Roots, network: &NetworkRecord) -> Result<(), StepError> {
+    for other in records(roots)? {
+        let clash = other.subnets.iter().find(|theirs| {
+            let overlap =
+                |ours: &&Subnet| theirs.net.contains(&ours.net) || ours.net.contains(&theirs.net);
+            network.subnets.iter().find(overlap).is_some()
+        });
+        if let Some(clash) = clash {
+            let why = format!("network `{}` has taken {}", other.name, clash.net);
+            return Err(StepError::Stale(why));
+        }
+    }
+    Ok(())
+}
+
+/// Every network that is whole.
+fn records(roots: &Roots) -> Result<Vec<NetworkRecord>, StepError> {
+    let failed = |e: HostError| StepError::failed("list", "the networks", e);
+    let names = names_in(&roots.state.join("networks")).map_err(failed)?;
+    Ok(names.iter().filter_map(|name| read(roots, name).ok()?).collect())
+}
+
+/// Puts back what is missing of bridge and rules. Rules that others flushed come back whole, for
+/// every network and every container that runs.
+pub(super) async fn repair(
+    roots: &Roots,
+    network: &NetworkRecord,
+    containers: &BTreeMap<String, ObservedContainer>,
+) -> Result<(), StepError> {
+    let failed = |e| StepError::failed("repair network", &network.name, e);
+    let _lock = lock(roots).await?;
+    make_names(roots, &network.name)?;
+    let netlink = bridge::open().map_err(failed)?;
+    let bridges = bridge::observe(&netlink).await.map_err(failed)?;
+    let same_name = bridges.iter().find(|bridge| bridge.name == network.bridge);
+    if same_name.is_some_and(|bridge| !bridge.is_as(network)) {
+        bridge::remove(&netlink, &network.bridge).await.map_err(failed)?;
+    }
+    if !same_name.is_some_and(|bridge| bridge.is_as(network)) {
+        bridge::create(&netlink, network).await.map_err(failed)?;
+    }
+    if firewall::observe().map_err(failed)?.covers(network) {
+        return Ok(());
+    }
+    let networks: Vec<_> = records(roots)?.iter().map(firewall::Network::from).collect();
+    let running = containers.values().filter(|container| is_running(container));
+    let published: Vec<_> = running.flat_map(|c| published_by(roots, c)).collect();
+    firewall::replace(&networks, &published).map_err(failed)
+}
+
+/// The ports of a running container, as its monitor published them.
+fn published_by(roots: &Roots, container: &ObservedContainer) -> Vec<firewall::Published> {
+    let bundle = roots.container_run(&container.record.name).join("bundle.json");
+    match record::read::<Bundle>(&bundle) {
+        Ok(Some(bundle)) => published(&bundle, &container.published).unwrap_or_default(),
+        _ => Vec::new(),
+    }
+}
+
+/// Takes rules, bridge and record away; the table too when it was the last network.
+pub(super) async fn remove(roots: &Roots, name: &str) -> Result<(), StepError> {
+    let failed = |e| StepError::failed("remove network", name, e);
+    let _lock = lock(roots).await?;
+    let stored = read(roots, name).map_err(|e| StepError::refused("read network", name, e))?;
+    let Some(network) = stored else {
+        return Err(StepError::Stale(format!("network `{name}` is already gone")));
+    };
+    remove_rules(&network.bridge).map_err(failed)?;
+    let netlink = bridge::open().map_err(failed)?;
+    match bridge::remove(&netlink, &network.bridge).await {
+        // Its kernel part may be lost already; the record still has to go.
+        Err(e) if e.is_missing() => {}
+        removed => removed.map_err(failed)?,
+    }
+    let _ = fs::remove_dir_all(roots.names(name));
+    perform::discard(roots, &roots.network(name), "remove network", name)
+}
+
+/// Removes what the table has for a bridge, and the table with the last network.
+fn remove_rules(bridge: &str) -> Result<(), NetError> {
+    let rules = firewall::observe()?;
+    let (ours, others): (Vec<_>, Vec<_>) =
+        rules.networks.iter().partition(|network| network.bridge == bridge);
+    for network in ours {
+        firewall::remove_network(network)?;
+    }
+    if others.is_empty() && rules.published.is_empty() && rules.base != firewall::Base::Absent {
+        firewall::remove()?;
+    }
+    Ok(())
+}
+
+/// Removes a bridge with our mark that no record explains, and its rules.
+pub(super) async fn remove_stray_bridge(roots: &Roots, name: &str) -> Result<(), StepError> {
+    let failed = |e| StepError::failed("remove bridge", name, e);
+    let _lock = lock(roots).await?;
+    remove_rules(name).map_err(failed)?;
+    let netlink = bridge::open().map_err(failed)?;
+    bridge::remove(&netlink, name).await.map_err(failed)
+}
+
+/// Removes the port rules of a container that does not run.
+pub(super) fn remove_stray_rules(container: &str) -> Result<(), StepError> {
+    let failed = |e| StepError::failed("remove port rules of", container, e);
+    let rules = firewall::observe().map_err(failed)?;
+    let stray: Vec<_> = rules.published.into_iter().filter(|p| p.owner == container).collect();
+    firewall::unpublish(&stray).map_err(failed)
+}
+
+/// How the container is connected, its links in the order of their names.
+pub(super) fn connection(
+    roots: &Roots,
+    container: &ContainerRecord,
+    id: &str,
+) -> Result<Network, StepError> {
+    let spec = &container.spec;
+    match &spec.network_mode {
+        NetworkMode::Host => return Ok(Network::Host),
+        NetworkMode::None => return Ok(Network::Own(Vec::new())),
+        NetworkMode::Container(other) => return Ok(Network::Container(other.clone())),
+        NetworkMode::Bridge => {}
+    }
+    let mut endpoints: Vec<(&String, &EndpointSpec)> = spec.networks.iter().collect();
+    endpoints.sort_by_key(|(name, endpoint)| (-endpoint.priority, name.as_str()));
+    let mut links = Vec::new();
+    for (index, (name, endpoint)) in endpoints.iter().enumerate() {
+        links.push(link(roots, container, id, name, endpoint, index)?);
+    }
+    keep_one_default_route(&mut links, &spec.networks);
+    Ok(Network::Own(links))
+}
+
+fn link(
+    roots: &Roots,
+    container: &ContainerRecord,
+    id: &str,
+    network: &str,
+    endpoint: &EndpointSpec,
+    index: usize,
+) -> Result<Link, StepError> {
+    let record = read(roots, network)
+        .map_err(|e| StepError::refused("read network", network, e))?
+        .ok_or_else(|| StepError::Stale(format!("network `{network}` is not there")))?;
+    let addresses = container.addresses.get(network).copied();
+    let prefix = |v4: bool| {
+        let subnet = record.subnets.iter().find(|s| s.net.addr().is_ipv4() == v4);
+        subnet.map_or(0, |s| s.net.prefix_len())
+    };
+    let mac = endpoint.mac_address.as_deref().map(|text| {
+        parse_mac(text).ok_or_else(|| {
+            StepError::failed("connect", &container.name, format!("`{text}` is no MAC address"))
+        })
+    });
+    let gateways = match record.spec.internal {
+        true => Vec::new(),
+        false => record.subnets.iter().map(|subnet| subnet.gateway).collect(),
+    };
+    Ok(Link {
+        network: network.to_owned(),
+        bridge: record.bridge.clone(),
+        name: format!("eth{index}"),
+        mac: mac.transpose()?,
+        ipv4: addresses.and_then(|a| a.ipv4).map(|a| (a, prefix(true))),
+        ipv6: addresses.and_then(|a| a.ipv6).map(|a| (a, prefix(false))),
+        gateways,
+        names: names_of(container, id, endpoint),
+    })
+}
+
+/// The names a container answers to: its own first, then its service's (unless it is a one-off),
+/// its aliases, and its short id.
+fn names_of(container: &ContainerRecord, id: &str, endpoint: &EndpointSpec) -> Vec<String> {
+    let mut names = vec![container.name.clone()];
+    if !container.oneoff {
+        names.push(container.service.clone());
+    }
+    names.extend(endpoint.aliases.iter().cloned());
+    names.push(id[..12].to_owned());
+    let mut seen = BTreeSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    names
+}
+
+/// The link with the highest `gw_priority`, then the first by name of its network, leads out.
+fn keep_one_default_route(links: &mut [Link], endpoints: &BTreeMap<String, EndpointSpec>) {
+    let best = links
+        .iter()
+        .filter(|link| !link.gateways.is_empty())
+        .min_by_key(|link| (-endpoints[&link.network].gw_priority, link.network.clone()))
+        .map(|link| link.network.clone());
+    for link in links {
+        if Some(&link.network) != best.as_ref() {
+            link.gateways.clear();
+        }
+    }
+}
+
+/// What the container's resolver knows.
+pub(super) fn dns(
+    roots: &Roots,
+    container: &ContainerRecord,
+    network: &Network,
+) -> Result<Dns, StepError> {
+    let links: &[Link] = if let Network::Own(links) = network { links } else { &[] };
+    let spec = &container.spec;
+    let hosts = spec.extra_hosts.iter().map(|(name, address)| {
+        let address = match address.as_str() {
+            "host-gateway" => host_gateway(roots, links),
+            address => address.parse().ok(),
+        };
+        address.map(|address| (name.clone(), address)).ok_or_else(|| {
+            let why = format!("extra host `{name}` has no address here");
+            StepError::failed("connect", &container.name, why)
+        })
+    });
+    Ok(Dns {
+        networks: links.iter().map(|l| (l.network.clone(), roots.names(&l.network))).collect(),
+        servers: spec.dns.clone(),
+        search: spec.dns_search.clone(),
+        options: spec.dns_opt.clone(),
+        hosts: hosts.collect::<Result<_, _>>()?,
+        internal: links.iter().all(|link| link.gateways.is_empty()),
+    })
+}
+
+/// The host's own address as the container sees it: that of its first bridge.
+fn host_gateway(roots: &Roots, links: &[Link]) -> Option<IpAddr> {
+    let Some(first) = links.first() else { return Some(Ipv4Addr::LOCALHOST.into()) };
+    let record = read(roots, &first.network).ok()??;
+    record.subnets.first().map(|subnet| subnet.gateway)
+}
+
+fn parse_mac(text: &str) -> Option<[u8; 6]> {
+    let mut mac = [0; 6];
+    let mut parts = text.split([':', '-']);
+    for byte in &mut mac {
+        *byte = u8::from_str_radix(parts.next()?, 16).ok()?;
+    }
+    parts.next().is_none().then_some(mac)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(network: &str, out: bool) -> Link {
+        let gateways = if out { vec![IpAddr::from([10, 0, 0, 1])] } else { Vec::new() };
+        Link {
+            network: network.to_owned(),
+            bridge: String::new(),
+            name: String::new(),
+            mac: None,
+            ipv4: None,
+            ipv6: None,
+            gateways,
+            names: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn one_network_leads_out_and_never_an_internal_one() {
+        let mut links = [link("a", false), link("b", true), link("c", true)];
+        let endpoint = |gw_priority| EndpointSpec { gw_priority, ..EndpointSpec::default() };
+        let mut endpoints: BTreeMap<String, EndpointSpec> =
+            [("a", 9), ("b", 0), ("c", 0)].map(|(n, p)| (n.to_owned(), endpoint(p))).into();
+        keep_one_default_route(&mut links, &endpoints);
+        assert_eq!(links.each_ref().map(|l| !l.gateways.is_empty()), [false, true, false]);
+
+        let mut links = [link("a", false), link("b", true), link("c", true)];
+        endpoints.insert("c".to_owned(), endpoint(1));
+        keep_one_default_route(&mut links, &endpoints);
+        assert_eq!(links.each_ref().map(|l| !l.gateways.is_empty()), [false, false, true]);
+    }
+
+    #[test]
+    fn a_mac_address_has_six_bytes() {
+        assert_eq!(parse_mac("02:42:ac:11:00:02"), Some([2, 0x42, 0xac, 0x11, 0, 2]));
+        assert_eq!(parse_mac("02:42"), None);
+        assert_eq!(parse_mac("02:42:ac:11:00:02:03"), None);
+    }
+}

@@ -1,0 +1,370 @@
+//! Performs one action. Each creates what is not there or removes what is; anything else is a
+//! stale plan.
+
+use std::fs::{self, DirBuilder};
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use berth_planner::action::Action;
+use berth_planner::desired::{MountSpec, SourceSpec};
+use berth_planner::observed::{ContainerRecord, Health, Leftover, NetworkRecord, VolumeRecord};
+use berth_schema::stack::Condition;
+
+use super::state::held_mark;
+use super::{Host, StepError, Stored, claims, network, prepare, volume};
+use crate::bundle::{Phase, Status};
+use crate::container::cgroup;
+use crate::monitor::client;
+use crate::paths::Roots;
+use crate::record::{self, Durability};
+use crate::store::{PullOptions, PullProgress};
+
+impl Host {
+    /// Performs `action`. Events of a pull go to `pulling`.
+    ///
+    /// # Errors
+    /// [`StepError`]; what had been made by this action is then either nothing, or something that
+    /// `observe` shows and the next plan removes.
+    pub async fn perform(&self, action: &Action, pulling: PullProgress) -> Result<(), StepError> {
+        let roots = &self.roots;
+        match action {
+            Action::PullImage { reference } => self.pull(reference, pulling).await,
+            Action::CreateNetwork(network) => network::create(roots, network).await,
+            Action::RepairNetwork(network) => self.repair(network).await,
+            Action::RemoveNetwork { name } => network::remove(roots, name).await,
+            Action::CreateVolume(record) => volume::create(roots, record),
+            Action::RemoveVolume { name } => volume::remove(roots, name),
+            Action::CreateContainer(record) => self.create(record).await,
+            Action::StartContainer { name } => self.start(name).await,
+            Action::AdoptContainer { name } => self.adopt(name).await,
+            Action::AwaitContainer { name, condition } => self.wait_for(name, *condition).await,
+            Action::StopContainer { name, grace, hold } => self.stop(name, *grace, *hold).await,
+            Action::SignalContainer { name, signal } => self.signal(name, signal).await,
+            Action::RemoveContainer { name } => self.remove(name),
+            Action::RemoveLeftover(leftover) => self.remove_leftover(leftover).await,
+        }
+    }
+
+    async fn pull(&self, reference: &str, progress: PullProgress) -> Result<(), StepError> {
+        let pulled = self.store.pull(reference, &PullOptions::default(), progress).await;
+        pulled.map(|_| ()).map_err(|e| StepError::failed("pull image", reference, e))
+    }
+
+    async fn create(&self, wanted: &ContainerRecord) -> Result<(), StepError> {
+        let entry = self
+            .store
+            .resolve(&wanted.spec.image)
+            .map_err(|e| StepError::failed("read image", &wanted.spec.image, e))?
+            .ok_or_else(|| {
+                StepError::Stale(format!("image `{}` is not in the store", wanted.spec.image))
+            })?;
+        let stored = Stored {
+            id: random_id().map_err(|e| StepError::refused("make an id for", &wanted.name, e))?,
+            created_at: jiff::Timestamp::now().as_second(),
+            record: ContainerRecord { image_id: entry.id, ..wanted.clone() },
+        };
+        let roots = self.roots.clone();
+        let store = self.store.clone();
+        blocking(move || create_container(&roots, &store, &stored)).await
+    }
+
+    async fn start(&self, name: &str) -> Result<(), StepError> {
+        let bundle = {
+            let roots = self.roots.clone();
+            let store = self.store.clone();
+            let name = name.to_owned();
+            blocking(move || prepare::bundle(&roots, &store, &name)).await?
+        };
+        let _ = fs::remove_file(held_mark(&self.roots, name));
+        let started = self.starter().await?.start(&bundle.run_dir).await;
+        started.map(|_| ()).map_err(|e| StepError::failed("start container", name, e))
+    }
+
+    async fn adopt(&self, name: &str) -> Result<(), StepError> {
+        let run_dir = self.roots.container_run(name);
+        let adopted = self.starter().await?.adopt(&run_dir).await;
+        adopted.map(|_| ()).map_err(|e| StepError::failed("adopt container", name, e))
+    }
+
+    async fn wait_for(&self, name: &str, condition: Condition) -> Result<(), StepError> {
+        let run_dir = self.roots.container_run(name);
+        let not_ready = |why: String| StepError::NotReady { name: name.to_owned(), why };
+        let mut updates = match client::subscribe(&run_dir).await {
+            Ok(updates) => updates,
+            // No monitor: what the last one wrote is all there will be.
+            Err(_) => {
+                let last: Option<Status> = record::read(&run_dir.join("status.json"))
+                    .map_err(|e| StepError::refused("read status of", name, e))?;
+                let last = last.unwrap_or_default();
+                return match verdict(&last, condition) {
+                    Some(verdict) => verdict.map_err(not_ready),
+                    None => Err(not_ready("is not running".to_owned())),
+                };
+            }
+        };
+        while let Some(status) = updates.next().await {
+            if let Some(verdict) = verdict(&status, condition) {
+                return verdict.map_err(not_ready);
+            }
+        }
+        Err(not_ready("lost its monitor".to_owned()))
+    }
+
+    async fn stop(&self, name: &str, grace: Option<Duration>, hold: bool) -> Result<(), StepError> {
+        let refused = |e| StepError::refused("stop container", name, e);
+        if hold {
+            fs::write(held_mark(&self.roots, name), b"").map_err(refused)?;
+        }
+        let run_dir = self.roots.container_run(name);
+        match client::stop(&run_dir, grace, hold).await {
+            Ok(_) => Ok(()),
+            // Its monitor is dead: the process is ended and cleaned up after from here.
+            Err(_) => {
+                let grace = grace.unwrap_or(Duration::from_secs(10));
+                blocking(move || {
+                    crate::monitor::kill_unmonitored(&run_dir, grace)
+                        .map_err(|e| StepError::refused("stop container", &run_dir, e))
+                })
+                .await
+            }
+        }
+    }
+
+    async fn repair(&self, network: &NetworkRecord) -> Result<(), StepError> {
+        let containers = self
+            .list_containers()
+            .map_err(|e| StepError::failed("repair network", &network.name, e))?;
+        network::repair(&self.roots, network, &containers).await
+    }
+
+    async fn signal(&self, name: &str, signal: &str) -> Result<(), StepError> {
+        let number = prepare::signal_number(signal)
+            .ok_or_else(|| StepError::failed("signal", name, format!("no signal `{signal}`")))?;
+        client::signal(&self.roots.container_run(name), number)
+            .await
+            .map_err(|e| StepError::refused("signal container", name, e))
+    }
+
+    fn remove(&self, name: &str) -> Result<(), StepError> {
+        let run_dir = self.roots.container_run(name);
+        if client::is_monitored(&run_dir) {
+            return Err(StepError::Stale(format!("container `{name}` runs")));
+        }
+        if let Err(e) = fs::remove_dir_all(&run_dir)
+            && e.kind() != io::ErrorKind::NotFound
+        {
+            return Err(StepError::refused("remove the run folder of container", name, e));
+        }
+        let stored = Stored::read(&self.roots, name)
+            .map_err(|e| StepError::refused("read container", name, e))?;
+        discard(&self.roots, &self.roots.container(name), "remove container", name)?;
+        if let Some(stored) = stored {
+            claims::release(&self.roots, &stored.record);
+        }
+        Ok(())
+    }
+
+    async fn remove_leftover(&self, leftover: &Leftover) -> Result<(), StepError> {
+        match leftover {
+            Leftover::Cgroup(name) => {
+                let name = name.clone();
+                blocking(move || remove_cgroup(&name)).await
+            }
+            Leftover::Bridge(name) => network::remove_stray_bridge(&self.roots, name).await,
+            Leftover::PortRules(container) => network::remove_stray_rules(container),
+            Leftover::Folder(path) => fs::remove_dir_all(self.roots.state.join(path))
+                .map_err(|e| StepError::refused("remove leftover folder", path, e)),
+        }
+    }
+}
+
+/// Ends what runs in a cgroup of ours that no container explains, and removes it.
+fn remove_cgroup(name: &str) -> Result<(), StepError> {
+    let failed = |e| StepError::failed("remove cgroup", name, e);
+    let group = cgroup::Group::find(&prepare::cgroup_path(name)).map_err(failed)?;
+    group.kill_all().map_err(failed)?;
+    group.remove().map_err(failed)
+}
+
+/// What `status` means for someone who waits for `condition`; `None` while it may still come.
+fn verdict(status: &Status, condition: Condition) -> Option<Result<(), String>> {
+    let ended = status.phase == Phase::Exited;
+    let exit = || format!("exited ({})", status.exit_code);
+    match condition {
+        Condition::ServiceStarted => match status.phase {
+            Phase::Running | Phase::Waiting | Phase::Stopping | Phase::Exited => Some(Ok(())),
+            Phase::Starting => None,
+        },
+        Condition::ServiceCompletedSuccessfully if ended => {
+            Some(if status.exit_code == 0 { Ok(()) } else { Err(exit()) })
+        }
+        Condition::ServiceHealthy => match status.health {
+            Health::Healthy => Some(Ok(())),
+            Health::Unhealthy => Some(Err("is unhealthy".to_owned())),
+            _ if ended => Some(Err(exit())),
+            Health::None if status.phase == Phase::Running => {
+                Some(Err("has no healthcheck, so it never becomes healthy".to_owned()))
+            }
+            Health::None | Health::Starting => None,
+        },
+        Condition::ServiceCompletedSuccessfully => None,
+    }
+}
+
+/// Folders, anonymous volumes, copies and files of a container; the record comes last.
+fn create_container(
+    roots: &Roots,
+    store: &crate::store::Store,
+    stored: &Stored,
+) -> Result<(), StepError> {
+    let record = &stored.record;
+    let name = &record.name;
+    let dir = roots.container(name);
+    new_folder("create container", &dir, name)?;
+    claims::take(roots, record)?;
+    let refused = |e| StepError::refused("create container", name, e);
+    for below in ["upper", "work", "logs"] {
+        fs::create_dir(dir.join(below)).map_err(refused)?;
+    }
+    // The root of the container is the upper folder's mode and owner.
+    fs::set_permissions(dir.join("upper"), fs::Permissions::from_mode(0o755)).map_err(refused)?;
+    let image = |e: &dyn std::fmt::Display| {
+        StepError::failed("read image", &record.spec.image, e.to_string())
+    };
+    let config = store.config(&record.image_id).map_err(|e| image(&e))?;
+    let lowers = store.layers(&record.image_id).map_err(|e| image(&e))?;
+    for (target, mount) in prepare::all_mounts(&config, &record.spec) {
+        make_mount_source(roots, record, &target, &mount, &lowers)?;
+    }
+    write_files(roots, record)?;
+    record::write(&dir.join("record.json"), stored, Durability::Durable).map_err(refused)
+}
+
+fn make_mount_source(
+    roots: &Roots,
+    record: &ContainerRecord,
+    target: &str,
+    mount: &MountSpec,
+    lowers: &[std::path::PathBuf],
+) -> Result<(), StepError> {
+    match &mount.source {
+        SourceSpec::Volume { name, nocopy: false, subpath: None } => {
+            volume::copy_up(roots, name, lowers, target)
+        }
+        SourceSpec::Volume { name, .. } => volume::data(roots, name).map(|_| ()),
+        SourceSpec::Anonymous { nocopy } => {
+            let name = volume::anonymous_name(&record.name, target);
+            // A replaced container leaves its anonymous volumes to the next one of its name.
+            if !roots.volume(&name).join("record.json").exists() {
+                volume::create(roots, &anonymous_volume(record, name.clone()))?;
+            }
+            if *nocopy { Ok(()) } else { volume::copy_up(roots, &name, lowers, target) }
+        }
+        SourceSpec::Bind { path, create_host_path, .. } => match path.symlink_metadata() {
+            Ok(_) => Ok(()),
+            Err(_) if *create_host_path => volume::make_source(path),
+            Err(e) => Err(StepError::refused("find the source of a bind mount", path, e)),
+        },
+    }
+}
+
+fn anonymous_volume(record: &ContainerRecord, name: String) -> VolumeRecord {
+    VolumeRecord {
+        name,
+        project: record.project.clone(),
+        spec: Default::default(),
+        container: Some(record.name.clone()),
+    }
+}
+
+/// Contents of configs (durable) and secrets (memory only), as files named by their index.
+fn write_files(roots: &Roots, record: &ContainerRecord) -> Result<(), StepError> {
+    for (index, file) in record.spec.files.iter().enumerate() {
+        let dir = files_dir(roots, &record.name, file.secret);
+        let refused = |e| StepError::refused("write file for", &file.target, e);
+        DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(refused)?;
+        let path = dir.join(index.to_string());
+        let durability = if file.secret { Durability::Volatile } else { Durability::Durable };
+        record::write_bytes(&path, &file.content.0, 0o600, durability).map_err(refused)?;
+        std::os::unix::fs::chown(&path, Some(file.uid), Some(file.gid)).map_err(refused)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(file.mode)).map_err(refused)?;
+    }
+    Ok(())
+}
+
+/// Where the contents of a container's configs or secrets are.
+pub(super) fn files_dir(roots: &Roots, name: &str, secret: bool) -> std::path::PathBuf {
+    let dir = if secret { roots.container_run(name) } else { roots.container(name) };
+    dir.join("files")
+}
+
+/// Makes a folder that must not be there yet.
+pub(super) fn new_folder(step: &str, dir: &Path, object: &str) -> Result<(), StepError> {
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Ok(()) => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            Err(StepError::Stale(format!("`{object}` is already there")))
+        }
+        Err(e) => Err(StepError::refused(step, object, e)),
+    }
+}
+
+/// Takes a folder's name away at once, then its content: a crash between leaves it in `trash`.
+pub(super) fn discard(
+    roots: &Roots,
+    dir: &Path,
+    step: &str,
+    object: &str,
+) -> Result<(), StepError> {
+    let trash = roots.state.join("trash").join(format!("{}-{object}", std::process::id()));
+    match fs::rename(dir, &trash) {
+        Ok(()) => fs::remove_dir_all(&trash).map_err(|e| StepError::refused(step, object, e)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            Err(StepError::Stale(format!("`{object}` is already gone")))
+        }
+        Err(e) => Err(StepError::refused(step, object, e)),
+    }
+}
+
+/// 32 random bytes in hexadecimal.
+fn random_id() -> io::Result<String> {
+    let mut bytes = [0; 32];
+    fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Runs host calls that may take long beside the async tasks.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StepError> + Send + 'static,
+) -> Result<T, StepError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(e) => Err(StepError::failed("finish", "a host call", e)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_without_probe_never_becomes_healthy() {
+        let status = Status { phase: Phase::Running, ..Status::default() };
+        let verdict = verdict(&status, Condition::ServiceHealthy);
+        let why = "has no healthcheck, so it never becomes healthy";
+        assert_eq!(verdict, Some(Err(why.to_owned())));
+    }
+
+    #[test]
+    fn only_status_zero_completes_successfully() {
+        let wait = Condition::ServiceCompletedSuccessfully;
+        let mut status = Status { phase: Phase::Running, ..Status::default() };
+        assert_eq!(verdict(&status, wait), None);
+        status.phase = Phase::Exited;
+        assert_eq!(verdict(&status, wait), Some(Ok(())));
+        status.exit_code = 3;
+        assert_eq!(verdict(&status, wait), Some(Err("exited (3)".to_owned())));
+    }
+}

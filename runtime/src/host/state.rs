@@ -1,0 +1,135 @@
+//! What is stored of a container, and how its live state is read.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use berth_planner::observed::{ContainerRecord, ContainerState, ObservedContainer};
+use serde::{Deserialize, Serialize};
+
+use crate::bundle::{Phase, Status};
+use crate::paths::Roots;
+use crate::record;
+
+/// `record.json` of a container.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stored {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Seconds since the epoch.
+    pub created_at: i64,
+    /// The last applied description.
+    pub record: ContainerRecord,
+}
+
+impl Stored {
+    /// Reads the record of `name`; `Ok(None)` when there is none.
+    ///
+    /// # Errors
+    /// What the host answers.
+    pub fn read(roots: &Roots, name: &str) -> io::Result<Option<Stored>> {
+        record::read(&roots.container(name).join("record.json"))
+    }
+}
+
+/// Marks a container that the user stopped; it survives a reboot.
+pub(super) fn held_mark(roots: &Roots, name: &str) -> std::path::PathBuf {
+    roots.container(name).join("held")
+}
+
+/// The container as its record, its status file and the kernel together show it.
+pub(super) fn observe(roots: &Roots, stored: Stored) -> io::Result<ObservedContainer> {
+    let name = &stored.record.name;
+    let run_dir = roots.container_run(name);
+    let status: Option<Status> = record::read(&run_dir.join("status.json"))?;
+    let status = status.filter(|s| s.boot_id == boot_id());
+    let secrets_lost = stored.record.spec.files.iter().enumerate().any(|(index, file)| {
+        file.secret && !run_dir.join("files").join(index.to_string()).exists()
+    });
+    let held = held_mark(roots, name).exists();
+    let mut observed = ObservedContainer {
+        id: stored.id,
+        created_at: stored.created_at,
+        record: stored.record,
+        state: ContainerState::Created,
+        health: Default::default(),
+        monitored: false,
+        held,
+        published: Vec::new(),
+        restarts: 0,
+    };
+    if let Some(status) = status {
+        observed.monitored = is_alive(status.monitor, status.monitor_start);
+        observed.state = live_state(&status, observed.monitored);
+        observed.health = status.health;
+        observed.published = status.published;
+        observed.restarts = status.restarts;
+    }
+    let runs = matches!(observed.state, ContainerState::Running { .. });
+    if secrets_lost && !runs && !observed.monitored {
+        // Secrets live in memory only. After a reboot they are gone, and so is what they were
+        // made from, so the container can only be made anew.
+        observed.state = ContainerState::Broken;
+    }
+    Ok(observed)
+}
+
+fn live_state(status: &Status, monitored: bool) -> ContainerState {
+    let exited =
+        |exit_code| ContainerState::Exited { exit_code, finished_at: status.finished_ms / 1000 };
+    let alive = status.pid > 0 && is_alive(status.pid, status.pid_start);
+    match status.phase {
+        Phase::Running | Phase::Stopping | Phase::Starting if alive => {
+            ContainerState::Running { pid: status.pid, started_at: status.started_ms / 1000 }
+        }
+        Phase::Waiting if monitored => ContainerState::Restarting { exit_code: status.exit_code },
+        Phase::Starting if status.started_ms == 0 => ContainerState::Created,
+        Phase::Waiting | Phase::Exited => exited(status.exit_code),
+        // Its end was seen by nobody.
+        Phase::Starting | Phase::Running | Phase::Stopping => exited(-1),
+    }
+}
+
+/// Whether `pid` is still the process that started at `start` (clock ticks since boot).
+pub(crate) fn is_alive(pid: i32, start: u64) -> bool {
+    pid > 0 && start_time(pid).is_some_and(|(now, dead)| now == start && !dead)
+}
+
+/// Field 22 of `/proc/PID/stat`, and whether the process is a zombie (proc_pid_stat(5)).
+fn start_time(pid: i32) -> Option<(u64, bool)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let after_name = stat.rsplit_once(')')?.1;
+    let mut fields = after_name.split_ascii_whitespace();
+    let dead = matches!(fields.next()?, "Z" | "X");
+    Some((fields.nth(18)?.parse().ok()?, dead))
+}
+
+/// The id of this boot.
+pub(crate) fn boot_id() -> &'static str {
+    static BOOT: OnceLock<String> = OnceLock::new();
+    BOOT.get_or_init(|| {
+        let path = Path::new("/proc/sys/kernel/random/boot_id");
+        fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_process_is_alive_and_another_start_time_is_another_process() {
+        let pid = std::process::id() as i32;
+        let (start, _) = start_time(pid).unwrap();
+        assert!(is_alive(pid, start));
+        assert!(!is_alive(pid, start + 1));
+    }
+
+    #[test]
+    fn a_running_phase_whose_process_is_gone_is_an_unknown_exit() {
+        let status = Status { phase: Phase::Running, pid: 1, pid_start: 1, ..Status::default() };
+        let state = live_state(&status, false);
+        assert_eq!(state, ContainerState::Exited { exit_code: -1, finished_at: 0 });
+    }
+}
