@@ -16,6 +16,15 @@ pub fn memory(value: &Value) -> Result<Value, Bad> {
     value::size_of(value, false)
 }
 
+/// Bytes or operations in a second.
+pub fn rate(value: &Value) -> Result<Value, Bad> {
+    match value {
+        Value::Text(text) => Ok(Value::Int(i128::from(value::size(text)?))),
+        Value::Int(rate @ 0..) => Ok(Value::Int(*rate)),
+        _ => bad("is not a rate", "write it like `1mb` or `1000`"),
+    }
+}
+
 /// Bytes, or −1 for no limit.
 pub fn memory_or_unlimited(value: &Value) -> Result<Value, Bad> {
     value::size_of(value, true)
@@ -97,6 +106,16 @@ pub fn published(value: &Value) -> Result<Value, Bad> {
         value::port_range(&text)?;
     }
     Ok(Value::Text(text))
+}
+
+/// An address of this host.
+pub fn host_ip(value: &Value) -> Result<Value, Bad> {
+    match value {
+        Value::Text(text) if text.is_empty() || text.parse::<std::net::IpAddr>().is_ok() => {
+            Ok(value.clone())
+        }
+        _ => bad("is not an address", "write an IPv4 or IPv6 address of this host"),
+    }
 }
 
 /// The container side of a port.

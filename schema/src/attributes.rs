@@ -4,12 +4,12 @@
 //! on one Linux host. Checking, expanding, merging and reporting all read this table.
 
 use crate::amounts::{
-    cpu_time, cpus, device_count, duration, expose, file_mode, memory, memory_or_unlimited,
-    mount_mode, port_target, published, tmpfs_size,
+    cpu_time, cpus, device_count, duration, expose, file_mode, host_ip, memory,
+    memory_or_unlimited, mount_mode, port_target, published, rate, tmpfs_size,
 };
 use crate::shape::Bare::{Empty, Null};
 use crate::shape::Shape::{
-    Amount, Any, Bool, Command, Dict, Float, HostPath, Int, Keyed, List, Loose, Map, Names,
+    Amount, Any, Bool, Command, Dict, Float, HostPath, Int, IntOr, Keyed, List, Loose, Map, Names,
     Nullable, OneOrList, OneOrSet, Record as Rec, Set, Short, Text, Whole, Word,
 };
 use crate::shape::{Attribute, Keyed as KeyedShape, Record, done, inert, later, record, requiring};
@@ -25,7 +25,7 @@ const WINDOWS: &str = "it is for Windows containers";
 pub static FILE: Record = record(
     "a Compose file",
     &[
-        inert("version", Loose, "the newest specification always counts"),
+        inert("version", Text, "the newest specification always counts"),
         done("name", Text),
         done("include", List(&Short(short::include, &Rec(&INCLUDE)))),
         done("services", Map(&Nullable(&Rec(&SERVICE)))),
@@ -51,7 +51,7 @@ static INCLUDE: Record = requiring(
 pub static SERVICE: Record = record(
     "a service",
     &[
-        inert("annotations", Dict(Null), "no runtime outside berth reads them"),
+        inert("annotations", Dict(Empty), "no runtime outside berth reads them"),
         done("attach", Bool),
         later("blkio_config", Rec(&BLKIO)),
         later("build", Short(short::build, &Rec(&BUILD))),
@@ -92,7 +92,10 @@ pub static SERVICE: Record = record(
         done("extends", Short(short::extends, &Rec(&EXTENDS))),
         later("external_links", Set(&Text)),
         done("extra_hosts", Short(short::extra_hosts, &Set(&Text))),
-        later("gpus", Short(short::gpus, &List(&Rec(&DEVICE_REQUEST)))),
+        later(
+            "gpus",
+            Short(short::gpus, &List(&Short(short::device_request, &Rec(&DEVICE_REQUEST)))),
+        ),
         done("group_add", List(&Loose)),
         done("healthcheck", Rec(&HEALTHCHECK)),
         done("hostname", Text),
@@ -107,7 +110,7 @@ pub static SERVICE: Record = record(
         later("mac_address", Text),
         done("mem_limit", Amount(memory)),
         done("mem_reservation", Amount(memory)),
-        later("mem_swappiness", Int(-1, 100)),
+        later("mem_swappiness", Amount(memory_or_unlimited)),
         done("memswap_limit", Amount(memory_or_unlimited)),
         later("models", Names(&Nullable(&Rec(&SERVICE_MODEL)))),
         done("network_mode", Text),
@@ -140,7 +143,7 @@ pub static SERVICE: Record = record(
         done("sysctls", Dict(Empty)),
         done("tmpfs", OneOrSet(&Text)),
         done("tty", Bool),
-        done("ulimits", Map(&Whole(&Short(short::ulimit, &Rec(&ULIMIT))))),
+        done("ulimits", Map(&Whole(&IntOr(&Rec(&ULIMIT))))),
         later("use_api_socket", Bool),
         done("user", Text),
         done("userns_mode", Text),
@@ -165,12 +168,12 @@ static BLKIO: Record = record(
 static BLKIO_WEIGHT: Record =
     record("a device weight", &[later("path", Text), later("weight", Int(0, 1000))]);
 static BLKIO_RATE: Record =
-    record("a device rate", &[later("path", Text), later("rate", Amount(memory))]);
+    record("a device rate", &[later("path", Text), later("rate", Amount(rate))]);
 
 static BUILD: Record = record(
     "a build",
     &[
-        done("additional_contexts", Dict(Empty)),
+        done("additional_contexts", Short(short::contexts, &Dict(Empty))),
         done("args", Dict(Null)),
         done("cache_from", List(&Text)),
         done("cache_to", List(&Text)),
@@ -184,7 +187,7 @@ static BUILD: Record = record(
         done("network", Text),
         done("no_cache", Bool),
         done("no_cache_filter", OneOrList(&Text)),
-        done("platforms", Set(&Text)),
+        done("platforms", List(&Text)),
         done("privileged", Bool),
         done("provenance", Loose),
         done("pull", Bool),
@@ -194,7 +197,7 @@ static BUILD: Record = record(
         done("ssh", Short(short::ssh, &List(&Text))),
         done("tags", Set(&Text)),
         done("target", Text),
-        done("ulimits", Map(&Whole(&Short(short::ulimit, &Rec(&ULIMIT))))),
+        done("ulimits", Map(&Whole(&IntOr(&Rec(&ULIMIT))))),
     ],
 );
 
@@ -271,7 +274,7 @@ static RESERVATIONS: Record = record(
     "reservations",
     &[
         inert("cpus", Amount(cpus), "nothing reserves processor time on one host"),
-        later("devices", List(&Rec(&DEVICE_REQUEST_STRICT))),
+        later("devices", List(&Short(short::device_request, &Rec(&DEVICE_REQUEST_STRICT)))),
         inert("generic_resources", List(&Rec(&GENERIC_RESOURCE)), SWARM),
         done("memory", Amount(memory)),
     ],
@@ -291,7 +294,8 @@ static DEVICE_REQUEST: Record = record("a device request", DEVICE_REQUEST_ATTRIB
 static DEVICE_REQUEST_STRICT: Record =
     requiring("a device request", &["capabilities"], DEVICE_REQUEST_ATTRIBUTES);
 
-static DEVELOP: Record = record("a development section", &[done("watch", List(&Rec(&WATCH)))]);
+static DEVELOP: Record =
+    record("a development section", &[done("watch", List(&Short(short::watch, &Rec(&WATCH))))]);
 static WATCH: Record = requiring(
     "a watch",
     &["action", "path"],
@@ -315,7 +319,7 @@ static DEVICES: KeyedShape = KeyedShape {
 };
 static DEVICE: Record = requiring(
     "a device",
-    &["source"],
+    &["source", "target"],
     &[done("permissions", Text), done("source", Text), done("target", Text)],
 );
 
@@ -385,7 +389,7 @@ static PORT: Record = requiring(
     &["target"],
     &[
         done("app_protocol", Text),
-        done("host_ip", Text),
+        done("host_ip", Amount(host_ip)),
         done("mode", Text),
         done("name", Text),
         done("protocol", Text),

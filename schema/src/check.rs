@@ -50,6 +50,16 @@ pub(crate) fn dependencies(active: &Map, off: &BTreeSet<&str>, found: &mut Vec<F
                 dependency_missing(name, need, entry, active, off, found);
             }
         }
+        let contexts = service.at(&["build", "additional_contexts"]).and_then(Node::as_map);
+        for (_, context) in contexts.iter().flat_map(|map| map.iter()) {
+            if let Some(need) = context.as_text().and_then(|text| text.strip_prefix("service:"))
+                && !active.has(need)
+            {
+                let message = format!("`{name}` is built from `{need}`, which is not in the stack");
+                let label = "no service of this name";
+                found.push(Finding::at(Code::UnknownService, context.span, label, message));
+            }
+        }
     }
     cycles(active, found);
 }
@@ -79,7 +89,10 @@ fn dependency_missing(
             Code::UnknownDependency,
             format!("`{name}` depends on `{need}`, which is not in the stack"),
             "no service of this name",
-            near.map(|near| format!("did you mean `{near}`?")),
+            Some(match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "add a service of this name, or take the dependency away".into(),
+            }),
         )
     };
     let finding = Finding::at(code, entry.key, label, message).maybe_help(help);
@@ -147,7 +160,7 @@ fn cycle(circle: &[&str], span: Span, found: &mut Vec<Finding>) {
 }
 
 /// Everything else about services and the resources they use.
-pub(crate) fn services(active: &Map, root: &Node, found: &mut Vec<Finding>) {
+pub(crate) fn services(active: &Map, root: &Node, lax: bool, found: &mut Vec<Finding>) {
     for (name, service) in active.iter() {
         references(name, service, root, found);
         namespaces(name, service, found);
@@ -155,9 +168,13 @@ pub(crate) fn services(active: &Map, root: &Node, found: &mut Vec<Finding>) {
         counts(name, service, found);
         conflicts(name, service, found);
     }
-    published(active, found);
     container_names(active, found);
-    resources(root, found);
+    sources(root, found);
+    externals("volumes", root, found);
+    if !lax {
+        published(active, found);
+        externals("networks", root, found);
+    }
 }
 
 fn references(name: &str, service: &Node, root: &Node, found: &mut Vec<Finding>) {
@@ -283,6 +300,17 @@ fn conflicts(name: &str, service: &Node, found: &mut Vec<Finding>) {
         }
     }
     let build = service.get("build");
+    if let (Some(build), Some(platform)) = (build, service.get("platform"))
+        && let Some(platforms) = build.get("platforms")
+        && !platforms.items().iter().any(|other| other.as_text() == platform.as_text())
+    {
+        let message = format!("`{name}` runs on a platform it is not built for");
+        found.push(
+            Finding::at(Code::Conflict, platform.span, "this platform", message)
+                .also(platforms.span, "not among these")
+                .help("add it to `build.platforms`"),
+        );
+    }
     if let Some(build) = build
         && let (Some(a), Some(b)) = (build.get("dockerfile"), build.get("dockerfile_inline"))
     {
@@ -293,7 +321,10 @@ fn conflicts(name: &str, service: &Node, found: &mut Vec<Finding>) {
                 .help("keep one of them"),
         );
     }
-    if service.get("image").is_none() && build.is_none() && service.get("provider").is_none() {
+    // A wrong image or an `extends` that leads nowhere is noted where it stands.
+    let has_image = service.get("image").is_some_and(|image| image.as_text() != Some(""))
+        || service.get("extends").is_some();
+    if !has_image && build.is_none() && service.get("provider").is_none() {
         let message = format!("`{name}` has no image");
         found.push(
             Finding::at(Code::NoImage, service.span, "no `image` here", message)
@@ -327,9 +358,10 @@ fn published(active: &Map, found: &mut Vec<Finding>) {
                     true => format!("`{name}` publishes the host port {low} twice"),
                     false => format!("`{name}` and `{owner}` both publish the host port {low}"),
                 };
+                let (one, two) = (at.min(*first), at.max(*first));
                 found.push(
-                    Finding::at(Code::Duplicate, at, "again here", message)
-                        .also(*first, "first here")
+                    Finding::at(Code::Duplicate, two, "again here", message)
+                        .also(one, "first here")
                         .help("give one of them another host port"),
                 );
             }
@@ -345,10 +377,11 @@ fn container_names(active: &Map, found: &mut Vec<Finding>) {
             continue;
         };
         let name = node.as_text().unwrap_or_default();
-        if let Some(first) = seen.insert(name, node.span) {
+        if let Some(other) = seen.insert(name, node.span) {
+            let (first, again) = (other.min(node.span), other.max(node.span));
             let message = format!("two services have the container name `{name}`");
             found.push(
-                Finding::at(Code::Duplicate, node.span, "again here", message)
+                Finding::at(Code::Duplicate, again, "again here", message)
                     .also(first, "first here")
                     .help("take one of them away, berth names the containers"),
             );
@@ -356,17 +389,18 @@ fn container_names(active: &Map, found: &mut Vec<Finding>) {
     }
 }
 
-fn resources(root: &Node, found: &mut Vec<Finding>) {
-    for section in ["networks", "volumes"] {
-        for (key, node) in
-            root.get(section).and_then(Node::as_map).iter().flat_map(|map| map.iter())
-        {
-            external_alone(section.trim_end_matches('s'), key, node, &["name", "external"], found);
-        }
+fn externals(section: &str, root: &Node, found: &mut Vec<Finding>) {
+    let kind = section.trim_end_matches('s');
+    let map = root.get(section).and_then(Node::as_map);
+    for (key, node) in map.iter().flat_map(|map| map.iter()) {
+        external_alone(kind, key, node, &["name", "external"], found);
     }
+}
+
+fn sources(root: &Node, found: &mut Vec<Finding>) {
     for (section, sources) in [
         ("configs", &["file", "environment", "content"][..]),
-        ("secrets", &["file", "environment", "driver"]),
+        ("secrets", &["file", "environment"]),
     ] {
         for (key, node) in
             root.get(section).and_then(Node::as_map).iter().flat_map(|map| map.iter())

@@ -20,7 +20,7 @@ use crate::walk::loose;
 
 /// Makes the stack; values that cannot work are noted.
 pub(crate) fn stack(model: Model, files: &Files, found: &mut Vec<Finding>) -> Stack {
-    let Model { name, directory, files: paths, tree, inactive } = model;
+    let Model { name, directory, files: paths, tree, inactive, raw } = model;
     let mut reader = Reader { found };
     let services = reader.services(&tree);
     let networks = entries(&tree, "networks", |key, node| reader.network(key, node));
@@ -40,7 +40,7 @@ pub(crate) fn stack(model: Model, files: &Files, found: &mut Vec<Finding>) -> St
         secrets,
         inactive,
         places,
-        document: Document::new(tree),
+        document: Document::new(tree, raw),
     }
 }
 
@@ -273,13 +273,22 @@ impl Reader<'_> {
     fn volumes(&mut self, node: &Node, path: &str) -> Vec<Mount> {
         let items = mounts(node.get("volumes").map(Node::items).unwrap_or_default());
         let mut list = Vec::with_capacity(items.len());
-        for (index, item) in items.into_iter().enumerate() {
-            list.extend(self.mount(item, &format!("{path}.volumes.{index}")));
+        for item in items {
+            list.extend(self.mount(item, &format!("{path}.volumes")));
         }
         list
     }
 
     fn mount(&mut self, node: &Node, path: &str) -> Option<Mount> {
+        for name in ["source", "target"] {
+            if let Some(value) = node.get(name).filter(|value| is_windows_path(value)) {
+                let why =
+                    "is read as a path of Windows: one letter stands before its colon".to_owned();
+                let help = "give the volume a longer name, or use the long form (`type:`, `source:`, `target:`)";
+                self.bad(value, path, Bad { why, help: Some(help.into()) });
+                return None;
+            }
+        }
         let target = self.container_path(node.get("target").unwrap_or(node), path)?;
         let read_only = flag(node, "read_only").unwrap_or_default();
         let volume = node.get("volume");
@@ -648,6 +657,11 @@ impl Reader<'_> {
     }
 }
 
+fn is_windows_path(node: &Node) -> bool {
+    let bytes = node.as_text().unwrap_or_default().as_bytes();
+    matches!(bytes, [letter, b':', b'/' | b'\\', ..] if letter.is_ascii_alphabetic())
+}
+
 fn environment(node: &Node) -> BTreeMap<String, Option<String>> {
     let map = node.get("environment").and_then(Node::as_map);
     let entries = map.iter().flat_map(|map| map.iter());
@@ -668,7 +682,10 @@ fn depends_on(node: &Node) -> BTreeMap<String, Dependency> {
 
 fn ulimits(node: &Node) -> BTreeMap<String, (i64, i64)> {
     let limit = |node: &Node, name| number(node, name).unwrap_or(-1);
-    entries(node, "ulimits", |_, node| (limit(node, "soft"), limit(node, "hard")))
+    entries(node, "ulimits", |_, node| match int(node) {
+        Some(both) => (both, both),
+        None => (limit(node, "soft"), limit(node, "hard")),
+    })
 }
 
 fn cpu_quota(node: &Node) -> Option<u64> {

@@ -83,13 +83,8 @@ impl Scope<'_, '_> {
         }
         self.chain.push((here.0, here.1, at));
         let extends = entry.node.as_map_mut().and_then(|map| map.remove("extends"));
-        if let Some(extends) = extends.filter(|node| !is_reset(node))
-            && let Some(base) = self.base(file, &extends)
-        {
-            let own = entry.node;
-            let tag = own.tag;
-            let merged = merge::merge(&Shape::Record(&SERVICE), base, own, &mut self.project.found);
-            entry.node = Node { tag, ..merged };
+        if let Some(extends) = extends.filter(|node| !is_reset(node)) {
+            entry.node = self.extended(file, entry.node, extends);
         }
         self.chain.pop();
         let node = entry.node.clone();
@@ -97,9 +92,29 @@ impl Scope<'_, '_> {
         Some(node)
     }
 
+    /// A service over the one it extends. When that is not there, `extends` stays as a mark.
+    fn extended(&mut self, file: &FileScope, mut own: Node, extends: Node) -> Node {
+        let Some(base) = self.base(file, &extends) else {
+            if let Some(map) = own.as_map_mut() {
+                map.set("extends", extends);
+            }
+            return own;
+        };
+        let tag = own.tag;
+        let merged = merge::merge(&Shape::Record(&SERVICE), base, own, &mut self.project.found);
+        Node { tag, ..merged }
+    }
+
     /// The service that is extended.
     fn base(&mut self, file: &FileScope, extends: &Node) -> Option<Node> {
-        let name = extends.get_text("service")?;
+        let Some(name) = extends.get_text("service") else {
+            let message = "`extends` needs the service it starts from".to_owned();
+            self.project.found.push(
+                Finding::at(Code::Missing, extends.span, "no `service`", message)
+                    .help("add `service:` beside `file:`"),
+            );
+            return None;
+        };
         let at = extends.get("service").map_or(extends.span, |node| node.span);
         let scope = match extends.get_text("file") {
             None => file.clone(),
@@ -139,7 +154,11 @@ impl Scope<'_, '_> {
             return Some(scope);
         }
         let mut services = Map::default();
-        for mut document in self.project.parse_part(std::slice::from_ref(&full), at) {
+        let documents = self.project.parse_part(std::slice::from_ref(&full), at);
+        if documents.is_empty() {
+            return None;
+        }
+        for mut document in documents {
             self.project.conform(&mut document, &scope.base);
             let taken = document.as_map_mut().and_then(|map| map.remove("services"));
             if let Some(Node { value: crate::tree::Value::Map(map), .. }) = taken {

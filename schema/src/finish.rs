@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use crate::check;
 use crate::environment::Format;
 use crate::problem::{Code, Finding};
-use crate::project::{Model, Project, is_remote};
+use crate::project::{Model, Project};
 use crate::text::Span;
 use crate::tree::{Entry, Map, Node, Value};
-use crate::value;
+use crate::{check, merge, short};
+use crate::{prune, value};
 
 /// The sections whose entries are resources, with the attribute of a service that uses them.
 pub(crate) const RESOURCES: [&str; 5] = ["networks", "volumes", "configs", "secrets", "models"];
@@ -41,26 +41,40 @@ impl Project<'_> {
             if entry.node.is_null() {
                 entry.node.value = Value::Map(Map::default());
             }
+            if !self.switches.no_normalize {
+                imply(&mut entry.node);
+            }
             self.complete(&mut entry.node);
+            unique_entries(&mut entry.node, self.switches.lax);
+            if !self.switches.no_env_resolution {
+                self.environment(&mut entry.node);
+            }
         }
         let off: BTreeSet<&str> = inactive.0.keys().map(String::as_str).collect();
-        check::dependencies(&active, &off, &mut self.found);
-        self.select(&mut active);
-        for entry in active.0.values_mut() {
-            self.environment(&mut entry.node);
+        if !self.switches.no_consistency {
+            check::dependencies(&active, &off, &mut self.found);
         }
-        self.resources(&name, root, &active);
+        self.select(&mut active);
+        if !self.switches.no_normalize {
+            self.resources(&name, root, &active);
+        }
         let root_view = Node::new(span, Value::Map(std::mem::take(root)));
-        check::services(&active, &root_view, &mut self.found);
-        drop_optional(&mut active);
+        if !self.switches.no_consistency {
+            check::services(&active, &root_view, self.switches.lax, &mut self.found);
+            drop_optional(&mut active);
+        }
         let Value::Map(mut map) = root_view.value else {
             return None;
         };
-        drop_unused(&mut map, &active);
+        if !self.switches.all_resources {
+            drop_unused(&mut map, &active);
+        }
         map.set("services", Node::new(span, Value::Map(active)));
         let inactive = inactive.0.into_keys().collect();
-        let tree = Node::new(span, Value::Map(map));
-        Some(Model { name, directory: self.directory.clone(), files, tree, inactive })
+        let mut tree = Node::new(span, Value::Map(map));
+        prune::prune_file(&mut tree);
+        let directory = self.directory.clone();
+        Some(Model { name, directory, files, tree, inactive, raw: false })
     }
 
     /// Names of services and resources.
@@ -128,22 +142,9 @@ impl Project<'_> {
     /// Defaults and what one attribute implies for another.
     fn complete(&mut self, service: &mut Node) {
         let span = service.span;
-        let implied = implied_dependencies(service);
         let Some(map) = service.as_map_mut() else {
             return;
         };
-        for (name, restart, span) in implied {
-            let mut entry = Map::default();
-            entry.set("condition", Node::text(span, "service_started"));
-            entry.set("required", Node::new(span, Value::Bool(true)));
-            if restart {
-                entry.set("restart", Node::new(span, Value::Bool(true)));
-            }
-            map.set_default("depends_on", Node::new(span, Value::Map(Map::default())));
-            if let Some(needs) = map.get_mut("depends_on").and_then(Node::as_map_mut) {
-                needs.set_default(&name, Node::new(span, Value::Map(entry)));
-            }
-        }
         if let Some(needs) = map.get_mut("depends_on").and_then(Node::as_map_mut) {
             for entry in needs.0.values_mut() {
                 let span = entry.node.span;
@@ -167,7 +168,10 @@ impl Project<'_> {
         if let Some(build) = map.get_mut("build") {
             self.complete_build(build);
         }
-        default_network(map, span);
+        complete_parts(map);
+        if !self.switches.no_normalize {
+            default_network(map, span);
+        }
     }
 
     fn complete_build(&self, build: &mut Node) {
@@ -177,17 +181,9 @@ impl Project<'_> {
         };
         let here = self.directory.to_string_lossy().into_owned();
         map.set_default("context", Node::text(span, here));
-        if !map.has("dockerfile_inline") {
+        if !map.has("dockerfile_inline") && !self.switches.no_normalize {
             map.set_default("dockerfile", Node::text(span, "Dockerfile"));
         }
-        if let Some(context) = map.get_mut("context")
-            && let Some(text) = context.as_text()
-            && !is_remote(text, &self.directory)
-        {
-            let path = self.directory.join(text);
-            context.value = Value::Text(value::clean_path(&path.to_string_lossy()));
-        }
-        complete_secrets(map);
         sort_texts(map, "extra_hosts");
     }
 
@@ -405,6 +401,79 @@ fn items_mut<'m>(map: &'m mut Map, name: &str) -> impl Iterator<Item = &'m mut N
         _ => &mut [],
     };
     items.iter_mut()
+}
+
+/// Dependencies that follow from other attributes.
+fn imply(service: &mut Node) {
+    let implied = implied_dependencies(service);
+    let Some(map) = service.as_map_mut() else {
+        return;
+    };
+    for (name, restart, span) in implied {
+        let mut entry = Map::default();
+        entry.set("condition", Node::text(span, "service_started"));
+        entry.set("required", Node::new(span, Value::Bool(true)));
+        if restart {
+            entry.set("restart", Node::new(span, Value::Bool(true)));
+        }
+        map.set_default("depends_on", Node::new(span, Value::Map(Map::default())));
+        if let Some(needs) = map.get_mut("depends_on").and_then(Node::as_map_mut) {
+            needs.set_default(&name, Node::new(span, Value::Map(entry)));
+        }
+    }
+}
+
+/// Equal ports count once; when the model is only shown, the last mount of a target counts.
+fn unique_entries(service: &mut Node, lax: bool) {
+    let mut keep_last = |name: &str, key: fn(&Node) -> Option<String>| {
+        if let Some(node) = service.as_map_mut().and_then(|map| map.get_mut(name)) {
+            let taken = std::mem::replace(node, Node::new(node.span, Value::Null));
+            *node = merge::unique(taken, key);
+        }
+    };
+    keep_last("ports", short::port_key);
+    if lax {
+        keep_last("volumes", short::by_target);
+        keep_last("devices", short::by_target);
+    }
+}
+
+/// Parts that are always there once the part around them is.
+fn complete_parts(map: &mut Map) {
+    let image = map.get("image").cloned();
+    let empty = |span| Node::new(span, Value::Map(Map::default()));
+    if let Some(deploy) = map.get_mut("deploy") {
+        let span = deploy.span;
+        if let Some(deploy) = deploy.as_map_mut() {
+            deploy.set_default("placement", empty(span));
+            deploy.set_default("resources", empty(span));
+        }
+    }
+    if let Some(develop) = map.get_mut("develop").and_then(Node::as_map_mut) {
+        for watch in items_mut(develop, "watch") {
+            let span = watch.span;
+            if let Some(watch) = watch.as_map_mut() {
+                watch.set_default("exec", empty(span));
+            }
+        }
+    }
+    for hook in items_mut(map, "pre_start") {
+        if let (Some(image), Some(hook)) = (&image, hook.as_map_mut()) {
+            hook.set_default("image", image.clone());
+        }
+    }
+    if let Some(policy) = map.get_mut("pull_policy")
+        && policy.as_text() == Some("if_not_present")
+    {
+        policy.value = Value::Text("missing".into());
+    }
+    let options = map.get_mut("logging").and_then(Node::as_map_mut);
+    let options = options.and_then(|logging| logging.get_mut("options")).and_then(Node::as_map_mut);
+    for entry in options.into_iter().flat_map(|options| options.0.values_mut()) {
+        if entry.node.is_null() {
+            entry.node.value = Value::Text(String::new());
+        }
+    }
 }
 
 fn complete_secrets(map: &mut Map) {

@@ -26,6 +26,7 @@ mod finish;
 mod interpolate;
 mod merge;
 mod project;
+mod prune;
 mod refuse;
 mod scalar;
 mod shape;
@@ -94,8 +95,11 @@ pub fn load(options: &LoadOptions, source: &dyn Source) -> Result<Loaded, Proble
     let mut project = project::Project::new(options, source);
     let model = project.model();
     let stack = model.map(|model| {
+        let before = project.found.len();
         refuse::report(&model.tree, &mut project.found);
-        decode::stack(model, &project.files, &mut project.found)
+        let stack = decode::stack(model, &project.files, &mut project.found);
+        problem::drop_echoes(&mut project.found, before);
+        stack
     });
     project.conclude(stack)
 }

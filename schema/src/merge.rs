@@ -22,7 +22,9 @@ pub fn merge(shape: &Shape, left: Node, right: Node, found: &mut Vec<Finding>) -
         return right;
     }
     match shape {
-        Shape::Nullable(inner) | Shape::Short(_, inner) => merge(inner, left, right, found),
+        Shape::Nullable(inner) | Shape::Short(_, inner) | Shape::IntOr(inner) => {
+            merge(inner, left, right, found)
+        }
         Shape::Record(record) => match record.replaces {
             Some(replaces) if replaces(&left, &right) => right,
             _ => maps(left, right, found, |name| shape_of(record, name)),
@@ -139,13 +141,13 @@ fn lists(
             return left;
         }
     };
-    items.extend(over);
+    items.extend(over.into_iter().filter(|item| item.tag != Tag::Reset));
     let node = Node { span: left.span, tag: Tag::None, value: Value::List(items) };
     unique(node, key)
 }
 
 /// One entry of each key, the later one at the place of the first.
-fn unique(mut node: Node, key: impl Fn(&Node) -> Option<String>) -> Node {
+pub fn unique(mut node: Node, key: impl Fn(&Node) -> Option<String>) -> Node {
     let Value::List(items) = &mut node.value else {
         return node;
     };

@@ -1,5 +1,6 @@
 //! What is wrong with a text, with its place, in the user's words, with the next move.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -114,6 +115,20 @@ impl Code {
         }
     }
 
+    /// Whether it says that one value cannot be used, so that whatever else is said about the
+    /// value follows from it.
+    fn is_about_a_value(self) -> bool {
+        matches!(
+            self,
+            Code::Syntax
+                | Code::WrongType
+                | Code::BadValue
+                | Code::Missing
+                | Code::Interpolation
+                | Code::RequiredVariable
+        )
+    }
+
     fn severity(self) -> Severity {
         match self {
             Code::UnsetVariable | Code::Inert | Code::Obsolete => Severity::Warning,
@@ -173,6 +188,11 @@ impl Finding {
         self.severity == Severity::Error
     }
 
+    /// Whether it may be the cause of an error elsewhere.
+    fn explains(&self) -> bool {
+        self.code == Code::UnsetVariable
+    }
+
     /// First place, for ordering.
     fn order(&self) -> (bool, Span) {
         let first = self.labels.first().map(|(span, _)| *span);
@@ -220,13 +240,41 @@ fn labeled(span: Span, label: String) -> LabeledSpan {
     LabeledSpan::new(Some(label), span.start as usize, length)
 }
 
-/// Sorts findings by place, drops what was found twice, and parts errors from warnings.
-pub(crate) fn sort(mut found: Vec<Finding>, files: &Files) -> (Vec<Problem>, Vec<Problem>) {
+/// Drops from `found[from..]` what only follows from a value that was found wrong before.
+pub(crate) fn drop_echoes(found: &mut Vec<Finding>, from: usize) {
+    let wrong: BTreeSet<Span> = found[..from]
+        .iter()
+        .filter(|finding| finding.is_error() && finding.code.is_about_a_value())
+        .filter_map(|finding| finding.labels.first())
+        .map(|(span, _)| *span)
+        .collect();
+    let echoes = |finding: &Finding| {
+        let Some((span, _)) = finding.labels.first() else {
+            return false;
+        };
+        let inside = wrong.range(*span..).next().is_some_and(|other| {
+            other.file == span.file && other.end <= span.end && other.start < span.end
+        });
+        let around = wrong
+            .range(..=*span)
+            .next_back()
+            .is_some_and(|other| other.file == span.file && other.end >= span.end);
+        inside || around
+    };
+    let later = found.split_off(from);
+    found.extend(later.into_iter().filter(|finding| !echoes(finding)));
+}
+
+/// All findings in the order of the text, each once: the warnings if nothing stops the load, else
+/// the errors with the warnings that may explain them.
+pub(crate) fn conclude(mut found: Vec<Finding>, files: &Files) -> Result<Vec<Problem>, Problems> {
     found.sort_by_key(Finding::order);
     found.dedup_by(|a, b| a.message == b.message && a.order() == b.order());
-    let (errors, warnings): (Vec<_>, Vec<_>) = found.into_iter().partition(Finding::is_error);
-    let show = |list: Vec<Finding>| list.into_iter().map(|found| found.show(files)).collect();
-    (show(errors), show(warnings))
+    if !found.iter().any(Finding::is_error) {
+        return Ok(found.into_iter().map(|finding| finding.show(files)).collect());
+    }
+    found.retain(|finding| finding.is_error() || finding.explains());
+    Err(Problems(found.into_iter().map(|finding| finding.show(files)).collect()))
 }
 
 /// One thing that is wrong, or that the user should know.

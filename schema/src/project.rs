@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::attributes::FILE;
+use crate::config::Switches;
 use crate::environment::add_below;
 use crate::interpolate::{self, Variables};
 use crate::merge;
@@ -35,6 +36,8 @@ pub(crate) struct Project<'a> {
     pub directory: PathBuf,
     /// Files being included, innermost last.
     pub including: Vec<PathBuf>,
+    /// How the model is shown.
+    pub switches: Switches,
     home: Option<String>,
 }
 
@@ -45,6 +48,8 @@ pub(crate) struct Model {
     pub files: Vec<PathBuf>,
     pub tree: Node,
     pub inactive: Vec<String>,
+    /// Variables are still in the texts.
+    pub raw: bool,
 }
 
 impl<'a> Project<'a> {
@@ -57,17 +62,25 @@ impl<'a> Project<'a> {
             variables: options.environment.clone(),
             directory: options.working_dir.clone(),
             including: Vec::new(),
+            switches: Switches::default(),
             home: options.environment.get("HOME").cloned(),
         }
     }
 
     /// The stack with its warnings, or all errors.
-    pub fn conclude(self, stack: Option<Stack>) -> Result<Loaded, Problems> {
-        let (errors, warnings) = problem::sort(self.found, &self.files);
-        match stack {
-            Some(stack) if errors.is_empty() => Ok(Loaded { stack, warnings }),
-            _ => Err(Problems(errors)),
+    pub fn conclude(mut self, stack: Option<Stack>) -> Result<Loaded, Problems> {
+        let stack = stack.or_else(|| self.without_reason());
+        let warnings = problem::conclude(self.found, &self.files)?;
+        Ok(Loaded { stack: stack.unwrap_or_default(), warnings })
+    }
+
+    /// There is no stack: if nothing says why, the files are to blame.
+    fn without_reason(&mut self) -> Option<Stack> {
+        if !self.found.iter().any(Finding::is_error) {
+            let message = "there is nothing in the Compose files".to_owned();
+            self.found.push(Finding::bare(Code::WrongType, message).help("add `services:`"));
         }
+        None
     }
 
     /// Everything up to the completed tree. `None` when it could not be made; then the reason is
@@ -122,8 +135,11 @@ impl<'a> Project<'a> {
     fn locate(&mut self) -> Option<Vec<PathBuf>> {
         let working_dir = self.options.working_dir.clone();
         let given = self.options.project_directory.as_ref().map(|path| working_dir.join(path));
+        let mut read_from = None;
         if self.options.files.is_empty() {
-            self.read_environment(given.as_ref().unwrap_or(&working_dir));
+            let directory = given.clone().unwrap_or_else(|| working_dir.clone());
+            self.read_environment(&directory);
+            read_from = Some(directory);
         }
         let files = match self.options.files.as_slice() {
             [] => self
@@ -138,7 +154,9 @@ impl<'a> Project<'a> {
         });
         let directory = given.or(beside).unwrap_or(working_dir);
         self.directory = PathBuf::from(value::clean_path(&directory.to_string_lossy()));
-        self.read_environment(&self.directory.clone());
+        if read_from.as_ref() != Some(&self.directory) {
+            self.read_environment(&self.directory.clone());
+        }
         Some(files)
     }
 
@@ -226,18 +244,19 @@ impl<'a> Project<'a> {
             self.variables.get("COMPOSE_PROJECT_NAME").filter(|name| !name.is_empty()).cloned()
         });
         if let Some(name) = asked {
-            return self.checked_name(name, None);
+            return self.checked_name(name);
         }
         let written = documents.iter().rev().find_map(|document| document.get("name"));
         if let Some(node) = written {
             let text = node.as_text().unwrap_or_default();
             let name = interpolate::text_with(text, &self.variables, &mut Vec::new());
-            return self.checked_name(name.unwrap_or_default(), Some(node.span));
+            let name = usable_name(&name.unwrap_or_default());
+            if !name.is_empty() {
+                return Some(name);
+            }
         }
-        let folder = self.directory.file_name().map(|name| name.to_string_lossy().to_lowercase());
-        let kept = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(*c);
-        let name: String = folder.unwrap_or_default().chars().filter(kept).collect();
-        let name = name.trim_start_matches(['_', '-']).to_owned();
+        let folder = self.directory.file_name().map(|name| name.to_string_lossy());
+        let name = usable_name(&folder.unwrap_or_default());
         if name.is_empty() {
             let message =
                 format!("no project name can be made from `{}`", self.directory.display());
@@ -248,17 +267,13 @@ impl<'a> Project<'a> {
         Some(name)
     }
 
-    fn checked_name(&mut self, name: String, at: Option<Span>) -> Option<String> {
+    fn checked_name(&mut self, name: String) -> Option<String> {
         let ok = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b);
         if name.bytes().all(ok) && !name.is_empty() && !name.starts_with(['_', '-']) {
             return Some(name);
         }
         let message = format!("`{name}` is not a project name");
-        let finding = match at {
-            Some(span) => Finding::at(Code::ProjectName, span, "cannot be a name", message),
-            None => Finding::bare(Code::ProjectName, message),
-        };
-        self.found.push(finding.help(
+        self.found.push(Finding::bare(Code::ProjectName, message).help(
             "a project name has lower case letters, digits, `-` and `_`, and starts with a letter or digit",
         ));
         None
@@ -278,15 +293,25 @@ impl<'a> Project<'a> {
             });
         }
         let mut whole = whole?;
-        merge::strip(&mut whole);
         self.include(&mut whole, base);
+        merge::strip(&mut whole);
         Some(whole)
     }
 
     /// Interpolates a document and holds it against the table.
     pub fn conform(&mut self, document: &mut Node, base: &Path) {
-        interpolate::tree(document, &self.variables, &self.files, &mut self.found);
+        if !self.switches.no_interpolate {
+            interpolate::tree(document, &self.variables, &self.files, &mut self.found);
+        }
+        if let Some(version) = document.get("version") {
+            let message = "`version` has no meaning any more".to_owned();
+            self.found.push(
+                Finding::at(Code::Obsolete, version.span, "obsolete", message).help("take it away"),
+            );
+        }
         let mut walk = Walk::new(base, self.home.as_deref(), &mut self.found);
+        walk.raw = self.switches.no_interpolate;
+        walk.keep_paths = self.switches.no_path_resolution;
         walk.conform(&Shape::Record(&FILE), document);
     }
 
@@ -338,6 +363,7 @@ impl<'a> Project<'a> {
             Some(directory) => base.join(directory),
             None => first.parent().map_or_else(|| base.to_path_buf(), Path::to_path_buf),
         };
+        let directory = PathBuf::from(value::clean_path(&directory.to_string_lossy()));
         let outer = self.variables.clone();
         match texts("env_file").as_slice() {
             [] => self.add_dotenv(&directory),
@@ -351,8 +377,9 @@ impl<'a> Project<'a> {
         let documents = self.parse_part(&paths, entry.span);
         let part = self.merged(documents, &directory);
         self.including.pop();
-        self.variables = outer;
+        let inner = std::mem::replace(&mut self.variables, outer);
         let mut part = part?;
+        fill_part(&mut part, &inner, &directory);
         if let Some(map) = part.as_map_mut() {
             map.remove("name");
             map.remove("version");
@@ -368,6 +395,39 @@ impl<'a> Project<'a> {
             documents.extend(text.map(|text| self.parse(text)).unwrap_or_default());
         }
         documents
+    }
+}
+
+/// What of a text can be a project's name.
+fn usable_name(text: &str) -> String {
+    let kept = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(*c);
+    let name: String = text.to_lowercase().chars().filter(kept).collect();
+    name.trim_start_matches(['_', '-']).to_owned()
+}
+
+/// Settles what depends on where a part stands: bare names in `environment` take the values of
+/// the part's own variables, a build without a context starts from the part's directory.
+fn fill_part(part: &mut Node, variables: &Variables, directory: &Path) {
+    let services = part.as_map_mut().and_then(|map| map.get_mut("services"));
+    let services =
+        services.and_then(Node::as_map_mut).into_iter().flat_map(|map| map.0.values_mut());
+    for service in services {
+        let Some(service) = service.node.as_map_mut() else {
+            continue;
+        };
+        if let Some(build) = service.get_mut("build") {
+            let here = Node::text(build.span, directory.to_string_lossy());
+            if let Some(build) = build.as_map_mut() {
+                build.set_default("context", here);
+            }
+        }
+        let environment = service.get_mut("environment");
+        let entries = environment.and_then(Node::as_map_mut);
+        for (name, entry) in entries.into_iter().flat_map(|map| map.0.iter_mut()) {
+            if let (true, Some(value)) = (entry.node.is_null(), variables.get(name)) {
+                entry.node.value = Value::Text(value.clone());
+            }
+        }
     }
 }
 

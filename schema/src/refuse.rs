@@ -55,7 +55,10 @@ fn below(shape: &Shape, node: &Node, path: &str, found: &mut Vec<Finding>) {
                 below(inner, value, &format!("{path}.{name}"), found);
             }
         }
-        Shape::Nullable(inner) | Shape::Whole(inner) | Shape::Short(_, inner) => {
+        Shape::Nullable(inner)
+        | Shape::Whole(inner)
+        | Shape::IntOr(inner)
+        | Shape::Short(_, inner) => {
             below(inner, node, path, found);
         }
         Shape::List(inner) | Shape::Keyed(Keyed { item: inner, .. }) => {

@@ -47,6 +47,8 @@ pub enum Shape {
     Record(&'static Record),
     /// A short form that a function expands first.
     Short(fn(&mut Walk<'_>, Node) -> Node, &'static Shape),
+    /// A whole number, or else.
+    IntOr(&'static Shape),
     /// May be left empty.
     Nullable(&'static Shape),
     /// A later file replaces it whole.

@@ -23,11 +23,16 @@ pub fn include(_: &mut Walk<'_>, node: Node) -> Node {
 }
 
 /// `build: CONTEXT`.
-pub fn build(_: &mut Walk<'_>, node: Node) -> Node {
-    match node.as_text() {
-        Some(context) => map_of(&node, &[("context", context)]),
-        None => node,
+pub fn build(walk: &mut Walk<'_>, mut node: Node) -> Node {
+    if let Some(path) = node.as_text() {
+        return map_of(&node, &[("context", &context(walk, path))]);
     }
+    if let Some(given) = node.as_map_mut().and_then(|map| map.get_mut("context"))
+        && let Some(path) = given.as_text()
+    {
+        given.value = Value::Text(context(walk, path));
+    }
+    node
 }
 
 /// `extends: SERVICE`.
@@ -38,21 +43,31 @@ pub fn extends(_: &mut Walk<'_>, node: Node) -> Node {
     }
 }
 
-/// `nofile: 1024`.
-pub fn ulimit(walk: &mut Walk<'_>, node: Node) -> Node {
-    let number = match &node.value {
-        Value::Text(text) => value::number(text),
-        Value::Int(_) => Some(node.value.clone()),
-        _ => return node,
-    };
-    let Some(number @ Value::Int(_)) = number else {
-        walk.wrong(&node, "a whole number");
-        return Node::new(node.span, Value::Null);
-    };
-    let mut map = Map::default();
-    map.set("soft", Node::new(node.span, number.clone()));
-    map.set("hard", Node::new(node.span, number));
-    Node::new(node.span, Value::Map(map))
+/// `additional_contexts`: paths among them made absolute.
+pub fn contexts(walk: &mut Walk<'_>, mut node: Node) -> Node {
+    if let Value::List(items) = &mut node.value {
+        for item in items {
+            if let Some((name, path)) = item.as_text().and_then(|text| text.split_once('=')) {
+                item.value = Value::Text(format!("{name}={}", context(walk, path)));
+            }
+        }
+    } else if let Some(map) = node.as_map_mut() {
+        for entry in map.0.values_mut() {
+            if let Some(path) = entry.node.as_text() {
+                entry.node.value = Value::Text(context(walk, path));
+            }
+        }
+    }
+    node
+}
+
+/// A build context: a path made absolute, or something that is fetched.
+fn context(walk: &Walk<'_>, path: &str) -> String {
+    let fetched = path.contains("://") || path.starts_with("service:") || path.starts_with("git@");
+    if fetched || path.starts_with("github.com/") || path.is_empty() {
+        return path.to_owned();
+    }
+    walk.absolute(path)
 }
 
 /// `test: LINE`, and the words a test starts with.
@@ -96,6 +111,35 @@ pub fn gpus(_: &mut Walk<'_>, node: Node) -> Node {
     Node::new(node.span, Value::List(vec![request]))
 }
 
+/// A request for devices: all of them unless it counts or names some.
+pub fn device_request(walk: &mut Walk<'_>, mut node: Node) -> Node {
+    let at = node.clone();
+    if let Some(map) = node.as_map_mut() {
+        match (map.has("count"), map.has("device_ids")) {
+            (true, true) => walk.bad(
+                &at,
+                Bad {
+                    why: "has `count` and `device_ids`, and only one of them can be".into(),
+                    help: Some("keep one of them".into()),
+                },
+            ),
+            (false, false) => map.set("count", Node::new(at.span, Value::Int(-1))),
+            _ => {}
+        }
+    }
+    node
+}
+
+/// A watch: everything but a rebuild needs a target.
+pub fn watch(walk: &mut Walk<'_>, node: Node) -> Node {
+    let action = node.get_text("action").unwrap_or_default();
+    if action.contains("sync") && node.get("target").is_none() {
+        let why = format!("the action `{action}` needs a `target`");
+        walk.bad(&node, Bad { why, help: Some("add the path in the container".into()) });
+    }
+    node
+}
+
 /// Host lines as a list of `NAME=ADDRESS`.
 pub fn extra_hosts(walk: &mut Walk<'_>, node: Node) -> Node {
     let span = node.span;
@@ -116,8 +160,9 @@ pub fn extra_hosts(walk: &mut Walk<'_>, node: Node) -> Node {
         Value::List(items) => {
             for item in items {
                 match item.as_text().map(|text| text.split_once(['=', ':'])) {
-                    Some(Some((name, address))) if !name.is_empty() => {
-                        lines.push(host_line(item, name, address));
+                    Some(Some((name, addresses))) if !name.is_empty() => {
+                        let each = addresses.split(',');
+                        lines.extend(each.map(|address| host_line(item, name, address)));
                     }
                     Some(_) => walk.bad(
                         item,

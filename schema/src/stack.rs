@@ -44,11 +44,19 @@ pub struct Stack {
 
 /// The canonical form of a stack, with everything the files say in it.
 #[derive(Clone, Default)]
-pub struct Document(Option<Arc<Node>>);
+pub struct Document {
+    tree: Option<Arc<Node>>,
+    raw: bool,
+}
 
 impl Document {
-    pub(crate) fn new(tree: Node) -> Document {
-        Document(Some(Arc::new(tree)))
+    pub(crate) fn new(tree: Node, raw: bool) -> Document {
+        Document { tree: Some(Arc::new(tree)), raw }
+    }
+
+    /// Whether variables are still in the texts.
+    pub(crate) fn is_raw(&self) -> bool {
+        self.raw
     }
 
     pub(crate) fn tree(&self) -> &Node {
@@ -57,7 +65,7 @@ impl Document {
             tag: Tag::None,
             value: Value::Map(Map(BTreeMap::new())),
         };
-        self.0.as_deref().unwrap_or(&EMPTY)
+        self.tree.as_deref().unwrap_or(&EMPTY)
     }
 }
 

@@ -7,7 +7,12 @@ use std::path::{Path, PathBuf};
 use insta::assert_snapshot;
 use miette::{GraphicalReportHandler, GraphicalTheme};
 
-use crate::{LoadOptions, Loaded, Problems, Source, Stack, load};
+use crate::problem::Code;
+use crate::{LoadOptions, Loaded, Problem, Problems, Source, Stack, load};
+
+mod broken;
+mod laws;
+mod loading;
 
 /// Files below `/p`, by name.
 struct Texts(BTreeMap<PathBuf, String>);
@@ -62,12 +67,29 @@ fn report(files: &[(&str, &str)]) -> String {
     text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
-/// One line for each problem, with its place.
-fn problems(text: &str) -> String {
-    match load_all(&[("compose.yaml", text)], &options()) {
-        Ok(_) => "loads".into(),
-        Err(problems) => problems.to_string(),
+/// Place, code, words and advice of each problem.
+fn brief(files: &[(&str, &str)]) -> String {
+    let Err(problems) = load_all(files, &options()) else {
+        return "loads".into();
+    };
+    lines(&problems.0)
+}
+
+fn lines(problems: &[Problem]) -> String {
+    let mut text = String::new();
+    for problem in problems {
+        let place = problem.place().map_or("-".into(), |place| format!("{place}"));
+        let code = problem.problem_code().map_or("-", Code::as_str);
+        text += &format!("{place} {code}\n  {problem}\n");
+        if let Some(advice) = problem.advice() {
+            text += &format!("  → {advice}\n");
+        }
     }
+    text
+}
+
+fn problems(text: &str) -> String {
+    brief(&[("compose.yaml", text)])
 }
 
 #[test]
@@ -190,6 +212,8 @@ services:
   c: { image: i, depends_on: [a] }
 ";
     assert_snapshot!(problems(text), @r#"
-    compose.yaml:4:31: services depend on each other in a circle: a → b → c → a
+    compose.yaml:4:31 berth::cycle
+      services depend on each other in a circle: a → b → c → a
+      → take one of these dependencies away
     "#);
 }

@@ -92,6 +92,14 @@ impl<'a> Walk<'a> {
             }
             return self.conform(inner, node);
         }
+        if let Shape::IntOr(inner) = shape {
+            let number = node.as_text().map_or(Some(node.value.clone()), value::number);
+            match number {
+                Some(number @ Value::Int(_)) => node.value = number,
+                _ => self.conform(inner, node),
+            }
+            return;
+        }
         if let Shape::Nullable(inner) | Shape::Whole(inner) = shape {
             return self.conform(inner, node);
         }
@@ -99,7 +107,11 @@ impl<'a> Walk<'a> {
             return;
         }
         match shape {
-            Shape::List(item) | Shape::Set(item) => self.list(item, node),
+            Shape::List(item) => self.list(item, node),
+            Shape::Set(item) => {
+                self.list(item, node);
+                once(node);
+            }
             Shape::OneOrSet(item) | Shape::OneOrList(item) => {
                 if !matches!(node.value, Value::List(_)) {
                     let taken = std::mem::replace(&mut node.value, Value::Null);
@@ -107,13 +119,20 @@ impl<'a> Walk<'a> {
                     node.value = Value::List(vec![only]);
                 }
                 self.list(item, node);
+                if matches!(shape, Shape::OneOrSet(_)) {
+                    once(node);
+                }
             }
             Shape::Keyed(keyed) => self.keyed(keyed, node),
             Shape::Dict(bare) => self.dict(*bare, node),
             Shape::Map(item) => self.map(item, node),
             Shape::Names(item) => self.names(item, node),
             Shape::Record(record) => self.record(record, node),
-            Shape::Any | Shape::Short(..) | Shape::Nullable(_) | Shape::Whole(_) => {}
+            Shape::Any
+            | Shape::Short(..)
+            | Shape::IntOr(_)
+            | Shape::Nullable(_)
+            | Shape::Whole(_) => {}
             scalar => self.scalar(scalar, node),
         }
     }
@@ -293,6 +312,12 @@ impl<'a> Walk<'a> {
                 continue;
             };
             let (key, value) = match text.split_once('=') {
+                Some((key, _)) if key.ends_with(char::is_whitespace) => {
+                    let why = "has a space before its `=`".to_owned();
+                    let help = Some("write `KEY=value` without spaces around `=`".to_owned());
+                    self.bad(&item, Bad { why, help });
+                    continue;
+                }
                 Some((key, value)) => (key, Value::Text(value.to_owned())),
                 None if bare == Bare::Null => (text, Value::Null),
                 None => (text, Value::Text(String::new())),
@@ -359,11 +384,11 @@ impl<'a> Walk<'a> {
         let known = record.attributes.iter().map(|attribute| attribute.name);
         let help = match value::nearest(name, known) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!(
-                "what {} may have beside extensions (`x-…`): {}",
-                record.name,
-                names_of(record)
-            ),
+            None if record.attributes.len() > 12 => {
+                "the Compose Specification lists what there is; keys of your own start with `x-`"
+                    .into()
+            }
+            None => format!("{} has {}", record.name, names_of(record)),
         };
         let place = if self.path.is_empty() { String::new() } else { format!("`{}`: ", self.path) };
         let message = format!("{place}{} has no attribute `{name}`", record.name);
@@ -380,6 +405,14 @@ fn shorten(text: &str) -> String {
     match text.char_indices().nth(60) {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text.to_owned(),
+    }
+}
+
+/// Keeps the first of equal texts.
+fn once(node: &mut Node) {
+    if let Value::List(items) = &mut node.value {
+        let mut seen = std::collections::HashSet::new();
+        items.retain(|item| item.as_text().is_none_or(|text| seen.insert(text.to_owned())));
     }
 }
 
@@ -407,13 +440,14 @@ pub fn loose(value: &Value) -> Option<String> {
 }
 
 fn absolute(base: &Path, home: Option<&str>, keep: bool, path: &str) -> String {
-    if let (Some(rest), Some(home)) = (path.strip_prefix('~'), home)
-        && (rest.is_empty() || rest.starts_with('/'))
-    {
-        return value::clean_path(&format!("{home}{rest}"));
-    }
     if keep {
         return path.to_owned();
+    }
+    if path.starts_with('/') {
+        return path.to_owned();
+    }
+    if let (Some(rest), Some(home)) = (path.strip_prefix('~'), home) {
+        return value::clean_path(&format!("{home}/{rest}"));
     }
     let joined: PathBuf = base.join(path);
     value::clean_path(&joined.to_string_lossy())
@@ -433,34 +467,36 @@ pub fn leftover(record: &Record, node: &Node, path: &str, found: &mut Vec<Findin
     for (name, entry) in &map.0 {
         if let Some(attribute) = record.attribute(name) {
             let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-            leftover_value(&attribute.shape, entry, &path, found);
+            leftover_value(&attribute.shape, entry.key, &entry.node, &path, found);
         }
     }
 }
 
-fn leftover_value(shape: &Shape, entry: &Entry, path: &str, found: &mut Vec<Finding>) {
-    let node = &entry.node;
+fn leftover_value(shape: &Shape, key: Span, node: &Node, path: &str, found: &mut Vec<Finding>) {
     match shape {
-        Shape::Nullable(inner) if !node.is_null() => leftover_value(inner, entry, path, found),
+        Shape::Nullable(inner) if !node.is_null() => leftover_value(inner, key, node, path, found),
         Shape::Nullable(_) | Shape::Any => {}
-        Shape::Whole(inner) | Shape::Short(_, inner) => leftover_value(inner, entry, path, found),
+        Shape::IntOr(_) if matches!(node.value, Value::Int(_)) => {}
+        Shape::Whole(inner) | Shape::Short(_, inner) | Shape::IntOr(inner) => {
+            leftover_value(inner, key, node, path, found);
+        }
         _ if node.is_null() => {
             let message = format!("`{path}` is left empty");
             found.push(
-                Finding::at(Code::WrongType, entry.key, "has no value", message)
+                Finding::at(Code::WrongType, key, "has no value", message)
                     .help("give it a value, or take the key away"),
             );
         }
         Shape::Record(record) => leftover(record, node, path, found),
         Shape::Map(inner) | Shape::Names(inner) => {
             for (name, entry) in node.as_map().into_iter().flat_map(|map| &map.0) {
-                leftover_value(inner, entry, &format!("{path}.{name}"), found);
+                let path = format!("{path}.{name}");
+                leftover_value(inner, entry.key, &entry.node, &path, found);
             }
         }
-        Shape::Keyed(Keyed { item: Shape::Record(record), .. })
-        | Shape::List(Shape::Record(record)) => {
+        Shape::Keyed(Keyed { item: inner, .. }) | Shape::List(inner) => {
             for (index, item) in node.items().iter().enumerate() {
-                leftover(record, item, &format!("{path}.{index}"), found);
+                leftover_value(inner, item.span, item, &format!("{path}.{index}"), found);
             }
         }
         _ => {}

@@ -65,6 +65,8 @@ enum Kind {
 
 enum Key {
     Name(String, Span),
+    /// A key that is none, already noted.
+    Wrong,
     Merge,
 }
 
@@ -168,7 +170,8 @@ impl<'a> Builder<'a> {
             self.merge_key(span);
             return Ok(());
         }
-        let core = tag.and_then(YamlTag::core_suffix);
+        let core = tag.and_then(|tag| tag.suffix_in_namespace("tag:yaml.org,2002:"));
+        let core = core.as_deref();
         let value = match core {
             Some(suffix) => scalar::tagged(suffix, text).unwrap_or_else(|| {
                 let message = format!("`{text}` is not what its tag `!!{suffix}` says");
@@ -179,7 +182,8 @@ impl<'a> Builder<'a> {
             None => Value::Text(text.into()),
         };
         if self.wants_key() && !matches!(value, Value::Text(_)) || self.is_date_key(plain, text) {
-            let message = format!("the key `{text}` is {}, keys are text", value.kind());
+            let kind = if value.kind() == "text" { "a date" } else { value.kind() };
+            let message = format!("the key `{text}` is {kind}, keys are text");
             self.found.push(
                 Finding::at(Code::KeyNotText, span, "not text", message)
                     .help(format!("write \"{text}\" in quotes")),
@@ -321,6 +325,7 @@ impl<'a> Builder<'a> {
             Kind::List(items) => items.push(node),
             Kind::Map { map, key, merged, .. } => match key.take() {
                 None => *key = Some(key_of(node, self.found)),
+                Some(Key::Wrong) => {}
                 Some(Key::Merge) => merged.push(node),
                 Some(Key::Name(name, span)) => {
                     if let Some(first) = map.0.get(&name) {
@@ -346,7 +351,7 @@ fn key_of(node: Node, found: &mut Vec<Finding>) -> Key {
         other => {
             let message = format!("a key is {}, keys are text", other.kind());
             found.push(Finding::at(Code::KeyNotText, node.span, "not text", message));
-            Key::Name(String::new(), node.span)
+            Key::Wrong
         }
     }
 }
