@@ -215,6 +215,55 @@ pub fn seccomp_filter(program: &[libc::sock_filter]) -> io::Result<()> {
     })
 }
 
+/// `bpf(BPF_PROG_LOAD)` of a program that the kernel asks about each use of a device.
+pub fn bpf_load_device_program(instructions: &[u64]) -> io::Result<OwnedFd> {
+    /// The members of `union bpf_attr` that this command reads.
+    #[repr(C)]
+    struct Load {
+        kind: u32,
+        count: u32,
+        instructions: u64,
+        license: u64,
+        log: [u64; 2],
+        kernel_version: u32,
+        flags: u32,
+    }
+    const PROG_LOAD: libc::c_int = 5;
+    const KIND_CGROUP_DEVICE: u32 = 15;
+    let mut load = Load {
+        kind: KIND_CGROUP_DEVICE,
+        count: instructions.len() as u32,
+        instructions: instructions.as_ptr() as u64,
+        license: c"Apache-2.0".as_ptr() as u64,
+        log: [0; 2],
+        kernel_version: 0,
+        flags: 0,
+    };
+    let size = std::mem::size_of::<Load>();
+    // SAFETY: `load` has the kernel's layout for this command and its size is passed; program
+    // and licence outlive the call, which copies them.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, PROG_LOAD, &raw mut load, size) };
+    check(fd)?;
+    // SAFETY: the call has just returned this descriptor; nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// `bpf(BPF_PROG_ATTACH)` of such a program to a cgroup of the v2 tree, in place of an earlier
+/// one.
+pub fn bpf_attach_device_program(
+    cgroup: BorrowedFd<'_>,
+    program: BorrowedFd<'_>,
+) -> io::Result<()> {
+    const PROG_ATTACH: libc::c_int = 8;
+    const CGROUP_DEVICE: u32 = 6;
+    // Target, program, place, flags.
+    let mut attach =
+        [cgroup.as_raw_fd().cast_unsigned(), program.as_raw_fd().cast_unsigned(), CGROUP_DEVICE, 0];
+    let size = std::mem::size_of_val(&attach);
+    // SAFETY: these four words are what the command reads, and their size is passed.
+    check(unsafe { libc::syscall(libc::SYS_bpf, PROG_ATTACH, attach.as_mut_ptr(), size) })
+}
+
 /// `execve(2)`; returns only when it failed.
 pub fn execve(program: &CString, argv: &[CString], env: &[CString]) -> io::Error {
     let argv = pointers(argv);

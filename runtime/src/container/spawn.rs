@@ -51,7 +51,11 @@ pub fn spawn(
     let rights = Rights::of(&bundle.process, bundle.privileged)?;
     let limits = rlimits::parse(&bundle.process.rlimits)?;
     let group = Group::find(&bundle.cgroup.path)?;
-    let devices = if bundle.privileged { Devices::All } else { Devices::Listed };
+    let devices = match (bundle.privileged, bundle.id_base) {
+        (true, _) => Devices::All,
+        (false, Some(_)) => Devices::ListedIfPossible,
+        (false, None) => Devices::Listed,
+    };
     let warnings = group.create(&bundle.cgroup, devices)?;
     let attach = group.attach_files()?;
     let birth = group.birth_folder()?;

@@ -16,6 +16,9 @@ const PERIOD: u64 = 100_000;
 pub enum Devices {
     /// The default ones and those of the description.
     Listed,
+    /// The same where the host can keep to it. For a user namespace: it cannot make nodes, and
+    /// its mounts have none but the listed ones.
+    ListedIfPossible,
     /// As on the host.
     All,
 }
@@ -43,8 +46,9 @@ impl Group {
             None if limits.pids > 0 => warnings.push(unavailable("pids_limit", "pids")),
             None => {}
         }
-        if devices == Devices::Listed {
-            self.limit_devices(&limits.devices)?;
+        match (devices, self.limit_devices(devices, &limits.devices)) {
+            (Devices::All | Devices::ListedIfPossible, _) => {}
+            (Devices::Listed, limited) => limited?,
         }
         Ok(warnings)
     }
@@ -108,13 +112,23 @@ impl Group {
         Ok(())
     }
 
-    fn limit_devices(&self, further: &[String]) -> Result<(), SetupError> {
+    fn limit_devices(&self, devices: Devices, further: &[String]) -> Result<(), SetupError> {
+        if devices == Devices::All {
+            return Ok(());
+        }
         let rules = device::rules(further);
         if let Some((folder, Version::V1)) = self.controller("devices") {
             write(folder, "devices.deny", "a")?;
             return rules.iter().try_for_each(|rule| write(folder, "devices.allow", rule));
         }
-        Ok(())
+        match &self.unified {
+            Some(unified) => device::attach(unified, &rules),
+            None => Err(SetupError::refused(
+                "set device rules",
+                &self.path,
+                "this host has neither the devices controller nor cgroup v2",
+            )),
+        }
     }
 
     fn needed(&self, controller: &str, attribute: &str) -> Result<(&Path, Version), SetupError> {

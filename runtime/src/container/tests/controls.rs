@@ -1,7 +1,14 @@
 //! Cgroups of a running container.
 
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use rustix::process::{Pid, WaitOptions, waitpid};
+
 use super::{Sandbox, alone};
-use crate::container::cgroup::Hierarchies;
+use crate::bundle::Cgroup;
+use crate::container::cgroup::{Devices, Hierarchies};
+use crate::sys::{self, Cloned};
 
 #[test]
 fn a_container_is_in_its_group_of_every_hierarchy_and_sees_it_as_the_root() {
@@ -100,4 +107,46 @@ fn every_layout_of_hierarchies_is_understood() {
     let group = Hierarchies::parse(pure, root).group("berth/web");
     let folder = std::path::Path::new("/test/sys/fs/cgroup/berth/web");
     assert_eq!(group.unified_only(), Some(folder));
+}
+
+#[test]
+fn the_v2_tree_keeps_to_the_device_rules_too() {
+    alone(|| {
+        let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let v2: String = mountinfo
+            .lines()
+            .filter(|l| l.contains(" - cgroup2 "))
+            .map(|l| format!("{l}\n"))
+            .collect();
+        if v2.is_empty() {
+            eprintln!("skipped: no v2 tree is mounted");
+            return;
+        }
+        let path = format!("berth/devices-{}", std::process::id());
+        let group = Hierarchies::parse(&v2, Path::new("/")).group(&path);
+        let limits = Cgroup { devices: vec!["c 1:11 r".into()], ..Cgroup::default() };
+        group.create(&limits, Devices::Listed).unwrap();
+        let birth = group.birth_folder().unwrap().unwrap();
+        let Cloned::Parent { pid, .. } = sys::clone_process(0, Some(birth.as_fd())).unwrap() else {
+            let opens = |path: &str, write: bool| {
+                let open = std::fs::File::options().read(!write).write(write).open(path);
+                open.map_or_else(|error| error.raw_os_error().unwrap(), |_| 0)
+            };
+            // kmsg may be read as the further rule says, but not written.
+            let found = [
+                opens("/dev/null", true),
+                opens("/dev/ptmx", false),
+                opens("/dev/kmsg", false),
+                opens("/dev/kmsg", true),
+                opens("/dev/mem", false),
+            ];
+            let denied = libc::EPERM;
+            let missing = found[4] == libc::ENOENT;
+            let right = found[..4] == [0, 0, 0, denied] && (missing || found[4] == denied);
+            sys::exit_now(i32::from(!right));
+        };
+        let (_, status) = waitpid(Pid::from_raw(pid), WaitOptions::empty()).unwrap().unwrap();
+        group.remove().unwrap();
+        assert_eq!(status.exit_status(), Some(0));
+    });
 }
