@@ -91,7 +91,9 @@ impl Start<'_> {
         let root = scratch.overlay(&bundle.rootfs, &trees.state, &trees.lowers, nosuid)?;
         let settings = system::proc(root.as_fd())?;
         system::sys(root.as_fd(), trees.sysfs, self.group, bundle.privileged)?;
-        let dev = system::dev(root.as_fd(), bundle.shm_size, bundle.privileged)?;
+        // A user namespace cannot make nodes, whatever its rights.
+        let all = bundle.privileged && bundle.id_base.is_none();
+        let dev = system::dev(root.as_fd(), bundle.shm_size, all)?;
         mounts::put_all(root.as_fd(), bundle, trees.binds)?;
         Ok((root, dev, settings, scratch))
     }

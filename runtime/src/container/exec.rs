@@ -108,6 +108,10 @@ pub fn exec(
         rights = Rights::all();
     }
     let group = Group::find(&bundle.cgroup.path)?;
+    if group.is_frozen() {
+        // The new process would be born frozen and never answer.
+        return Err(SetupError::refused("join container", &bundle.name, "it is paused"));
+    }
     let (files, birth) = (group.attach_files()?, group.birth_folder()?);
     let limits = rlimits::parse(&process.rlimits)?;
     let (ours, theirs) = Channel::pair().step("open", "socket pair")?;

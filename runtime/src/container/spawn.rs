@@ -51,12 +51,7 @@ pub fn spawn(
     let rights = Rights::of(&bundle.process, bundle.privileged)?;
     let limits = rlimits::parse(&bundle.process.rlimits)?;
     let group = Group::find(&bundle.cgroup.path)?;
-    let devices = match (bundle.privileged, bundle.id_base) {
-        (true, _) => Devices::All,
-        (false, Some(_)) => Devices::ListedIfPossible,
-        (false, None) => Devices::Listed,
-    };
-    let warnings = group.create(&bundle.cgroup, devices)?;
+    group.make()?;
     let attach = group.attach_files()?;
     let birth = group.birth_folder()?;
     let joined = match &bundle.network {
@@ -75,7 +70,8 @@ pub fn spawn(
         with_sysfs: sysfs.is_some(),
     };
     let cloned = sys::clone_process(namespaces(bundle), birth.as_ref().map(AsFd::as_fd));
-    let (pid, pidfd) = match cloned.step("clone", &bundle.name)? {
+    let cloned = cloned.step("clone", &bundle.name);
+    let (pid, pidfd) = match cloned.map_err(explain)? {
         Cloned::Child => {
             drop(ours);
             start.run(&theirs)
@@ -83,12 +79,37 @@ pub fn spawn(
         Cloned::Parent { pid, pidfd } => (pid, pidfd),
     };
     drop(theirs);
-    let child = Child { pid, channel: ours, warnings };
+    let child = Child { pid, channel: ours, warnings: Vec::new() };
     if let Some(Err(error)) = joined.map(Joined::leave) {
         return Err(child.end(error));
     }
-    let started = child.guide(bundle, stdio, sysfs, &limits, configure_net);
+    let started = child.guide(&start, sysfs, &limits, configure_net);
     started.map(|(netns, terminal, warnings)| Init { pid, pidfd, netns, terminal, warnings })
+}
+
+/// In a chroot the kernel refuses a user namespace with no more than EPERM: a process without
+/// one looks.
+fn explain(error: SetupError) -> SetupError {
+    if error.errno != Some(libc::EPERM) {
+        return error;
+    }
+    let (Ok((ours, theirs)), Ok(cloned)) =
+        (Channel::pair(), sys::clone_process(libc::CLONE_NEWNS, None))
+    else {
+        return error;
+    };
+    match cloned {
+        Cloned::Child => {
+            if let Err(found) = super::rootfs::refuse_chroot() {
+                let _ = theirs.send_failure(&found);
+            }
+            sys::exit_now(0)
+        }
+        Cloned::Parent { pid, .. } => {
+            drop(theirs);
+            Child { pid, channel: ours, warnings: Vec::new() }.reap(error)
+        }
+    }
 }
 
 fn namespaces(bundle: &Bundle) -> i32 {
@@ -116,14 +137,15 @@ impl Child {
     /// Does for the child what only the host's root may, and waits for its program.
     fn guide(
         mut self,
-        bundle: &Bundle,
-        stdio: Stdio<'_>,
+        start: &Start<'_>,
         sysfs: Option<OwnedFd>,
         limits: &rlimits::Limits,
         configure_net: &mut dyn FnMut(BorrowedFd<'_>) -> Result<(), String>,
     ) -> Result<Started, SetupError> {
-        let prepared = self.prepare(bundle, stdio, sysfs, limits);
-        let netns = prepared.and_then(|()| self.network(bundle, configure_net));
+        let netns = self
+            .prepare(start.bundle, start.stdio, sysfs, limits)
+            .and_then(|()| self.set_group_limits(start))
+            .and_then(|()| self.network(start.bundle, configure_net));
         match netns {
             Ok(netns) => {
                 let terminal = self.wait_for_program()?;
@@ -152,6 +174,17 @@ impl Child {
         };
         let trees = Trees::open(bundle, userns.as_ref().map(AsFd::as_fd), sysfs)?;
         self.channel.send_fds(&trees.into_fds()).step("send mounts", &bundle.name)
+    }
+
+    /// Limits of the group, while the child mounts.
+    fn set_group_limits(&mut self, start: &Start<'_>) -> Result<(), SetupError> {
+        let devices = match (start.bundle.privileged, start.bundle.id_base) {
+            (true, _) => Devices::All,
+            (false, Some(_)) => Devices::ListedIfPossible,
+            (false, None) => Devices::Listed,
+        };
+        self.warnings.extend(start.group.set_limits(&start.bundle.cgroup, devices)?);
+        Ok(())
     }
 
     /// Limits of the process, which it could not raise itself from inside.
@@ -215,6 +248,11 @@ impl Child {
     pub(super) fn end(&self, error: SetupError) -> SetupError {
         // It may have ended already; nobody else waits for it.
         let _ = sys::kill(self.pid, libc::SIGKILL);
+        self.reap(error)
+    }
+
+    /// Waits for the child's end. What it has said is worth more than `error`.
+    fn reap(&self, error: SetupError) -> SetupError {
         let _ = waitpid(Pid::from_raw(self.pid), WaitOptions::empty());
         while let Ok(packet) = self.channel.receive() {
             match packet {

@@ -25,6 +25,19 @@ impl Group {
         self.set_frozen(false)
     }
 
+    /// It is frozen, or about to be.
+    pub fn is_frozen(&self) -> bool {
+        let is = |file: PathBuf, words: &[&str]| {
+            let text = fs::read_to_string(file).unwrap_or_default();
+            words.contains(&text.trim())
+        };
+        match (&self.unified, self.controller("freezer")) {
+            (Some(unified), _) => is(unified.folder.join("cgroup.freeze"), &["1"]),
+            (None, Some((folder, _))) => is(folder.join("freezer.state"), &["FROZEN", "FREEZING"]),
+            (None, None) => false,
+        }
+    }
+
     fn set_frozen(&self, frozen: bool) -> Result<(), SetupError> {
         let step = if frozen { "freeze cgroup" } else { "thaw cgroup" };
         if let Some(unified) = &self.unified {

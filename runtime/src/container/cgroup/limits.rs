@@ -26,7 +26,7 @@ pub enum Devices {
 impl Group {
     /// Writes the limits. A limit that was asked for and cannot be kept is an error; what only
     /// shares or protects is left out with a warning.
-    pub(super) fn set_limits(
+    pub(crate) fn set_limits(
         &self,
         limits: &Cgroup,
         devices: Devices,

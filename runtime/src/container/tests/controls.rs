@@ -7,6 +7,7 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 
 use super::{Sandbox, alone};
 use crate::bundle::Cgroup;
+use crate::container::ExecSpec;
 use crate::container::cgroup::{Devices, Hierarchies};
 use crate::sys::{self, Cloned};
 
@@ -38,6 +39,8 @@ fn a_container_is_in_its_group_of_every_hierarchy_and_sees_it_as_the_root() {
         assert_eq!(group.processes().unwrap(), [init.pid]);
 
         group.freeze().unwrap();
+        let refused = container.exec(&init, &ExecSpec::default()).unwrap_err();
+        assert_eq!(refused.reason, "it is paused");
         group.kill_all().unwrap();
         assert_eq!(super::ended(init.pid, output).status, 128 + 9);
         group.remove().unwrap();
@@ -148,5 +151,17 @@ fn the_v2_tree_keeps_to_the_device_rules_too() {
         let (_, status) = waitpid(Pid::from_raw(pid), WaitOptions::empty()).unwrap().unwrap();
         group.remove().unwrap();
         assert_eq!(status.exit_status(), Some(0));
+    });
+}
+
+#[test]
+fn without_a_user_namespace_the_group_keeps_other_devices_away() {
+    alone(|| {
+        let mut container = Sandbox::new();
+        container.bundle.id_base = None;
+        container.bundle.process.capabilities.push("MKNOD".into());
+        let ended = container.run("mknod /tmp/disk b 8 0; mknod /tmp/null c 1 3 && echo made");
+        assert!(ended.output.contains("/tmp/disk: Operation not permitted"), "{}", ended.output);
+        assert!(ended.output.ends_with("made\n"), "{}", ended.output);
     });
 }

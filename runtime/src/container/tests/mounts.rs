@@ -198,3 +198,29 @@ fn attributes_that_came_with_an_image_do_not_redirect() {
         assert_eq!(container.run("ls /door").output, "");
     });
 }
+
+#[test]
+fn a_start_from_inside_a_chroot_is_refused() {
+    alone(|| {
+        use nix::mount::{MsFlags, mount};
+        use nix::sched::{CloneFlags, unshare};
+        for base in [Some(200_000), None] {
+            let mut container = Sandbox::new();
+            container.bundle.id_base = base;
+            let outer = container.dir.join("outer");
+            fs::create_dir(&outer).unwrap();
+            // Below, the folders can be cleaned up, as nothing is mounted there for us.
+            alone(|| {
+                unshare(CloneFlags::CLONE_NEWNS).unwrap();
+                let none = None::<&str>;
+                mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+                mount(Some("/"), &outer, none, MsFlags::MS_REC | MsFlags::MS_BIND, none).unwrap();
+                // The root is a mount point and all is there, but it is not the namespace's.
+                rustix::process::chroot(&outer).unwrap();
+                let error = container.try_run(&["/bin/true"]).unwrap_err();
+                let start = "pivot root `/`: berth runs in a chroot";
+                assert!(error.to_string().starts_with(start), "{error}");
+            });
+        }
+    });
+}
