@@ -53,7 +53,8 @@ pub enum Action {
         /// What must be true.
         condition: Condition,
     },
-    /// Asks the process to end, kills it after `grace`, ends the monitor.
+    /// Asks the process to end, kills it after `grace`, ends the monitor. Also a process whose
+    /// monitor is gone.
     StopContainer {
         /// Name on the host.
         name: String,

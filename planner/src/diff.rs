@@ -93,7 +93,23 @@ fn container_view(spec: &ContainerSpec) -> Value {
     fields.insert("tmpfs".into(), view(&tmpfs));
     let grace = spec.stop_grace_period.map(|grace| format!("{}s", grace.as_secs_f64()));
     fields.insert("stop_grace_period".into(), grace.map_or(Value::Null, Value::from));
+    fields.insert("shm_size".into(), amount(spec.shm_size));
+    if let Some(limits) = fields.get_mut("limits").and_then(Value::as_object_mut) {
+        limits.insert("memory".into(), amount(spec.limits.memory));
+        limits.insert("memory_reservation".into(), amount(spec.limits.memory_reservation));
+        limits.remove("cpu_micros");
+        let cpus = spec.limits.cpu_micros.map(|micros| micros as f64 / 1e6);
+        limits.insert("cpus".into(), cpus.map_or(Value::Null, Value::from));
+    }
     all
+}
+
+/// Bytes in the largest unit that shows them whole.
+fn amount(bytes: Option<u64>) -> Value {
+    let Some(bytes) = bytes else { return Value::Null };
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let whole = units.iter().find(|(shift, _)| bytes > 0 && bytes % (1 << shift) == 0);
+    Value::from(whole.map_or(format!("{bytes} B"), |(s, unit)| format!("{} {unit}", bytes >> s)))
 }
 
 fn mount_text(mount: &MountSpec) -> Value {
@@ -234,7 +250,7 @@ fn holds_secret(value: &Value) -> bool {
 fn place(root: &str, path: &str, places: &Places) -> Option<Place> {
     let written: &[&str] = match path {
         "limits.memory" => &["deploy.resources.limits.memory", "mem_limit"],
-        "limits.cpu_micros" => &["deploy.resources.limits.cpus", "cpus"],
+        "limits.cpus" => &["deploy.resources.limits.cpus", "cpus"],
         "limits.pids" => &["deploy.resources.limits.pids", "pids_limit"],
         "limits.memory_swap" => &["memswap_limit"],
         "limits.memory_reservation" => &["deploy.resources.reservations.memory", "mem_reservation"],

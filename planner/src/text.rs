@@ -129,8 +129,10 @@ impl Plan {
                     let told = kind == Kind::Create;
                     let moved = step.changes.iter().any(|change| change.path == "ports");
                     notes.extend(told.then(|| record.spec.image.clone()));
-                    notes.extend(record.spec.ports.iter().filter(|_| told || moved).map(marked));
-                    public.extend(record.spec.ports.iter().filter(|p| is_public(p)).map(port));
+                    let ports = &record.spec.ports;
+                    let shown = ports.iter().filter(|p| told || (moved && is_public(p)));
+                    notes.extend(shown.map(marked));
+                    public.extend(ports.iter().filter(|p| is_public(p)).map(port));
                 }
                 Action::SignalContainer { signal, .. } => notes.push(signal.clone()),
                 _ => {}
