@@ -14,8 +14,8 @@ use tokio::task::JoinSet;
 use crate::host::{Host, Journal, StepError};
 use crate::store::{PullEvent, PullProgress};
 
-/// How much may happen at once. Waiting for a gate counts for nothing.
-const STEPS_AT_ONCE: usize = 16;
+/// How much happens at once unless somebody says otherwise. Waiting for a gate counts for nothing.
+pub const STEPS_AT_ONCE: usize = 16;
 
 /// What happens while a plan is performed.
 #[derive(Debug)]
@@ -67,13 +67,15 @@ impl Outcome {
     }
 }
 
-/// Performs `plan` on `host`. The caller holds the project's lock since it observed.
+/// Performs `plan` on `host`, so many steps at once. The caller holds the project's lock since it
+/// observed.
 pub async fn apply(
     host: &Arc<Host>,
     plan: &Plan,
     journal: &Journal,
     events: &mpsc::Sender<ApplyEvent>,
     mut interrupt: watch::Receiver<Interrupt>,
+    at_once: usize,
 ) -> Outcome {
     let mut run = Run {
         host,
@@ -82,7 +84,7 @@ pub async fn apply(
         events,
         walk: Walk::new(plan),
         tasks: JoinSet::new(),
-        permits: Arc::new(Semaphore::new(STEPS_AT_ONCE)),
+        permits: Arc::new(Semaphore::new(at_once.clamp(1, Semaphore::MAX_PERMITS))),
         outcome: Outcome::default(),
     };
     journal.begin(plan.steps.len());

@@ -84,6 +84,16 @@ pub enum StepError {
         /// In words.
         why: String,
     },
+    /// The program of a container was not started.
+    #[error("cannot start `{name}`: {why}")]
+    NotStarted {
+        /// Container.
+        name: String,
+        /// Step, object and answer of the host.
+        why: String,
+        /// Exit status for `run`: 127 no such program, 126 not executable, 125 else.
+        exit_code: i32,
+    },
     /// A dependency did not become what its dependents need.
     #[error("`{name}` {why}")]
     NotReady {

@@ -79,7 +79,11 @@ impl Host {
         };
         let _ = fs::remove_file(held_mark(&self.roots, name));
         let started = self.starter().await?.start(&bundle.run_dir).await;
-        started.map(|_| ()).map_err(|e| StepError::failed("start container", name, e))
+        started.map(|_| ()).map_err(|e| StepError::NotStarted {
+            name: name.to_owned(),
+            why: e.to_string(),
+            exit_code: e.exit_code,
+        })
     }
 
     async fn adopt(&self, name: &str) -> Result<(), StepError> {
