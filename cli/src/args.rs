@@ -21,6 +21,7 @@ pub(crate) struct Cli {
 /// Options of every command. `-f` and `-p` stand before the command, as some commands use these
 /// letters themselves; the long ones may stand anywhere.
 #[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "For every command")]
 pub(crate) struct Global {
     /// Compose file, `-` for standard input; may be repeated, later files are merged over
     #[arg(short = 'f', long = "file", value_name = "FILE")]
@@ -29,7 +30,7 @@ pub(crate) struct Global {
     #[arg(short = 'p', long, value_name = "NAME")]
     pub(crate) project_name: Option<String>,
     /// Directory that relative paths count from
-    #[arg(long, value_name = "DIR", global = true, alias = "workdir")]
+    #[arg(long, value_name = "DIR", global = true)]
     pub(crate) project_directory: Option<PathBuf>,
     /// File of variables in place of `.env`; may be repeated
     #[arg(long = "env-file", value_name = "FILE", global = true)]
@@ -37,17 +38,28 @@ pub(crate) struct Global {
     /// Profile to switch on; may be repeated
     #[arg(long = "profile", value_name = "NAME", global = true)]
     pub(crate) profile: Vec<String>,
-    /// Colours and cursor control
-    #[arg(long, global = true, value_enum, env = "COMPOSE_ANSI", default_value_t, hide_env = true)]
+    /// Colours and cursor control: auto, never, always
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        env = "COMPOSE_ANSI",
+        default_value_t,
+        hide_env = true,
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
     pub(crate) ansi: Ansi,
-    /// How work under way is shown
+    /// How work under way is shown: auto, tty, plain, json, quiet
     #[arg(
         long,
         global = true,
         value_enum,
         env = "COMPOSE_PROGRESS",
         default_value_t,
-        hide_env = true
+        hide_env = true,
+        hide_default_value = true,
+        hide_possible_values = true
     )]
     pub(crate) progress: ProgressStyle,
     /// Keep all state below this folder instead of /var/lib/berth and /run/berth
@@ -100,6 +112,55 @@ pub(crate) enum ProgressStyle {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Bring the stack up: create, replace and start what differs from the file
+    Up(commands::up::UpArgs),
+    /// Stop and remove the stack's containers and networks
+    Down(commands::down::DownArgs),
+    /// Show what `up` would do and why
+    Plan(commands::plan::PlanArgs),
+    /// List the stack's containers
+    Ps(commands::ps::PsArgs),
+    /// Show the output of services
+    Logs(commands::logs::LogsArgs),
+    /// Run a command in a running container
+    Exec(commands::exec::ExecArgs),
+    /// Run a command once in a new container of a service
+    Run(commands::run::RunArgs),
+    /// Start stopped services
+    Start(commands::start::StartArgs),
+    /// Stop services without removing their containers
+    Stop(commands::stop::StopArgs),
+    /// Stop services and start them again
+    Restart(commands::restart::RestartArgs),
+    /// Send a signal to services, SIGKILL unless told otherwise
+    Kill(commands::kill::KillArgs),
+    /// Remove stopped containers
+    Rm(commands::rm::RmArgs),
+    /// Get the images of services from their registries
+    Pull(commands::pull::PullArgs),
+    /// Create containers without starting them
+    Create(commands::create::CreateArgs),
+    /// Set how many containers services have
+    Scale(commands::scale::ScaleArgs),
+    /// Check the file and print the model it makes
+    Config(commands::config::ConfigArgs),
+    /// List the images that the stack's containers were made from
+    Images(commands::images::ImagesArgs),
+    /// The image store
+    #[command(subcommand)]
+    Image(commands::image::ImageCommand),
+    /// The volumes of this host
+    #[command(subcommand)]
+    Volume(commands::volume::VolumeCommand),
+    /// The networks of this host
+    #[command(subcommand)]
+    Network(commands::network::NetworkCommand),
+    /// List the projects of this host
+    Ls(commands::ls::LsArgs),
+    /// Print the host address of a published port
+    Port(commands::port::PortArgs),
+    /// Wait until containers of services end
+    Wait(commands::wait::WaitArgs),
     /// Print the version
     Version(commands::version::VersionArgs),
     /// Tell what this host can and cannot do
@@ -115,4 +176,44 @@ pub(crate) enum Format {
     Table,
     /// For programs.
     Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_of_all_commands_hold_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn long_options_may_stand_after_the_command() {
+        let cli =
+            Cli::try_parse_from(["berth", "-f", "a.yaml", "up", "--dry-run", "--profile", "x"]);
+        let global = cli.unwrap().global;
+        assert!(global.dry_run);
+        assert_eq!(global.profile, ["x"]);
+        assert_eq!(global.files, [PathBuf::from("a.yaml")]);
+    }
+
+    #[test]
+    fn a_letter_of_a_command_is_not_taken_for_ours() {
+        let cli =
+            Cli::try_parse_from(["berth", "-p", "shop", "logs", "-f", "-n", "5", "web"]).unwrap();
+        assert_eq!(cli.global.project_name.as_deref(), Some("shop"));
+        assert_eq!(cli.global.files, Vec::<PathBuf>::new());
+        assert!(matches!(cli.command, Command::Logs(_)));
+    }
+
+    #[test]
+    fn parallel_is_a_number_from_minus_one() {
+        let parallel =
+            |n| Cli::try_parse_from(["berth", "--parallel", n, "ls"]).map(|c| c.global.parallel);
+        assert_eq!(parallel("-1").unwrap(), Some(-1));
+        assert_eq!(parallel("8").unwrap(), Some(8));
+        assert!(parallel("-2").is_err());
+    }
 }

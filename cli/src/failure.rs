@@ -10,8 +10,6 @@ pub(crate) enum Exit {
     Done,
     /// `plan --detailed-exitcode`: there is something to do.
     Changes,
-    /// Applied, but a service is not healthy.
-    Unhealthy,
     /// What a container ended with.
     Container(i32),
     /// Ended by a signal of the user.
@@ -24,7 +22,6 @@ impl Exit {
         match self {
             Exit::Done => 0,
             Exit::Changes => 2,
-            Exit::Unhealthy => 5,
             Exit::Container(code) => u8::try_from(code).unwrap_or(255),
             Exit::Signal(number) => u8::try_from(128 + number).unwrap_or(255),
         }
@@ -51,7 +48,7 @@ pub(crate) enum Failure {
         help: Option<String>,
     },
     /// Problems of the files, already worded with their places.
-    #[error("the stack cannot be used as it is written")]
+    #[error("the stack cannot be used as it is written: {}", problems(.0.len()))]
     Invalid(Vec<miette::Report>),
     /// Some steps were done, some not.
     #[error("{failed} of {steps} steps failed, {skipped} were not tried")]
@@ -66,7 +63,18 @@ pub(crate) enum Failure {
         causes: Vec<String>,
         /// Nothing was done before the failure.
         untouched: bool,
+        /// 125, 126 or 127, when the program of a container was not started.
+        start: Option<u8>,
     },
+    /// Everything was done, but a service is not as it should be.
+    #[error("done, but not everything is healthy")]
+    Unhealthy {
+        /// What is not, one text per service.
+        causes: Vec<String>,
+    },
+    /// What forbids a plan; nothing was changed.
+    #[error("this cannot be done")]
+    Forbidden(Vec<String>),
     /// The host changed under the plan again and again.
     #[error("the host changed while it was worked on, {attempts} times in a row")]
     Stale {
@@ -122,6 +130,29 @@ impl Failure {
         }
     }
 
+    /// As `run` and `exec` tell it: by the code of a process that was not started.
+    pub(crate) fn of_a_start(self) -> Failure {
+        match self {
+            Failure::Partial { causes, start, .. } => {
+                Failure::NotStarted { code: start.unwrap_or(125), message: causes.join("\n") }
+            }
+            Failure::Unhealthy { causes } => {
+                Failure::NotStarted { code: 125, message: causes.join("\n") }
+            }
+            other => other,
+        }
+    }
+
+    /// What there is to say before the failure itself, one text each.
+    pub(crate) fn causes(&self) -> &[String] {
+        match self {
+            Failure::Partial { causes, .. }
+            | Failure::Unhealthy { causes }
+            | Failure::Forbidden(causes) => causes,
+            _ => &[],
+        }
+    }
+
     /// The number the shell sees.
     pub(crate) fn code(&self) -> u8 {
         match self {
@@ -131,6 +162,8 @@ impl Failure {
             Failure::Partial { untouched: true, .. } => 1,
             Failure::Partial { .. } => 3,
             Failure::Stale { .. } => 4,
+            Failure::Unhealthy { .. } => 5,
+            Failure::Forbidden(_) => 1,
             Failure::Unconfirmed { .. } => 7,
             Failure::Locked { .. } => 8,
             Failure::NotStarted { code, .. } => *code,
@@ -143,19 +176,29 @@ impl Failure {
     pub(crate) fn help(&self) -> Option<String> {
         match self {
             Failure::Usage { help, .. } | Failure::Refused { help, .. } => help.clone(),
-            Failure::Invalid(_) | Failure::NotStarted { .. } | Failure::Output(_) => None,
+            Failure::Invalid(_)
+            | Failure::Forbidden(_)
+            | Failure::NotStarted { .. }
+            | Failure::Output(_) => None,
+            Failure::Unhealthy { .. } => Some("`berth ps` and `berth logs` show more".to_owned()),
             Failure::Partial { .. } => {
                 Some("run the same command again: it goes on from here".to_owned())
             }
             Failure::Stale { .. } => Some(
                 "something else changes this host; run the command again when it rests".to_owned(),
             ),
-            Failure::Unconfirmed { .. } => Some("pass `--yes` to do it without a question".into()),
+            Failure::Unconfirmed { .. } => {
+                Some("pass `--force` to do it without a question".into())
+            }
             Failure::Locked { .. } => {
                 Some("wait until that run is done, then run the command again".to_owned())
             }
         }
     }
+}
+
+fn problems(count: usize) -> String {
+    if count == 1 { "1 problem".to_owned() } else { format!("{count} problems") }
 }
 
 #[cfg(test)]
@@ -167,12 +210,11 @@ mod tests {
         let codes = [
             Exit::Done.code(),
             Exit::Changes.code(),
-            Exit::Unhealthy.code(),
             Exit::Container(7).code(),
             Exit::Container(-1).code(),
             Exit::Signal(2).code(),
         ];
-        assert_eq!(codes, [0, 2, 5, 7, 255, 130]);
+        assert_eq!(codes, [0, 2, 7, 255, 130]);
     }
 
     #[test]
@@ -183,6 +225,7 @@ mod tests {
             steps: 4,
             causes: vec![],
             untouched,
+            start: None,
         };
         let failures = [
             (Failure::usage("x"), 64),
@@ -191,6 +234,8 @@ mod tests {
             (partial(true), 1),
             (partial(false), 3),
             (Failure::Stale { attempts: 3 }, 4),
+            (Failure::Unhealthy { causes: vec![] }, 5),
+            (Failure::Forbidden(vec![]), 1),
             (Failure::Unconfirmed { message: "x".into() }, 7),
             (Failure::Locked { project: "a".into(), holder: "b".into() }, 8),
             (Failure::NotStarted { code: 127, message: "x".into() }, 127),

@@ -7,27 +7,48 @@
 //! (one module each), [`ui`] (the only place that prints), [`failure`] (how it ends).
 
 mod args;
+mod attach;
+mod attached;
 mod commands;
 mod doctor;
+mod extra;
 mod failure;
+mod flow;
+mod follow;
+mod pick;
+mod ports;
+mod printer;
+mod project;
+mod pulling;
+mod ready;
+mod relay;
+mod rows;
 mod session;
+mod signals;
+mod source;
+mod terminal;
 mod ui;
 mod values;
+mod wording;
 
 use std::process::ExitCode;
 
+use berth_runtime::{container, starter};
 use clap::Parser;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ErrorKind};
 
-use crate::args::{Cli, Command};
+use crate::args::{Ansi, Cli, Command, ProgressStyle};
 use crate::failure::{Exit, Failure};
 use crate::session::Session;
+use crate::ui::Ui;
 
 fn main() -> ExitCode {
+    enter_hidden();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
+    trace();
     let session = match Session::new(cli.global) {
         Ok(session) => session,
         Err(failure) => return ExitCode::from(failure.code()),
@@ -41,21 +62,49 @@ fn main() -> ExitCode {
     }
 }
 
+/// Our own program executed again as a small process of one thread: the parent of monitors, and
+/// the parent of a process in a container. These never return, and nothing may come before them.
+fn enter_hidden() {
+    match std::env::args_os().nth(1) {
+        Some(word) if word == starter::WORD => starter::main(),
+        Some(word) if word == container::HELPER_WORD => container::helper_main(),
+        _ => {}
+    }
+}
+
+/// `BERTH_LOG=debug` tells on standard error what goes on inside.
+fn trace() {
+    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env("BERTH_LOG") {
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    }
+}
+
 /// Help and version are answers (0); anything else is a usage error (64).
 fn usage(error: &clap::Error) -> ExitCode {
     let _ = error.print();
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-        _ => ExitCode::from(64),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => return ExitCode::SUCCESS,
+        ErrorKind::UnknownArgument if misplaced(error) => {
+            let ui = Ui::new(Ansi::Auto, ProgressStyle::Auto);
+            ui.note("  `-f` and `-p` stand before the command: berth -f FILE -p NAME up");
+        }
+        _ => {}
     }
+    ExitCode::from(64)
+}
+
+/// Whether the unknown word is one of ours that stands after the command.
+fn misplaced(error: &clap::Error) -> bool {
+    let word = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    ["-f", "--file", "-p", "--project-name"].contains(&word.as_str())
 }
 
 /// Commands that need no waiting run as they are; the others in a small async runtime, built
 /// only then, so that the first answer takes about a millisecond.
 fn run(session: &Session, command: Command) -> Result<Exit, Failure> {
-    match command {
-        Command::Version(args) => commands::version::run(&session.ui, &args),
-        command => runtime()?.block_on(commands::run(session, command)),
+    match commands::at_once(session, command) {
+        Ok(ended) => ended,
+        Err(command) => runtime()?.block_on(commands::run(session, command)),
     }
 }
 

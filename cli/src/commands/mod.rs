@@ -1,15 +1,74 @@
 //! The commands, one module each: arguments, the order of the calls, the wording. No rules.
 
+pub(crate) mod config;
+pub(crate) mod create;
 pub(crate) mod doctor;
+pub(crate) mod down;
+pub(crate) mod exec;
+pub(crate) mod image;
+pub(crate) mod images;
+pub(crate) mod kill;
+pub(crate) mod logs;
+pub(crate) mod ls;
+pub(crate) mod network;
+pub(crate) mod plan;
+pub(crate) mod port;
+pub(crate) mod ps;
+pub(crate) mod pull;
+pub(crate) mod restart;
+pub(crate) mod rm;
+pub(crate) mod run;
+pub(crate) mod scale;
+pub(crate) mod start;
+pub(crate) mod stop;
+pub(crate) mod up;
 pub(crate) mod version;
+pub(crate) mod volume;
+pub(crate) mod wait;
 
 use crate::args::Command;
 use crate::failure::{Exit, Failure};
 use crate::session::Session;
 
+/// Runs a command that waits for nothing. Gives back one that does.
+pub(crate) fn at_once(
+    session: &Session,
+    command: Command,
+) -> Result<Result<Exit, Failure>, Command> {
+    Ok(match command {
+        Command::Version(args) => version::run(&session.ui, &args),
+        Command::Config(args) => config::run(session, &args),
+        Command::Exec(args) => exec::run(session, &args),
+        other => return Err(other),
+    })
+}
+
 /// Runs a command.
 pub(crate) async fn run(session: &Session, command: Command) -> Result<Exit, Failure> {
     match command {
+        Command::Up(args) => up::run(session, &args).await,
+        Command::Down(args) => down::run(session, &args).await,
+        Command::Plan(args) => plan::run(session, &args).await,
+        Command::Ps(args) => ps::run(session, &args).await,
+        Command::Logs(args) => logs::run(session, &args).await,
+        Command::Exec(args) => exec::run(session, &args),
+        Command::Run(args) => run::run(session, &args).await,
+        Command::Start(args) => start::run(session, &args).await,
+        Command::Stop(args) => stop::run(session, &args).await,
+        Command::Restart(args) => restart::run(session, &args).await,
+        Command::Kill(args) => kill::run(session, &args).await,
+        Command::Rm(args) => rm::run(session, &args).await,
+        Command::Pull(args) => pull::run(session, &args).await,
+        Command::Create(args) => create::run(session, args).await,
+        Command::Scale(args) => scale::run(session, args).await,
+        Command::Config(args) => config::run(session, &args),
+        Command::Images(args) => images::run(session, &args).await,
+        Command::Image(command) => image::run(session, &command).await,
+        Command::Volume(command) => volume::run(session, &command).await,
+        Command::Network(command) => network::run(session, &command).await,
+        Command::Ls(args) => ls::run(session, &args).await,
+        Command::Port(args) => port::run(session, &args).await,
+        Command::Wait(args) => wait::run(session, &args).await,
         Command::Version(args) => version::run(&session.ui, &args),
         Command::Doctor(args) => doctor::run(session, &args).await,
     }

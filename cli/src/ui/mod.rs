@@ -9,9 +9,10 @@ mod progress;
 mod sanitize;
 mod table;
 
-use std::io::{self, IsTerminal, Write};
-use std::sync::OnceLock;
+use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::sync::{Mutex, PoisonError};
 
+use berth_runtime::logs::sanitize as container_text;
 use indicatif::MultiProgress;
 use serde::Serialize;
 
@@ -32,7 +33,10 @@ pub(crate) struct Ui {
     out: Paint,
     err: Paint,
     progress: ProgressStyle,
-    bars: OnceLock<MultiProgress>,
+    /// Lines of progress on the terminal, while there are any.
+    bars: Mutex<Option<MultiProgress>>,
+    /// Standard output, buffered until [`Ui::flush`] or the next of our own data.
+    stdout: Mutex<BufWriter<Stdout>>,
 }
 
 impl Ui {
@@ -58,7 +62,8 @@ impl Ui {
             out: Paint::when(colours(out_terminal)),
             err: Paint::when(colours(err_terminal)),
             progress,
-            bars: OnceLock::new(),
+            bars: Mutex::new(None),
+            stdout: Mutex::new(BufWriter::with_capacity(64 << 10, io::stdout())),
         }
     }
 
@@ -72,25 +77,28 @@ impl Ui {
         self.err
     }
 
-    /// Whether standard output is a terminal.
-    pub(crate) fn out_is_terminal(&self) -> bool {
-        self.out_terminal
-    }
-
     /// Prints data that is safe, and a newline.
     pub(crate) fn data(&self, text: &str) -> Result<(), Failure> {
-        let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes())?;
-        out.write_all(b"\n")?;
-        out.flush()?;
-        Ok(())
+        self.write(&[text.as_bytes(), b"\n"])?;
+        self.flush()
     }
 
     /// Prints data as it is, without a newline.
     pub(crate) fn raw(&self, text: &str) -> Result<(), Failure> {
-        let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes())?;
-        out.flush()?;
+        self.write(&[text.as_bytes()])?;
+        self.flush()
+    }
+
+    /// Sends out what [`Ui::output`] has kept back.
+    pub(crate) fn flush(&self) -> Result<(), Failure> {
+        Ok(self.stdout.lock().unwrap_or_else(PoisonError::into_inner).flush()?)
+    }
+
+    fn write(&self, parts: &[&[u8]]) -> Result<(), Failure> {
+        let mut out = self.stdout.lock().unwrap_or_else(PoisonError::into_inner);
+        for part in parts {
+            out.write_all(part)?;
+        }
         Ok(())
     }
 
@@ -138,13 +146,14 @@ impl Ui {
         }
     }
 
-    /// Prints one line of a container's output. Into a file or pipe it goes as it is.
-    pub(crate) fn output(&self, prefix: &str, text: &str) -> Result<(), Failure> {
+    /// Prints one line of a container's output, at the latest with the next [`Ui::flush`]. Into a
+    /// file or pipe it goes as it is.
+    pub(crate) fn output(&self, prefix: &str, text: &[u8]) -> Result<(), Failure> {
         if !self.out_terminal {
-            return self.data(&format!("{prefix}{text}"));
+            return self.write(&[prefix.as_bytes(), text, b"\n"]);
         }
-        let text = text.strip_suffix('\r').unwrap_or(text);
-        self.data(&format!("{prefix}{}", sanitize::line(text, self.out.is_on())))
+        let text = container_text(text, self.out.is_on());
+        self.write(&[prefix.as_bytes(), text.as_bytes(), b"\n"])
     }
 
     /// Tells something that is safe already.
@@ -180,12 +189,13 @@ impl Ui {
             return;
         }
         if let Failure::Invalid(reports) = failure {
-            reports.iter().for_each(|report| self.report(report));
-        }
-        if let Failure::Partial { causes, .. } = failure {
-            for cause in causes {
-                self.say(&format!("{} {}", self.err.red("failed:"), safe(cause)));
+            for report in reports {
+                self.report(report);
+                self.say("");
             }
+        }
+        for cause in failure.causes() {
+            self.say(&format!("{} {}", self.err.red("failed:"), safe(cause)));
         }
         self.say(&format!("{} {}", self.err.red("error:"), safe(&failure.to_string())));
         if let Some(help) = failure.help() {
@@ -211,18 +221,38 @@ impl Ui {
         Progress::new(self, self.progress)
     }
 
-    /// The bars under the text, made when they are first needed.
-    fn bars(&self) -> &MultiProgress {
-        self.bars.get_or_init(MultiProgress::new)
+    /// Shows no work.
+    pub(crate) fn no_progress(&self) -> Progress<'_> {
+        Progress::new(self, ProgressStyle::Quiet)
     }
 
-    /// One text to standard error, above the bars if there are any. Standard error that is gone
-    /// is no reason to stop working.
+    /// Starts to show work between lines of output, where nothing can be redrawn.
+    pub(crate) fn progress_in_lines(&self) -> Progress<'_> {
+        let style = match self.progress {
+            ProgressStyle::Tty => ProgressStyle::Plain,
+            other => other,
+        };
+        Progress::new(self, style)
+    }
+
+    /// The lines of progress, made when they are first needed.
+    fn bars(&self) -> MultiProgress {
+        let mut bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
+        bars.get_or_insert_with(MultiProgress::new).clone()
+    }
+
+    /// The lines of progress stay where they are; what comes now goes below them.
+    fn leave_bars(&self) {
+        self.bars.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// One text to standard error, above the lines of progress if there are any. Standard error
+    /// that is gone is no reason to stop working.
     fn say(&self, text: &str) {
         let write = || {
             let _ = writeln!(io::stderr().lock(), "{text}");
         };
-        match self.bars.get() {
+        match self.bars.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
             Some(bars) => bars.suspend(write),
             None => write(),
         }

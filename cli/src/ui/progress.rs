@@ -104,6 +104,7 @@ impl<'a> Progress<'a> {
                 bar.abandon();
             }
         }
+        self.ui.leave_bars();
     }
 
     /// The time since `object` was first named.

@@ -3,3 +3,4 @@
 pub(crate) mod amount;
 pub(crate) mod moment;
 pub(crate) mod pairs;
+pub(crate) mod signal;

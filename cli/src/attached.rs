@@ -1,0 +1,105 @@
+//! A conversation with a container over its monitor: input, output, signals, size, and its end.
+
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use berth_runtime::monitor::Frame;
+use berth_runtime::monitor::client::{self, AttachedInput};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::failure::Failure;
+use crate::signals::Signals;
+use crate::terminal::{self, Raw};
+
+/// Bytes of input carried at once.
+const PIECE: usize = 16 << 10;
+
+/// What a conversation has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ways {
+    /// The container has a terminal, shown on ours.
+    pub(crate) tty: bool,
+    /// Our standard input goes to the container.
+    pub(crate) input: bool,
+}
+
+/// Talks until the container has ended; gives its exit status.
+pub(crate) async fn converse(run_dir: &Path, ways: Ways) -> Result<i32, Failure> {
+    let refused = |e: io::Error| Failure::refused(format!("attach to the container: {e}"));
+    let client::Attached { tty, mut output, input } =
+        client::attach(run_dir).await.map_err(refused)?;
+    let on_terminal = tty && ways.tty && terminal::is_interactive();
+    let _raw = match on_terminal {
+        true => Some(Raw::enter().map_err(refused)?),
+        false => None,
+    };
+    let mut signals = Signals::listen()?;
+    let mut resized = signal(SignalKind::window_change()).map_err(refused)?;
+    if on_terminal {
+        tell_size(run_dir).await;
+    }
+    let _input = ways.input.then(|| Input::carry(input));
+    loop {
+        tokio::select! {
+            frame = output.next() => match frame.map_err(refused)? {
+                Some(Frame::Stdout(bytes)) => write(&mut io::stdout().lock(), &bytes)?,
+                Some(Frame::Stderr(bytes)) => write(&mut io::stderr().lock(), &bytes)?,
+                Some(Frame::Exit(code)) => return Ok(code),
+                Some(Frame::Input(_)) => {}
+                None => return Err(Failure::refused("the monitor of the container is gone")),
+            },
+            number = signals.next() => {
+                // One that has just ended needs no signal.
+                let _ = client::signal(run_dir, number).await;
+            }
+            _ = resized.recv(), if on_terminal => tell_size(run_dir).await,
+        }
+    }
+}
+
+async fn tell_size(run_dir: &Path) {
+    if let Some((rows, columns)) = terminal::size() {
+        let _ = client::resize(run_dir, rows, columns).await;
+    }
+}
+
+fn write(to: &mut impl Write, bytes: &[u8]) -> Result<(), Failure> {
+    to.write_all(bytes)?;
+    to.flush()?;
+    Ok(())
+}
+
+/// Carries our standard input to a container for as long as it lives.
+struct Input(tokio::task::JoinHandle<()>);
+
+impl Input {
+    /// Standard input is read by a thread of its own, which ends with the program: a read(2)
+    /// that waits for a key cannot be taken back.
+    fn carry(mut to: AttachedInput) -> Input {
+        let (sender, mut pieces) = mpsc::channel::<Vec<u8>>(4);
+        std::thread::spawn(move || {
+            let mut piece = vec![0; PIECE];
+            while let Ok(length @ 1..) = io::stdin().lock().read(&mut piece) {
+                if sender.blocking_send(piece[..length].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        Input(tokio::spawn(async move {
+            while let Some(piece) = pieces.recv().await {
+                if to.write(&piece).await.is_err() {
+                    return;
+                }
+            }
+            // The container may have ended already.
+            let _ = to.end().await;
+        }))
+    }
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,22 @@
+//! `berth create`.
+
+use clap::Args;
+
+use super::up::{Shape, UpArgs};
+use crate::failure::{Exit, Failure};
+use crate::session::Session;
+
+/// Arguments of `create`.
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    /// Only these services and what they depend on
+    services: Vec<String>,
+    /// What is to be the same for `create`, `plan` and `up`
+    #[command(flatten)]
+    shape: Shape,
+}
+
+/// Makes everything and starts nothing.
+pub(crate) async fn run(session: &Session, args: CreateArgs) -> Result<Exit, Failure> {
+    super::up::run(session, &UpArgs::of_create(args.services, args.shape)).await
+}

@@ -1,0 +1,60 @@
+//! `berth down`.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use berth_planner::down::{DownOptions, Known, down};
+use berth_planner::observed::Observed;
+use clap::Args;
+
+use crate::failure::{Exit, Failure};
+use crate::flow;
+use crate::project::Project;
+use crate::session::Session;
+use crate::ui::safe;
+use crate::values::moment;
+
+/// Arguments of `down`.
+#[derive(Debug, Args)]
+pub(crate) struct DownArgs {
+    /// Only these services
+    services: Vec<String>,
+    /// Remove the project's volumes with their data, too
+    #[arg(short, long)]
+    volumes: bool,
+    /// Remove containers whose service is not in the file
+    #[arg(long, env = "COMPOSE_REMOVE_ORPHANS", hide_env = true, value_parser = clap::builder::FalseyValueParser::new())]
+    remove_orphans: bool,
+    /// How long a container may take to stop, in seconds
+    #[arg(short, long, value_name = "SECONDS", value_parser = moment::seconds)]
+    timeout: Option<Duration>,
+}
+
+/// Stops and removes the project's containers and networks.
+pub(crate) async fn run(session: &Session, args: &DownArgs) -> Result<Exit, Failure> {
+    let project = session.project()?;
+    let host = flow::open(session)?;
+    let options =
+        options(&project, args.volumes, args.remove_orphans, args.timeout, &args.services);
+    let plan = |observed: &Observed| Ok(down(&project.name, observed, &options)?);
+    let change = flow::change(session, &host, &project.name, &BTreeSet::new(), plan).await?;
+    if change.done == 0 && !session.global.dry_run {
+        session.ui.note(&safe(&format!("{}: nothing to remove", project.name)));
+    }
+    Ok(change.exit())
+}
+
+/// Options of the planner.
+pub(crate) fn options(
+    project: &Project,
+    volumes: bool,
+    remove_orphans: bool,
+    grace: Option<Duration>,
+    services: &[String],
+) -> DownOptions {
+    let known = project.stack.as_ref().map(|stack| Known {
+        active: stack.services.keys().cloned().collect(),
+        inactive: stack.inactive.iter().cloned().collect(),
+    });
+    DownOptions { services: services.to_vec(), known, remove_orphans, volumes, grace }
+}

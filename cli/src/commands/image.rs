@@ -1,0 +1,324 @@
+//! `berth image load|pull|ls|rm|inspect`.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use berth_runtime::host::Host;
+use berth_runtime::store::{ImageEntry, PullOptions, StoreError};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use crate::args::Format;
+use crate::failure::{Exit, Failure};
+use crate::flow;
+use crate::pulling::Pulling;
+use crate::session::Session;
+use crate::signals::Signals;
+use crate::ui::{Table, safe};
+use crate::values::{amount, moment};
+
+/// The commands about images.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Load images from an archive: of `docker save`, or an OCI layout (a folder or a tar)
+    Load(LoadArgs),
+    /// Get images from their registries
+    Pull(PullArgs),
+    /// List the images in the store
+    #[command(alias = "list")]
+    Ls(LsArgs),
+    /// Take names away from images, and remove what has no name left
+    #[command(alias = "remove")]
+    Rm(RmArgs),
+    /// Print what images say about their containers
+    Inspect(InspectArgs),
+}
+
+/// Arguments of `image load`.
+#[derive(Debug, Args)]
+pub(crate) struct LoadArgs {
+    /// The archives; none or `-` reads standard input
+    paths: Vec<PathBuf>,
+    /// Read this archive
+    #[arg(short, long, value_name = "FILE", conflicts_with = "paths")]
+    input: Option<PathBuf>,
+    /// Print ids only
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Arguments of `image pull`.
+#[derive(Debug, Args)]
+pub(crate) struct PullArgs {
+    /// The images
+    #[arg(required = true)]
+    references: Vec<String>,
+}
+
+/// Arguments of `image ls`.
+#[derive(Debug, Args)]
+pub(crate) struct LsArgs {
+    /// How to print it
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Print ids only
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Arguments of `image rm`.
+#[derive(Debug, Args)]
+pub(crate) struct RmArgs {
+    /// Their names, or ids (at least four digits)
+    #[arg(required = true)]
+    references: Vec<String>,
+    /// Also names of images that containers were made from
+    #[arg(short, long)]
+    force: bool,
+}
+
+/// Arguments of `image inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// Their names, or ids (at least four digits)
+    #[arg(required = true)]
+    references: Vec<String>,
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        Failure::refused(error)
+    }
+}
+
+/// Runs one of them.
+pub(crate) async fn run(session: &Session, command: &ImageCommand) -> Result<Exit, Failure> {
+    let host = flow::open(session)?;
+    match command {
+        ImageCommand::Load(args) => load(session, &host, args),
+        ImageCommand::Pull(args) => pull(session, &host, args).await,
+        ImageCommand::Ls(args) => ls(session, &host, args),
+        ImageCommand::Rm(args) => rm(session, &host, args),
+        ImageCommand::Inspect(args) => inspect(session, &host, args),
+    }
+}
+
+fn load(session: &Session, host: &Host, args: &LoadArgs) -> Result<Exit, Failure> {
+    let mut paths: Vec<PathBuf> = args.input.iter().chain(&args.paths).cloned().collect();
+    if paths.is_empty() {
+        paths.push("-".into());
+    }
+    for path in paths {
+        let loaded = match path.to_str() {
+            Some("-") => host.store().load_stream(io::stdin().lock())?,
+            _ => host.store().load(&path)?,
+        };
+        for image in loaded {
+            let names = match image.references.is_empty() {
+                true => vec![image.id.clone()],
+                false => image.references,
+            };
+            match args.quiet {
+                true => session.ui.list([image.id])?,
+                false => {
+                    session.ui.list(names.iter().map(|name| format!("Loaded image: {name}")))?;
+                }
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+async fn pull(session: &Session, host: &Arc<Host>, args: &PullArgs) -> Result<Exit, Failure> {
+    let mut signals = Signals::listen()?;
+    let mut progress = session.ui.progress();
+    let mut ended = Ok(Exit::Done);
+    for reference in &args.references {
+        let object = format!("Image {reference}");
+        let (events, mut happened) = mpsc::channel(64);
+        let mut layers = Pulling::default();
+        progress.begin(&object, "Pulling");
+        let options = PullOptions::default();
+        // Progress that finds the queue full is overtaken by the next one.
+        let tell = Arc::new(move |event| drop(events.try_send(event)));
+        let pulled = host.store().pull(reference, &options, tell);
+        tokio::pin!(pulled);
+        let pulled = loop {
+            tokio::select! {
+                pulled = &mut pulled => break pulled,
+                Some(event) = happened.recv() => progress.detail(&object, &layers.take(&event)),
+                number = signals.next() => return Ok(Exit::Signal(number)),
+            }
+        };
+        match pulled {
+            Ok(_) => progress.done(&object, "Pulled"),
+            Err(error) => {
+                progress.failed(&object, &error.to_string());
+                ended = Err(Failure::refused(format!("image `{reference}`: {error}")));
+            }
+        }
+    }
+    progress.finish();
+    ended
+}
+
+fn ls(session: &Session, host: &Host, args: &LsArgs) -> Result<Exit, Failure> {
+    let entries = host.store().list()?;
+    if args.quiet {
+        let ids: BTreeSet<&str> = entries.iter().map(|entry| entry.id.as_str()).collect();
+        session.ui.list(ids)?;
+        return Ok(Exit::Done);
+    }
+    let rows: Vec<Value> = entries.iter().map(row).collect();
+    session.ui.rows(args.format, &rows, || {
+        let now = jiff::Timestamp::now().as_second();
+        let mut table = Table::new(["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"]);
+        for entry in &entries {
+            let (repository, tag) = names(entry);
+            let created = entry.created.map(|at| format!("{} ago", moment::rough(now - at)));
+            let created = created.unwrap_or_default();
+            table.row([repository, tag, short(&entry.id), created, amount::bytes(entry.size)]);
+        }
+        table
+    })?;
+    Ok(Exit::Done)
+}
+
+fn rm(session: &Session, host: &Host, args: &RmArgs) -> Result<Exit, Failure> {
+    let containers = host.list_containers()?;
+    let used: BTreeSet<String> =
+        containers.values().map(|container| container.record.image_id.clone()).collect();
+    for text in &args.references {
+        let entry = find(host, text)?;
+        let user = containers.values().find(|c| c.record.image_id == entry.id);
+        if let Some(user) = user.filter(|_| !args.force) {
+            let message = format!("image `{text}` is in use by container `{}`", user.record.name);
+            return Err(Failure::refused(message)
+                .with_help("`--force` takes the name away and keeps what the container needs"));
+        }
+        let name = if entry.reference.is_some() { text } else { &entry.id };
+        if session.global.dry_run {
+            session.ui.note(&safe(&format!("would remove {name}")));
+            continue;
+        }
+        for gone in host.store().remove(name)? {
+            session.ui.list([format!("Untagged: {gone}")])?;
+        }
+    }
+    if !session.global.dry_run {
+        let collected = host.store().collect(&used)?;
+        session.ui.list(collected.images.iter().map(|id| format!("Deleted: {id}")))?;
+        session.ui.note(&format!("{} freed", amount::bytes(collected.bytes)));
+    }
+    Ok(Exit::Done)
+}
+
+fn inspect(session: &Session, host: &Host, args: &InspectArgs) -> Result<Exit, Failure> {
+    let mut images = Vec::new();
+    for text in &args.references {
+        let entry = find(host, text)?;
+        let config = host.store().config(&entry.id)?;
+        let mut value = row(&entry);
+        value["Config"] = json!({
+            "Entrypoint": config.entrypoint,
+            "Cmd": config.cmd,
+            "Env": config.env,
+            "User": config.user,
+            "WorkingDir": config.working_dir,
+            "Volumes": config.volumes,
+            "ExposedPorts": config.exposed_ports,
+            "StopSignal": config.stop_signal,
+            "Labels": config.labels,
+            "Healthcheck": config.healthcheck.map(|check| check.test),
+        });
+        value["Architecture"] = config.architecture.into();
+        value["Os"] = config.os.into();
+        images.push(value);
+    }
+    session.ui.json(&images)?;
+    Ok(Exit::Done)
+}
+
+/// An image by its name, or by the beginning of its id.
+fn find(host: &Host, text: &str) -> Result<ImageEntry, Failure> {
+    let by_name = host.store().resolve(text);
+    if let Ok(Some(entry)) = by_name {
+        return Ok(entry);
+    }
+    match host.store().find(text)? {
+        Some(entry) => Ok(entry),
+        None => {
+            by_name?;
+            Err(Failure::refused(StoreError::Missing(text.to_owned())))
+        }
+    }
+}
+
+/// An image with the names that `docker image ls --format json` uses.
+fn row(entry: &ImageEntry) -> Value {
+    let (repository, tag) = names(entry);
+    json!({
+        "ID": entry.id,
+        "Repository": repository,
+        "Tag": tag,
+        "Digests": entry.digests,
+        "CreatedAt": entry.created.map(moment::rfc3339),
+        "PulledAt": moment::rfc3339(entry.pulled_at),
+        "Size": entry.size,
+    })
+}
+
+fn names(entry: &ImageEntry) -> (String, String) {
+    let reference = entry.reference.as_deref().or(entry.digests.first().map(String::as_str));
+    reference.map_or_else(|| ("<none>".into(), "<none>".into()), split)
+}
+
+/// Repository and tag of a reference as people write it.
+pub(super) fn split(reference: &str) -> (String, String) {
+    if let Some((name, _)) = reference.split_once('@') {
+        let (repository, _) = split(name);
+        return (repository, "<none>".to_owned());
+    }
+    match reference.rsplit_once(':') {
+        // A colon before a slash belongs to the registry's port.
+        Some((repository, tag)) if !tag.contains('/') => (repository.to_owned(), tag.to_owned()),
+        _ => (reference.to_owned(), "latest".to_owned()),
+    }
+}
+
+/// The first twelve digits of an id.
+pub(super) fn short(id: &str) -> String {
+    id.strip_prefix("sha256:").unwrap_or(id).chars().take(12).collect()
+}
+
+/// Bytes of an image's layers; 0 when it is not in the store any more.
+pub(super) fn size_of(host: &Host, id: &str) -> u64 {
+    host.store().resolve(id).ok().flatten().map_or(0, |entry| entry.size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_has_a_repository_and_a_tag() {
+        let told = |reference| {
+            let (repository, tag) = split(reference);
+            format!("{repository} {tag}")
+        };
+        assert_eq!(told("redis:7"), "redis 7");
+        assert_eq!(told("redis"), "redis latest");
+        assert_eq!(told("localhost:5000/app"), "localhost:5000/app latest");
+        assert_eq!(told("localhost:5000/app:1"), "localhost:5000/app 1");
+        assert_eq!(told("redis@sha256:00"), "redis <none>");
+        assert_eq!(told("redis:7@sha256:00"), "redis <none>");
+    }
+
+    #[test]
+    fn a_short_id_has_twelve_digits() {
+        assert_eq!(short("sha256:0123456789abcdef"), "0123456789ab");
+    }
+}

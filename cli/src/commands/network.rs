@@ -1,0 +1,121 @@
+//! `berth network ls|inspect`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use berth_planner::observed::{Observed, ObservedNetwork};
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use crate::args::Format;
+use crate::failure::{Exit, Failure};
+use crate::flow;
+use crate::session::Session;
+use crate::ui::Table;
+
+/// The commands about networks.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NetworkCommand {
+    /// List the networks of this host
+    #[command(alias = "list")]
+    Ls(LsArgs),
+    /// Print what networks were made from, and who is on them
+    Inspect(InspectArgs),
+}
+
+/// Arguments of `network ls`.
+#[derive(Debug, Args)]
+pub(crate) struct LsArgs {
+    /// How to print it
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Print names only
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Arguments of `network inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// Their names on the host
+    #[arg(required = true)]
+    names: Vec<String>,
+}
+
+/// A network, with the names that `docker network` uses.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Row {
+    name: String,
+    driver: &'static str,
+    scope: &'static str,
+    project: String,
+    bridge: String,
+    subnets: Vec<String>,
+    internal: bool,
+    #[serde(rename = "EnableIPv6")]
+    enable_ipv6: bool,
+    up: bool,
+    labels: BTreeMap<String, String>,
+    containers: BTreeMap<String, Vec<String>>,
+}
+
+/// Runs one of them.
+pub(crate) async fn run(session: &Session, command: &NetworkCommand) -> Result<Exit, Failure> {
+    let host = flow::open(session)?;
+    let observed = host.observe(&BTreeSet::new()).await?;
+    match command {
+        NetworkCommand::Ls(args) if args.quiet => session.ui.list(observed.networks.keys())?,
+        NetworkCommand::Ls(args) => {
+            let rows: Vec<Row> =
+                observed.networks.values().map(|network| row(&observed, network)).collect();
+            session.ui.rows(args.format, &rows, || table(&rows))?;
+        }
+        NetworkCommand::Inspect(args) => {
+            let find = |name: &String| {
+                let network = observed.networks.get(name).map(|network| row(&observed, network));
+                network.ok_or_else(|| Failure::refused(format!("no such network: `{name}`")))
+            };
+            let rows: Vec<Row> = args.names.iter().map(find).collect::<Result<_, _>>()?;
+            session.ui.json(&rows)?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn table(rows: &[Row]) -> Table {
+    let mut table = Table::new(["NAME", "DRIVER", "PROJECT", "BRIDGE", "SUBNETS", "CONTAINERS"]);
+    for row in rows {
+        table.row([
+            row.name.clone(),
+            row.driver.to_owned(),
+            row.project.clone(),
+            if row.up { row.bridge.clone() } else { format!("{} (down)", row.bridge) },
+            row.subnets.join(", "),
+            row.containers.len().to_string(),
+        ]);
+    }
+    table
+}
+
+fn row(observed: &Observed, network: &ObservedNetwork) -> Row {
+    let record = &network.record;
+    let addresses = |container: &berth_planner::observed::ObservedContainer| {
+        let on = container.record.addresses.get(&record.name)?;
+        let v4 = on.ipv4.map(|address| address.to_string());
+        let v6 = on.ipv6.map(|address| address.to_string());
+        Some((container.record.name.clone(), v4.into_iter().chain(v6).collect()))
+    };
+    Row {
+        name: record.name.clone(),
+        driver: "bridge",
+        scope: "local",
+        project: record.project.clone(),
+        bridge: record.bridge.clone(),
+        subnets: record.subnets.iter().map(|subnet| subnet.net.to_string()).collect(),
+        internal: record.spec.internal,
+        enable_ipv6: record.spec.enable_ipv6,
+        up: network.bridge_up,
+        labels: record.spec.labels.clone(),
+        containers: observed.containers.values().filter_map(addresses).collect(),
+    }
+}

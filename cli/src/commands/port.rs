@@ -1,0 +1,52 @@
+//! `berth port`.
+
+use berth_planner::desired::PortSpec;
+use clap::Args;
+
+use crate::failure::{Exit, Failure};
+use crate::session::Session;
+use crate::{flow, pick, ports};
+
+/// Arguments of `port`.
+#[derive(Debug, Args)]
+pub(crate) struct PortArgs {
+    /// The service
+    service: String,
+    /// Port in the container, `80` or `80/udp`
+    private_port: String,
+    /// Number of the container, when the service has several
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    index: u32,
+    /// tcp or udp
+    #[arg(long, default_value = "tcp", value_parser = ["tcp", "udp", "sctp"])]
+    protocol: String,
+}
+
+/// Prints where a port of a service is reached on the host.
+pub(crate) async fn run(session: &Session, args: &PortArgs) -> Result<Exit, Failure> {
+    let (port, protocol) = private_port(&args.private_port, &args.protocol)?;
+    let project = session.project()?;
+    let host = flow::open(session)?;
+    let all = host.list_containers()?;
+    let container = pick::running(all.values(), &project.name, &args.service, args.index)?;
+    let matches =
+        |spec: &&PortSpec| spec.target == port && ports::protocol(spec.protocol) == protocol;
+    let Some(spec) = container.published.iter().find(matches) else {
+        let name = &container.record.name;
+        return Err(Failure::refused(format!(
+            "no port {port}/{protocol} of `{name}` is published"
+        )));
+    };
+    for address in ports::addresses(spec) {
+        if let Some(range) = spec.published {
+            session.ui.data(&ports::socket(address, range))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn private_port(text: &str, protocol: &str) -> Result<(u16, String), Failure> {
+    let (number, protocol) = text.split_once('/').unwrap_or((text, protocol));
+    let number = number.parse().map_err(|_| Failure::usage(format!("`{text}` is no port")))?;
+    Ok((number, protocol.to_owned()))
+}

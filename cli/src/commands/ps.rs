@@ -1,0 +1,85 @@
+//! `berth ps`.
+
+use std::collections::BTreeSet;
+
+use clap::Args;
+
+use crate::args::Format;
+use crate::failure::{Exit, Failure};
+use crate::flow;
+use crate::project::{check_services, containers};
+use crate::rows::{self, Row};
+use crate::session::Session;
+use crate::ui::Table;
+
+/// Arguments of `ps`.
+#[derive(Debug, Args)]
+pub(crate) struct PsArgs {
+    /// Only these services
+    services: Vec<String>,
+    /// Also containers that do not run
+    #[arg(short, long)]
+    all: bool,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Print ids only
+    #[arg(short, long)]
+    quiet: bool,
+    /// Print names of services only
+    #[arg(long = "services", conflicts_with = "quiet")]
+    names: bool,
+    /// Only containers in this state: created, running, restarting, exited, dead
+    #[arg(long, value_name = "STATE", value_parser = ["created", "running", "restarting", "exited", "dead"])]
+    status: Vec<String>,
+    /// Cut nothing short
+    #[arg(long)]
+    no_trunc: bool,
+}
+
+/// Lists the containers of the project.
+pub(crate) async fn run(session: &Session, args: &PsArgs) -> Result<Exit, Failure> {
+    let project = session.project()?;
+    let host = flow::open(session)?;
+    let observed = host.observe(&BTreeSet::new()).await?;
+    check_services(&project, &observed, &args.services)?;
+    let shown: Vec<_> = containers(&observed, &project.name, &args.services)
+        .into_iter()
+        .filter(|container| match args.status.is_empty() {
+            true => args.all || rows::is_up(container.state),
+            false => args.status.iter().any(|state| state == rows::state(container.state)),
+        })
+        .collect();
+    let now = jiff::Timestamp::now().as_second();
+    if args.quiet {
+        session.ui.list(shown.iter().map(|container| container.id.as_str()))?;
+    } else if args.names {
+        let names: BTreeSet<_> = shown.iter().map(|c| c.record.service.as_str()).collect();
+        session.ui.list(names)?;
+    } else {
+        let row = |container: &&_| {
+            let row = Row::of(container, &rows::argv(host.roots(), container), now);
+            if args.no_trunc { row } else { row.short() }
+        };
+        let rows: Vec<Row> = shown.iter().map(row).collect();
+        session.ui.rows(args.format, &rows, || table(&rows))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn table(rows: &[Row]) -> Table {
+    let mut table =
+        Table::new(["NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS"]);
+    for row in rows {
+        table.row([
+            row.name.clone(),
+            row.image.clone(),
+            row.command.clone(),
+            row.service.clone(),
+            row.running_for.clone(),
+            row.status.clone(),
+            row.ports.clone(),
+        ]);
+    }
+    table
+}

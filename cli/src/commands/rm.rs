@@ -1,0 +1,61 @@
+//! `berth rm`.
+
+use std::collections::BTreeSet;
+
+use berth_planner::lifecycle::{RmOptions, rm};
+use berth_planner::observed::Observed;
+use clap::Args;
+
+use crate::failure::{Exit, Failure};
+use crate::flow;
+use crate::session::Session;
+use crate::ui::safe;
+
+/// Arguments of `rm`.
+#[derive(Debug, Args)]
+pub(crate) struct RmArgs {
+    /// Only these services
+    services: Vec<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    force: bool,
+    /// Stop what runs before
+    #[arg(short, long)]
+    stop: bool,
+    /// Also remove volumes that have no name
+    #[arg(short, long)]
+    volumes: bool,
+}
+
+/// Removes containers that do not run.
+pub(crate) async fn run(session: &Session, args: &RmArgs) -> Result<Exit, Failure> {
+    let project = session.project()?;
+    let host = flow::open(session)?;
+    let options = RmOptions {
+        services: args.services.clone(),
+        stop: args.stop,
+        volumes: args.volumes,
+        grace: None,
+    };
+    let plan = |observed: &Observed| Ok(rm(&project.name, observed, &options)?);
+    if !args.force && !session.global.dry_run {
+        let first = plan(&host.observe(&BTreeSet::new()).await?)?;
+        if first.is_empty() {
+            session.ui.note("no stopped containers");
+            return Ok(Exit::Done);
+        }
+        let names: BTreeSet<String> = first.steps.iter().map(|step| step.action.target()).collect();
+        let names = names.into_iter().collect::<Vec<_>>().join(", ");
+        match session.ui.confirm(&format!("remove {names}?")) {
+            Some(true) => {}
+            Some(false) => return Ok(Exit::Done),
+            None => {
+                return Err(Failure::Unconfirmed {
+                    message: safe(&format!("this removes {names}")).into(),
+                });
+            }
+        }
+    }
+    let change = flow::change(session, &host, &project.name, &BTreeSet::new(), plan).await?;
+    Ok(change.exit())
+}

@@ -1,0 +1,204 @@
+//! `berth run`.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read;
+use std::sync::Arc;
+
+use berth_planner::observed::Observed;
+use berth_planner::remove::remove_container;
+use berth_planner::run::{self as planner, RunOptions};
+use berth_runtime::host::Host;
+use berth_schema::stack::Stack;
+use clap::Args;
+
+use crate::attached::{self, Ways};
+use crate::failure::{Exit, Failure};
+use crate::project::{desired, references};
+use crate::session::Session;
+use crate::values::pairs;
+use crate::{extra, flow, terminal};
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Leave it running and print its name
+    #[arg(short, long)]
+    detach: bool,
+    /// Remove the container when it has ended
+    #[arg(long)]
+    rm: bool,
+    /// Set a variable, `KEY=VALUE`, or `KEY` for its value here; may be repeated
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = pairs::variable)]
+    env: Vec<(String, Option<String>)>,
+    /// Set a label, `KEY=VALUE`; may be repeated
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = pairs::variable)]
+    label: Vec<(String, Option<String>)>,
+    /// Program instead of the service's
+    #[arg(long, value_name = "PROGRAM")]
+    entrypoint: Option<String>,
+    /// Keep standard input open; so it is unless detached
+    #[arg(short, long)]
+    interactive: bool,
+    /// Give it a terminal; so it is when we are on one
+    #[arg(short = 't', long, conflicts_with = "no_tty")]
+    tty: bool,
+    /// No terminal, even if we are on one
+    #[arg(short = 'T', long, alias = "no-TTY")]
+    no_tty: bool,
+    /// Name of the container
+    #[arg(long)]
+    name: Option<String>,
+    /// Do not start what the service depends on
+    #[arg(long)]
+    no_deps: bool,
+    /// Publish a port, `8080:80`; may be repeated
+    #[arg(short, long, value_name = "PORT")]
+    publish: Vec<String>,
+    /// Publish the service's ports
+    #[arg(short = 'P', long)]
+    service_ports: bool,
+    /// Answer to the service's names
+    #[arg(long)]
+    use_aliases: bool,
+    /// As this user, `NAME[:GROUP]` or numbers
+    #[arg(short, long, value_name = "USER")]
+    user: Option<String>,
+    /// Mount a volume or a path, `./data:/data:ro`; may be repeated
+    #[arg(short, long = "volume", value_name = "MOUNT")]
+    volumes: Vec<String>,
+    /// In this directory
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<String>,
+    /// Add a capability; may be repeated
+    #[arg(long, value_name = "CAPABILITY")]
+    cap_add: Vec<String>,
+    /// Drop a capability; may be repeated
+    #[arg(long, value_name = "CAPABILITY")]
+    cap_drop: Vec<String>,
+    /// The service, then a command instead of the service's
+    #[arg(required = true, num_args = 1.., trailing_var_arg = true, value_names = ["SERVICE", "COMMAND"])]
+    words: Vec<String>,
+}
+
+/// Runs one container of a service, once.
+pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failure> {
+    let Some((service, command)) = args.words.split_first() else {
+        return Err(Failure::usage("name a service"));
+    };
+    let stack = session.load(std::slice::from_ref(service))?;
+    let ways = ways(args);
+    let options = options(session, args, &stack, service, command, ways)?;
+    let host = flow::open(session)?;
+    let plan = |observed: &Observed| {
+        let desired = desired(&stack, &observed.host)?;
+        Ok(planner::run(&desired, observed, &options, &stack.places)?)
+    };
+    let change = flow::change(session, &host, &stack.name, &references(&stack), plan).await;
+    let name = planner::name(&stack.name, &options);
+    let ended = match change {
+        Ok(change) if session.global.dry_run || change.interrupted.is_some() => {
+            return Ok(change.exit());
+        }
+        Ok(_) if args.detach => {
+            session.ui.list([&name])?;
+            return Ok(Exit::Done);
+        }
+        Ok(_) => attached::converse(&host.roots().container_run(&name), ways).await,
+        Err(failure) => Err(failure.of_a_start()),
+    };
+    if args.rm {
+        remove(session, &host, &stack.name, &name).await?;
+    }
+    ended.map(Exit::Container)
+}
+
+fn ways(args: &RunArgs) -> Ways {
+    let tty = !args.no_tty && !args.detach && (args.tty || terminal::is_interactive());
+    Ways { tty, input: !args.detach || args.interactive }
+}
+
+fn options(
+    session: &Session,
+    args: &RunArgs,
+    stack: &Stack,
+    service: &str,
+    command: &[String],
+    ways: Ways,
+) -> Result<RunOptions, Failure> {
+    let given = |(key, value): &(String, Option<String>)| {
+        let value = value.clone().or_else(|| session.environment.get(key).cloned())?;
+        Some((key.clone(), Some(value)))
+    };
+    let label =
+        |(key, value): &(String, Option<String>)| (key.clone(), value.clone().unwrap_or_default());
+    let extra = extra::parse(stack, &args.publish, &args.volumes)?;
+    Ok(RunOptions {
+        service: service.to_owned(),
+        slug: slug()?,
+        name: args.name.clone(),
+        command: (!command.is_empty()).then(|| command.to_vec()),
+        entrypoint: args.entrypoint.as_ref().map(|program| vec![program.clone()]),
+        environment: args.env.iter().filter_map(given).collect(),
+        labels: args.label.iter().map(label).collect(),
+        mounts: extra.mounts,
+        user: args.user.clone(),
+        working_dir: args.workdir.clone(),
+        cap_add: args.cap_add.clone(),
+        cap_drop: args.cap_drop.clone(),
+        service_ports: args.service_ports,
+        ports: extra.ports,
+        use_aliases: args.use_aliases,
+        tty: ways.tty,
+        stdin_open: ways.input,
+        no_deps: args.no_deps,
+    })
+}
+
+/// Twelve random hexadecimal digits.
+fn slug() -> Result<String, Failure> {
+    let mut bytes = [0; 6];
+    let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
+    read.map_err(|e| Failure::refused(format!("read /dev/urandom: {e}")))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Removes the container and its volumes without a name.
+async fn remove(
+    session: &Session,
+    host: &Arc<Host>,
+    project: &str,
+    name: &str,
+) -> Result<(), Failure> {
+    let plan = |observed: &Observed| Ok(remove_container(project, name, observed));
+    flow::change_as(session, host, project, &BTreeSet::new(), plan, flow::Manner::Silent)
+        .await
+        .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    #[test]
+    fn everything_after_the_service_belongs_to_the_command() {
+        let words =
+            ["berth", "run", "--rm", "-e", "A", "-p", "80:80", "job", "sh", "-c", "x", "--rm"];
+        let Command::Run(args) = Cli::try_parse_from(words).unwrap().command else {
+            panic!("not `run`");
+        };
+        assert!(args.rm);
+        assert_eq!(args.env, [("A".to_owned(), None)]);
+        assert_eq!(args.publish, ["80:80"]);
+        assert_eq!(args.words, ["job", "sh", "-c", "x", "--rm"]);
+    }
+
+    #[test]
+    fn a_slug_is_twelve_digits() {
+        let slug = slug().unwrap();
+        assert!(slug.len() == 12 && slug.bytes().all(|b| b.is_ascii_hexdigit()), "{slug}");
+    }
+}

@@ -1,0 +1,24 @@
+//! `berth scale`.
+
+use clap::Args;
+
+use super::up::UpArgs;
+use crate::failure::{Exit, Failure};
+use crate::session::Session;
+use crate::values::pairs;
+
+/// Arguments of `scale`.
+#[derive(Debug, Args)]
+pub(crate) struct ScaleArgs {
+    /// How many containers of which services
+    #[arg(required = true, value_name = "SERVICE=NUMBER", value_parser = pairs::scale)]
+    scale: Vec<(String, u32)>,
+    /// Do not touch what the named services depend on
+    #[arg(long)]
+    no_deps: bool,
+}
+
+/// Makes a service so many containers.
+pub(crate) async fn run(session: &Session, args: ScaleArgs) -> Result<Exit, Failure> {
+    super::up::run(session, &UpArgs::of_scale(args.scale, args.no_deps)).await
+}

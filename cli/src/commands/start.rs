@@ -1,0 +1,38 @@
+//! `berth start`.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use berth_planner::lifecycle::start;
+use berth_planner::observed::Observed;
+use clap::Args;
+
+use crate::failure::{Exit, Failure};
+use crate::session::Session;
+use crate::values::moment;
+use crate::{flow, ready};
+
+/// Arguments of `start`.
+#[derive(Debug, Args)]
+pub(crate) struct StartArgs {
+    /// Only these services
+    services: Vec<String>,
+    /// Return when every service runs and is healthy
+    #[arg(long)]
+    wait: bool,
+    /// Wait so long at most, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = moment::seconds, requires = "wait")]
+    wait_timeout: Option<Duration>,
+}
+
+/// Starts containers that are there and do not run.
+pub(crate) async fn run(session: &Session, args: &StartArgs) -> Result<Exit, Failure> {
+    let project = session.project()?;
+    let host = flow::open(session)?;
+    let plan = |observed: &Observed| Ok(start(&project.name, observed, &args.services)?);
+    let change = flow::change(session, &host, &project.name, &BTreeSet::new(), plan).await?;
+    if args.wait && change.interrupted.is_none() && !session.global.dry_run {
+        return ready::wait(session, &host, &project.name, &args.services, args.wait_timeout).await;
+    }
+    Ok(change.exit())
+}

@@ -1,0 +1,33 @@
+//! `berth stop`.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use berth_planner::lifecycle::stop;
+use berth_planner::observed::Observed;
+use clap::Args;
+
+use crate::failure::{Exit, Failure};
+use crate::flow;
+use crate::session::Session;
+use crate::values::moment;
+
+/// Arguments of `stop`.
+#[derive(Debug, Args)]
+pub(crate) struct StopArgs {
+    /// Only these services
+    services: Vec<String>,
+    /// How long a container may take to stop, in seconds
+    #[arg(short, long, value_name = "SECONDS", value_parser = moment::seconds)]
+    timeout: Option<Duration>,
+}
+
+/// Stops containers, dependents first.
+pub(crate) async fn run(session: &Session, args: &StopArgs) -> Result<Exit, Failure> {
+    let project = session.project()?;
+    let host = flow::open(session)?;
+    let plan =
+        |observed: &Observed| Ok(stop(&project.name, observed, &args.services, args.timeout)?);
+    let change = flow::change(session, &host, &project.name, &BTreeSet::new(), plan).await?;
+    Ok(change.exit())
+}

@@ -1,0 +1,359 @@
+//! `berth up`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use berth_planner::desired::Desired;
+use berth_planner::observed::Observed;
+use berth_planner::plan::Plan;
+use berth_planner::pull::pulls;
+use berth_planner::up::{UpOptions, up};
+use berth_runtime::host::Host;
+use berth_schema::stack::{PullPolicy, Stack};
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+
+use crate::attach::{self, Attached, End};
+use crate::failure::{Exit, Failure};
+use crate::flow::{self, Change};
+use crate::project::{desired, references};
+use crate::ready;
+use crate::session::Session;
+use crate::ui::safe;
+use crate::values::{moment, pairs};
+
+/// Arguments of `up`.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct UpArgs {
+    /// Only these services and what they depend on
+    services: Vec<String>,
+    /// Leave the services running and return
+    #[arg(short, long)]
+    detach: bool,
+    /// Return when every service runs and is healthy; implies --detach
+    #[arg(long)]
+    wait: bool,
+    /// Wait so long at most, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = moment::seconds, requires = "wait")]
+    wait_timeout: Option<Duration>,
+    /// What is to be the same for `create`, `plan` and `up`
+    #[command(flatten)]
+    shape: Shape,
+    /// Create containers and start none
+    #[arg(long, conflicts_with_all = ["wait", "detach"])]
+    no_start: bool,
+    /// Stop all when one container ends
+    #[arg(long, conflicts_with_all = ["detach", "wait"])]
+    abort_on_container_exit: bool,
+    /// Stop all when one container fails
+    #[arg(long, conflicts_with_all = ["detach", "wait", "abort_on_container_exit"])]
+    abort_on_container_failure: bool,
+    /// Return the exit code of this service; implies --abort-on-container-exit
+    #[arg(long, value_name = "SERVICE", conflicts_with_all = ["detach", "wait"])]
+    exit_code_from: Option<String>,
+    /// Show the output of this service only; may be repeated
+    #[arg(long, value_name = "SERVICE")]
+    attach: Vec<String>,
+    /// Do not show the output of this service; may be repeated
+    #[arg(long, value_name = "SERVICE")]
+    no_attach: Vec<String>,
+    /// Show the output of what the named services depend on, too
+    #[arg(long)]
+    attach_dependencies: bool,
+    /// Show output without colours
+    #[arg(long)]
+    no_color: bool,
+    /// Show output without the name in front of each line
+    #[arg(long)]
+    no_log_prefix: bool,
+    /// Show output with the time of each line
+    #[arg(long)]
+    timestamps: bool,
+    /// Ask nothing; `up` never does, so scripts may pass this or not
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// What a plan for the stack depends on besides the file.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Shape {
+    /// Replace containers even if nothing changed
+    #[arg(long, conflicts_with = "no_recreate")]
+    force_recreate: bool,
+    /// Keep containers whatever changed
+    #[arg(long)]
+    no_recreate: bool,
+    /// With --force-recreate: also what the named services depend on
+    #[arg(long, requires = "force_recreate")]
+    always_recreate_deps: bool,
+    /// Do not touch what the named services depend on
+    #[arg(long)]
+    no_deps: bool,
+    /// Remove containers whose service is not in the file
+    #[arg(long, env = "COMPOSE_REMOVE_ORPHANS", hide_env = true, value_parser = clap::builder::FalseyValueParser::new())]
+    remove_orphans: bool,
+    /// Run so many containers of a service, `web=3`; may be repeated
+    #[arg(long, value_name = "SERVICE=NUMBER", value_parser = pairs::scale)]
+    scale: Vec<(String, u32)>,
+    /// When images are pulled, whatever the file says
+    #[arg(long, value_enum)]
+    pull: Option<Pull>,
+    /// How long a container may take to stop, in seconds
+    #[arg(short, long, value_name = "SECONDS", value_parser = moment::seconds)]
+    timeout: Option<Duration>,
+}
+
+/// When images are pulled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Pull {
+    /// Each time
+    Always,
+    /// When they are not there
+    Missing,
+    /// Not at all
+    Never,
+}
+
+impl Shape {
+    /// Options of the planner.
+    pub(crate) fn options(&self, services: &[String]) -> UpOptions {
+        UpOptions {
+            services: services.to_vec(),
+            no_deps: self.no_deps,
+            force_recreate: self.force_recreate,
+            always_recreate_deps: self.always_recreate_deps,
+            no_recreate: self.no_recreate,
+            remove_orphans: self.remove_orphans,
+            scale: self.scale.iter().cloned().collect::<BTreeMap<_, _>>(),
+            no_start: false,
+            grace: self.timeout,
+        }
+    }
+
+    /// Whether orphans go.
+    pub(crate) fn orphans(&self) -> bool {
+        self.remove_orphans
+    }
+
+    /// Whether some image is pulled although it may be here.
+    fn may_pull(&self, stack: &Stack) -> bool {
+        match self.pull {
+            Some(pull) => pull == Pull::Always,
+            None => stack.services.values().any(|service| match service.pull_policy {
+                PullPolicy::Always | PullPolicy::Every(_) => true,
+                PullPolicy::Missing | PullPolicy::Never => false,
+            }),
+        }
+    }
+
+    /// What the stack asks of `observed`'s host, with `--pull` in place of the file's policies.
+    pub(crate) fn desired(&self, stack: &Stack, observed: &Observed) -> Result<Desired, Failure> {
+        let mut desired = desired(stack, &observed.host)?;
+        if let Some(pull) = self.pull {
+            let policy = match pull {
+                Pull::Always => PullPolicy::Always,
+                Pull::Missing => PullPolicy::Missing,
+                Pull::Never => PullPolicy::Never,
+            };
+            desired.services.values_mut().for_each(|service| service.pull_policy = policy);
+        }
+        Ok(desired)
+    }
+}
+
+impl UpArgs {
+    /// `create` is an `up` that starts nothing.
+    pub(crate) fn of_create(services: Vec<String>, shape: Shape) -> UpArgs {
+        UpArgs { services, shape, no_start: true, ..UpArgs::default() }
+    }
+
+    /// `scale` is a detached `up` of the named services in these numbers.
+    pub(crate) fn of_scale(scale: Vec<(String, u32)>, no_deps: bool) -> UpArgs {
+        let services = scale.iter().map(|(service, _)| service.clone()).collect();
+        let shape = Shape { scale, no_deps, ..Shape::default() };
+        UpArgs { services, shape, detach: true, ..UpArgs::default() }
+    }
+}
+
+/// Makes the host what the file says.
+pub(crate) async fn run(session: &Session, args: &UpArgs) -> Result<Exit, Failure> {
+    let stack = session.load(&args.services)?;
+    check_names(&stack, args)?;
+    let host = flow::open(session)?;
+    let began = Timestamp::now();
+    let change = bring_up(session, &host, &stack, args).await?;
+    if session.global.dry_run {
+        return Ok(Exit::Done);
+    }
+    let attached = !(args.detach || args.wait || args.no_start);
+    if let Some(number) = change.interrupted {
+        if attached {
+            attach::stop(session, &host, &stack.name, args.shape.timeout).await?;
+        }
+        return Ok(Exit::Signal(number));
+    }
+    if change.done == 0 {
+        let unchanged = change.plan.unchanged;
+        session.ui.note(&safe(&format!("{}: nothing to do, {unchanged} unchanged", stack.name)));
+    }
+    if args.wait {
+        return ready::wait(session, &host, &stack.name, &args.services, args.wait_timeout).await;
+    }
+    if !attached {
+        return Ok(Exit::Done);
+    }
+    attach::follow(session, &host, &attached_services(&stack, args), began).await
+}
+
+async fn bring_up(
+    session: &Session,
+    host: &Arc<Host>,
+    stack: &Stack,
+    args: &UpArgs,
+) -> Result<Change, Failure> {
+    if let Some(interrupted) = pull_first(session, host, stack, &args.shape).await? {
+        return Ok(interrupted);
+    }
+    let options = UpOptions { no_start: args.no_start, ..args.shape.options(&args.services) };
+    let plan = |observed: &Observed| -> Result<Plan, Failure> {
+        let desired = args.shape.desired(stack, observed)?;
+        Ok(up(&desired, observed, &options, &stack.places)?)
+    };
+    flow::change(session, host, &stack.name, &references(stack), plan).await
+}
+
+/// Pulls what policies want pulled although it may be here. The plan is made after that, so that
+/// it sees which images moved. Gives the change if a signal cut it off.
+async fn pull_first(
+    session: &Session,
+    host: &Arc<Host>,
+    stack: &Stack,
+    shape: &Shape,
+) -> Result<Option<Change>, Failure> {
+    if !shape.may_pull(stack) {
+        return Ok(None);
+    }
+    let plan = |observed: &Observed| {
+        let now = Timestamp::now().as_second();
+        Ok(pulls(&shape.desired(stack, observed)?, observed, now))
+    };
+    let change = flow::change(session, host, &stack.name, &references(stack), plan).await?;
+    Ok(change.interrupted.is_some().then_some(change))
+}
+
+/// Services named by options that the stack does not have.
+fn check_names(stack: &Stack, args: &UpArgs) -> Result<(), Failure> {
+    let mut named = args.attach.iter().chain(&args.no_attach).chain(&args.exit_code_from);
+    match named.find(|service| !stack.services.contains_key(*service)) {
+        Some(service) => Err(Failure::refused(format!("no such service: `{service}`"))),
+        None => Ok(()),
+    }
+}
+
+/// Whose output is shown, and when the showing ends.
+fn attached_services(stack: &Stack, args: &UpArgs) -> Attached {
+    let shown = |name: &String| {
+        if !args.attach.is_empty() {
+            return args.attach.contains(name);
+        }
+        let named =
+            args.services.is_empty() || args.attach_dependencies || args.services.contains(name);
+        named && !args.no_attach.contains(name) && stack.services[name].attach
+    };
+    let end =
+        match (&args.exit_code_from, args.abort_on_container_exit, args.abort_on_container_failure)
+        {
+            (Some(service), _, _) => End::WithCodeOf(service.clone()),
+            (None, true, _) => End::AtFirstExit,
+            (None, false, true) => End::AtFirstFailure,
+            (None, false, false) => End::WhenAllEnded,
+        };
+    Attached {
+        project: stack.name.clone(),
+        shown: stack.services.keys().filter(|name| shown(name)).cloned().collect(),
+        running: stack.services.keys().cloned().collect(),
+        end,
+        grace: args.shape.timeout,
+        colours: !args.no_color,
+        names: !args.no_log_prefix,
+        timestamps: args.timestamps,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    fn parse(line: &str) -> Result<UpArgs, clap::error::ErrorKind> {
+        match Cli::try_parse_from(line.split(' ')) {
+            Ok(Cli { command: Command::Up(args), .. }) => Ok(args),
+            Ok(_) => panic!("not `up`: {line}"),
+            Err(error) => Err(error.kind()),
+        }
+    }
+
+    fn stack() -> Stack {
+        let mut stack = Stack { name: "shop".into(), ..Stack::default() };
+        for name in ["db", "job", "web"] {
+            let service =
+                berth_schema::stack::Service { attach: name != "job", ..Default::default() };
+            stack.services.insert(name.into(), service);
+        }
+        stack
+    }
+
+    #[test]
+    fn words_become_options_of_the_planner() {
+        let args = parse("berth up --force-recreate --always-recreate-deps --no-deps --remove-orphans --scale web=3 -t 5 web").unwrap();
+        let options = args.shape.options(&args.services);
+        assert_eq!(
+            options,
+            UpOptions {
+                services: vec!["web".into()],
+                no_deps: true,
+                force_recreate: true,
+                always_recreate_deps: true,
+                no_recreate: false,
+                remove_orphans: true,
+                scale: [("web".to_owned(), 3)].into(),
+                no_start: false,
+                grace: Some(Duration::from_secs(5)),
+            }
+        );
+    }
+
+    #[test]
+    fn words_that_contradict_each_other_are_refused() {
+        use clap::error::ErrorKind::{ArgumentConflict, MissingRequiredArgument, UnknownArgument};
+        let kind = |line: &str| parse(line).err();
+        assert_eq!(kind("berth up --force-recreate --no-recreate"), Some(ArgumentConflict));
+        assert_eq!(kind("berth up -d --abort-on-container-exit"), Some(ArgumentConflict));
+        assert_eq!(kind("berth up --wait-timeout 5"), Some(MissingRequiredArgument));
+        assert_eq!(kind("berth up --build"), Some(UnknownArgument));
+        assert_eq!(kind("berth up --scale web"), Some(clap::error::ErrorKind::ValueValidation));
+    }
+
+    #[test]
+    fn output_of_a_service_is_shown_unless_file_or_words_say_no() {
+        let shown = |line: &str| attached_services(&stack(), &parse(line).unwrap()).shown;
+        let names = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
+        assert_eq!(shown("berth up"), names(&["db", "web"]));
+        assert_eq!(shown("berth up --attach job"), names(&["job"]));
+        assert_eq!(shown("berth up --no-attach db"), names(&["web"]));
+        assert_eq!(shown("berth up web"), names(&["web"]));
+        assert_eq!(shown("berth up --attach-dependencies web"), names(&["db", "web"]));
+    }
+
+    #[test]
+    fn the_end_of_showing_is_what_the_words_say() {
+        let end = |line: &str| attached_services(&stack(), &parse(line).unwrap()).end;
+        assert_eq!(end("berth up"), End::WhenAllEnded);
+        assert_eq!(end("berth up --abort-on-container-exit"), End::AtFirstExit);
+        assert_eq!(end("berth up --abort-on-container-failure"), End::AtFirstFailure);
+        assert_eq!(end("berth up --exit-code-from web"), End::WithCodeOf("web".into()));
+    }
+}

@@ -1,0 +1,367 @@
+//! The one line every change walks: lock, observe, plan, apply, and again when the plan was stale.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use berth_planner::action::Action;
+use berth_planner::observed::Observed;
+use berth_planner::plan::{Plan, StepId};
+use berth_planner::problem::PlanProblems;
+use berth_runtime::apply::{ApplyEvent, Interrupt, Outcome, STEPS_AT_ONCE, apply};
+use berth_runtime::host::{Host, HostError, StepError};
+use tokio::sync::{mpsc, watch};
+
+use crate::failure::{Exit, Failure};
+use crate::pulling::Pulling;
+use crate::session::Session;
+use crate::signals::Signals;
+use crate::ui::{Progress, safe};
+use crate::{ports, wording};
+
+/// How often a stale plan is made again.
+const ATTEMPTS: u32 = 3;
+/// How long another run may hold the lock before we give up.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// How a change is shown and interrupted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// Progress on its own lines; signals interrupt it.
+    Usual,
+    /// Progress between lines of output; the caller hears the signals.
+    BetweenOutput,
+    /// Nothing is shown but problems.
+    Silent,
+}
+
+/// What a change came to.
+#[derive(Debug)]
+pub(crate) struct Change {
+    /// The last plan.
+    pub(crate) plan: Plan,
+    /// Steps that were done, all attempts together.
+    pub(crate) done: usize,
+    /// The signal that cut it off.
+    pub(crate) interrupted: Option<i32>,
+}
+
+impl Change {
+    /// How a command ends that does nothing after it.
+    pub(crate) fn exit(&self) -> Exit {
+        self.interrupted.map_or(Exit::Done, Exit::Signal)
+    }
+}
+
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Failure {
+        match error {
+            HostError::Locked { project, holder } => {
+                Failure::Locked { project, holder: holder.to_string() }
+            }
+            other => Failure::refused(other),
+        }
+    }
+}
+
+impl From<PlanProblems> for Failure {
+    fn from(problems: PlanProblems) -> Failure {
+        Failure::Forbidden(problems.0.iter().map(ToString::to_string).collect())
+    }
+}
+
+/// Opens this host.
+pub(crate) fn open(session: &Session) -> Result<Arc<Host>, Failure> {
+    Ok(Arc::new(Host::open(session.roots())?))
+}
+
+/// Makes the host what `plan` says of it. With `--dry-run` the plan is shown and nothing is done.
+pub(crate) async fn change(
+    session: &Session,
+    host: &Arc<Host>,
+    project: &str,
+    references: &BTreeSet<String>,
+    plan: impl Fn(&Observed) -> Result<Plan, Failure>,
+) -> Result<Change, Failure> {
+    change_as(session, host, project, references, plan, Manner::Usual).await
+}
+
+/// As [`change`], in a manner of one's own.
+pub(crate) async fn change_as(
+    session: &Session,
+    host: &Arc<Host>,
+    project: &str,
+    references: &BTreeSet<String>,
+    plan: impl Fn(&Observed) -> Result<Plan, Failure>,
+    manner: Manner,
+) -> Result<Change, Failure> {
+    if session.global.dry_run {
+        let observed = host.observe(references).await?;
+        let plan = plan(&observed)?;
+        show(session, &plan)?;
+        return Ok(Change { plan, done: 0, interrupted: None });
+    }
+    let _lock = host.lock(project, LOCK_WAIT).await?;
+    let mut done = 0;
+    for _ in 0..ATTEMPTS {
+        let observed = host.observe(references).await?;
+        let plan = plan(&observed)?;
+        plan.warnings.iter().for_each(|warning| session.ui.warn(warning));
+        if plan.is_empty() {
+            return Ok(Change { plan, done, interrupted: None });
+        }
+        let (outcome, interrupted) = perform(session, host, project, &plan, manner).await?;
+        done += outcome.done.len();
+        if interrupted.is_some() || outcome.is_complete() {
+            tell_public(session, &plan, &outcome);
+            return Ok(Change { plan, done, interrupted });
+        }
+        if !outcome.is_stale() {
+            return Err(failure(&plan, &outcome, done));
+        }
+    }
+    Err(Failure::Stale { attempts: ATTEMPTS })
+}
+
+/// Prints a plan, each line in the colour of what happens.
+pub(crate) fn show(session: &Session, plan: &Plan) -> Result<(), Failure> {
+    let paint = session.ui.out();
+    let text = plan.to_string();
+    for line in safe(&text).trim_end().lines() {
+        session.ui.data(&wording::coloured(line, paint))?;
+    }
+    Ok(())
+}
+
+/// Performs a plan, showing what happens. The first signal lets running steps finish, the second
+/// leaves everything at once.
+async fn perform(
+    session: &Session,
+    host: &Arc<Host>,
+    project: &str,
+    plan: &Plan,
+    manner: Manner,
+) -> Result<(Outcome, Option<i32>), Failure> {
+    let (journal, interrupted) = host.journal(project)?;
+    if let Some(before) = interrupted {
+        let text = format!("the run of {} was cut off; this one goes on from there", before.began);
+        session.ui.note(&safe(&text));
+    }
+    let mut signals = Signals::listen()?;
+    let (events, mut happened) = mpsc::channel(256);
+    let (interrupt, interrupts) = watch::channel(Interrupt::None);
+    let mut teller = Teller {
+        plan,
+        progress: match manner {
+            Manner::Usual => session.ui.progress(),
+            Manner::BetweenOutput => session.ui.progress_in_lines(),
+            Manner::Silent => session.ui.no_progress(),
+        },
+        pulling: BTreeMap::new(),
+    };
+    let mut ticks = tokio::time::interval(Duration::from_millis(100));
+    let mut signalled = None;
+    let at_once = at_once(session.global.parallel);
+    let applied = apply(host, plan, &journal, &events, interrupts, at_once);
+    tokio::pin!(applied);
+    let outcome = loop {
+        tokio::select! {
+            biased;
+            Some(event) = happened.recv() => teller.tell(&event),
+            outcome = &mut applied => break outcome,
+            number = signals.next(), if manner != Manner::BetweenOutput => {
+                signalled = Some(number);
+                raise(session, &interrupt);
+            }
+            _ = ticks.tick(), if teller.progress.moves() => teller.progress.tick(),
+        }
+    };
+    while let Ok(event) = happened.try_recv() {
+        teller.tell(&event);
+    }
+    teller.progress.finish();
+    Ok((outcome, signalled))
+}
+
+/// `--parallel` as a number of steps.
+fn at_once(parallel: Option<i32>) -> usize {
+    match parallel {
+        None => STEPS_AT_ONCE,
+        Some(limit) => usize::try_from(limit).map_or(usize::MAX, |limit| limit.max(1)),
+    }
+}
+
+fn raise(session: &Session, interrupt: &watch::Sender<Interrupt>) {
+    let next = match *interrupt.borrow() {
+        Interrupt::None => Interrupt::Finish,
+        Interrupt::Finish | Interrupt::Now => Interrupt::Now,
+    };
+    if next == Interrupt::Finish {
+        session.ui.note("finishing the steps under way; press Ctrl-C again to leave at once");
+    }
+    interrupt.send_replace(next);
+}
+
+/// Shows what happens to the steps of a plan.
+struct Teller<'a> {
+    plan: &'a Plan,
+    progress: Progress<'a>,
+    pulling: BTreeMap<StepId, Pulling>,
+}
+
+impl Teller<'_> {
+    /// Shows one event.
+    fn tell(&mut self, event: &ApplyEvent) {
+        let (ApplyEvent::Started(id)
+        | ApplyEvent::Done(id)
+        | ApplyEvent::Failed(id, _)
+        | ApplyEvent::Skipped(id)
+        | ApplyEvent::Pulling(id, _)) = event;
+        let Some(step) = self.plan.step(*id) else { return };
+        let object = wording::object(&step.action);
+        let (doing, done) = wording::words(&step.action);
+        match event {
+            ApplyEvent::Started(_) => self.progress.begin(&object, doing),
+            ApplyEvent::Done(_) => self.progress.done(&object, done),
+            ApplyEvent::Failed(_, why) => self.progress.failed(&object, why),
+            ApplyEvent::Skipped(_) => self.progress.skipped(&object, "not tried"),
+            ApplyEvent::Pulling(_, event) => {
+                let text = self.pulling.entry(*id).or_default().take(event);
+                self.progress.detail(&object, &text);
+            }
+        }
+    }
+}
+
+/// Why a plan was not done to its end.
+fn failure(plan: &Plan, outcome: &Outcome, done: usize) -> Failure {
+    let not_ready = |error: &StepError| matches!(error, StepError::NotReady { .. });
+    if outcome.skipped.is_empty() && outcome.failed.iter().all(|(_, error)| not_ready(error)) {
+        let causes = outcome.failed.iter().map(|(_, error)| error.to_string()).collect();
+        return Failure::Unhealthy { causes };
+    }
+    let cause = |(id, error): &(StepId, StepError)| match plan.step(*id) {
+        Some(step) => format!("{}: {error}", wording::object(&step.action)),
+        None => error.to_string(),
+    };
+    Failure::Partial {
+        failed: outcome.failed.len(),
+        skipped: outcome.skipped.len(),
+        steps: plan.steps.len(),
+        causes: outcome.failed.iter().map(cause).collect(),
+        untouched: done == 0,
+        start: outcome.failed.iter().find_map(|(_, error)| match error {
+            StepError::NotStarted { exit_code, .. } => u8::try_from(*exit_code).ok(),
+            _ => None,
+        }),
+    }
+}
+
+/// Names the ports that are now open to everybody.
+fn tell_public(session: &Session, plan: &Plan, outcome: &Outcome) {
+    for id in &outcome.done {
+        let Some(Action::CreateContainer(record)) = plan.step(*id).map(|step| &step.action) else {
+            continue;
+        };
+        for port in record.spec.ports.iter().filter(|port| ports::is_public(port)) {
+            let line = format!("{}  {}", record.name, ports::lines(port).join(", "));
+            session.ui.note(&format!(
+                " {} {}",
+                session.ui.err().yellow(ports::PUBLIC),
+                safe(&line)
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use berth_planner::plan::Step;
+
+    use super::*;
+
+    fn plan() -> Plan {
+        let step = |id, name: &str| Step {
+            id: StepId(id),
+            action: Action::StartContainer { name: name.into() },
+            causes: vec![],
+            changes: vec![],
+            after: vec![],
+            after_tried: vec![],
+        };
+        Plan {
+            project: "shop".into(),
+            steps: vec![step(0, "shop-db-1"), step(1, "shop-web-1"), step(2, "shop-web-2")],
+            ..Plan::default()
+        }
+    }
+
+    fn not_ready() -> StepError {
+        StepError::NotReady { name: "shop-db-1".into(), why: "is unhealthy".into() }
+    }
+
+    fn refused() -> StepError {
+        StepError::Failed {
+            step: "start container".into(),
+            object: "shop-web-1".into(),
+            why: "no such program".into(),
+        }
+    }
+
+    #[test]
+    fn a_failed_step_is_named_with_its_object_and_what_was_not_tried_is_counted() {
+        let outcome = Outcome {
+            done: vec![StepId(0)],
+            failed: vec![(StepId(1), refused())],
+            skipped: vec![StepId(2)],
+        };
+        let failure = failure(&plan(), &outcome, 1);
+        assert_eq!(failure.code(), 3);
+        assert_eq!(failure.to_string(), "1 of 3 steps failed, 1 were not tried");
+        assert!(failure.causes()[0].starts_with("Container shop-web-1: "), "{failure:?}");
+        assert!(failure.help().unwrap().contains("goes on from here"));
+    }
+
+    #[test]
+    fn a_failure_before_anything_was_done_changed_nothing() {
+        let outcome = Outcome {
+            done: vec![],
+            failed: vec![(StepId(0), refused())],
+            skipped: vec![StepId(1), StepId(2)],
+        };
+        assert_eq!(failure(&plan(), &outcome, 0).code(), 1);
+    }
+
+    #[test]
+    fn parallel_is_a_number_of_steps() {
+        assert_eq!(at_once(None), STEPS_AT_ONCE);
+        assert_eq!([at_once(Some(0)), at_once(Some(3)), at_once(Some(-1))], [1, 3, usize::MAX]);
+    }
+
+    #[test]
+    fn run_ends_with_the_code_of_a_program_that_is_not_there() {
+        let missing = StepError::NotStarted {
+            name: "shop-web-1".into(),
+            why: "execute `nix`: no such file or directory (ENOENT)".into(),
+            exit_code: 127,
+        };
+        let outcome =
+            Outcome { done: vec![StepId(0)], failed: vec![(StepId(1), missing)], skipped: vec![] };
+        assert_eq!(failure(&plan(), &outcome, 1).of_a_start().code(), 127);
+        let outcome =
+            Outcome { done: vec![], failed: vec![(StepId(0), refused())], skipped: vec![] };
+        assert_eq!(failure(&plan(), &outcome, 0).of_a_start().code(), 125);
+    }
+
+    #[test]
+    fn a_gate_that_stays_shut_with_nothing_behind_it_is_unhealthy() {
+        let mut outcome = Outcome {
+            done: vec![StepId(0)],
+            failed: vec![(StepId(1), not_ready())],
+            skipped: vec![],
+        };
+        assert_eq!(failure(&plan(), &outcome, 1).code(), 5);
+        outcome.skipped.push(StepId(2));
+        assert_eq!(failure(&plan(), &outcome, 1).code(), 3);
+    }
+}

@@ -1,0 +1,72 @@
+//! One container of a service, for commands that are about one.
+
+use berth_planner::observed::{ContainerState, ObservedContainer};
+
+use crate::failure::Failure;
+
+/// The running container number `index` of a service; 0 picks the first that runs.
+pub(crate) fn running<'a>(
+    containers: impl Iterator<Item = &'a ObservedContainer>,
+    project: &str,
+    service: &str,
+    index: u32,
+) -> Result<&'a ObservedContainer, Failure> {
+    let mut of_service: Vec<_> = containers
+        .filter(|c| c.record.project == project && c.record.service == service)
+        .filter(|c| !c.record.oneoff)
+        .collect();
+    of_service.sort_by_key(|c| c.record.number);
+    if of_service.is_empty() {
+        let message = format!("service `{service}` of `{project}` has no container");
+        return Err(Failure::refused(message).with_help("`berth up -d` makes one"));
+    }
+    let wanted = |c: &&ObservedContainer| index == 0 || c.record.number == index;
+    let candidates: Vec<_> = of_service.into_iter().filter(wanted).collect();
+    if candidates.is_empty() {
+        return Err(Failure::refused(format!("service `{service}` has no container {index}")));
+    }
+    let runs = |c: &&&ObservedContainer| matches!(c.state, ContainerState::Running { .. });
+    candidates.iter().find(runs).copied().ok_or_else(|| {
+        let message = format!("service `{service}` is not running");
+        Failure::refused(message).with_help(format!("`berth start {service}` starts it"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows::tests::container;
+
+    fn all() -> Vec<ObservedContainer> {
+        let up = ContainerState::Running { pid: 1, started_at: 0 };
+        let down = ContainerState::Exited { exit_code: 0, finished_at: 0 };
+        vec![
+            container("a-web-10", up),
+            container("a-web-2", up),
+            container("a-web-1", down),
+            container("b-web-1", up),
+            container("a-job-1", down),
+        ]
+    }
+
+    fn picked(service: &str, index: u32) -> Result<String, String> {
+        let all = all();
+        running(all.iter(), "a", service, index)
+            .map(|c| c.record.name.clone())
+            .map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_first_that_runs_is_picked_in_the_order_of_numbers() {
+        assert_eq!(picked("web", 0).unwrap(), "a-web-2");
+        assert_eq!(picked("web", 10).unwrap(), "a-web-10");
+    }
+
+    #[test]
+    fn what_cannot_be_picked_says_why() {
+        assert_eq!(picked("web", 1).unwrap_err(), "service `web` is not running");
+        assert_eq!(picked("web", 3).unwrap_err(), "service `web` has no container 3");
+        assert_eq!(picked("job", 0).unwrap_err(), "service `job` is not running");
+        assert_eq!(picked("db", 0).unwrap_err(), "service `db` of `a` has no container");
+    }
+}

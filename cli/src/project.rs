@@ -1,0 +1,147 @@
+//! From words to a stack, and from a stack to what it asks of this host.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use berth_planner::desired::Desired;
+use berth_planner::observed::{HostFacts, Observed, ObservedContainer};
+use berth_planner::resolve::{self, Inputs, ResolveProblem};
+use berth_schema::stack::Stack;
+use berth_schema::{LoadOptions, Loaded, Problems};
+
+use crate::failure::Failure;
+use crate::session::Session;
+use crate::source::Disk;
+
+/// A project by its name, with its file when there is one to read.
+#[derive(Debug)]
+pub(crate) struct Project {
+    /// Its name.
+    pub(crate) name: String,
+    /// What the file says; `None` when only the name was given.
+    pub(crate) stack: Option<Stack>,
+}
+
+impl Session {
+    /// Loads the stack; `services` are switched on whatever their profiles. Warnings are shown.
+    pub(crate) fn load(&self, services: &[String]) -> Result<Stack, Failure> {
+        let loaded = self.read_files(services)?;
+        for warning in loaded.warnings {
+            self.ui.report(&miette::Report::new(warning));
+        }
+        Ok(loaded.stack)
+    }
+
+    /// As [`Session::load`], but what berth does not do yet is no problem: for showing the model.
+    pub(crate) fn load_for_show(&self, services: &[String]) -> Result<Stack, Failure> {
+        let loaded = berth_schema::config::load(&self.options(services), &Disk::default());
+        let loaded = loaded.map_err(invalid)?;
+        for warning in loaded.warnings {
+            self.ui.report(&miette::Report::new(warning));
+        }
+        Ok(loaded.stack)
+    }
+
+    /// The project a command is about: with a name and no file given, the name is enough.
+    pub(crate) fn project(&self) -> Result<Project, Failure> {
+        match &self.global.project_name {
+            Some(name) if self.global.files.is_empty() => {
+                Ok(Project { name: name.clone(), stack: None })
+            }
+            _ => self.project_from_file(),
+        }
+    }
+
+    fn project_from_file(&self) -> Result<Project, Failure> {
+        match self.read_files(&[]) {
+            Ok(loaded) => {
+                Ok(Project { name: loaded.stack.name.clone(), stack: Some(loaded.stack) })
+            }
+            Err(failure) => match self.environment.get("COMPOSE_PROJECT_NAME") {
+                Some(name) if !name.is_empty() => Ok(Project { name: name.clone(), stack: None }),
+                _ => Err(failure),
+            },
+        }
+    }
+
+    fn read_files(&self, services: &[String]) -> Result<Loaded, Failure> {
+        berth_schema::load(&self.options(services), &Disk::default()).map_err(invalid)
+    }
+
+    fn options(&self, services: &[String]) -> LoadOptions {
+        LoadOptions {
+            files: self.global.files.clone(),
+            working_dir: self.working_dir.clone(),
+            project_directory: self.global.project_directory.clone(),
+            project_name: self.global.project_name.clone(),
+            env_files: self.global.env_file.clone(),
+            profiles: self.global.profile.clone(),
+            environment: self.environment.clone(),
+            services: services.to_vec(),
+        }
+    }
+}
+
+/// What `stack` asks of a host with these abilities. Reads the files of its configs and secrets.
+pub(crate) fn desired(stack: &Stack, facts: &HostFacts) -> Result<Desired, Failure> {
+    let mut inputs = Inputs::default();
+    for path in resolve::wanted(stack) {
+        match fs::read(&path) {
+            Ok(bytes) => drop(inputs.files.insert(path, bytes)),
+            Err(e) => drop(inputs.unreadable.insert(path, e.to_string())),
+        }
+    }
+    resolve::resolve(stack, &inputs, facts).map_err(|problems| unresolved(stack, &problems))
+}
+
+/// Images the containers of a stack are made from.
+pub(crate) fn references(stack: &Stack) -> BTreeSet<String> {
+    stack.services.values().filter_map(|service| service.image.clone()).collect()
+}
+
+/// Containers of `project`, in the order of service and number; `services` empty means all.
+pub(crate) fn containers<'a>(
+    observed: &'a Observed,
+    project: &str,
+    services: &[String],
+) -> Vec<&'a ObservedContainer> {
+    let of_project = observed.containers.values().filter(|c| c.record.project == project);
+    let wanted =
+        |c: &&ObservedContainer| services.is_empty() || services.contains(&c.record.service);
+    let mut containers: Vec<_> = of_project.filter(wanted).collect();
+    containers.sort_by_key(|c| (c.record.service.clone(), c.record.oneoff, c.record.number));
+    containers
+}
+
+/// A service that neither the file nor a container knows is a mistake of the user.
+pub(crate) fn check_services(
+    project: &Project,
+    observed: &Observed,
+    services: &[String],
+) -> Result<(), Failure> {
+    let known = |service: &String| {
+        let in_file = project.stack.as_ref().is_some_and(|stack| {
+            stack.services.contains_key(service) || stack.inactive.contains(service)
+        });
+        in_file || !containers(observed, &project.name, std::slice::from_ref(service)).is_empty()
+    };
+    match services.iter().find(|service| !known(service)) {
+        None => Ok(()),
+        Some(service) => {
+            Err(Failure::refused(format!("no such service: `{service}` in `{}`", project.name)))
+        }
+    }
+}
+
+/// Problems of a file.
+pub(crate) fn invalid(problems: Problems) -> Failure {
+    Failure::Invalid(problems.0.into_iter().map(miette::Report::new).collect())
+}
+
+fn unresolved(stack: &Stack, problems: &[ResolveProblem]) -> Failure {
+    let report = |problem: &ResolveProblem| match stack.places.find(&problem.path()) {
+        Some(place) => miette::Report::msg(format!("{place}: {problem}")),
+        None => miette::Report::msg(problem.to_string()),
+    };
+    Failure::Invalid(problems.iter().map(report).collect())
+}

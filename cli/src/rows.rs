@@ -1,0 +1,297 @@
+//! Containers as `ps` shows them, to people and to programs.
+
+use std::collections::BTreeMap;
+
+use berth_planner::desired::{PortSpec, SourceSpec};
+use berth_planner::observed::{ContainerState, Health, ObservedContainer};
+use berth_runtime::bundle::Bundle;
+use berth_runtime::paths::Roots;
+use berth_runtime::record;
+use serde::Serialize;
+
+use crate::ports;
+use crate::values::moment;
+
+/// A container, with the names that `docker compose ps --format json` uses.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Row {
+    pub(crate) command: String,
+    pub(crate) created_at: String,
+    pub(crate) exit_code: i32,
+    pub(crate) health: &'static str,
+    #[serde(rename = "ID")]
+    pub(crate) id: String,
+    pub(crate) image: String,
+    pub(crate) labels: String,
+    pub(crate) local_volumes: String,
+    pub(crate) mounts: String,
+    pub(crate) name: String,
+    pub(crate) names: String,
+    pub(crate) networks: String,
+    pub(crate) ports: String,
+    pub(crate) project: String,
+    pub(crate) publishers: Vec<Publisher>,
+    pub(crate) running_for: String,
+    pub(crate) service: String,
+    pub(crate) size: String,
+    pub(crate) state: &'static str,
+    pub(crate) status: String,
+}
+
+/// A published port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Publisher {
+    #[serde(rename = "URL")]
+    url: String,
+    target_port: u16,
+    published_port: u16,
+    protocol: &'static str,
+    /// On every address of the host.
+    public: bool,
+}
+
+impl Row {
+    /// The row of a container, seen at `now` (seconds since the epoch).
+    pub(crate) fn of(container: &ObservedContainer, argv: &[String], now: i64) -> Row {
+        let record = &container.record;
+        let mounts: Vec<String> = record
+            .spec
+            .mounts
+            .iter()
+            .map(|(target, mount)| match &mount.source {
+                SourceSpec::Volume { name, .. } => name.clone(),
+                SourceSpec::Anonymous { .. } => target.clone(),
+                SourceSpec::Bind { path, .. } => path.display().to_string(),
+            })
+            .collect();
+        let volumes = record.spec.mounts.values();
+        let volumes = volumes.filter(|mount| matches!(mount.source, SourceSpec::Volume { .. }));
+        Row {
+            command: format!("\"{}\"", argv.join(" ")),
+            created_at: moment::rfc3339(container.created_at),
+            exit_code: exit_code(container.state),
+            health: health(container.health),
+            id: container.id.clone(),
+            image: record.spec.image.clone(),
+            labels: labels(&record.spec.labels),
+            local_volumes: volumes.count().to_string(),
+            mounts: mounts.join(","),
+            name: record.name.clone(),
+            names: record.name.clone(),
+            networks: record.spec.networks.keys().cloned().collect::<Vec<_>>().join(","),
+            ports: ports::cell(&container.published),
+            project: record.project.clone(),
+            publishers: container.published.iter().flat_map(publishers).collect(),
+            running_for: format!("{} ago", moment::rough(now - container.created_at)),
+            service: record.service.clone(),
+            size: "0B".to_owned(),
+            state: state(container.state),
+            status: status(container, now),
+        }
+    }
+
+    /// The row with what is too long for a screen cut short.
+    pub(crate) fn short(mut self) -> Row {
+        self.id.truncate(12);
+        let argv: String = self.command.trim_matches('"').to_owned();
+        if argv.chars().count() > 20 {
+            let head: String = argv.chars().take(19).collect();
+            self.command = format!("\"{head}…\"");
+        }
+        self
+    }
+}
+
+/// What a container runs: as its bundle says when it was started, else as its file says.
+pub(crate) fn argv(roots: &Roots, container: &ObservedContainer) -> Vec<String> {
+    let path = roots.container_run(&container.record.name).join("bundle.json");
+    if let Ok(Some(bundle)) = record::read::<Bundle>(&path) {
+        return bundle.process.argv;
+    }
+    let spec = &container.record.spec;
+    let entrypoint = spec.entrypoint.clone().unwrap_or_default();
+    entrypoint.into_iter().chain(spec.command.clone().unwrap_or_default()).collect()
+}
+
+/// One word as Docker has it.
+pub(crate) fn state(state: ContainerState) -> &'static str {
+    match state {
+        ContainerState::Created => "created",
+        ContainerState::Running { .. } => "running",
+        ContainerState::Restarting { .. } => "restarting",
+        ContainerState::Exited { .. } => "exited",
+        ContainerState::Broken => "dead",
+    }
+}
+
+/// Whether `ps` shows it without `-a`.
+pub(crate) fn is_up(state: ContainerState) -> bool {
+    matches!(state, ContainerState::Running { .. } | ContainerState::Restarting { .. })
+}
+
+/// The name of a container in front of its lines: without the project.
+pub(crate) fn label(container: &ObservedContainer) -> String {
+    let record = &container.record;
+    let prefix = format!("{}-", record.project);
+    record.name.strip_prefix(&prefix).unwrap_or(&record.name).to_owned()
+}
+
+fn exit_code(state: ContainerState) -> i32 {
+    match state {
+        ContainerState::Exited { exit_code, .. } | ContainerState::Restarting { exit_code } => {
+            exit_code
+        }
+        ContainerState::Created | ContainerState::Running { .. } | ContainerState::Broken => 0,
+    }
+}
+
+fn health(health: Health) -> &'static str {
+    match health {
+        Health::None => "",
+        Health::Starting => "starting",
+        Health::Healthy => "healthy",
+        Health::Unhealthy => "unhealthy",
+    }
+}
+
+fn status(container: &ObservedContainer, now: i64) -> String {
+    match container.state {
+        ContainerState::Created => "Created".into(),
+        ContainerState::Running { started_at, .. } => {
+            let mut notes = Vec::new();
+            match container.health {
+                Health::None => {}
+                Health::Starting => notes.push("health: starting"),
+                Health::Healthy => notes.push("healthy"),
+                Health::Unhealthy => notes.push("unhealthy"),
+            }
+            if !container.monitored {
+                notes.push("no monitor");
+            }
+            let notes = notes.iter().map(|note| format!(" ({note})")).collect::<String>();
+            format!("Up {}{notes}", moment::rough(now - started_at))
+        }
+        ContainerState::Restarting { exit_code } => format!("Restarting ({exit_code})"),
+        ContainerState::Exited { exit_code, finished_at } => {
+            format!("Exited ({exit_code}) {} ago", moment::rough(now - finished_at))
+        }
+        ContainerState::Broken => "Broken: half made, removed by the next `up` or `down`".into(),
+    }
+}
+
+fn labels(labels: &BTreeMap<String, String>) -> String {
+    labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+}
+
+fn publishers(port: &PortSpec) -> Vec<Publisher> {
+    let publisher = |address: std::net::IpAddr| Publisher {
+        url: address.to_string(),
+        target_port: port.target,
+        published_port: port.published.map_or(0, |(first, _)| first),
+        protocol: ports::protocol(port.protocol),
+        public: ports::is_public(port),
+    };
+    ports::addresses(port).into_iter().map(publisher).collect()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use berth_planner::observed::ContainerRecord;
+    use berth_schema::stack::Protocol;
+
+    use super::*;
+
+    /// A container as `observe` gives it.
+    pub(crate) fn container(name: &str, state: ContainerState) -> ObservedContainer {
+        let (project, rest) = name.split_once('-').unwrap();
+        let (service, number) = rest.rsplit_once('-').unwrap();
+        ObservedContainer {
+            record: ContainerRecord {
+                name: name.into(),
+                project: project.into(),
+                service: service.into(),
+                number: number.parse().unwrap(),
+                oneoff: false,
+                spec: Default::default(),
+                image_id: String::new(),
+                addresses: BTreeMap::new(),
+                id_base: None,
+                depends_on: BTreeMap::new(),
+                working_dir: "/srv".into(),
+                config_files: vec![],
+            },
+            id: "0123456789abcdef".repeat(4),
+            created_at: 1000,
+            state,
+            health: Health::None,
+            monitored: true,
+            held: false,
+            published: vec![],
+            restarts: 0,
+        }
+    }
+
+    fn status_of(state: ContainerState, health: Health, monitored: bool) -> String {
+        let mut container = container("shop-web-1", state);
+        container.health = health;
+        container.monitored = monitored;
+        status(&container, 2000)
+    }
+
+    #[test]
+    fn a_status_says_what_docker_would_say() {
+        let running = ContainerState::Running { pid: 7, started_at: 1880 };
+        let exited = ContainerState::Exited { exit_code: 137, finished_at: 1995 };
+        let said = [
+            status_of(running, Health::None, true),
+            status_of(running, Health::Starting, true),
+            status_of(running, Health::Healthy, false),
+            status_of(exited, Health::Unhealthy, false),
+            status_of(ContainerState::Restarting { exit_code: 1 }, Health::None, true),
+            status_of(ContainerState::Created, Health::None, false),
+        ];
+        insta::assert_snapshot!(said.join("\n"), @r"
+        Up 2 minutes
+        Up 2 minutes (health: starting)
+        Up 2 minutes (healthy) (no monitor)
+        Exited (137) 5 seconds ago
+        Restarting (1)
+        Created
+        ");
+    }
+
+    #[test]
+    fn a_public_port_is_marked_for_people_and_for_programs() {
+        let mut web = container("shop-web-1", ContainerState::Created);
+        web.published = vec![PortSpec {
+            host_ip: None,
+            published: Some((8080, 8080)),
+            target: 80,
+            protocol: Protocol::Tcp,
+        }];
+        let row = Row::of(&web, &["nginx".into(), "-g".into(), "daemon off;".into()], 2000).short();
+        assert_eq!(row.ports, "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp PUBLIC");
+        assert_eq!(row.command, "\"nginx -g daemon off;\"");
+        assert_eq!(row.id, "0123456789ab");
+        let json = serde_json::to_value(&row).unwrap();
+        assert_eq!(json["Publishers"][0]["URL"], "0.0.0.0");
+        assert_eq!(json["Publishers"][1]["Public"], true);
+    }
+
+    #[test]
+    fn a_long_command_is_cut_for_people() {
+        let web = container("shop-web-1", ContainerState::Created);
+        let argv = ["/docker-entrypoint.sh".into(), "nginx".into()];
+        assert_eq!(Row::of(&web, &argv, 0).short().command, "\"/docker-entrypoint.…\"");
+    }
+
+    #[test]
+    fn a_label_is_the_name_without_the_project() {
+        assert_eq!(label(&container("shop-web-2", ContainerState::Created)), "web-2");
+        let mut named = container("shop-web-1", ContainerState::Created);
+        named.record.name = "front".into();
+        assert_eq!(label(&named), "front");
+    }
+}
