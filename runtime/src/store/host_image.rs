@@ -55,7 +55,7 @@ const FOLDERS: [(&str, u32); 25] = [
     ("etc/pki", 0o755),
 ];
 /// Mounted where the host has them. Never a folder that also holds keys.
-const MOUNTED: [&str; 10] = [
+const MOUNTED: [&str; 8] = [
     "etc/alternatives",
     "etc/crypto-policies",
     "etc/fonts",
@@ -64,8 +64,6 @@ const MOUNTED: [&str; 10] = [
     "etc/pki/ca-trust",
     "etc/pki/tls/certs",
     "etc/ssl/certs",
-    "etc/terminfo",
-    "etc/xdg",
 ];
 /// Mounted too: interpreters with their version in the name.
 const MOUNTED_PREFIXES: [&str; 3] = ["python", "php", "java"];

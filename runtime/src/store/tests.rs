@@ -238,6 +238,16 @@ fn many_loads_of_one_image_at_once_make_it_once() {
 }
 
 #[test]
+fn only_root_reaches_the_set_id_programs_of_images() {
+    use std::os::unix::fs::PermissionsExt;
+    let site = Site::new();
+    let id = site.load(&docker_archive(&["a"], &[layer("a")])).unwrap().remove(0).id;
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&site.scratch.path().join("images")), 0o700);
+    assert_eq!(mode(&site.store.layers(&id).unwrap()[0]), 0o755);
+}
+
+#[test]
 fn a_store_that_is_not_there_is_empty() {
     let store = Store::open("/does/not/exist");
     assert_eq!(store.resolve("redis").unwrap(), None);

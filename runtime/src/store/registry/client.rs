@@ -110,6 +110,12 @@ impl Client {
         })
     }
 
+    /// `https` or `http`.
+    #[cfg(test)]
+    pub(super) fn scheme(&self) -> &str {
+        self.base.scheme()
+    }
+
     pub(super) fn retry(&self) -> Retry {
         self.retry
     }

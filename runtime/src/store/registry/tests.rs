@@ -544,6 +544,27 @@ async fn a_stopped_pull_leaves_what_the_next_one_needs() {
     assert_eq!(collected.layers, 0);
 }
 
+#[tokio::test]
+async fn only_this_machine_and_listed_registries_are_spoken_to_in_plain() {
+    let mut options = PullOptions::default();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for (name, listed, scheme) in [
+        ("registry.example/a".to_owned(), "", "https"),
+        ("redis".into(), "", "https"),
+        (format!("{free}/a"), "", "http"),
+        (format!("localhost:{}/a", free.port()), "", "http"),
+        (format!("nowhere.invalid:{}/a", free.port()), "nowhere.invalid", "http"),
+        ("nowhere.invalid/a".into(), "other.invalid", "https"),
+    ] {
+        options.insecure = vec![listed.to_owned()];
+        let reference = Reference::parse(&name).unwrap();
+        match Client::connect(&reference, &options).await {
+            Ok(client) => assert_eq!(client.scheme(), scheme, "{name}"),
+            Err(error) => eprintln!("skipped: {error}"),
+        }
+    }
+}
+
 #[test]
 fn what_was_pulled_and_what_was_loaded_are_the_same_layers() {
     let image = Image::new(&[1]);
