@@ -7,6 +7,7 @@ mod common;
 use std::fs;
 use std::os::fd::AsFd;
 use std::thread;
+use std::time::Duration;
 
 use berth_network::endpoint;
 use berth_network::firewall::{self, Base, Network};
@@ -173,6 +174,33 @@ fn a_port_is_published_on_ipv6_as_on_ipv4() {
 }
 
 #[test]
+fn nobody_comes_in_under_a_loopback_address() {
+    on_a_host(|host| {
+        let web = host.network(network("web", "10.20.0.0/24"));
+        let attacker = host.container(&web, 2);
+        let listener = std::net::UdpSocket::bind("10.20.0.1:5000").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        // A careless host, and a sender that routes its loopback address out.
+        fs::write("/proc/sys/net/ipv4/conf/br-web/accept_local", "1").unwrap();
+        let send = || {
+            attacker.within(|| {
+                fs::write("/proc/sys/net/ipv4/conf/eth0/route_localnet", "1").unwrap();
+                let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+                socket.send_to(b"!", "10.20.0.1:5000").unwrap();
+            });
+            thread::sleep(Duration::from_millis(100));
+            listener.recv_from(&mut [0; 8]).is_ok()
+        };
+
+        assert!(!send());
+        if has("nft") {
+            output("nft", "flush chain inet berth guard");
+            assert!(send(), "without the guard it would arrive");
+        }
+    });
+}
+
+#[test]
 fn networks_are_closed_to_each_other_and_to_the_outside() {
     on_both_kinds_of_host(|host| {
         let web = host.network(network("web", "10.20.0.0/24"));
@@ -186,6 +214,9 @@ fn networks_are_closed_to_each_other_and_to_the_outside() {
         let outside = host.outside(9);
 
         assert_eq!(neighbour.ask_tcp("10.20.0.2:80").as_deref(), Some("server 10.20.0.3"));
+        assert_eq!(neighbour.ask_udp("10.20.0.2:53").as_deref(), Some("server 10.20.0.3"));
+        // Somebody who sends even that through the host is still known by the own address.
+        neighbour.ip("route add 10.20.0.2/32 via 10.20.0.1");
         assert_eq!(neighbour.ask_udp("10.20.0.2:53").as_deref(), Some("server 10.20.0.3"));
         for (who, client) in [("another network", &stranger), ("outside", &outside)] {
             assert_eq!(client.try_tcp("10.20.0.2:80"), None, "{who}");
