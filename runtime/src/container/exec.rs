@@ -75,6 +75,13 @@ impl Target {
         start_time(self.pid) == Some(self.start)
     }
 
+    /// Its wait status, when it has ended and nobody has reaped it yet.
+    pub fn zombie_status(&self) -> Option<i32> {
+        let fields = stat(self.pid)?;
+        let is_it = fields.get(19)?.parse() == Ok(self.start);
+        (is_it && fields.first()? == "Z").then(|| fields.get(49)?.parse().ok())?
+    }
+
     /// A handle to it that cannot go stale.
     pub fn open(&self) -> Result<OwnedFd, SetupError> {
         let gone = || SetupError::refused("join container", self.pid, "it does not run any more");
@@ -86,10 +93,15 @@ impl Target {
 }
 
 fn start_time(pid: i32) -> Option<u64> {
+    stat(pid)?.get(19)?.parse().ok()
+}
+
+/// The fields of `/proc/PID/stat` after the name: the first is the state, number 3 in proc(5).
+fn stat(pid: i32) -> Option<Vec<String>> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may itself contain spaces and parentheses.
     let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_whitespace().nth(19)?.parse().ok()
+    Some(fields.split_whitespace().map(str::to_owned).collect())
 }
 
 /// Starts a process in the container, with its limits, rights and filter.

@@ -75,12 +75,13 @@ pub fn kill_unmonitored(run_dir: &Path, grace: Duration) -> io::Result<()> {
     if status.phase == Phase::Exited {
         return Ok(());
     }
+    // Held open over the end: with its last opener a FIFO forgets what is in it.
+    let mut output = Output::open(&bundle)?;
     let code = end(&bundle, &status, grace)?;
-    keep_output(&bundle)?;
+    output.drain(&mut Server::listen(run_dir)?);
     status.exit_code = code;
     status.finished_ms = Timestamp::now().as_millisecond();
     status.phase = Phase::Exited;
-    status.held = true;
     take_away(&bundle, &status).map_err(io::Error::other)?;
     status.pid = 0;
     status.pid_start = 0;
@@ -90,8 +91,9 @@ pub fn kill_unmonitored(run_dir: &Path, grace: Duration) -> io::Result<()> {
 /// Ends its processes: the first by its signal, what is left by SIGKILL.
 fn end(bundle: &Bundle, status: &Status, grace: Duration) -> io::Result<i32> {
     let group = Group::find(&bundle.cgroup.path).map_err(io::Error::other)?;
-    let pidfd = Target::from_status(status).and_then(|target| target.open().ok());
-    if let Some(pidfd) = &pidfd {
+    let process =
+        Target::from_status(status).and_then(|target| Some((target, target.open().ok()?)));
+    if let Some((_, pidfd)) = &process {
         if !grace.is_zero() {
             sys::pidfd_send_signal(pidfd.as_fd(), bundle.stop_signal)?;
         }
@@ -105,23 +107,16 @@ fn end(bundle: &Bundle, status: &Status, grace: Duration) -> io::Result<i32> {
     if group.exists() {
         group.kill_all().map_err(io::Error::other)?;
     }
-    match pidfd {
-        Some(pidfd) => {
+    match process {
+        Some((target, pidfd)) => {
             let mut set = PollSet::default();
             set.read(Token::Exit, &pidfd);
             set.until(Some(Instant::now() + Duration::from_secs(10)));
             match set.wait()?.is_empty() {
                 true => Err(io::Error::other("its process does not end")),
-                false => Ok(exit_code(&pidfd)),
+                false => Ok(exit_code(&target, &pidfd)),
             }
         }
         None => Ok(-1),
     }
-}
-
-/// Writes to the log what waited in the FIFOs.
-fn keep_output(bundle: &Bundle) -> io::Result<()> {
-    let mut output = Output::open(bundle)?;
-    output.drain(&mut Server::listen(&bundle.run_dir)?);
-    Ok(())
 }

@@ -23,7 +23,7 @@ use crate::sys;
 
 /// How long the first client is waited for, see [`crate::bundle::Bundle::await_client`].
 const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
-/// How long an adopted process that has ended may take to be reaped by its new parent.
+/// How long an adopted process may take between the end of its threads and the end of it all.
 const REAPING: Duration = Duration::from_millis(500);
 
 /// What a container does, with what is held for it.
@@ -46,7 +46,7 @@ pub(super) struct Running {
     pub(super) target: Target,
     pidfd: OwnedFd,
     /// Held so that the namespace lives as long as the monitor needs it.
-    _netns: OwnedFd,
+    netns: OwnedFd,
     since: Instant,
     /// OOM kills of its cgroup when it started.
     ooms: u64,
@@ -141,7 +141,7 @@ impl Monitor {
         self.life = Life::Running(Box::new(Running {
             target,
             pidfd,
-            _netns: netns,
+            netns,
             since,
             ooms: self.oom_kills(),
             kill_at: None,
@@ -155,9 +155,10 @@ impl Monitor {
     /// Its process has ended: what now?
     pub(super) fn ended(&mut self, now: Instant) {
         let Life::Running(running) = std::mem::replace(&mut self.life, Life::Ended) else { return };
-        let code = exit_code(&running.pidfd);
+        let code = exit_code(&running.target, &running.pidfd);
         let ran = now.saturating_duration_since(running.since);
         self.note_oom(self.oom_kills().saturating_sub(running.ooms));
+        network::disconnect(&self.bundle, running.netns.as_fd());
         if let Some(probe) = running.probe {
             probe.abandon();
         }
@@ -299,8 +300,10 @@ impl Monitor {
 
     /// The container ended while nobody looked, or waited to be started again.
     fn catch_up(&mut self, last: &Status) {
+        // A start may have been cut short. A group that was killed goes too: the kernel (6.18)
+        // kills everything that is born in it later.
         if let Ok(group) = Group::find(&self.bundle.cgroup.path) {
-            let _ = group.kill_all(); // of a start that was cut short
+            let _ = group.kill_all().and_then(|()| group.remove());
         }
         if last.phase == Phase::Waiting {
             self.life = Life::Waiting { until: Instant::now() };
@@ -316,27 +319,34 @@ impl Monitor {
 }
 
 /// Exit status of a process that has ended: its own, 128 + n for signal n, −1 if nobody knows.
-pub(super) fn exit_code(pidfd: &OwnedFd) -> i32 {
+pub(super) fn exit_code(target: &Target, pidfd: &OwnedFd) -> i32 {
     match waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
         Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
             (Some(code), _) => code,
             (None, Some(signal)) => 128 + signal,
             (None, None) => -1,
         },
-        // Not our child: the kernel tells everybody once its parent has reaped it.
-        Ok(None) | Err(_) => {
-            let end = Instant::now() + REAPING;
-            while Instant::now() < end {
-                if let Some(status) = sys::pidfd_exit_status(pidfd.as_fd()) {
-                    return if libc::WIFSIGNALED(status) {
-                        128 + libc::WTERMSIG(status)
-                    } else {
-                        libc::WEXITSTATUS(status)
-                    };
-                }
-                std::thread::sleep(Duration::from_millis(2));
-            }
-            -1
+        // Not our child.
+        Ok(None) | Err(_) => foreign_exit_code(target, pidfd).unwrap_or(-1),
+    }
+}
+
+/// That of a process with another parent: in `/proc` until it is reaped, then the kernel tells it
+/// to who has a handle (since 6.15).
+fn foreign_exit_code(target: &Target, pidfd: &OwnedFd) -> Option<i32> {
+    let end = Instant::now() + REAPING;
+    loop {
+        if let Some(status) =
+            target.zombie_status().or_else(|| sys::pidfd_exit_status(pidfd.as_fd()))
+        {
+            return Some(match libc::WIFSIGNALED(status) {
+                true => 128 + libc::WTERMSIG(status),
+                false => libc::WEXITSTATUS(status),
+            });
         }
+        if Instant::now() > end {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -43,6 +43,15 @@ pub(super) fn connect(
     Ok(Connection { resolver })
 }
 
+/// Switches the links of a container that has ended off, so that nothing of it answers for its
+/// addresses while the kernel cleans up.
+pub(super) fn disconnect(bundle: &Bundle, netns: BorrowedFd<'_>) {
+    let Network::Own(links) = &bundle.network else { return };
+    let specs: Vec<LinkSpec> = links.iter().map(spec).collect();
+    // They go with the namespace in any case.
+    let _ = endpoint::disconnect(netns, &specs);
+}
+
 /// Answers for names again after a monitor was lost, on the ports it had.
 pub(super) fn resume(
     bundle: &Bundle,

@@ -2,7 +2,9 @@
 //!
 //! Output goes through FIFOs in the run folder, which the container has open for reading and
 //! writing: while there is no monitor nothing is lost and no writer gets a SIGPIPE; the next
-//! monitor opens them by name. A terminal has no name, so it ends with its monitor.
+//! monitor opens them by name. (A container that ends before it comes takes what it wrote since
+//! with it: a FIFO forgets with its last opener.) A terminal has no name, so it ends with its
+//! monitor.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};

@@ -20,6 +20,7 @@ const OUTPUT: usize = 4096;
 
 /// A probe that runs.
 pub(super) struct RunningProbe {
+    target: Target,
     pidfd: OwnedFd,
     output: Option<File>,
     text: Vec<u8>,
@@ -49,6 +50,8 @@ impl RunningProbe {
         let child =
             container::exec(target, bundle, &spec, stdio).map_err(|error| error.to_string())?;
         Ok(RunningProbe {
+            // Unknown when it has ended already; it is our child, so that does not matter.
+            target: Target::of(child.pid).unwrap_or(Target { pid: child.pid, start: 0 }),
             pidfd: child.pidfd,
             output: Some(reader.into()),
             text: Vec::new(),
@@ -95,7 +98,7 @@ impl RunningProbe {
     /// The container has ended, and with it every process in it: reaps it.
     pub(super) fn abandon(mut self) {
         self.kill();
-        exit_code(&self.pidfd);
+        exit_code(&self.target, &self.pidfd);
     }
 
     fn text(&self) -> String {
@@ -141,7 +144,7 @@ impl Monitor {
         let Some(probe) = &mut running.probe else { return };
         probe.read();
         if token == Token::ProbeExit {
-            let good = exit_code(&probe.pidfd) == 0 && !probe.killed;
+            let good = exit_code(&probe.target, &probe.pidfd) == 0 && !probe.killed;
             let text = probe.text();
             running.probe = None;
             self.probed(good, text, now);
