@@ -186,6 +186,8 @@ fn process_of(target: &Target, bundle: &Bundle, spec: &ExecSpec) -> Result<Proce
     if let Some(user) = &spec.user {
         let root = process::folder(&format!("/proc/{}/root", target.pid));
         let root = root.step("open root of container", target.pid)?;
+        // Opened by number: make sure that it was still the same process then.
+        target.open()?;
         let ids = users::resolve_in(root.as_fd(), user, &[])?;
         (process.uid, process.gid, process.groups) = (ids.uid, ids.gid, ids.groups);
         if let Some(home) = ids.home {

@@ -103,6 +103,7 @@ fn bind(
     let object = path.display();
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let source = openat(CWD, path, flags, Mode::empty()).step("bind", &object)?;
+    refuse_private(&source, propagation.as_deref(), path)?;
     let tree = fs::copy_of(&source, *recursive).step("bind", &object)?;
     let mut attr = MountAttr {
         propagation: propagation_of(propagation.as_deref()).ok_or_else(|| {
@@ -127,6 +128,38 @@ fn bind(
         sys::mount_setattr(tree.as_fd(), &attr).step("map ids of bind", &object)?;
     }
     Ok(tree)
+}
+
+/// Mounts can only travel between this bind and a mount that the host shares.
+fn refuse_private(
+    source: &OwnedFd,
+    propagation: Option<&str>,
+    path: &std::path::Path,
+) -> Result<(), SetupError> {
+    const STEP: &str = "set propagation of bind";
+    let accepted: &[&str] = match propagation {
+        Some("shared" | "rshared") => &["shared:"],
+        Some("slave" | "rslave") => &["shared:", "master:"],
+        _ => return Ok(()),
+    };
+    let (flags, mask) = (rustix::fs::AtFlags::EMPTY_PATH, rustix::fs::StatxFlags::MNT_ID);
+    let id = rustix::fs::statx(source, "", flags, mask).step(STEP, path.display())?.stx_mnt_id;
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").step(STEP, path.display())?;
+    let id = id.to_string();
+    let line = mounts.lines().find(|line| line.split(' ').next() == Some(&id)).unwrap_or_default();
+    if line
+        .split(' ')
+        .skip(6)
+        .take_while(|field| *field != "-")
+        .any(|field| accepted.iter().any(|accepted| field.starts_with(accepted)))
+    {
+        return Ok(());
+    }
+    let reason = format!(
+        "`{}` needs a source on a shared mount of the host (`mount --make-rshared`)",
+        propagation.unwrap_or_default()
+    );
+    Err(SetupError::refused(STEP, path.display(), reason))
 }
 
 fn propagation_of(name: Option<&str>) -> Option<u64> {

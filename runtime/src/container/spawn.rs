@@ -197,6 +197,12 @@ impl Child {
             match prlimit(Pid::from_raw(self.pid), resource, limit) {
                 Ok(_) => {}
                 Err(_) if !asked => {}
+                Err(rustix::io::Errno::PERM) => {
+                    let reason = "the hard limit is above that of the host, and berth lacks the \
+                                  capability CAP_SYS_RESOURCE to raise it";
+                    let name = rlimits::name(resource);
+                    return Err(SetupError::refused("set rlimit", name, reason));
+                }
                 set => set.map(drop).step("set rlimit", rlimits::name(resource))?,
             }
         }

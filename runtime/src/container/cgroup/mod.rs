@@ -206,22 +206,32 @@ impl Member {
     fn make(&self) -> io::Result<()> {
         // The folders above may vanish in between, when the removal of another container finds
         // them empty.
-        for _ in 0..10 {
-            match fs::create_dir(&self.folder) {
-                Err(error) if error.kind() == ErrorKind::NotFound => self.make_above()?,
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                    if !fs::read(self.folder.join("cgroup.procs"))?.is_empty() {
-                        return Err(io::Error::other("it has processes; the container still runs"));
-                    }
-                    return self.check_controllers();
-                }
-                made => {
-                    made?;
-                    return self.check_controllers();
-                }
+        for _ in 0..100 {
+            match self.make_once() {
+                Err(error) if vanished(&error) => match self.make_above() {
+                    Err(error) if vanished(&error) => {}
+                    made => made?,
+                },
+                made => return made,
             }
         }
         Err(io::Error::other("the folder above it vanishes again and again"))
+    }
+
+    fn make_once(&self) -> io::Result<()> {
+        match fs::create_dir(&self.folder) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                if !fs::read(self.folder.join("cgroup.procs"))?.is_empty() {
+                    return Err(io::Error::other("it has processes; the container still runs"));
+                }
+            }
+            made => made?,
+        }
+        match self.version {
+            Version::V1 if self.has("cpuset") => self.check_cpuset(),
+            Version::V1 => Ok(()),
+            Version::V2 => self.check_controllers(),
+        }
     }
 
     fn make_above(&self) -> io::Result<()> {
@@ -234,8 +244,6 @@ impl Member {
                 made => made?,
             }
             if self.has("cpuset") && self.version == Version::V1 {
-                // A new v1 cpuset has no CPU and nothing can be attached to it, unless the one
-                // above hands its own on.
                 inherit_cpuset(&folder)?;
                 put(&folder.join("cgroup.clone_children"), "1")?;
             }
@@ -243,9 +251,19 @@ impl Member {
         Ok(())
     }
 
+    /// A new v1 cpuset has no CPU and nothing can be attached to it, unless the one above hands
+    /// its own on; another start may just have made that one and not yet got to it.
+    fn check_cpuset(&self) -> io::Result<()> {
+        if fs::read_to_string(self.folder.join("cpuset.mems"))?.trim().is_empty() {
+            self.make_above()?;
+            inherit_cpuset(&self.folder)?;
+        }
+        Ok(())
+    }
+
     /// In the v2 tree, every folder above must pass the controllers on.
     fn check_controllers(&self) -> io::Result<()> {
-        if self.version == Version::V1 || self.controllers.is_empty() {
+        if self.controllers.is_empty() {
             return Ok(());
         }
         let wanted = || NEEDED.iter().filter(|name| self.has(name));
@@ -266,6 +284,11 @@ impl Member {
 
 /// Controllers that limits are set with in the v2 tree.
 const NEEDED: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
+
+/// What the kernel answers about a group that is removed meanwhile.
+fn vanished(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV)
+}
 
 /// Gives a v1 cpuset the CPUs and memory of the one above.
 fn inherit_cpuset(folder: &Path) -> io::Result<()> {

@@ -165,3 +165,35 @@ fn without_a_user_namespace_the_group_keeps_other_devices_away() {
         assert!(ended.output.ends_with("made\n"), "{}", ended.output);
     });
 }
+
+#[test]
+fn groups_come_and_go_beside_each_other() {
+    alone(|| {
+        let mut children = Vec::new();
+        for number in 0..4 {
+            let pid = sys::fork().unwrap();
+            if pid == 0 {
+                let path = format!("berth-race/{}-{number}", std::process::id());
+                let group = Hierarchies::discover().unwrap().group(&path);
+                for _ in 0..25 {
+                    // The last to leave removes the folder above, while others make theirs.
+                    let tried = group
+                        .create(&Cgroup::default(), Devices::All)
+                        .and_then(|_| group.attach_files())
+                        .and_then(|_| group.remove());
+                    if let Err(error) = tried {
+                        eprintln!("{error}");
+                        sys::exit_now(1);
+                    }
+                }
+                sys::exit_now(0);
+            }
+            children.push(pid);
+        }
+        for pid in children {
+            let (_, status) = waitpid(Pid::from_raw(pid), WaitOptions::empty()).unwrap().unwrap();
+            assert_eq!(status.exit_status(), Some(0));
+        }
+        assert!(!Hierarchies::discover().unwrap().group("berth-race").exists());
+    });
+}

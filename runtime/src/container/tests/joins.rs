@@ -93,6 +93,12 @@ fn a_terminal_is_the_containers_own() {
         assert!(output.ends_with("from-tty\r\n"), "{output}");
         assert_eq!(status, 0);
 
+        container.bundle.init = true;
+        let init = spawn(&container.bundle, Stdio::Terminal, &mut |_| Ok(())).unwrap();
+        let Ended { status, output } = read_terminal(init.pid, init.terminal.unwrap());
+        assert!(output.ends_with("from-tty\r\n"), "{output}");
+        assert_eq!(status, 0);
+
         let container = Sandbox::new();
         let init = sleeping(&container);
         let target = Target::of(init.pid).unwrap();

@@ -224,3 +224,52 @@ fn a_start_from_inside_a_chroot_is_refused() {
         }
     });
 }
+
+#[test]
+fn mounts_travel_only_where_the_host_shares_and_the_file_asks() {
+    alone(|| {
+        use nix::mount::{MsFlags, mount};
+        use nix::sched::{CloneFlags, unshare};
+        let mut container = Sandbox::new();
+        let data = container.dir.join("data");
+        fs::create_dir_all(data.join("later")).unwrap();
+        let asked = |propagation: Option<&str>, container: &mut Sandbox| {
+            let mut mount = bind(&data, "/data", false);
+            if let BundleSource::Bind { propagation: p, .. } = &mut mount.source {
+                *p = propagation.map(String::from);
+            }
+            container.bundle.mounts = vec![mount];
+        };
+        alone(|| {
+            unshare(CloneFlags::CLONE_NEWNS).unwrap();
+            let none = None::<&str>;
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+            mount(Some(&data), &data, none, MsFlags::MS_BIND, none).unwrap();
+            asked(Some("rslave"), &mut container);
+            let error = container.try_run(&["/bin/true"]).unwrap_err();
+            assert_eq!(error.step, "set propagation of bind");
+            mount(none, &data, none, MsFlags::MS_SHARED, none).unwrap();
+            for (propagation, expected) in [(None, 1), (Some("rslave"), 2)] {
+                asked(propagation, &mut container);
+                let line = "echo up; read x < /dev/stdin; grep -c /data /proc/self/mountinfo";
+                let (to, from) = (std::io::pipe().unwrap(), std::io::pipe().unwrap());
+                let mut bundle = container.bundle.clone();
+                bundle.process.argv = ["/bin/sh", "-c", line].map(String::from).into();
+                use std::io::Write;
+                use std::os::fd::AsFd;
+                let (stdin, stdout) = (to.0.as_fd(), from.1.as_fd());
+                let stdio = crate::container::Stdio::Files { stdin, stdout, stderr: stdout };
+                let init = crate::container::spawn(&bundle, stdio, &mut |_| Ok(())).unwrap();
+                let mut up = [0; 3];
+                rustix::io::read(&from.0, &mut up).unwrap();
+                mount(Some("x"), &data.join("later"), Some("tmpfs"), MsFlags::empty(), none)
+                    .unwrap();
+                (&to.1).write_all(b"go\n").unwrap();
+                drop(from.1);
+                let ended = super::ended(init.pid, from.0.into());
+                nix::mount::umount(&data.join("later")).unwrap();
+                assert_eq!(ended.output, format!("{expected}\n"), "{propagation:?}");
+            }
+        });
+    });
+}
