@@ -91,10 +91,15 @@ impl Client {
         let listed = options.insecure.iter().any(|name| *name == registry || name == bare);
         let http = http_client(Policy::custom(follow), loopback, loopback || listed)?;
         // A registry that may be spoken to in plain is still asked for TLS first, as Docker does.
-        let base = if (loopback || listed) && http.get(secure.clone()).send().await.is_err() {
-            url("http")?
-        } else {
-            secure
+        let hello =
+            if loopback || listed { http.get(secure.clone()).send().await.err() } else { None };
+        let base = match hello.map(|error| reason(&error)) {
+            None => secure,
+            Some(why) if why.contains("certificate") => {
+                let reference = reference.to_string();
+                return Err(RegistryError::Unreachable { registry, reference, why }.into());
+            }
+            Some(_) => url("http")?,
         };
         let strict = http_client(Policy::none(), loopback, loopback || listed)?;
         let credentials = Credentials::new(&registry, options.docker_config.clone());

@@ -19,10 +19,19 @@ impl Drop for Registry {
     }
 }
 
+/// How the registry is guarded.
+#[derive(Clone, Copy, PartialEq)]
+enum Guard {
+    None,
+    Password,
+    /// With a certificate that nobody knows.
+    Tls,
+}
+
 /// `None`, said loudly, where it is not installed.
-fn registry(auth: bool) -> Option<Registry> {
-    for program in ["docker-registry", "skopeo"] {
-        if Command::new(program).arg("--version").output().is_err() {
+fn registry(guard: Guard) -> Option<Registry> {
+    for program in ["docker-registry", "skopeo", "openssl"] {
+        if Command::new(program).arg("version").output().is_err() {
             eprintln!("skipped: `{program}` is not installed");
             return None;
         }
@@ -33,7 +42,7 @@ fn registry(auth: bool) -> Option<Registry> {
         "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: {free}}}\n",
         scratch.path().join("data").display()
     );
-    if auth {
+    if guard == Guard::Password {
         // `user:secret`, as `htpasswd -B` writes it.
         let line = "user:$2y$05$XGQzq2xhfo6dXJfEyQ0sIebLusCuLfm/nZ5Zcdn7ad916JKgBsdBm\n";
         std::fs::write(scratch.path().join("htpasswd"), line).unwrap();
@@ -41,6 +50,10 @@ fn registry(auth: bool) -> Option<Registry> {
             "auth: {{htpasswd: {{realm: berth, path: {}}}}}\n",
             scratch.path().join("htpasswd").display()
         );
+    }
+    if guard == Guard::Tls {
+        config = config
+            .replace(&format!("{free}}}"), &format!("{free}, tls: {}}}", certificate(&scratch)));
     }
     let file = scratch.path().join("config.yml");
     std::fs::write(&file, config).unwrap();
@@ -59,6 +72,21 @@ fn registry(auth: bool) -> Option<Registry> {
         std::thread::sleep(Duration::from_millis(25));
     }
     panic!("docker-registry did not listen within ten seconds");
+}
+
+fn certificate(scratch: &Scratch) -> String {
+    let [key, certificate] = ["key.pem", "certificate.pem"].map(|name| scratch.path().join(name));
+    let options = "req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=berth -addext subjectAltName=IP:127.0.0.1";
+    let done = Command::new("openssl")
+        .args(options.split(' '))
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    format!("{{certificate: {}, key: {}}}", certificate.display(), key.display())
 }
 
 impl Registry {
@@ -103,7 +131,7 @@ fn is_right(store: &Store, id: &str) {
 
 #[tokio::test]
 async fn what_skopeo_pushes_is_pulled_in_every_form() {
-    let Some(registry) = registry(false) else { return };
+    let Some(registry) = registry(Guard::None) else { return };
     let archive = format!("docker-archive:{}", an_archive(&registry));
     let store = Store::open(registry.path("images"));
     let mut ids = std::collections::BTreeSet::new();
@@ -128,7 +156,7 @@ async fn what_skopeo_pushes_is_pulled_in_every_form() {
 
 #[tokio::test]
 async fn layouts_and_archives_of_skopeo_are_loaded() {
-    let Some(registry) = registry(false) else { return };
+    let Some(registry) = registry(Guard::None) else { return };
     let archive = format!("docker-archive:{}", an_archive(&registry));
     let targets = [
         (format!("oci:{}:shop/web:1", registry.path("layout")), "layout"),
@@ -151,7 +179,7 @@ async fn layouts_and_archives_of_skopeo_are_loaded() {
 
 #[tokio::test]
 async fn a_registry_with_a_password_is_told_it() {
-    let Some(registry) = registry(true) else { return };
+    let Some(registry) = registry(Guard::Password) else { return };
     let store = Store::open(registry.path("images"));
     let refused = pull(&registry, &store, "a/b").await.unwrap_err().to_string();
     assert!(refused.contains("answered 401"), "{refused}");
@@ -159,4 +187,12 @@ async fn a_registry_with_a_password_is_told_it() {
     std::fs::write(registry.path("config.json"), auths.to_string()).unwrap();
     let accepted = pull(&registry, &store, "a/b").await.unwrap_err().to_string();
     assert!(accepted.contains("answered 404"), "{accepted}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_knows_is_named_and_not_gone_around() {
+    let Some(registry) = registry(Guard::Tls) else { return };
+    let store = Store::open(registry.path("images"));
+    let error = pull(&registry, &store, "a/b").await.unwrap_err().to_string();
+    assert!(error.contains("cannot reach registry") && error.contains("certificate"), "{error}");
 }
