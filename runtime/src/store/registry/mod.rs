@@ -291,4 +291,6 @@ async fn fetch_all(
 #[cfg(test)]
 mod real_tests;
 #[cfg(test)]
+mod scripted;
+#[cfg(test)]
 mod tests;
