@@ -25,15 +25,15 @@ const WINDOWS: &str = "it is for Windows containers";
 pub static FILE: Record = record(
     "a Compose file",
     &[
-        inert("version", Text, "the newest specification always counts"),
-        done("name", Text),
-        done("include", List(&Short(short::include, &Rec(&INCLUDE)))),
-        done("services", Map(&Nullable(&Rec(&SERVICE)))),
-        done("networks", Map(&Nullable(&Rec(&NETWORK)))),
-        done("volumes", Map(&Nullable(&Rec(&VOLUME)))),
         done("configs", Map(&Nullable(&Rec(&CONFIG)))),
-        done("secrets", Map(&Nullable(&Rec(&SECRET)))),
+        done("include", List(&Short(short::include, &Rec(&INCLUDE)))),
         done("models", Map(&Rec(&MODEL))),
+        done("name", Text),
+        done("networks", Map(&Nullable(&Rec(&NETWORK)))),
+        done("secrets", Map(&Nullable(&Rec(&SECRET)))),
+        done("services", Map(&Nullable(&Rec(&SERVICE)))),
+        inert("version", Text, "the newest specification always counts"),
+        done("volumes", Map(&Nullable(&Rec(&VOLUME)))),
     ],
 );
 
@@ -41,8 +41,8 @@ static INCLUDE: Record = requiring(
     "an included part",
     &["path"],
     &[
-        done("path", OneOrList(&Text)),
         done("env_file", OneOrList(&Text)),
+        done("path", OneOrList(&Text)),
         done("project_directory", Text),
     ],
 );
@@ -157,12 +157,12 @@ pub static SERVICE: Record = record(
 static BLKIO: Record = record(
     "block device limits",
     &[
-        later("weight", Int(0, 1000)),
-        later("weight_device", List(&Rec(&BLKIO_WEIGHT))),
         later("device_read_bps", List(&Rec(&BLKIO_RATE))),
         later("device_read_iops", List(&Rec(&BLKIO_RATE))),
         later("device_write_bps", List(&Rec(&BLKIO_RATE))),
         later("device_write_iops", List(&Rec(&BLKIO_RATE))),
+        later("weight", Int(0, 1000)),
+        later("weight_device", List(&Rec(&BLKIO_WEIGHT))),
     ],
 );
 static BLKIO_WEIGHT: Record =
@@ -301,7 +301,7 @@ static WATCH: Record = requiring(
     &["action", "path"],
     &[
         done("action", Word(&["rebuild", "sync", "restart", "sync+restart", "sync+exec"])),
-        done("exec", Rec(&HOOK)),
+        done("exec", Rec(&WATCH_HOOK)),
         done("ignore", OneOrList(&Text)),
         done("include", OneOrList(&Text)),
         done("initial_sync", Bool),
@@ -406,6 +406,7 @@ const HOOK_ATTRIBUTES: &[Attribute] = &[
     done("working_dir", Text),
 ];
 static HOOK: Record = requiring("a hook", &["command"], HOOK_ATTRIBUTES);
+static WATCH_HOOK: Record = record("a hook", HOOK_ATTRIBUTES);
 static PRE_START: Record = record(
     "a hook",
     &[
@@ -456,7 +457,7 @@ static MOUNT_BIND: Record = record(
         done("create_host_path", Bool),
         done("propagation", Text),
         later("recursive", Word(&["enabled", "disabled", "writable", "readonly"])),
-        later("selinux", Word(&["z", "Z"])),
+        inert("selinux", Word(&["z", "Z"]), "berth does not label files for SELinux"),
     ],
 );
 static MOUNT_IMAGE: Record = record("an image mount", &[done("subpath", Text)]);
@@ -576,3 +577,43 @@ static MODEL: Record = requiring(
 );
 
 fn nothing(_: &mut crate::walk::Walk<'_>, _: &mut Node) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shape::Shape;
+
+    fn look(record: &Record, seen: &mut Vec<String>) {
+        let names: Vec<&str> = record.attributes.iter().map(|attribute| attribute.name).collect();
+        assert!(names.is_sorted(), "{}: {names:?}", record.name);
+        for attribute in record.attributes {
+            below(&attribute.shape, seen);
+        }
+        seen.push(record.name.to_owned());
+    }
+
+    fn below(shape: &Shape, seen: &mut Vec<String>) {
+        match shape {
+            Rec(record) => look(record, seen),
+            Keyed(keyed) => below(keyed.item, seen),
+            List(inner)
+            | Set(inner)
+            | OneOrSet(inner)
+            | OneOrList(inner)
+            | Map(inner)
+            | Names(inner)
+            | Short(_, inner)
+            | IntOr(inner)
+            | Nullable(inner)
+            | Whole(inner) => below(inner, seen),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_table_is_in_order_so_that_names_are_found() {
+        let mut seen = Vec::new();
+        look(&FILE, &mut seen);
+        assert!(seen.len() > 40, "{seen:?}");
+    }
+}

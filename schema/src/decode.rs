@@ -14,6 +14,7 @@ use crate::stack::{
     RestartPolicy, Service, ServiceNetwork, Stack, Tmpfs, Volume,
 };
 use crate::text::Files;
+use crate::trail::Trail;
 use crate::tree::{Node, Value};
 use crate::value::{self, Bad, bad};
 use crate::walk::loose;
@@ -27,8 +28,7 @@ pub(crate) fn stack(model: Model, files: &Files, found: &mut Vec<Finding>) -> St
     let volumes = entries(&tree, "volumes", |key, node| reader.volume(key, node));
     let configs = entries(&tree, "configs", |_, node| reader.file_object(node));
     let secrets = entries(&tree, "secrets", |_, node| reader.file_object(node));
-    let mut places = Places::default();
-    record_places(&tree, &mut String::new(), files, &mut places);
+    let places = places(&tree, files);
     Stack {
         name,
         working_dir: directory,
@@ -56,33 +56,39 @@ fn entries<T>(
         .collect()
 }
 
-fn record_places(node: &Node, path: &mut String, files: &Files, places: &mut Places) {
-    let length = path.len();
-    let mut enter = |path: &mut String, name: &str, node: &Node, place: Option<Place>| {
-        if length > 0 {
-            path.push('.');
-        }
-        path.push_str(name);
-        if let Some(place) = place {
-            places.0.insert(path.clone(), place);
-        }
-        record_places(node, path, files, places);
-        path.truncate(length);
-    };
+/// The place of every value, in the order of the tree.
+fn places(tree: &Node, files: &Files) -> Places {
+    let mut list = Vec::new();
+    record_places(tree, &mut Trail::default(), files, &mut list);
+    // Nearly sorted already, so the map is built in one go.
+    Places(list.into_iter().collect())
+}
+
+fn record_places(node: &Node, path: &mut Trail, files: &Files, list: &mut Vec<(String, Place)>) {
     match &node.value {
         Value::Map(map) => {
-            for (name, entry) in &map.0 {
+            for (name, entry) in map.0.iter().filter(|(name, _)| !name.starts_with('\0')) {
                 let inner =
                     matches!(entry.node.value, Value::Map(_) | Value::List(_) | Value::Null);
                 let span = if inner { entry.key } else { entry.node.span };
-                enter(path, name, &entry.node, files.place(span));
+                path.below(name, |path| {
+                    list.extend(files.place(span).map(|place| (path.as_str().to_owned(), place)));
+                    record_places(&entry.node, path, files, list);
+                });
             }
         }
         Value::List(items) => {
-            let order: Vec<&Node> =
-                if path.ends_with(".volumes") { mounts(items) } else { items.iter().collect() };
+            let order: Vec<&Node> = if path.as_str().ends_with(".volumes") {
+                mounts(items)
+            } else {
+                items.iter().collect()
+            };
             for (index, item) in order.into_iter().enumerate() {
-                enter(path, &index.to_string(), item, files.place(item.span));
+                path.item(index, |path| {
+                    let place = files.place(item.span);
+                    list.extend(place.map(|place| (path.as_str().to_owned(), place)));
+                    record_places(item, path, files, list);
+                });
             }
         }
         Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {}

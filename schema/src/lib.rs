@@ -34,6 +34,7 @@ mod short;
 #[cfg(test)]
 mod tests;
 mod text;
+mod trail;
 mod tree;
 mod value;
 mod walk;

@@ -10,6 +10,7 @@ use crate::merge;
 use crate::problem::{self, Code, Finding, Problems};
 use crate::shape::Shape;
 use crate::text::{Files, Span};
+use crate::trail::Trail;
 use crate::tree::{Node, Tag, Value};
 use crate::walk::{self, Walk};
 use crate::{LoadOptions, Loaded, Source, Stack, extend, value, yaml};
@@ -36,6 +37,8 @@ pub(crate) struct Project<'a> {
     pub directory: PathBuf,
     /// Files being included, innermost last.
     pub including: Vec<PathBuf>,
+    /// Texts without a document; no fault as long as others have one.
+    empty: Vec<Span>,
     /// How the model is shown.
     pub switches: Switches,
     home: Option<String>,
@@ -62,6 +65,7 @@ impl<'a> Project<'a> {
             variables: options.environment.clone(),
             directory: options.working_dir.clone(),
             including: Vec::new(),
+            empty: Vec::new(),
             switches: Switches::default(),
             home: options.environment.get("HOME").cloned(),
         }
@@ -91,7 +95,7 @@ impl<'a> Project<'a> {
         let name = self.name(&documents)?;
         self.variables.insert("COMPOSE_PROJECT_NAME".into(), name.clone());
         let tree = self.merged(documents, &self.directory.clone())?;
-        walk::leftover(&FILE, &tree, "", &mut self.found);
+        walk::leftover(&FILE, &tree, &mut Trail::default(), &mut self.found);
         let files = files.iter().map(|file| self.options.working_dir.join(file)).collect();
         self.finish(name, files, tree)
     }
@@ -209,6 +213,11 @@ impl<'a> Project<'a> {
             let text = self.read_text(&path, None, "the Compose file");
             documents.extend(text.map(|text| self.parse(text)).unwrap_or_default());
         }
+        if documents.is_empty() {
+            for span in std::mem::take(&mut self.empty) {
+                self.not_a_map(span, "the Compose file is empty");
+            }
+        }
         documents
     }
 
@@ -216,10 +225,8 @@ impl<'a> Project<'a> {
     pub fn parse(&mut self, text: u32) -> Vec<Node> {
         let before = self.found.len();
         let documents = yaml::parse(&self.files, text, &mut self.found);
-        let broken = self.found.len() > before;
-        let whole = Span { file: text, start: 0, end: 0 };
-        if documents.is_empty() && !broken {
-            self.not_a_map(Span { end: 1, ..whole }, "the Compose file is empty");
+        if documents.is_empty() && self.found.len() == before {
+            self.empty.push(Span { file: text, start: 0, end: 1 });
         }
         let (maps, others): (Vec<_>, Vec<_>) =
             documents.into_iter().partition(|document| document.as_map().is_some());

@@ -33,6 +33,9 @@ fn prune(record: &Record, node: &mut Node) {
             return name.starts_with('\0');
         };
         below(&attribute.shape, &mut entry.node);
+        if let ("dns", Value::List(items)) = (name.as_str(), &mut entry.node.value) {
+            items.retain(|item| item.as_text() != Some(""));
+        }
         says_something(name, &attribute.shape, &entry.node)
     });
 }
@@ -55,11 +58,6 @@ fn below(shape: &Shape, node: &mut Node) {
         Shape::List(inner) | Shape::Keyed(Keyed { item: inner, .. }) => {
             if let Value::List(items) = &mut node.value {
                 items.iter_mut().for_each(|item| below(inner, item));
-            }
-        }
-        Shape::OneOrSet(_) | Shape::Set(_) => {
-            if let Value::List(items) = &mut node.value {
-                items.retain(|item| item.as_text() != Some(""));
             }
         }
         _ => {}

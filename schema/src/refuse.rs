@@ -3,30 +3,30 @@
 use crate::attributes::FILE;
 use crate::problem::{Code, Finding};
 use crate::shape::{Class, Keyed, Record, Shape};
+use crate::trail::Trail;
 use crate::tree::{Entry, Node, Value};
 
 /// Notes every attribute of the completed tree that is not done.
 pub(crate) fn report(tree: &Node, found: &mut Vec<Finding>) {
-    record(&FILE, tree, "", found);
+    record(&FILE, tree, &mut Trail::default(), found);
 }
 
-fn record(record: &Record, node: &Node, path: &str, found: &mut Vec<Finding>) {
+fn record(record: &Record, node: &Node, path: &mut Trail, found: &mut Vec<Finding>) {
     for (name, entry) in node.as_map().iter().flat_map(|map| &map.0) {
         let Some(attribute) = record.attribute(name) else {
             continue;
         };
-        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         if says_nothing(&entry.node) {
             continue;
         }
-        match attribute.class {
-            Class::Done => below(&attribute.shape, &entry.node, &path, found),
-            Class::Later => found.push(not_yet(entry, &path)),
+        path.below(name, |path| match attribute.class {
+            Class::Done => below(&attribute.shape, &entry.node, path, found),
+            Class::Later => found.push(not_yet(entry, path)),
             Class::Inert(why) => {
                 let message = format!("`{path}` has no effect: {why}");
                 found.push(Finding::at(Code::Inert, entry.key, "no effect here", message));
             }
-        }
+        });
     }
 }
 
@@ -40,19 +40,19 @@ fn says_nothing(node: &Node) -> bool {
     }
 }
 
-fn not_yet(entry: &Entry, path: &str) -> Finding {
+fn not_yet(entry: &Entry, path: &Trail) -> Finding {
     let message =
         format!("`{path}` is part of the Compose Specification, but berth does not do it yet");
     Finding::at(Code::NotYet, entry.key, "not done yet", message)
         .help("take it away to go on without it")
 }
 
-fn below(shape: &Shape, node: &Node, path: &str, found: &mut Vec<Finding>) {
+fn below(shape: &Shape, node: &Node, path: &mut Trail, found: &mut Vec<Finding>) {
     match shape {
         Shape::Record(inner) => record(inner, node, path, found),
         Shape::Map(inner) | Shape::Names(inner) => {
             for (name, value) in node.as_map().iter().flat_map(|map| map.iter()) {
-                below(inner, value, &format!("{path}.{name}"), found);
+                path.below(name, |path| below(inner, value, path, found));
             }
         }
         Shape::Nullable(inner)
@@ -63,7 +63,7 @@ fn below(shape: &Shape, node: &Node, path: &str, found: &mut Vec<Finding>) {
         }
         Shape::List(inner) | Shape::Keyed(Keyed { item: inner, .. }) => {
             for (index, value) in node.items().iter().enumerate() {
-                below(inner, value, &format!("{path}.{index}"), found);
+                path.item(index, |path| below(inner, value, path, found));
             }
         }
         _ => {}

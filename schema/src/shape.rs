@@ -82,7 +82,7 @@ pub struct Keyed {
 pub struct Record {
     /// What it describes, for messages (`a service`).
     pub name: &'static str,
-    /// The attributes.
+    /// The attributes, in order of their names.
     pub attributes: &'static [Attribute],
     /// Attributes that must be there.
     pub required: &'static [&'static str],
@@ -93,7 +93,8 @@ pub struct Record {
 impl Record {
     /// The attribute of a name.
     pub fn attribute(&self, name: &str) -> Option<&'static Attribute> {
-        self.attributes.iter().find(|attribute| attribute.name == name)
+        let at = self.attributes.binary_search_by(|attribute| attribute.name.cmp(name));
+        at.ok().map(|at| &self.attributes[at])
     }
 }
 

@@ -425,6 +425,7 @@ fn short_mount(node: &Node, text: &str) -> Result<Node, Bad> {
     };
     let flag = || Node::new(node.span, Value::Bool(true));
     let mut details = Map::default();
+    let mut selinux = None;
     if bind {
         details.set("create_host_path", flag());
     }
@@ -436,11 +437,21 @@ fn short_mount(node: &Node, text: &str) -> Result<Node, Bad> {
             "ro" => map.set("read_only", flag()),
             "rw" => map.set("read_only", Node::new(node.span, Value::Bool(false))),
             "nocopy" if !bind => details.set("nocopy", flag()),
-            "z" | "Z" if bind => details.set("selinux", Node::text(node.span, option)),
+            "z" | "Z" => selinux = Some(Node::text(node.span, option)),
             _ if bind && PROPAGATIONS.contains(&option) => {
                 details.set("propagation", Node::text(node.span, option));
             }
             _ => {}
+        }
+    }
+    if let Some(selinux) = selinux {
+        match bind {
+            true => details.set("selinux", selinux),
+            false => {
+                let mut labels = Map::default();
+                labels.set("selinux", selinux);
+                map.set("bind", Node::new(node.span, Value::Map(labels)));
+            }
         }
     }
     map.set(if bind { "bind" } else { "volume" }, Node::new(node.span, Value::Map(details)));

@@ -9,6 +9,7 @@ use crate::problem::{Code, Finding};
 use crate::scalar;
 use crate::shape::{Bare, Keyed, Record, Shape};
 use crate::text::Span;
+use crate::trail::Trail;
 use crate::tree::{Entry, Map, Node, Tag, Value};
 use crate::value::{self, Bad};
 
@@ -25,24 +26,20 @@ pub struct Walk<'a> {
     /// What was found.
     pub found: &'a mut Vec<Finding>,
     /// Path of the value at hand.
-    path: String,
+    path: Trail,
 }
 
 impl<'a> Walk<'a> {
     /// A walk that starts at `path`.
     pub fn new(base: &'a Path, home: Option<&'a str>, found: &'a mut Vec<Finding>) -> Self {
-        Walk { base, home, raw: false, keep_paths: false, found, path: String::new() }
+        Walk { base, home, raw: false, keep_paths: false, found, path: Trail::default() }
     }
 
     /// Does `work` one name deeper.
     fn below(&mut self, name: &str, work: impl FnOnce(&mut Self)) {
-        let length = self.path.len();
-        if length > 0 {
-            self.path.push('.');
-        }
-        self.path.push_str(name);
+        let length = self.path.push(name);
         work(self);
-        self.path.truncate(length);
+        self.path.back_to(length);
     }
 
     /// Notes a value of the wrong type.
@@ -454,7 +451,7 @@ fn absolute(base: &Path, home: Option<&str>, keep: bool, path: &str) -> String {
 }
 
 /// Notes what is still empty, or still missing, after everything is merged.
-pub fn leftover(record: &Record, node: &Node, path: &str, found: &mut Vec<Finding>) {
+pub fn leftover(record: &Record, node: &Node, path: &mut Trail, found: &mut Vec<Finding>) {
     let Some(map) = node.as_map() else {
         return;
     };
@@ -466,13 +463,20 @@ pub fn leftover(record: &Record, node: &Node, path: &str, found: &mut Vec<Findin
     }
     for (name, entry) in &map.0 {
         if let Some(attribute) = record.attribute(name) {
-            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-            leftover_value(&attribute.shape, entry.key, &entry.node, &path, found);
+            path.below(name, |path| {
+                leftover_value(&attribute.shape, entry.key, &entry.node, path, found);
+            });
         }
     }
 }
 
-fn leftover_value(shape: &Shape, key: Span, node: &Node, path: &str, found: &mut Vec<Finding>) {
+fn leftover_value(
+    shape: &Shape,
+    key: Span,
+    node: &Node,
+    path: &mut Trail,
+    found: &mut Vec<Finding>,
+) {
     match shape {
         Shape::Nullable(inner) if !node.is_null() => leftover_value(inner, key, node, path, found),
         Shape::Nullable(_) | Shape::Any => {}
@@ -490,13 +494,12 @@ fn leftover_value(shape: &Shape, key: Span, node: &Node, path: &str, found: &mut
         Shape::Record(record) => leftover(record, node, path, found),
         Shape::Map(inner) | Shape::Names(inner) => {
             for (name, entry) in node.as_map().into_iter().flat_map(|map| &map.0) {
-                let path = format!("{path}.{name}");
-                leftover_value(inner, entry.key, &entry.node, &path, found);
+                path.below(name, |path| leftover_value(inner, entry.key, &entry.node, path, found));
             }
         }
         Shape::Keyed(Keyed { item: inner, .. }) | Shape::List(inner) => {
             for (index, item) in node.items().iter().enumerate() {
-                leftover_value(inner, item.span, item, &format!("{path}.{index}"), found);
+                path.item(index, |path| leftover_value(inner, item.span, item, path, found));
             }
         }
         _ => {}
