@@ -173,7 +173,7 @@ pub fn main() -> ! {
     // Whoever calls this by hand has no socket for us, and is told by the status alone.
     let run = std::env::args_os().nth(2).map(PathBuf::from);
     let status = match (run, become_starter()) {
-        (Some(run), Ok(socket)) => serve(&socket, &run.join("containers")),
+        (Some(run), Ok(socket)) => serve(socket, &run.join("containers")),
         (None, _) | (_, Err(_)) => 64,
     };
     sys::exit_now(status)
@@ -209,9 +209,9 @@ fn become_steady() {
 }
 
 /// Forks a monitor for each request, until the command is gone.
-fn serve(socket: &OwnedFd, containers: &Path) -> i32 {
+fn serve(socket: OwnedFd, containers: &Path) -> i32 {
     loop {
-        let (mode, run_dir, reply) = match receive(socket) {
+        let (mode, run_dir, reply) = match receive(&socket) {
             Ok(Some(request)) => request,
             Ok(None) => return 0,
             Err(_) => return 1,
@@ -221,7 +221,10 @@ fn serve(socket: &OwnedFd, containers: &Path) -> i32 {
             continue;
         }
         match sys::fork() {
-            Ok(0) => become_monitor(mode, &run_dir, reply),
+            Ok(0) => {
+                drop(socket);
+                become_monitor(mode, &run_dir, reply)
+            }
             Ok(_) => {}
             Err(error) => refuse(reply, &run_dir, error),
         }

@@ -33,6 +33,7 @@ macro_rules! tests {
 }
 
 const TESTS: &[(&str, Test)] = tests![
+    a_monitor_holds_what_it_needs_and_cannot_be_written_to,
     output_and_status_of_a_container_are_kept_and_nothing_else,
     a_program_that_is_not_there_is_127_and_leaves_nothing,
     a_failing_container_is_started_again_as_often_as_the_file_says,
@@ -77,6 +78,33 @@ fn main() -> ExitCode {
 fn elsewhere(name: &str) -> bool {
     let program = std::env::current_exe().expect("a program has a path");
     Command::new(program).arg(name).status().is_ok_and(|status| status.success())
+}
+
+async fn a_monitor_holds_what_it_needs_and_cannot_be_written_to(machine: Machine) {
+    let made = machine.container("one", "trap 'exit 0' TERM; while :; do sleep 0.05; done");
+    let monitor = machine.start(&made).await.unwrap().monitor;
+    let proc = |name: &str| format!("/proc/{monitor}/{name}");
+    assert_eq!(fs::read_to_string(proc("comm")).unwrap(), "berth-monitor\n");
+    assert_eq!(fs::read_link(proc("cwd")).unwrap().to_str(), Some("/"));
+
+    let holds = |fd: std::io::Result<fs::DirEntry>| {
+        let target = fs::read_link(fd.unwrap().path()).unwrap_or_default();
+        target.to_string_lossy().split([':', '[']).next().unwrap_or_default().to_owned()
+    };
+    let mut held: Vec<String> = fs::read_dir(proc("fd")).unwrap().map(holds).collect();
+    held.sort();
+    let dir = made.dir.to_str().unwrap();
+    let log = made.bundle.state_dir.join("logs/current");
+    let own = [format!("{dir}/err"), format!("{dir}/lock"), format!("{dir}/out")];
+    let mut expected = vec!["/dev/null", "/dev/null", "/dev/null", "anon_inode", "net", "socket"];
+    expected.extend(own.iter().map(String::as_str));
+    expected.push(log.to_str().unwrap());
+    expected.sort_unstable();
+    assert_eq!(held, expected);
+
+    let access = rustix::fs::access(proc("exe"), rustix::fs::Access::WRITE_OK);
+    assert_eq!(access, Err(rustix::io::Errno::ROFS));
+    client::stop(&made.dir, None, false).await.unwrap();
 }
 
 async fn output_and_status_of_a_container_are_kept_and_nothing_else(machine: Machine) {
