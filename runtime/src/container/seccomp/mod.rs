@@ -42,7 +42,7 @@ const MACHINE: u32 = 0xc000_00b7;
 
 /// `CLONE_NEWNS | …UTS | …IPC | …USER | …PID | …NET | …CGROUP`.
 const NEW_NAMESPACES: u32 = 0x7e02_0000;
-/// `PER_LINUX`, `UNAME26`, `ADDR_NO_RANDOMIZE` is not among them, as in Docker's profile.
+/// Linux, 32-bit names, old version names, both, and the question which one it is.
 const PERSONALITIES: [u32; 5] = [0, 0x8, 0x2_0000, 0x2_0008, u32::MAX];
 
 /// The filter for a process with these capabilities in its bounding set.
