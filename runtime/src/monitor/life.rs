@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::backoff::Backoff;
+use super::deaf::is_deaf;
 use super::events::Happening;
 use super::health::HealthCheck;
 use super::keep::{Monitor, read_status};
@@ -202,7 +203,8 @@ impl Monitor {
         }
     }
 
-    /// Ends the container: the stop signal now, SIGKILL to all of it after `grace`.
+    /// Ends the container: the stop signal now, SIGKILL to all of it after `grace`, or at once
+    /// when the signal would be lost.
     pub(super) fn stop(&mut self, grace: Option<Duration>, hold: bool) {
         self.stopped = true;
         self.status.held |= hold;
@@ -213,6 +215,10 @@ impl Monitor {
         match &mut self.life {
             Life::Running(running) => {
                 let first = running.kill_at.is_none();
+                let until = match is_deaf(running.target.pid, signal) {
+                    true => Some(Instant::now()),
+                    false => until,
+                };
                 running.kill_at = [running.kill_at, until].into_iter().flatten().min();
                 if first && !grace.is_zero() {
                     // It may have ended just now, which the next wait tells.

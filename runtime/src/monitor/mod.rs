@@ -15,6 +15,7 @@
 
 mod backoff;
 pub mod client;
+mod deaf;
 pub mod events;
 mod health;
 mod keep;
