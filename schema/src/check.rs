@@ -103,6 +103,9 @@ fn dependency_missing(
     }
 }
 
+/// Most circles that are written out; more say nothing new.
+const MOST_CYCLES: usize = 20;
+
 /// Circles of dependencies, each with its whole path.
 fn cycles(active: &Map, found: &mut Vec<Finding>) {
     let names: Vec<&str> = active.0.keys().map(String::as_str).collect();
@@ -119,6 +122,7 @@ fn cycles(active: &Map, found: &mut Vec<Finding>) {
         })
         .collect();
     let mut state = vec![0u8; names.len()];
+    let mut known = 0;
     for start in 0..names.len() {
         let mut path: Vec<(usize, usize)> = Vec::new();
         if state[start] == 0 {
@@ -138,7 +142,8 @@ fn cycles(active: &Map, found: &mut Vec<Finding>) {
                     state[need] = 1;
                     path.push((need, 0));
                 }
-                1 => {
+                1 if known < MOST_CYCLES => {
+                    known += 1;
                     let from = path.iter().position(|(at, _)| *at == need).unwrap_or(0);
                     let mut circle: Vec<&str> =
                         path[from..].iter().map(|(at, _)| names[*at]).collect();

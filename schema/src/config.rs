@@ -93,7 +93,7 @@ fn quoted(text: &str) -> String {
 fn entries(node: &Node) -> Vec<(&str, &Node)> {
     let map = node.as_map();
     let all = map.iter().flat_map(|map| map.iter());
-    all.filter(|(name, _)| *name != crate::finish::VALUE).collect()
+    all.filter(|(name, _)| *name != crate::resources::VALUE).collect()
 }
 
 fn is_empty(node: &Node) -> bool {

@@ -6,18 +6,21 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::places;
 use crate::problem::{Code, Finding};
 use crate::project::Model;
 use crate::stack::{
     Condition, Dependency, Document, FileContent, FileMount, FileObject, Healthcheck, IpamPool,
-    Limits, Logging, Mount, MountSource, Network, Place, Places, Port, Protocol, PullPolicy,
-    RestartPolicy, Service, ServiceNetwork, Stack, Tmpfs, Volume,
+    Limits, Logging, Mount, MountSource, Network, Port, Protocol, RestartPolicy, Service,
+    ServiceNetwork, Stack, Tmpfs, Volume,
 };
 use crate::text::Files;
-use crate::trail::Trail;
 use crate::tree::{Node, Value};
 use crate::value::{self, Bad, bad};
 use crate::walk::loose;
+use crate::words::{
+    CAPABILITIES, container_name, cpuset, mac_address, pull_policy, restart, signal, subnet,
+};
 
 /// Makes the stack; values that cannot work are noted.
 pub(crate) fn stack(model: Model, files: &Files, found: &mut Vec<Finding>) -> Stack {
@@ -28,7 +31,7 @@ pub(crate) fn stack(model: Model, files: &Files, found: &mut Vec<Finding>) -> St
     let volumes = entries(&tree, "volumes", |key, node| reader.volume(key, node));
     let configs = entries(&tree, "configs", |_, node| reader.file_object(node));
     let secrets = entries(&tree, "secrets", |_, node| reader.file_object(node));
-    let places = places(&tree, files);
+    let places = places::places(&tree, files);
     Stack {
         name,
         working_dir: directory,
@@ -56,47 +59,8 @@ fn entries<T>(
         .collect()
 }
 
-/// The place of every value, in the order of the tree.
-fn places(tree: &Node, files: &Files) -> Places {
-    let mut list = Vec::new();
-    record_places(tree, &mut Trail::default(), files, &mut list);
-    // Nearly sorted already, so the map is built in one go.
-    Places(list.into_iter().collect())
-}
-
-fn record_places(node: &Node, path: &mut Trail, files: &Files, list: &mut Vec<(String, Place)>) {
-    match &node.value {
-        Value::Map(map) => {
-            for (name, entry) in map.0.iter().filter(|(name, _)| !name.starts_with('\0')) {
-                let inner =
-                    matches!(entry.node.value, Value::Map(_) | Value::List(_) | Value::Null);
-                let span = if inner { entry.key } else { entry.node.span };
-                path.below(name, |path| {
-                    list.extend(files.place(span).map(|place| (path.as_str().to_owned(), place)));
-                    record_places(&entry.node, path, files, list);
-                });
-            }
-        }
-        Value::List(items) => {
-            let order: Vec<&Node> = if path.as_str().ends_with(".volumes") {
-                mounts(items)
-            } else {
-                items.iter().collect()
-            };
-            for (index, item) in order.into_iter().enumerate() {
-                path.item(index, |path| {
-                    let place = files.place(item.span);
-                    list.extend(place.map(|place| (path.as_str().to_owned(), place)));
-                    record_places(item, path, files, list);
-                });
-            }
-        }
-        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {}
-    }
-}
-
 /// Mounts in the order they are made: by target.
-fn mounts(items: &[Node]) -> Vec<&Node> {
+pub(crate) fn mounts(items: &[Node]) -> Vec<&Node> {
     let mut items: Vec<&Node> = items.iter().collect();
     items.sort_by_key(|item| item.get_text("target").unwrap_or_default());
     items
@@ -655,7 +619,7 @@ impl Reader<'_> {
             (Some(file), ..) => FileContent::File(PathBuf::from(file)),
             (_, Some(name), _) => FileContent::Environment(
                 name.to_owned(),
-                value(crate::finish::VALUE).map(str::to_owned),
+                value(crate::resources::VALUE).map(str::to_owned),
             ),
             (.., content) => FileContent::Inline(content.unwrap_or_default().to_owned()),
         };
@@ -699,149 +663,3 @@ fn cpu_quota(node: &Node) -> Option<u64> {
     let period: u64 = number(node, "cpu_period").filter(|period| *period > 0).unwrap_or(100_000);
     Some(quota.saturating_mul(1_000_000) / period)
 }
-
-fn container_name(text: &str) -> Result<String, Bad> {
-    let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-    if first && text.len() > 1 && value::is_name(text) {
-        return Ok(text.to_owned());
-    }
-    bad(
-        "is not a container name",
-        "letters, digits, `.`, `_` and `-`, starting with a letter or digit",
-    )
-}
-
-fn signal(text: &str) -> Result<String, Bad> {
-    let upper = text.to_ascii_uppercase();
-    if let Ok(number) = upper.parse::<u32>() {
-        return match number {
-            1..=64 => Ok(text.to_owned()),
-            _ => bad("is not a signal", "signals are 1 to 64, or names such as SIGTERM"),
-        };
-    }
-    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let real_time = name.starts_with("RTMIN") || name.starts_with("RTMAX");
-    if SIGNALS.contains(&name) || real_time {
-        return Ok(format!("SIG{name}"));
-    }
-    let help = value::nearest(name, SIGNALS).map(|near| format!("did you mean `SIG{near}`?"));
-    Err(Bad { why: "is not a signal".into(), help })
-}
-
-fn restart(text: &str) -> Result<RestartPolicy, Bad> {
-    const HELP: &str = "write no, always, unless-stopped, on-failure or on-failure:3";
-    match text.split_once(':').map_or((text, None), |(name, count)| (name, Some(count))) {
-        ("no" | "", None) => Ok(RestartPolicy::No),
-        ("always", None) => Ok(RestartPolicy::Always),
-        ("unless-stopped", None) => Ok(RestartPolicy::UnlessStopped),
-        ("on-failure", None) => Ok(RestartPolicy::OnFailure(0)),
-        ("on-failure", Some(count)) => match count.parse() {
-            Ok(count) => Ok(RestartPolicy::OnFailure(count)),
-            Err(_) => bad("has a count that is no number", HELP),
-        },
-        _ => bad("is not a restart policy", HELP),
-    }
-}
-
-fn pull_policy(text: &str) -> Result<PullPolicy, Bad> {
-    const HELP: &str = "write always, missing, never, daily, weekly or every_DURATION";
-    match text {
-        "always" => Ok(PullPolicy::Always),
-        "missing" | "if_not_present" | "" => Ok(PullPolicy::Missing),
-        "never" => Ok(PullPolicy::Never),
-        "daily" => Ok(PullPolicy::Every(86_400)),
-        "weekly" => Ok(PullPolicy::Every(604_800)),
-        "build" => bad("needs a builder, which berth does not have yet", HELP),
-        _ => match text.strip_prefix("every_") {
-            Some(time) => Ok(PullPolicy::Every(value::duration(time)?.as_secs())),
-            None => bad("is not a pull policy", HELP),
-        },
-    }
-}
-
-fn mac_address(text: &str) -> Result<String, Bad> {
-    let parts: Vec<&str> = text.split([':', '-']).collect();
-    let ok = |part: &&str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if parts.len() == 6 && parts.iter().all(ok) {
-        return Ok(text.to_owned());
-    }
-    bad("is not a MAC address", "write six pairs of hexadecimal digits: `02:42:ac:11:00:02`")
-}
-
-fn subnet(text: &str) -> Result<String, Bad> {
-    const HELP: &str = "write an address and a length: `10.1.0.0/24`";
-    let Some((address, length)) = text.split_once('/') else {
-        return bad("is not a subnet", HELP);
-    };
-    let most = match address.parse::<IpAddr>() {
-        Ok(IpAddr::V4(_)) => 32,
-        Ok(IpAddr::V6(_)) => 128,
-        Err(_) => return bad("is not a subnet", HELP),
-    };
-    match length.parse::<u32>() {
-        Ok(length) if length <= most => Ok(text.to_owned()),
-        _ => bad("has a length that cannot be", HELP),
-    }
-}
-
-fn cpuset(text: &str) -> Result<String, Bad> {
-    let number = |text: &str| text.parse::<u32>().is_ok();
-    let part = |part: &str| match part.split_once('-') {
-        Some((first, last)) => number(first) && number(last),
-        None => number(part),
-    };
-    if text.split(',').all(part) {
-        return Ok(text.to_owned());
-    }
-    bad("is not a list of processors", "write it like `0-1,3`")
-}
-
-const CAPABILITIES: [&str; 41] = [
-    "AUDIT_CONTROL",
-    "AUDIT_READ",
-    "AUDIT_WRITE",
-    "BLOCK_SUSPEND",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "KILL",
-    "LEASE",
-    "LINUX_IMMUTABLE",
-    "MAC_ADMIN",
-    "MAC_OVERRIDE",
-    "MKNOD",
-    "NET_ADMIN",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_RAW",
-    "PERFMON",
-    "SETFCAP",
-    "SETGID",
-    "SETPCAP",
-    "SETUID",
-    "SYSLOG",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_CHROOT",
-    "SYS_MODULE",
-    "SYS_NICE",
-    "SYS_PACCT",
-    "SYS_PTRACE",
-    "SYS_RAWIO",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "WAKE_ALARM",
-];
-
-const SIGNALS: [&str; 33] = [
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "IOT", "BUS", "FPE", "KILL", "USR1", "SEGV",
-    "USR2", "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CLD", "CONT", "STOP", "TSTP", "TTIN",
-    "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
-];

@@ -75,10 +75,14 @@ impl Scope<'_, '_> {
         let mut entry = services.written.get(name)?.clone();
         let at = entry.node.get("extends").map_or(from, |node| node.span);
         let here = (file.key.clone(), name.to_owned());
-        if self.chain.iter().any(|(key, name, _)| (key, name) == (&here.0, &here.1))
-            || self.chain.len() > LONGEST
-        {
+        if self.chain.iter().any(|(key, name, _)| (key, name) == (&here.0, &here.1)) {
             self.cycle(name, at);
+            return None;
+        }
+        if self.chain.len() >= LONGEST {
+            let message = format!("`{name}` ends a chain of more than {LONGEST} services");
+            let finding = Finding::at(Code::TooLarge, at, "passes the limit here", message);
+            self.project.found.push(finding.help("extend fewer services after each other"));
             return None;
         }
         self.chain.push((here.0, here.1, at));

@@ -12,8 +12,8 @@ use crate::shape::Shape;
 use crate::text::{Files, Span};
 use crate::trail::Trail;
 use crate::tree::{Node, Tag, Value};
-use crate::walk::{self, Walk};
-use crate::{LoadOptions, Loaded, Source, Stack, extend, value, yaml};
+use crate::walk::Walk;
+use crate::{LoadOptions, Loaded, Source, Stack, extend, leftover, value, yaml};
 
 const DEFAULTS: [&str; 4] =
     ["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];
@@ -95,7 +95,7 @@ impl<'a> Project<'a> {
         let name = self.name(&documents)?;
         self.variables.insert("COMPOSE_PROJECT_NAME".into(), name.clone());
         let tree = self.merged(documents, &self.directory.clone())?;
-        walk::leftover(&FILE, &tree, &mut Trail::default(), &mut self.found);
+        leftover::leftover(&FILE, &tree, &mut Trail::default(), &mut self.found);
         let files = files.iter().map(|file| self.options.working_dir.join(file)).collect();
         self.finish(name, files, tree)
     }

@@ -8,13 +8,12 @@ pub struct Trail(String);
 
 impl Trail {
     /// Goes one name deeper and gives the length to come [`back_to`](Self::back_to).
-    pub fn push(&mut self, name: impl fmt::Display) -> usize {
+    pub fn push(&mut self, name: &str) -> usize {
         let length = self.0.len();
         if length > 0 {
             self.0.push('.');
         }
-        // Writing to a text cannot fail.
-        let _ = write!(self.0, "{name}");
+        self.0.push_str(name);
         length
     }
 
@@ -33,7 +32,9 @@ impl Trail {
 
     /// Does `work` at an index.
     pub fn item<T>(&mut self, index: usize, work: impl FnOnce(&mut Self) -> T) -> T {
-        let length = self.push(index);
+        let length = self.push("");
+        // Writing to a text cannot fail.
+        let _ = write!(self.0, "{index}");
         let result = work(self);
         self.back_to(length);
         result

@@ -267,6 +267,7 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let most = (name.len() / 3).clamp(1, 3);
     known
         .into_iter()
+        .take(1000)
         .filter(|other| other.len().abs_diff(name.len()) <= most)
         .map(|other| (distance(name, other), other))
         .filter(|(distance, _)| *distance <= most)

@@ -128,3 +128,39 @@ fn work_grows_with_the_text_and_not_faster() {
     assert_eq!(stack.services.len(), 2000);
     assert!(paths.len() > 2000 * 5);
 }
+
+#[test]
+fn long_chains_and_deep_nesting_end_in_a_stack_or_a_problem() {
+    let chain = |length: usize| {
+        let mut text = String::from("services:\n  s0: {image: a}\n");
+        for number in 1..length {
+            text += &format!("  s{number}: {{extends: s{}}}\n", number - 1);
+        }
+        text
+    };
+    let (chain, longer) = (chain(400), chain(3000));
+    let deep = format!(
+        "x-a: {}\nservices: {{a: {{image: i}}}}\n",
+        "{a: [".repeat(100) + &"]}".repeat(100)
+    );
+    let deeper = format!("x-a: {}\n", "[".repeat(100_000));
+    let wide = format!("services: {{a: {{image: i, command: [{}]}}}}\n", "x, ".repeat(50_000));
+    let texts = [(&chain, true), (&longer, false), (&deep, true), (&deeper, false), (&wide, true)];
+    for (text, loads) in texts {
+        let result = load_all(&[("compose.yaml", text)], &options());
+        assert_eq!(result.is_ok(), loads, "{:?}", result.err().map(|e| e.to_string()));
+    }
+}
+
+#[test]
+fn many_services_that_all_need_each_other_are_told_in_short() {
+    let mut text = String::from("services:\n");
+    let all: Vec<String> = (0..150).map(|number| format!("s{number}")).collect();
+    for name in &all {
+        text += &format!("  {name}: {{image: i, depends_on: [{}]}}\n", all.join(", "));
+    }
+    let Err(problems) = load_all(&[("compose.yaml", &text)], &options()) else {
+        panic!("loads");
+    };
+    assert_eq!(problems.0.len(), 20);
+}

@@ -1,0 +1,63 @@
+//! What is still empty, or still missing, after everything is merged.
+
+use crate::problem::{Code, Finding};
+use crate::shape::{Keyed, Record, Shape};
+use crate::text::Span;
+use crate::trail::Trail;
+use crate::tree::{Node, Value};
+
+/// Notes what is still empty, or still missing, after everything is merged.
+pub fn leftover(record: &Record, node: &Node, path: &mut Trail, found: &mut Vec<Finding>) {
+    let Some(map) = node.as_map() else {
+        return;
+    };
+    for name in record.required {
+        if !map.has(name) {
+            let message = format!("`{path}`: {} needs `{name}`", record.name);
+            found.push(Finding::at(Code::Missing, node.span, format!("no `{name}`"), message));
+        }
+    }
+    for (name, entry) in &map.0 {
+        if let Some(attribute) = record.attribute(name) {
+            path.below(name, |path| {
+                leftover_value(&attribute.shape, entry.key, &entry.node, path, found);
+            });
+        }
+    }
+}
+
+fn leftover_value(
+    shape: &Shape,
+    key: Span,
+    node: &Node,
+    path: &mut Trail,
+    found: &mut Vec<Finding>,
+) {
+    match shape {
+        Shape::Nullable(inner) if !node.is_null() => leftover_value(inner, key, node, path, found),
+        Shape::Nullable(_) | Shape::Any => {}
+        Shape::IntOr(_) if matches!(node.value, Value::Int(_)) => {}
+        Shape::Whole(inner) | Shape::Short(_, inner) | Shape::IntOr(inner) => {
+            leftover_value(inner, key, node, path, found);
+        }
+        _ if node.is_null() => {
+            let message = format!("`{path}` is left empty");
+            found.push(
+                Finding::at(Code::WrongType, key, "has no value", message)
+                    .help("give it a value, or take the key away"),
+            );
+        }
+        Shape::Record(record) => leftover(record, node, path, found),
+        Shape::Map(inner) | Shape::Names(inner) => {
+            for (name, entry) in node.as_map().into_iter().flat_map(|map| &map.0) {
+                path.below(name, |path| leftover_value(inner, entry.key, &entry.node, path, found));
+            }
+        }
+        Shape::Keyed(Keyed { item: inner, .. }) | Shape::List(inner) => {
+            for (index, item) in node.items().iter().enumerate() {
+                path.item(index, |path| leftover_value(inner, item.span, item, path, found));
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,153 @@
+//! The top-level networks, volumes, configs and secrets: their names, and which are used.
+
+use std::collections::BTreeSet;
+
+use crate::problem::{Code, Finding};
+use crate::project::Project;
+use crate::text::Span;
+use crate::tree::{Map, Node, Value};
+use crate::{check, value};
+
+/// The sections whose entries are resources, with the attribute of a service that uses them.
+pub(crate) const RESOURCES: [&str; 5] = ["networks", "volumes", "configs", "secrets", "models"];
+
+/// Key under which the value of a variable that a config or secret takes is kept in the tree. No
+/// text can have it, and it is never printed.
+pub(crate) const VALUE: &str = "\0value";
+
+impl Project<'_> {
+    /// Names of the top-level resources, and the default network.
+    pub(crate) fn resources(&mut self, project: &str, root: &mut Map, active: &Map) {
+        let default_used = active.iter().any(|(_, service)| {
+            service.get("networks").is_some_and(|networks| networks.get("default").is_some())
+        });
+        if default_used || root.has("networks") {
+            let span = Span::default();
+            root.set_default("networks", Node::new(span, Value::Map(Map::default())));
+        }
+        if default_used && let Some(networks) = root.get_mut("networks").and_then(Node::as_map_mut)
+        {
+            let none = Node::new(Span { file: u32::MAX, ..Span::default() }, Value::Null);
+            networks.set_default("default", none);
+        }
+        for section in RESOURCES {
+            let Some(map) = root.get_mut(section).and_then(Node::as_map_mut) else {
+                continue;
+            };
+            let map = std::mem::take(map);
+            self.check_names(section.trim_end_matches('s'), &map);
+            let named = map.0.into_iter().map(|(key, mut entry)| {
+                if section != "models" {
+                    self.name_resource(project, &key, &mut entry.node);
+                }
+                (key, entry)
+            });
+            let named = Map(named.collect());
+            if let Some(node) = root.get_mut(section) {
+                node.value = Value::Map(named);
+            }
+        }
+        self.contents(root);
+    }
+
+    fn name_resource(&mut self, project: &str, key: &str, node: &mut Node) {
+        let span = node.span;
+        if node.is_null() {
+            node.value = Value::Map(Map::default());
+        }
+        let Some(map) = node.as_map_mut() else {
+            return;
+        };
+        let mut external = false;
+        if let Some(old) = map.get("external").cloned() {
+            match old.value {
+                Value::Bool(false) => {
+                    map.remove("external");
+                }
+                Value::Bool(true) => external = true,
+                _ => {
+                    external = true;
+                    self.older_external(map, &old);
+                }
+            }
+        }
+        let name = if external { key.to_owned() } else { format!("{project}_{key}") };
+        map.set_default("name", Node::text(span, name));
+    }
+
+    /// `external: {name: NAME}`.
+    fn older_external(&mut self, map: &mut Map, old: &Node) {
+        let name = old.get("name").cloned();
+        let message = "`external: {name: …}` is the older form".to_owned();
+        self.found.push(
+            Finding::at(Code::Obsolete, old.span, "older form", message)
+                .help("write `external: true` and `name: …` beside it"),
+        );
+        match (name, map.get("name")) {
+            (Some(name), Some(other)) if name.as_text() != other.as_text() => {
+                let message = "the name is given twice, in two ways".to_owned();
+                self.found.push(
+                    Finding::at(Code::Conflict, name.span, "one name", message)
+                        .also(other.span, "another name")
+                        .help("keep `name:` and write `external: true`"),
+                );
+            }
+            (Some(name), None) => map.set("name", name),
+            _ => {}
+        }
+        map.set("external", Node::new(old.span, Value::Bool(true)));
+    }
+
+    /// Configs and secrets get the value of their variable, volumes that bind a folder its
+    /// absolute path.
+    fn contents(&mut self, root: &mut Map) {
+        for section in ["configs", "secrets"] {
+            let Some(map) = root.get_mut(section).and_then(Node::as_map_mut) else {
+                continue;
+            };
+            for entry in map.0.values_mut() {
+                let name = entry.node.get_text("environment");
+                let value = name.and_then(|name| self.variables.get(name)).cloned();
+                let span = entry.node.span;
+                if let (Some(value), Some(map)) = (value, entry.node.as_map_mut()) {
+                    map.set(VALUE, Node::text(span, value));
+                }
+            }
+        }
+        let Some(volumes) = root.get_mut("volumes").and_then(Node::as_map_mut) else {
+            return;
+        };
+        for entry in volumes.0.values_mut() {
+            let Some(options) = entry.node.as_map_mut().and_then(|map| map.get_mut("driver_opts"))
+            else {
+                continue;
+            };
+            let binds = options.get_text("o").is_some_and(|o| o.split(',').any(|o| o == "bind"));
+            let Some(device) = options.as_map_mut().and_then(|map| map.get_mut("device")) else {
+                continue;
+            };
+            if let Some(text) = device.as_text()
+                && binds
+            {
+                let path = self.directory.join(text);
+                device.value = Value::Text(value::clean_path(&path.to_string_lossy()));
+            }
+        }
+    }
+}
+
+/// Keeps the resources that some service uses.
+pub(crate) fn drop_unused(root: &mut Map, active: &Map) {
+    for section in RESOURCES {
+        let mut used = BTreeSet::new();
+        for (_, service) in active.iter() {
+            used.extend(check::uses(service, section).into_iter().map(|(name, _)| name));
+        }
+        if let Some(map) = root.get_mut(section).and_then(Node::as_map_mut) {
+            map.0.retain(|name, _| used.contains(name.as_str()));
+        }
+        if root.get(section).and_then(Node::as_map).is_some_and(|map| map.0.is_empty()) {
+            root.remove(section);
+        }
+    }
+}
