@@ -11,34 +11,51 @@ use berth_planner::observed::{
     ContainerRecord, Leftover, NetworkRecord, ObservedContainer, ObservedNetwork, Subnet,
 };
 
-use super::observe::names_in;
-use super::{HostError, StepError, perform};
+use super::observe::{half_made, names_in};
+use super::{HostError, StepError, perform, state};
 use crate::bundle::{Bundle, Dns, Link, Network};
 use crate::monitor::published;
 use crate::paths::Roots;
 use crate::record::{self, Durability};
 
+/// What the kernel has of ours.
+pub(super) struct Kernel {
+    bridges: Vec<bridge::Bridge>,
+    rules: firewall::Observed,
+}
+
+impl Kernel {
+    pub(super) async fn read() -> Result<Kernel, HostError> {
+        let failed = |e: NetError| HostError::Network(e.to_string());
+        let netlink = bridge::open().map_err(failed)?;
+        let bridges = bridge::observe(&netlink).await.map_err(failed)?;
+        Ok(Kernel { bridges, rules: firewall::observe().map_err(failed)? })
+    }
+}
+
 /// Networks with a record, and what has our mark and no record.
-pub(super) async fn observe(
+pub(super) fn observe(
     roots: &Roots,
+    kernel: &Kernel,
     containers: &BTreeMap<String, ObservedContainer>,
     leftovers: &mut BTreeSet<Leftover>,
 ) -> Result<BTreeMap<String, ObservedNetwork>, HostError> {
-    let network = |e: &dyn std::fmt::Display| HostError::Network(e.to_string());
-    let netlink = bridge::open().map_err(|e| network(&e))?;
-    let bridges = bridge::observe(&netlink).await.map_err(|e| network(&e))?;
-    let rules = firewall::observe().map_err(|e| network(&e))?;
+    let Kernel { bridges, rules } = kernel;
     let mut networks = BTreeMap::new();
     for name in names_in(&roots.state.join("networks"))? {
-        let Some(record) = read(roots, &name).map_err(|e| network(&e))? else {
-            leftovers.insert(Leftover::Folder(format!("networks/{name}")));
+        let path = roots.network(&name);
+        let stored = read(roots, &name).map_err(|e| HostError::io("read network", path, e))?;
+        let Some(record) = stored else {
+            half_made(roots, format!("networks/{name}"), leftovers);
             continue;
         };
         let bridge_up = bridges.iter().any(|b| b.is_as(&record));
         let rules_present = rules.covers(&record);
         networks.insert(name, ObservedNetwork { record, bridge_up, rules_present });
     }
-    for bridge in &bridges {
+    // While another run makes a network, its bridge has no record yet.
+    let making = state::busy(&roots.state.join("networks")) == Some(true);
+    for bridge in bridges.iter().filter(|_| !making) {
         if !networks.values().any(|n| n.record.bridge == bridge.name) {
             leftovers.insert(Leftover::Bridge(bridge.name.clone()));
         }
@@ -65,7 +82,7 @@ pub(super) async fn create(roots: &Roots, network: &NetworkRecord) -> Result<(),
     let dir = roots.network(&network.name);
     let _lock = lock(roots).await?;
     refuse_overlap(roots, network)?;
-    perform::new_folder("create network", &dir, &network.name)?;
+    let _working = perform::new_folder("create network", &dir, &network.name)?;
     make_names(roots, &network.name)?;
     let failed = |e| StepError::failed("create network", &network.name, e);
     let netlink = bridge::open().map_err(failed)?;
@@ -191,6 +208,9 @@ fn remove_rules(bridge: &str) -> Result<(), NetError> {
 pub(super) async fn remove_stray_bridge(roots: &Roots, name: &str) -> Result<(), StepError> {
     let failed = |e| StepError::failed("remove bridge", name, e);
     let _lock = lock(roots).await?;
+    if records(roots)?.iter().any(|network| network.bridge == name) {
+        return Err(StepError::Stale(format!("bridge `{name}` has become a network's")));
+    }
     remove_rules(name).map_err(failed)?;
     let netlink = bridge::open().map_err(failed)?;
     bridge::remove(&netlink, name).await.map_err(failed)

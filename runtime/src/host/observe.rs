@@ -11,6 +11,7 @@ use berth_planner::observed::{
 
 use super::{Host, HostError, Stored, facts, network, prepare, state};
 use crate::container::cgroup::Hierarchies;
+use crate::paths::Roots;
 use crate::record;
 
 impl Host {
@@ -20,12 +21,18 @@ impl Host {
     /// [`HostError`] when state or kernel cannot be read; nothing is guessed.
     pub async fn observe(&self, references: &BTreeSet<String>) -> Result<Observed, HostError> {
         let mut leftovers = BTreeSet::new();
+        // The kernel's things are listed before the records that explain them: what another run
+        // makes in between is then not seen, and never taken for something left over.
+        let kernel = network::Kernel::read().await?;
+        let groups = Hierarchies::discover()
+            .map_err(|e| HostError::Cgroups(e.to_string()))?
+            .below(prepare::CGROUPS);
         let containers = self.containers(&mut leftovers)?;
         let volumes = self.observe_volumes(&mut leftovers)?;
-        let networks = network::observe(&self.roots, &containers, &mut leftovers).await?;
-        self.stray_cgroups(&containers, &mut leftovers)?;
+        let networks = network::observe(&self.roots, &kernel, &containers, &mut leftovers)?;
+        leftovers.extend(stray_cgroups(groups, &containers));
         for name in names_in(&self.roots.state.join("trash"))? {
-            leftovers.insert(Leftover::Folder(format!("trash/{name}")));
+            half_made(&self.roots, format!("trash/{name}"), &mut leftovers);
         }
         Ok(Observed {
             host: facts::read(&self.roots).await?,
@@ -59,9 +66,7 @@ impl Host {
                     containers.insert(name, seen);
                 }
                 // The record is written last: a folder without one is half made.
-                None => {
-                    leftovers.insert(Leftover::Folder(format!("containers/{name}")));
-                }
+                None => half_made(&self.roots, format!("containers/{name}"), leftovers),
             }
         }
         Ok(containers)
@@ -81,9 +86,7 @@ impl Host {
                 Some(record) => {
                     volumes.insert(name, ObservedVolume { record });
                 }
-                None => {
-                    leftovers.insert(Leftover::Folder(format!("volumes/{name}")));
-                }
+                None => half_made(&self.roots, format!("volumes/{name}"), leftovers),
             }
         }
         Ok(volumes)
@@ -106,27 +109,25 @@ impl Host {
         }
         Ok(images)
     }
+}
 
-    /// Cgroups below ours whose container has no record, or does not run and has no monitor.
-    fn stray_cgroups(
-        &self,
-        containers: &BTreeMap<String, ObservedContainer>,
-        leftovers: &mut BTreeSet<Leftover>,
-    ) -> Result<(), HostError> {
-        use berth_planner::observed::ContainerState::Running;
-        let groups = Hierarchies::discover()
-            .map_err(|e| HostError::Cgroups(e.to_string()))?
-            .below(prepare::CGROUPS);
-        for name in groups {
-            let kept = containers
-                .get(&name)
-                .is_some_and(|c| c.monitored || matches!(c.state, Running { .. }));
-            if !kept {
-                leftovers.insert(Leftover::Cgroup(name));
-            }
-        }
-        Ok(())
+/// Notes a folder without a record, unless another run is just making it.
+pub(super) fn half_made(roots: &Roots, folder: String, leftovers: &mut BTreeSet<Leftover>) {
+    if state::busy(&roots.state.join(&folder)) == Some(false) {
+        leftovers.insert(Leftover::Folder(folder));
     }
+}
+
+/// Cgroups of ours whose container has no record, or neither runs nor has a monitor.
+fn stray_cgroups(
+    groups: BTreeSet<String>,
+    containers: &BTreeMap<String, ObservedContainer>,
+) -> impl Iterator<Item = Leftover> {
+    use berth_planner::observed::ContainerState::Running;
+    let kept = |name: &String| {
+        containers.get(name).is_some_and(|c| c.monitored || matches!(c.state, Running { .. }))
+    };
+    groups.into_iter().filter(move |name| !kept(name)).map(Leftover::Cgroup)
 }
 
 /// Names in a folder, sorted; hidden ones are files being written.

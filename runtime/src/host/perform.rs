@@ -13,7 +13,7 @@ use berth_planner::observed::{ContainerRecord, Health, Leftover, NetworkRecord, 
 use berth_schema::stack::Condition;
 
 use super::state::held_mark;
-use super::{Host, StepError, Stored, claims, network, prepare, volume};
+use super::{Host, StepError, Stored, claims, network, prepare, state, volume};
 use crate::bundle::{Phase, Status};
 use crate::container::cgroup;
 use crate::monitor::client;
@@ -173,13 +173,24 @@ impl Host {
     async fn remove_leftover(&self, leftover: &Leftover) -> Result<(), StepError> {
         match leftover {
             Leftover::Cgroup(name) => {
+                self.refuse_monitored(name)?;
                 let name = name.clone();
                 blocking(move || remove_cgroup(&name)).await
             }
             Leftover::Bridge(name) => network::remove_stray_bridge(&self.roots, name).await,
-            Leftover::PortRules(container) => network::remove_stray_rules(container),
-            Leftover::Folder(path) => fs::remove_dir_all(self.roots.state.join(path))
-                .map_err(|e| StepError::refused("remove leftover folder", path, e)),
+            Leftover::PortRules(container) => {
+                self.refuse_monitored(container)?;
+                network::remove_stray_rules(container)
+            }
+            Leftover::Folder(path) => remove_folder(&self.roots.state.join(path)),
+        }
+    }
+
+    /// A container that another run has started since the plan has its own again.
+    fn refuse_monitored(&self, name: &str) -> Result<(), StepError> {
+        match client::is_monitored(&self.roots.container_run(name)) {
+            true => Err(StepError::Stale(format!("container `{name}` runs again"))),
+            false => Ok(()),
         }
     }
 }
@@ -188,8 +199,21 @@ impl Host {
 fn remove_cgroup(name: &str) -> Result<(), StepError> {
     let failed = |e| StepError::failed("remove cgroup", name, e);
     let group = cgroup::Group::find(&prepare::cgroup_path(name)).map_err(failed)?;
+    if !group.exists() {
+        return Ok(());
+    }
     group.kill_all().map_err(failed)?;
     group.remove().map_err(failed)
+}
+
+/// Removes a half-made folder, unless somebody has begun to work in it again.
+fn remove_folder(path: &Path) -> Result<(), StepError> {
+    match state::busy(path) {
+        Some(true) => Err(StepError::Stale(format!("`{}` is in use", path.display()))),
+        Some(false) => fs::remove_dir_all(path)
+            .map_err(|e| StepError::refused("remove leftover folder", path, e)),
+        None => Ok(()),
+    }
 }
 
 /// What `status` means for someone who waits for `condition`; `None` while it may still come.
@@ -226,7 +250,7 @@ fn create_container(
     let record = &stored.record;
     let name = &record.name;
     let dir = roots.container(name);
-    new_folder("create container", &dir, name)?;
+    let _working = new_folder("create container", &dir, name)?;
     claims::take(roots, record)?;
     let refused = |e| StepError::refused("create container", name, e);
     for below in ["upper", "work", "logs"] {
@@ -304,10 +328,10 @@ pub(super) fn files_dir(roots: &Roots, name: &str, secret: bool) -> std::path::P
     dir.join("files")
 }
 
-/// Makes a folder that must not be there yet.
-pub(super) fn new_folder(step: &str, dir: &Path, object: &str) -> Result<(), StepError> {
+/// Makes a folder that must not be there yet, and marks it as worked in until the value is dropped.
+pub(super) fn new_folder(step: &str, dir: &Path, object: &str) -> Result<fs::File, StepError> {
     match DirBuilder::new().mode(0o700).create(dir) {
-        Ok(()) => Ok(()),
+        Ok(()) => state::work_in(dir).map_err(|e| StepError::refused(step, object, e)),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
             Err(StepError::Stale(format!("`{object}` is already there")))
         }
@@ -323,6 +347,7 @@ pub(super) fn discard(
     object: &str,
 ) -> Result<(), StepError> {
     let trash = roots.state.join("trash").join(format!("{}-{object}", std::process::id()));
+    let _working = state::work_in(dir);
     match fs::rename(dir, &trash) {
         Ok(()) => fs::remove_dir_all(&trash).map_err(|e| StepError::refused(step, object, e)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {

@@ -1,14 +1,16 @@
 //! What is stored of a container, and how its live state is read.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::sync::OnceLock;
 
 use berth_planner::observed::{ContainerRecord, ContainerState, ObservedContainer};
+use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::{Phase, Status};
+use crate::monitor::client::is_monitored;
 use crate::paths::Roots;
 use crate::record;
 
@@ -33,6 +35,22 @@ impl Stored {
     }
 }
 
+/// Marks a folder as worked in, by flock(2), until the value is dropped.
+///
+/// # Errors
+/// What the host answers.
+pub(super) fn work_in(dir: &Path) -> io::Result<File> {
+    let folder = File::open(dir)?;
+    flock(&folder, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(folder)
+}
+
+/// Whether another run works in a folder; `None` when there is no such folder.
+pub(super) fn busy(dir: &Path) -> Option<bool> {
+    let folder = File::open(dir).ok()?;
+    Some(flock(&folder, FlockOperation::NonBlockingLockShared).is_err())
+}
+
 /// Marks a container that the user stopped; it survives a reboot.
 pub(super) fn held_mark(roots: &Roots, name: &str) -> std::path::PathBuf {
     roots.container(name).join("held")
@@ -54,13 +72,12 @@ pub(super) fn observe(roots: &Roots, stored: Stored) -> io::Result<ObservedConta
         record: stored.record,
         state: ContainerState::Created,
         health: Default::default(),
-        monitored: false,
+        monitored: is_monitored(&run_dir),
         held,
         published: Vec::new(),
         restarts: 0,
     };
     if let Some(status) = status {
-        observed.monitored = is_alive(status.monitor, status.monitor_start);
         observed.state = live_state(&status, observed.monitored);
         observed.health = status.health;
         observed.published = status.published;
