@@ -19,6 +19,7 @@ use super::server::{Server, Wish};
 use super::{BUNDLE, LOCK, STATUS, StartFailure, Step, protocol};
 use crate::bundle::{Bundle, Phase, Status};
 use crate::container::Target;
+use crate::container::cgroup::Group;
 use crate::record::{self, Durability};
 
 /// Attempts to get the lock: somebody may just be looking whether it is held.
@@ -37,6 +38,8 @@ pub(crate) enum Mode {
 /// The monitor of one container.
 pub(super) struct Monitor {
     pub(super) bundle: Bundle,
+    /// Its cgroup.
+    pub(super) group: Group,
     pub(super) status: Status,
     pub(super) output: Output,
     pub(super) server: Server,
@@ -126,6 +129,7 @@ impl Monitor {
             ..Status::default()
         };
         Ok(Monitor {
+            group: Group::find(&bundle.cgroup.path)?,
             output: Output::open(&bundle).step("open the output of", &bundle.name)?,
             server: Server::listen(run_dir).step("listen for clients of", &bundle.name)?,
             events: Events::new(run_dir, &bundle.project, &bundle.service),

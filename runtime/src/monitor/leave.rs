@@ -30,7 +30,7 @@ impl Monitor {
         if self.stopped {
             self.events.add(Happening::Stop);
         }
-        if let Err(reason) = take_away(&self.bundle, &self.status) {
+        if let Err(reason) = take_away(&self.bundle, &self.group, &self.status) {
             self.status.error.get_or_insert(reason);
         }
         self.reserved = super::ports::Reserved::default();
@@ -48,15 +48,14 @@ impl Monitor {
 ///
 /// # Errors
 /// What could not be taken away, in words; everything else is gone.
-fn take_away(bundle: &Bundle, status: &Status) -> Result<(), String> {
+fn take_away(bundle: &Bundle, group: &Group, status: &Status) -> Result<(), String> {
     names::remove(bundle);
     let unpublished = network::unpublish(bundle, &status.published);
-    let group = Group::find(&bundle.cgroup.path)
-        .and_then(|group| if group.exists() { group.remove() } else { Ok(()) });
+    let removed = group.remove();
     Output::remove(&bundle.run_dir);
     // The socket may have gone with an earlier attempt.
     let _ = fs::remove_file(bundle.run_dir.join(SOCKET));
-    unpublished.and(group.map_err(|error| error.to_string()))
+    unpublished.and(removed.map_err(|error| error.to_string()))
 }
 
 /// Ends a container whose monitor was killed, and does what the monitor would have done then.
@@ -77,20 +76,20 @@ pub fn kill_unmonitored(run_dir: &Path, grace: Duration) -> io::Result<()> {
     }
     // Held open over the end: with its last opener a FIFO forgets what is in it.
     let mut output = Output::open(&bundle)?;
-    let code = end(&bundle, &status, grace)?;
+    let group = Group::find(&bundle.cgroup.path).map_err(io::Error::other)?;
+    let code = end(&bundle, &group, &status, grace)?;
     output.drain(&mut Server::listen(run_dir)?);
     status.exit_code = code;
     status.finished_ms = Timestamp::now().as_millisecond();
     status.phase = Phase::Exited;
-    take_away(&bundle, &status).map_err(io::Error::other)?;
+    take_away(&bundle, &group, &status).map_err(io::Error::other)?;
     status.pid = 0;
     status.pid_start = 0;
     record::write(&run_dir.join(STATUS), &status, Durability::Volatile)
 }
 
 /// Ends its processes: the first by its signal, what is left by SIGKILL.
-fn end(bundle: &Bundle, status: &Status, grace: Duration) -> io::Result<i32> {
-    let group = Group::find(&bundle.cgroup.path).map_err(io::Error::other)?;
+fn end(bundle: &Bundle, group: &Group, status: &Status, grace: Duration) -> io::Result<i32> {
     let process =
         Target::from_status(status).and_then(|target| Some((target, target.open().ok()?)));
     if let Some((_, pidfd)) = &process {

@@ -12,13 +12,11 @@ use super::deaf::is_deaf;
 use super::events::Happening;
 use super::health::HealthCheck;
 use super::keep::{Monitor, read_status};
-use super::network::Connection;
 use super::poll::{PollSet, Token};
 use super::probe::RunningProbe;
 use super::resolver::Resolver;
 use super::{StartFailure, Step, names, network, ports};
 use crate::bundle::{Phase, Status};
-use crate::container::cgroup::Group;
 use crate::container::{self, Target};
 use crate::sys;
 
@@ -81,11 +79,10 @@ impl Monitor {
         if self.bundle.await_client {
             self.output.wait_for_client(Instant::now() + CLIENT_PATIENCE);
         }
-        let begun = ports::reserve(&self.bundle.ports, &self.bundle.run_dir)
+        let begun = ports::reserve(network::own_ports(&self.bundle), &self.bundle.run_dir)
             .map_err(|taken| StartFailure::new("reserve port", &taken.port, &taken))
             .and_then(|reserved| {
                 self.reserved = reserved;
-                self.status.published.clone_from(&self.reserved.ports);
                 self.start(true)
             });
         if let Err(failure) = &begun {
@@ -101,22 +98,27 @@ impl Monitor {
     fn start(&mut self, first: bool) -> Result<(), StartFailure> {
         self.write_status();
         let streams = self.output.streams().step("open the streams of", &self.bundle.name)?;
-        let published = if first { self.status.published.clone() } else { Vec::new() };
+        let published = if first { self.reserved.ports.clone() } else { Vec::new() };
         let bundle = &self.bundle;
-        let mut connection = Connection::default();
+        let mut connection = None;
         let spawned = container::spawn(bundle, streams.lend(), &mut |netns| {
-            connection = network::connect(bundle, netns, &published)?;
+            connection = Some(network::connect(bundle, netns, &published)?);
             Ok(())
         });
+        // From here on they are ours to take away.
+        if first && connection.is_some() {
+            self.status.published = published;
+        }
         let init = spawned?;
+        let resolver = connection.and_then(|connection| connection.resolver);
         if let Some(master) = init.terminal {
             self.output.take_terminal(master).step("take the terminal of", &self.bundle.name)?;
         }
         let target = Target::of(init.pid)
             .ok_or_else(|| StartFailure::new("find", &self.bundle.name, "its process is gone"))?;
         let now = Instant::now();
-        self.status.resolver = connection.resolver.as_ref().map(Resolver::ports);
-        self.run_on(target, init.pidfd, init.netns, now, connection.resolver);
+        self.status.resolver = resolver.as_ref().map(Resolver::ports);
+        self.run_on(target, init.pidfd, init.netns, now, resolver);
         self.status.started_ms = Timestamp::now().as_millisecond();
         self.status.error = None;
         self.status.health = match self.bundle.health {
@@ -144,7 +146,7 @@ impl Monitor {
             pidfd,
             netns,
             since,
-            ooms: self.oom_kills(),
+            ooms: self.group.oom_kills(),
             kill_at: None,
             killed: false,
             resolver,
@@ -158,7 +160,7 @@ impl Monitor {
         let Life::Running(running) = std::mem::replace(&mut self.life, Life::Ended) else { return };
         let code = exit_code(&running.target, &running.pidfd);
         let ran = now.saturating_duration_since(running.since);
-        self.note_oom(self.oom_kills().saturating_sub(running.ooms));
+        self.note_oom(self.group.oom_kills().saturating_sub(running.ooms));
         network::disconnect(&self.bundle, running.netns.as_fd());
         if let Some(probe) = running.probe {
             probe.abandon();
@@ -242,9 +244,7 @@ impl Monitor {
         let _ = sys::pidfd_send_signal(running.pidfd.as_fd(), libc::SIGKILL);
         self.events.add(Happening::Kill { signal: libc::SIGKILL });
         // The first process takes its pid namespace with it; this reaches a frozen group too.
-        if let Ok(group) = Group::find(&self.bundle.cgroup.path) {
-            let _ = group.kill_all();
-        }
+        let _ = self.group.kill_all();
     }
 
     /// Sends a signal to its first process. One that is meant to end it also ends its policy.
@@ -273,11 +273,12 @@ impl Monitor {
             monitor_start: self.status.monitor_start,
             ..last.clone()
         };
-        self.backoff = Backoff::new(self.bundle.restart, last.restarts);
+        let begun = u32::from(last.phase == Phase::Waiting);
+        self.backoff = Backoff::new(self.bundle.restart, last.restarts + begun);
         self.stopped = last.held || last.phase == Phase::Stopping;
         // They lead to the container as before; if one was taken meanwhile, that program cannot
         // be reached, the container can.
-        self.reserved = ports::reserve(&last.published, &self.bundle.run_dir).unwrap_or_default();
+        self.reserved = ports::reserve_free(&last.published, &self.bundle.run_dir);
         let alive = Target::from_status(&last).and_then(|t| Some((t, t.open().ok()?)));
         match alive {
             Some((target, pidfd)) => self.go_on(target, pidfd, &last)?,
@@ -308,19 +309,13 @@ impl Monitor {
     fn catch_up(&mut self, last: &Status) {
         // A start may have been cut short. A group that was killed goes too: the kernel (6.18)
         // kills everything that is born in it later.
-        if let Ok(group) = Group::find(&self.bundle.cgroup.path) {
-            let _ = group.kill_all().and_then(|()| group.remove());
-        }
+        let _ = self.group.kill_all().and_then(|()| self.group.remove());
         if last.phase == Phase::Waiting {
             self.life = Life::Waiting { until: Instant::now() };
             self.enter(Phase::Waiting);
         } else {
             self.reckon(-1, Duration::ZERO, Instant::now());
         }
-    }
-
-    fn oom_kills(&self) -> u64 {
-        Group::find(&self.bundle.cgroup.path).map(|group| group.oom_kills()).unwrap_or_default()
     }
 }
 

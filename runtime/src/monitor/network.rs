@@ -19,6 +19,15 @@ pub(super) struct Connection {
     pub(super) resolver: Option<Resolver>,
 }
 
+/// The ports that are published for it. A container in the host's network, or in another's, has
+/// its ports there.
+pub(super) fn own_ports(bundle: &Bundle) -> &[PortSpec] {
+    match &bundle.network {
+        Network::Own(_) => &bundle.ports,
+        Network::Host | Network::Container(_) => &[],
+    }
+}
+
 /// Connects a container that is about to run, and publishes `ports`.
 ///
 /// # Errors

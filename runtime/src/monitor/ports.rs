@@ -70,6 +70,16 @@ pub(super) fn reserve(wanted: &[PortSpec], run_dir: &Path) -> Result<Reserved, T
     Ok(reserved)
 }
 
+/// Reserves those of `wanted` that are still free.
+pub(super) fn reserve_free(wanted: &[PortSpec], run_dir: &Path) -> Reserved {
+    let each = wanted.iter().filter_map(|spec| reserve(std::slice::from_ref(spec), run_dir).ok());
+    each.fold(Reserved::default(), |mut all, one| {
+        all.sockets.extend(one.sockets);
+        all.ports.extend(one.ports);
+        all
+    })
+}
+
 /// As people write it.
 fn name(spec: &PortSpec) -> String {
     let address = match spec.host_ip {

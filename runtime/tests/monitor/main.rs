@@ -334,6 +334,19 @@ async fn a_port_that_is_taken_is_refused_with_its_owner(machine: Machine) {
         "{failure}"
     );
     assert_eq!(network.names(), 0);
+
+    // A container whose monitor was killed keeps its ports, though nobody holds them on the host.
+    let mut first = machine.container("first", "sleep 60");
+    network.connect(&mut first, 3, &["first"]);
+    first.bundle.ports = vec![fixture::port(80)];
+    let status = machine.start(&first).await.unwrap();
+    first.kill_monitor(&machine, status.monitor).await;
+    made.bundle.ports = status.published;
+    let failure = machine.start(&made).await.unwrap_err();
+    assert!(failure.to_string().contains("`first`"), "{failure}");
+    assert_eq!(fixture::published(), 1);
+    kill_unmonitored(&first.dir, Duration::ZERO).unwrap();
+    assert_eq!(fixture::published(), 0);
 }
 
 async fn a_container_that_is_removed_at_its_end_leaves_no_folder(machine: Machine) {
