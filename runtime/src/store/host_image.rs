@@ -24,6 +24,8 @@ use super::unpack::Limits;
 use super::{ImageEntry, ImageRecord, Store, StoreError};
 use crate::bundle::{BundleMount, BundleSource};
 
+/// Its name.
+pub(super) const NAME: &str = "localhost/host:latest";
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Where programs are outside of `/usr` on hosts that have not merged them; else links.
 const TOP: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
@@ -127,7 +129,7 @@ pub(super) fn entry() -> ImageEntry {
     let host = HostImage::of_this_host();
     ImageEntry {
         id: host.id().to_string(),
-        reference: Some("localhost/host:latest".into()),
+        reference: Some(NAME.into()),
         digests: Vec::new(),
         size: host.layer.len() as u64,
         pulled_at: 0,

@@ -365,7 +365,10 @@ fn entry(record: &ImageRecord, name: Option<&NameRecord>) -> ImageEntry {
     ImageEntry {
         id: record.id.to_string(),
         digests: digests.map(|(r, digest)| format!("{}@{digest}", r.familiar_name())).collect(),
-        reference: reference.map(|reference| reference.to_string()),
+        reference: reference.map(|reference| reference.to_string()).or_else(|| {
+            // Only the host's own programs come as mounts.
+            (!record.extra_mounts.is_empty()).then(|| host_image::NAME.to_owned())
+        }),
         size: record.size,
         pulled_at: name.map_or(record.added_at, |name| name.pulled_at),
         created: record.created,
