@@ -17,8 +17,8 @@ pub(super) async fn read(roots: &Roots) -> Result<HostFacts, HostError> {
 }
 
 /// Whether containers can have user namespaces: the kernel allows them, overlay knows idmapped
-/// layers (5.19), and the file system below the state root can be idmapped.
-fn userns(roots: &Roots) -> bool {
+/// layers (5.19), and the file system below the state root (there or not yet) can be idmapped.
+pub fn userns(roots: &Roots) -> bool {
     let allowed = fs::read_to_string("/proc/sys/user/max_user_namespaces")
         .is_ok_and(|max| max.trim().parse().is_ok_and(|max: u64| max > 0));
     allowed && kernel_at_least(5, 19) && can_be_idmapped(roots)
@@ -39,7 +39,9 @@ fn can_be_idmapped(roots: &Roots) -> bool {
     const BTRFS: u64 = 0x9123_683E;
     const F2FS: u64 = 0xF2F5_2010;
     const TMPFS: u64 = 0x0102_1994;
-    match rustix::fs::statfs(&roots.state).map(|s| s.f_type as u64) {
+    let existing = roots.state.ancestors().find(|folder| folder.exists());
+    let existing = existing.unwrap_or(&roots.state);
+    match rustix::fs::statfs(existing).map(|s| s.f_type as u64) {
         Ok(EXT4 | XFS | BTRFS | F2FS) => true,
         Ok(TMPFS) => kernel_at_least(6, 6),
         _ => false,
