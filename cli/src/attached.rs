@@ -45,7 +45,11 @@ pub(crate) async fn converse(run_dir: &Path, ways: Ways) -> Result<i32, Failure>
             frame = output.next() => match frame.map_err(refused)? {
                 Some(Frame::Stdout(bytes)) => write(&mut io::stdout().lock(), &bytes)?,
                 Some(Frame::Stderr(bytes)) => write(&mut io::stderr().lock(), &bytes)?,
-                Some(Frame::Exit(code)) => return Ok(code),
+                Some(Frame::Exit(code)) => {
+                    // Its end is the end of the monitor, after which the container can be removed.
+                    while let Ok(Some(_)) = output.next().await {}
+                    return Ok(code);
+                }
                 Some(Frame::Input(_)) => {}
                 None => return Err(Failure::refused("the monitor of the container is gone")),
             },
@@ -94,6 +98,8 @@ impl Input {
             }
             // The container may have ended already.
             let _ = to.end().await;
+            // A closed connection would mean that we are gone; it stays until this is aborted.
+            std::future::pending::<()>().await;
         }))
     }
 }

@@ -80,6 +80,8 @@ pub(crate) enum Failure {
     Stale {
         /// How often it was tried.
         attempts: u32,
+        /// What was not as expected at last.
+        causes: Vec<String>,
     },
     /// Nobody could be asked.
     #[error("{message}")]
@@ -148,6 +150,7 @@ impl Failure {
         match self {
             Failure::Partial { causes, .. }
             | Failure::Unhealthy { causes }
+            | Failure::Stale { causes, .. }
             | Failure::Forbidden(causes) => causes,
             _ => &[],
         }
@@ -233,7 +236,7 @@ mod tests {
             (Failure::Invalid(vec![]), 65),
             (partial(true), 1),
             (partial(false), 3),
-            (Failure::Stale { attempts: 3 }, 4),
+            (Failure::Stale { attempts: 3, causes: vec![] }, 4),
             (Failure::Unhealthy { causes: vec![] }, 5),
             (Failure::Forbidden(vec![]), 1),
             (Failure::Unconfirmed { message: "x".into() }, 7),

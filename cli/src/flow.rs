@@ -21,6 +21,8 @@ use crate::{ports, wording};
 
 /// How often a stale plan is made again.
 const ATTEMPTS: u32 = 3;
+/// What changes under us is given so long to settle, longer each time.
+const REST: Duration = Duration::from_millis(50);
 /// How long another run may hold the lock before we give up.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 
@@ -103,7 +105,9 @@ pub(crate) async fn change_as(
     }
     let _lock = host.lock(project, LOCK_WAIT).await?;
     let mut done = 0;
-    for _ in 0..ATTEMPTS {
+    let mut causes = Vec::new();
+    for attempt in 0..ATTEMPTS {
+        tokio::time::sleep(REST * attempt).await;
         let observed = host.observe(references).await?;
         let plan = plan(&observed)?;
         plan.warnings.iter().for_each(|warning| session.ui.warn(warning));
@@ -119,8 +123,9 @@ pub(crate) async fn change_as(
         if !outcome.is_stale() {
             return Err(failure(&plan, &outcome, done));
         }
+        causes = outcome.failed.iter().map(|failed| cause(&plan, failed)).collect();
     }
-    Err(Failure::Stale { attempts: ATTEMPTS })
+    Err(Failure::Stale { attempts: ATTEMPTS, causes })
 }
 
 /// Prints a plan, each line in the colour of what happens.
@@ -240,15 +245,11 @@ fn failure(plan: &Plan, outcome: &Outcome, done: usize) -> Failure {
         let causes = outcome.failed.iter().map(|(_, error)| error.to_string()).collect();
         return Failure::Unhealthy { causes };
     }
-    let cause = |(id, error): &(StepId, StepError)| match plan.step(*id) {
-        Some(step) => format!("{}: {error}", wording::object(&step.action)),
-        None => error.to_string(),
-    };
     Failure::Partial {
         failed: outcome.failed.len(),
         skipped: outcome.skipped.len(),
         steps: plan.steps.len(),
-        causes: outcome.failed.iter().map(cause).collect(),
+        causes: outcome.failed.iter().map(|failed| cause(plan, failed)).collect(),
         untouched: done == 0,
         start: outcome.failed.iter().find_map(|(_, error)| match error {
             StepError::NotStarted { exit_code, .. } => u8::try_from(*exit_code).ok(),
@@ -271,6 +272,14 @@ fn tell_public(session: &Session, plan: &Plan, outcome: &Outcome) {
                 safe(&line)
             ));
         }
+    }
+}
+
+/// A failed step in words, with what it was done to.
+fn cause(plan: &Plan, (id, error): &(StepId, StepError)) -> String {
+    match plan.step(*id) {
+        Some(step) => format!("{}: {error}", wording::object(&step.action)),
+        None => error.to_string(),
     }
 }
 

@@ -102,9 +102,9 @@ fn misplaced(error: &clap::Error) -> bool {
 /// Commands that need no waiting run as they are; the others in a small async runtime, built
 /// only then, so that the first answer takes about a millisecond.
 fn run(session: &Session, command: Command) -> Result<Exit, Failure> {
-    match commands::at_once(session, command) {
-        Ok(ended) => ended,
-        Err(command) => runtime()?.block_on(commands::run(session, command)),
+    match commands::at_once(session, &command) {
+        Some(ended) => ended,
+        None => runtime()?.block_on(commands::run(session, command)),
     }
 }
 

@@ -231,6 +231,7 @@ mod tests {
     use super::*;
 
     /// Carries the output of a shell that runs `script`, which is no process of a container.
+    #[expect(clippy::zombie_processes, reason = "`carry` waits for it")]
     fn carried(script: &str) -> i32 {
         let mut command = Command::new("sh");
         command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());

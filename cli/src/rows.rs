@@ -66,6 +66,9 @@ impl Row {
                 SourceSpec::Bind { path, .. } => path.display().to_string(),
             })
             .collect();
+        // What has ended publishes nothing.
+        let published: &[PortSpec] =
+            if is_up(container.state) { &container.published } else { &[] };
         let volumes = record.spec.mounts.values();
         let volumes = volumes.filter(|mount| matches!(mount.source, SourceSpec::Volume { .. }));
         Row {
@@ -81,9 +84,9 @@ impl Row {
             name: record.name.clone(),
             names: record.name.clone(),
             networks: record.spec.networks.keys().cloned().collect::<Vec<_>>().join(","),
-            ports: ports::cell(&container.published),
+            ports: ports::cell(published),
             project: record.project.clone(),
-            publishers: container.published.iter().flat_map(publishers).collect(),
+            publishers: published.iter().flat_map(publishers).collect(),
             running_for: format!("{} ago", moment::rough(now - container.created_at)),
             service: record.service.clone(),
             size: "0B".to_owned(),
@@ -264,7 +267,8 @@ pub(crate) mod tests {
 
     #[test]
     fn a_public_port_is_marked_for_people_and_for_programs() {
-        let mut web = container("shop-web-1", ContainerState::Created);
+        let up = ContainerState::Running { pid: 7, started_at: 0 };
+        let mut web = container("shop-web-1", up);
         web.published = vec![PortSpec {
             host_ip: None,
             published: Some((8080, 8080)),
@@ -278,6 +282,8 @@ pub(crate) mod tests {
         let json = serde_json::to_value(&row).unwrap();
         assert_eq!(json["Publishers"][0]["URL"], "0.0.0.0");
         assert_eq!(json["Publishers"][1]["Public"], true);
+        web.state = ContainerState::Exited { exit_code: 0, finished_at: 0 };
+        assert_eq!(Row::of(&web, &[], 2000).ports, "");
     }
 
     #[test]

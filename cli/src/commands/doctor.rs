@@ -17,7 +17,7 @@ pub(crate) struct DoctorArgs {
 }
 
 /// Looks at the host and tells what it can do.
-pub(crate) async fn run(session: &Session, args: &DoctorArgs) -> Result<Exit, Failure> {
+pub(crate) fn run(session: &Session, args: &DoctorArgs) -> Result<Exit, Failure> {
     let facts = Facts::gather(&session.roots());
     let findings = judge(&facts);
     match args.format {

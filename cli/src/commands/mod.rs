@@ -30,17 +30,15 @@ use crate::args::Command;
 use crate::failure::{Exit, Failure};
 use crate::session::Session;
 
-/// Runs a command that waits for nothing. Gives back one that does.
-pub(crate) fn at_once(
-    session: &Session,
-    command: Command,
-) -> Result<Result<Exit, Failure>, Command> {
-    Ok(match command {
-        Command::Version(args) => version::run(&session.ui, &args),
-        Command::Config(args) => config::run(session, &args),
-        Command::Exec(args) => exec::run(session, &args),
-        other => return Err(other),
-    })
+/// Runs a command that waits for nothing. `None` for one that does.
+pub(crate) fn at_once(session: &Session, command: &Command) -> Option<Result<Exit, Failure>> {
+    match command {
+        Command::Version(args) => Some(version::run(&session.ui, args)),
+        Command::Config(args) => Some(config::run(session, args)),
+        Command::Exec(args) => Some(exec::run(session, args)),
+        Command::Doctor(args) => Some(doctor::run(session, args)),
+        _ => None,
+    }
 }
 
 /// Runs a command.
@@ -70,6 +68,6 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<Exit, Fai
         Command::Port(args) => port::run(session, &args).await,
         Command::Wait(args) => wait::run(session, &args).await,
         Command::Version(args) => version::run(&session.ui, &args),
-        Command::Doctor(args) => doctor::run(session, &args).await,
+        Command::Doctor(args) => doctor::run(session, &args),
     }
 }

@@ -6,13 +6,14 @@ use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use berth_runtime::host::userns;
 use berth_runtime::paths::Roots;
 
 /// `statfs` magic of overlayfs.
 const OVERLAY: i64 = 0x794c_7630;
 
 /// What of the host decides whether and how berth works here. `None`: could not be read.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Facts {
     /// Release, `6.1.0-18-amd64`.
     pub(crate) kernel: String,
@@ -41,9 +42,9 @@ pub(crate) struct Facts {
     /// Folder of durable state.
     pub(crate) state: State,
     /// What the kernel answers to a question about our firewall table; `Ok` when it answers.
-    pub(crate) firewall: Option<Result<(), String>>,
-    /// Whether file systems here can be shown with mapped ids, as `observe` found it.
-    pub(crate) mapped_mounts: Option<bool>,
+    pub(crate) firewall: Result<(), String>,
+    /// Whether containers can have user namespaces over the file system of the state folder.
+    pub(crate) mapped_mounts: bool,
 }
 
 /// The folder of durable state.
@@ -79,8 +80,8 @@ impl Facts {
             br_netfilter: number("/proc/sys/net/bridge/bridge-nf-call-iptables").map(|n| n != 0),
             name_servers: text("/etc/resolv.conf").map(|conf| name_servers(&conf)),
             state: state(&roots.state),
-            firewall: None,
-            mapped_mounts: None,
+            firewall: berth_network::firewall::observe().map(drop).map_err(|e| e.to_string()),
+            mapped_mounts: userns(roots),
         }
     }
 }

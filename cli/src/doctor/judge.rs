@@ -173,13 +173,12 @@ fn user_namespaces(facts: &Facts) -> Finding {
 
 fn mapped_mounts(facts: &Facts) -> Finding {
     match facts.mapped_mounts {
-        Some(true) => ok("mapped mounts", "files keep their owners on disk"),
-        Some(false) => warn(
+        true => ok("mapped mounts", "files keep their owners on disk"),
+        false => warn(
             "mapped mounts",
             "the file system of the state folder cannot map ids",
             "containers run without a user namespace; `--root` on ext4, xfs or btrfs changes that",
         ),
-        None => warn("mapped mounts", "not looked at", "run `berth doctor` as root"),
     }
 }
 
@@ -203,13 +202,12 @@ fn seccomp(facts: &Facts) -> Finding {
 
 fn firewall(facts: &Facts) -> Finding {
     match &facts.firewall {
-        Some(Ok(())) => ok("nf_tables", "answers"),
-        Some(Err(why)) => fail(
+        Ok(()) => ok("nf_tables", "answers"),
+        Err(why) => fail(
             "nf_tables",
             why.clone(),
             "load the module `nf_tables`; without it no network can be made",
         ),
-        None => warn("nf_tables", "not looked at", "run `berth doctor` as root"),
     }
 }
 
@@ -290,9 +288,11 @@ mod tests {
                 free: Some(20 << 30),
                 on_overlay: false,
             },
-            firewall: Some(Ok(())),
-            mapped_mounts: Some(true),
-            ..Facts::default()
+            firewall: Ok(()),
+            mapped_mounts: true,
+            cgroup_v1: Default::default(),
+            chroot: false,
+            br_netfilter: None,
         }
     }
 
@@ -315,11 +315,11 @@ mod tests {
         facts.cgroup_v1 = ["cpu", "cpuset", "pids"].map(str::to_owned).into();
         facts.cgroup_v2 = Some(Default::default());
         facts.max_user_namespaces = Some(0);
-        facts.mapped_mounts = Some(false);
+        facts.mapped_mounts = false;
         facts.state.on_overlay = true;
         facts.state.owner = Some((0, 0o777));
         facts.seccomp = false;
-        facts.firewall = Some(Err("netlink: EPROTONOSUPPORT".into()));
+        facts.firewall = Err("netlink: EPROTONOSUPPORT".into());
         facts.br_netfilter = Some(true);
         facts.name_servers = Some(vec![]);
         insta::assert_snapshot!(told(&facts), @r"

@@ -45,6 +45,9 @@ impl<'a> Progress<'a> {
     /// `object` is worked on: `Creating`.
     pub(crate) fn begin(&mut self, object: &str, doing: &str) {
         self.object(object);
+        if let Some(known) = self.objects.get_mut(object) {
+            known.since = Instant::now();
+        }
         match self.style {
             ProgressStyle::Tty => self.draw(object, doing),
             _ => self.event("op.start", object, doing, None),
@@ -107,7 +110,7 @@ impl<'a> Progress<'a> {
         self.ui.leave_bars();
     }
 
-    /// The time since `object` was first named.
+    /// The time since work on `object` began.
     fn object(&mut self, object: &str) -> Duration {
         if let Some(known) = self.objects.get(object) {
             return known.since.elapsed();
