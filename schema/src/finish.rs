@@ -48,7 +48,7 @@ impl Project<'_> {
         if !self.switches.no_consistency {
             check::dependencies(&active, &off, &mut self.found);
         }
-        self.select(&mut active);
+        let left_out = self.select(&mut active);
         if !self.switches.no_normalize {
             self.resources(&name, root, &active);
         }
@@ -64,7 +64,8 @@ impl Project<'_> {
             drop_unused(&mut map, &active);
         }
         map.set("services", Node::new(span, Value::Map(active)));
-        let inactive = inactive.0.into_keys().collect();
+        let inactive: BTreeSet<String> = inactive.0.into_keys().chain(left_out).collect();
+        let inactive = inactive.into_iter().collect();
         let mut tree = Node::new(span, Value::Map(map));
         prune::prune_file(&mut tree);
         let directory = self.directory.clone();
@@ -101,10 +102,10 @@ impl Project<'_> {
         (Map(active), Map(inactive))
     }
 
-    /// Only the named services and what they need.
-    fn select(&mut self, active: &mut Map) {
+    /// Only the named services and what they need; gives the names of the others.
+    fn select(&mut self, active: &mut Map) -> Vec<String> {
         if self.options.services.is_empty() {
-            return;
+            return Vec::new();
         }
         let mut wanted = BTreeSet::new();
         let mut queue = self.options.services.clone();
@@ -130,7 +131,9 @@ impl Project<'_> {
                 None => {}
             }
         }
+        let others = active.0.keys().filter(|name| !wanted.contains(*name)).cloned().collect();
         active.0.retain(|name, _| wanted.contains(name));
+        others
     }
 
     /// Defaults and what one attribute implies for another.

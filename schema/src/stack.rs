@@ -32,7 +32,8 @@ pub struct Stack {
     pub configs: BTreeMap<String, FileObject>,
     /// Secrets some active service uses.
     pub secrets: BTreeMap<String, FileObject>,
-    /// Services switched off by their profiles. They are no orphans.
+    /// Services switched off by their profiles, or left out when others were named. They are no
+    /// orphans.
     pub inactive: Vec<String>,
     /// Where each value was written, by path (`services.web.environment.LOG`).
     #[serde(skip)]

@@ -231,6 +231,13 @@ fn profiles_switch_services_on_and_naming_one_does_too() {
     assert_eq!(names(&|o| o.profiles = vec!["debug".into()]), "debug web | tool");
     assert_eq!(names(&|o| o.profiles = vec!["*".into()]), "debug tool web | ");
     assert_eq!(names(&|o| o.services = vec!["tool".into()]), "tool web | debug");
+    // Left out is not gone: its containers are no orphans.
+    assert_eq!(names(&|o| o.services = vec!["web".into()]), "web | debug tool");
+    let both = |o: &mut LoadOptions| {
+        o.services = vec!["web".into()];
+        o.profiles = vec!["debug".into()];
+    };
+    assert_eq!(names(&both), "web | debug tool");
     let variable = |o: &mut LoadOptions| {
         o.environment.insert("COMPOSE_PROFILES".into(), "debug, tools".into());
     };
