@@ -177,6 +177,8 @@ fn status(container: &ObservedContainer, now: i64) -> String {
             format!("Up {}{notes}", moment::rough(now - started_at))
         }
         ContainerState::Restarting { exit_code } => format!("Restarting ({exit_code})"),
+        // It was never started.
+        ContainerState::Exited { exit_code, finished_at: 0 } => format!("Exited ({exit_code})"),
         ContainerState::Exited { exit_code, finished_at } => {
             format!("Exited ({exit_code}) {} ago", moment::rough(now - finished_at))
         }
@@ -254,6 +256,11 @@ pub(crate) mod tests {
             status_of(exited, Health::Unhealthy, false),
             status_of(ContainerState::Restarting { exit_code: 1 }, Health::None, true),
             status_of(ContainerState::Created, Health::None, false),
+            status_of(
+                ContainerState::Exited { exit_code: 127, finished_at: 0 },
+                Health::None,
+                false,
+            ),
         ];
         insta::assert_snapshot!(said.join("\n"), @r"
         Up 2 minutes
@@ -262,6 +269,7 @@ pub(crate) mod tests {
         Exited (137) 5 seconds ago
         Restarting (1)
         Created
+        Exited (127)
         ");
     }
 
