@@ -20,6 +20,8 @@ use crate::bundle::{Phase, Status};
 use crate::container::{self, Target};
 use crate::sys;
 
+/// Exit status of a process that SIGKILL ended.
+const KILLED: i32 = 128 + libc::SIGKILL;
 /// How long the first client is waited for, see [`crate::bundle::Bundle::await_client`].
 const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
 /// How long an adopted process may take between the end of its threads and the end of it all.
@@ -51,6 +53,8 @@ pub(super) struct Running {
     ooms: u64,
     kill_at: Option<Instant>,
     killed: bool,
+    /// The stop signal, where SIGKILL does what its default action would have done.
+    ends_by: Option<i32>,
     pub(super) resolver: Option<Resolver>,
     pub(super) health: Option<HealthCheck>,
     pub(super) probe: Option<RunningProbe>,
@@ -149,6 +153,7 @@ impl Monitor {
             ooms: self.group.oom_kills(),
             kill_at: None,
             killed: false,
+            ends_by: None,
             resolver,
             health: self.bundle.health.as_ref().map(|probe| HealthCheck::new(probe, since, known)),
             probe: None,
@@ -158,7 +163,10 @@ impl Monitor {
     /// Its process has ended: what now?
     pub(super) fn ended(&mut self, now: Instant) {
         let Life::Running(running) = std::mem::replace(&mut self.life, Life::Ended) else { return };
-        let code = exit_code(&running.target, &running.pidfd);
+        let code = match (exit_code(&running.target, &running.pidfd), running.ends_by) {
+            (KILLED, Some(signal)) => 128 + signal,
+            (code, _) => code,
+        };
         let ran = now.saturating_duration_since(running.since);
         self.note_oom(self.group.oom_kills().saturating_sub(running.ooms));
         network::disconnect(&self.bundle, running.netns.as_fd());
@@ -217,10 +225,9 @@ impl Monitor {
         match &mut self.life {
             Life::Running(running) => {
                 let first = running.kill_at.is_none();
-                let until = match is_deaf(running.target.pid, signal) {
-                    true => Some(Instant::now()),
-                    false => until,
-                };
+                let deaf = first && is_deaf(running.target.pid, signal);
+                let until = if deaf { Some(Instant::now()) } else { until };
+                running.ends_by = running.ends_by.or(deaf.then_some(signal));
                 running.kill_at = [running.kill_at, until].into_iter().flatten().min();
                 if first && !grace.is_zero() {
                     // It may have ended just now, which the next wait tells.
