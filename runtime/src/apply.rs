@@ -167,6 +167,7 @@ impl Run<'_> {
     /// Names what was not tried, and closes the journal.
     async fn close(mut self) -> Outcome {
         self.tasks.shutdown().await;
+        self.settle();
         let failed = self.outcome.failed.iter().map(|(id, _)| *id);
         let tried: BTreeSet<StepId> = self.outcome.done.iter().copied().chain(failed).collect();
         for id in self.plan.steps.iter().map(|step| step.id) {
@@ -177,6 +178,14 @@ impl Run<'_> {
         }
         self.journal.end();
         self.outcome
+    }
+
+    /// What the disk refuses is a failure of what was created last.
+    fn settle(&mut self) {
+        if let Err(error) = self.host.settle() {
+            let last = self.outcome.done.pop();
+            self.outcome.failed.extend(last.map(|id| (id, error)));
+        }
     }
 
     /// Nobody listening is no reason to stop.

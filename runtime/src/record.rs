@@ -49,7 +49,18 @@ pub fn write_bytes(path: &Path, bytes: &[u8], mode: u32, durability: Durability)
     Ok(())
 }
 
-/// Reads a record. `Ok(None)` when there is none.
+/// Makes what was written volatile durable, whole folders' worth at the price of one.
+///
+/// # Errors
+/// What the host answers.
+pub fn settle(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()?;
+    let dir = path.parent().ok_or_else(|| io::Error::other("a record needs a folder"))?;
+    File::open(dir)?.sync_all()
+}
+
+/// Reads a record. `Ok(None)` when there is none, or an empty one: that is what a power cut leaves
+/// of one that was not settled.
 ///
 /// # Errors
 /// What the host answers, or `InvalidData` naming the file when it is not what we wrote.
@@ -59,6 +70,9 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(e),
     };
+    if text.is_empty() {
+        return Ok(None);
+    }
     serde_json::from_slice(&text)
         .map(Some)
         .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {e}", path.display())))

@@ -36,6 +36,19 @@ pub(super) fn release(roots: &Roots, record: &ContainerRecord) {
     }
 }
 
+/// Gives back what containers that are not there have left.
+pub(super) fn sweep(roots: &Roots) {
+    let networks = fs::read_dir(roots.state.join("networks")).into_iter().flatten().flatten();
+    let addresses = networks.map(|network| network.path().join("addresses"));
+    let folders = std::iter::once(roots.state.join("ids")).chain(addresses);
+    for claim in folders.flat_map(fs::read_dir).flatten().flatten().map(|entry| entry.path()) {
+        let owner = fs::read_link(&claim).unwrap_or_default();
+        if !roots.container(&owner.to_string_lossy()).exists() {
+            let _ = fs::remove_file(claim);
+        }
+    }
+}
+
 fn wanted(roots: &Roots, record: &ContainerRecord) -> Vec<PathBuf> {
     let ids = record.id_base.map(|base| roots.state.join("ids").join(base.to_string()));
     let addresses = record.addresses.iter().flat_map(|(network, addresses)| {
@@ -95,7 +108,11 @@ mod tests {
         fs::remove_dir_all(roots.container("a")).unwrap();
         take(&roots, &record("b")).unwrap();
         release(&roots, &record("b"));
-        assert!(fs::read_dir(roots.state.join("ids")).unwrap().next().is_none());
+        let claims = || fs::read_dir(roots.state.join("ids")).unwrap().count();
+        assert_eq!(claims(), 0);
+        take(&roots, &record("gone")).unwrap();
+        sweep(&roots);
+        assert_eq!(claims(), 0);
         fs::remove_dir_all(root).unwrap();
     }
 }

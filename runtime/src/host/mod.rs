@@ -18,11 +18,12 @@ mod volume;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::OnceCell;
 
 use crate::paths::Roots;
+use crate::record;
 use crate::starter::Starter;
 use crate::store::Store;
 
@@ -37,6 +38,8 @@ pub struct Host {
     roots: Roots,
     store: Arc<Store>,
     starter: OnceCell<Starter>,
+    /// Containers whose records are not yet on the disk.
+    unsettled: Mutex<Vec<String>>,
 }
 
 impl Host {
@@ -58,7 +61,12 @@ impl Host {
             private_folder(&roots.run.join(name))?;
         }
         let store = Store::open(roots.images());
-        Ok(Host { roots, store: Arc::new(store), starter: OnceCell::new() })
+        Ok(Host {
+            roots,
+            store: Arc::new(store),
+            starter: OnceCell::new(),
+            unsettled: Mutex::default(),
+        })
     }
 
     /// Where things are.
@@ -85,6 +93,24 @@ impl Host {
     /// What the host answers.
     pub fn journal(&self, project: &str) -> Result<(Journal, Option<Interrupted>), HostError> {
         Journal::open(&self.roots.project(project))
+    }
+
+    /// Puts on the disk what was created; success may be told only after it.
+    ///
+    /// # Errors
+    /// What the host answers.
+    pub(crate) fn settle(&self) -> Result<(), StepError> {
+        let names = std::mem::take(&mut *self.unsettled.lock().unwrap_or_else(|e| e.into_inner()));
+        for name in names {
+            match record::settle(&self.roots.container(&name).join("record.json")) {
+                // Removed again by the same plan.
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                settled => {
+                    settled.map_err(|e| StepError::refused("write to the disk", &name, e))?
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The process that starts monitors, spawned at first use.

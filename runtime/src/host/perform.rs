@@ -65,9 +65,12 @@ impl Host {
             created_at: jiff::Timestamp::now().as_second(),
             record: ContainerRecord { image_id: entry.id, ..wanted.clone() },
         };
+        let name = stored.record.name.clone();
         let roots = self.roots.clone();
         let store = self.store.clone();
-        blocking(move || create_container(&roots, &store, &stored)).await
+        blocking(move || create_container(&roots, &store, &stored)).await?;
+        self.unsettled.lock().unwrap_or_else(|e| e.into_inner()).push(name);
+        Ok(())
     }
 
     async fn start(&self, name: &str) -> Result<(), StepError> {
@@ -182,7 +185,11 @@ impl Host {
                 self.refuse_monitored(container)?;
                 network::remove_stray_rules(container)
             }
-            Leftover::Folder(path) => remove_folder(&self.roots.state.join(path)),
+            Leftover::Folder(path) => {
+                remove_folder(&self.roots.state.join(path))?;
+                claims::sweep(&self.roots);
+                Ok(())
+            }
         }
     }
 
@@ -248,11 +255,22 @@ fn create_container(
     stored: &Stored,
 ) -> Result<(), StepError> {
     let record = &stored.record;
-    let name = &record.name;
-    let dir = roots.container(name);
-    let _working = new_folder("create container", &dir, name)?;
+    let dir = roots.container(&record.name);
+    let _working = new_folder("create container", &dir, &record.name)?;
     claims::take(roots, record)?;
-    let refused = |e| StepError::refused("create container", name, e);
+    // What a failure leaves is a folder without a record, and no claims.
+    fill(roots, store, stored, &dir).inspect_err(|_| claims::release(roots, record))
+}
+
+/// Everything in the folder of a container.
+fn fill(
+    roots: &Roots,
+    store: &crate::store::Store,
+    stored: &Stored,
+    dir: &Path,
+) -> Result<(), StepError> {
+    let record = &stored.record;
+    let refused = |e| StepError::refused("create container", &record.name, e);
     for below in ["upper", "work", "logs"] {
         fs::create_dir(dir.join(below)).map_err(refused)?;
     }
@@ -267,7 +285,7 @@ fn create_container(
         make_mount_source(roots, record, &target, &mount, &lowers)?;
     }
     write_files(roots, record)?;
-    record::write(&dir.join("record.json"), stored, Durability::Durable).map_err(refused)
+    record::write(&dir.join("record.json"), stored, Durability::Volatile).map_err(refused)
 }
 
 fn make_mount_source(
@@ -314,8 +332,8 @@ fn write_files(roots: &Roots, record: &ContainerRecord) -> Result<(), StepError>
         let refused = |e| StepError::refused("write file for", &file.target, e);
         DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(refused)?;
         let path = dir.join(index.to_string());
-        let durability = if file.secret { Durability::Volatile } else { Durability::Durable };
-        record::write_bytes(&path, &file.content.0, 0o600, durability).map_err(refused)?;
+        let bytes = &file.content.0;
+        record::write_bytes(&path, bytes, 0o600, Durability::Volatile).map_err(refused)?;
         std::os::unix::fs::chown(&path, Some(file.uid), Some(file.gid)).map_err(refused)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(file.mode)).map_err(refused)?;
     }
