@@ -105,8 +105,8 @@ impl Ledger {
     }
 
     /// Every file and folder, but for the folders berth keeps its things in
-    /// (`/var/lib/berth/containers` and its like), the image store, and the lock and the journal
-    /// of the last run of a project, which stay so that the next run can tell what happened.
+    /// (`/var/lib/berth/containers` and its like), the image store, and what tells afterwards
+    /// what happened to a project: its lock, the journal of its last run, its events of this boot.
     fn files(&mut self, machine: &Machine, dir: &Path) {
         let root = machine.path(dir);
         let mut below = Vec::new();
@@ -129,8 +129,11 @@ impl Ledger {
     }
 }
 
-/// `berth/projects/NAME` with its two files.
+/// `berth/projects/NAME` with its two files, and `berth/events/NAME`.
 fn is_of_a_project(path: &str) -> bool {
+    if path.starts_with("berth/events/") {
+        return true;
+    }
     let Some(rest) = path.strip_prefix("berth/projects/") else { return false };
     matches!(rest.split_once('/'), None | Some((_, "lock" | "journal.ndjson")))
 }

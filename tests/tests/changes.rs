@@ -23,7 +23,7 @@ fn a_changed_variable_replaces_that_container_and_keeps_the_others() {
     let host = TestHost::with("compose.yaml", STACK);
     host.berth("up -d").succeeds();
     let before = ["web", "database", "cache"].map(|service| host.pid_of(service));
-    host.berth("exec -T web printenv LOG").succeeds().stdout_is("info");
+    host.berth("exec -T web sh -c 'echo $LOG'").succeeds().stdout_is("info");
 
     host.edit("compose.yaml", "LOG: info", "LOG: debug");
     host.berth("plan").succeeds().stdout_has("environment").stdout_has("compose.yaml:6");
@@ -32,7 +32,7 @@ fn a_changed_variable_replaces_that_container_and_keeps_the_others() {
     let after = ["web", "database", "cache"].map(|service| host.pid_of(service));
     assert_ne!(before[0], after[0]);
     assert_eq!(before[1..], after[1..]);
-    host.berth("exec -T web printenv LOG").succeeds().stdout_is("debug");
+    host.berth("exec -T web sh -c 'echo $LOG'").succeeds().stdout_is("debug");
 }
 
 #[test]
@@ -66,9 +66,9 @@ fn the_same_plan_is_printed_byte_for_byte() {
     let host = TestHost::with("compose.yaml", STACK);
     let plan = host.berth("plan").succeeds().stdout;
     assert_eq!(plan, host.berth("plan").succeeds().stdout);
-    let json = host.berth("plan --format json").succeeds();
+    let json = host.berth("plan --json").succeeds();
     assert!(!json.json().is_null());
-    assert_eq!(json.stdout, host.berth("plan --format json").succeeds().stdout);
+    assert_eq!(json.stdout, host.berth("plan --json").succeeds().stdout);
     host.leaves_nothing_but(&[]);
 }
 

@@ -58,7 +58,7 @@ fn they_have_the_mode_and_owner_of_the_file() {
 fn a_secret_is_in_memory_only_and_nowhere_in_the_state() {
     let host = host();
     host.shell("grep -rl -e hunter2 -e t0ken /var/lib/berth").fails_with(1);
-    host.berth("plan --format json").stdout_lacks("hunter2");
+    host.berth("plan --json").stdout_lacks("hunter2");
     host.shell("TOKEN=t0ken $berth down").succeeds();
     host.shell("grep -rl -e hunter2 -e t0ken /run/berth /var/lib/berth").fails_with(1);
 }

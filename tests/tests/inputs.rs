@@ -12,7 +12,7 @@ services:
 ";
 
 fn value(host: &TestHost, project: &str) -> String {
-    host.berth(&format!("-p {project} exec -T web printenv FROM")).stdout.trim().to_owned()
+    host.berth(&format!("-p {project} exec -T web sh -c 'echo $FROM'")).stdout.trim().to_owned()
 }
 
 #[test]
