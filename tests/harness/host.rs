@@ -181,10 +181,11 @@ impl TestHost {
     pub fn berth_processes(&self) -> Vec<PathBuf> {
         let processes = fs::read_dir(self.machine.path("/proc")).into_iter().flatten().flatten();
         let is_ours = |process: &PathBuf| {
-            let exe = fs::read_link(process.join("exe")).unwrap_or_default();
+            let words = fs::read_to_string(process.join("cmdline")).unwrap_or_default();
+            let program = words.split('\0').next().unwrap_or_default();
             let status = fs::read_to_string(process.join("status")).unwrap_or_default();
             let spaces = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
-            exe.to_string_lossy().contains("berth")
+            Path::new(program).file_name().is_some_and(|name| name == "berth")
                 && spaces.is_some_and(|pids| pids.split_whitespace().count() == 1)
         };
         processes.map(|entry| entry.path()).filter(is_ours).collect()

@@ -12,7 +12,7 @@ const BROKEN: &[(&str, &[(u32, &str)])] = &[
     ),
     (
         "services:\n  a: { image: x, depends_on: [b] }\n  b: { image: x, depends_on: [c] }\n  c: { image: x, depends_on: [a] }\n",
-        &[(2, "a")],
+        &[(4, "a → b → c → a")],
     ),
     ("services:\n  web:\n    image: a\n    networks: [front]\n", &[(4, "front")]),
     ("services:\n  web:\n    image: a\n    volumes: ['data:/data']\n", &[(4, "data")]),

@@ -51,15 +51,20 @@ fn an_oci_layout_is_loaded_too() {
         return berth_tests::skipped("skopeo is not installed");
     }
     let archive = images::busybox();
-    host.shell(&format!(
-        "skopeo --insecure-policy copy -q docker-archive:{} oci:layout:busybox:1",
-        archive.display()
-    ))
-    .succeeds();
+    skopeo(&host, &format!("copy -q docker-archive:{} oci:layout:busybox:1", archive.display()));
     host.berth("image load layout").succeeds();
     host.write("compose.yaml", &STACK.replace("IMAGE", "busybox:1"));
     host.berth("up -d").succeeds();
     host.berth("exec -T web cat /data/seed").succeeds().stdout_is("from the image");
+}
+
+/// Runs skopeo, which leaves a cache behind that is not ours.
+#[track_caller]
+fn skopeo(host: &TestHost, words: &str) -> String {
+    let ran = host.shell(&format!(
+        "skopeo --insecure-policy {words}; s=$?; rm -rf /var/lib/containers; exit $s"
+    ));
+    ran.succeeds().stdout
 }
 
 /// A registry on the machine's loopback with `busybox:1` in it, as `127.0.0.1:5000/busybox:1`.
@@ -80,11 +85,8 @@ fn with_registry(test: impl FnOnce(&TestHost)) {
     );
     host.eventually("the registry answers", || host.get("127.0.0.1:5000/v2/") == "{}");
     let archive = images::busybox();
-    host.shell(&format!(
-        "skopeo --insecure-policy copy -q --dest-tls-verify=false docker-archive:{} docker://127.0.0.1:5000/busybox:1",
-        archive.display()
-    ))
-    .succeeds();
+    let to = "--dest-tls-verify=false docker://127.0.0.1:5000/busybox:1";
+    skopeo(&host, &format!("copy -q docker-archive:{} {to}", archive.display()));
     test(&host);
     host.berth("-p stack down -v").succeeds();
     server.signal(nix::sys::signal::Signal::SIGKILL);
@@ -105,7 +107,8 @@ fn up_pulls_what_is_missing_from_a_registry() {
 fn an_image_is_pulled_by_name_and_by_digest() {
     with_registry(|host| {
         host.berth("image pull 127.0.0.1:5000/busybox:1").succeeds();
-        let digest = host.shell("skopeo inspect --tls-verify=false --format '{{.Digest}}' docker://127.0.0.1:5000/busybox:1").succeeds().stdout;
+        let from = "--tls-verify=false docker://127.0.0.1:5000/busybox:1";
+        let digest = skopeo(host, &format!("inspect --format '{{{{.Digest}}}}' {from}"));
         host.berth(&format!("image pull 127.0.0.1:5000/busybox@{}", digest.trim())).succeeds();
         host.write(
             "compose.yaml",

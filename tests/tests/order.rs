@@ -127,19 +127,24 @@ fn dependents_stop_before_what_they_need() {
 x-last-words: &last
   image: busybox:1
   init: false
-  command: [sh, -c, 'trap \"sleep 0.3; date +%s%N >/out/$$NAME; exit 0\" TERM; while :; do sleep 0.05; done']
-  volumes: ['./out:/out']
+  command: [sh, /here/last-words.sh]
+  volumes: ['.:/here']
 services:
   web: { <<: *last, environment: { NAME: web }, depends_on: [app] }
   app: { <<: *last, environment: { NAME: app }, depends_on: [database] }
   database: { <<: *last, environment: { NAME: database } }
 ",
     );
-    host.shell("mkdir out && chmod 777 out").succeeds();
+    host.write("last-words.sh", include_str!("order/last-words.sh"));
     host.berth("up -d").succeeds();
+    host.eventually("all three listen for the signal", || {
+        ["web", "app", "database"]
+            .iter()
+            .all(|name| host.project(&format!("{name}.ready")).exists())
+    });
     host.berth("down").succeeds();
-    let ended = |name: &str| -> u64 {
-        let path = host.project(&format!("out/{name}"));
+    let ended = |name: &str| -> f64 {
+        let path = host.project(&format!("{name}.ended"));
         std::fs::read_to_string(path).expect(name).trim().parse().expect("a time")
     };
     assert!(ended("web") < ended("app") && ended("app") < ended("database"));

@@ -55,7 +55,7 @@ fn a_published_port_answers_from_the_host_and_on_loopback() {
 
 #[test]
 fn a_published_port_answers_over_ipv6() {
-    let host = host_with(STACK);
+    let host = host_with(&STACK.replace("  front:\n", "  front: { enable_ipv6: true }\n"));
     host.shell(&ask("tcp", "::1", 9000)).succeeds();
     host.neighbour(&ask("tcp", "2001:db8::1", 9000)).succeeds();
 }
