@@ -120,6 +120,11 @@ pub(crate) async fn change_as(
             tell_public(session, &plan, &outcome);
             return Ok(Change { plan, done, interrupted });
         }
+        if is_optional(&plan, &outcome) {
+            let reasons = outcome.failed.iter().map(|(_, error)| error.to_string());
+            reasons.for_each(|why| session.ui.warn(&format!("{why}, and is not required")));
+            return Ok(Change { plan, done, interrupted });
+        }
         if !outcome.is_stale() {
             return Err(failure(&plan, &outcome, done));
         }
@@ -236,6 +241,14 @@ impl Teller<'_> {
             }
         }
     }
+}
+
+/// Whether all that failed are gates of dependencies that the file does not require.
+fn is_optional(plan: &Plan, outcome: &Outcome) -> bool {
+    let passed = |id: &StepId| plan.steps.iter().any(|step| step.after_tried.contains(id));
+    let mut failed = outcome.failed.iter();
+    outcome.skipped.is_empty()
+        && failed.all(|(id, error)| matches!(error, StepError::NotReady { .. }) && passed(id))
 }
 
 /// Why a plan was not done to its end.
@@ -360,6 +373,19 @@ mod tests {
         let outcome =
             Outcome { done: vec![], failed: vec![(StepId(0), refused())], skipped: vec![] };
         assert_eq!(failure(&plan(), &outcome, 0).of_a_start().code(), 125);
+    }
+
+    #[test]
+    fn a_gate_of_a_dependency_that_is_not_required_is_no_failure() {
+        let mut plan = plan();
+        let outcome = Outcome {
+            done: vec![StepId(0), StepId(2)],
+            failed: vec![(StepId(1), not_ready())],
+            skipped: vec![],
+        };
+        assert!(!is_optional(&plan, &outcome));
+        plan.steps[2].after_tried.push(StepId(1));
+        assert!(is_optional(&plan, &outcome));
     }
 
     #[test]
