@@ -82,10 +82,14 @@ impl Host {
         };
         let _ = fs::remove_file(held_mark(&self.roots, name));
         let started = self.starter().await?.start(&bundle.run_dir).await;
-        started.map(|_| ()).map_err(|e| StepError::NotStarted {
-            name: name.to_owned(),
-            why: e.to_string(),
-            exit_code: e.exit_code,
+        started.map(|_| ()).map_err(|e| match e.step.as_str() {
+            // The starter of a run that was killed has done it in the meantime.
+            crate::monitor::LOCK_STEP => StepError::Stale(e.to_string()),
+            _ => StepError::NotStarted {
+                name: name.to_owned(),
+                why: e.to_string(),
+                exit_code: e.exit_code,
+            },
         })
     }
 

@@ -91,7 +91,7 @@ pub(super) fn lock(run_dir: &Path) -> Result<File, StartFailure> {
         }
         std::thread::sleep(LOCK_PAUSE);
     }
-    Err(StartFailure::new("lock", path.display(), "the container has a monitor already"))
+    Err(StartFailure::new(super::LOCK_STEP, path.display(), "the container has a monitor already"))
 }
 
 /// Reads the description of a container.

@@ -66,6 +66,9 @@ pub struct StartFailure {
     pub exit_code: i32,
 }
 
+/// The step of a [`StartFailure`] that says there is a monitor already.
+pub(crate) const LOCK_STEP: &str = "lock";
+
 impl StartFailure {
     pub(crate) fn new(step: &str, object: impl Display, message: impl Display) -> StartFailure {
         StartFailure {
