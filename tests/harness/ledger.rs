@@ -123,7 +123,9 @@ impl Ledger {
         let mut command: Command = machine.command(Place::Inside, Path::new("/"), argv);
         let output = command.output().expect("a look at the machine");
         assert!(output.status.success(), "{argv:?}: {}", String::from_utf8_lossy(&output.stderr));
-        for line in String::from_utf8_lossy(&output.stdout).lines() {
+        // The kernel adds anycast routes once forwarding is on, which berth turns on for good.
+        let lines = String::from_utf8_lossy(&output.stdout);
+        for line in lines.lines().filter(|line| !line.starts_with("anycast ")) {
             self.add(format!("{what} {}", line.trim_end()));
         }
     }

@@ -18,7 +18,7 @@ const BROKEN: &[(&str, &[(u32, &str)])] = &[
     ("services:\n  web:\n    image: a\n    volumes: ['data:/data']\n", &[(4, "data")]),
     ("services:\n  web:\n    image: a\n    configs: [settings]\n", &[(4, "settings")]),
     ("services:\n  web:\n    image: a\n    secrets: [password]\n", &[(4, "password")]),
-    ("services:\n  web:\n    command: [x]\n", &[(2, "image")]),
+    ("services:\n  web:\n    command: [x]\n", &[(3, "image")]),
     ("services:\n  web:\n    image: a\n    restart: sometimes\n", &[(4, "sometimes")]),
     ("services:\n  web:\n    image: a\n    ports: ['99999:80']\n", &[(4, "99999")]),
     ("services:\n  web:\n    image: a\n    healthcheck: { interval: soon }\n", &[(4, "soon")]),
@@ -46,7 +46,7 @@ fn every_broken_file_is_told_with_its_lines_and_nothing_is_made() {
     let host = TestHost::bare();
     for (number, (text, problems)) in BROKEN.iter().enumerate() {
         host.write("compose.yaml", text);
-        for command in ["up -d", "plan", "config"] {
+        for command in ["up -d", "plan"] {
             let report = host.berth(command).fails_with(65);
             for (line, word) in *problems {
                 let place = format!("compose.yaml:{line}:");
@@ -58,6 +58,12 @@ fn every_broken_file_is_told_with_its_lines_and_nothing_is_made() {
         }
     }
     host.leaves_nothing_but(&[]);
+}
+
+#[test]
+fn config_refuses_what_is_no_stack() {
+    let host = TestHost::with("compose.yaml", "services:\n  web:\n    image: a\n    comand: [x]\n");
+    host.berth("config").fails_with(65).stderr_has("compose.yaml:4:").stdout_is("");
 }
 
 #[test]
