@@ -150,7 +150,7 @@ pub async fn observe(netlink: &Handle) -> Result<Vec<Bridge>> {
     Ok(bridges)
 }
 
-/// The subnets that routes of the host cover, in all tables, default routes left out.
+/// The subnets that routes of the host lead to, in all tables, default routes left out.
 ///
 /// A route that covers half of all addresses or more counts as a default route, since that is
 /// how VPN clients write one.
@@ -288,15 +288,15 @@ fn ours(link: &LinkMessage) -> Option<Bridge> {
     is_bridge.then_some(Bridge { name, network, mark, up, addresses: Vec::new() })
 }
 
-/// The subnet a route of the host takes, unless it is a default route or one the kernel made
+/// The subnet a route of the host leads to, unless it is a default route or one the kernel made
 /// for its own addresses.
+///
+/// A route that leads nowhere (blackhole, unreachable, prohibit) takes no addresses: hosts keep
+/// the private ranges they do not use from leaking out with just these, and the route of a bridge,
+/// which is narrower, counts before them.
 fn covered(route: &RouteMessage) -> Option<IpNet> {
     let prefix = route.header.destination_prefix_length;
-    let takes = matches!(
-        route.header.kind,
-        RouteType::Unicast | RouteType::BlackHole | RouteType::Unreachable | RouteType::Prohibit
-    );
-    if !takes || prefix <= 1 {
+    if route.header.kind != RouteType::Unicast || prefix <= 1 {
         return None;
     }
     let destination = route.attributes.iter().find_map(|a| match a {
