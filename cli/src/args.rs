@@ -62,6 +62,9 @@ pub(crate) struct Global {
         hide_possible_values = true
     )]
     pub(crate) progress: ProgressStyle,
+    /// Keep resources that no service uses
+    #[arg(long, global = true)]
+    pub(crate) all_resources: bool,
     /// Keep all state below this folder instead of /var/lib/berth and /run/berth
     #[arg(long, value_name = "DIR", global = true, env = "BERTH_ROOT")]
     pub(crate) root: Option<PathBuf>,

@@ -6,6 +6,7 @@ use std::fs;
 use berth_planner::desired::Desired;
 use berth_planner::observed::{HostFacts, Observed, ObservedContainer};
 use berth_planner::resolve::{self, Inputs, ResolveProblem};
+use berth_schema::config::{self, Switches};
 use berth_schema::stack::Stack;
 use berth_schema::{LoadOptions, Loaded, Problems};
 
@@ -33,9 +34,12 @@ impl Session {
     }
 
     /// As [`Session::load`], but what berth does not do yet is no problem: for showing the model.
-    pub(crate) fn load_for_show(&self, services: &[String]) -> Result<Stack, Failure> {
-        let loaded = berth_schema::config::load(&self.options(services), &Disk::default());
-        let loaded = loaded.map_err(invalid)?;
+    pub(crate) fn load_for_show(
+        &self,
+        options: &LoadOptions,
+        switches: Switches,
+    ) -> Result<Stack, Failure> {
+        let loaded = config::load_with(options, switches, &Disk::default()).map_err(invalid)?;
         for warning in loaded.warnings {
             self.ui.report(&miette::Report::new(warning));
         }
@@ -68,7 +72,7 @@ impl Session {
         berth_schema::load(&self.options(services), &Disk::default()).map_err(invalid)
     }
 
-    fn options(&self, services: &[String]) -> LoadOptions {
+    pub(crate) fn options(&self, services: &[String]) -> LoadOptions {
         LoadOptions {
             files: self.global.files.clone(),
             working_dir: self.working_dir.clone(),

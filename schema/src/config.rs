@@ -23,7 +23,7 @@ pub struct Switches {
     /// `--all-resources`: resources stay when no service uses them.
     pub all_resources: bool,
     /// Accept what can be described but not be run: one host port twice, and the like.
-    pub(crate) lax: bool,
+    pub lax: bool,
 }
 
 /// Like [`crate::load`], but accepts what berth does not do yet: for showing the model, not for
@@ -68,6 +68,20 @@ pub fn to_json(stack: &Stack) -> String {
     Printer { raw: stack.document.is_raw() }.json(&shown(stack), 0, &mut out);
     out.push('\n');
     out
+}
+
+/// What of a service decides whether its containers are as it says, as one text: not how it is
+/// built or pulled, how many there are, what it depends on, or when it is switched on.
+pub fn identity(stack: &Stack, service: &str) -> Option<String> {
+    let mut node = stack.document.tree().at(&["services", service])?.clone();
+    let map = node.as_map_mut()?;
+    for name in ["build", "pull_policy", "scale", "depends_on", "profiles"] {
+        map.remove(name);
+    }
+    map.0.retain(|name, _| !name.starts_with("x-"));
+    let mut out = String::new();
+    Printer { raw: stack.document.is_raw() }.json(&node, 0, &mut out);
+    Some(out)
 }
 
 /// The tree as it is printed: without the models, as the Compose tools print it.

@@ -148,7 +148,7 @@ fn replace(
 }
 
 /// Where the brace that opens `text` is closed.
-fn closing(text: &str) -> Option<usize> {
+pub(crate) fn closing(text: &str) -> Option<usize> {
     let mut open = 0usize;
     for (at, byte) in text.bytes().enumerate() {
         match byte {
@@ -161,7 +161,8 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-fn name_length(text: &str) -> usize {
+/// Bytes of the variable name that `text` starts with.
+pub(crate) fn name_length(text: &str) -> usize {
     let first = text.bytes().next();
     if !first.is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_') {
         return 0;

@@ -14,6 +14,7 @@
 pub mod config;
 pub mod problem;
 pub mod stack;
+pub mod variables;
 
 mod amounts;
 mod attributes;

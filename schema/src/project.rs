@@ -136,7 +136,7 @@ impl<'a> Project<'a> {
     }
 
     /// The files to read, and on the way the project's directory and environment.
-    fn locate(&mut self) -> Option<Vec<PathBuf>> {
+    pub fn locate(&mut self) -> Option<Vec<PathBuf>> {
         let working_dir = self.options.working_dir.clone();
         let given = self.options.project_directory.as_ref().map(|path| working_dir.join(path));
         let mut read_from = None;
