@@ -13,9 +13,11 @@ use crate::observed::{Addresses, NetworkRecord, Subnet};
 use crate::problem::PlanProblem;
 use crate::resolve::hex;
 
-/// Link name of a network's bridge: 15 bytes, the same for the same name.
-pub fn bridge_name(network: &str) -> String {
-    format!("br-{}", hex(&Sha256::digest(network)[..6]))
+/// Link name of a network's bridge: 15 bytes, the same for the same name in the same realm (see
+/// [`HostFacts::realm`](crate::observed::HostFacts::realm)).
+pub fn bridge_name(realm: &str, network: &str) -> String {
+    let digest = Sha256::new().chain_update(realm).chain_update(network).finalize();
+    format!("br-{}", hex(&digest[..6]))
 }
 
 /// Subnets that are in use, each with who uses it.

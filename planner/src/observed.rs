@@ -32,6 +32,10 @@ pub struct HostFacts {
     pub routes: Vec<IpNet>,
     /// Whether containers can have user namespaces with mapped file systems.
     pub userns: bool,
+    /// Tells what this state names on the host from what another state beside it names; empty
+    /// for the state at its usual place.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub realm: String,
 }
 
 /// An image in the store.

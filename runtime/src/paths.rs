@@ -1,6 +1,9 @@
 //! Where berth keeps things: one folder per thing, durable under `state`, of this boot under `run`.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
 
 /// The two roots. `BERTH_ROOT=/x` moves them to `/x/lib` and `/x/run`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +24,29 @@ impl Roots {
     /// Both roots below one folder.
     pub fn below(root: &Path) -> Roots {
         Roots { state: root.join("lib"), run: root.join("run") }
+    }
+
+    /// Tells what this state names in the kernel from what other states on the same host name;
+    /// empty at the usual place.
+    pub fn realm(&self) -> String {
+        if *self == Roots::default() {
+            return String::new();
+        }
+        let digest = Sha256::digest(self.state.as_os_str().as_bytes());
+        digest[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The cgroup above those of all containers, below the root of each hierarchy.
+    pub fn cgroups(&self) -> String {
+        match self.realm() {
+            realm if realm.is_empty() => "berth".to_owned(),
+            realm => format!("berth-{realm}"),
+        }
+    }
+
+    /// The cgroup of a container.
+    pub fn cgroup(&self, container: &str) -> String {
+        format!("{}/{container}", self.cgroups())
     }
 
     /// Durable folder of a container: `record.json`, `upper/`, `work/`, `logs/`.
@@ -56,5 +82,18 @@ impl Roots {
     /// Lock and journal of a project.
     pub fn project(&self, name: &str) -> PathBuf {
         self.state.join("projects").join(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_states_on_one_host_have_cgroups_of_their_own() {
+        assert_eq!(Roots::default().cgroup("web-1"), "berth/web-1");
+        let (a, b) = (Roots::below(Path::new("/a")), Roots::below(Path::new("/b")));
+        assert_ne!(a.cgroups(), b.cgroups());
+        assert!(a.cgroups().starts_with("berth-"));
     }
 }

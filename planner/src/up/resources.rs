@@ -155,7 +155,7 @@ fn taken(survey: &Survey, renewed: &BTreeSet<&str>) -> Subnets {
         }
     }
     for name in renewed {
-        let bridge = Leftover::Bridge(bridge_name(name));
+        let bridge = Leftover::Bridge(bridge_name(&survey.observed.host.realm, name));
         if survey.observed.leftovers.contains(&bridge)
             && let Some(spec) = survey.desired.networks.get(*name)
         {
@@ -178,7 +178,7 @@ fn network_record(
         name: name.to_string(),
         project: survey.desired.project.clone(),
         spec: spec.clone(),
-        bridge: bridge_name(name),
+        bridge: bridge_name(&survey.observed.host.realm, name),
         subnets,
     }
 }

@@ -56,7 +56,7 @@ pub fn with(services: impl IntoIterator<Item = (&'static str, Service)>) -> Stac
 }
 
 pub fn desired(stack: &Stack) -> Desired {
-    let facts = HostFacts { routes: Vec::new(), userns: true };
+    let facts = HostFacts { userns: true, ..HostFacts::default() };
     resolve(stack, &Inputs::default(), &facts).expect("the stack resolves")
 }
 

@@ -13,7 +13,7 @@ pub(super) async fn read(roots: &Roots) -> Result<HostFacts, HostError> {
     let network = |e: berth_network::error::NetError| HostError::Network(e.to_string());
     let netlink = bridge::open().map_err(network)?;
     let routes = bridge::routes(&netlink).await.map_err(network)?;
-    Ok(HostFacts { routes, userns: userns(roots) })
+    Ok(HostFacts { routes, userns: userns(roots), realm: roots.realm() })
 }
 
 /// Whether containers can have user namespaces: the kernel allows them, overlay knows idmapped

@@ -60,6 +60,7 @@ impl Host {
         for name in ["containers", "names"] {
             private_folder(&roots.run.join(name))?;
         }
+        let roots = without_detours(roots)?;
         let store = Store::open(roots.images());
         Ok(Host {
             roots,
@@ -122,6 +123,15 @@ impl Host {
             })
             .await
     }
+}
+
+/// Another spelling of the same place is the same realm; the usual place is known by its name.
+fn without_detours(roots: Roots) -> Result<Roots, HostError> {
+    if roots == Roots::default() {
+        return Ok(roots);
+    }
+    let real = |dir: &Path| fs::canonicalize(dir).map_err(|e| HostError::io("find", dir, e));
+    Ok(Roots { state: real(&roots.state)?, run: real(&roots.run)? })
 }
 
 /// Makes `dir` with mode 0700, or checks that the one that is there is ours alone.

@@ -7,9 +7,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use berth_network::error::NetError;
 use berth_network::{bridge, firewall};
 use berth_planner::desired::{EndpointSpec, NetworkMode};
+use berth_planner::ipam::bridge_name;
 use berth_planner::observed::{
     ContainerRecord, Leftover, NetworkRecord, ObservedContainer, ObservedNetwork, Subnet,
 };
+use ipnet::IpNet;
 
 use super::observe::{half_made, names_in};
 use super::{HostError, StepError, perform, state};
@@ -18,19 +20,39 @@ use crate::monitor::published;
 use crate::paths::Roots;
 use crate::record::{self, Durability};
 
-/// What the kernel has of ours.
+/// What the kernel has of ours, without that of another state on this host.
 pub(super) struct Kernel {
     bridges: Vec<bridge::Bridge>,
     rules: firewall::Observed,
 }
 
 impl Kernel {
-    pub(super) async fn read() -> Result<Kernel, HostError> {
+    pub(super) async fn read(roots: &Roots) -> Result<Kernel, HostError> {
         let failed = |e: NetError| HostError::Network(e.to_string());
         let netlink = bridge::open().map_err(failed)?;
-        let bridges = bridge::observe(&netlink).await.map_err(failed)?;
-        Ok(Kernel { bridges, rules: firewall::observe().map_err(failed)? })
+        let mut bridges = bridge::observe(&netlink).await.map_err(failed)?;
+        bridges.retain(|bridge| bridge.name == bridge_name(&roots.realm(), &bridge.network));
+        let mut rules = firewall::observe().map_err(failed)?;
+        let (_, published) = foreign(roots, &rules);
+        rules.published.retain(|port| !published.contains(port));
+        Ok(Kernel { bridges, rules })
     }
+}
+
+/// Networks and ports in the table that another state on this host has put there.
+fn foreign(
+    roots: &Roots,
+    rules: &firewall::Observed,
+) -> (Vec<firewall::Network>, Vec<firewall::Published>) {
+    let realm = roots.realm();
+    let mut networks = rules.networks.clone();
+    networks.retain(|network| network.bridge != bridge_name(&realm, &network.name));
+    let mut published = rules.published.clone();
+    published.retain(|port| {
+        let leads_to = |subnet: &IpNet| subnet.contains(&port.target.ip());
+        networks.iter().flat_map(|network| &network.subnets).any(leads_to)
+    });
+    (networks, published)
 }
 
 /// Networks with a record, and what has our mark and no record.
@@ -153,12 +175,14 @@ pub(super) async fn repair(
     if !same_name.is_some_and(|bridge| bridge.is_as(network)) {
         bridge::create(&netlink, network).await.map_err(failed)?;
     }
-    if firewall::observe().map_err(failed)?.covers(network) {
+    let rules = firewall::observe().map_err(failed)?;
+    if rules.covers(network) {
         return Ok(());
     }
-    let networks: Vec<_> = records(roots)?.iter().map(firewall::Network::from).collect();
+    let (mut networks, mut published) = foreign(roots, &rules);
+    networks.extend(records(roots)?.iter().map(firewall::Network::from));
     let running = containers.values().filter(|container| is_running(container));
-    let published: Vec<_> = running.flat_map(|c| published_by(roots, c)).collect();
+    published.extend(running.flat_map(|c| published_by(roots, c)));
     firewall::replace(&networks, &published).map_err(failed)
 }
 
@@ -394,5 +418,30 @@ mod tests {
         assert_eq!(parse_mac("02:42:ac:11:00:02"), Some([2, 0x42, 0xac, 0x11, 0, 2]));
         assert_eq!(parse_mac("02:42"), None);
         assert_eq!(parse_mac("02:42:ac:11:00:02:03"), None);
+    }
+
+    #[test]
+    fn what_another_state_has_in_the_table_is_told_from_ours() {
+        let roots = Roots::below(std::path::Path::new("/a"));
+        let network = |realm: &str, subnet: &str| firewall::Network {
+            name: "shop_back".to_owned(),
+            bridge: bridge_name(realm, "shop_back"),
+            subnets: vec![subnet.parse().unwrap()],
+            internal: false,
+        };
+        let port = |target: &str| firewall::Published {
+            owner: "shop-web-1".to_owned(),
+            host: None,
+            port: 80,
+            protocol: berth_schema::stack::Protocol::Tcp,
+            target: target.parse().unwrap(),
+        };
+        let theirs = network("", "10.2.0.0/24");
+        let rules = firewall::Observed {
+            networks: vec![network(&roots.realm(), "10.1.0.0/24"), theirs.clone()],
+            published: vec![port("10.1.0.2:80"), port("10.2.0.2:80")],
+            ..firewall::Observed::default()
+        };
+        assert_eq!(foreign(&roots, &rules), (vec![theirs], vec![port("10.2.0.2:80")]));
     }
 }

@@ -9,7 +9,7 @@ use berth_planner::observed::{
     Leftover, Observed, ObservedContainer, ObservedImage, ObservedVolume, VolumeRecord,
 };
 
-use super::{Host, HostError, Stored, facts, network, prepare, state};
+use super::{Host, HostError, Stored, facts, network, state};
 use crate::container::cgroup::Hierarchies;
 use crate::paths::Roots;
 use crate::record;
@@ -23,10 +23,10 @@ impl Host {
         let mut leftovers = BTreeSet::new();
         // The kernel's things are listed before the records that explain them: what another run
         // makes in between is then not seen, and never taken for something left over.
-        let kernel = network::Kernel::read().await?;
+        let kernel = network::Kernel::read(&self.roots).await?;
         let groups = Hierarchies::discover()
             .map_err(|e| HostError::Cgroups(e.to_string()))?
-            .below(prepare::CGROUPS);
+            .below(&self.roots.cgroups());
         let containers = self.containers(&mut leftovers)?;
         let volumes = self.observe_volumes(&mut leftovers)?;
         let networks = network::observe(&self.roots, &kernel, &containers, &mut leftovers)?;

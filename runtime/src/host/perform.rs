@@ -181,8 +181,8 @@ impl Host {
         match leftover {
             Leftover::Cgroup(name) => {
                 self.refuse_monitored(name)?;
-                let name = name.clone();
-                blocking(move || remove_cgroup(&name)).await
+                let path = self.roots.cgroup(name);
+                blocking(move || remove_cgroup(&path)).await
             }
             Leftover::Bridge(name) => network::remove_stray_bridge(&self.roots, name).await,
             Leftover::PortRules(container) => {
@@ -207,9 +207,9 @@ impl Host {
 }
 
 /// Ends what runs in a cgroup of ours that no container explains, and removes it.
-fn remove_cgroup(name: &str) -> Result<(), StepError> {
-    let failed = |e| StepError::failed("remove cgroup", name, e);
-    let group = cgroup::Group::find(&prepare::cgroup_path(name)).map_err(failed)?;
+fn remove_cgroup(path: &str) -> Result<(), StepError> {
+    let failed = |e| StepError::failed("remove cgroup", path, e);
+    let group = cgroup::Group::find(path).map_err(failed)?;
     if !group.exists() {
         return Ok(());
     }

@@ -23,8 +23,6 @@ use crate::store::{ImageConfig, ImageHealthcheck, Store};
 
 /// Processes a container may have when the file gives no limit.
 const PIDS: i64 = 2048;
-/// The cgroup above those of all containers.
-pub(super) const CGROUPS: &str = "berth";
 /// Bytes of `/dev/shm` when the file gives none.
 const SHM: u64 = 64 << 20;
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -112,7 +110,7 @@ impl Preparation<'_> {
             id_base: record.id_base,
             privileged: spec.privileged,
             sysctls: spec.sysctls.clone(),
-            cgroup: cgroup(record),
+            cgroup: cgroup(self.roots.cgroup(&record.name), record),
             network,
             dns,
             ports: spec.ports.clone(),
@@ -296,15 +294,10 @@ fn rlimits(spec: &ContainerSpec) -> BTreeMap<String, (u64, u64)> {
     asked.map(|(name, (soft, hard))| (name.clone(), (limit(*soft), limit(*hard)))).collect()
 }
 
-/// The cgroup of a container, below the root of each hierarchy.
-pub(super) fn cgroup_path(container: &str) -> String {
-    format!("{CGROUPS}/{container}")
-}
-
-fn cgroup(record: &ContainerRecord) -> Cgroup {
+fn cgroup(path: String, record: &ContainerRecord) -> Cgroup {
     let limits = &record.spec.limits;
     Cgroup {
-        path: cgroup_path(&record.name),
+        path,
         memory: limits.memory,
         memory_swap: limits.memory_swap,
         memory_reservation: limits.memory_reservation,
