@@ -26,7 +26,7 @@ const BROKEN: &[(&str, &[(u32, &str)])] = &[
     ("services:\n  web:\n    image: ${IMAGE:?is needed}\n", &[(3, "IMAGE")]),
     ("services:\n  web:\n    image: ${IMAGE\n", &[(3, "IMAGE")]),
     ("services:\n  web:\n  image: a\n   command: x\n", &[(4, "")]),
-    ("services:\n  web:\n    image: a\n    image: b\n", &[(4, "image")]),
+    ("services:\n  web:\n    image: a\n    image: b\n", &[(3, "image")]),
     ("services:\n  'two words': { image: a }\n", &[(2, "two words")]),
     (
         "services:\n  web:\n    image: a\n    depends_on: { db: { condition: service_happy } }\n  db: { image: b }\n",
