@@ -1,8 +1,9 @@
 //! A network as the host has it: a bridge with addresses, and our mark on it.
 //!
 //! The mark is the link's alias, `berth:NETWORK DIGEST`: whose it is, and from which record it
-//! was made. It is set first and the link is switched on last, so a bridge of ours that is up is
-//! whole, and one that a crash left half made is seen as ours.
+//! was made. The link is switched on last, so a bridge of ours that is up is whole. The kernel
+//! takes no alias for a link that is not there yet, so until it has one a bridge is in a link
+//! group of its own: one that a crash left half made is seen as ours at any moment.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -24,6 +25,8 @@ use crate::sysctl;
 
 /// What an alias of ours begins with.
 const MARK: &str = "berth:";
+/// The link group of bridges that have no alias yet.
+pub const HALF_MADE: u32 = 0x6265_7274;
 /// Bytes an alias may have.
 const ALIAS_MAX: usize = 255;
 
@@ -32,7 +35,7 @@ const ALIAS_MAX: usize = 255;
 pub struct Bridge {
     /// Link name.
     pub name: String,
-    /// Name of the network.
+    /// Name of the network; empty when it was cut off before it had a mark.
     pub network: String,
     /// Its mark as it stands, to compare with [`mark`].
     pub mark: String,
@@ -178,7 +181,8 @@ pub async fn routes(netlink: &Handle) -> Result<Vec<IpNet>> {
 async fn finish(netlink: &Handle, record: &NetworkRecord, alias: String) -> Result<Vec<String>> {
     let bridge = &record.bridge;
     let change = |message| netlink.link().change(message).execute();
-    change(LinkUnspec::new_with_name(bridge).alias(alias).build())
+    let whole = LinkAttribute::Group(0);
+    change(LinkUnspec::new_with_name(bridge).alias(alias).append_extra_attribute(whole).build())
         .await
         .map_err(answered("set alias of", bridge))?;
     // Lets the host's own 127.0.0.1 reach a container by a published port. The packet rules
@@ -207,6 +211,7 @@ async fn finish(netlink: &Handle, record: &NetworkRecord, alias: String) -> Resu
 fn link(record: &NetworkRecord) -> LinkMessage {
     let mut bridge = LinkBridge::new(&record.bridge)
         .down()
+        .append_extra_attribute(LinkAttribute::Group(HALF_MADE))
         .append_info_data(InfoBridge::StpState(BridgeStpState::Disabled))
         .append_info_data(InfoBridge::MulticastSnooping(false));
     let gateway = record.subnets.iter().find_map(|subnet| match subnet.gateway {
@@ -278,12 +283,17 @@ fn ours(link: &LinkMessage) -> Option<Bridge> {
     let mark = link.attributes.iter().find_map(|a| match a {
         LinkAttribute::IfAlias(alias) => Some(alias.clone()),
         _ => None,
-    })?;
+    });
     let is_bridge = link.attributes.iter().any(|a| match a {
         LinkAttribute::LinkInfo(info) => info.contains(&LinkInfo::Kind(InfoKind::Bridge)),
         _ => false,
     });
-    let network = mark.strip_prefix(MARK)?.rsplit_once(' ')?.0.to_owned();
+    let network = match &mark {
+        Some(mark) => mark.strip_prefix(MARK)?.rsplit_once(' ')?.0.to_owned(),
+        None if link.attributes.contains(&LinkAttribute::Group(HALF_MADE)) => String::new(),
+        None => return None,
+    };
+    let mark = mark.unwrap_or_default();
     let up = link.header.flags.contains(LinkFlags::Up);
     is_bridge.then_some(Bridge { name, network, mark, up, addresses: Vec::new() })
 }

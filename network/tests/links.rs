@@ -6,7 +6,7 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use berth_network::endpoint;
+use berth_network::{bridge, endpoint};
 use common::{Container, ask_tcp, has, link, network, on_a_host};
 
 #[test]
@@ -23,6 +23,25 @@ fn a_bridge_is_observed_as_it_was_made() {
         let mut changed = web.clone();
         changed.spec.labels.insert("a".into(), "b".into());
         assert!(!bridges[0].is_as(&changed), "another description has another mark");
+    });
+}
+
+#[test]
+fn a_bridge_that_was_cut_off_before_it_had_its_mark_is_still_ours() {
+    if !has("ip") {
+        eprintln!("skipped: no `ip` to make half a bridge with");
+        return;
+    }
+    on_a_host(|host| {
+        host.ip(&format!("link add br-half group {} type bridge", bridge::HALF_MADE));
+        host.ip("link add br-other type bridge");
+        host.create(&network("web", "10.20.0.0/24")).unwrap();
+
+        let names: Vec<_> = host.bridges().into_iter().map(|b| (b.name, b.network)).collect();
+
+        let pair = |name: &str, network: &str| (name.to_owned(), network.to_owned());
+        assert_eq!(names, [pair("br-half", ""), pair("br-web", "web")]);
+        assert!(host.ip("link show br-web").contains("group default"));
     });
 }
 

@@ -31,7 +31,10 @@ impl Kernel {
         let failed = |e: NetError| HostError::Network(e.to_string());
         let netlink = bridge::open().map_err(failed)?;
         let mut bridges = bridge::observe(&netlink).await.map_err(failed)?;
-        bridges.retain(|bridge| bridge.name == bridge_name(&roots.realm(), &bridge.network));
+        // Of one that was cut off before it had a mark nobody knows whose it is.
+        bridges.retain(|bridge| {
+            bridge.network.is_empty() || bridge.name == bridge_name(&roots.realm(), &bridge.network)
+        });
         let mut rules = firewall::observe().map_err(failed)?;
         let (_, published) = foreign(roots, &rules);
         rules.published.retain(|port| !published.contains(port));
@@ -210,8 +213,22 @@ pub(super) async fn remove(roots: &Roots, name: &str) -> Result<(), StepError> {
         Err(e) if e.is_missing() => {}
         removed => removed.map_err(failed)?,
     }
-    let _ = fs::remove_dir_all(roots.names(name));
+    forget_names(roots, name);
     perform::discard(roots, &roots.network(name), "remove network", name)
+}
+
+/// Removes the folder of a network that was cut off before it had a record.
+pub(super) async fn remove_half_made(roots: &Roots, name: &str) -> Result<(), StepError> {
+    let _lock = lock(roots).await?;
+    perform::remove_folder(&roots.network(name))?;
+    forget_names(roots, name);
+    Ok(())
+}
+
+/// Removes the folder of names, with whatever names are still in it.
+pub(super) fn forget_names(roots: &Roots, network: &str) {
+    // What stays is empty, or replaced by the next network of that name.
+    let _ = fs::remove_dir_all(roots.names(network));
 }
 
 /// Removes what the table has for a bridge, and the table with the last network.
@@ -234,6 +251,10 @@ pub(super) async fn remove_stray_bridge(roots: &Roots, name: &str) -> Result<(),
     let _lock = lock(roots).await?;
     if records(roots)?.iter().any(|network| network.bridge == name) {
         return Err(StepError::Stale(format!("bridge `{name}` has become a network's")));
+    }
+    let kernel = Kernel::read(roots).await.map_err(|e| StepError::failed("look at", name, e))?;
+    if !kernel.bridges.iter().any(|bridge| bridge.name == name) {
+        return Err(StepError::Stale(format!("bridge `{name}` is gone, or another state's")));
     }
     remove_rules(name).map_err(failed)?;
     let netlink = bridge::open().map_err(failed)?;

@@ -4,7 +4,7 @@
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use berth_planner::action::Action;
@@ -170,28 +170,32 @@ impl Host {
         }
         let stored = Stored::read(&self.roots, name)
             .map_err(|e| StepError::refused("read container", name, e))?;
-        discard(&self.roots, &self.roots.container(name), "remove container", name)?;
+        let aside = set_aside(&self.roots, &self.roots.container(name), "remove container", name)?;
         if let Some(stored) = stored {
             claims::release(&self.roots, &stored.record);
         }
-        Ok(())
+        aside.remove().map_err(|e| StepError::refused("remove container", name, e))
     }
 
     async fn remove_leftover(&self, leftover: &Leftover) -> Result<(), StepError> {
+        let roots = &self.roots;
         match leftover {
             Leftover::Cgroup(name) => {
                 self.refuse_monitored(name)?;
-                let path = self.roots.cgroup(name);
+                let path = roots.cgroup(name);
                 blocking(move || remove_cgroup(&path)).await
             }
-            Leftover::Bridge(name) => network::remove_stray_bridge(&self.roots, name).await,
+            Leftover::Bridge(name) => network::remove_stray_bridge(roots, name).await,
             Leftover::PortRules(container) => {
                 self.refuse_monitored(container)?;
                 network::remove_stray_rules(container)
             }
             Leftover::Folder(path) => {
-                remove_folder(&self.roots.state.join(path))?;
-                claims::sweep(&self.roots);
+                match path.strip_prefix("networks/") {
+                    Some(name) => network::remove_half_made(roots, name).await?,
+                    None => remove_folder(&roots.state.join(path))?,
+                }
+                claims::sweep(roots);
                 Ok(())
             }
         }
@@ -218,7 +222,7 @@ fn remove_cgroup(path: &str) -> Result<(), StepError> {
 }
 
 /// Removes a half-made folder, unless somebody has begun to work in it again.
-fn remove_folder(path: &Path) -> Result<(), StepError> {
+pub(super) fn remove_folder(path: &Path) -> Result<(), StepError> {
     match state::busy(path) {
         Some(true) => Err(StepError::Stale(format!("`{}` is in use", path.display()))),
         Some(false) => fs::remove_dir_all(path)
@@ -297,7 +301,7 @@ fn make_mount_source(
     record: &ContainerRecord,
     target: &str,
     mount: &MountSpec,
-    lowers: &[std::path::PathBuf],
+    lowers: &[PathBuf],
 ) -> Result<(), StepError> {
     match &mount.source {
         SourceSpec::Volume { name, nocopy: false, subpath: None } => {
@@ -361,17 +365,36 @@ pub(super) fn new_folder(step: &str, dir: &Path, object: &str) -> Result<fs::Fil
     }
 }
 
-/// Takes a folder's name away at once, then its content: a crash between leaves it in `trash`.
+/// Takes a folder's name away at once, then its content.
 pub(super) fn discard(
     roots: &Roots,
     dir: &Path,
     step: &str,
     object: &str,
 ) -> Result<(), StepError> {
-    let trash = roots.state.join("trash").join(format!("{}-{object}", std::process::id()));
+    let aside = set_aside(roots, dir, step, object)?;
+    aside.remove().map_err(|e| StepError::refused(step, object, e))
+}
+
+/// A folder that has lost its name, in `trash`; that is where a crash leaves it.
+struct Aside {
+    path: PathBuf,
+    _working: io::Result<fs::File>,
+}
+
+impl Aside {
+    fn remove(self) -> io::Result<()> {
+        fs::remove_dir_all(&self.path)
+    }
+}
+
+fn set_aside(roots: &Roots, dir: &Path, step: &str, object: &str) -> Result<Aside, StepError> {
+    let kind = dir.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+    let name = format!("{}-{kind}-{object}", std::process::id());
+    let path = roots.state.join("trash").join(name);
     let _working = state::work_in(dir);
-    match fs::rename(dir, &trash) {
-        Ok(()) => fs::remove_dir_all(&trash).map_err(|e| StepError::refused(step, object, e)),
+    match fs::rename(dir, &path) {
+        Ok(()) => Ok(Aside { path, _working }),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             Err(StepError::Stale(format!("`{object}` is already gone")))
         }
