@@ -71,7 +71,9 @@ pub struct LinkSpec {
 pub fn connect(netns: BorrowedFd<'_>, links: &[LinkSpec]) -> Result<()> {
     let mut host = Requests::open()?;
     let mut settling = Vec::new();
+    let before = netns::inside(netns, ipv6_of_new_links)?;
     for link in links {
+        netns::inside(netns, || set_ipv6_of_new_links(&ipv6_of(link)))?;
         let bridge = host.index_of(&link.bridge)?;
         let near = near_end_name()?;
         host.add("add link", &near, CREATE, veth(&near, bridge, link, netns));
@@ -80,9 +82,7 @@ pub fn connect(netns: BorrowedFd<'_>, links: &[LinkSpec]) -> Result<()> {
         settling.push((near, link));
     }
     let mut inner = netns::inside(netns, || {
-        for link in links {
-            settle_ipv6(link)?;
-        }
+        set_ipv6_of_new_links(&before)?;
         Requests::open()
     })?;
     inner.add("set up", "lo", 0, up("lo"));
@@ -137,14 +137,26 @@ pub fn mac_of(address: Ipv4Addr) -> [u8; 6] {
     [0x02, 0x42, a, b, c, d]
 }
 
+/// Settings of IPv6 that a link is born with. Changed at a link that is there, the second one
+/// waits for the kernel's lock of all links, and not asleep.
+const IPV6_OF_NEW_LINKS: [&str; 2] =
+    ["ipv6/conf/default/accept_ra", "ipv6/conf/default/disable_ipv6"];
+
 /// A link without IPv6 addresses speaks no IPv6 at all; one with them believes no
 /// advertisement of a router, which any neighbour could send.
-fn settle_ipv6(link: &LinkSpec) -> Result<()> {
-    let name = &link.name;
-    if link.addresses.iter().any(|a| matches!(a, IpNet::V6(_))) {
-        return sysctl::set_ipv6(&format!("ipv6/conf/{name}/accept_ra"), "0");
-    }
-    sysctl::set_ipv6(&format!("ipv6/conf/{name}/disable_ipv6"), "1")
+fn ipv6_of(link: &LinkSpec) -> [String; 2] {
+    let speaks = link.addresses.iter().any(|a| matches!(a, IpNet::V6(_)));
+    ["0".to_owned(), if speaks { "0" } else { "1" }.to_owned()]
+}
+
+/// What they are; empty on a kernel without IPv6.
+fn ipv6_of_new_links() -> Result<[String; 2]> {
+    let [routers, speaks] = IPV6_OF_NEW_LINKS;
+    Ok([sysctl::get_ipv6(routers)?, sysctl::get_ipv6(speaks)?])
+}
+
+fn set_ipv6_of_new_links(values: &[String; 2]) -> Result<()> {
+    IPV6_OF_NEW_LINKS.iter().zip(values).try_for_each(|(key, value)| sysctl::set_ipv6(key, value))
 }
 
 fn configure(inner: &mut Requests, link: &LinkSpec) -> Result<()> {

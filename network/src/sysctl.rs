@@ -18,6 +18,15 @@ pub(crate) fn set_ipv6(key: &str, value: &str) -> Result<()> {
     }
 }
 
+/// Reads a setting that a kernel without IPv6 does not have: then it is empty.
+pub(crate) fn get_ipv6(key: &str) -> Result<String> {
+    match fs::read_to_string(path(key)) {
+        Ok(text) => Ok(text.trim().to_owned()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(e) => Err(refused("read sysctl", format!("net/{key}"))(e)),
+    }
+}
+
 /// Turns a setting on and says whether it was off.
 pub(crate) fn switch_on(key: &str) -> Result<bool> {
     let text =

@@ -232,8 +232,12 @@ fn a_namespace_of_other_users_is_connected_just_so() {
         container.serve_tcp(80, "web");
         assert_eq!(ask_tcp("10.20.0.2:80").as_deref(), Some("web 10.20.0.1"));
         container.within(|| {
-            let off = fs::read_to_string("/proc/sys/net/ipv6/conf/eth0/disable_ipv6").unwrap();
-            assert_eq!(off.trim(), "1");
+            let off = |link: &str| {
+                let file = format!("/proc/sys/net/ipv6/conf/{link}/disable_ipv6");
+                fs::read_to_string(file).unwrap().trim().to_owned()
+            };
+            assert_eq!(off("eth0"), "1");
+            assert_eq!(off("default"), off("lo"), "links of its own are its own affair");
         });
     });
 }
