@@ -29,6 +29,7 @@ mod unpack;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +54,8 @@ use places::Places;
 #[derive(Debug, Clone)]
 pub struct Store {
     places: Places,
+    /// `localhost/host` as this store was first asked for it: a command sees one host.
+    host: Arc<OnceLock<ImageEntry>>,
 }
 
 /// An image by one of its names.
@@ -110,7 +113,7 @@ struct NameRecord {
 impl Store {
     /// The store at `root`. Nothing is touched: the folders are made when something gets in.
     pub fn open(root: impl Into<PathBuf>) -> Store {
-        Store { places: Places { root: root.into() } }
+        Store { places: Places { root: root.into() }, host: Arc::default() }
     }
 
     /// The image that `reference` means here: a name as a user writes it, or a whole image id.
@@ -126,7 +129,7 @@ impl Store {
         }
         let reference = Reference::parse(reference)?;
         if reference.is_host() {
-            return Ok(Some(host_image::entry()));
+            return Ok(Some(self.host_image()));
         }
         let Some(name) = self.name(&reference)? else { return Ok(None) };
         Ok(self.record(&name.id)?.map(|record| entry(&record, Some(&name))))
@@ -241,6 +244,10 @@ impl Store {
     /// [`StoreError::Missing`] when there is no such image.
     pub fn extra_mounts(&self, id: &str) -> Result<Vec<BundleMount>, StoreError> {
         Ok(self.image(id)?.extra_mounts)
+    }
+
+    fn host_image(&self) -> ImageEntry {
+        self.host.get_or_init(host_image::entry).clone()
     }
 
     /// The record of an image that must be there; the host's own is made on the way.

@@ -29,7 +29,7 @@ use super::ingest::{Claim, Ingest, LOOK_AGAIN, Made, NewImage};
 use super::load::{check_count, parse_config};
 use super::reference::Reference;
 use super::unpack::Limits;
-use super::{ImageEntry, Store, StoreError, host_image};
+use super::{ImageEntry, Store, StoreError};
 use client::Client;
 
 pub use client::RegistryError;
@@ -149,7 +149,7 @@ impl Store {
     ) -> Result<ImageEntry, StoreError> {
         let reference = Reference::parse(reference)?;
         if reference.is_host() {
-            return Ok(host_image::entry());
+            return Ok(self.host_image());
         }
         let client = Arc::new(Client::connect(&reference, options).await?);
         let ingest = begin(self).await?;
