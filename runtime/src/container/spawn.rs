@@ -38,19 +38,20 @@ pub struct Init {
 
 /// Starts the container: new namespaces, its root and mounts, its limits, its program.
 ///
-/// For a process with one thread, which becomes the parent. `configure_net` is called once with
+/// For a process with one thread, which becomes the parent. `group` is that of the description,
+/// which is made here. `configure_net` is called once with
 /// the namespace of a container that has its own network, while the container mounts; the
 /// program starts after it has returned. When this fails, no process is left; the cgroup is
 /// ([`Group::remove`]).
 pub fn spawn(
     bundle: &Bundle,
+    group: &Group,
     stdio: Stdio<'_>,
     configure_net: &mut dyn FnMut(BorrowedFd<'_>) -> Result<(), String>,
 ) -> Result<Init, SetupError> {
     sysctl::check(bundle)?;
     let rights = Rights::of(&bundle.process, bundle.privileged)?;
     let limits = rlimits::parse(&bundle.process.rlimits)?;
-    let group = Group::find(&bundle.cgroup.path)?;
     group.make()?;
     let attach = group.attach_files()?;
     let birth = group.birth_folder()?;
@@ -61,14 +62,8 @@ pub fn spawn(
     let sysfs =
         joined.as_ref().filter(|_| bundle.id_base.is_some()).map(Joined::sysfs).transpose()?;
     let (ours, theirs) = Channel::pair().step("open", "socket pair")?;
-    let start = Start {
-        bundle,
-        stdio,
-        group: &group,
-        attach: &attach,
-        rights,
-        with_sysfs: sysfs.is_some(),
-    };
+    let start =
+        Start { bundle, stdio, group, attach: &attach, rights, with_sysfs: sysfs.is_some() };
     let cloned = sys::clone_process(namespaces(bundle), birth.as_ref().map(AsFd::as_fd));
     let cloned = cloned.step("clone", &bundle.name);
     let (pid, pidfd) = match cloned.map_err(explain)? {

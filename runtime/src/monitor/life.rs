@@ -105,7 +105,7 @@ impl Monitor {
         let published = if first { self.reserved.ports.clone() } else { Vec::new() };
         let bundle = &self.bundle;
         let mut connection = None;
-        let spawned = container::spawn(bundle, streams.lend(), &mut |netns| {
+        let spawned = container::spawn(bundle, &self.group, streams.lend(), &mut |netns| {
             connection = Some(network::connect(bundle, netns, &published)?);
             Ok(())
         });

@@ -1,7 +1,7 @@
 //! Limits, in the words of both interfaces.
 
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use super::{Group, Version, device, put};
@@ -119,7 +119,11 @@ impl Group {
         let rules = device::rules(further);
         if let Some((folder, Version::V1)) = self.controller("devices") {
             write(folder, "devices.deny", "a")?;
-            return rules.iter().try_for_each(|rule| write(folder, "devices.allow", rule));
+            let allow = folder.join("devices.allow");
+            let file = File::options().write(true).open(&allow).step("open", allow.display())?;
+            return rules.iter().try_for_each(|rule| {
+                (&file).write_all(rule.as_bytes()).step("allow device", rule)
+            });
         }
         match &self.unified {
             Some(unified) => device::attach(unified, &rules),

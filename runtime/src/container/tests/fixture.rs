@@ -123,7 +123,7 @@ impl Sandbox {
     pub(super) fn start(&self, argv: &[&str]) -> Result<(Init, OwnedFd), SetupError> {
         let mut bundle = self.bundle.clone();
         bundle.process.argv = argv.iter().map(ToString::to_string).collect();
-        with_pipe(|stdio| spawn(&bundle, stdio, &mut |_| Ok(())))
+        with_pipe(|stdio| spawn(&bundle, &self.group(), stdio, &mut |_| Ok(())))
     }
 
     /// Runs a shell line in a running container.

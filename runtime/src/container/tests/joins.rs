@@ -87,14 +87,16 @@ fn a_terminal_is_the_containers_own() {
                     echo from-tty > /dev/tty";
         container.bundle.process.argv = ["/bin/sh", "-c", line].map(String::from).into();
         container.bundle.process.uid = 70;
-        let init = spawn(&container.bundle, Stdio::Terminal, &mut |_| Ok(())).unwrap();
+        let init =
+            spawn(&container.bundle, &container.group(), Stdio::Terminal, &mut |_| Ok(())).unwrap();
         let Ended { status, output } = read_terminal(init.pid, init.terminal.unwrap());
         assert!(output.starts_with("/dev/pts/0\r\nterminal\r\n"), "{output}");
         assert!(output.ends_with("from-tty\r\n"), "{output}");
         assert_eq!(status, 0);
 
         container.bundle.init = true;
-        let init = spawn(&container.bundle, Stdio::Terminal, &mut |_| Ok(())).unwrap();
+        let init =
+            spawn(&container.bundle, &container.group(), Stdio::Terminal, &mut |_| Ok(())).unwrap();
         let Ended { status, output } = read_terminal(init.pid, init.terminal.unwrap());
         assert!(output.ends_with("from-tty\r\n"), "{output}");
         assert_eq!(status, 0);

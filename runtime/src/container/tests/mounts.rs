@@ -259,7 +259,9 @@ fn mounts_travel_only_where_the_host_shares_and_the_file_asks() {
                 use std::os::fd::AsFd;
                 let (stdin, stdout) = (to.0.as_fd(), from.1.as_fd());
                 let stdio = crate::container::Stdio::Files { stdin, stdout, stderr: stdout };
-                let init = crate::container::spawn(&bundle, stdio, &mut |_| Ok(())).unwrap();
+                let group = container.group();
+                let init =
+                    crate::container::spawn(&bundle, &group, stdio, &mut |_| Ok(())).unwrap();
                 let mut up = [0; 3];
                 rustix::io::read(&from.0, &mut up).unwrap();
                 mount(Some("x"), &data.join("later"), Some("tmpfs"), MsFlags::empty(), none)

@@ -151,7 +151,8 @@ fn a_failing_network_ends_the_start_and_names_the_reason() {
         let mut bundle = container.bundle.clone();
         bundle.process.argv = vec!["/bin/true".into()];
         let refused = &mut |_: std::os::fd::BorrowedFd<'_>| Err("no bridge".to_owned());
-        let error = crate::container::spawn(&bundle, stdio, refused).unwrap_err();
+        let error =
+            crate::container::spawn(&bundle, &container.group(), stdio, refused).unwrap_err();
         assert_eq!(
             error.to_string(),
             format!("configure network `{}`: no bridge", container.bundle.name)
