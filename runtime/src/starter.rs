@@ -10,6 +10,7 @@
 //! `/proc/PID/exe` of a process that starts it, and must not be able to write to it
 //! (CVE-2019-5736).
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut, Write};
@@ -40,6 +41,8 @@ use crate::sys::{self, MountAttr};
 pub const WORD: &str = "starter";
 /// What a monitor is called in a list of processes.
 const MONITOR: &str = "berth-monitor";
+/// Bytes of a starter's command line that are there for the names of its monitors.
+const ROOM: usize = 128;
 /// Bytes of the longest request: a letter and a path.
 const REQUEST: usize = 1 + libc::PATH_MAX as usize;
 /// Blocks of memory of so many bytes are given back to the kernel when a monitor frees them.
@@ -68,6 +71,7 @@ impl Starter {
             .arg0("berth")
             .arg(WORD)
             .arg(&roots.run)
+            .arg(" ".repeat(ROOM))
             .env_clear()
             .current_dir("/")
             .stdin(theirs)
@@ -168,7 +172,7 @@ fn sealed_copy() -> io::Result<OwnedFd> {
 }
 
 /// The life of a starter. Entered at the very beginning of `main` when the first argument is
-/// [`WORD`]; the second is the folder that run folders are below.
+/// [`WORD`]; the second is the folder that run folders are below, the third is blank.
 pub fn main() -> ! {
     // Whoever calls this by hand has no socket for us, and is told by the status alone.
     let run = std::env::args_os().nth(2).map(PathBuf::from);
@@ -210,6 +214,7 @@ fn become_steady() {
 
 /// Forks a monitor for each request, until the command is gone.
 fn serve(socket: OwnedFd, containers: &Path) -> i32 {
+    let command_line = sys::CommandLine::find().ok();
     loop {
         let (mode, run_dir, reply) = match receive(&socket) {
             Ok(Some(request)) => request,
@@ -223,12 +228,20 @@ fn serve(socket: OwnedFd, containers: &Path) -> i32 {
         match sys::fork() {
             Ok(0) => {
                 drop(socket);
+                if let Some(line) = command_line {
+                    line.show(&["berth", "monitor", &name_of(&run_dir)]);
+                }
                 become_monitor(mode, &run_dir, reply)
             }
             Ok(_) => {}
             Err(error) => refuse(reply, &run_dir, error),
         }
     }
+}
+
+/// The name of the container whose run folder this is.
+fn name_of(run_dir: &Path) -> Cow<'_, str> {
+    run_dir.file_name().unwrap_or_default().to_string_lossy()
 }
 
 fn refuse(mut reply: File, run_dir: &Path, message: impl std::fmt::Display) {

@@ -352,3 +352,41 @@ pub fn return_large_memory(bytes: i32) {
     // SAFETY: only integers; called while there is one thread.
     unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, bytes) };
 }
+
+/// Where the words of this process's command line lie, which `/proc/PID/cmdline` shows.
+#[derive(Debug, Clone, Copy)]
+pub struct CommandLine {
+    start: usize,
+    length: usize,
+}
+
+impl CommandLine {
+    /// That of this process, and of those it forks.
+    pub fn find() -> io::Result<CommandLine> {
+        let stat = std::fs::read_to_string("/proc/self/stat")?;
+        // Members 48 and 49 of proc_pid_stat(5); the name, which is member 2, may contain blanks.
+        let members = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
+        let mut ends = members.split_whitespace().skip(45).map(str::parse::<usize>);
+        let (Some(Ok(start)), Some(Ok(end))) = (ends.next(), ends.next()) else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        // Nobody without the right to see them is told.
+        match end.checked_sub(start) {
+            Some(length) if start != 0 => Ok(CommandLine { start, length }),
+            _ => Err(io::ErrorKind::PermissionDenied.into()),
+        }
+    }
+
+    /// Shows these words instead, as many bytes of them as there is room for.
+    ///
+    /// Only for a process with one thread.
+    pub fn show(self, words: &[&str]) {
+        let mut text = words.join("\0").into_bytes();
+        text.resize(self.length.saturating_sub(1), 0);
+        // The last byte stays 0, so the library's pointers to words still lead to strings.
+        // SAFETY: the kernel has put the words of the command line here, on the stack above all
+        // frames, writable, for as long as the process lives; `text` is shorter than that. The
+        // standard library only ever copies them, and no other thread does so meanwhile.
+        unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), self.start as *mut u8, text.len()) };
+    }
+}

@@ -86,6 +86,9 @@ async fn a_monitor_holds_what_it_needs_and_cannot_be_written_to(machine: Machine
     let monitor = machine.start(&made).await.unwrap().monitor;
     let proc = |name: &str| format!("/proc/{monitor}/{name}");
     assert_eq!(fs::read_to_string(proc("comm")).unwrap(), "berth-monitor\n");
+    let words = fs::read_to_string(proc("cmdline")).unwrap();
+    let name = &made.bundle.name;
+    assert_eq!(words.trim_end_matches('\0'), format!("berth\0monitor\0{name}"));
     assert_eq!(fs::read_link(proc("cwd")).unwrap().to_str(), Some("/"));
 
     let holds = |fd: std::io::Result<fs::DirEntry>| {
