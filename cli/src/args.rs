@@ -2,14 +2,23 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands;
 
 /// Runs compose stacks on this host, without Docker and without a daemon.
 #[derive(Debug, Parser)]
-#[command(name = "berth", version, max_term_width = 100, subcommand_required = true)]
+#[command(
+    name = "berth",
+    version,
+    max_term_width = 100,
+    disable_version_flag = true,
+    subcommand_required = true
+)]
 pub(crate) struct Cli {
+    /// Print version
+    #[arg(short = 'v', short_alias = 'V', long, action = ArgAction::Version)]
+    version: (),
     /// What counts for every command.
     #[command(flatten)]
     pub(crate) global: Global,
@@ -152,6 +161,9 @@ pub(crate) enum Command {
     /// The image store
     #[command(subcommand)]
     Image(commands::image::ImageCommand),
+    /// Take names away from images, as `image rm`
+    #[command(hide = true)]
+    Rmi(commands::image::RmArgs),
     /// The volumes of this host
     #[command(subcommand)]
     Volume(commands::volume::VolumeCommand),

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use miette::Severity;
+
 /// Exit codes, the same for every command. `run`, `exec`, `wait` and `up --exit-code-from` pass
 /// on the code of a container instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,10 +50,10 @@ pub(crate) enum Failure {
         help: Option<String>,
     },
     /// Problems of the files, already worded with their places.
-    #[error("the stack cannot be used as it is written: {}", problems(.0.len()))]
+    #[error("the stack cannot be used as it is written: {}", problems(.0))]
     Invalid(Vec<miette::Report>),
     /// Some steps were done, some not.
-    #[error("{failed} of {steps} steps failed, {skipped} were not tried")]
+    #[error("{failed} of {steps} steps failed{}", not_tried(*.skipped))]
     Partial {
         /// Steps that failed.
         failed: usize,
@@ -200,8 +202,22 @@ impl Failure {
     }
 }
 
-fn problems(count: usize) -> String {
-    if count == 1 { "1 problem".to_owned() } else { format!("{count} problems") }
+/// `, 2 were not tried`, if there are any.
+fn not_tried(skipped: usize) -> String {
+    match skipped {
+        0 => String::new(),
+        1 => ", 1 was not tried".to_owned(),
+        many => format!(", {many} were not tried"),
+    }
+}
+
+/// How many there are, warnings left out.
+fn problems(reports: &[miette::Report]) -> String {
+    let is_error = |report: &&miette::Report| report.severity() != Some(Severity::Warning);
+    match reports.iter().filter(is_error).count() {
+        1 => "1 problem".to_owned(),
+        count => format!("{count} problems"),
+    }
 }
 
 #[cfg(test)]

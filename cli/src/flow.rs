@@ -13,11 +13,12 @@ use berth_runtime::host::{Host, HostError, StepError};
 use tokio::sync::{mpsc, watch};
 
 use crate::failure::{Exit, Failure};
+use crate::ports::{self, Families};
 use crate::pulling::Pulling;
 use crate::session::Session;
 use crate::signals::Signals;
 use crate::ui::{Progress, safe};
-use crate::{ports, wording};
+use crate::wording;
 
 /// How often a stale plan is made again.
 const ATTEMPTS: u32 = 3;
@@ -68,7 +69,10 @@ impl From<HostError> for Failure {
 
 impl From<PlanProblems> for Failure {
     fn from(problems: PlanProblems) -> Failure {
-        Failure::Forbidden(problems.0.iter().map(ToString::to_string).collect())
+        match problems.0.as_slice() {
+            [only] => Failure::refused(only),
+            all => Failure::Forbidden(all.iter().map(ToString::to_string).collect()),
+        }
     }
 }
 
@@ -278,7 +282,8 @@ fn tell_public(session: &Session, plan: &Plan, outcome: &Outcome) {
             continue;
         };
         for port in record.spec.ports.iter().filter(|port| ports::is_public(port)) {
-            let line = format!("{}  {}", record.name, ports::lines(port).join(", "));
+            let line =
+                format!("{}  {}", record.name, ports::lines(port, Families::of(record)).join(", "));
             session.ui.note(&format!(
                 " {} {}",
                 session.ui.err().yellow(ports::PUBLIC),
@@ -290,9 +295,12 @@ fn tell_public(session: &Session, plan: &Plan, outcome: &Outcome) {
 
 /// A failed step in words, with what it was done to.
 fn cause(plan: &Plan, (id, error): &(StepId, StepError)) -> String {
+    let text = error.to_string();
     match plan.step(*id) {
-        Some(step) => format!("{}: {error}", wording::object(&step.action)),
-        None => error.to_string(),
+        Some(step) if !text.contains(&format!("`{}`", step.action.target())) => {
+            format!("{}: {text}", wording::object(&step.action))
+        }
+        _ => text,
     }
 }
 
@@ -339,8 +347,8 @@ mod tests {
         };
         let failure = failure(&plan(), &outcome, 1);
         assert_eq!(failure.code(), 3);
-        assert_eq!(failure.to_string(), "1 of 3 steps failed, 1 were not tried");
-        assert!(failure.causes()[0].starts_with("Container shop-web-1: "), "{failure:?}");
+        assert_eq!(failure.to_string(), "1 of 3 steps failed, 1 was not tried");
+        assert_eq!(failure.causes(), ["cannot start container `shop-web-1`: no such program"]);
         assert!(failure.help().unwrap().contains("goes on from here"));
     }
 

@@ -34,8 +34,8 @@ mod wording;
 use std::process::ExitCode;
 
 use berth_runtime::{container, starter};
-use clap::Parser;
 use clap::error::{ContextKind, ErrorKind};
+use clap::{CommandFactory, Parser};
 
 use crate::args::{Ansi, Cli, Command, ProgressStyle};
 use crate::failure::{Exit, Failure};
@@ -81,6 +81,10 @@ fn trace() {
 
 /// Help and version are answers (0); anything else is a usage error (64).
 fn usage(error: &clap::Error) -> ExitCode {
+    if error.kind() == ErrorKind::MissingSubcommand {
+        tell_help();
+        return ExitCode::from(64);
+    }
     let _ = error.print();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => return ExitCode::SUCCESS,
@@ -91,6 +95,12 @@ fn usage(error: &clap::Error) -> ExitCode {
         _ => {}
     }
     ExitCode::from(64)
+}
+
+/// Nothing was asked for: what there is to ask for.
+fn tell_help() {
+    let help = Cli::command().render_help();
+    Ui::new(Ansi::Auto, ProgressStyle::Auto).note(help.to_string().trim_end());
 }
 
 /// Whether the unknown word is one of ours that stands after the command.

@@ -3,21 +3,23 @@
 use berth_planner::observed::{ContainerState, ObservedContainer};
 
 use crate::failure::Failure;
+use crate::project::Project;
 
 /// The running container number `index` of a service; 0 picks the first that runs.
 pub(crate) fn running<'a>(
     containers: impl Iterator<Item = &'a ObservedContainer>,
-    project: &str,
+    project: &Project,
     service: &str,
     index: u32,
 ) -> Result<&'a ObservedContainer, Failure> {
     let mut of_service: Vec<_> = containers
-        .filter(|c| c.record.project == project && c.record.service == service)
+        .filter(|c| c.record.project == project.name && c.record.service == service)
         .filter(|c| !c.record.oneoff)
         .collect();
     of_service.sort_by_key(|c| c.record.number);
     if of_service.is_empty() {
-        let message = format!("service `{service}` of `{project}` has no container");
+        project.check_name(service)?;
+        let message = format!("service `{service}` of `{}` has no container", project.name);
         return Err(Failure::refused(message).with_help("`berth up -d` makes one"));
     }
     let wanted = |c: &&ObservedContainer| index == 0 || c.record.number == index;
@@ -51,7 +53,8 @@ mod tests {
 
     fn picked(service: &str, index: u32) -> Result<String, String> {
         let all = all();
-        running(all.iter(), "a", service, index)
+        let project = Project { name: "a".into(), stack: None };
+        running(all.iter(), &project, service, index)
             .map(|c| c.record.name.clone())
             .map_err(|e| e.to_string())
     }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use berth_planner::desired::PortSpec;
+use berth_planner::observed::ContainerRecord;
 use berth_schema::stack::Protocol;
 
 /// The mark of a port that is published on every address of the host.
@@ -13,30 +14,50 @@ pub(crate) fn is_public(port: &PortSpec) -> bool {
     port.host_ip.is_none_or(|address| address.is_unspecified())
 }
 
-/// Host addresses of a port: both families when the file names none.
-pub(crate) fn addresses(port: &PortSpec) -> Vec<IpAddr> {
+/// The IP families a container has an address of: a port leads nowhere in the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Families {
+    v4: bool,
+    v6: bool,
+}
+
+impl Families {
+    /// Those of a container.
+    pub(crate) fn of(record: &ContainerRecord) -> Families {
+        let addresses = || record.addresses.values();
+        Families {
+            v4: addresses().any(|on| on.ipv4.is_some()),
+            v6: addresses().any(|on| on.ipv6.is_some()),
+        }
+    }
+}
+
+/// Host addresses of a port: when the file names none, all of every family it leads on in.
+pub(crate) fn addresses(port: &PortSpec, families: Families) -> Vec<IpAddr> {
+    let v4 = families.v4.then_some(Ipv4Addr::UNSPECIFIED.into());
+    let v6 = families.v6.then_some(Ipv6Addr::UNSPECIFIED.into());
     match port.host_ip {
         Some(address) => vec![address],
-        None => vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
+        None => v4.into_iter().chain(v6).collect(),
     }
 }
 
 /// `0.0.0.0:8080->80/tcp`, once for each address.
-pub(crate) fn lines(port: &PortSpec) -> Vec<String> {
+pub(crate) fn lines(port: &PortSpec, families: Families) -> Vec<String> {
     let line = |address: IpAddr| match port.published {
         Some(range) => {
             format!("{}->{}/{}", socket(address, range), port.target, protocol(port.protocol))
         }
         None => format!("{}/{}", port.target, protocol(port.protocol)),
     };
-    addresses(port).into_iter().map(line).collect()
+    addresses(port, families).into_iter().map(line).collect()
 }
 
 /// All ports of a container in one cell, public ones marked.
-pub(crate) fn cell(ports: &[PortSpec]) -> String {
+pub(crate) fn cell(ports: &[PortSpec], families: Families) -> String {
     let mut parts = Vec::new();
     for port in ports {
-        parts.extend(lines(port));
+        parts.extend(lines(port, families));
     }
     let mark = if ports.iter().any(is_public) { format!(" {PUBLIC}") } else { String::new() };
     format!("{}{mark}", parts.join(", "))
@@ -69,18 +90,27 @@ mod tests {
         PortSpec { host_ip, published, target: 80, protocol: Protocol::Tcp }
     }
 
+    const BOTH: Families = Families { v4: true, v6: true };
+
     #[test]
     fn a_port_on_every_address_is_marked() {
         let all = port(None, Some((8080, 8080)));
-        assert_eq!(cell(&[all]), "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp PUBLIC");
+        assert_eq!(cell(&[all], BOTH), "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp PUBLIC");
         let v4 = port(Some("0.0.0.0"), Some((8080, 8080)));
-        assert_eq!(cell(&[v4]), "0.0.0.0:8080->80/tcp PUBLIC");
+        assert_eq!(cell(&[v4], BOTH), "0.0.0.0:8080->80/tcp PUBLIC");
+    }
+
+    #[test]
+    fn a_port_is_not_shown_where_it_leads_nowhere() {
+        let all = port(None, Some((8080, 8080)));
+        let only_v4 = Families { v4: true, v6: false };
+        assert_eq!(cell(&[all], only_v4), "0.0.0.0:8080->80/tcp PUBLIC");
     }
 
     #[test]
     fn a_port_on_one_address_is_not() {
         let own = port(Some("127.0.0.1"), Some((8000, 8010)));
-        assert_eq!(cell(&[own]), "127.0.0.1:8000-8010->80/tcp");
-        assert_eq!(cell(&[]), "");
+        assert_eq!(cell(&[own], BOTH), "127.0.0.1:8000-8010->80/tcp");
+        assert_eq!(cell(&[], BOTH), "");
     }
 }

@@ -7,8 +7,10 @@ use berth_planner::desired::Desired;
 use berth_planner::observed::{HostFacts, Observed, ObservedContainer};
 use berth_planner::resolve::{self, Inputs, ResolveProblem};
 use berth_schema::config::{self, Switches};
+use berth_schema::problem::Code;
 use berth_schema::stack::Stack;
 use berth_schema::{LoadOptions, Loaded, Problems};
+use miette::Diagnostic as _;
 
 use crate::failure::Failure;
 use crate::session::Session;
@@ -21,6 +23,18 @@ pub(crate) struct Project {
     pub(crate) name: String,
     /// What the file says; `None` when only the name was given.
     pub(crate) stack: Option<Stack>,
+}
+
+impl Project {
+    /// A service that the file, if there is one, does not know is a mistake of the user.
+    pub(crate) fn check_name(&self, service: &str) -> Result<(), Failure> {
+        let Some(stack) = &self.stack else { return Ok(()) };
+        let mut known = stack.services.keys().chain(&stack.inactive);
+        if known.any(|name| name == service) {
+            return Ok(());
+        }
+        Err(unknown_service(service, stack.services.keys().map(String::as_str)))
+    }
 }
 
 impl Session {
@@ -132,13 +146,33 @@ pub(crate) fn check_services(
     match services.iter().find(|service| !known(service)) {
         None => Ok(()),
         Some(service) => {
-            Err(Failure::refused(format!("no such service: `{service}` in `{}`", project.name)))
+            let in_file = project.stack.iter().flat_map(|stack| stack.services.keys());
+            let made = containers(observed, &project.name, &[]);
+            let made = made.iter().map(|container| &container.record.service);
+            Err(unknown_service(service, in_file.chain(made).map(String::as_str)))
         }
+    }
+}
+
+/// A service that is not among the `known` ones, with the one that may be meant.
+pub(crate) fn unknown_service<'a>(service: &str, known: impl Iterator<Item = &'a str>) -> Failure {
+    let failure = Failure::refused(format!("no such service: `{service}`"));
+    match berth_schema::nearest(service, known) {
+        Some(near) => failure.with_help(format!("did you mean `{near}`?")),
+        None => failure,
     }
 }
 
 /// Problems of a file.
 pub(crate) fn invalid(problems: Problems) -> Failure {
+    // A name on the command line is no fault of a file.
+    if let [only] = problems.0.as_slice()
+        && only.problem_code() == Some(Code::UnknownService)
+        && only.place().is_none()
+    {
+        let help = only.help().map(|help| help.to_string());
+        return Failure::Refused { message: only.to_string(), help };
+    }
     Failure::Invalid(problems.0.into_iter().map(miette::Report::new).collect())
 }
 

@@ -9,7 +9,7 @@ use berth_runtime::paths::Roots;
 use berth_runtime::record;
 use serde::Serialize;
 
-use crate::ports;
+use crate::ports::{self, Families};
 use crate::values::moment;
 
 /// A container, with the names that `docker compose ps --format json` uses.
@@ -69,6 +69,7 @@ impl Row {
         // What has ended publishes nothing.
         let published: &[PortSpec] =
             if is_up(container.state) { &container.published } else { &[] };
+        let families = Families::of(record);
         let volumes = record.spec.mounts.values();
         let volumes = volumes.filter(|mount| matches!(mount.source, SourceSpec::Volume { .. }));
         Row {
@@ -84,9 +85,9 @@ impl Row {
             name: record.name.clone(),
             names: record.name.clone(),
             networks: record.spec.networks.keys().cloned().collect::<Vec<_>>().join(","),
-            ports: ports::cell(published),
+            ports: ports::cell(published, families),
             project: record.project.clone(),
-            publishers: published.iter().flat_map(publishers).collect(),
+            publishers: published.iter().flat_map(|port| publishers(port, families)).collect(),
             running_for: format!("{} ago", moment::rough(now - container.created_at)),
             service: record.service.clone(),
             size: "0B".to_owned(),
@@ -190,7 +191,7 @@ fn labels(labels: &BTreeMap<String, String>) -> String {
     labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
 }
 
-fn publishers(port: &PortSpec) -> Vec<Publisher> {
+fn publishers(port: &PortSpec, families: Families) -> Vec<Publisher> {
     let publisher = |address: std::net::IpAddr| Publisher {
         url: address.to_string(),
         target_port: port.target,
@@ -198,12 +199,12 @@ fn publishers(port: &PortSpec) -> Vec<Publisher> {
         protocol: ports::protocol(port.protocol),
         public: ports::is_public(port),
     };
-    ports::addresses(port).into_iter().map(publisher).collect()
+    ports::addresses(port, families).into_iter().map(publisher).collect()
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use berth_planner::observed::ContainerRecord;
+    use berth_planner::observed::{Addresses, ContainerRecord};
     use berth_schema::stack::Protocol;
 
     use super::*;
@@ -277,6 +278,8 @@ pub(crate) mod tests {
     fn a_public_port_is_marked_for_people_and_for_programs() {
         let up = ContainerState::Running { pid: 7, started_at: 0 };
         let mut web = container("shop-web-1", up);
+        let v4 = Addresses { ipv4: Some([172, 18, 0, 2].into()), ipv6: None };
+        web.record.addresses.insert("shop_default".into(), v4);
         web.published = vec![PortSpec {
             host_ip: None,
             published: Some((8080, 8080)),
@@ -284,12 +287,12 @@ pub(crate) mod tests {
             protocol: Protocol::Tcp,
         }];
         let row = Row::of(&web, &["nginx".into(), "-g".into(), "daemon off;".into()], 2000).short();
-        assert_eq!(row.ports, "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp PUBLIC");
+        assert_eq!(row.ports, "0.0.0.0:8080->80/tcp PUBLIC");
         assert_eq!(row.command, "\"nginx -g daemon off;\"");
         assert_eq!(row.id, "0123456789ab");
         let json = serde_json::to_value(&row).unwrap();
         assert_eq!(json["Publishers"][0]["URL"], "0.0.0.0");
-        assert_eq!(json["Publishers"][1]["Public"], true);
+        assert_eq!(json["Publishers"][0]["Public"], true);
         web.state = ContainerState::Exited { exit_code: 0, finished_at: 0 };
         assert_eq!(Row::of(&web, &[], 2000).ports, "");
     }

@@ -1,6 +1,7 @@
 //! Two descriptions compared, field by field, in the words of the file.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use berth_schema::stack::{Place, Places};
 use serde::Serialize;
@@ -91,8 +92,10 @@ fn container_view(spec: &ContainerSpec) -> Value {
     let tmpfs: BTreeMap<&str, _> =
         spec.tmpfs.iter().map(|tmpfs| (tmpfs.target.as_str(), tmpfs)).collect();
     fields.insert("tmpfs".into(), view(&tmpfs));
-    let grace = spec.stop_grace_period.map(|grace| format!("{}s", grace.as_secs_f64()));
-    fields.insert("stop_grace_period".into(), grace.map_or(Value::Null, Value::from));
+    fields.insert("stop_grace_period".into(), spec.stop_grace_period.map_or(Value::Null, seconds));
+    if let Some(check) = fields.get_mut("healthcheck") {
+        spell_durations(check);
+    }
     fields.insert("shm_size".into(), amount(spec.shm_size));
     if let Some(limits) = fields.get_mut("limits").and_then(Value::as_object_mut) {
         limits.insert("memory".into(), amount(spec.limits.memory));
@@ -102,6 +105,19 @@ fn container_view(spec: &ContainerSpec) -> Value {
         limits.insert("cpus".into(), cpus.map_or(Value::Null, Value::from));
     }
     all
+}
+
+/// `1.5s`.
+fn seconds(duration: Duration) -> Value {
+    Value::from(format!("{}s", duration.as_secs_f64()))
+}
+
+/// Makes every duration below `value` what people write.
+fn spell_durations(value: &mut Value) {
+    match serde_json::from_value(value.clone()) {
+        Ok(duration) if value.is_object() => *value = seconds(duration),
+        _ => value.as_object_mut().into_iter().flatten().for_each(|(_, v)| spell_durations(v)),
+    }
 }
 
 /// Bytes in the largest unit that shows them whole.

@@ -9,7 +9,7 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Error)]
 #[allow(missing_docs, reason = "the messages say what the fields are")]
 pub enum PlanProblem {
-    #[error("there is no service `{service}` in the stack")]
+    #[error("no such service: `{service}`")]
     UnknownService { service: String },
     #[error("service `{service}` has no container: `berth up` makes one")]
     NoContainer { service: String },

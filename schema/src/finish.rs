@@ -124,7 +124,7 @@ impl Project<'_> {
                 }
                 None if self.options.services.contains(&name) => {
                     let near = value::nearest(&name, active.0.keys().map(String::as_str));
-                    let message = format!("there is no service `{name}` in this stack");
+                    let message = format!("no such service: `{name}`");
                     let help = near.map(|near| format!("did you mean `{near}`?"));
                     self.found.push(Finding::bare(Code::UnknownService, message).maybe_help(help));
                 }

@@ -51,6 +51,7 @@ use std::path::{Path, PathBuf};
 
 pub use problem::{Problem, Problems};
 pub use stack::{Place, Places, Stack};
+pub use value::nearest;
 
 /// What the user asked for, and what is around.
 #[derive(Debug, Clone, Default)]

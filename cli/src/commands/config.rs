@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use sha2::{Digest, Sha256};
 
 use crate::failure::{Exit, Failure};
-use crate::project::invalid;
+use crate::project::{invalid, unknown_service};
 use crate::session::Session;
 use crate::source::Disk;
 use crate::ui::Table;
@@ -180,7 +180,7 @@ fn hashes(stack: &Stack, wanted: &[String]) -> Result<BTreeSet<String>, Failure>
         if all { stack.services.keys().collect() } else { wanted.iter().collect() };
     let hash = |name: &&String| match config::identity(stack, name) {
         Some(text) => Ok(format!("{name} {}", hex(&Sha256::digest(text)))),
-        None => Err(Failure::refused(format!("no such service: `{name}` in `{}`", stack.name))),
+        None => Err(unknown_service(name, stack.services.keys().map(String::as_str))),
     };
     names.iter().map(hash).collect()
 }

@@ -27,6 +27,12 @@ pub(crate) struct ExecArgs {
     /// Number of the container, when the service has several
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     index: u32,
+    /// Pass on what is typed: always done, so scripts may say this or not
+    #[arg(short, long)]
+    interactive: bool,
+    /// A terminal: always on when we are on one, so scripts may say this or not
+    #[arg(short, long, conflicts_with = "no_tty")]
+    tty: bool,
     /// No terminal, even if we are on one
     #[arg(short = 'T', long, alias = "no-TTY")]
     no_tty: bool,
@@ -53,7 +59,7 @@ pub(crate) fn run(session: &Session, args: &ExecArgs) -> Result<Exit, Failure> {
     let project = session.project()?;
     let host = flow::open(session)?;
     let all = host.list_containers()?;
-    let container = pick::running(all.values(), &project.name, service, args.index)?;
+    let container = pick::running(all.values(), &project, service, args.index)?;
     let run_dir = host.roots().container_run(&container.record.name);
     let tty = !args.no_tty && !args.detach && terminal::is_interactive();
     let spec = spec(session, args, argv, tty);

@@ -8,6 +8,7 @@ use clap::Args;
 
 use crate::failure::{Exit, Failure};
 use crate::flow;
+use crate::project::check_services;
 use crate::session::Session;
 use crate::values::signal;
 
@@ -25,8 +26,10 @@ pub(crate) struct KillArgs {
 pub(crate) async fn run(session: &Session, args: &KillArgs) -> Result<Exit, Failure> {
     let project = session.project()?;
     let host = flow::open(session)?;
-    let plan =
-        |observed: &Observed| Ok(kill(&project.name, observed, &args.services, &args.signal)?);
+    let plan = |observed: &Observed| {
+        check_services(&project, observed, &args.services)?;
+        Ok(kill(&project.name, observed, &args.services, &args.signal)?)
+    };
     let change = flow::change(session, &host, &project.name, &BTreeSet::new(), plan).await?;
     if change.done == 0 && !session.global.dry_run && change.interrupted.is_none() {
         return Err(Failure::refused("no container runs that the signal could be sent to"));

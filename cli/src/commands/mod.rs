@@ -27,6 +27,7 @@ pub(crate) mod volume;
 pub(crate) mod wait;
 
 use crate::args::Command;
+use crate::commands::image::ImageCommand;
 use crate::failure::{Exit, Failure};
 use crate::session::Session;
 
@@ -62,6 +63,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<Exit, Fai
         Command::Config(args) => config::run(session, &args),
         Command::Images(args) => images::run(session, &args).await,
         Command::Image(command) => image::run(session, &command).await,
+        Command::Rmi(args) => image::run(session, &ImageCommand::Rm(args)).await,
         Command::Volume(command) => volume::run(session, &command).await,
         Command::Network(command) => network::run(session, &command).await,
         Command::Ls(args) => ls::run(session, &args).await,

@@ -4,6 +4,7 @@ use berth_planner::desired::PortSpec;
 use clap::Args;
 
 use crate::failure::{Exit, Failure};
+use crate::ports::Families;
 use crate::session::Session;
 use crate::{flow, pick, ports};
 
@@ -28,7 +29,7 @@ pub(crate) async fn run(session: &Session, args: &PortArgs) -> Result<Exit, Fail
     let project = session.project()?;
     let host = flow::open(session)?;
     let all = host.list_containers()?;
-    let container = pick::running(all.values(), &project.name, &args.service, args.index)?;
+    let container = pick::running(all.values(), &project, &args.service, args.index)?;
     let matches =
         |spec: &&PortSpec| spec.target == port && ports::protocol(spec.protocol) == protocol;
     let Some(spec) = container.published.iter().find(matches) else {
@@ -37,7 +38,7 @@ pub(crate) async fn run(session: &Session, args: &PortArgs) -> Result<Exit, Fail
             "no port {port}/{protocol} of `{name}` is published"
         )));
     };
-    for address in ports::addresses(spec) {
+    for address in ports::addresses(spec, Families::of(&container.record)) {
         if let Some(range) = spec.published {
             session.ui.data(&ports::socket(address, range))?;
         }

@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::failure::{Exit, Failure};
 use crate::flow;
-use crate::project::{desired, references};
+use crate::project::{desired, references, unknown_service};
 use crate::session::Session;
 
 /// Arguments of `pull`.
@@ -56,7 +56,7 @@ fn selected(
     let mut open = args.services.clone();
     while let Some(name) = open.pop() {
         let Some(service) = stack.services.get(&name) else {
-            return Err(Failure::refused(format!("no such service: `{name}`")));
+            return Err(unknown_service(&name, stack.services.keys().map(String::as_str)));
         };
         if selected.insert(name) && args.include_deps {
             open.extend(service.depends_on.keys().cloned());

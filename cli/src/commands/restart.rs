@@ -9,6 +9,7 @@ use clap::Args;
 
 use crate::failure::{Exit, Failure};
 use crate::flow;
+use crate::project::check_services;
 use crate::session::Session;
 use crate::values::moment;
 
@@ -34,7 +35,10 @@ pub(crate) async fn run(session: &Session, args: &RestartArgs) -> Result<Exit, F
         no_deps: args.no_deps,
         grace: args.timeout,
     };
-    let plan = |observed: &Observed| Ok(restart(&project.name, observed, &options)?);
+    let plan = |observed: &Observed| {
+        check_services(&project, observed, &args.services)?;
+        Ok(restart(&project.name, observed, &options)?)
+    };
     let change = flow::change(session, &host, &project.name, &BTreeSet::new(), plan).await?;
     Ok(change.exit())
 }

@@ -8,6 +8,7 @@ use clap::Args;
 
 use crate::failure::{Exit, Failure};
 use crate::flow;
+use crate::project::check_services;
 use crate::session::Session;
 use crate::ui::safe;
 
@@ -37,7 +38,10 @@ pub(crate) async fn run(session: &Session, args: &RmArgs) -> Result<Exit, Failur
         volumes: args.volumes,
         grace: None,
     };
-    let plan = |observed: &Observed| Ok(rm(&project.name, observed, &options)?);
+    let plan = |observed: &Observed| {
+        check_services(&project, observed, &args.services)?;
+        Ok(rm(&project.name, observed, &options)?)
+    };
     if !args.force && !session.global.dry_run {
         let first = plan(&host.observe(&BTreeSet::new()).await?)?;
         if first.is_empty() {
@@ -57,5 +61,8 @@ pub(crate) async fn run(session: &Session, args: &RmArgs) -> Result<Exit, Failur
         }
     }
     let change = flow::change(session, &host, &project.name, &BTreeSet::new(), plan).await?;
+    if change.plan.is_empty() && change.done == 0 {
+        session.ui.note("no stopped containers");
+    }
     Ok(change.exit())
 }

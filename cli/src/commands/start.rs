@@ -8,6 +8,7 @@ use berth_planner::observed::Observed;
 use clap::Args;
 
 use crate::failure::{Exit, Failure};
+use crate::project::check_services;
 use crate::session::Session;
 use crate::values::moment;
 use crate::{flow, ready};
@@ -29,7 +30,10 @@ pub(crate) struct StartArgs {
 pub(crate) async fn run(session: &Session, args: &StartArgs) -> Result<Exit, Failure> {
     let project = session.project()?;
     let host = flow::open(session)?;
-    let plan = |observed: &Observed| Ok(start(&project.name, observed, &args.services)?);
+    let plan = |observed: &Observed| {
+        check_services(&project, observed, &args.services)?;
+        Ok(start(&project.name, observed, &args.services)?)
+    };
     let change = flow::change(session, &host, &project.name, &BTreeSet::new(), plan).await?;
     if args.wait && change.interrupted.is_none() && !session.global.dry_run {
         return ready::wait(session, &host, &project.name, &args.services, args.wait_timeout).await;

@@ -9,6 +9,7 @@ use clap::Args;
 
 use crate::failure::{Exit, Failure};
 use crate::flow;
+use crate::project::check_services;
 use crate::session::Session;
 use crate::values::moment;
 
@@ -26,8 +27,10 @@ pub(crate) struct StopArgs {
 pub(crate) async fn run(session: &Session, args: &StopArgs) -> Result<Exit, Failure> {
     let project = session.project()?;
     let host = flow::open(session)?;
-    let plan =
-        |observed: &Observed| Ok(stop(&project.name, observed, &args.services, args.timeout)?);
+    let plan = |observed: &Observed| {
+        check_services(&project, observed, &args.services)?;
+        Ok(stop(&project.name, observed, &args.services, args.timeout)?)
+    };
     let change = flow::change(session, &host, &project.name, &BTreeSet::new(), plan).await?;
     Ok(change.exit())
 }

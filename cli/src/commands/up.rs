@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use crate::attach::{self, Attached, End};
 use crate::failure::{Exit, Failure};
 use crate::flow::{self, Change};
-use crate::project::{desired, references};
+use crate::project::{desired, references, unknown_service};
 use crate::ready;
 use crate::session::Session;
 use crate::ui::safe;
@@ -246,7 +246,7 @@ async fn pull_first(
 fn check_names(stack: &Stack, args: &UpArgs) -> Result<(), Failure> {
     let mut named = args.attach.iter().chain(&args.no_attach).chain(&args.exit_code_from);
     match named.find(|service| !stack.services.contains_key(*service)) {
-        Some(service) => Err(Failure::refused(format!("no such service: `{service}`"))),
+        Some(service) => Err(unknown_service(service, stack.services.keys().map(String::as_str))),
         None => Ok(()),
     }
 }

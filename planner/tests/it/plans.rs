@@ -605,7 +605,7 @@ fn down_of_one_service_removes_what_only_it_used() {
     ");
     let options = DownOptions { services: vec!["dbb".into()], ..options };
     let refused = down("shop", &host.observed, &options).unwrap_err();
-    assert_snapshot!(refused, @"there is no service `dbb` in the stack");
+    assert_snapshot!(refused, @"no such service: `dbb`");
 }
 
 #[test]
