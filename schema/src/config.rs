@@ -50,7 +50,7 @@ pub fn load_with(
     // What the typed stack cannot carry is no fault of the text.
     let stack = model.map(|mut model| {
         model.raw = switches.no_interpolate;
-        decode::stack(model, &project.files, &mut Vec::new())
+        decode::stack(model, &mut Vec::new())
     });
     project.conclude(stack)
 }

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::places;
 use crate::problem::{Code, Finding};
 use crate::project::Model;
 use crate::stack::{
@@ -14,7 +13,6 @@ use crate::stack::{
     Limits, Logging, Mount, MountSource, Network, Port, Protocol, RestartPolicy, Service,
     ServiceNetwork, Stack, Tmpfs, Volume,
 };
-use crate::text::Files;
 use crate::tree::{Node, Value};
 use crate::value::{self, Bad, bad};
 use crate::walk::loose;
@@ -23,15 +21,14 @@ use crate::words::{
 };
 
 /// Makes the stack; values that cannot work are noted.
-pub(crate) fn stack(model: Model, files: &Files, found: &mut Vec<Finding>) -> Stack {
-    let Model { name, directory, files: paths, tree, inactive, raw } = model;
+pub(crate) fn stack(model: Model, found: &mut Vec<Finding>) -> Stack {
+    let Model { name, directory, files: paths, tree, places, inactive, raw } = model;
     let mut reader = Reader { found };
     let services = reader.services(&tree);
     let networks = entries(&tree, "networks", |key, node| reader.network(key, node));
     let volumes = entries(&tree, "volumes", |key, node| reader.volume(key, node));
     let configs = entries(&tree, "configs", |_, node| reader.file_object(node));
     let secrets = entries(&tree, "secrets", |_, node| reader.file_object(node));
-    let places = places::places(&tree, files);
     Stack {
         name,
         working_dir: directory,

@@ -10,7 +10,7 @@ use crate::project::{Model, Project};
 use crate::resources::drop_unused;
 use crate::text::Span;
 use crate::tree::{Entry, Map, Node, Value};
-use crate::{check, merge, short};
+use crate::{check, merge, places, short};
 use crate::{prune, value};
 
 impl Project<'_> {
@@ -67,9 +67,10 @@ impl Project<'_> {
         let inactive: BTreeSet<String> = inactive.0.into_keys().chain(left_out).collect();
         let inactive = inactive.into_iter().collect();
         let mut tree = Node::new(span, Value::Map(map));
+        let places = places::places(&tree, &self.files);
         prune::prune_file(&mut tree);
         let directory = self.directory.clone();
-        Some(Model { name, directory, files, tree, inactive, raw: false })
+        Some(Model { name, directory, files, tree, places, inactive, raw: false })
     }
 
     /// Names of services and resources.

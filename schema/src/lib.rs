@@ -104,7 +104,7 @@ pub fn load(options: &LoadOptions, source: &dyn Source) -> Result<Loaded, Proble
     let stack = model.map(|model| {
         let before = project.found.len();
         refuse::report(&model.tree, &mut project.found);
-        let stack = decode::stack(model, &project.files, &mut project.found);
+        let stack = decode::stack(model, &mut project.found);
         problem::drop_echoes(&mut project.found, before);
         stack
     });

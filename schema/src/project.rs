@@ -13,7 +13,7 @@ use crate::text::{Files, Span};
 use crate::trail::Trail;
 use crate::tree::{Node, Tag, Value};
 use crate::walk::Walk;
-use crate::{LoadOptions, Loaded, Source, Stack, extend, leftover, value, yaml};
+use crate::{LoadOptions, Loaded, Places, Source, Stack, extend, leftover, value, yaml};
 
 const DEFAULTS: [&str; 4] =
     ["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];
@@ -50,6 +50,8 @@ pub(crate) struct Model {
     pub directory: PathBuf,
     pub files: Vec<PathBuf>,
     pub tree: Node,
+    /// Where each value was written, also those that say nothing and are not in the tree.
+    pub places: Places,
     pub inactive: Vec<String>,
     /// Variables are still in the texts.
     pub raw: bool,
