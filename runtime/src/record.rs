@@ -37,12 +37,16 @@ pub fn write_bytes(path: &Path, bytes: &[u8], mode: u32, durability: Durability)
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beside = dir.join(format!(".{name}.{}.new", std::process::id()));
     let _ = fs::remove_file(&beside);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
-    file.write_all(bytes)?;
-    if durability == Durability::Durable {
-        file.sync_all()?;
-    }
-    fs::rename(&beside, path)?;
+    let written = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
+        file.write_all(bytes)?;
+        if durability == Durability::Durable {
+            file.sync_all()?;
+        }
+        fs::rename(&beside, path)
+    };
+    // Half a file on a full disk is in the way of whoever makes room.
+    written().inspect_err(|_| drop(fs::remove_file(&beside)))?;
     if durability == Durability::Durable {
         File::open(dir)?.sync_all()?;
     }

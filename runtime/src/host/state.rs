@@ -77,6 +77,9 @@ pub(super) fn observe(roots: &Roots, stored: Stored) -> io::Result<ObservedConta
         published: Vec::new(),
         restarts: 0,
     };
+    if status.is_none() && observed.monitored {
+        observed.state = AT_WORK;
+    }
     if let Some(status) = status {
         observed.state = live_state(&status, observed.monitored);
         observed.health = status.health;
@@ -92,6 +95,9 @@ pub(super) fn observe(roots: &Roots, stored: Stored) -> io::Result<ObservedConta
     Ok(observed)
 }
 
+/// A monitor that has not yet said that the container runs.
+const AT_WORK: ContainerState = ContainerState::Restarting { exit_code: 0 };
+
 fn live_state(status: &Status, monitored: bool) -> ContainerState {
     let exited =
         |exit_code| ContainerState::Exited { exit_code, finished_at: status.finished_ms / 1000 };
@@ -101,6 +107,7 @@ fn live_state(status: &Status, monitored: bool) -> ContainerState {
             ContainerState::Running { pid: status.pid, started_at: status.started_ms / 1000 }
         }
         Phase::Waiting if monitored => ContainerState::Restarting { exit_code: status.exit_code },
+        Phase::Starting if monitored => AT_WORK,
         Phase::Starting if status.started_ms == 0 => ContainerState::Created,
         Phase::Waiting | Phase::Exited => exited(status.exit_code),
         // Its end was seen by nobody.
@@ -141,6 +148,13 @@ mod tests {
         let (start, _) = start_time(pid).unwrap();
         assert!(is_alive(pid, start));
         assert!(!is_alive(pid, start + 1));
+    }
+
+    #[test]
+    fn a_container_that_a_monitor_is_just_starting_is_not_one_to_start() {
+        let status = Status { phase: Phase::Starting, ..Status::default() };
+        assert_eq!(live_state(&status, true), AT_WORK);
+        assert_eq!(live_state(&status, false), ContainerState::Created);
     }
 
     #[test]

@@ -25,6 +25,8 @@ use crate::record::{self, Durability};
 /// Attempts to get the lock: somebody may just be looking whether it is held.
 const LOCK_ATTEMPTS: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(4);
+/// Between two attempts to write a status for which there was no room.
+const STATUS_PAUSE: Duration = Duration::from_secs(1);
 
 /// How a monitor comes to its container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub(super) struct Monitor {
     pub(super) life: Life,
     /// The user has stopped it, or sent what stops it: it is not started again.
     pub(super) stopped: bool,
+    /// The status could not be written and is tried again then.
+    pub(super) unwritten: Option<Instant>,
     /// Held for life.
     pub(super) lock: Option<File>,
 }
@@ -72,7 +76,8 @@ pub(crate) fn run(run_dir: &Path, mode: Mode, reply: File) {
     if let Err(error) = monitor.keep() {
         // Without a wait there is no monitor: the container runs on and can be adopted.
         monitor.status.error = Some(format!("its monitor ended: {error}"));
-        monitor.write_status();
+        // Nobody is left to try again.
+        let _ = monitor.write_status();
     }
 }
 
@@ -137,6 +142,7 @@ impl Monitor {
             backoff: Backoff::new(bundle.restart, 0),
             life: Life::Ended,
             stopped: false,
+            unwritten: None,
             lock: Some(lock),
             status,
             bundle,
@@ -162,6 +168,7 @@ impl Monitor {
         let mut set = PollSet::default();
         self.output.poll(&mut set, self.server.is_behind(), now);
         self.server.poll(&mut set, self.output.input_full());
+        set.until(self.unwritten);
         match &self.life {
             Life::Running(running) => running.poll(&mut set),
             Life::Waiting { until } => set.until(Some(*until)),
@@ -210,6 +217,9 @@ impl Monitor {
     fn tick(&mut self, now: Instant) {
         self.output.tick(now);
         self.server.tick(now);
+        if self.unwritten.is_some_and(|at| at <= now) {
+            self.note_status();
+        }
         match &mut self.life {
             Life::Running(running) => {
                 if let Some(resolver) = &mut running.resolver {
@@ -242,14 +252,19 @@ impl Monitor {
 
     /// Writes the status down and tells subscribers.
     pub(super) fn tell(&mut self) {
-        self.write_status();
+        self.note_status();
         self.server.announce(&self.status);
     }
 
-    pub(super) fn write_status(&self) {
-        // A full /run: subscribers hear it all the same, and the next change tries again.
-        let _ =
-            record::write(&self.bundle.run_dir.join(STATUS), &self.status, Durability::Volatile);
+    /// Writes the status down, now or when `/run` has room for it; subscribers hear it all the
+    /// same.
+    pub(super) fn note_status(&mut self) {
+        let written = self.write_status();
+        self.unwritten = written.is_err().then(|| Instant::now() + STATUS_PAUSE);
+    }
+
+    pub(super) fn write_status(&self) -> io::Result<()> {
+        record::write(&self.bundle.run_dir.join(STATUS), &self.status, Durability::Volatile)
     }
 
     /// The kernel killed processes for memory since the process started.

@@ -34,7 +34,8 @@ impl Monitor {
             self.status.error.get_or_insert(reason);
         }
         self.reserved = super::ports::Reserved::default();
-        self.write_status();
+        // It is over, also where /run has no room to say so.
+        let _ = self.write_status();
         if self.bundle.remove_on_exit {
             // What cannot be removed is a leftover that the next plan sees.
             let _ = fs::remove_dir_all(&self.bundle.run_dir);

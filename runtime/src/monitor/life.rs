@@ -100,7 +100,8 @@ impl Monitor {
     /// Starts its process, in fresh namespaces. Ports are published the first time only: they
     /// lead to the container's addresses, which stay.
     fn start(&mut self, first: bool) -> Result<(), StartFailure> {
-        self.write_status();
+        // What nobody can see is not started.
+        self.write_status().step("write the status of", &self.bundle.name)?;
         let streams = self.output.streams().step("open the streams of", &self.bundle.name)?;
         let published = if first { self.reserved.ports.clone() } else { Vec::new() };
         let bundle = &self.bundle;
