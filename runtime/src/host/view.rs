@@ -1,24 +1,42 @@
-//! An image's layers seen as one tree, without mounting anything where others could see it.
+//! An image's layers seen as one tree, by the rules of overlayfs and without mounting one: kernels
+//! before 6.8 mount none without a place for it, and looking is cheaper.
 //!
-//! Paths inside are resolved by openat2(2) with the image as root, so a symbolic link of the
-//! image leads to another place of the image and never to a file of the host.
+//! Every step of a path is taken by name from an open folder, and symbolic links are followed here,
+//! with the image as root: none leads to a file of the host.
 
+use std::collections::BTreeSet;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid,
-};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
+use rustix::io::Errno;
 
 /// Files like `/etc/passwd` larger than this are not read.
-const SMALL: u64 = 1 << 20;
+const SMALL: i64 = 1 << 20;
+/// Symbolic links followed in one path, as the kernel counts them (path_resolution(7)).
+const LINKS: u32 = 40;
+const FOLDER: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// The tree an image's layers make together.
 pub(super) struct ImageView {
-    root: OwnedFd,
+    root: Folder,
+}
+
+/// A folder of the image: the same folder in each layer that has it, the top one first.
+struct Folder {
+    parts: Vec<OwnedFd>,
+}
+
+/// What a folder has by a name.
+enum Entry<'a> {
+    Nothing,
+    Folder(Folder),
+    /// Anything else, in the folder of the layer that has it.
+    Other(BorrowedFd<'a>, Stat),
 }
 
 impl ImageView {
@@ -27,11 +45,9 @@ impl ImageView {
     /// # Errors
     /// What the host answers.
     pub(super) fn open(lowers: &[PathBuf]) -> io::Result<ImageView> {
-        let root = match lowers {
-            [one] => rustix::fs::openat(CWD, one, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?,
-            _ => overlay(lowers)?,
-        };
-        Ok(ImageView { root })
+        let open = |lower: &PathBuf| rustix::fs::openat(CWD, lower, FOLDER, Mode::empty());
+        let parts = lowers.iter().map(open).collect::<Result<_, _>>()?;
+        Ok(ImageView { root: Folder { parts } })
     }
 
     /// The text of a small regular file; `None` when the image has none at `path`.
@@ -39,17 +55,18 @@ impl ImageView {
     /// # Errors
     /// What the host answers, or `InvalidData` for what is no small text file.
     pub(super) fn read_text(&self, path: &str) -> io::Result<Option<String>> {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-        let Some(fd) = self.open_at(path, flags)? else { return Ok(None) };
-        let mut file = File::from(fd);
-        let meta = file.metadata()?;
-        if !meta.is_file() || meta.len() > SMALL {
-            let why = format!("`{path}` of the image is not a small regular file");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
-        }
-        let mut text = String::new();
-        file.read_to_string(&mut text)?;
-        Ok(Some(text))
+        self.at(path, |name, entry| {
+            let Entry::Other(layer, stat) = entry else { return Ok(None) };
+            if !is(&stat, FileType::RegularFile) || stat.st_size > SMALL {
+                let why = format!("`{path}` of the image is not a small regular file");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+            }
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let mut text = String::new();
+            File::from(rustix::fs::openat(layer, name, flags, Mode::empty())?)
+                .read_to_string(&mut text)?;
+            Ok(Some(text))
+        })
     }
 
     /// Copies what the image has below `target` into the folder `to`, which takes the owner and
@@ -58,68 +75,137 @@ impl ImageView {
     /// # Errors
     /// What the host answers; then the copy is incomplete.
     pub(super) fn copy_tree(&self, target: &str, to: &Path) -> io::Result<()> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        match self.open_at(target, flags) {
-            Ok(Some(from)) => {
-                let to = rustix::fs::open(to, flags, Mode::empty())?;
-                copy_folder(&from, &to)
-            }
-            Ok(None) => Ok(()),
-            Err(e) if e.raw_os_error() == Some(libc::ENOTDIR) => Ok(()),
-            Err(e) => Err(e),
-        }
+        let to = rustix::fs::open(to, FOLDER, Mode::empty())?;
+        self.at(target, |_, entry| match entry {
+            Entry::Folder(from) => copy_folder(&from, &to),
+            Entry::Nothing | Entry::Other(..) => Ok(()),
+        })
     }
 
-    fn open_at(&self, path: &str, flags: OFlags) -> io::Result<Option<OwnedFd>> {
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        match rustix::fs::openat2(&self.root, path, flags, Mode::empty(), resolve) {
-            Ok(fd) => Ok(Some(fd)),
-            Err(rustix::io::Errno::NOENT) => Ok(None),
-            Err(e) => Err(e.into()),
+    /// Gives what is at `path`, its symbolic links followed, to `use_it`.
+    fn at<T>(
+        &self,
+        path: &str,
+        use_it: impl FnOnce(&CStr, Entry<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let mut to_go = names(path.as_bytes())?;
+        to_go.reverse();
+        let mut below: Vec<Folder> = Vec::new();
+        let mut links = 0;
+        while let Some(name) = to_go.pop() {
+            if name.as_bytes() == b".." {
+                below.pop();
+                continue;
+            }
+            match below.last().unwrap_or(&self.root).entry(&name)? {
+                Entry::Other(layer, stat) if is(&stat, FileType::Symlink) => {
+                    links += 1;
+                    if links > LINKS {
+                        return Err(Errno::LOOP.into());
+                    }
+                    let link = rustix::fs::readlinkat(layer, &*name, Vec::new())?;
+                    to_go.extend(names(link.as_bytes())?.into_iter().rev());
+                    if link.as_bytes().starts_with(b"/") {
+                        below.clear();
+                    }
+                }
+                Entry::Folder(folder) if !to_go.is_empty() => below.push(folder),
+                Entry::Other(..) if !to_go.is_empty() => return use_it(&name, Entry::Nothing),
+                found => return use_it(&name, found),
+            }
         }
+        let parts = &below.last().unwrap_or(&self.root).parts;
+        let again = parts.iter().map(OwnedFd::try_clone).collect::<Result<_, _>>()?;
+        use_it(c".", Entry::Folder(Folder { parts: again }))
     }
 }
 
-/// A read-only overlay that is mounted nowhere (fsopen(2), fsmount(2)).
-fn overlay(lowers: &[PathBuf]) -> io::Result<OwnedFd> {
-    let fs = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    for lower in lowers {
-        let lower = lower.as_os_str();
-        rustix::mount::fsconfig_set_string(fs.as_fd(), "lowerdir+", lower)?;
+/// The steps of a path.
+fn names(path: &[u8]) -> io::Result<Vec<CString>> {
+    let steps = path.split(|byte| *byte == b'/').filter(|step| !matches!(*step, b"" | b"."));
+    Ok(steps.map(CString::new).collect::<Result<_, _>>()?)
+}
+
+impl Folder {
+    /// What the layers together have by this name: the topmost counts, folders are one with those
+    /// below them, and a whiteout or an opaque folder hides what is below it (overlayfs.rst).
+    fn entry(&self, name: &CStr) -> io::Result<Entry<'_>> {
+        let mut parts = Vec::new();
+        for layer in &self.parts {
+            let stat = match rustix::fs::statat(layer, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => continue,
+                stat => stat?,
+            };
+            if !is(&stat, FileType::Directory) {
+                if parts.is_empty() && !is_whiteout(&stat) {
+                    return Ok(Entry::Other(layer.as_fd(), stat));
+                }
+                break;
+            }
+            let part = rustix::fs::openat(layer, name, FOLDER, Mode::empty())?;
+            let hides = is_opaque(&part);
+            parts.push(part);
+            if hides {
+                break;
+            }
+        }
+        Ok(if parts.is_empty() { Entry::Nothing } else { Entry::Folder(Folder { parts }) })
     }
-    rustix::mount::fsconfig_create(fs.as_fd())?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NODEV;
-    Ok(rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+
+    /// Every name some layer has here, hidden ones included.
+    fn names(&self) -> io::Result<BTreeSet<CString>> {
+        let mut names = BTreeSet::new();
+        for part in &self.parts {
+            for entry in Dir::read_from(part)? {
+                let entry = entry?;
+                if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                    names.insert(entry.file_name().to_owned());
+                }
+            }
+        }
+        Ok(names)
+    }
+}
+
+fn is(stat: &Stat, kind: FileType) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == kind
+}
+
+fn is_whiteout(stat: &Stat) -> bool {
+    is(stat, FileType::CharacterDevice) && stat.st_rdev == 0
+}
+
+fn is_opaque(folder: &OwnedFd) -> bool {
+    ["user.overlay.opaque", "trusted.overlay.opaque"].iter().any(|name| {
+        let mut value = [0; 1];
+        matches!(rustix::fs::fgetxattr(folder, *name, &mut value[..]), Ok(1)) && value == *b"y"
+    })
 }
 
 /// Copies entries, owner, mode and times of one folder, and what is below it.
-fn copy_folder(from: &OwnedFd, to: &OwnedFd) -> io::Result<()> {
-    for entry in rustix::fs::Dir::read_from(from)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if name != c"." && name != c".." {
-            copy_entry(from.as_fd(), to.as_fd(), name)?;
+fn copy_folder(from: &Folder, to: &OwnedFd) -> io::Result<()> {
+    for name in from.names()? {
+        match from.entry(&name)? {
+            Entry::Nothing => {}
+            Entry::Folder(below) => {
+                rustix::fs::mkdirat(to, &*name, Mode::RWXU)?;
+                copy_folder(&below, &rustix::fs::openat(to, &*name, FOLDER, Mode::empty())?)?;
+            }
+            Entry::Other(layer, stat) => copy_entry(layer, to.as_fd(), &name, &stat)?,
         }
     }
-    let stat = rustix::fs::fstat(from)?;
+    let Some(top) = from.parts.first() else { return Ok(()) };
+    let stat = rustix::fs::fstat(top)?;
     rustix::fs::fchown(to, owner(&stat), group(&stat))?;
     rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
     rustix::fs::futimens(to, &times(&stat))?;
     Ok(())
 }
 
-fn copy_entry(from: BorrowedFd, to: BorrowedFd, name: &std::ffi::CStr) -> io::Result<()> {
-    let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
+fn copy_entry(from: BorrowedFd, to: BorrowedFd, name: &CStr, stat: &Stat) -> io::Result<()> {
     let kind = FileType::from_raw_mode(stat.st_mode);
     let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
     match kind {
-        FileType::Directory => {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            rustix::fs::mkdirat(to, name, Mode::RWXU)?;
-            let below_from = rustix::fs::openat(from, name, flags, Mode::empty())?;
-            let below_to = rustix::fs::openat(to, name, flags, Mode::empty())?;
-            return copy_folder(&below_from, &below_to);
-        }
         FileType::RegularFile => {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let mut source = File::from(rustix::fs::openat(from, name, flags, Mode::empty())?);
@@ -135,23 +221,23 @@ fn copy_entry(from: BorrowedFd, to: BorrowedFd, name: &std::ffi::CStr) -> io::Re
         // Sockets mean nothing without their process, and device nodes have no place in a volume.
         _ => return Ok(()),
     }
-    rustix::fs::chownat(to, name, owner(&stat), group(&stat), AtFlags::SYMLINK_NOFOLLOW)?;
+    rustix::fs::chownat(to, name, owner(stat), group(stat), AtFlags::SYMLINK_NOFOLLOW)?;
     if kind != FileType::Symlink {
         rustix::fs::chmodat(to, name, mode, AtFlags::empty())?;
     }
-    rustix::fs::utimensat(to, name, &times(&stat), AtFlags::SYMLINK_NOFOLLOW)?;
+    rustix::fs::utimensat(to, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(())
 }
 
-fn owner(stat: &rustix::fs::Stat) -> Option<Uid> {
+fn owner(stat: &Stat) -> Option<Uid> {
     Some(Uid::from_raw(stat.st_uid))
 }
 
-fn group(stat: &rustix::fs::Stat) -> Option<Gid> {
+fn group(stat: &Stat) -> Option<Gid> {
     Some(Gid::from_raw(stat.st_gid))
 }
 
-fn times(stat: &rustix::fs::Stat) -> Timestamps {
+fn times(stat: &Stat) -> Timestamps {
     let time = |seconds, nanos| Timespec { tv_sec: seconds, tv_nsec: nanos };
     Timestamps {
         last_access: time(stat.st_atime as _, stat.st_atime_nsec as _),
@@ -204,5 +290,43 @@ mod tests {
         );
         fs::remove_dir_all(image).unwrap();
         fs::remove_dir_all(volume).unwrap();
+    }
+
+    #[test]
+    fn layers_are_one_tree_by_the_rules_of_overlayfs() {
+        let (top, bottom) = (folder("top"), folder("bottom"));
+        for (layer, path) in [(&bottom, "d/kept"), (&bottom, "d/gone"), (&bottom, "o/hidden")] {
+            fs::create_dir_all(layer.join(path).parent().unwrap()).unwrap();
+            fs::write(layer.join(path), "bottom").unwrap();
+        }
+        fs::create_dir_all(top.join("d")).unwrap();
+        fs::create_dir_all(top.join("o")).unwrap();
+        let dir = rustix::fs::open(top.join("d"), FOLDER, Mode::empty()).unwrap();
+        rustix::fs::mknodat(&dir, "gone", FileType::CharacterDevice, Mode::empty(), 0).unwrap();
+        let opaque = rustix::fs::open(top.join("o"), FOLDER, Mode::empty()).unwrap();
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::fsetxattr(&opaque, "trusted.overlay.opaque", b"y", flags).unwrap();
+        fs::write(top.join("o/own"), "top").unwrap();
+        symlink("/d/./../d", top.join("l")).unwrap();
+        symlink("round", top.join("round")).unwrap();
+
+        let view = ImageView::open(&[top.clone(), bottom.clone()]).unwrap();
+        let text = |path| view.read_text(path).unwrap();
+        assert_eq!(text("/d/kept").as_deref(), Some("bottom"));
+        assert_eq!(text("l/kept").as_deref(), Some("bottom"));
+        assert_eq!(text("d/gone"), None);
+        assert_eq!(text("o/hidden"), None);
+        assert_eq!(text("o/own").as_deref(), Some("top"));
+        assert_eq!(text("d/kept/no"), None);
+        assert!(view.read_text("round").is_err());
+
+        let volume = folder("merged");
+        view.copy_tree("/l", &volume).unwrap();
+        let copied: Vec<_> =
+            fs::read_dir(&volume).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(copied, ["kept"]);
+        for dir in [top, bottom, volume] {
+            fs::remove_dir_all(dir).unwrap();
+        }
     }
 }
