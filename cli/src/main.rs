@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     enter_hidden();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(error),
     };
     trace();
     let session = match Session::new(cli.global) {
@@ -80,15 +80,17 @@ fn trace() {
 }
 
 /// Help and version are answers (0); anything else is a usage error (64).
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage(mut error: clap::Error) -> ExitCode {
     if error.kind() == ErrorKind::MissingSubcommand {
         tell_help();
         return ExitCode::from(64);
     }
+    // What is no option of ours is seldom meant as a value.
+    error.remove(ContextKind::Suggested);
     let _ = error.print();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => return ExitCode::SUCCESS,
-        ErrorKind::UnknownArgument if misplaced(error) => {
+        ErrorKind::UnknownArgument if misplaced(&error) => {
             let ui = Ui::new(Ansi::Auto, ProgressStyle::Auto);
             ui.note("  `-f` and `-p` stand before the command: berth -f FILE -p NAME up");
         }

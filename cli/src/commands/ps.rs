@@ -32,9 +32,20 @@ pub(crate) struct PsArgs {
     /// Only containers in this state: created, running, restarting, exited, dead
     #[arg(long, value_name = "STATE", value_parser = ["created", "running", "restarting", "exited", "dead"])]
     status: Vec<String>,
+    /// As --status, written `status=STATE`
+    #[arg(long, value_name = "FILTER", value_parser = status_filter)]
+    filter: Vec<String>,
     /// Cut nothing short
     #[arg(long)]
     no_trunc: bool,
+}
+
+/// The state a filter asks for.
+fn status_filter(text: &str) -> Result<String, String> {
+    match text.split_once('=') {
+        Some(("status", state)) => Ok(state.to_owned()),
+        _ => Err(format!("`{text}` is no filter: write `status=running`")),
+    }
 }
 
 /// Lists the containers of the project.
@@ -45,9 +56,12 @@ pub(crate) async fn run(session: &Session, args: &PsArgs) -> Result<Exit, Failur
     check_services(&project, &observed, &args.services)?;
     let shown: Vec<_> = containers(&observed, &project.name, &args.services)
         .into_iter()
-        .filter(|container| match args.status.is_empty() {
-            true => args.all || rows::is_up(container.state),
-            false => args.status.iter().any(|state| state == rows::state(container.state)),
+        .filter(|container| {
+            let mut wanted = args.status.iter().chain(&args.filter).peekable();
+            match wanted.peek() {
+                None => args.all || rows::is_up(container.state),
+                Some(_) => wanted.any(|state| state == rows::state(container.state)),
+            }
         })
         .collect();
     let now = jiff::Timestamp::now().as_second();

@@ -15,6 +15,7 @@ use std::sync::{Mutex, PoisonError};
 use berth_runtime::logs::sanitize as container_text;
 use indicatif::MultiProgress;
 use serde::Serialize;
+use serde_json::json;
 
 pub(crate) use paint::Paint;
 pub(crate) use prefix::Prefixes;
@@ -159,13 +160,14 @@ impl Ui {
     /// Tells something that is safe already.
     pub(crate) fn note(&self, text: &str) {
         if self.progress != ProgressStyle::Quiet {
-            self.say(text);
+            self.tell("note", text.trim(), text);
         }
     }
 
     /// Tells something that needs a look.
     pub(crate) fn warn(&self, text: &str) {
-        self.say(&format!("{} {}", self.err.yellow("warning:"), safe(text)));
+        let shown = format!("{} {}", self.err.yellow("warning:"), safe(text));
+        self.tell("warning", text, &shown);
     }
 
     /// Tells a problem with its place in the text, on standard error.
@@ -180,7 +182,8 @@ impl Ui {
         if handler.render_report(&mut text, report.as_ref()).is_err() {
             text = report.to_string();
         }
-        self.say(sanitize::line_by_line(&text, self.err.is_on()).trim_end());
+        let shown = sanitize::line_by_line(&text, self.err.is_on());
+        self.tell("problem", shown.trim_end(), shown.trim_end());
     }
 
     /// Tells how a command failed.
@@ -191,15 +194,36 @@ impl Ui {
         if let Failure::Invalid(reports) = failure {
             for report in reports {
                 self.report(report);
-                self.say("");
+                self.space();
             }
         }
         for cause in failure.causes() {
-            self.say(&format!("{} {}", self.err.red("failed:"), safe(cause)));
+            let shown = format!("{} {}", self.err.red("failed:"), safe(cause));
+            self.tell("failed", cause, &shown);
         }
-        self.say(&format!("{} {}", self.err.red("error:"), safe(&failure.to_string())));
+        let message = failure.to_string();
+        self.tell("error", &message, &format!("{} {}", self.err.red("error:"), safe(&message)));
         if let Some(help) = failure.help() {
-            self.say(&format!("  {} {}", self.err.sgr("36", "help:"), safe(&help)));
+            let shown = format!("  {} {}", self.err.sgr("36", "help:"), safe(&help));
+            self.tell("help", &help, &shown);
+        }
+    }
+
+    /// An empty line for people.
+    fn space(&self) {
+        if self.progress != ProgressStyle::Json {
+            self.say("");
+        }
+    }
+
+    /// Tells people `shown`; with `--progress json`, programs that `text` is of this kind.
+    fn tell(&self, kind: &str, text: &str, shown: &str) {
+        match self.progress {
+            ProgressStyle::Json => {
+                let line = json!({ "v": 1, "type": kind, "msg": text }).to_string();
+                self.say(&sanitize::json(&line));
+            }
+            _ => self.say(shown),
         }
     }
 
