@@ -174,6 +174,8 @@ pub(crate) enum Command {
     Ls(commands::ls::LsArgs),
     /// Print the host address of a published port
     Port(commands::port::PortArgs),
+    /// List the processes of the stack's containers
+    Top(commands::top::TopArgs),
     /// Wait until containers of services end
     Wait(commands::wait::WaitArgs),
     /// Print the version

@@ -21,6 +21,7 @@ pub(crate) mod run;
 pub(crate) mod scale;
 pub(crate) mod start;
 pub(crate) mod stop;
+pub(crate) mod top;
 pub(crate) mod up;
 pub(crate) mod version;
 pub(crate) mod volume;
@@ -68,6 +69,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<Exit, Fai
         Command::Network(command) => network::run(session, &command).await,
         Command::Ls(args) => ls::run(session, &args).await,
         Command::Port(args) => port::run(session, &args).await,
+        Command::Top(args) => top::run(session, &args).await,
         Command::Wait(args) => wait::run(session, &args).await,
         Command::Version(args) => version::run(&session.ui, &args),
         Command::Doctor(args) => doctor::run(session, &args),

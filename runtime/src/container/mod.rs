@@ -7,8 +7,8 @@
 //! of the container are resolved by the kernel inside its root, never by string.
 //!
 //! Reading order: [`spawn`](spawn()) (the parent), `child` (the order of the child's steps),
-//! `rootfs`, `system` and `mounts` (what it sees), `process` and `seccomp` (what it may), `exec` (a further
-//! process), [`cgroup`], [`users`].
+//! `rootfs`, `system` and `mounts` (what it sees), `process` and `seccomp` (what it may), `exec` (a
+//! further process), `processes` (what runs in it), [`cgroup`], [`users`].
 
 pub mod cgroup;
 pub mod users;
@@ -25,6 +25,7 @@ mod init;
 mod inside;
 mod mounts;
 mod process;
+mod processes;
 mod rlimits;
 mod rootfs;
 mod seccomp;
@@ -37,6 +38,7 @@ pub use error::SetupError;
 pub use exec::{Child, ExecSpec, Target, exec, exec_in};
 pub use helper::{Helper, WORD as HELPER_WORD, helper_main, start_helper};
 pub use process::Stdio;
+pub use processes::{Process, processes};
 pub use spawn::{IDS, Init, spawn};
 
 #[cfg(test)]
