@@ -131,6 +131,7 @@ impl Host {
         let run_dir = self.roots.container_run(name);
         match client::stop(&run_dir, grace, hold).await {
             Ok(_) => Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::TimedOut => Err(hanging(&run_dir, name)),
             // Its monitor is dead: the process is ended and cleaned up after from here.
             Err(_) => {
                 let grace = grace.unwrap_or(Duration::from_secs(10));
@@ -229,6 +230,17 @@ pub(super) fn remove_folder(path: &Path) -> Result<(), StepError> {
             .map_err(|e| StepError::refused("remove leftover folder", path, e)),
         None => Ok(()),
     }
+}
+
+/// The error for a monitor that lives and does not answer.
+fn hanging(run_dir: &Path, name: &str) -> StepError {
+    let status: Option<Status> = record::read(&run_dir.join("status.json")).unwrap_or_default();
+    let pid = status.unwrap_or_default().monitor;
+    let why = format!(
+        "its monitor, process {pid}, does not answer; end it with `kill -KILL {pid}` and run the \
+         same command again"
+    );
+    StepError::failed("stop container", name, why)
 }
 
 /// What `status` means for someone who waits for `condition`; `None` while it may still come.

@@ -80,8 +80,10 @@ impl Updates {
 /// wants it to stay stopped.
 ///
 /// # Errors
-/// There is no monitor, or it died before the container had ended.
+/// There is no monitor, or it died before the container had ended; `TimedOut` when it hangs.
 pub async fn stop(run_dir: &Path, grace: Option<Duration>, hold: bool) -> io::Result<Status> {
+    // The end may take as long as it likes, so a monitor that hangs is found out before.
+    status(run_dir).await?;
     let grace_ms = grace.map(|grace| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
     let mut connection = Connection::open(run_dir).await?;
     connection.send(&Request::Stop { grace_ms, hold }).await?;
