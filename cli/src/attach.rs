@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use berth_planner::lifecycle;
 use berth_planner::observed::Observed;
+use berth_planner::plan::Plan;
 use berth_runtime::host::Host;
 use berth_runtime::logs::LogQuery;
 use berth_runtime::monitor::client;
@@ -15,6 +16,7 @@ use crate::failure::{Exit, Failure};
 use crate::flow::{self, Manner};
 use crate::follow::{Event, Follower, Source};
 use crate::printer::Printer;
+use crate::project::containers;
 use crate::rows;
 use crate::session::Session;
 use crate::signals::Signals;
@@ -28,7 +30,7 @@ pub(crate) struct Attached {
     pub(crate) project: String,
     /// Services whose output is shown.
     pub(crate) shown: BTreeSet<String>,
-    /// Services whose ends count.
+    /// Services that were brought up: their ends count, and they are stopped with it.
     pub(crate) running: BTreeSet<String>,
     /// When it ends.
     pub(crate) end: End,
@@ -66,7 +68,7 @@ impl End {
     }
 }
 
-/// Shows output since `began` until the end; Ctrl-C stops the stack.
+/// Shows output since `began` until the end; Ctrl-C stops what was brought up.
 pub(crate) async fn follow(
     session: &Session,
     host: &Arc<Host>,
@@ -103,24 +105,34 @@ pub(crate) async fn follow(
     })
 }
 
-/// Stops the running containers of a project in reverse order, without output.
+/// Stops what was brought up in reverse order, without output.
 pub(crate) async fn stop(
     session: &Session,
     host: &Arc<Host>,
-    project: &str,
-    grace: Option<Duration>,
+    attached: &Attached,
 ) -> Result<(), Failure> {
-    stop_as(session, host, project, grace, Manner::Usual).await
+    stop_as(session, host, attached, Manner::Usual).await
 }
 
 async fn stop_as(
     session: &Session,
     host: &Arc<Host>,
-    project: &str,
-    grace: Option<Duration>,
+    attached: &Attached,
     manner: Manner,
 ) -> Result<(), Failure> {
-    let plan = |observed: &Observed| Ok(lifecycle::stop(project, observed, &[], grace)?);
+    let project = attached.project.as_str();
+    let plan = |observed: &Observed| {
+        let made = containers(observed, project, &[]).into_iter();
+        let services: BTreeSet<String> = made
+            .map(|container| container.record.service.clone())
+            .filter(|service| attached.running.contains(service))
+            .collect();
+        let services: Vec<String> = services.into_iter().collect();
+        match services.is_empty() {
+            true => Ok(Plan { project: project.to_owned(), ..Plan::default() }),
+            false => Ok(lifecycle::stop(project, observed, &services, attached.grace)?),
+        }
+    };
     flow::change_as(session, host, project, &BTreeSet::new(), plan, manner).await.map(drop)
 }
 
@@ -183,13 +195,13 @@ impl<'a> Shown<'a> {
         attached: &Attached,
         signals: &mut Signals,
     ) -> Result<(), Failure> {
-        let stop = stop_as(session, host, &attached.project, attached.grace, Manner::BetweenOutput);
+        let stop = stop_as(session, host, attached, Manner::BetweenOutput);
         tokio::pin!(stop);
         let stopped = loop {
             tokio::select! {
                 stopped = &mut stop => break stopped,
                 Some(event) = self.follower.next() => drop(self.take(event)?),
-                _ = signals.next() => kill_all(host, &attached.project).await?,
+                _ = signals.next() => kill_all(host, attached).await?,
             }
         };
         while let Some(event) = self.follower.try_next() {
@@ -200,12 +212,13 @@ impl<'a> Shown<'a> {
 }
 
 /// Kills what runs. The stop that is under way then has nothing to wait for.
-async fn kill_all(host: &Host, project: &str) -> Result<(), Failure> {
+async fn kill_all(host: &Host, attached: &Attached) -> Result<(), Failure> {
     for container in host.list_containers()?.into_values() {
-        if container.record.project == project && rows::is_up(container.state) {
+        let record = &container.record;
+        let ours = record.project == attached.project && attached.running.contains(&record.service);
+        if ours && rows::is_up(container.state) {
             // One that is gone meanwhile needs no signal.
-            let _ =
-                client::signal(&host.roots().container_run(&container.record.name), SIGKILL).await;
+            let _ = client::signal(&host.roots().container_run(&record.name), SIGKILL).await;
         }
     }
     Ok(())

@@ -189,7 +189,7 @@ pub(crate) async fn run(session: &Session, args: &UpArgs) -> Result<Exit, Failur
     let attached = !(args.detach || args.wait || args.no_start);
     if let Some(number) = change.interrupted {
         if attached {
-            attach::stop(session, &host, &stack.name, args.shape.timeout).await?;
+            attach::stop(session, &host, &attached_services(&stack, args)).await?;
         }
         return Ok(Exit::Signal(number));
     }
