@@ -4,7 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -53,12 +53,33 @@ pub fn write_bytes(path: &Path, bytes: &[u8], mode: u32, durability: Durability)
     Ok(())
 }
 
-/// Makes what was written volatile durable, whole folders' worth at the price of one.
+/// Makes what was written volatile durable. A record that is not there any more is none to keep.
+///
+/// Several wait for the disk at once, so that the file system writes them down together.
 ///
 /// # Errors
-/// What the host answers.
-pub fn settle(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()?;
+/// The first of the host's refusals, with the record it is about.
+pub fn settle(records: &[PathBuf]) -> Result<(), (PathBuf, io::Error)> {
+    const AT_ONCE: usize = 8;
+    let share = records.len().div_ceil(AT_ONCE).max(1);
+    std::thread::scope(|scope| {
+        let waiting: Vec<_> = records
+            .chunks(share)
+            .map(|some| {
+                let settle = |path: &PathBuf| settle_one(path).map_err(|e| (path.clone(), e));
+                scope.spawn(move || some.iter().try_for_each(settle))
+            })
+            .collect();
+        waiting.into_iter().try_for_each(|one| one.join().unwrap_or(Ok(())))
+    })
+}
+
+fn settle_one(path: &Path) -> io::Result<()> {
+    let file = match File::open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        file => file?,
+    };
+    file.sync_all()?;
     let dir = path.parent().ok_or_else(|| io::Error::other("a record needs a folder"))?;
     File::open(dir)?.sync_all()
 }

@@ -17,7 +17,7 @@ mod volume;
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::OnceCell;
@@ -102,16 +102,10 @@ impl Host {
     /// What the host answers.
     pub(crate) fn settle(&self) -> Result<(), StepError> {
         let names = std::mem::take(&mut *self.unsettled.lock().unwrap_or_else(|e| e.into_inner()));
-        for name in names {
-            match record::settle(&self.roots.container(&name).join("record.json")) {
-                // Removed again by the same plan.
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                settled => {
-                    settled.map_err(|e| StepError::refused("write to the disk", &name, e))?
-                }
-            }
-        }
-        Ok(())
+        let record = |name: &String| self.roots.container(name).join("record.json");
+        let records: Vec<PathBuf> = names.iter().map(record).collect();
+        record::settle(&records)
+            .map_err(|(path, e)| StepError::refused("write to the disk", path, e))
     }
 
     /// The process that starts monitors, spawned at first use.
