@@ -52,6 +52,7 @@ pub(super) fn draft(
     maker.networks(networks);
     maker.order_of_subnets(networks);
     maker.volumes(volumes);
+    maker.order_of_pulls();
     maker.containers(records);
     maker.order_of_stops();
     maker.order_of_resources(networks, volumes);
@@ -181,6 +182,17 @@ impl<'a> Maker<'a> {
             }
             slots.reconnects = fate.fate != resources::Fate::Repair;
             self.networks.insert(name, slots);
+        }
+    }
+
+    /// Networks and volumes are touched only when every image is here: a registry that does not
+    /// answer leaves everything as it was.
+    fn order_of_pulls(&mut self) {
+        let networks = self.networks.values().filter_map(|slots| slots.remove.or(slots.make));
+        for touched in networks.chain(self.volumes.values().copied()) {
+            for pull in self.pulls.values() {
+                self.draft.after(touched, *pull);
+            }
         }
     }
 

@@ -103,9 +103,9 @@ fn gates_stand_between_the_starts_and_creates_do_not_wait_for_them() {
     0 pull_image app:1 ←
     1 pull_image nginx:1.27 ←
     2 pull_image postgres:17 ←
-    3 create_network shop_back ←
-    4 create_network shop_default ←
-    5 create_volume shop_data ←
+    3 create_network shop_back ← 0,1,2
+    4 create_network shop_default ← 0,1,2
+    5 create_volume shop_data ← 0,1,2
     6 create_container shop-db-1 ← 2,3,5
     7 start_container shop-db-1 ← 6
     8 create_container shop-app-1 ← 0,3,4
@@ -679,9 +679,9 @@ fn run_starts_what_its_service_needs_and_one_container_with_its_own_words() {
     assert_snapshot!(steps(&plan_of_run), @"
     0 pull_image app:1 ←
     1 pull_image postgres:17 ←
-    2 create_network shop_back ←
-    3 create_network shop_default ←
-    4 create_volume shop_data ←
+    2 create_network shop_back ← 0,1
+    3 create_network shop_default ← 0,1
+    4 create_volume shop_data ← 0,1
     5 create_container shop-db-1 ← 1,2,4
     6 start_container shop-db-1 ← 5
     7 create_container shop-app-run-0123456789ab ← 0,2,3
