@@ -11,7 +11,7 @@
 //! (CVE-2019-5736).
 
 use std::borrow::Cow;
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut, Write};
 use std::mem::MaybeUninit;
@@ -39,8 +39,9 @@ use crate::sys::{self, MountAttr};
 
 /// The hidden word that makes the program a starter.
 pub const WORD: &str = "starter";
-/// What a monitor is called in a list of processes.
-const MONITOR: &str = "berth-monitor";
+/// What the program is called in a list of processes, by whatever descriptor it was started; the
+/// command line says what it does.
+const NAME: &CStr = c"berth";
 /// Bytes of a starter's command line that are there for the names of its monitors.
 const ROOM: usize = 128;
 /// Bytes of the longest request: a letter and a path.
@@ -194,6 +195,7 @@ fn become_starter() -> io::Result<OwnedFd> {
     let socket = sys::dup_above_stdio(stdin.as_fd())?;
     nix::unistd::dup2_stdin(File::open("/dev/null")?)?;
     rustix::process::umask(FileMode::from_raw_mode(0o022));
+    rustix::thread::set_name(NAME)?;
     // A leader of a process group has no right to; then it is out of the terminal's already.
     let _ = rustix::process::setsid();
     sys::reset_signals();
@@ -254,9 +256,8 @@ fn refuse(mut reply: File, run_dir: &Path, message: impl std::fmt::Display) {
 fn become_monitor(mode: Mode, run_dir: &Path, reply: File) -> ! {
     sys::reset_signals();
     become_steady();
-    // These fail for nobody who has just been forked, and nothing depends on them.
+    // This fails for nobody who has just been forked.
     let _ = rustix::process::setsid();
-    let _ = rustix::thread::set_name(&std::ffi::CString::new(MONITOR).unwrap_or_default());
     report_panics(run_dir.join("monitor.log"));
     monitor::run(run_dir, mode, reply);
     sys::exit_now(0)

@@ -85,7 +85,7 @@ async fn a_monitor_holds_what_it_needs_and_cannot_be_written_to(machine: Machine
     let made = machine.container("one", "trap 'exit 0' TERM; while :; do sleep 0.05; done");
     let monitor = machine.start(&made).await.unwrap().monitor;
     let proc = |name: &str| format!("/proc/{monitor}/{name}");
-    assert_eq!(fs::read_to_string(proc("comm")).unwrap(), "berth-monitor\n");
+    assert_eq!(fs::read_to_string(proc("comm")).unwrap(), "berth\n");
     let words = fs::read_to_string(proc("cmdline")).unwrap();
     let name = &made.bundle.name;
     assert_eq!(words.trim_end_matches('\0'), format!("berth\0monitor\0{name}"));
