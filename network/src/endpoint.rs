@@ -108,11 +108,17 @@ pub fn connect(netns: BorrowedFd<'_>, links: &[LinkSpec]) -> Result<()> {
 ///
 /// The kernel takes its time to clean a namespace up. Until then what is left of the container
 /// would still answer for its address, perhaps instead of the one that was just started there.
+/// A connection that nobody has any more and whose end cannot be told keeps the namespace, and so
+/// the link, for a minute: here it gives up after one try (`tcp_orphan_retries`, tcp(7)).
 ///
 /// # Errors
 /// The namespace cannot be entered, a link is not there, or the kernel refuses.
 pub fn disconnect(netns: BorrowedFd<'_>, links: &[LinkSpec]) -> Result<()> {
-    let mut inner = netns::inside(netns, Requests::open)?;
+    let mut inner = netns::inside(netns, || {
+        // Where it cannot be set, the kernel only takes longer.
+        let _ = sysctl::set("ipv4/tcp_orphan_retries", "1");
+        Requests::open()
+    })?;
     for link in links {
         let message = LinkUnspec::new_with_name(&link.name).down().build();
         inner.add("set down", &link.name, 0, RouteNetlinkMessage::NewLink(message));
