@@ -1,0 +1,24 @@
+//! What a container may use.
+
+use serde::{Deserialize, Serialize};
+
+/// Limits of one container. `None` means none.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes.
+    pub memory: Option<u64>,
+    /// Bytes of memory plus swap; −1 for unlimited.
+    pub memory_swap: Option<i64>,
+    /// Bytes kept under pressure.
+    pub memory_reservation: Option<u64>,
+    /// Millionths of a CPU (1.5 CPUs are 1 500 000).
+    pub cpu_micros: Option<u64>,
+    /// Relative weight as cgroup v1 counts it (2…262144).
+    pub cpu_shares: Option<u64>,
+    /// CPUs it may use (`0-1,3`).
+    pub cpuset: Option<String>,
+    /// Number of processes; `None` is berth's default, −1 unlimited.
+    pub pids: Option<i64>,
+    /// −1000…1000.
+    pub oom_score_adj: Option<i32>,
+}
