@@ -1,0 +1,44 @@
+//! How a container is reached: networks and ports.
+
+use super::{ANY_INT, nothing};
+use crate::amounts::{host_ip, port_target, published};
+use crate::shape::Shape::{Amount, Loose, Map, Record as Rec, Set, Text};
+use crate::shape::{Keyed as KeyedShape, Record, done, later, record, requiring};
+use crate::short;
+
+pub(super) static SERVICE_NETWORK: Record = record(
+    "a network of a service",
+    &[
+        done("aliases", Set(&Text)),
+        later("driver_opts", Map(&Loose)),
+        done("gw_priority", ANY_INT),
+        later("interface_name", Text),
+        done("ipv4_address", Text),
+        done("ipv6_address", Text),
+        later("link_local_ips", Set(&Text)),
+        done("mac_address", Text),
+        done("priority", ANY_INT),
+    ],
+);
+
+pub(super) static PORTS: KeyedShape = KeyedShape {
+    expand: short::port,
+    item: &Rec(&PORT),
+    finish: nothing,
+    key: short::port_key,
+    single: false,
+};
+
+static PORT: Record = requiring(
+    "a port",
+    &["target"],
+    &[
+        done("app_protocol", Text),
+        done("host_ip", Amount(host_ip)),
+        done("mode", Text),
+        done("name", Text),
+        done("protocol", Text),
+        done("published", Amount(published)),
+        done("target", Amount(port_target)),
+    ],
+);
