@@ -19,6 +19,7 @@ pub mod variables;
 mod amounts;
 mod attributes;
 mod check;
+mod code;
 mod decode;
 mod dotenv;
 mod environment;

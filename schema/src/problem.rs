@@ -6,135 +6,22 @@ use std::sync::Arc;
 
 use miette::{Diagnostic, LabeledSpan, NamedSource, Severity, SourceCode};
 
+pub use crate::code::Code;
 use crate::stack::Place;
 use crate::text::{Files, Span};
 
-/// Codes of all problems. They are stable: scripts may match on them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Code {
-    /// No Compose file was found.
-    NoFile,
-    /// A file could not be read.
-    Unreadable,
-    /// The text is no YAML.
-    Syntax,
-    /// The text is larger, deeper or longer than berth reads.
-    TooLarge,
-    /// A key stands twice in one map.
-    DuplicateKey,
-    /// A key is not text.
-    KeyNotText,
-    /// The specification knows no such key.
-    UnknownKey,
-    /// A value has the wrong type.
-    WrongType,
-    /// A value of the right type that cannot work.
-    BadValue,
-    /// A required key is not there.
-    Missing,
-    /// A name with characters that names do not have.
-    BadName,
-    /// No project name could be made.
-    ProjectName,
-    /// A `${…}` that cannot be read.
-    Interpolation,
-    /// A `${NAME:?…}` whose variable is not set.
-    RequiredVariable,
-    /// A variable that is not set became empty text.
-    UnsetVariable,
-    /// A line of an environment file that cannot be read.
-    EnvFile,
-    /// A reference to a service that is not in the stack.
-    UnknownService,
-    /// A dependency that is not in the stack.
-    UnknownDependency,
-    /// A reference to a network that is not in the stack.
-    UnknownNetwork,
-    /// A reference to a volume that is not in the stack.
-    UnknownVolume,
-    /// A reference to a config that is not in the stack.
-    UnknownConfig,
-    /// A reference to a secret that is not in the stack.
-    UnknownSecret,
-    /// A reference to a model that is not in the stack.
-    UnknownModel,
-    /// A service that is needed is switched off by its profiles.
-    InactiveService,
-    /// Things that need each other in a circle.
-    Cycle,
-    /// Two values that exclude each other.
-    Conflict,
-    /// The same thing twice where it can be only once.
-    Duplicate,
-    /// A service without an image.
-    NoImage,
-    /// Part of the specification, but not done yet.
-    NotYet,
-    /// Part of the specification, without effect on one Linux host.
-    Inert,
-    /// Obsolete way of writing.
-    Obsolete,
-}
-
-impl Code {
-    /// The code as it is printed.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Code::NoFile => "berth::no_file",
-            Code::Unreadable => "berth::unreadable",
-            Code::Syntax => "berth::syntax",
-            Code::TooLarge => "berth::too_large",
-            Code::DuplicateKey => "berth::duplicate_key",
-            Code::KeyNotText => "berth::key_not_text",
-            Code::UnknownKey => "berth::unknown_key",
-            Code::WrongType => "berth::wrong_type",
-            Code::BadValue => "berth::bad_value",
-            Code::Missing => "berth::missing",
-            Code::BadName => "berth::bad_name",
-            Code::ProjectName => "berth::project_name",
-            Code::Interpolation => "berth::interpolation",
-            Code::RequiredVariable => "berth::required_variable",
-            Code::UnsetVariable => "berth::unset_variable",
-            Code::EnvFile => "berth::env_file",
-            Code::UnknownService => "berth::unknown_service",
-            Code::UnknownDependency => "berth::unknown_dependency",
-            Code::UnknownNetwork => "berth::unknown_network",
-            Code::UnknownVolume => "berth::unknown_volume",
-            Code::UnknownConfig => "berth::unknown_config",
-            Code::UnknownSecret => "berth::unknown_secret",
-            Code::UnknownModel => "berth::unknown_model",
-            Code::InactiveService => "berth::inactive_service",
-            Code::Cycle => "berth::cycle",
-            Code::Conflict => "berth::conflict",
-            Code::Duplicate => "berth::duplicate",
-            Code::NoImage => "berth::no_image",
-            Code::NotYet => "berth::not_yet",
-            Code::Inert => "berth::inert",
-            Code::Obsolete => "berth::obsolete",
-        }
-    }
-
-    /// Whether it says that one value cannot be used, so that whatever else is said about the
-    /// value follows from it.
-    fn is_about_a_value(self) -> bool {
-        matches!(
-            self,
-            Code::Syntax
-                | Code::WrongType
-                | Code::BadValue
-                | Code::Missing
-                | Code::Interpolation
-                | Code::RequiredVariable
-        )
-    }
-
-    fn severity(self) -> Severity {
-        match self {
-            Code::UnsetVariable | Code::Inert | Code::Obsolete => Severity::Warning,
-            _ => Severity::Error,
-        }
-    }
+/// Whether a code says that one value cannot be used, so that whatever else is said about the
+/// value follows from it.
+fn is_about_a_value(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Syntax
+            | Code::WrongType
+            | Code::BadValue
+            | Code::Missing
+            | Code::Interpolation
+            | Code::RequiredVariable
+    )
 }
 
 /// A problem while the texts are still numbers; [`Finding::show`] makes it a [`Problem`].
@@ -190,7 +77,7 @@ impl Finding {
 
     /// Whether it may be the cause of an error elsewhere.
     fn explains(&self) -> bool {
-        self.code == Code::UnsetVariable
+        matches!(self.code, Code::UnsetVariable | Code::Rewritten)
     }
 
     /// First place, for ordering.
@@ -244,7 +131,7 @@ fn labeled(span: Span, label: String) -> LabeledSpan {
 pub(crate) fn drop_echoes(found: &mut Vec<Finding>, from: usize) {
     let wrong: BTreeSet<Span> = found[..from]
         .iter()
-        .filter(|finding| finding.is_error() && finding.code.is_about_a_value())
+        .filter(|finding| finding.is_error() && is_about_a_value(finding.code))
         .filter_map(|finding| finding.labels.first())
         .map(|(span, _)| *span)
         .collect();
