@@ -166,7 +166,8 @@ fn cycle(circle: &[&str], span: Span, found: &mut Vec<Finding>) {
 
 /// Everything else about services and the resources they use.
 pub(crate) fn services(active: &Map, root: &Node, lax: bool, found: &mut Vec<Finding>) {
-    for (name, service) in active.iter() {
+    // What is no map at all is noted where it stands.
+    for (name, service) in active.iter().filter(|(_, service)| service.as_map().is_some()) {
         references(name, service, root, found);
         namespaces(name, service, found);
         duplicate_targets(name, service, found);

@@ -25,6 +25,7 @@ mod dotenv;
 mod environment;
 mod extend;
 mod finish;
+mod hints;
 mod interpolate;
 mod leftover;
 mod merge;

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::hints;
 use crate::problem::{Code, Finding};
 use crate::scalar;
 use crate::shape::{Bare, Keyed, Record, Shape};
@@ -46,13 +47,7 @@ impl<'a> Walk<'a> {
     pub fn wrong(&mut self, node: &Node, want: &str) {
         let message = format!("`{}` must be {want}, and this is {}", self.path, node.value.kind());
         let finding = Finding::at(Code::WrongType, node.span, format!("not {want}"), message);
-        let help = match (&node.value, want) {
-            (Value::Int(_) | Value::Float(_) | Value::Bool(_), "text") => {
-                Some("write it in quotes".to_owned())
-            }
-            (Value::Null, _) => Some("give it a value, or take the key away".to_owned()),
-            _ => None,
-        };
+        let help = hints::wrong_type(self.path.as_str(), node, want);
         self.found.push(finding.maybe_help(help));
     }
 
@@ -269,6 +264,8 @@ impl<'a> Walk<'a> {
                         walk.conform(keyed.item, &mut expanded);
                         if walk.found.len() == before {
                             (keyed.finish)(walk, &mut expanded);
+                        } else if hints::is_foreign(keyed.item, &expanded) {
+                            continue;
                         }
                         items.push(expanded);
                     }
@@ -357,6 +354,9 @@ impl<'a> Walk<'a> {
             }
             node.value = Value::Map(map);
         }
+        if node.as_text().is_some() {
+            return self.wrong(node, "a list or a map");
+        }
         self.map(item, node);
     }
 
@@ -364,6 +364,10 @@ impl<'a> Walk<'a> {
         let Value::Map(map) = &mut node.value else {
             return self.wrong(node, "a map");
         };
+        if let (true, Some(finding)) = (self.path.is_empty(), hints::not_compose(map)) {
+            return self.found.push(finding);
+        }
+        let mut unknown = Vec::new();
         for (name, entry) in &mut map.0 {
             if name.starts_with("x-") {
                 continue;
@@ -372,30 +376,16 @@ impl<'a> Walk<'a> {
                 Some(attribute) => {
                     self.below(name, |walk| walk.conform(&attribute.shape, &mut entry.node));
                 }
-                None => self.unknown(record, name, entry.key),
+                None => unknown.push(name.clone()),
+            }
+        }
+        for name in unknown {
+            if let Some(entry) = map.0.get(&name) {
+                let path = self.path.as_str();
+                self.found.push(hints::unknown(record, path, &name, entry, map));
             }
         }
     }
-
-    fn unknown(&mut self, record: &Record, name: &str, key: Span) {
-        let known = record.attributes.iter().map(|attribute| attribute.name);
-        let help = match value::nearest(name, known) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None if record.attributes.len() > 12 => {
-                "the Compose Specification lists what there is; keys of your own start with `x-`"
-                    .into()
-            }
-            None => format!("{} has {}", record.name, names_of(record)),
-        };
-        let place = if self.path.is_empty() { String::new() } else { format!("`{}`: ", self.path) };
-        let message = format!("{place}{} has no attribute `{name}`", record.name);
-        self.found.push(Finding::at(Code::UnknownKey, key, "unknown", message).help(help));
-    }
-}
-
-fn names_of(record: &Record) -> String {
-    let names: Vec<_> = record.attributes.iter().map(|attribute| attribute.name).collect();
-    names.join(", ")
 }
 
 fn shorten(text: &str) -> String {

@@ -56,17 +56,21 @@ services:
       `services.web.command` must be text or a list of texts, and this is a map
     compose.yaml:5:12 berth::wrong_type
       `services.web.ports` must be a list, and this is a number
+      → write it as a list: `- "80"`
     compose.yaml:6:19 berth::wrong_type
       `services.web.environment` must be `KEY=value`, and this is a number
     compose.yaml:6:22 berth::wrong_type
       `services.web.environment` must be `KEY=value`, and this is a map
+      → write `- a=b`, or `a: b` in all lines without the dashes
     compose.yaml:7:17 berth::wrong_type
-      `services.web.depends_on` must be a map, and this is text
+      `services.web.depends_on` must be a list or a map, and this is text
+      → write it as a list: `- db`
     compose.yaml:8:10 berth::wrong_type
       `services.web.tty` must be true or false, and this is text
+      → write `true` or `false`
     compose.yaml:9:14 berth::wrong_type
       `services.web.restart` must be text, and this is a boolean
-      → write it in quotes
+      → `no` without quotes is text here, but `false` is not: write `restart: "no"`
     "#);
 }
 
