@@ -154,6 +154,8 @@ pub(crate) enum Command {
     Create(commands::create::CreateArgs),
     /// Set how many containers services have
     Scale(commands::scale::ScaleArgs),
+    /// Tell everything that is wrong with the files, and what has no effect on this host
+    Check(commands::check::CheckArgs),
     /// Check the file and print the model it makes
     Config(commands::config::ConfigArgs),
     /// List the images that the stack's containers were made from

@@ -12,6 +12,8 @@ pub(crate) enum Exit {
     Done,
     /// `plan --detailed-exitcode`: there is something to do.
     Changes,
+    /// `check`: the files are not in order, and that has been told.
+    Invalid,
     /// What a container ended with.
     Container(i32),
     /// Ended by a signal of the user.
@@ -24,6 +26,7 @@ impl Exit {
         match self {
             Exit::Done => 0,
             Exit::Changes => 2,
+            Exit::Invalid => 65,
             Exit::Container(code) => u8::try_from(code).unwrap_or(255),
             Exit::Signal(number) => u8::try_from(128 + number).unwrap_or(255),
         }
@@ -229,11 +232,12 @@ mod tests {
         let codes = [
             Exit::Done.code(),
             Exit::Changes.code(),
+            Exit::Invalid.code(),
             Exit::Container(7).code(),
             Exit::Container(-1).code(),
             Exit::Signal(2).code(),
         ];
-        assert_eq!(codes, [0, 2, 7, 255, 130]);
+        assert_eq!(codes, [0, 2, 65, 7, 255, 130]);
     }
 
     #[test]

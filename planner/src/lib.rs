@@ -25,6 +25,7 @@ pub mod remove;
 pub mod resolve;
 pub mod run;
 pub mod text;
+pub mod unfit;
 pub mod up;
 pub mod walk;
 

@@ -11,6 +11,7 @@
 //! expands short forms, `extend` and `merge` put files over each other, `finish` completes the
 //! model, `check` looks at what belongs together, `decode` makes the typed [`Stack`].
 
+pub mod checked;
 pub mod config;
 pub mod problem;
 pub mod stack;
@@ -28,6 +29,7 @@ mod finish;
 mod hints;
 mod interpolate;
 mod leftover;
+mod mark;
 mod merge;
 mod places;
 mod project;
@@ -102,13 +104,16 @@ pub struct Loaded {
 /// All problems of all files at once.
 pub fn load(options: &LoadOptions, source: &dyn Source) -> Result<Loaded, Problems> {
     let mut project = project::Project::new(options, source);
-    let model = project.model();
-    let stack = model.map(|model| {
-        let before = project.found.len();
-        refuse::report(&model.tree, &mut project.found);
-        let stack = decode::stack(model, &mut project.found);
-        problem::drop_echoes(&mut project.found, before);
-        stack
-    });
+    let stack = stack_of(&mut project);
     project.conclude(stack)
+}
+
+/// The stack, with whatever is wrong among the findings.
+fn stack_of(project: &mut project::Project<'_>) -> Option<Stack> {
+    let model = project.model()?;
+    let before = project.found.len();
+    refuse::report(&model.tree, &mut project.found);
+    let stack = decode::stack(model, &mut project.found);
+    problem::drop_echoes(&mut project.found, before);
+    Some(stack)
 }

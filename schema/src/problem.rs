@@ -7,6 +7,7 @@ use std::sync::Arc;
 use miette::{Diagnostic, LabeledSpan, NamedSource, Severity, SourceCode};
 
 pub use crate::code::Code;
+pub use crate::mark::Mark;
 use crate::stack::Place;
 use crate::text::{Files, Span};
 
@@ -155,13 +156,18 @@ pub(crate) fn drop_echoes(found: &mut Vec<Finding>, from: usize) {
 /// All findings in the order of the text, each once: the warnings if nothing stops the load, else
 /// the errors with the warnings that may explain them.
 pub(crate) fn conclude(mut found: Vec<Finding>, files: &Files) -> Result<Vec<Problem>, Problems> {
-    found.sort_by_key(Finding::order);
-    found.dedup_by(|a, b| a.message == b.message && a.order() == b.order());
     if !found.iter().any(Finding::is_error) {
-        return Ok(found.into_iter().map(|finding| finding.show(files)).collect());
+        return Ok(all(found, files));
     }
     found.retain(|finding| finding.is_error() || finding.explains());
-    Err(Problems(found.into_iter().map(|finding| finding.show(files)).collect()))
+    Err(Problems(all(found, files)))
+}
+
+/// All findings in the order of the text, each once.
+pub(crate) fn all(mut found: Vec<Finding>, files: &Files) -> Vec<Problem> {
+    found.sort_by_key(Finding::order);
+    found.dedup_by(|a, b| a.message == b.message && a.order() == b.order());
+    found.into_iter().map(|finding| finding.show(files)).collect()
 }
 
 /// One thing that is wrong, or that the user should know.
@@ -191,6 +197,20 @@ impl Problem {
     /// The next move.
     pub fn advice(&self) -> Option<&str> {
         self.help.as_deref()
+    }
+
+    /// Whether it stops the load.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+
+    /// Every piece of text it points at, in the order it names them.
+    pub fn marks(&self) -> Vec<Mark> {
+        let own = self.labels.iter().filter_map(|label| {
+            let source = self.source.as_ref()?;
+            Some(Mark::of(source.name(), source.inner(), label))
+        });
+        own.chain(self.related.iter().flat_map(Problem::marks)).collect()
     }
 }
 

@@ -81,7 +81,7 @@ impl<'a> Project<'a> {
     }
 
     /// There is no stack: if nothing says why, the files are to blame.
-    fn without_reason(&mut self) -> Option<Stack> {
+    pub fn without_reason(&mut self) -> Option<Stack> {
         if !self.found.iter().any(Finding::is_error) {
             let message = "there is nothing in the Compose files".to_owned();
             self.found.push(Finding::bare(Code::WrongType, message).help("add `services:`"));

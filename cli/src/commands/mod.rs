@@ -1,5 +1,6 @@
 //! The commands, one module each: arguments, the order of the calls, the wording. No rules.
 
+pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod create;
 pub(crate) mod doctor;
@@ -36,6 +37,7 @@ use crate::session::Session;
 pub(crate) fn at_once(session: &Session, command: &Command) -> Option<Result<Exit, Failure>> {
     match command {
         Command::Version(args) => Some(version::run(&session.ui, args)),
+        Command::Check(args) => Some(check::run(session, args)),
         Command::Config(args) => Some(config::run(session, args)),
         Command::Exec(args) => Some(exec::run(session, args)),
         Command::Doctor(args) => Some(doctor::run(session, args)),
@@ -61,6 +63,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<Exit, Fai
         Command::Pull(args) => pull::run(session, &args).await,
         Command::Create(args) => create::run(session, args).await,
         Command::Scale(args) => scale::run(session, args).await,
+        Command::Check(args) => check::run(session, &args),
         Command::Config(args) => config::run(session, &args),
         Command::Images(args) => images::run(session, &args).await,
         Command::Image(command) => image::run(session, &command).await,

@@ -172,18 +172,13 @@ impl Ui {
 
     /// Tells a problem with its place in the text, on standard error.
     pub(crate) fn report(&self, report: &miette::Report) {
-        let theme = if self.err.is_on() {
-            miette::GraphicalTheme::unicode()
-        } else {
-            miette::GraphicalTheme::unicode_nocolor()
-        };
-        let handler = miette::GraphicalReportHandler::new_themed(theme);
-        let mut text = String::new();
-        if handler.render_report(&mut text, report.as_ref()).is_err() {
-            text = report.to_string();
-        }
-        let shown = sanitize::line_by_line(&text, self.err.is_on());
-        self.tell("problem", shown.trim_end(), shown.trim_end());
+        let shown = rendered(report.as_ref(), self.err);
+        self.tell("problem", &shown, &shown);
+    }
+
+    /// Prints a problem with its place in the text as data, and an empty line.
+    pub(crate) fn problem(&self, problem: &dyn miette::Diagnostic) -> Result<(), Failure> {
+        self.data(&(rendered(problem, self.out) + "\n"))
     }
 
     /// Tells how a command failed.
@@ -281,6 +276,21 @@ impl Ui {
             None => write(),
         }
     }
+}
+
+/// A problem as people read it.
+fn rendered(problem: &dyn miette::Diagnostic, paint: Paint) -> String {
+    let theme = if paint.is_on() {
+        miette::GraphicalTheme::unicode()
+    } else {
+        miette::GraphicalTheme::unicode_nocolor()
+    };
+    let handler = miette::GraphicalReportHandler::new_themed(theme);
+    let mut text = String::new();
+    if handler.render_report(&mut text, problem).is_err() {
+        text = problem.to_string();
+    }
+    sanitize::line_by_line(&text, paint.is_on()).trim_end().to_owned()
 }
 
 /// `NO_COLOR` (any value) and a dumb terminal switch colours off.

@@ -10,3 +10,4 @@ mod laws;
 mod plans;
 mod resolving;
 mod stacks;
+mod unfit;

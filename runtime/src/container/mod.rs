@@ -39,6 +39,7 @@ pub use exec::{Child, ExecSpec, Target, exec, exec_in};
 pub use helper::{Helper, WORD as HELPER_WORD, helper_main, start_helper};
 pub use process::Stdio;
 pub use processes::{Process, processes};
+pub use rlimits::hard_limits;
 pub use spawn::{IDS, Init, spawn};
 
 #[cfg(test)]

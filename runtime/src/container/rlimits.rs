@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rustix::process::{Resource, Rlimit};
+use rustix::thread::CapabilitySet;
 
 use super::error::SetupError;
 
@@ -50,6 +51,21 @@ pub(crate) fn parse(limits: &BTreeMap<String, (u64, u64)>) -> Result<Limits, Set
         Ok((*resource, Rlimit { current: number(soft), maximum: number(hard) }))
     };
     Ok(Limits(limits.iter().map(read).collect::<Result<_, SetupError>>()?))
+}
+
+/// What a process that we start as root cannot go beyond, by the names of Compose. Empty when
+/// limits can be raised, and when we are not root, whose limits are others; a limit without an
+/// end is left out.
+pub fn hard_limits() -> BTreeMap<String, u64> {
+    let may_raise = rustix::thread::capabilities(None)
+        .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_RESOURCE));
+    if may_raise || !rustix::process::geteuid().is_root() {
+        return BTreeMap::new();
+    }
+    let most = |(name, resource): &(&str, Resource)| {
+        Some(((*name).to_owned(), rustix::process::getrlimit(*resource).maximum?))
+    };
+    NAMES.iter().filter_map(most).collect()
 }
 
 /// The name of a limit.

@@ -1,11 +1,16 @@
 //! Facts about the host that decide a plan.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use berth_network::bridge;
 use berth_planner::observed::HostFacts;
+use berth_planner::unfit::Abilities;
 
 use super::HostError;
+use crate::container::cgroup::Hierarchies;
+use crate::container::hard_limits;
 use crate::paths::Roots;
 
 /// Reads routes and what containers can have.
@@ -22,6 +27,28 @@ pub fn userns(roots: &Roots) -> bool {
     let allowed = fs::read_to_string("/proc/sys/user/max_user_namespaces")
         .is_ok_and(|max| max.trim().parse().is_ok_and(|max: u64| max > 0));
     allowed && kernel_at_least(5, 19) && can_be_idmapped(roots)
+}
+
+/// What of this host decides whether attributes have their effect. Anybody may look; of
+/// `must_exist`, what is not there is told.
+pub fn abilities(must_exist: &BTreeSet<PathBuf>) -> Abilities {
+    let groups = Hierarchies::discover().unwrap_or_default();
+    let absent = |path: &&PathBuf| {
+        fs::symlink_metadata(path).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
+    };
+    Abilities {
+        controllers: groups.controllers(),
+        swap: groups.count_swap(),
+        ipv6: has_ipv6(),
+        hard_limits: hard_limits(),
+        missing: must_exist.iter().filter(absent).cloned().collect(),
+    }
+}
+
+/// Whether links can have IPv6 addresses: the kernel knows them and they are not switched off.
+fn has_ipv6() -> bool {
+    let off = Path::new("/proc/sys/net/ipv6/conf/all/disable_ipv6");
+    fs::read_to_string(off).is_ok_and(|text| text.trim() == "0")
 }
 
 fn kernel_at_least(major: u32, minor: u32) -> bool {

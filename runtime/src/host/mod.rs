@@ -28,7 +28,7 @@ use crate::starter::Starter;
 use crate::store::Store;
 
 pub use error::{HostError, StepError};
-pub use facts::userns;
+pub use facts::{abilities, userns};
 pub use journal::{Interrupted, Journal};
 pub use lock::{Holder, Lock};
 pub use state::Stored;

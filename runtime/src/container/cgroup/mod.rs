@@ -12,7 +12,7 @@ mod device;
 mod limits;
 mod usage;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::OwnedFd;
@@ -76,6 +76,28 @@ impl Hierarchies {
         if !controllers.is_empty() && self.legacy.iter().all(|l| l.controllers != controllers) {
             self.legacy.push(Legacy { controllers, mount });
         }
+    }
+
+    /// The controllers there are; `true` for those of a v1 hierarchy.
+    pub fn controllers(&self) -> BTreeMap<String, bool> {
+        let unified =
+            self.unified.iter().flat_map(|mount| words(&mount.join("cgroup.controllers")));
+        let legacy = self.legacy.iter().flat_map(|hierarchy| hierarchy.controllers.iter().cloned());
+        let unified = unified.map(|name| (name, false));
+        unified.chain(legacy.map(|name| (name, true))).collect()
+    }
+
+    /// Whether the swap of a group can be limited.
+    pub fn count_swap(&self) -> bool {
+        let of_memory = |h: &&Legacy| h.controllers.iter().any(|name| name == "memory");
+        if let Some(legacy) = self.legacy.iter().find(of_memory) {
+            return legacy.mount.join("memory.memsw.limit_in_bytes").exists();
+        }
+        // The root group of v2 has no limits; any group below it shows the file.
+        let Some(mount) = &self.unified else { return false };
+        let groups = fs::read_dir(mount).into_iter().flatten().flatten().map(|entry| entry.path());
+        let groups: Vec<_> = groups.filter(|path| path.join("memory.max").exists()).collect();
+        groups.is_empty() || groups.iter().any(|path| path.join("memory.swap.max").exists())
     }
 
     /// Names of the groups right below `path`, in whatever hierarchy they are.

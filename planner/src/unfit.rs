@@ -1,0 +1,221 @@
+//! What a stack asks for that this host cannot give.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::PathBuf;
+
+use berth_schema::stack::{Limits, MountSource, Service, Stack};
+
+/// What of a host decides whether an attribute has its effect there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Abilities {
+    /// Cgroup controllers; `true` for those of a v1 hierarchy.
+    pub controllers: BTreeMap<String, bool>,
+    /// The kernel counts swap for each group.
+    pub swap: bool,
+    /// Links can have IPv6 addresses.
+    pub ipv6: bool,
+    /// Hard limits that a process here cannot go beyond, by name; a missing one has no end.
+    pub hard_limits: BTreeMap<String, u64>,
+    /// Files and folders of [`must_exist`] that are not there.
+    pub missing: BTreeSet<PathBuf>,
+}
+
+/// An attribute that is not what it says on this host.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unfit {
+    /// Its path in the model.
+    pub path: String,
+    /// The service does not start; otherwise it starts as if the attribute was not there.
+    pub fails: bool,
+    /// What the host lacks.
+    pub why: String,
+}
+
+/// What a service asks of a cgroup controller.
+struct Need {
+    /// The attributes that ask for it.
+    attributes: &'static [&'static str],
+    controller: &'static str,
+    /// Whether a service that asks for it does not start without it.
+    fails: bool,
+    asked: fn(&Limits) -> bool,
+}
+
+const NEEDS: [Need; 7] = [
+    Need {
+        attributes: &["mem_limit", "deploy.resources.limits.memory"],
+        controller: "memory",
+        fails: true,
+        asked: |limits| limits.memory.is_some(),
+    },
+    Need {
+        attributes: &["memswap_limit"],
+        controller: "memory",
+        fails: true,
+        asked: |limits| limits.memory_swap.is_some(),
+    },
+    Need {
+        attributes: &["mem_reservation", "deploy.resources.reservations.memory"],
+        controller: "memory",
+        fails: false,
+        asked: |limits| limits.memory_reservation.is_some(),
+    },
+    Need {
+        attributes: &["cpus", "cpu_quota", "deploy.resources.limits.cpus"],
+        controller: "cpu",
+        fails: true,
+        asked: |limits| limits.cpu_micros.is_some(),
+    },
+    Need {
+        attributes: &["cpu_shares"],
+        controller: "cpu",
+        fails: false,
+        asked: |limits| limits.cpu_shares.is_some(),
+    },
+    Need {
+        attributes: &["cpuset"],
+        controller: "cpuset",
+        fails: true,
+        asked: |limits| limits.cpuset.is_some(),
+    },
+    Need {
+        attributes: &["pids_limit", "deploy.resources.limits.pids"],
+        controller: "pids",
+        fails: false,
+        asked: |limits| limits.pids.is_some_and(|most| most > 0),
+    },
+];
+
+/// Attributes that cgroup v2 has no word for, with the controller of v1 that has.
+const ONLY_V1: [(&str, &str); 4] = [
+    ("cpu_rt_period", "cpu"),
+    ("cpu_rt_runtime", "cpu"),
+    ("mem_swappiness", "memory"),
+    ("oom_kill_disable", "memory"),
+];
+
+/// Sources of binds that berth does not make, so they have to be there.
+pub fn must_exist(stack: &Stack) -> BTreeSet<PathBuf> {
+    let mounts = stack.services.values().flat_map(|service| &service.volumes);
+    mounts
+        .filter_map(|mount| match &mount.source {
+            MountSource::Bind { path, create_host_path: false, .. } => Some(path.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Everything of the stack that does not have its effect on a host with these abilities, in the
+/// order of the paths.
+pub fn unfit(stack: &Stack, abilities: &Abilities) -> Vec<Unfit> {
+    let mut judge = Judge { stack, abilities, unfit: Vec::new() };
+    for (name, service) in &stack.services {
+        let at = format!("services.{name}");
+        judge.limits(&at, service);
+        judge.ulimits(&at, service);
+        judge.only_v1(&at);
+        judge.ports(&at, service);
+        judge.binds(&at, service);
+        judge.addresses(&at, service);
+    }
+    for (name, network) in &stack.networks {
+        if network.enable_ipv6 && !network.external && !abilities.ipv6 {
+            judge.note(format!("networks.{name}.enable_ipv6"), true, NO_IPV6);
+        }
+    }
+    judge.unfit.sort();
+    judge.unfit
+}
+
+const NO_IPV6: &str = "this host has no IPv6";
+
+struct Judge<'a> {
+    stack: &'a Stack,
+    abilities: &'a Abilities,
+    unfit: Vec<Unfit>,
+}
+
+impl Judge<'_> {
+    fn note(&mut self, path: String, fails: bool, why: impl Into<String>) {
+        self.unfit.push(Unfit { path, fails, why: why.into() });
+    }
+
+    /// Those of these attributes of a service that the files have.
+    fn written(&self, at: &str, attributes: &[&str]) -> Vec<String> {
+        let paths = attributes.iter().map(|attribute| format!("{at}.{attribute}"));
+        paths.filter(|path| self.stack.places.0.contains_key(path)).collect()
+    }
+
+    fn limits(&mut self, at: &str, service: &Service) {
+        for need in NEEDS.iter().filter(|need| (need.asked)(&service.limits)) {
+            if !self.abilities.controllers.contains_key(need.controller) {
+                let why = format!("this host has no `{}` cgroup controller", need.controller);
+                for path in self.written(at, need.attributes) {
+                    self.note(path, need.fails, why.as_str());
+                }
+            }
+        }
+        let swap = service.limits.memory_swap.is_some() && !self.abilities.swap;
+        if swap && self.abilities.controllers.contains_key("memory") {
+            let why = "the kernel of this host counts no swap for each container";
+            self.note(format!("{at}.memswap_limit"), false, why);
+        }
+    }
+
+    fn ulimits(&mut self, at: &str, service: &Service) {
+        for (name, (_, hard)) in &service.ulimits {
+            let Some(most) = self.abilities.hard_limits.get(name) else { continue };
+            // A negative one has no end.
+            if u64::try_from(*hard).unwrap_or(u64::MAX) > *most {
+                let why = format!(
+                    "{most} is the most a process gets here, and raising it needs CAP_SYS_RESOURCE"
+                );
+                self.note(format!("{at}.ulimits.{name}"), true, why);
+            }
+        }
+    }
+
+    fn only_v1(&mut self, at: &str) {
+        for (attribute, controller) in ONLY_V1 {
+            if self.abilities.controllers.get(controller) == Some(&false) {
+                for path in self.written(at, &[attribute]) {
+                    self.note(path, false, "this host has cgroup v2, which has no such setting");
+                }
+            }
+        }
+    }
+
+    fn ports(&mut self, at: &str, service: &Service) {
+        for (index, port) in service.ports.iter().enumerate() {
+            let path = || format!("{at}.ports.{index}");
+            match port.host_ip {
+                Some(IpAddr::V6(_)) if !self.abilities.ipv6 => self.note(path(), true, NO_IPV6),
+                Some(IpAddr::V6(Ipv6Addr::LOCALHOST)) => {
+                    let why = "the kernel lets no packet from ::1 leave the loopback link";
+                    self.note(path(), false, why);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn binds(&mut self, at: &str, service: &Service) {
+        for (index, mount) in service.volumes.iter().enumerate() {
+            if let MountSource::Bind { path, create_host_path: false, .. } = &mount.source
+                && self.abilities.missing.contains(path)
+            {
+                let why = format!("`{}` is not there", path.display());
+                self.note(format!("{at}.volumes.{index}.source"), true, why);
+            }
+        }
+    }
+
+    fn addresses(&mut self, at: &str, service: &Service) {
+        for (name, on) in &service.networks {
+            if on.ipv6_address.is_some() && !self.abilities.ipv6 {
+                self.note(format!("{at}.networks.{name}.ipv6_address"), true, NO_IPV6);
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What a stack asks for that a host cannot give.
+
+use std::collections::BTreeMap;
+
+use berth_planner::unfit::{Abilities, must_exist, unfit};
+use berth_schema::stack::*;
+
+use crate::stacks::{service, with};
+
+/// A service with every limit, and the places of the attributes they were written in.
+fn limited() -> Stack {
+    let mut web = service("web:1");
+    web.limits = Limits {
+        memory: Some(1 << 20),
+        memory_swap: Some(2 << 20),
+        memory_reservation: Some(1 << 20),
+        cpu_micros: Some(1_000_000),
+        cpu_shares: Some(10),
+        cpuset: Some("0".into()),
+        pids: Some(5),
+        oom_score_adj: None,
+    };
+    web.ulimits = BTreeMap::from([("nofile".into(), (10, 2000)), ("core".into(), (0, -1))]);
+    let mut stack = with([("web", web)]);
+    let written = [
+        "deploy.resources.limits.memory",
+        "memswap_limit",
+        "mem_reservation",
+        "cpus",
+        "cpu_shares",
+        "cpuset",
+        "pids_limit",
+        "mem_swappiness",
+    ];
+    let place = Place { file: "shop.yaml".into(), line: 1, column: 1 };
+    let places = written.map(|name| (format!("services.web.{name}"), place.clone()));
+    stack.places = Places(places.into());
+    stack
+}
+
+fn controllers(v1: bool) -> BTreeMap<String, bool> {
+    ["cpu", "cpuset", "memory", "pids"].map(|name| (name.to_owned(), v1)).into()
+}
+
+fn told(stack: &Stack, abilities: &Abilities) -> String {
+    let line = |u: berth_planner::unfit::Unfit| {
+        let path = u.path.trim_start_matches("services.").to_owned();
+        format!("{} {path}: {}", if u.fails { "fails" } else { "inert" }, u.why)
+    };
+    unfit(stack, abilities).into_iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_limit_without_its_controller_fails_or_is_inert_as_it_would_at_the_start() {
+    let abilities = Abilities { ipv6: true, ..Abilities::default() };
+    insta::assert_snapshot!(told(&limited(), &abilities), @"
+    inert web.cpu_shares: this host has no `cpu` cgroup controller
+    fails web.cpus: this host has no `cpu` cgroup controller
+    fails web.cpuset: this host has no `cpuset` cgroup controller
+    fails web.deploy.resources.limits.memory: this host has no `memory` cgroup controller
+    inert web.mem_reservation: this host has no `memory` cgroup controller
+    fails web.memswap_limit: this host has no `memory` cgroup controller
+    inert web.pids_limit: this host has no `pids` cgroup controller
+    ");
+}
+
+#[test]
+fn with_every_controller_of_v1_nothing_is_unfit() {
+    let abilities =
+        Abilities { controllers: controllers(true), swap: true, ipv6: true, ..<_>::default() };
+    assert_eq!(told(&limited(), &abilities), "");
+}
+
+#[test]
+fn what_only_v1_knows_is_inert_on_v2() {
+    let abilities = Abilities { controllers: controllers(false), ipv6: true, ..<_>::default() };
+    insta::assert_snapshot!(told(&limited(), &abilities), @"
+    inert web.mem_swappiness: this host has cgroup v2, which has no such setting
+    inert web.memswap_limit: the kernel of this host counts no swap for each container
+    ");
+}
+
+#[test]
+fn a_hard_limit_above_ours_fails() {
+    let abilities = Abilities {
+        controllers: controllers(true),
+        swap: true,
+        ipv6: true,
+        hard_limits: [("nofile".to_owned(), 1024), ("core".to_owned(), 0)].into(),
+        ..<_>::default()
+    };
+    insta::assert_snapshot!(told(&limited(), &abilities), @"
+    fails web.ulimits.core: 0 is the most a process gets here, and raising it needs CAP_SYS_RESOURCE
+    fails web.ulimits.nofile: 1024 is the most a process gets here, and raising it needs CAP_SYS_RESOURCE
+    ");
+}
+
+#[test]
+fn without_ipv6_what_asks_for_it_fails() {
+    let mut web = service("web:1");
+    let port = |ip: &str| Port {
+        target: 80,
+        published: Some((80, 80)),
+        host_ip: Some(ip.parse().unwrap()),
+        protocol: Protocol::Tcp,
+    };
+    web.ports = vec![port("127.0.0.1"), port("::1")];
+    let on = ServiceNetwork { ipv6_address: "fd00::5".parse().ok(), ..ServiceNetwork::default() };
+    web.networks.insert("default".into(), on);
+    let mut stack = with([("web", web)]);
+    stack.networks.get_mut("default").unwrap().enable_ipv6 = true;
+    insta::assert_snapshot!(told(&stack, &Abilities::default()), @"
+    fails networks.default.enable_ipv6: this host has no IPv6
+    fails web.networks.default.ipv6_address: this host has no IPv6
+    fails web.ports.1: this host has no IPv6
+    ");
+    let abilities = Abilities { ipv6: true, ..Abilities::default() };
+    assert_eq!(
+        told(&stack, &abilities),
+        "inert web.ports.1: the kernel lets no packet from ::1 leave the loopback link"
+    );
+}
+
+#[test]
+fn a_bind_that_nobody_makes_must_be_there() {
+    let mut web = service("web:1");
+    let bind = |target: &str, create_host_path| Mount {
+        target: target.into(),
+        source: MountSource::Bind {
+            path: format!("/srv{target}").into(),
+            create_host_path,
+            propagation: None,
+        },
+        read_only: false,
+    };
+    web.volumes = vec![bind("/a", true), bind("/b", false)];
+    let stack = with([("web", web)]);
+    let missing = must_exist(&stack);
+    assert_eq!(missing, ["/srv/b".into()].into());
+    let abilities = Abilities { missing, ..Abilities::default() };
+    insta::assert_snapshot!(told(&stack, &abilities), @"fails web.volumes.1.source: `/srv/b` is not there");
+}
