@@ -5,6 +5,7 @@
 
 mod build;
 mod deploy;
+mod grammars;
 mod life;
 mod limits;
 mod links;
@@ -13,7 +14,7 @@ mod resources;
 mod service;
 
 use crate::shape::Shape::{Int, List, Map, Nullable, OneOrList, Record as Rec, Short, Text};
-use crate::shape::{Record, Shape, done, inert, record, requiring};
+use crate::shape::{Brief, Record, Shape, done, inert, record, requiring};
 use crate::short;
 use crate::tree::Node;
 
@@ -21,8 +22,8 @@ use resources::{CONFIG, MODEL, NETWORK, SECRET, VOLUME};
 
 pub use service::SERVICE;
 
-const ANY_INT: Shape = Int(i64::MIN, i64::MAX);
-const NOT_NEGATIVE: Shape = Int(0, i64::MAX);
+const ANY_INT: Shape = Int(&grammars::ANY_INT);
+const NOT_NEGATIVE: Shape = Int(&grammars::NOT_NEGATIVE);
 const SWARM: &str = "it steers a cluster, and berth runs on one host";
 const WINDOWS: &str = "it is for Windows containers";
 
@@ -31,7 +32,10 @@ pub static FILE: Record = record(
     "a Compose file",
     &[
         done("configs", Map(&Nullable(&Rec(&CONFIG)))),
-        done("include", List(&Short(short::include, &Rec(&INCLUDE)))),
+        done(
+            "include",
+            List(&Short(Brief { expand: short::include, also: Some(&Text) }, &Rec(&INCLUDE))),
+        ),
         done("models", Map(&Rec(&MODEL))),
         done("name", Text),
         done("networks", Map(&Nullable(&Rec(&NETWORK)))),

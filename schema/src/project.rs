@@ -321,6 +321,7 @@ impl<'a> Project<'a> {
         let mut walk = Walk::new(base, self.home.as_deref(), &mut self.found);
         walk.raw = self.switches.no_interpolate;
         walk.keep_paths = self.switches.no_path_resolution;
+        walk.lax = self.switches.lax;
         walk.conform(&Shape::Record(&FILE), document);
     }
 

@@ -1,5 +1,5 @@
-//! The language the attribute table is written in: what a value may be, how it merges, and
-//! whether berth does it.
+//! The language the attribute table is written in: what a value may be, how it can be written,
+//! how it merges, what it is for and whether berth does it.
 
 use crate::tree::{Node, Value};
 use crate::value::Bad;
@@ -15,14 +15,14 @@ pub enum Shape {
     Loose,
     /// True or false.
     Bool,
-    /// A whole number between two.
-    Int(i64, i64),
+    /// A whole number of a range.
+    Int(&'static Range),
     /// A number.
     Float,
     /// One of some words.
     Word(&'static [&'static str]),
-    /// A value that a function brings to its canonical form.
-    Amount(fn(&Value) -> Result<Value, Bad>),
+    /// A value with a grammar of its own.
+    Amount(&'static Grammar),
     /// A path of the host, made absolute.
     HostPath,
     /// A command line: text split like a shell, or a list.
@@ -45,14 +45,56 @@ pub enum Shape {
     Names(&'static Shape),
     /// Attributes with a meaning each.
     Record(&'static Record),
-    /// A short form that a function expands first.
-    Short(fn(&mut Walk<'_>, Node) -> Node, &'static Shape),
+    /// A short form that is expanded first.
+    Short(Brief, &'static Shape),
     /// A whole number, or else.
     IntOr(&'static Shape),
     /// May be left empty.
     Nullable(&'static Shape),
     /// A later file replaces it whole.
     Whole(&'static Shape),
+}
+
+/// What may be written inside a value.
+pub enum Inside {
+    /// Attributes.
+    Attributes(&'static Record),
+    /// Values by free name.
+    Named(&'static Shape),
+    /// Values in order.
+    Listed(&'static Shape),
+    /// Nothing the table knows.
+    Nothing,
+}
+
+impl Shape {
+    /// What may be written inside such a value, in its long form.
+    pub fn inside(&self) -> Inside {
+        match self {
+            Shape::Record(record) => Inside::Attributes(record),
+            Shape::Map(inner) | Shape::Names(inner) => Inside::Named(inner),
+            Shape::Keyed(keyed) => Inside::Listed(keyed.item),
+            Shape::List(inner)
+            | Shape::Set(inner)
+            | Shape::OneOrSet(inner)
+            | Shape::OneOrList(inner) => Inside::Listed(inner),
+            Shape::Short(_, inner)
+            | Shape::IntOr(inner)
+            | Shape::Nullable(inner)
+            | Shape::Whole(inner) => inner.inside(),
+            Shape::Any
+            | Shape::Text
+            | Shape::Loose
+            | Shape::Bool
+            | Shape::Int(_)
+            | Shape::Float
+            | Shape::Word(_)
+            | Shape::Amount(_)
+            | Shape::HostPath
+            | Shape::Command
+            | Shape::Dict(_) => Inside::Nothing,
+        }
+    }
 }
 
 /// What a `KEY` without a value means in a [`Shape::Dict`].
@@ -64,8 +106,96 @@ pub enum Bare {
     Empty,
 }
 
+/// Whole numbers that make sense.
+pub struct Range {
+    /// The least.
+    pub least: i64,
+    /// The most.
+    pub most: i64,
+    /// Numbers outside that have a meaning of their own.
+    pub or: &'static [i64],
+    /// What is counted, for messages; may be empty.
+    pub unit: &'static str,
+    /// Numbers outside are wrong even where a stack is only described, not run.
+    pub firm: bool,
+}
+
+impl Range {
+    /// Whether a number is of this range.
+    pub fn holds(&self, number: i128) -> bool {
+        let within = i128::from(self.least)..=i128::from(self.most);
+        within.contains(&number) || self.or.iter().any(|other| i128::from(*other) == number)
+    }
+
+    /// Why it does not hold a number: `is below 0`, `is not between 10 and 1000, or 0`.
+    pub fn refusal(&self, number: i128) -> String {
+        match self.most {
+            i64::MAX if self.or.is_empty() && number < 0 => {
+                format!("is below {}{}", self.least, self.counted())
+            }
+            _ => format!("is not {}", self.words()),
+        }
+    }
+
+    /// Which numbers it holds: `0 or more`, `between 10 and 1000, or 0`.
+    pub fn words(&self) -> String {
+        let unit = self.counted();
+        let mut words = match (self.least, self.most) {
+            (i64::MIN, i64::MAX) => format!("any number{unit}"),
+            (least, i64::MAX) => format!("{least}{unit} or more"),
+            (least, most) => format!("between {least} and {most}{unit}"),
+        };
+        for other in self.or {
+            words = format!("{words}, or {other}");
+        }
+        words
+    }
+
+    fn counted(&self) -> String {
+        if self.unit.is_empty() { String::new() } else { format!(" {}", self.unit) }
+    }
+}
+
+/// How a value is written that is more than a text or a number.
+pub struct Grammar {
+    /// What it is: `a duration`.
+    pub name: &'static str,
+    /// Brings a value to its canonical form.
+    pub read: fn(&Value) -> Result<Value, Bad>,
+    /// Whether a number may stand there.
+    pub number: Number,
+    /// Numbers that make sense, when not all that can be read do.
+    pub range: Option<&'static Range>,
+    /// What texts look like, as a regular expression of JSON Schema; none where no text may stand.
+    pub pattern: Option<&'static str>,
+    /// How it is written, for example.
+    pub examples: &'static [&'static str],
+}
+
+/// Which numbers may stand where a grammar reads a value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Number {
+    /// None: it is written as text.
+    No,
+    /// Whole ones.
+    Whole,
+    /// Any.
+    Any,
+}
+
+/// A short form.
+#[derive(Clone, Copy)]
+pub struct Brief {
+    /// Expands it; what is written in full it leaves or completes.
+    pub expand: fn(&mut Walk<'_>, Node) -> Node,
+    /// How it is written, beside the long form.
+    pub also: Option<&'static Shape>,
+}
+
 /// A list whose entries have a key.
 pub struct Keyed {
+    /// How an entry can be written in short.
+    pub also: Option<&'static Shape>,
     /// Expands one written entry into the entries it means.
     pub expand: fn(&mut Walk<'_>, Node) -> Vec<Node>,
     /// What an entry is.
@@ -106,10 +236,16 @@ pub struct Attribute {
     pub shape: Shape,
     /// Whether berth does it.
     pub class: Class,
+    /// What it is for, as one sentence.
+    pub says: &'static str,
+    /// What holds when it is not written; empty when there is nothing to tell.
+    pub normal: &'static str,
+    /// Values that are usual.
+    pub like: &'static [&'static str],
 }
 
 /// What berth does with an attribute.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     /// It has its effect.
     Done,
@@ -119,19 +255,40 @@ pub enum Class {
     Inert(&'static str),
 }
 
+impl Attribute {
+    const fn new(name: &'static str, shape: Shape, class: Class) -> Self {
+        Attribute { name, shape, class, says: "", normal: "", like: &[] }
+    }
+
+    /// With what it is for.
+    pub const fn says(self, says: &'static str) -> Self {
+        Attribute { says, ..self }
+    }
+
+    /// With what holds when it is not written.
+    pub const fn normally(self, normal: &'static str) -> Self {
+        Attribute { normal, ..self }
+    }
+
+    /// With values that are usual.
+    pub const fn like(self, like: &'static [&'static str]) -> Self {
+        Attribute { like, ..self }
+    }
+}
+
 /// An attribute that has its effect.
 pub const fn done(name: &'static str, shape: Shape) -> Attribute {
-    Attribute { name, shape, class: Class::Done }
+    Attribute::new(name, shape, Class::Done)
 }
 
 /// An attribute that is refused for now.
 pub const fn later(name: &'static str, shape: Shape) -> Attribute {
-    Attribute { name, shape, class: Class::Later }
+    Attribute::new(name, shape, Class::Later)
 }
 
 /// An attribute without effect here.
 pub const fn inert(name: &'static str, shape: Shape, why: &'static str) -> Attribute {
-    Attribute { name, shape, class: Class::Inert(why) }
+    Attribute::new(name, shape, Class::Inert(why))
 }
 
 /// A record that merges attribute by attribute and requires nothing.

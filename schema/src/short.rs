@@ -294,6 +294,15 @@ pub fn port(walk: &mut Walk<'_>, node: Node) -> Vec<Node> {
     }
 }
 
+/// Whether a value is a port in short, `8080:80`.
+pub fn port_text(value: &Value) -> Result<Value, Bad> {
+    match value {
+        Value::Text(text) => ports(text).map(|_| value.clone()),
+        Value::Int(port) => ports(&port.to_string()).map(|_| value.clone()),
+        _ => bad("is not a port", "write `[[IP:]HOST:]CONTAINER`"),
+    }
+}
+
 #[derive(Debug, PartialEq, Eq)]
 struct ShortPort {
     host_ip: String,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::hints;
 use crate::problem::{Code, Finding};
 use crate::scalar;
-use crate::shape::{Bare, Keyed, Record, Shape};
+use crate::shape::{Bare, Grammar, Keyed, Range, Record, Shape};
 use crate::text::Span;
 use crate::trail::Trail;
 use crate::tree::{Entry, Map, Node, Tag, Value};
@@ -24,6 +24,8 @@ pub struct Walk<'a> {
     pub raw: bool,
     /// Relative paths stay as they are.
     pub keep_paths: bool,
+    /// The stack is described, not run: numbers that only cannot work stay.
+    pub lax: bool,
     /// What was found.
     pub found: &'a mut Vec<Finding>,
     /// Path of the value at hand.
@@ -33,7 +35,15 @@ pub struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// A walk that starts at `path`.
     pub fn new(base: &'a Path, home: Option<&'a str>, found: &'a mut Vec<Finding>) -> Self {
-        Walk { base, home, raw: false, keep_paths: false, found, path: Trail::default() }
+        Walk {
+            base,
+            home,
+            raw: false,
+            keep_paths: false,
+            lax: false,
+            found,
+            path: Trail::default(),
+        }
     }
 
     /// Does `work` one name deeper.
@@ -75,11 +85,11 @@ impl<'a> Walk<'a> {
         if node.tag == Tag::Reset {
             return;
         }
-        if let Shape::Short(expand, inner) = shape {
+        if let Shape::Short(brief, inner) = shape {
             if !node.is_null() && !self.is_variable(node) {
                 let taken = std::mem::replace(node, Node::new(node.span, Value::Null));
                 let (span, tag) = (taken.span, taken.tag);
-                *node = expand(self, taken);
+                *node = (brief.expand)(self, taken);
                 (node.span, node.tag) = (span, tag);
             }
             return self.conform(inner, node);
@@ -137,17 +147,14 @@ impl<'a> Walk<'a> {
                 None => self.wrong(node, "text or a number"),
             },
             Shape::Bool => self.boolean(node),
-            Shape::Int(least, most) => self.int(*least, *most, node),
+            Shape::Int(range) => self.int(range, node),
             Shape::Float => match node.as_text().map_or(Some(node.value.clone()), value::number) {
                 Some(number @ Value::Float(_)) => node.value = number,
                 Some(Value::Int(number)) => node.value = Value::Float(number as f64),
                 _ => self.wrong(node, "a number"),
             },
             Shape::Word(words) => self.word(words, node),
-            Shape::Amount(canonical) => match canonical(&node.value) {
-                Ok(value) => node.value = value,
-                Err(reason) => self.bad(node, reason),
-            },
+            Shape::Amount(grammar) => self.amount(grammar, node),
             Shape::HostPath => match node.as_text() {
                 Some(path) => node.value = Value::Text(self.absolute(path)),
                 None => self.wrong(node, "text"),
@@ -180,21 +187,40 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn int(&mut self, least: i64, most: i64, node: &mut Node) {
+    fn int(&mut self, range: &Range, node: &mut Node) {
         let number = node.as_text().map_or(Some(node.value.clone()), value::number);
         let number = match number {
             Some(Value::Int(number)) => number,
             Some(Value::Float(number)) if number.fract() == 0.0 => number as i128,
             _ => return self.wrong(node, "a whole number"),
         };
-        if number < i128::from(least) || number > i128::from(most) {
-            let why = match (least, most) {
-                (_, i64::MAX) => format!("is below {least}"),
-                _ => format!("is not between {least} and {most}"),
-            };
-            return self.bad(node, Bad { why, help: None });
+        if self.within(range, number, node) {
+            node.value = Value::Int(number);
         }
-        node.value = Value::Int(number);
+    }
+
+    fn amount(&mut self, grammar: &Grammar, node: &mut Node) {
+        let value = match (grammar.read)(&node.value) {
+            Ok(value) => value,
+            Err(reason) => return self.bad(node, reason),
+        };
+        let number = match (grammar.range, &value) {
+            (Some(range), Value::Int(number)) => Some((range, *number)),
+            (Some(range), Value::Text(text)) => text.parse().ok().map(|number| (range, number)),
+            _ => None,
+        };
+        if number.is_none_or(|(range, number)| self.within(range, number, node)) {
+            node.value = value;
+        }
+    }
+
+    /// Whether a number is of its range; notes when not.
+    fn within(&mut self, range: &Range, number: i128, node: &Node) -> bool {
+        let fits = range.holds(number) || (self.lax && !range.firm);
+        if !fits {
+            self.bad(node, Bad { why: range.refusal(number), help: None });
+        }
+        fits
     }
 
     fn word(&mut self, words: &[&str], node: &Node) {

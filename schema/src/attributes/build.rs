@@ -1,20 +1,23 @@
 //! How an image is made.
 
+use super::grammars::MEMORY;
 use super::limits::ULIMIT;
 use super::mounts::SECRET_MOUNTS;
-use crate::amounts::memory;
 use crate::shape::Bare::{Empty, Null};
 use crate::shape::Shape::{
-    Amount, Bool, Dict, IntOr, Keyed, List, Loose, Map, OneOrList, Record as Rec, Set, Short, Text,
-    Whole,
+    Amount, Bool, Dict, IntOr, Keyed, List, Loose, Map, Nullable, OneOrList, Record as Rec, Set,
+    Short, Text, Whole,
 };
-use crate::shape::{Record, done, record};
+use crate::shape::{Brief, Record, done, record};
 use crate::short;
 
 pub(super) static BUILD: Record = record(
     "a build",
     &[
-        done("additional_contexts", Short(short::contexts, &Dict(Empty))),
+        done(
+            "additional_contexts",
+            Short(Brief { expand: short::contexts, also: None }, &Dict(Empty)),
+        ),
         done("args", Dict(Null)),
         done("cache_from", List(&Text)),
         done("cache_to", List(&Text)),
@@ -22,7 +25,13 @@ pub(super) static BUILD: Record = record(
         done("dockerfile", Text),
         done("dockerfile_inline", Text),
         done("entitlements", Set(&Text)),
-        done("extra_hosts", Short(short::extra_hosts, &Set(&Text))),
+        done(
+            "extra_hosts",
+            Short(
+                Brief { expand: short::extra_hosts, also: Some(&Map(&OneOrList(&Text))) },
+                &Set(&Text),
+            ),
+        ),
         done("isolation", Text),
         done("labels", Dict(Empty)),
         done("network", Text),
@@ -34,8 +43,11 @@ pub(super) static BUILD: Record = record(
         done("pull", Bool),
         done("sbom", Loose),
         done("secrets", Keyed(&SECRET_MOUNTS)),
-        done("shm_size", Amount(memory)),
-        done("ssh", Short(short::ssh, &List(&Text))),
+        done("shm_size", Amount(&MEMORY)),
+        done(
+            "ssh",
+            Short(Brief { expand: short::ssh, also: Some(&Map(&Nullable(&Loose))) }, &List(&Text)),
+        ),
         done("tags", Set(&Text)),
         done("target", Text),
         done("ulimits", Map(&Whole(&IntOr(&Rec(&ULIMIT))))),

@@ -1,12 +1,12 @@
 //! How many containers there are, with which resources.
 
-use super::{ANY_INT, NOT_NEGATIVE, SWARM};
-use crate::amounts::{cpus, device_count, duration, memory};
+use super::grammars::{CPUS, DEVICE_COUNT, DURATION, MEMORY, PIDS};
+use super::{NOT_NEGATIVE, SWARM};
 use crate::shape::Bare::{Empty, Null};
 use crate::shape::Shape::{
     Amount, Dict, Float, Int, List, Nullable, Record as Rec, Set, Short, Text, Word,
 };
-use crate::shape::{Attribute, Record, done, inert, later, record, requiring};
+use crate::shape::{Attribute, Brief, Record, done, inert, later, record, requiring};
 use crate::short;
 
 pub(super) static DEPLOY: Record = record(
@@ -28,7 +28,7 @@ static PLACEMENT: Record = record(
     "a placement",
     &[
         done("constraints", List(&Text)),
-        done("max_replicas_per_node", ANY_INT),
+        done("max_replicas_per_node", NOT_NEGATIVE),
         done("preferences", List(&Rec(&PREFERENCE))),
     ],
 );
@@ -39,21 +39,21 @@ static DEPLOY_RESTART: Record = record(
     "a restart policy",
     &[
         done("condition", Word(&["none", "on-failure", "any", "unless-stopped"])),
-        inert("delay", Amount(duration), "berth waits as its own back-off says"),
+        inert("delay", Amount(&DURATION), "berth waits as its own back-off says"),
         done("max_attempts", NOT_NEGATIVE),
-        inert("window", Amount(duration), "berth forgets failures after ten seconds of running"),
+        inert("window", Amount(&DURATION), "berth forgets failures after ten seconds of running"),
     ],
 );
 
 static UPDATE_CONFIG: Record = record(
     "an update",
     &[
-        done("delay", Amount(duration)),
+        done("delay", Amount(&DURATION)),
         done("failure_action", Text),
         done("max_failure_ratio", Float),
-        done("monitor", Amount(duration)),
+        done("monitor", Amount(&DURATION)),
         done("order", Word(&["start-first", "stop-first"])),
-        done("parallelism", ANY_INT),
+        done("parallelism", NOT_NEGATIVE),
     ],
 );
 
@@ -64,16 +64,22 @@ static RESOURCES: Record = record(
 
 static RESOURCE_LIMITS: Record = record(
     "limits",
-    &[done("cpus", Amount(cpus)), done("memory", Amount(memory)), done("pids", Int(-1, i64::MAX))],
+    &[done("cpus", Amount(&CPUS)), done("memory", Amount(&MEMORY)), done("pids", Int(&PIDS))],
 );
 
 static RESERVATIONS: Record = record(
     "reservations",
     &[
-        inert("cpus", Amount(cpus), "nothing reserves processor time on one host"),
-        later("devices", List(&Short(short::device_request, &Rec(&DEVICE_REQUEST_STRICT)))),
+        inert("cpus", Amount(&CPUS), "nothing reserves processor time on one host"),
+        later(
+            "devices",
+            List(&Short(
+                Brief { expand: short::device_request, also: None },
+                &Rec(&DEVICE_REQUEST_STRICT),
+            )),
+        ),
         inert("generic_resources", List(&Rec(&GENERIC_RESOURCE)), SWARM),
-        done("memory", Amount(memory)),
+        done("memory", Amount(&MEMORY)),
     ],
 );
 
@@ -85,7 +91,7 @@ static DISCRETE_RESOURCE: Record =
 
 const DEVICE_REQUEST_ATTRIBUTES: &[Attribute] = &[
     done("capabilities", Set(&Text)),
-    done("count", Amount(device_count)),
+    done("count", Amount(&DEVICE_COUNT)),
     done("device_ids", List(&Text)),
     done("driver", Text),
     done("options", Dict(Null)),

@@ -1,13 +1,13 @@
 //! How a container comes to life, is watched and ends.
 
+use super::grammars::DURATION;
 use super::{NOT_NEGATIVE, nothing};
-use crate::amounts::duration;
 use crate::shape::Bare::Null;
 use crate::shape::Shape::{
     Amount, Bool, Command, Dict, HostPath, List, Loose, Map, Nullable, OneOrList, Record as Rec,
     Short, Text, Whole, Word,
 };
-use crate::shape::{Attribute, Keyed as KeyedShape, Record, done, record, requiring};
+use crate::shape::{Attribute, Brief, Keyed as KeyedShape, Record, done, record, requiring};
 use crate::short;
 
 pub(super) static DEPENDENCY: Record = requiring(
@@ -27,6 +27,7 @@ pub(super) static EXTENDS: Record =
     requiring("an extension", &["service"], &[done("file", Text), done("service", Text)]);
 
 pub(super) static ENV_FILES: KeyedShape = KeyedShape {
+    also: Some(&Text),
     expand: short::env_file,
     item: &Rec(&ENV_FILE),
     finish: nothing,
@@ -44,12 +45,15 @@ pub(super) static HEALTHCHECK: Record = record(
     "a health check",
     &[
         done("disable", Bool),
-        done("interval", Amount(duration)),
+        done("interval", Amount(&DURATION)),
         done("retries", NOT_NEGATIVE),
-        done("start_interval", Amount(duration)),
-        done("start_period", Amount(duration)),
-        done("test", Short(short::health_test, &Whole(&List(&Text)))),
-        done("timeout", Amount(duration)),
+        done("start_interval", Amount(&DURATION)),
+        done("start_period", Amount(&DURATION)),
+        done(
+            "test",
+            Short(Brief { expand: short::health_test, also: Some(&Text) }, &Whole(&List(&Text))),
+        ),
+        done("timeout", Amount(&DURATION)),
     ],
 );
 
@@ -94,8 +98,10 @@ pub(super) static LOGGING: Record = Record {
     replaces: Some(short::other_driver),
 };
 
-pub(super) static DEVELOP: Record =
-    record("a development section", &[done("watch", List(&Short(short::watch, &Rec(&WATCH))))]);
+pub(super) static DEVELOP: Record = record(
+    "a development section",
+    &[done("watch", List(&Short(Brief { expand: short::watch, also: None }, &Rec(&WATCH))))],
+);
 
 static WATCH: Record = requiring(
     "a watch",

@@ -1,7 +1,7 @@
 //! What a container may use: devices, limits, block devices.
 
-use super::{ANY_INT, nothing};
-use crate::amounts::rate;
+use super::grammars::{LIMIT, RATE, WEIGHT};
+use super::nothing;
 use crate::shape::Shape::{Amount, Int, List, Record as Rec, Text};
 use crate::shape::{Keyed as KeyedShape, Record, done, later, record, requiring};
 use crate::short;
@@ -13,21 +13,25 @@ pub(super) static BLKIO: Record = record(
         later("device_read_iops", List(&Rec(&BLKIO_RATE))),
         later("device_write_bps", List(&Rec(&BLKIO_RATE))),
         later("device_write_iops", List(&Rec(&BLKIO_RATE))),
-        later("weight", Int(0, 1000)),
+        later("weight", Int(&WEIGHT)),
         later("weight_device", List(&Rec(&BLKIO_WEIGHT))),
     ],
 );
 
 static BLKIO_WEIGHT: Record =
-    record("a device weight", &[later("path", Text), later("weight", Int(0, 1000))]);
+    record("a device weight", &[later("path", Text), later("weight", Int(&WEIGHT))]);
 
 static BLKIO_RATE: Record =
-    record("a device rate", &[later("path", Text), later("rate", Amount(rate))]);
+    record("a device rate", &[later("path", Text), later("rate", Amount(&RATE))]);
 
-pub(super) static ULIMIT: Record =
-    requiring("a limit", &["soft", "hard"], &[done("hard", ANY_INT), done("soft", ANY_INT)]);
+pub(super) static ULIMIT: Record = requiring(
+    "a limit",
+    &["soft", "hard"],
+    &[done("hard", Int(&LIMIT)), done("soft", Int(&LIMIT))],
+);
 
 pub(super) static DEVICES: KeyedShape = KeyedShape {
+    also: Some(&Text),
     expand: short::device,
     item: &Rec(&DEVICE),
     finish: nothing,

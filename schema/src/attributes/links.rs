@@ -1,7 +1,7 @@
 //! How a container is reached: networks and ports.
 
+use super::grammars::{HOST_IP, PUBLISHED, SHORT_PORT, TARGET_PORT};
 use super::{ANY_INT, nothing};
-use crate::amounts::{host_ip, port_target, published};
 use crate::shape::Shape::{Amount, Loose, Map, Record as Rec, Set, Text};
 use crate::shape::{Keyed as KeyedShape, Record, done, later, record, requiring};
 use crate::short;
@@ -22,6 +22,7 @@ pub(super) static SERVICE_NETWORK: Record = record(
 );
 
 pub(super) static PORTS: KeyedShape = KeyedShape {
+    also: Some(&Amount(&SHORT_PORT)),
     expand: short::port,
     item: &Rec(&PORT),
     finish: nothing,
@@ -34,11 +35,11 @@ static PORT: Record = requiring(
     &["target"],
     &[
         done("app_protocol", Text),
-        done("host_ip", Amount(host_ip)),
+        done("host_ip", Amount(&HOST_IP)),
         done("mode", Text),
         done("name", Text),
         done("protocol", Text),
-        done("published", Amount(published)),
-        done("target", Amount(port_target)),
+        done("published", Amount(&PUBLISHED)),
+        done("target", Amount(&TARGET_PORT)),
     ],
 );

@@ -1,13 +1,14 @@
 //! What a container sees in its file system.
 
+use super::grammars::{FILE_MODE, TMPFS_MODE, TMPFS_SIZE};
 use super::nothing;
-use crate::amounts::{file_mode, mount_mode, tmpfs_size};
 use crate::shape::Bare::Empty;
 use crate::shape::Shape::{Amount, Bool, Dict, Nullable, Record as Rec, Text, Word};
 use crate::shape::{Keyed as KeyedShape, Record, done, inert, later, record, requiring};
 use crate::short;
 
 pub(super) static MOUNTS: KeyedShape = KeyedShape {
+    also: Some(&Text),
     expand: short::mount,
     item: &Rec(&MOUNT),
     finish: short::finish_mount,
@@ -43,8 +44,10 @@ static MOUNT_BIND: Record = record(
 
 static MOUNT_IMAGE: Record = record("an image mount", &[done("subpath", Text)]);
 
-static MOUNT_TMPFS: Record =
-    record("a tmpfs mount", &[done("mode", Amount(mount_mode)), done("size", Amount(tmpfs_size))]);
+static MOUNT_TMPFS: Record = record(
+    "a tmpfs mount",
+    &[done("mode", Amount(&TMPFS_MODE)), done("size", Amount(&TMPFS_SIZE))],
+);
 
 static MOUNT_VOLUME: Record = record(
     "a volume mount",
@@ -52,6 +55,7 @@ static MOUNT_VOLUME: Record = record(
 );
 
 pub(super) static CONFIG_MOUNTS: KeyedShape = KeyedShape {
+    also: Some(&Text),
     expand: short::file_mount,
     item: &Rec(&FILE_MOUNT),
     finish: nothing,
@@ -60,6 +64,7 @@ pub(super) static CONFIG_MOUNTS: KeyedShape = KeyedShape {
 };
 
 pub(super) static SECRET_MOUNTS: KeyedShape = KeyedShape {
+    also: Some(&Text),
     expand: short::file_mount,
     item: &Rec(&FILE_MOUNT),
     finish: nothing,
@@ -71,7 +76,7 @@ static FILE_MOUNT: Record = record(
     "a mounted file",
     &[
         done("gid", Text),
-        done("mode", Amount(file_mode)),
+        done("mode", Amount(&FILE_MODE)),
         done("source", Text),
         done("target", Text),
         done("uid", Text),

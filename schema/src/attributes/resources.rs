@@ -1,11 +1,12 @@
 //! What services share: networks, volumes, configs, secrets, models.
 
-use super::{NOT_NEGATIVE, SWARM, nothing};
+use super::grammars::TOKENS;
+use super::{SWARM, nothing};
 use crate::shape::Bare::Empty;
 use crate::shape::Shape::{
-    Any, Bool, Dict, HostPath, Keyed, List, Loose, Map, Record as Rec, Short, Text,
+    Any, Bool, Dict, HostPath, Int, Keyed, List, Loose, Map, Record as Rec, Short, Text,
 };
-use crate::shape::{Keyed as KeyedShape, Record, done, inert, later, record, requiring};
+use crate::shape::{Brief, Keyed as KeyedShape, Record, done, inert, later, record, requiring};
 use crate::short;
 
 pub(super) static NETWORK: Record = record(
@@ -16,7 +17,7 @@ pub(super) static NETWORK: Record = record(
         done("driver_opts", Map(&Loose)),
         later("enable_ipv4", Bool),
         done("enable_ipv6", Bool),
-        done("external", Short(short::external, &Any)),
+        done("external", Short(Brief { expand: short::external, also: Some(&Bool) }, &Any)),
         done("internal", Bool),
         done("ipam", Rec(&IPAM)),
         done("labels", Dict(Empty)),
@@ -26,10 +27,11 @@ pub(super) static NETWORK: Record = record(
 
 static IPAM: Record = record(
     "address management",
-    &[done("config", Keyed(&IPAM_POOLS)), later("driver", Text), later("options", Map(&Loose))],
+    &[done("config", Keyed(&IPAM_POOLS)), later("driver", Text), later("options", Map(&Text))],
 );
 
 static IPAM_POOLS: KeyedShape = KeyedShape {
+    also: None,
     expand: |_, node| vec![node],
     item: &Rec(&IPAM_POOL),
     finish: nothing,
@@ -52,7 +54,7 @@ pub(super) static VOLUME: Record = record(
     &[
         done("driver", Text),
         done("driver_opts", Map(&Loose)),
-        done("external", Short(short::external, &Any)),
+        done("external", Short(Brief { expand: short::external, also: Some(&Bool) }, &Any)),
         done("labels", Dict(Empty)),
         done("name", Text),
     ],
@@ -63,7 +65,7 @@ pub(super) static CONFIG: Record = record(
     &[
         done("content", Text),
         done("environment", Text),
-        later("external", Short(short::external, &Any)),
+        later("external", Short(Brief { expand: short::external, also: Some(&Bool) }, &Any)),
         done("file", HostPath),
         inert("labels", Dict(Empty), "nothing reads them"),
         done("name", Text),
@@ -77,7 +79,7 @@ pub(super) static SECRET: Record = record(
         later("driver", Text),
         later("driver_opts", Map(&Loose)),
         done("environment", Text),
-        later("external", Short(short::external, &Any)),
+        later("external", Short(Brief { expand: short::external, also: Some(&Bool) }, &Any)),
         done("file", HostPath),
         inert("labels", Dict(Empty), "nothing reads them"),
         done("name", Text),
@@ -89,7 +91,7 @@ pub(super) static MODEL: Record = requiring(
     "a model",
     &["model"],
     &[
-        later("context_size", NOT_NEGATIVE),
+        later("context_size", Int(&TOKENS)),
         later("model", Text),
         later("name", Text),
         later("runtime_flags", List(&Text)),

@@ -2,6 +2,10 @@
 
 use super::build::BUILD;
 use super::deploy::{DEPLOY, DEVICE_REQUEST};
+use super::grammars::{
+    CPU_PERIOD, CPU_QUOTA, CPU_TIME, CPUS, DURATION, EXPOSED, MEMORY, MEMORY_OR_NONE, OOM_SCORE,
+    PERCENT, PIDS, SWAP_SHARE,
+};
 use super::life::{
     DEPENDENCY, DEVELOP, ENV_FILES, EXTENDS, HEALTHCHECK, HOOK, LOGGING, PRE_START, PROVIDER,
     SERVICE_MODEL,
@@ -10,13 +14,12 @@ use super::limits::{BLKIO, CREDENTIAL_SPEC, DEVICES, ULIMIT};
 use super::links::{PORTS, SERVICE_NETWORK};
 use super::mounts::{CONFIG_MOUNTS, MOUNTS, SECRET_MOUNTS};
 use super::{NOT_NEGATIVE, WINDOWS};
-use crate::amounts::{cpu_time, cpus, duration, expose, memory, memory_or_unlimited};
 use crate::shape::Bare::{Empty, Null};
 use crate::shape::Shape::{
-    Amount, Bool, Command, Dict, Float, HostPath, Int, IntOr, Keyed, List, Loose, Map, Names,
-    Nullable, OneOrSet, Record as Rec, Set, Short, Text, Whole, Word,
+    Amount, Bool, Command, Dict, HostPath, Int, IntOr, Keyed, List, Loose, Map, Names, Nullable,
+    OneOrList, OneOrSet, Record as Rec, Set, Short, Text, Whole, Word,
 };
-use crate::shape::{Record, done, inert, later, record};
+use crate::shape::{Brief, Record, done, inert, later, record};
 use crate::short;
 
 /// One service.
@@ -26,7 +29,7 @@ pub static SERVICE: Record = record(
         inert("annotations", Dict(Empty), "no runtime outside berth reads them"),
         done("attach", Bool),
         later("blkio_config", Rec(&BLKIO)),
-        later("build", Short(short::build, &Rec(&BUILD))),
+        later("build", Short(Brief { expand: short::build, also: Some(&Text) }, &Rec(&BUILD))),
         done("cap_add", Set(&Text)),
         done("cap_drop", Set(&Text)),
         later("cgroup", Word(&["host", "private"])),
@@ -34,14 +37,14 @@ pub static SERVICE: Record = record(
         done("command", Nullable(&Command)),
         done("configs", Keyed(&CONFIG_MOUNTS)),
         done("container_name", Text),
-        inert("cpu_count", Int(0, i64::MAX), WINDOWS),
-        inert("cpu_percent", Float, WINDOWS),
-        done("cpu_period", Amount(cpu_time)),
-        done("cpu_quota", Amount(cpu_time)),
-        later("cpu_rt_period", Amount(cpu_time)),
-        later("cpu_rt_runtime", Amount(cpu_time)),
+        inert("cpu_count", NOT_NEGATIVE, WINDOWS),
+        inert("cpu_percent", Int(&PERCENT), WINDOWS),
+        done("cpu_period", Amount(&CPU_PERIOD)),
+        done("cpu_quota", Amount(&CPU_QUOTA)),
+        later("cpu_rt_period", Amount(&CPU_TIME)),
+        later("cpu_rt_runtime", Amount(&CPU_TIME)),
         done("cpu_shares", NOT_NEGATIVE),
-        done("cpus", Amount(cpus)),
+        done("cpus", Amount(&CPUS)),
         done("cpuset", Text),
         inert("credential_spec", Rec(&CREDENTIAL_SPEC), WINDOWS),
         done("depends_on", Names(&Rec(&DEPENDENCY))),
@@ -60,13 +63,25 @@ pub static SERVICE: Record = record(
         done("entrypoint", Nullable(&Command)),
         done("env_file", Keyed(&ENV_FILES)),
         done("environment", Dict(Null)),
-        done("expose", Set(&Amount(expose))),
-        done("extends", Short(short::extends, &Rec(&EXTENDS))),
+        done("expose", Set(&Amount(&EXPOSED))),
+        done("extends", Short(Brief { expand: short::extends, also: Some(&Text) }, &Rec(&EXTENDS))),
         later("external_links", Set(&Text)),
-        done("extra_hosts", Short(short::extra_hosts, &Set(&Text))),
+        done(
+            "extra_hosts",
+            Short(
+                Brief { expand: short::extra_hosts, also: Some(&Map(&OneOrList(&Text))) },
+                &Set(&Text),
+            ),
+        ),
         later(
             "gpus",
-            Short(short::gpus, &List(&Short(short::device_request, &Rec(&DEVICE_REQUEST)))),
+            Short(
+                Brief { expand: short::gpus, also: Some(&Word(&["all"])) },
+                &List(&Short(
+                    Brief { expand: short::device_request, also: None },
+                    &Rec(&DEVICE_REQUEST),
+                )),
+            ),
         ),
         done("group_add", List(&Loose)),
         done("healthcheck", Rec(&HEALTHCHECK)),
@@ -80,17 +95,17 @@ pub static SERVICE: Record = record(
         later("links", Set(&Text)),
         done("logging", Rec(&LOGGING)),
         later("mac_address", Text),
-        done("mem_limit", Amount(memory)),
-        done("mem_reservation", Amount(memory)),
-        later("mem_swappiness", Amount(memory_or_unlimited)),
-        done("memswap_limit", Amount(memory_or_unlimited)),
+        done("mem_limit", Amount(&MEMORY)),
+        done("mem_reservation", Amount(&MEMORY)),
+        later("mem_swappiness", Amount(&SWAP_SHARE)),
+        done("memswap_limit", Amount(&MEMORY_OR_NONE)),
         later("models", Names(&Nullable(&Rec(&SERVICE_MODEL)))),
         done("network_mode", Text),
         done("networks", Names(&Nullable(&Rec(&SERVICE_NETWORK)))),
         later("oom_kill_disable", Bool),
-        done("oom_score_adj", Int(-1000, 1000)),
+        done("oom_score_adj", Int(&OOM_SCORE)),
         later("pid", Nullable(&Text)),
-        done("pids_limit", Int(-1, i64::MAX)),
+        done("pids_limit", Int(&PIDS)),
         later("platform", Text),
         done("ports", Keyed(&PORTS)),
         later("post_start", List(&Rec(&HOOK))),
@@ -107,9 +122,9 @@ pub static SERVICE: Record = record(
         done("scale", NOT_NEGATIVE),
         done("secrets", Keyed(&SECRET_MOUNTS)),
         later("security_opt", Set(&Text)),
-        done("shm_size", Amount(memory)),
+        done("shm_size", Amount(&MEMORY)),
         done("stdin_open", Bool),
-        done("stop_grace_period", Amount(duration)),
+        done("stop_grace_period", Amount(&DURATION)),
         done("stop_signal", Text),
         later("storage_opt", Map(&Loose)),
         done("sysctls", Dict(Empty)),
