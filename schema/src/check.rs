@@ -1,10 +1,10 @@
-//! What belongs together: references, circles, and values that exclude each other.
+//! What belongs together: references to resources, and values that exclude each other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::problem::{Code, Finding};
 use crate::text::Span;
-use crate::tree::{Entry, Map, Node, Value};
+use crate::tree::{Map, Node, Value};
 use crate::value;
 
 /// Names of resources of a section that a service uses, with their places.
@@ -39,129 +39,6 @@ pub(crate) fn uses<'n>(service: &'n Node, section: &str) -> Vec<(&'n str, Span)>
         "configs" => sources(service.get("configs")),
         _ => Vec::new(),
     }
-}
-
-/// Every dependency is a service, and none needs itself.
-pub(crate) fn dependencies(active: &Map, off: &BTreeSet<&str>, found: &mut Vec<Finding>) {
-    for (name, service) in active.iter() {
-        let needs = service.get("depends_on").and_then(Node::as_map);
-        for (need, entry) in needs.iter().flat_map(|map| &map.0) {
-            if !active.has(need) {
-                dependency_missing(name, need, entry, active, off, found);
-            }
-        }
-        let contexts = service.at(&["build", "additional_contexts"]).and_then(Node::as_map);
-        for (_, context) in contexts.iter().flat_map(|map| map.iter()) {
-            if let Some(need) = context.as_text().and_then(|text| text.strip_prefix("service:"))
-                && !active.has(need)
-            {
-                let message = format!("`{name}` is built from `{need}`, which is not in the stack");
-                let label = "no service of this name";
-                found.push(Finding::at(Code::UnknownService, context.span, label, message));
-            }
-        }
-    }
-    cycles(active, found);
-}
-
-fn dependency_missing(
-    name: &str,
-    need: &str,
-    entry: &Entry,
-    active: &Map,
-    off: &BTreeSet<&str>,
-    found: &mut Vec<Finding>,
-) {
-    let required =
-        !matches!(entry.node.get("required").map(|node| &node.value), Some(Value::Bool(false)));
-    let (code, message, label, help) = if off.contains(need) {
-        (
-            Code::InactiveService,
-            format!("`{name}` depends on `{need}`, which its profiles switch off"),
-            "switched off",
-            Some(format!(
-                "activate one of its profiles with `--profile`, name `{need}` too, or write `required: false`"
-            )),
-        )
-    } else {
-        let near = value::nearest(need, active.0.keys().map(String::as_str));
-        (
-            Code::UnknownDependency,
-            format!("`{name}` depends on `{need}`, which is not in the stack"),
-            "no service of this name",
-            Some(match near {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => "add a service of this name, or take the dependency away".into(),
-            }),
-        )
-    };
-    let finding = Finding::at(code, entry.key, label, message).maybe_help(help);
-    match (required, code) {
-        (true, _) => found.push(finding),
-        (false, Code::InactiveService) => {}
-        (false, _) => found.push(finding.warning()),
-    }
-}
-
-/// Most circles that are written out; more say nothing new.
-const MOST_CYCLES: usize = 20;
-
-/// Circles of dependencies, each with its whole path.
-fn cycles(active: &Map, found: &mut Vec<Finding>) {
-    let names: Vec<&str> = active.0.keys().map(String::as_str).collect();
-    let index: BTreeMap<&str, usize> =
-        names.iter().enumerate().map(|(at, name)| (*name, at)).collect();
-    let edges: Vec<Vec<(usize, Span)>> = active
-        .iter()
-        .map(|(_, service)| {
-            let needs = service.get("depends_on").and_then(Node::as_map);
-            let needs = needs.iter().flat_map(|map| &map.0);
-            needs
-                .filter_map(|(need, entry)| Some((*index.get(need.as_str())?, entry.key)))
-                .collect()
-        })
-        .collect();
-    let mut state = vec![0u8; names.len()];
-    let mut known = 0;
-    for start in 0..names.len() {
-        let mut path: Vec<(usize, usize)> = Vec::new();
-        if state[start] == 0 {
-            state[start] = 1;
-            path.push((start, 0));
-        }
-        while let Some((node, next)) = path.last_mut() {
-            let node = *node;
-            let Some((need, span)) = edges[node].get(*next).copied() else {
-                state[node] = 2;
-                path.pop();
-                continue;
-            };
-            *next += 1;
-            match state[need] {
-                0 => {
-                    state[need] = 1;
-                    path.push((need, 0));
-                }
-                1 if known < MOST_CYCLES => {
-                    known += 1;
-                    let from = path.iter().position(|(at, _)| *at == need).unwrap_or(0);
-                    let mut circle: Vec<&str> =
-                        path[from..].iter().map(|(at, _)| names[*at]).collect();
-                    circle.push(names[need]);
-                    cycle(&circle, span, found);
-                }
-                _ => {}
-            }
-        }
-    }
-}
-
-fn cycle(circle: &[&str], span: Span, found: &mut Vec<Finding>) {
-    let message = format!("services depend on each other in a circle: {}", circle.join(" → "));
-    found.push(
-        Finding::at(Code::Cycle, span, "closes the circle", message)
-            .help("take one of these dependencies away"),
-    );
 }
 
 /// Everything else about services and the resources they use.

@@ -10,7 +10,7 @@ use crate::project::{Model, Project};
 use crate::resources::drop_unused;
 use crate::text::Span;
 use crate::tree::{Entry, Map, Node, Value};
-use crate::{check, merge, places, short};
+use crate::{check, merge, order, places, short};
 use crate::{prune, value};
 
 impl Project<'_> {
@@ -46,7 +46,7 @@ impl Project<'_> {
         }
         let off: BTreeSet<&str> = inactive.0.keys().map(String::as_str).collect();
         if !self.switches.no_consistency {
-            check::dependencies(&active, &off, &mut self.found);
+            order::check(&active, &off, self.switches.lax, &mut self.found);
         }
         let left_out = self.select(&mut active);
         if !self.switches.no_normalize {
@@ -284,7 +284,10 @@ fn items_mut<'m>(map: &'m mut Map, name: &str) -> impl Iterator<Item = &'m mut N
 
 /// Dependencies that follow from other attributes.
 fn imply(service: &mut Node) {
-    let implied = implied_dependencies(service);
+    let implied: Vec<(String, bool, Span)> = order::implied(service)
+        .into_iter()
+        .map(|need| (need.name.to_owned(), need.way != order::Way::Volumes, need.span))
+        .collect();
     let Some(map) = service.as_map_mut() else {
         return;
     };
@@ -385,31 +388,6 @@ fn default_network(map: &mut Map, span: Span) {
         networks.set("default", Node::new(span, Value::Null));
         map.set("networks", Node::new(span, Value::Map(networks)));
     }
-}
-
-/// Services needed because of other attributes: name, whether a restart carries over, place.
-fn implied_dependencies(service: &Node) -> Vec<(String, bool, Span)> {
-    let mut needs = Vec::new();
-    for link in service.get("links").map(Node::items).unwrap_or_default() {
-        if let Some(text) = link.as_text() {
-            let name = text.split_once(':').map_or(text, |(name, _)| name);
-            needs.push((name.to_owned(), true, link.span));
-        }
-    }
-    for space in ["network_mode", "ipc", "pid", "uts", "cgroup"] {
-        if let Some(node) = service.get(space)
-            && let Some(name) = node.as_text().and_then(|text| text.strip_prefix("service:"))
-        {
-            needs.push((name.to_owned(), true, node.span));
-        }
-    }
-    for from in service.get("volumes_from").map(Node::items).unwrap_or_default() {
-        if let Some(text) = from.as_text().filter(|text| !text.starts_with("container:")) {
-            let name = text.split_once(':').map_or(text, |(name, _)| name);
-            needs.push((name.to_owned(), false, from.span));
-        }
-    }
-    needs
 }
 
 /// Optional dependencies that are not there have nothing left to say.

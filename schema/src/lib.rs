@@ -32,6 +32,7 @@ mod interpolate;
 mod leftover;
 mod mark;
 mod merge;
+mod order;
 mod places;
 mod project;
 mod prune;

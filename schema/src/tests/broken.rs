@@ -179,8 +179,8 @@ secrets: {password: {file: ./p}}
       `web` uses the secret `pasword`, which is not in the stack
       → did you mean `password`?
     compose.yaml:8:19 berth::unknown_dependency
-      `web` depends on `db`, which is not in the stack
-      → add a service of this name, or take the dependency away
+      `web` takes `network_mode` from `db`, which is not in the stack
+      → add a service `db`, or take this away
     compose.yaml:8:19 berth::conflict
       `web` has `network_mode` and `networks`, and only one of them can be
       → keep one of them
@@ -229,8 +229,8 @@ services:
       services depend on each other in a circle: a → b → c → a
       → take one of these dependencies away
     compose.yaml:4:33 berth::cycle
-      services depend on each other in a circle: c → c
-      → take one of these dependencies away
+      `c` depends on itself
+      → take it away
     compose.yaml:6:30 berth::cycle
       services depend on each other in a circle: d → e → d
       → take one of these dependencies away
