@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::problem::{Code, Finding};
 use crate::text::Span;
-use crate::tree::{Map, Node, Value};
+use crate::tree::{Entry, Map, Node, Value};
 use crate::value;
 
 /// Names of resources of a section that a service uses, with their places.
@@ -50,6 +50,9 @@ pub(crate) fn services(active: &Map, root: &Node, lax: bool, found: &mut Vec<Fin
         duplicate_targets(name, service, found);
         counts(name, service, found);
         conflicts(name, service, found);
+    }
+    for (name, entry) in &active.0 {
+        image(name, entry, found);
     }
     container_names(active, found);
     sources(root, found);
@@ -204,16 +207,28 @@ fn conflicts(name: &str, service: &Node, found: &mut Vec<Finding>) {
                 .help("keep one of them"),
         );
     }
-    // A wrong image or an `extends` that leads nowhere is noted where it stands.
-    let has_image = service.get("image").is_some_and(|image| image.as_text() != Some(""))
-        || service.get("extends").is_some();
-    if !has_image && build.is_none() && service.get("provider").is_none() {
-        let message = format!("`{name}` has no image");
-        found.push(
-            Finding::at(Code::NoImage, service.span, "no `image` here", message)
-                .help("add `image:`; `localhost/host` runs the programs of this host"),
-        );
+}
+
+/// A service has something to run. A wrong image, an `extends` that leads nowhere and a misspelt
+/// key are noted where they stand.
+fn image(name: &str, entry: &Entry, found: &mut Vec<Finding>) {
+    let service = &entry.node;
+    let source = |key: &str| {
+        service.get(key).is_some_and(|node| node.as_text() != Some("") || key == "build")
+    };
+    if ["image", "extends", "build", "provider"].into_iter().any(source) {
+        return;
     }
+    let known = ["image", "build"];
+    let meant = |key: &str| !known.contains(&key) && value::nearest(key, known).is_some();
+    if service.as_map().is_none_or(|map| map.0.keys().any(|key| meant(key))) {
+        return;
+    }
+    let message = format!("`{name}` has no image");
+    found.push(
+        Finding::at(Code::NoImage, entry.key, "no `image` below this", message)
+            .help("add `image:`; `localhost/host` runs the programs of this host"),
+    );
 }
 
 /// The same host port of two services.
@@ -237,11 +252,13 @@ fn published(active: &Map, found: &mut Vec<Finding>) {
                 *other == host || any(other) || any(&host)
             });
             if let Some((_, _, _, first, owner)) = clash {
+                let (one, two) = (at.min(*first), at.max(*first));
+                let (above, below) =
+                    if one == at { (name, owner.as_str()) } else { (owner.as_str(), name) };
                 let message = match owner == name {
                     true => format!("`{name}` publishes the host port {low} twice"),
-                    false => format!("`{name}` and `{owner}` both publish the host port {low}"),
+                    false => format!("`{above}` and `{below}` both publish the host port {low}"),
                 };
-                let (one, two) = (at.min(*first), at.max(*first));
                 found.push(
                     Finding::at(Code::Duplicate, two, "again here", message)
                         .also(one, "first here")

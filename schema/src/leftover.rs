@@ -14,7 +14,10 @@ pub fn leftover(record: &Record, node: &Node, path: &mut Trail, found: &mut Vec<
     for name in record.required {
         if !map.has(name) {
             let message = format!("`{path}`: {} needs `{name}`", record.name);
-            found.push(Finding::at(Code::Missing, node.span, format!("no `{name}`"), message));
+            found.push(
+                Finding::at(Code::Missing, node.span, format!("no `{name}`"), message)
+                    .help(format!("add `{name}:`")),
+            );
         }
     }
     for (name, entry) in &map.0 {

@@ -41,6 +41,7 @@ mod resources;
 mod scalar;
 mod shape;
 mod short;
+mod syntax;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -76,6 +76,13 @@ impl Finding {
         self.severity == Severity::Error
     }
 
+    /// Whether it is about a key of this file that stands at this byte or after it.
+    pub fn is_key_from(&self, file: u32, start: u32) -> bool {
+        let first = self.labels.first().map(|(span, _)| *span);
+        self.code == Code::KeyNotText
+            && first.is_some_and(|span| span.file == file && span.start >= start)
+    }
+
     /// Whether it may be the cause of an error elsewhere.
     fn explains(&self) -> bool {
         matches!(self.code, Code::UnsetVariable | Code::Rewritten)

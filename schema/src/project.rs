@@ -124,9 +124,13 @@ impl<'a> Project<'a> {
         }
         match decode(&bytes) {
             Ok(text) => Some(self.files.add(shown, text)),
-            Err((line, why)) => {
-                let message = format!("{what} `{}` {why} in line {line}", shown.display());
-                self.found.push(at(Code::Syntax, message).help("save the file as UTF-8 text"));
+            Err(Undecoded { text, at, why }) => {
+                let message = format!("{what} `{}` {why}", shown.display());
+                let file = self.files.add(shown, text);
+                let length = '\u{fffd}'.len_utf8() as u32;
+                let span = Span { file, start: at as u32, end: at as u32 + length };
+                let finding = Finding::at(Code::Syntax, span, "from here on", message);
+                self.found.push(finding.help("save the file as UTF-8 text"));
                 None
             }
         }
@@ -366,7 +370,8 @@ impl<'a> Project<'a> {
         }
         if self.including.contains(&first) || self.including.len() > 50 {
             let message = format!("`{}` includes itself", self.shown(&first).display());
-            self.found.push(Finding::at(Code::Cycle, entry.span, "closes the circle", message));
+            let finding = Finding::at(Code::Cycle, entry.span, "closes the circle", message);
+            self.found.push(finding.help("take it out of the list"));
             return None;
         }
         let directory = match entry.get_text("project_directory") {
@@ -450,28 +455,46 @@ pub(crate) fn is_remote(path: &str, base: &Path) -> bool {
         .any(|start| path.starts_with(start))
 }
 
+/// What can be read of bytes that are no text.
+struct Undecoded {
+    /// The text up to there, and a mark for what cannot be read.
+    text: String,
+    /// Byte of the mark.
+    at: usize,
+    why: &'static str,
+}
+
+impl Undecoded {
+    fn after(text: &str, why: &'static str) -> Undecoded {
+        Undecoded { text: format!("{text}\u{fffd}"), at: text.len(), why }
+    }
+}
+
 /// Text of bytes: UTF-8 or UTF-16, with or without a BOM.
-fn decode(bytes: &[u8]) -> Result<String, (usize, &'static str)> {
+fn decode(bytes: &[u8]) -> Result<String, Undecoded> {
     let utf16 = |rest: &[u8], unit: fn([u8; 2]) -> u16| {
         let units = rest.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
-        char::decode_utf16(units).collect::<Result<String, _>>().map_err(|_| (1, "is not UTF-16"))
+        let mut text = String::new();
+        for c in char::decode_utf16(units) {
+            text.push(c.map_err(|_| Undecoded::after(&text, "is not UTF-16 throughout"))?);
+        }
+        Ok(text)
     };
     let text = match bytes {
         [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes)?,
         [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes)?,
         [0xef, 0xbb, 0xbf, rest @ ..] | rest => match std::str::from_utf8(rest) {
             Ok(text) => text.to_owned(),
-            Err(error) => return Err((line_of(&rest[..error.valid_up_to()]), "is not UTF-8")),
+            Err(error) => {
+                let good = String::from_utf8_lossy(&rest[..error.valid_up_to()]);
+                return Err(Undecoded::after(&good, "is not UTF-8 throughout"));
+            }
         },
     };
     match text.find('\0') {
-        Some(at) => Err((line_of(&text.as_bytes()[..at]), "has a zero byte")),
+        Some(at) => Err(Undecoded::after(&text[..at], "has a zero byte in it")),
         None => Ok(text),
     }
-}
-
-fn line_of(before: &[u8]) -> usize {
-    before.iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
 /// Whether a node asks to be taken away.

@@ -8,6 +8,7 @@ use serde_yaml::granit_parser::{Event, Parser, ScalarStyle, Span as Marks, Tag a
 
 use crate::problem::{Code, Finding};
 use crate::scalar;
+use crate::syntax;
 use crate::text::{Files, Span};
 use crate::tree::{Entry, Map, Node, Tag, Value};
 
@@ -27,8 +28,8 @@ pub fn parse(files: &Files, file: u32, found: &mut Vec<Finding>) -> Vec<Node> {
         let (event, marks) = match event {
             Ok(event) => event,
             Err(error) => {
-                let start = error.marker().byte_offset().unwrap_or(0).min(text.len());
-                builder.syntax(start, &error.info());
+                let at = text.floor_char_boundary(error.marker().byte_offset().unwrap_or(0));
+                builder.syntax(&text, at, &error.info());
                 break;
             }
         };
@@ -39,7 +40,7 @@ pub fn parse(files: &Files, file: u32, found: &mut Vec<Finding>) -> Vec<Node> {
     builder.documents
 }
 
-/// The limits were passed; the finding is already written.
+/// Nothing more is read; the finding is already written.
 struct TooMuch;
 
 struct Anchored {
@@ -101,15 +102,11 @@ impl<'a> Builder<'a> {
         Span { file: self.file, start: start.min(self.length), end: end.min(self.length) }
     }
 
-    fn syntax(&mut self, start: usize, info: &str) {
-        let start = start as u32;
-        let span = Span { file: self.file, start, end: (start + 1).min(self.length) };
-        let mut finding =
-            Finding::at(Code::Syntax, span, "here", format!("this is not YAML: {info}"));
-        if info.contains("tab") {
-            finding = finding.help("indent with spaces, YAML does not allow tabs");
-        }
-        self.found.push(finding);
+    /// Notes why the text is no YAML. What was said about the same line follows from it.
+    fn syntax(&mut self, text: &str, at: usize, info: &str) {
+        let line = text[..at].rfind('\n').map_or(0, |start| start as u32 + 1);
+        self.found.retain(|finding| !finding.is_key_from(self.file, line));
+        self.found.push(syntax::explain(self.file, text, at, info));
     }
 
     fn event(&mut self, event: Event<'_>, marks: Marks) -> Result<(), TooMuch> {
@@ -170,13 +167,17 @@ impl<'a> Builder<'a> {
             self.merge_key(span);
             return Ok(());
         }
+        if plain && self.wants_key() && text.starts_with(char::is_whitespace) {
+            self.found.push(syntax::strange_space(span, text));
+            return Err(TooMuch);
+        }
         let core = tag.and_then(|tag| tag.suffix_in_namespace("tag:yaml.org,2002:"));
         let core = core.as_deref();
         let value = match core {
             Some(suffix) => scalar::tagged(suffix, text).unwrap_or_else(|| {
                 let message = format!("`{text}` is not what its tag `!!{suffix}` says");
                 self.found.push(Finding::at(Code::BadValue, span, "does not fit its tag", message));
-                Value::Null
+                Value::Text(text.into())
             }),
             None if plain => scalar::plain(text),
             None => Value::Text(text.into()),
@@ -186,7 +187,7 @@ impl<'a> Builder<'a> {
             let message = format!("the key `{text}` is {kind}, keys are text");
             self.found.push(
                 Finding::at(Code::KeyNotText, span, "not text", message)
-                    .help(format!("write \"{text}\" in quotes")),
+                    .help(format!("write it in quotes: `\"{text}\":`")),
             );
             return self.done(Node::text(span, text), 1, anchor, self.nodes - 1);
         }
@@ -294,7 +295,10 @@ impl<'a> Builder<'a> {
         let span = self.span(marks);
         let Some(anchored) = self.anchors.get(&id) else {
             let message = "this alias stands inside the value it refers to".to_owned();
-            self.found.push(Finding::at(Code::Cycle, span, "refers to what holds it", message));
+            self.found.push(
+                Finding::at(Code::Cycle, span, "refers to what holds it", message)
+                    .help("write the value out here"),
+            );
             return self.done(Node::new(span, Value::Null), 1, 0, self.nodes);
         };
         let (weight, height) = (anchored.weight, anchored.height);
@@ -350,7 +354,11 @@ fn key_of(node: Node, found: &mut Vec<Finding>) -> Key {
         Value::Text(name) => Key::Name(name, node.span),
         other => {
             let message = format!("a key is {}, keys are text", other.kind());
-            found.push(Finding::at(Code::KeyNotText, node.span, "not text", message));
+            let help = match other {
+                Value::Map(_) => "fill a template `{{ … }}` in first, or put the value in quotes",
+                _ => "write the key as text, without `?`",
+            };
+            found.push(Finding::at(Code::KeyNotText, node.span, "not text", message).help(help));
             Key::Wrong
         }
     }

@@ -51,10 +51,14 @@ impl Reader<'_> {
         {
             let message = format!("`{path}` publishes ports and has `network_mode: {mode}`");
             let at = node.get("network_mode").map_or(node.span, |node| node.span);
+            let help = match mode.as_str() {
+                "host" => "with `host` the ports are open already: take `ports` away",
+                _ => "nobody reaches a service without a network: take one of both away",
+            };
             self.found.push(
                 Finding::at(Code::Conflict, ports.span, "these ports", message)
                     .also(at, "this mode")
-                    .help("with `host` the ports are open already: take `ports` away"),
+                    .help(help),
             );
         }
         Some(mode)

@@ -122,7 +122,7 @@ services:
       - {target: 80, host_ip: nope}
     expose: [\"a\"]
 ";
-    assert_snapshot!(problems(text), @r#"
+    assert_snapshot!(problems(text), @r"
     compose.yaml:5:9 berth::bad_value
       `services.web.ports.0`: `80:80:80:80` has the address `80:80`, which is none
       → write `[[IP:]HOST:]CONTAINER[/tcp|udp|sctp]`, an IPv6 address in brackets
@@ -140,13 +140,14 @@ services:
       → write `[[IP:]HOST:]CONTAINER[/tcp|udp|sctp]`, an IPv6 address in brackets
     compose.yaml:10:9 berth::missing
       `services.web.ports.0`: a port needs `target`
+      → add `target:`
     compose.yaml:11:31 berth::bad_value
       `services.web.ports.6.host_ip`: `nope` is not an address
       → write an IPv4 or IPv6 address of this host
     compose.yaml:12:14 berth::bad_value
       `services.web.expose.0`: `a` is not a port
       → ports are 1 to 65535; a range is written `8000-8010`
-    "#);
+    ");
 }
 
 #[test]
@@ -273,8 +274,9 @@ services:
     ports: [80
 ";
     assert_snapshot!(problems(text), @r#"
-    compose.yaml:4:5 berth::syntax
-      this is not YAML: invalid indentation in multiline quoted scalar
+    compose.yaml:3:12 berth::syntax
+      this quote is never closed
+      → close it with `"`
     "#);
 }
 
@@ -285,11 +287,11 @@ services:
 \tweb:
 \t\timage: nginx
 ";
-    assert_snapshot!(problems(text), @r#"
-    compose.yaml:2:2 berth::syntax
-      this is not YAML: tabs disallowed within this context (block indentation)
-      → indent with spaces, YAML does not allow tabs
-    "#);
+    assert_snapshot!(problems(text), @r"
+    compose.yaml:2:1 berth::syntax
+      a tab stands in the indentation, and YAML allows spaces only
+      → put spaces in the place of every tab; two for each level are usual
+    ");
 }
 
 #[test]
@@ -330,15 +332,16 @@ services:
     assert_snapshot!(problems(text), @r#"
     compose.yaml:2:3 berth::key_not_text
       the key `1` is a number, keys are text
-      → write "1" in quotes
+      → write it in quotes: `"1":`
     compose.yaml:5:14 berth::key_not_text
       the key `true` is a boolean, keys are text
-      → write "true" in quotes
+      → write it in quotes: `"true":`
     compose.yaml:5:23 berth::key_not_text
       the key `2001-12-14` is a date, keys are text
-      → write "2001-12-14" in quotes
+      → write it in quotes: `"2001-12-14":`
     compose.yaml:6:7 berth::key_not_text
       a key is a map, keys are text
+      → fill a template `{{ … }}` in first, or put the value in quotes
     "#);
 }
 
@@ -478,7 +481,7 @@ services:
     ports: [\"8080:80\"]
 volumes: {xx: , yy: }
 ";
-    assert_snapshot!(problems(text), @r#"
+    assert_snapshot!(problems(text), @r"
     compose.yaml:4:24 berth::duplicate
       `a` publishes the host port 8080 twice
       → give one of them another host port
@@ -489,9 +492,9 @@ volumes: {xx: , yy: }
       `a` mounts two things at `/run`
       → give one of them another target
     compose.yaml:9:13 berth::duplicate
-      `b` and `a` both publish the host port 8080
+      `a` and `b` both publish the host port 8080
       → give one of them another host port
-    "#);
+    ");
 }
 
 #[test]
@@ -505,7 +508,7 @@ services:
   old: {image: \"a@sha256:12\", container_name: \"-x\"}
 volumes: {\"a b\": }
 ";
-    assert_snapshot!(problems(text), @r#"
+    assert_snapshot!(problems(text), @r"
     compose.yaml:2:3 berth::bad_name
       `web server` is not a name for a service
       → names have letters, digits, `.`, `_` and `-`
@@ -515,7 +518,7 @@ volumes: {\"a b\": }
     compose.yaml:4:15 berth::bad_value
       `services.db.image`: `pg:` has the tag ``, which is none
       → a reference is `[HOST[:PORT]/]name[:tag][@sha256:…]`, the name in lower case
-    compose.yaml:5:8 berth::no_image
+    compose.yaml:5:3 berth::no_image
       `app` has no image
       → add `image:`; `localhost/host` runs the programs of this host
     compose.yaml:6:16 berth::bad_value
@@ -527,7 +530,7 @@ volumes: {\"a b\": }
     compose.yaml:7:11 berth::bad_name
       `a b` is not a name for a volume
       → names have letters, digits, `.`, `_` and `-`
-    "#);
+    ");
 }
 
 #[test]
@@ -653,13 +656,14 @@ services:
   db: {image: pg}
   cache: {image: redis}
 ";
-    assert_snapshot!(problems(text), @r#"
+    assert_snapshot!(problems(text), @r"
     compose.yaml:5:23 berth::bad_value
       `services.web.depends_on.db.condition`: `service_healty` is not known here
       → did you mean `service_healthy`?
     compose.yaml:6:14 berth::missing
       `services.web.depends_on.cache`: a dependency needs `condition`
-    "#);
+      → add `condition:`
+    ");
 }
 
 #[test]
@@ -678,7 +682,7 @@ services:
       - {type: volume}
 volumes: {data: }
 ";
-    assert_snapshot!(problems(text), @r#"
+    assert_snapshot!(problems(text), @r"
     compose.yaml:5:9 berth::bad_value
       `services.web.volumes.0`: a bind mount needs a source
       → add `source:` with a path of this host
@@ -687,6 +691,7 @@ volumes: {data: }
       → did you mean `volume`?
     compose.yaml:7:9 berth::missing
       `services.web.volumes.2`: a mount needs `type`
+      → add `type:`
     compose.yaml:8:9 berth::bad_value
       `services.web.volumes.3`: `a:b:c:d` has too many colons
       → write `[SOURCE:]TARGET[:ro]`
@@ -699,7 +704,7 @@ volumes: {data: }
     compose.yaml:11:9 berth::bad_value
       `services.web.volumes`: the mount has no target
       → add `target:`
-    "#);
+    ");
 }
 
 #[test]
@@ -712,16 +717,17 @@ services:
     <<: text
     image: pg
 ";
-    assert_snapshot!(problems(text), @r#"
+    assert_snapshot!(problems(text), @r"
     compose.yaml:1:13 berth::cycle
       this alias stands inside the value it refers to
+      → write the value out here
     compose.yaml:3:28 berth::wrong_type
       `<<` merges maps, and this is a number
       → write `<<: *anchor` with the anchor on a map
     compose.yaml:5:9 berth::wrong_type
       `<<` merges maps, and this is text
       → write `<<: *anchor` with the anchor on a map
-    "#);
+    ");
 }
 
 #[test]
@@ -820,13 +826,14 @@ fn files_that_include_each_other() {
         ("a.yaml", "include: [b.yaml]\n"),
         ("b.yaml", "include: [a.yaml]\nservices: {x: {image: I}}\n"),
     ];
-    assert_snapshot!(brief(&files), @r#"
+    assert_snapshot!(brief(&files), @r"
     b.yaml:1:11 berth::cycle
       `a.yaml` includes itself
+      → take it out of the list
     b.yaml:2:23 berth::bad_value
       `services.x.image`: `I` has upper case letters in its name
       → a reference is `[HOST[:PORT]/]name[:tag][@sha256:…]`, the name in lower case
-    "#);
+    ");
 }
 
 #[test]
