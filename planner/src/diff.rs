@@ -66,7 +66,7 @@ fn described<T: Serialize>(
         // The key in the file is the name on the host without the project before it.
         let keys = name.match_indices('_').map(|(at, _)| &name[at + 1..]).chain([name]);
         let mut roots = keys.map(|key| format!("{kind}.{key}"));
-        let root = roots.find(|root| places.0.contains_key(root));
+        let root = roots.find(|root| places.has(root));
         change.place = root.and_then(|root| place(&root, &change.path, places));
     }
     changes
@@ -277,6 +277,6 @@ fn place(root: &str, path: &str, places: &Places) -> Option<Place> {
         other if other.starts_with("logging.") => &["logging"],
         _ => &[],
     };
-    let exact = written.iter().find_map(|path| places.0.get(&format!("{root}.{path}")));
-    exact.or_else(|| places.find(&format!("{root}.{path}"))).cloned()
+    let exact = written.iter().find_map(|path| places.get(&format!("{root}.{path}")));
+    exact.or_else(|| places.find(&format!("{root}.{path}")))
 }

@@ -144,7 +144,7 @@ impl Judge<'_> {
     /// Those of these attributes of a service that the files have.
     fn written(&self, at: &str, attributes: &[&str]) -> Vec<String> {
         let paths = attributes.iter().map(|attribute| format!("{at}.{attribute}"));
-        paths.filter(|path| self.stack.places.0.contains_key(path)).collect()
+        paths.filter(|path| self.stack.places.has(path)).collect()
     }
 
     fn limits(&mut self, at: &str, service: &Service) {

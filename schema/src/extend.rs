@@ -124,8 +124,8 @@ impl Scope<'_, '_> {
             None => file.clone(),
             Some(path) => self.open(&file.base, path, extends)?,
         };
-        let missing = !self.names(&scope.key).iter().any(|known| known == name);
-        if missing {
+        let known = self.files.get(&scope.key);
+        if !known.is_some_and(|services| services.written.contains_key(name)) {
             let known = self.names(&scope.key);
             let near = value::nearest(name, known.iter().map(String::as_str));
             let place =

@@ -3,14 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::environment::Format;
+use crate::places::Written;
 use crate::problem::{Code, Finding};
 use crate::project::{Model, Project};
 use crate::resources::drop_unused;
 use crate::text::Span;
 use crate::tree::{Entry, Map, Node, Value};
-use crate::{check, merge, order, places, short};
+use crate::{Places, check, merge, order, short};
 use crate::{prune, value};
 
 impl Project<'_> {
@@ -67,8 +69,9 @@ impl Project<'_> {
         let inactive: BTreeSet<String> = inactive.0.into_keys().chain(left_out).collect();
         let inactive = inactive.into_iter().collect();
         let mut tree = Node::new(span, Value::Map(map));
-        let places = places::places(&tree, &self.files);
-        prune::prune_file(&mut tree);
+        let silent = prune::prune_file(&mut tree);
+        let tree = Arc::new(tree);
+        let places = Places::new(Written { tree: tree.clone(), silent, files: self.files.clone() });
         let directory = self.directory.clone();
         Some(Model { name, directory, files, tree, places, inactive, raw: false })
     }

@@ -1,46 +1,77 @@
 //! Where each value of the completed tree was written.
 
-use crate::decode::mounts;
-use crate::stack::{Place, Places};
-use crate::text::Files;
-use crate::trail::Trail;
-use crate::tree::{Node, Value};
+use std::sync::Arc;
 
-/// The place of every value, in the order of the tree.
-pub(crate) fn places(tree: &Node, files: &Files) -> Places {
-    let mut list = Vec::new();
-    record_places(tree, &mut Trail::default(), files, &mut list);
-    // Nearly sorted already, so the map is built in one go.
-    Places(list.into_iter().collect())
+use crate::decode::mounts;
+use crate::stack::Place;
+use crate::text::{Files, Span};
+use crate::tree::{Entry, Node, Value};
+
+/// A completed tree with the texts it was read from: enough to tell the place of any path.
+pub(crate) struct Written {
+    /// The tree as it is printed.
+    pub tree: Arc<Node>,
+    /// What was taken out of it because it says nothing, by path.
+    pub silent: Vec<(String, Entry)>,
+    /// The texts.
+    pub files: Files,
 }
 
-fn record_places(node: &Node, path: &mut Trail, files: &Files, list: &mut Vec<(String, Place)>) {
+impl PartialEq for Written {
+    fn eq(&self, other: &Written) -> bool {
+        self.tree == other.tree && self.silent == other.silent
+    }
+}
+
+impl Written {
+    /// Where the value under a path stands.
+    pub fn place(&self, path: &str) -> Option<Place> {
+        let span = below(&self.tree, path, false).or_else(|| self.silent(path))?;
+        self.files.place(span)
+    }
+
+    fn silent(&self, path: &str) -> Option<Span> {
+        self.silent.iter().find_map(|(start, entry)| match path.strip_prefix(start.as_str())? {
+            "" => Some(standing(entry)),
+            rest => below(&entry.node, rest.strip_prefix('.')?, false),
+        })
+    }
+}
+
+/// Where an entry stands: a scalar at its value, all else at its key.
+fn standing(entry: &Entry) -> Span {
+    match entry.node.value {
+        Value::Map(_) | Value::List(_) | Value::Null => entry.key,
+        _ => entry.node.span,
+    }
+}
+
+/// The place of a path below a value. A name may have dots in it.
+fn below(node: &Node, path: &str, volumes: bool) -> Option<Span> {
     match &node.value {
         Value::Map(map) => {
-            for (name, entry) in map.0.iter().filter(|(name, _)| !name.starts_with('\0')) {
-                let inner =
-                    matches!(entry.node.value, Value::Map(_) | Value::List(_) | Value::Null);
-                let span = if inner { entry.key } else { entry.node.span };
-                path.below(name, |path| {
-                    list.extend(files.place(span).map(|place| (path.as_str().to_owned(), place)));
-                    record_places(&entry.node, path, files, list);
-                });
-            }
+            let ends = path.match_indices('.').map(|(at, _)| at).chain([path.len()]);
+            ends.into_iter().find_map(|end| {
+                let name = &path[..end];
+                let entry = map.0.get(name)?;
+                match path.get(end + 1..) {
+                    None => Some(standing(entry)),
+                    Some(rest) => below(&entry.node, rest, name == "volumes"),
+                }
+            })
         }
         Value::List(items) => {
-            let order: Vec<&Node> = if path.as_str().ends_with(".volumes") {
-                mounts(items)
-            } else {
-                items.iter().collect()
+            let (index, rest) = match path.split_once('.') {
+                Some((index, rest)) => (index, Some(rest)),
+                None => (path, None),
             };
-            for (index, item) in order.into_iter().enumerate() {
-                path.item(index, |path| {
-                    let place = files.place(item.span);
-                    list.extend(place.map(|place| (path.as_str().to_owned(), place)));
-                    record_places(item, path, files, list);
-                });
+            let index = index.parse::<usize>().ok()?;
+            let item = if volumes { mounts(items).get(index).copied() } else { items.get(index) }?;
+            match rest {
+                None => Some(item.span),
+                Some(rest) => below(item, rest, false),
             }
         }
-        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {}
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => None,
     }
 }

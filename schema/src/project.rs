@@ -1,6 +1,7 @@
 //! From the options to one merged tree: which files, which environment, which name.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::attributes::FILE;
 use crate::config::Switches;
@@ -49,7 +50,7 @@ pub(crate) struct Model {
     pub name: String,
     pub directory: PathBuf,
     pub files: Vec<PathBuf>,
-    pub tree: Node,
+    pub tree: Arc<Node>,
     /// Where each value was written, also those that say nothing and are not in the tree.
     pub places: Places,
     pub inactive: Vec<String>,

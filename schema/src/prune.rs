@@ -3,7 +3,8 @@
 
 use crate::attributes::FILE;
 use crate::shape::{Keyed, Record, Shape};
-use crate::tree::{Node, Value};
+use crate::trail::Trail;
+use crate::tree::{Entry, Node, Value};
 
 /// Attributes whose `false` differs from their absence.
 const FALSE_COUNTS: [&str; 6] =
@@ -14,54 +15,94 @@ const ZERO_COUNTS: [&str; 8] =
 /// Attributes whose empty list differs from its absence.
 const EMPTY_COUNTS: [&str; 2] = ["command", "entrypoint"];
 
-/// Prunes the whole file; extension fields of the top level stay.
-pub(crate) fn prune_file(tree: &mut Node) {
+/// Prunes the whole file; extension fields of the top level stay. Gives what was taken out, by
+/// path.
+pub(crate) fn prune_file(tree: &mut Node) -> Vec<(String, Entry)> {
+    let mut pruner = Pruner::default();
     for (name, entry) in tree.as_map_mut().into_iter().flat_map(|map| &mut map.0) {
         if let Some(attribute) = FILE.attribute(name) {
-            below(&attribute.shape, &mut entry.node);
+            pruner.at(name, |pruner| pruner.below(&attribute.shape, &mut entry.node));
         }
     }
+    pruner.out
 }
 
-/// Prunes the attributes of a record.
-fn prune(record: &Record, node: &mut Node) {
-    let Some(map) = node.as_map_mut() else {
-        return;
-    };
-    map.0.retain(|name, entry| {
-        let Some(attribute) = record.attribute(name) else {
-            return name.starts_with('\0');
+#[derive(Default)]
+struct Pruner {
+    path: Trail,
+    out: Vec<(String, Entry)>,
+}
+
+impl Pruner {
+    fn at<T>(&mut self, name: &str, work: impl FnOnce(&mut Self) -> T) -> T {
+        let length = self.path.push(name);
+        let result = work(self);
+        self.path.back_to(length);
+        result
+    }
+
+    /// Prunes the attributes of a record.
+    fn prune(&mut self, record: &Record, node: &mut Node) {
+        let Some(map) = node.as_map_mut() else {
+            return;
         };
-        below(&attribute.shape, &mut entry.node);
-        if let ("dns", Value::List(items)) = (name.as_str(), &mut entry.node.value) {
-            items.retain(|item| item.as_text() != Some(""));
+        map.0.retain(|name, entry| {
+            let Some(attribute) = record.attribute(name) else {
+                return name.starts_with('\0') || self.take_out(name, entry);
+            };
+            self.at(name, |pruner| pruner.below(&attribute.shape, &mut entry.node));
+            if let ("dns", Value::List(items)) = (name.as_str(), &mut entry.node.value) {
+                items.retain(|item| item.as_text() != Some(""));
+            }
+            says_something(name, &attribute.shape, &entry.node) || self.take_out(name, entry)
+        });
+    }
+
+    /// Keeps what falls out of the tree; its place is still asked for.
+    fn take_out(&mut self, name: &str, entry: &mut Entry) -> bool {
+        let empty = Node::new(entry.node.span, Value::Null);
+        let node = std::mem::replace(&mut entry.node, empty);
+        let path = self.at(name, |pruner| pruner.path.as_str().to_owned());
+        self.out.push((path, Entry { key: entry.key, node }));
+        false
+    }
+
+    fn below(&mut self, shape: &Shape, node: &mut Node) {
+        match shape {
+            Shape::Record(record) => self.prune(record, node),
+            Shape::Nullable(inner)
+            | Shape::Whole(inner)
+            | Shape::Short(_, inner)
+            | Shape::IntOr(inner) => self.below(inner, node),
+            Shape::Map(inner) | Shape::Names(inner) => {
+                for (name, entry) in node.as_map_mut().into_iter().flat_map(|map| &mut map.0) {
+                    self.at(name, |pruner| pruner.below(inner, &mut entry.node));
+                }
+            }
+            Shape::List(inner) | Shape::Keyed(Keyed { item: inner, .. }) => {
+                if let Value::List(items) = &mut node.value {
+                    let volumes = self.path.as_str().ends_with(".volumes");
+                    let numbers = if volumes { numbers(items) } else { Vec::new() };
+                    for (index, item) in items.iter_mut().enumerate() {
+                        let number = numbers.get(index).copied().unwrap_or(index);
+                        let length = self.path.push_index(number);
+                        self.below(inner, item);
+                        self.path.back_to(length);
+                    }
+                }
+            }
+            _ => {}
         }
-        says_something(name, &attribute.shape, &entry.node)
-    });
+    }
 }
 
-fn below(shape: &Shape, node: &mut Node) {
-    match shape {
-        Shape::Record(record) => prune(record, node),
-        Shape::Nullable(inner)
-        | Shape::Whole(inner)
-        | Shape::Short(_, inner)
-        | Shape::IntOr(inner) => {
-            below(inner, node);
-        }
-        Shape::Map(inner) | Shape::Names(inner) => {
-            let map = node.as_map_mut();
-            map.into_iter()
-                .flat_map(|map| map.0.values_mut())
-                .for_each(|entry| below(inner, &mut entry.node));
-        }
-        Shape::List(inner) | Shape::Keyed(Keyed { item: inner, .. }) => {
-            if let Value::List(items) = &mut node.value {
-                items.iter_mut().for_each(|item| below(inner, item));
-            }
-        }
-        _ => {}
-    }
+/// The number of each mount in the order they are made.
+fn numbers(items: &[Node]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..items.len()).collect();
+    order.sort_by_key(|index| items[*index].get_text("target").unwrap_or_default());
+    let mut numbers = vec![0; items.len()];
+    order.into_iter().enumerate().for_each(|(number, index)| numbers[index] = number);
+    numbers
 }
 
 fn is_record(shape: &Shape) -> bool {

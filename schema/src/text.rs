@@ -79,7 +79,7 @@ fn count_blocks(bytes: &[u8]) -> Vec<u32> {
 }
 
 /// All texts of one load.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Files(Vec<Arc<File>>);
 
 impl Files {

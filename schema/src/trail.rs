@@ -32,12 +32,18 @@ impl Trail {
 
     /// Does `work` at an index.
     pub fn item<T>(&mut self, index: usize, work: impl FnOnce(&mut Self) -> T) -> T {
-        let length = self.push("");
-        // Writing to a text cannot fail.
-        let _ = write!(self.0, "{index}");
+        let length = self.push_index(index);
         let result = work(self);
         self.back_to(length);
         result
+    }
+
+    /// Goes to an index, like [`push`](Self::push).
+    pub fn push_index(&mut self, index: usize) -> usize {
+        let length = self.push("");
+        // Writing to a text cannot fail.
+        let _ = write!(self.0, "{index}");
+        length
     }
 
     /// Whether it stands at the top.

@@ -53,6 +53,13 @@ impl<'a> Walk<'a> {
         self.path.back_to(length);
     }
 
+    /// Does `work` at an index.
+    fn at(&mut self, index: usize, work: impl FnOnce(&mut Self)) {
+        let length = self.path.push_index(index);
+        work(self);
+        self.path.back_to(length);
+    }
+
     /// Notes a value of the wrong type.
     pub fn wrong(&mut self, node: &Node, want: &str) {
         let message = format!("`{}` must be {want}, and this is {}", self.path, node.value.kind());
@@ -255,7 +262,7 @@ impl<'a> Walk<'a> {
             return self.wrong(node, "a list");
         };
         for (index, node) in items.iter_mut().enumerate() {
-            self.below(&index.to_string(), |walk| walk.item(item, node));
+            self.at(index, |walk| walk.item(item, node));
         }
     }
 
@@ -276,7 +283,7 @@ impl<'a> Walk<'a> {
         };
         let written = std::mem::take(items);
         for (index, mut item) in written.into_iter().enumerate() {
-            self.below(&index.to_string(), |walk| {
+            self.at(index, |walk| {
                 if item.tag == Tag::Reset || walk.is_variable(&item) {
                     items.push(item);
                 } else if item.is_null() {

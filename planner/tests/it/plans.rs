@@ -128,7 +128,7 @@ fn a_changed_variable_replaces_that_container_only_and_names_its_place() {
     let mut stack = shop();
     let app = stack.services.get_mut("app").unwrap();
     app.environment.insert("LOG".into(), Some("debug".into()));
-    stack.places.0.insert("services.app.environment.LOG".into(), place(12, 11));
+    stack.places.insert("services.app.environment.LOG", place(12, 11));
     let plan = plan(&stack, &host);
     assert_snapshot!(plan, @r#"
     replace  app-1  environment.LOG "info" → "debug" (shop.yaml:12:11)

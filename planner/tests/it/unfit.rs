@@ -34,7 +34,7 @@ fn limited() -> Stack {
     ];
     let place = Place { file: "shop.yaml".into(), line: 1, column: 1 };
     let places = written.map(|name| (format!("services.web.{name}"), place.clone()));
-    stack.places = Places(places.into());
+    stack.places = Places::from_iter(places);
     stack
 }
 

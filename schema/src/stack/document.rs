@@ -15,8 +15,8 @@ pub struct Document {
 }
 
 impl Document {
-    pub(crate) fn new(tree: Node, raw: bool) -> Document {
-        Document { tree: Some(Arc::new(tree)), raw }
+    pub(crate) fn new(tree: Arc<Node>, raw: bool) -> Document {
+        Document { tree: Some(tree), raw }
     }
 
     /// Whether variables are still in the texts.

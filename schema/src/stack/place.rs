@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use crate::places::Written;
 
 /// Where in the text a value was written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -23,19 +26,56 @@ impl fmt::Display for Place {
     }
 }
 
-/// Places by dotted path of the value in the model.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Places(pub BTreeMap<String, Place>);
+/// Places by dotted path of the value in the model. They are looked up in the texts when they
+/// are asked for, because most of them never are.
+#[derive(Clone, Default, PartialEq)]
+pub struct Places {
+    written: Option<Arc<Written>>,
+    /// Places that were given one by one.
+    given: BTreeMap<String, Place>,
+}
 
 impl Places {
+    pub(crate) fn new(written: Written) -> Places {
+        Places { written: Some(Arc::new(written)), given: BTreeMap::new() }
+    }
+
+    /// The place of `path`, if a file says something there.
+    pub fn get(&self, path: &str) -> Option<Place> {
+        let given = self.given.get(path).cloned();
+        given.or_else(|| self.written.as_ref()?.place(path))
+    }
+
+    /// Whether a file says something at `path`.
+    pub fn has(&self, path: &str) -> bool {
+        self.get(path).is_some()
+    }
+
     /// The place of `path`, or of the nearest value around it.
-    pub fn find(&self, path: &str) -> Option<&Place> {
+    pub fn find(&self, path: &str) -> Option<Place> {
         let mut path = path;
         loop {
-            if let Some(place) = self.0.get(path) {
+            if let Some(place) = self.get(path) {
                 return Some(place);
             }
             path = &path[..path.rfind('.')?];
         }
+    }
+
+    /// Adds a place.
+    pub fn insert(&mut self, path: impl Into<String>, place: Place) {
+        self.given.insert(path.into(), place);
+    }
+}
+
+impl FromIterator<(String, Place)> for Places {
+    fn from_iter<I: IntoIterator<Item = (String, Place)>>(places: I) -> Places {
+        Places { written: None, given: places.into_iter().collect() }
+    }
+}
+
+impl fmt::Debug for Places {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Places")
     }
 }

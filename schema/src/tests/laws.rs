@@ -1,7 +1,5 @@
 //! What holds for every text.
 
-use std::collections::BTreeMap;
-
 use proptest::prelude::*;
 
 use super::{load_all, options};
@@ -124,9 +122,8 @@ fn work_grows_with_the_text_and_not_faster() {
         text.replace("    depends_on: [s0]\n  s1", "  s1")
     };
     let stack = load_all(&[("compose.yaml", &file(2000))], &options()).unwrap().stack;
-    let paths: BTreeMap<_, _> = stack.places.0.iter().collect();
     assert_eq!(stack.services.len(), 2000);
-    assert!(paths.len() > 2000 * 5);
+    assert!(stack.places.has("services.s1999.labels.a"));
 }
 
 #[test]

@@ -339,3 +339,17 @@ fn files_are_found_above_and_named_by_variables() {
     assert_eq!(stack.name, "sub");
     assert_eq!(stack.places.find("services.b.image").unwrap().to_string(), "sub/two.yaml:1:23");
 }
+
+#[test]
+fn what_says_nothing_and_names_with_dots_have_their_places() {
+    let text = "services:\n  a:\n    image: i\n    privileged: false\n    labels: {x.y: 1, x: 2}\n    \
+                volumes:\n      - {type: bind, source: /z, target: /z, read_only: false}\n      - /a:/a\n";
+    let stack = load_all(&[("compose.yaml", text)], &options()).unwrap().stack;
+    let place = |path: &str| stack.places.get(path).map(|place| place.to_string());
+    assert_eq!(place("services.a.privileged").as_deref(), Some("compose.yaml:4:17"));
+    assert_eq!(place("services.a.labels.x.y").as_deref(), Some("compose.yaml:5:19"));
+    assert_eq!(place("services.a.labels.x").as_deref(), Some("compose.yaml:5:25"));
+    assert_eq!(place("services.a.volumes.1.read_only").as_deref(), Some("compose.yaml:7:57"));
+    assert_eq!(place("services.a.volumes.2"), None);
+    assert_eq!(place("services.a.tty"), None);
+}
