@@ -34,6 +34,7 @@ mod mark;
 mod merge;
 mod order;
 mod places;
+mod print;
 mod project;
 mod prune;
 mod refuse;
