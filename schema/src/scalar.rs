@@ -36,7 +36,7 @@ fn word(text: &str) -> Value {
 pub fn tagged(suffix: &str, text: &str) -> Option<Value> {
     match suffix {
         "str" => Some(Value::Text(text.into())),
-        "null" => Some(Value::Null),
+        "null" => Some(plain(text)).filter(|value| *value == Value::Null),
         "bool" => match word(text) {
             value @ Value::Bool(_) => Some(value),
             _ => None,
@@ -50,8 +50,25 @@ pub fn tagged(suffix: &str, text: &str) -> Option<Value> {
             value => Some(value),
         },
         "binary" => base64(text).map(Value::Text),
-        _ => Some(plain(text)),
+        "timestamp" => timestamp(text).map(Value::Text),
+        _ => Some(Value::Text(text.into())),
     }
+}
+
+/// The number that a text stands for where an attribute wants a number: decimal only, so `0644`
+/// in quotes or from a variable is 644 and `0x10` is none.
+pub fn cast(text: &str) -> Option<Value> {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return fraction(text).map(Value::Float);
+    }
+    let whole = text.parse::<i128>().ok().filter(fits);
+    whole.map(Value::Int).or_else(|| fraction(text).map(Value::Float))
+}
+
+/// Whether it fits in 64 bits, signed or not.
+fn fits(value: &i128) -> bool {
+    (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(value)
 }
 
 /// A number in any of the accepted writings.
@@ -88,7 +105,7 @@ fn integer(text: &str) -> Option<i128> {
     }
     let value = i128::from_str_radix(digits, radix).ok()?;
     let value = if negative { -value } else { value };
-    (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(&value).then_some(value)
+    Some(value).filter(fits)
 }
 
 /// A decimal number with fraction or exponent.
@@ -112,7 +129,7 @@ fn fraction(text: &str) -> Option<f64> {
     text.parse().ok()
 }
 
-/// A number the way the Compose tools print it: shortest digits, exponent only when far out.
+/// A number the way the Compose tools print it: shortest digits, an exponent from a million on.
 pub fn print_float(value: f64) -> String {
     if value.is_nan() {
         return "NaN".into();
@@ -124,10 +141,12 @@ pub fn print_float(value: f64) -> String {
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     match exponent.parse::<i32>() {
         Ok(exponent) if exponent < -4 => format!("{mantissa}e-{:02}", -exponent),
-        Ok(exponent) if exponent >= 21 => format!("{mantissa}e+{exponent:02}"),
+        Ok(exponent) if exponent >= 6 => format!("{mantissa}e+{exponent:02}"),
         _ => format!("{value}"),
     }
 }
+
+const UTC: &str = "+0000 UTC";
 
 /// A date or time of YAML 1.1, printed as the Compose tools do.
 fn timestamp(text: &str) -> Option<String> {
@@ -135,27 +154,29 @@ fn timestamp(text: &str) -> Option<String> {
     if bytes.len() < 8 || bytes[4] != b'-' || !bytes[..4].iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let (date, time) = match text.find(['T', 't', ' ']) {
-        Some(at) => (&text[..at], text[at + 1..].trim()),
-        None => (text, ""),
-    };
+    let separator = text.find(['T', 't', ' ']);
+    let (date, time) = separator.map_or((text, ""), |at| (&text[..at], text[at + 1..].trim()));
     let mut parts = date.split('-');
     let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
     let (month, day) = (two_digits(month, 12)?, two_digits(day, 31)?);
     if parts.next().is_some() || month == 0 || day == 0 || day > days_of(year, month) {
         return None;
     }
-    let (time, zone) =
-        if time.is_empty() { ("0:0:0".into(), "+0000 UTC".into()) } else { split_zone(time)? };
-    let (clock, part) = time.split_once('.').map_or((time.as_str(), ""), |(a, b)| (a, b));
+    // After a space no zone may stand, after a `T` one must.
+    let (time, zone) = match separator.map(|at| bytes[at]) {
+        None => ("0:0:0", UTC.to_owned()),
+        Some(b' ') => (time, UTC.to_owned()),
+        Some(_) => split_zone(time)?,
+    };
+    let (clock, part) = time.split_once('.').unwrap_or((time, ""));
     let mut parts = clock.split(':');
     let hour = two_digits(parts.next()?, 23)?;
     let minute = two_digits(parts.next()?, 59)?;
     let second = two_digits(parts.next()?, 59)?;
-    if parts.next().is_some() || part.len() > 9 || !part.bytes().all(|b| b.is_ascii_digit()) {
+    if parts.next().is_some() || !part.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    let part = part.trim_end_matches('0');
+    let part = part[..part.len().min(9)].trim_end_matches('0');
     let dot = if part.is_empty() { "" } else { "." };
     Some(format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}{dot}{part} {zone}"))
 }
@@ -179,23 +200,28 @@ fn two_digits(text: &str, most: u32) -> Option<u32> {
 }
 
 /// Time and printed zone of `21:59:43.10-05:00` or `…Z`.
-fn split_zone(time: &str) -> Option<(String, String)> {
+fn split_zone(time: &str) -> Option<(&str, String)> {
     if let Some(time) = time.strip_suffix('Z') {
-        return Some((time.into(), "+0000 UTC".into()));
+        return Some((time, UTC.to_owned()));
     }
-    let Some(at) = time.find(['+', '-']) else {
-        return Some((time.into(), "+0000 UTC".into()));
-    };
+    let at = time.find(['+', '-'])?;
     let (hours, minutes) = time[at + 1..].split_once(':')?;
     let (hours, minutes) = (two_digits(hours, 23)?, two_digits(minutes, 59)?);
     let zone = format!("{}{hours:02}{minutes:02}", &time[at..=at]);
-    Some((time[..at].into(), format!("{zone} {zone}")))
+    let zone = if (hours, minutes) == (0, 0) { UTC.to_owned() } else { format!("{zone} {zone}") };
+    Some((&time[..at], zone))
 }
 
+/// Text of base64 with its padding; line breaks may stand in it.
 fn base64(text: &str) -> Option<String> {
+    let digits: Vec<u8> = text.bytes().filter(|byte| !b"\r\n".contains(byte)).collect();
+    let padding = digits.iter().rev().take_while(|byte| **byte == b'=').count();
+    if !digits.len().is_multiple_of(4) || padding > 2 {
+        return None;
+    }
     let mut bytes = Vec::new();
     let (mut buffer, mut bits) = (0u32, 0);
-    for byte in text.bytes().filter(|byte| !byte.is_ascii_whitespace() && *byte != b'=') {
+    for byte in &digits[..digits.len() - padding] {
         let six = match byte {
             b'A'..=b'Z' => byte - b'A',
             b'a'..=b'z' => byte - b'a' + 26,
@@ -250,6 +276,10 @@ mod tests {
             ("1.10", "float 1.1"),
             ("5.0", "float 5"),
             ("1e3", "float 1000"),
+            ("999999.5", "float 999999.5"),
+            ("1000000.0", "float 1e+06"),
+            ("12345678.9", "float 1.23456789e+07"),
+            ("0.00001234", "float 1.234e-05"),
             ("6.02e23", "float 6.02e+23"),
             ("1.2.3", "text 1.2.3"),
             ("-", "text -"),
@@ -257,6 +287,13 @@ mod tests {
             ("08", "float 8"),
             ("2001-12-14", "text 2001-12-14 00:00:00 +0000 UTC"),
             ("2001-12-14T21:59:43Z", "text 2001-12-14 21:59:43 +0000 UTC"),
+            ("2001-1-1", "text 2001-01-01 00:00:00 +0000 UTC"),
+            ("2001-12-14 21:59:43", "text 2001-12-14 21:59:43 +0000 UTC"),
+            ("2001-12-14T21:59:43.10-05:00", "text 2001-12-14 21:59:43.1 -0500 -0500"),
+            ("2001-12-14T21:59:43+00:00", "text 2001-12-14 21:59:43 +0000 UTC"),
+            ("2001-12-14T21:59:43", "text 2001-12-14T21:59:43"),
+            ("2001-12-14 21:59:43Z", "text 2001-12-14 21:59:43Z"),
+            ("2001-12-14T", "text 2001-12-14T"),
             ("2001-13-14", "text 2001-13-14"),
         ] {
             assert_eq!(show(text), meaning, "{text}");
@@ -268,6 +305,20 @@ mod tests {
         assert_eq!(tagged("str", "012"), Some(Value::Text("012".into())));
         assert_eq!(tagged("int", "12"), Some(Value::Int(12)));
         assert_eq!(tagged("binary", "aGVsbG8="), Some(Value::Text("hello".into())));
+        assert_eq!(tagged("binary", "aGVsbG8"), None);
         assert_eq!(tagged("bool", "yes"), None);
+        assert_eq!(tagged("null", "x"), None);
+        assert_eq!(tagged("timestamp", "x"), None);
+        assert_eq!(tagged("set", "1"), Some(Value::Text("1".into())), "unknown tags mean text");
+    }
+
+    #[test]
+    fn text_becomes_a_number_as_decimal_only() {
+        assert_eq!(cast("0644"), Some(Value::Int(644)));
+        assert_eq!(cast("+7"), Some(Value::Int(7)));
+        assert_eq!(cast("1e3"), Some(Value::Float(1000.0)));
+        for text in ["0x10", "0o17", "1_000", ".inf", "", " 3", "-"] {
+            assert_eq!(cast(text), None, "{text}");
+        }
     }
 }

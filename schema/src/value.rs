@@ -150,8 +150,6 @@ pub fn boolean(text: &str) -> Option<(bool, bool)> {
         "false" => Some((false, false)),
         "y" | "yes" | "on" => Some((true, true)),
         "n" | "no" | "off" => Some((false, true)),
-        "1" | "t" => Some((true, true)),
-        "0" | "f" => Some((false, true)),
         _ => None,
     }
 }
@@ -259,7 +257,7 @@ pub fn image_reference(text: &str) -> Result<(), Bad> {
 
 /// A number from text, the way attributes with a number accept it.
 pub fn number(text: &str) -> Option<Value> {
-    scalar::number(text).filter(|value| matches!(value, Value::Int(_) | Value::Float(_)))
+    scalar::cast(text)
 }
 
 /// The nearest of `known` to `name`, if one is near enough to be meant.
