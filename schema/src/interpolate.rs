@@ -128,7 +128,7 @@ fn replace(
             rest = after;
         } else if after.starts_with('{') {
             let Some(length) = closing(after) else {
-                return Err(Failure::Format(rest.to_owned()));
+                return Err(Failure::Format(unclosed(rest).to_owned()));
             };
             let expression = &rest[..length + 2];
             out.push_str(&braced(&after[1..length], expression, variables, unset, depth)?);
@@ -147,18 +147,39 @@ fn replace(
     Ok(out)
 }
 
-/// Where the brace that opens `text` is closed.
+/// Where the brace that opens `text` is closed: the first place where all braces are in balance,
+/// else the last brace, always in the same line. What follows a brace that opens is never the one
+/// that closes it, so `{}` in a default counts as open.
 pub(crate) fn closing(text: &str) -> Option<usize> {
     let mut open = 0usize;
-    for (at, byte) in text.bytes().enumerate() {
+    let mut last = None;
+    let mut bytes = text.bytes().enumerate();
+    while let Some((at, byte)) = bytes.next() {
         match byte {
-            b'{' => open += 1,
+            b'\n' => break,
+            b'{' => {
+                open += 1;
+                match bytes.next() {
+                    Some((_, b'\n')) => break,
+                    Some((at, b'}')) => last = Some(at),
+                    _ => {}
+                }
+            }
             b'}' if open == 1 => return Some(at),
-            b'}' => open -= 1,
+            b'}' => {
+                open -= 1;
+                last = Some(at);
+            }
             _ => {}
         }
     }
-    None
+    last
+}
+
+/// As much of an expression that is never closed as a message needs.
+fn unclosed(text: &str) -> &str {
+    let line = text.split('\n').next().unwrap_or(text);
+    line.char_indices().nth(60).map_or(line, |(at, _)| &line[..at])
 }
 
 /// Bytes of the variable name that `text` starts with.
@@ -170,7 +191,8 @@ pub(crate) fn name_length(text: &str) -> usize {
     text.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count()
 }
 
-/// What stands between the braces.
+/// What stands between the braces. The part behind the operator must be right even when it is
+/// not used, but a variable that is not set matters only where it is.
 fn braced(
     inside: &str,
     expression: &str,
@@ -179,30 +201,35 @@ fn braced(
     depth: usize,
 ) -> Result<String, Failure> {
     let name = &inside[..name_length(inside)];
+    let wrong = || Err(Failure::Format(expression.to_owned()));
     if name.is_empty() {
-        return Err(Failure::Format(expression.to_owned()));
+        return wrong();
     }
     let value = variables.get(name);
-    let filled = value.filter(|value| !value.is_empty());
+    if name == inside {
+        if value.is_none() {
+            unset.push(name.to_owned());
+        }
+        return Ok(value.cloned().unwrap_or_default());
+    }
     let rest = &inside[name.len()..];
     let (value, rest) = match rest.strip_prefix(':') {
-        Some(rest) => (filled, rest),
+        Some(rest) => (value.filter(|value| !value.is_empty()), rest),
         None => (value, rest),
     };
-    let mut inner = |text: &str| replace(text, variables, unset, depth + 1);
-    match (rest.bytes().next(), value) {
-        (None, _) if inside.len() > name.len() => Err(Failure::Format(expression.to_owned())),
-        (None, Some(value)) => Ok(value.clone()),
-        (None, None) => {
-            unset.push(name.to_owned());
-            Ok(String::new())
+    let Some(operator @ (b'-' | b'?' | b'+')) = rest.bytes().next() else {
+        return wrong();
+    };
+    let mut inner_unset = Vec::new();
+    let inner = replace(&rest[1..], variables, &mut inner_unset, depth + 1)?;
+    match (operator, value) {
+        (b'?', None) => Err(Failure::Required(name.to_owned(), inner)),
+        (b'+', None) => Ok(String::new()),
+        (b'-' | b'?', Some(value)) => Ok(value.clone()),
+        _ => {
+            unset.append(&mut inner_unset);
+            Ok(inner)
         }
-        (Some(b'-' | b'?'), Some(value)) => Ok(value.clone()),
-        (Some(b'-'), None) => inner(&rest[1..]),
-        (Some(b'?'), None) => Err(Failure::Required(name.to_owned(), inner(&rest[1..])?)),
-        (Some(b'+'), Some(_)) => inner(&rest[1..]),
-        (Some(b'+'), None) => Ok(String::new()),
-        (Some(_), _) => Err(Failure::Format(expression.to_owned())),
     }
 }
 
@@ -241,9 +268,30 @@ mod tests {
             ("${A:1}", "Format(\"${A:1}\")"),
             ("${A:}", "Format(\"${A:}\")"),
             ("${A", "Format(\"${A\")"),
+            ("${X:-{}}", "{}"),
+            ("${X:-{}", "{"),
+            ("${X:-a{b}", "a{b"),
+            ("${X:-a}b}", "ab}"),
+            ("${X:-{a}}$A", "{a}a"),
+            ("${X:-{}}${A}", "Format(\"${A\")"),
+            ("${X:-a\nb}", "Format(\"${X:-a\")"),
+            ("${X:-a}\n${A}", "a\na"),
+            ("${A:-${X:?no}}", "Required(\"X\", \"no\")"),
+            ("${X:+${}}", "Format(\"${}\")"),
         ] {
             assert_eq!(with(text), result, "{text}");
         }
+    }
+
+    #[test]
+    fn a_variable_in_a_default_that_is_not_used_need_not_be_set() {
+        let variables = [("A".to_owned(), "a".to_owned())].into();
+        let mut unset = Vec::new();
+        assert_eq!(
+            text_with("${A:-$X} ${X:+$Y} ${Y:-$Z}", &variables, &mut unset),
+            Ok("a  ".into())
+        );
+        assert_eq!(unset, ["Z"]);
     }
 
     #[test]
