@@ -146,7 +146,7 @@ pub fn file_mode(value: &Value) -> Result<Value, Bad> {
         _ => return bad("is not a file mode", HELP),
     };
     match mode {
-        0..=0o7777 => Ok(Value::Text(format!("{mode:04o}"))),
+        0..=0o7777 => Ok(Value::Text(format!("0{mode:o}"))),
         _ => bad("is not a file mode", HELP),
     }
 }

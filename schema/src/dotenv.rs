@@ -5,7 +5,7 @@ use crate::interpolate::{Failure, Variables, text_with};
 /// One variable of a file; no value means a bare name that is not set around it.
 pub type Pair = (String, String);
 
-/// A line that cannot be read.
+/// A line that cannot be read, or reads otherwise than it looks.
 #[derive(Debug, PartialEq, Eq)]
 pub struct BadLine {
     /// First byte of what is wrong.
@@ -14,21 +14,40 @@ pub struct BadLine {
     pub end: usize,
     /// What is wrong.
     pub why: String,
+    /// The next move.
+    pub help: &'static str,
 }
 
-/// The variables of a file in order. `around` answers for bare names and for `${…}`, after the
+/// What a file says.
+#[derive(Debug, Default)]
+pub struct Lines {
+    /// Its variables in order.
+    pub pairs: Vec<Pair>,
+    /// Lines that cannot be read.
+    pub bad: Vec<BadLine>,
+    /// Lines that are allowed and surely not meant.
+    pub odd: Vec<BadLine>,
+}
+
+const ONE_IN_EACH_LINE: &str = "write one `NAME=value` in each line";
+
+/// The variables of a file in order. `around` answers for bare names and for `${…}`, before the
 /// names of the file itself.
-pub fn parse(text: &str, around: &Variables) -> Result<Vec<Pair>, BadLine> {
-    let mut reader = Reader { text, at: 0, around, known: around.clone(), pairs: Vec::new() };
+pub fn parse(text: &str, around: &Variables) -> Lines {
+    let known = around.clone();
+    let mut reader = Reader { text, at: 0, around, known, lines: Lines::default() };
     while reader.skip_to_statement() {
-        reader.statement()?;
+        if let Err(bad) = reader.statement() {
+            reader.at = reader.line_end();
+            reader.lines.bad.push(bad);
+        }
     }
-    Ok(reader.pairs)
+    reader.lines
 }
 
 /// `KEY=VALUE` lines verbatim (`format: raw`).
-pub fn parse_raw(text: &str, around: &Variables) -> Result<Vec<Pair>, BadLine> {
-    let mut pairs = Vec::new();
+pub fn parse_raw(text: &str, around: &Variables) -> Lines {
+    let mut lines = Lines::default();
     let mut start = 0;
     for full in text.split_inclusive('\n') {
         let line = full.trim_end_matches(['\n', '\r']).trim_start();
@@ -40,13 +59,14 @@ pub fn parse_raw(text: &str, around: &Variables) -> Result<Vec<Pair>, BadLine> {
             };
             if key.is_empty() || key.contains(char::is_whitespace) {
                 let why = format!("`{key}` is no name of a variable");
-                return Err(BadLine { start, end, why });
+                lines.bad.push(BadLine { start, end, why, help: ONE_IN_EACH_LINE });
+            } else {
+                lines.pairs.extend(value.map(|value| (key.to_owned(), value)));
             }
-            pairs.extend(value.map(|value| (key.to_owned(), value)));
         }
         start = end;
     }
-    Ok(pairs)
+    lines
 }
 
 struct Reader<'a> {
@@ -54,7 +74,12 @@ struct Reader<'a> {
     at: usize,
     around: &'a Variables,
     known: Variables,
-    pairs: Vec<Pair>,
+    lines: Lines,
+}
+
+/// A space that ends no line.
+fn is_space(c: char) -> bool {
+    matches!(c, '\t' | '\x0b' | '\x0c' | '\r' | ' ' | '\u{85}' | '\u{a0}')
 }
 
 impl Reader<'_> {
@@ -78,20 +103,26 @@ impl Reader<'_> {
         }
     }
 
+    /// What is wrong from here to the end of the line.
+    fn line(&self, why: String, help: &'static str) -> BadLine {
+        let line = &self.text[self.at..self.line_end()];
+        BadLine { start: self.at, end: self.at + line.trim_end().len(), why, help }
+    }
+
     fn bad<T>(&self, why: String) -> Result<T, BadLine> {
-        Err(BadLine { start: self.at, end: self.line_end(), why })
+        Err(self.line(why, ONE_IN_EACH_LINE))
     }
 
     fn statement(&mut self) -> Result<(), BadLine> {
         let rest = self.rest();
         if let Some(after) = rest.strip_prefix("export")
-            && after.starts_with([' ', '\t'])
+            && after.starts_with(char::is_whitespace)
         {
-            self.at += rest.len() - after.trim_start_matches([' ', '\t']).len();
+            self.at += rest.len() - after.trim_start_matches(is_space).len();
         }
         let line = &self.text[self.at..self.line_end()];
         let end = line.find(['=', ':']);
-        let key = line[..end.unwrap_or(line.len())].trim_end();
+        let key = line[..end.unwrap_or(line.len())].trim_end_matches(is_space);
         let wrong = |c: char| !(c.is_alphanumeric() || "_.-[]".contains(c));
         if key.contains(char::is_whitespace) {
             return self.bad(format!("`{key}` is no name of a variable: it has a space in it"));
@@ -108,10 +139,11 @@ impl Reader<'_> {
             return Ok(());
         };
         if key.is_empty() {
-            return self.bad("a value without a name".into());
+            let odd = self.line("a value without a name".into(), "write the name before the `=`");
+            self.lines.odd.push(odd);
         }
         let after = &line[end + 1..];
-        self.at += end + 1 + (after.len() - after.trim_start().len());
+        self.at += end + 1 + (after.len() - after.trim_start_matches(is_space).len());
         let value = self.value()?;
         self.set(key, value);
         Ok(())
@@ -122,7 +154,7 @@ impl Reader<'_> {
         if !self.around.contains_key(&key) {
             self.known.insert(key.clone(), value.clone());
         }
-        self.pairs.push((key, value));
+        self.lines.pairs.push((key, value));
     }
 
     fn value(&mut self) -> Result<String, BadLine> {
@@ -154,15 +186,31 @@ impl Reader<'_> {
             }
         }
         let Some(end) = end else {
-            return self.bad("a quote is opened and never closed".into());
+            let help = "close it where the value ends; a value in quotes may have several lines";
+            let bad = self.line("a quote is opened and never closed".into(), help);
+            self.at = self.text.len();
+            return Err(bad);
         };
-        let raw = inside[..end].replace("\r\n", "\n");
+        let raw = &inside[..end];
         let value = match quote {
-            '\'' => raw.replace("\\'", "'"),
-            _ => self.expand(&unescape(&raw))?,
+            '\'' => unquote(raw),
+            _ => self.expand(&unescape(raw))?,
         };
         self.at += end + 2;
+        self.after_quote();
         Ok(value)
+    }
+
+    /// What follows a closing quote in the same line is the next variable, whatever it looks like.
+    fn after_quote(&mut self) {
+        let line = &self.text[self.at..self.line_end()];
+        let rest = line.trim();
+        if !rest.is_empty() && !rest.starts_with('#') {
+            let why = format!("`{rest}` stands behind the closing quote and is read as a variable");
+            let help = "put the whole value in quotes, or begin a new line";
+            let odd = self.line(why, help);
+            self.lines.odd.push(odd);
+        }
     }
 
     fn expand(&self, value: &str) -> Result<String, BadLine> {
@@ -205,15 +253,13 @@ fn unescape(text: &str) -> String {
             '\\' | '"' => out.push(c),
             '$' => out.push_str("$$"),
             '0' => {
-                let digits =
-                    rest[1..].bytes().take(3).take_while(|b| (b'0'..b'8').contains(b)).count();
-                match u8::from_str_radix(&rest[1..=digits], 8) {
-                    Ok(byte) if digits == 3 => {
-                        out.push(char::from(byte));
-                        used += digits;
-                    }
-                    _ => out.push_str("\\0"),
+                let octal = digits(&rest[1..]);
+                match u8::from_str_radix(octal, 8) {
+                    Ok(byte) if octal.len() == 3 => out.push(char::from(byte)),
+                    // The zero is lost where no three digits make a byte, as in the Compose tools.
+                    _ => out.extend(["\\", octal]),
                 }
+                used += octal.len();
             }
             _ => {
                 out.push('\\');
@@ -226,6 +272,28 @@ fn unescape(text: &str) -> String {
     out
 }
 
+/// Up to three digits that `text` starts with.
+fn digits(text: &str) -> &str {
+    let length = text.bytes().take(3).take_while(u8::is_ascii_digit).count();
+    &text[..length]
+}
+
+/// The one escape of single quotes, `\'`.
+fn unquote(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        let next = rest[at + 1..].chars().next();
+        out.push_str(&rest[..at]);
+        let kept = if next == Some('\'') { "" } else { "\\" };
+        out.push_str(kept);
+        out.extend(next);
+        rest = &rest[at + 1 + next.map_or(0, char::len_utf8)..];
+    }
+    out.push_str(rest);
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,26 +301,47 @@ mod tests {
     fn read(text: &str) -> String {
         let around = [("HOME", "/h"), ("B", "shell")];
         let around = around.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
-        match parse(text, &around) {
-            Ok(pairs) => pairs.iter().map(|(k, v)| format!("{k}={v:?} ")).collect(),
-            Err(bad) => format!("error {}..{} {}", bad.start, bad.end, bad.why),
+        let lines = parse(text, &around);
+        let mut told: String = lines.pairs.iter().map(|(k, v)| format!("{k}={v:?} ")).collect();
+        for (word, list) in [("error", lines.bad), ("odd", lines.odd)] {
+            for bad in list {
+                told += &format!("{word} {}..{} {} ", bad.start, bad.end, bad.why);
+            }
         }
+        told.trim_end().to_owned()
     }
 
     #[test]
     fn every_form_of_a_line_is_read() {
         for (text, result) in [
-            ("A=1\nexport C = 2 # no\n# x\n", "A=\"1\" C=\"2\" "),
-            ("A: x:y\n", "A=\"x:y\" "),
-            ("A=a#b\r\nC=\n", "A=\"a#b\" C=\"\" "),
-            ("A='x $B \\n'\n", "A=\"x $B \\\\n\" "),
-            ("A=\"x\\n\\\"y\\\" \\$B $HOME\"", "A=\"x\\n\\\"y\\\" $B /h\" "),
-            ("A=\"two\nlines\" # c\nC=3", "A=\"two\\nlines\" C=\"3\" "),
-            ("A=1\nC=$A-${B}-${X:-d}", "A=\"1\" C=\"1-shell-d\" "),
-            ("HOME\nNOT_SET\n", "HOME=\"/h\" "),
-            ("a.b-c[0]=1", "a.b-c[0]=\"1\" "),
+            ("A=1\nexport C = 2 # no\n# x\n", "A=\"1\" C=\"2\""),
+            ("A: x:y\n", "A=\"x:y\""),
+            ("A=a#b\r\nC=\n", "A=\"a#b\" C=\"\""),
+            ("A='x $B \\n'\n", "A=\"x $B \\\\n\""),
+            ("A=\"x\\n\\\"y\\\" \\$B $HOME\"", "A=\"x\\n\\\"y\\\" $B /h\""),
+            ("A=\"two\nlines\" # c\nC=3", "A=\"two\\nlines\" C=\"3\""),
+            ("A=1\nC=$A-${B}-${X:-d}", "A=\"1\" C=\"1-shell-d\""),
+            ("HOME\nNOT_SET\n", "HOME=\"/h\""),
+            ("a.b-c[0]=1", "a.b-c[0]=\"1\""),
             ("A B=1", "error 0..5 `A B` is no name of a variable: it has a space in it"),
             ("A=\"open\nB=1", "error 2..7 a quote is opened and never closed"),
+            ("HOME", "HOME=\"/h\""),
+            ("A=\"x\\0123\\012\\0\"", "A=\"xS\\\\12\\\\\""),
+            ("A=\"\\0777 \\0089\"", "A=\"\\\\777 \\\\089\""),
+            ("A='it\\'s \\\\'", "A=\"it's \\\\\\\\\""),
+            ("A=\"a\r\nb\"\r\nC=1\r\n", "A=\"a\\r\\nb\" C=\"1\""),
+            ("A=\u{2003}x", "A=\"\\u{2003}x\""),
+            ("=x\n", "=\"x\" odd 0..2 a value without a name"),
+            (
+                "A='a' b\n",
+                "A=\"a\" odd 5..7 `b` stands behind the closing quote and is read as a variable",
+            ),
+            (
+                "A B=1\nC=2\nD!=3\n",
+                "C=\"2\" error 0..5 `A B` is no name of a variable: it has a space in it \
+                 error 10..14 `D!` is no name of a variable: it has a `!` in it",
+            ),
+            ("A=${B\nC=1", "C=\"1\" error 2..5 `${B` is not a variable"),
         ] {
             assert_eq!(read(text), result, "{text:?}");
         }
@@ -260,7 +349,7 @@ mod tests {
 
     #[test]
     fn raw_lines_are_taken_as_they_are() {
-        let pairs = parse_raw("A='$B' # x\n#c\n\nC=\"d\"\n", &Variables::new()).unwrap();
+        let pairs = parse_raw("A='$B' # x\n#c\n\nC=\"d\"\n", &Variables::new()).pairs;
         let show: Vec<_> = pairs.iter().map(|(k, v)| format!("{k}={v}")).collect();
         assert_eq!(show, ["A='$B' # x", "C=\"d\""]);
     }

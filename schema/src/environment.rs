@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::dotenv::{self, Pair};
+use crate::dotenv::{self, BadLine, Pair};
 use crate::interpolate::Variables;
 use crate::problem::{Code, Finding};
 use crate::project::Project;
@@ -17,14 +17,80 @@ pub enum Format {
     Raw,
 }
 
+/// Who asks for an environment file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// `--env-file`.
+    Flag,
+    /// `COMPOSE_ENV_FILES`.
+    Variable,
+    /// Nobody: it is the `.env` beside the Compose file.
+    Beside,
+    /// `env_file` of a service.
+    Service(Span),
+    /// `label_file` of a service.
+    Labels(Span),
+    /// `env_file` of an included part.
+    Part(Span),
+}
+
+impl Asker {
+    /// Where the Compose file names it.
+    fn at(self) -> Option<Span> {
+        match self {
+            Asker::Flag | Asker::Variable | Asker::Beside => None,
+            Asker::Service(at) | Asker::Labels(at) | Asker::Part(at) => Some(at),
+        }
+    }
+
+    fn what(self) -> &'static str {
+        match self {
+            Asker::Labels(_) => "the label file",
+            _ => "the environment file",
+        }
+    }
+
+    /// There is no such file.
+    fn missing(self, shown: &Path) -> Finding {
+        let (what, shown) = (self.what(), shown.display());
+        let (message, help) = match self {
+            Asker::Flag => (
+                format!("{what} `{shown}` of `--env-file` does not exist"),
+                "create it, or name one that exists".to_owned(),
+            ),
+            Asker::Variable => (
+                format!("{what} `{shown}` of the variable COMPOSE_ENV_FILES does not exist"),
+                "create it, or change the variable".to_owned(),
+            ),
+            Asker::Service(_) => (
+                format!("{what} `{shown}` does not exist"),
+                format!(
+                    "create it, or write `{{ path: {shown}, required: false }}` if the service can \
+                     do without"
+                ),
+            ),
+            Asker::Beside | Asker::Labels(_) | Asker::Part(_) => (
+                format!("{what} `{shown}` does not exist"),
+                "create it, or take the line away".to_owned(),
+            ),
+        };
+        match self.at() {
+            Some(at) => Finding::at(Code::Unreadable, at, "asked for here", message),
+            None => Finding::bare(Code::Unreadable, message),
+        }
+        .help(help)
+    }
+}
+
 impl Project<'_> {
     /// Process environment, then the environment files below it.
     pub(crate) fn read_environment(&mut self, directory: &Path) {
-        let files = self.env_files();
+        let (files, asker) = self.env_files();
         if files.is_empty() {
             self.add_dotenv(directory);
         } else {
             let directory = self.options.working_dir.clone();
+            let files: Vec<_> = files.into_iter().map(|file| (file, asker)).collect();
             let pairs = self.env_file_pairs(&files, &directory);
             add_below(&mut self.variables, pairs);
         }
@@ -37,7 +103,7 @@ impl Project<'_> {
             return;
         }
         let around = self.variables.clone();
-        let pairs = self.env_file(&path, None, Format::Dotenv, &around);
+        let pairs = self.env_file(&path, Asker::Beside, Format::Dotenv, &around);
         add_below(&mut self.variables, pairs);
     }
 
@@ -47,21 +113,26 @@ impl Project<'_> {
     }
 
     /// `--env-file`, else `COMPOSE_ENV_FILES`.
-    fn env_files(&self) -> Vec<PathBuf> {
+    fn env_files(&self) -> (Vec<PathBuf>, Asker) {
         if !self.options.env_files.is_empty() {
-            return self.options.env_files.clone();
+            return (self.options.env_files.clone(), Asker::Flag);
         }
         let list = self.variables.get("COMPOSE_ENV_FILES").map_or("", String::as_str);
-        list.split(',').filter(|path| !path.is_empty()).map(PathBuf::from).collect()
+        let files = list.split(',').filter(|path| !path.is_empty()).map(PathBuf::from);
+        (files.collect(), Asker::Variable)
     }
 
     /// Variables of several files, later ones after earlier ones.
-    pub(crate) fn env_file_pairs(&mut self, files: &[PathBuf], directory: &Path) -> Vec<Pair> {
+    pub(crate) fn env_file_pairs(
+        &mut self,
+        files: &[(PathBuf, Asker)],
+        directory: &Path,
+    ) -> Vec<Pair> {
         let mut pairs = Vec::new();
         let mut around = self.variables.clone();
-        for file in files {
+        for (file, asker) in files {
             let path = directory.join(file);
-            for (key, value) in self.env_file(&path, None, Format::Dotenv, &around) {
+            for (key, value) in self.env_file(&path, *asker, Format::Dotenv, &around) {
                 around.entry(key.clone()).or_insert_with(|| value.clone());
                 pairs.push((key, value));
             }
@@ -69,32 +140,42 @@ impl Project<'_> {
         pairs
     }
 
-    /// Variables of one file. `named_at` is where the Compose file names it.
+    /// Variables of one file.
     pub(crate) fn env_file(
         &mut self,
         path: &Path,
-        named_at: Option<Span>,
+        asker: Asker,
         format: Format,
         around: &Variables,
     ) -> Vec<Pair> {
-        let Some(file) = self.read_text(path, named_at, "the environment file") else {
+        if !self.source.exists(path) {
+            let missing = asker.missing(self.shown(path));
+            self.found.push(missing);
+            return Vec::new();
+        }
+        let read = self.files.find(self.shown(path));
+        let Some(file) = read.or_else(|| self.read_text(path, asker.at(), asker.what())) else {
             return Vec::new();
         };
         let Some(text) = self.files.get(file).map(|file| file.text.clone()) else {
             return Vec::new();
         };
-        let pairs = match format {
+        let lines = match format {
             Format::Dotenv => dotenv::parse(&text, around),
             Format::Raw => dotenv::parse_raw(&text, around),
         };
-        pairs.unwrap_or_else(|line| {
-            let span = Span { file, start: line.start as u32, end: line.end as u32 };
-            self.found.push(
-                Finding::at(Code::EnvFile, span, "cannot be read", line.why)
-                    .help("write one `NAME=value` in each line"),
-            );
-            Vec::new()
-        })
+        let place = |line: &BadLine| Span { file, start: line.start as u32, end: line.end as u32 };
+        for line in lines.bad {
+            let at = place(&line);
+            let finding = Finding::at(Code::EnvFile, at, "cannot be read", line.why);
+            self.found.push(finding.help(line.help));
+        }
+        for line in lines.odd {
+            let at = place(&line);
+            let finding = Finding::at(Code::EnvFile, at, "surely not meant", line.why);
+            self.found.push(finding.help(line.help).warning());
+        }
+        lines.pairs
     }
 }
 

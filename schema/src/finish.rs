@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::environment::Format;
+use crate::environment::{Asker, Format};
 use crate::places::Written;
 use crate::problem::{Code, Finding};
 use crate::project::{Model, Project};
@@ -250,7 +250,7 @@ impl Project<'_> {
                 }
             };
             let at = file.get("path").map_or(file.span, |node| node.span);
-            for (key, value) in self.env_file(&path, Some(at), format, &around) {
+            for (key, value) in self.env_file(&path, Asker::Service(at), format, &around) {
                 around.entry(key.clone()).or_insert_with(|| value.clone());
                 values.push((key, value, at));
             }
@@ -266,7 +266,9 @@ impl Project<'_> {
         let mut labels = Map::default();
         for file in files.items() {
             let path = PathBuf::from(file.as_text().unwrap_or_default());
-            for (key, value) in self.env_file(&path, Some(file.span), Format::Dotenv, &around) {
+            for (key, value) in
+                self.env_file(&path, Asker::Labels(file.span), Format::Dotenv, &around)
+            {
                 labels.set(key, Node::text(file.span, value));
             }
         }

@@ -1,16 +1,17 @@
 //! From the options to one merged tree: which files, which environment, which name.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::attributes::FILE;
 use crate::config::Switches;
-use crate::environment::add_below;
+use crate::environment::{Asker, add_below};
 use crate::interpolate::{self, Variables};
 use crate::merge;
 use crate::problem::{self, Code, Finding, Problems};
 use crate::shape::Shape;
-use crate::text::{Files, Span};
+use crate::text::{self, Files, Span, Undecoded};
 use crate::trail::Trail;
 use crate::tree::{Node, Tag, Value};
 use crate::walk::Walk;
@@ -112,6 +113,12 @@ impl<'a> Project<'a> {
         };
         let bytes = match self.source.read(path) {
             Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let message = format!("{what} `{}` does not exist", shown.display());
+                let finding = at(Code::Unreadable, message);
+                self.found.push(finding.help("create it, or correct the path"));
+                return None;
+            }
             Err(error) => {
                 let message = format!("{what} `{}` cannot be read: {error}", shown.display());
                 self.found.push(at(Code::Unreadable, message));
@@ -123,11 +130,11 @@ impl<'a> Project<'a> {
             self.found.push(at(Code::TooLarge, message));
             return None;
         }
-        match decode(&bytes) {
-            Ok(text) => Some(self.files.add(shown, text)),
+        match text::decode(&bytes) {
+            Ok(text) => Some(self.files.add(shown.to_owned(), text)),
             Err(Undecoded { text, at, why }) => {
                 let message = format!("{what} `{}` {why}", shown.display());
-                let file = self.files.add(shown, text);
+                let file = self.files.add(shown.to_owned(), text);
                 let length = '\u{fffd}'.len_utf8() as u32;
                 let span = Span { file, start: at as u32, end: at as u32 + length };
                 let finding = Finding::at(Code::Syntax, span, "from here on", message);
@@ -138,8 +145,8 @@ impl<'a> Project<'a> {
     }
 
     /// A path as people see it: relative when it is below the current directory.
-    fn shown(&self, path: &Path) -> PathBuf {
-        path.strip_prefix(&self.options.working_dir).unwrap_or(path).to_owned()
+    pub(crate) fn shown<'p>(&self, path: &'p Path) -> &'p Path {
+        path.strip_prefix(&self.options.working_dir).unwrap_or(path)
     }
 
     /// The files to read, and on the way the project's directory and environment.
@@ -385,7 +392,9 @@ impl<'a> Project<'a> {
             [] => self.add_dotenv(&directory),
             [only] if only.as_os_str() == "/dev/null" => {}
             files => {
-                let pairs = self.env_file_pairs(files, base);
+                let asker = Asker::Part(entry.get("env_file").map_or(entry.span, |node| node.span));
+                let files: Vec<_> = files.iter().map(|file| (file.clone(), asker)).collect();
+                let pairs = self.env_file_pairs(&files, base);
                 add_below(&mut self.variables, pairs);
             }
         }
@@ -454,48 +463,6 @@ pub(crate) fn is_remote(path: &str, base: &Path) -> bool {
     ["http:/", "https:/", "git:/", "ssh:/", "oci:/", "git@", "github.com/"]
         .iter()
         .any(|start| path.starts_with(start))
-}
-
-/// What can be read of bytes that are no text.
-struct Undecoded {
-    /// The text up to there, and a mark for what cannot be read.
-    text: String,
-    /// Byte of the mark.
-    at: usize,
-    why: &'static str,
-}
-
-impl Undecoded {
-    fn after(text: &str, why: &'static str) -> Undecoded {
-        Undecoded { text: format!("{text}\u{fffd}"), at: text.len(), why }
-    }
-}
-
-/// Text of bytes: UTF-8 or UTF-16, with or without a BOM.
-fn decode(bytes: &[u8]) -> Result<String, Undecoded> {
-    let utf16 = |rest: &[u8], unit: fn([u8; 2]) -> u16| {
-        let units = rest.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
-        let mut text = String::new();
-        for c in char::decode_utf16(units) {
-            text.push(c.map_err(|_| Undecoded::after(&text, "is not UTF-16 throughout"))?);
-        }
-        Ok(text)
-    };
-    let text = match bytes {
-        [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes)?,
-        [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes)?,
-        [0xef, 0xbb, 0xbf, rest @ ..] | rest => match std::str::from_utf8(rest) {
-            Ok(text) => text.to_owned(),
-            Err(error) => {
-                let good = String::from_utf8_lossy(&rest[..error.valid_up_to()]);
-                return Err(Undecoded::after(&good, "is not UTF-8 throughout"));
-            }
-        },
-    };
-    match text.find('\0') {
-        Some(at) => Err(Undecoded::after(&text[..at], "has a zero byte in it")),
-        None => Ok(text),
-    }
 }
 
 /// Whether a node asks to be taken away.

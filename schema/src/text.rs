@@ -1,6 +1,7 @@
 //! The texts a stack is read from, and where in them a value stands.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::stack::Place;
@@ -80,18 +81,28 @@ fn count_blocks(bytes: &[u8]) -> Vec<u32> {
 
 /// All texts of one load.
 #[derive(Debug, Clone, Default)]
-pub struct Files(Vec<Arc<File>>);
+pub struct Files {
+    files: Vec<Arc<File>>,
+    numbers: BTreeMap<PathBuf, u32>,
+}
 
 impl Files {
     /// Adds a text and gives its number.
     pub fn add(&mut self, name: PathBuf, text: impl Into<Arc<str>>) -> u32 {
-        self.0.push(Arc::new(File::new(name, text.into())));
-        self.0.len() as u32 - 1
+        let number = self.files.len() as u32;
+        self.numbers.insert(name.clone(), number);
+        self.files.push(Arc::new(File::new(name, text.into())));
+        number
+    }
+
+    /// The number of the last text that was added under a name.
+    pub fn find(&self, name: &Path) -> Option<u32> {
+        self.numbers.get(name).copied()
     }
 
     /// The file a span points into.
     pub fn get(&self, number: u32) -> Option<&Arc<File>> {
-        self.0.get(number as usize)
+        self.files.get(number as usize)
     }
 
     /// The text under a span.
@@ -105,6 +116,50 @@ impl Files {
         let file = self.get(span.file)?;
         let (line, column) = file.position(span.start);
         Some(Place { file: file.name.clone(), line, column })
+    }
+}
+
+/// What can be read of bytes that are no text.
+pub(crate) struct Undecoded {
+    /// The text up to there, and a mark for what cannot be read.
+    pub text: String,
+    /// Byte of the mark.
+    pub at: usize,
+    /// What is wrong.
+    pub why: &'static str,
+}
+
+impl Undecoded {
+    fn after(text: &str, why: &'static str) -> Undecoded {
+        Undecoded { text: format!("{text}\u{fffd}"), at: text.len(), why }
+    }
+}
+
+/// Text of bytes: UTF-8 or UTF-16, with or without a BOM.
+pub(crate) fn decode(bytes: &[u8]) -> Result<String, Undecoded> {
+    let utf16 = |rest: &[u8], unit: fn([u8; 2]) -> u16| {
+        let pairs = rest.chunks_exact(2);
+        let whole = pairs.remainder().is_empty();
+        let mut text = String::new();
+        for c in char::decode_utf16(pairs.map(|pair| unit([pair[0], pair[1]]))) {
+            text.push(c.map_err(|_| Undecoded::after(&text, "is not UTF-16 throughout"))?);
+        }
+        if whole { Ok(text) } else { Err(Undecoded::after(&text, "is not UTF-16 throughout")) }
+    };
+    let text = match bytes {
+        [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes)?,
+        [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes)?,
+        [0xef, 0xbb, 0xbf, rest @ ..] | rest => match std::str::from_utf8(rest) {
+            Ok(text) => text.to_owned(),
+            Err(error) => {
+                let good = String::from_utf8_lossy(&rest[..error.valid_up_to()]);
+                return Err(Undecoded::after(&good, "is not UTF-8 throughout"));
+            }
+        },
+    };
+    match text.find('\0') {
+        Some(at) => Err(Undecoded::after(&text[..at], "has a zero byte in it")),
+        None => Ok(text),
     }
 }
 

@@ -763,13 +763,17 @@ fn files_that_are_not_there() {
     )];
     assert_snapshot!(brief(&files), @r#"
     compose.yaml:1:11 berth::unreadable
-      the file `gone.yaml` cannot be read: no such file
+      the file `gone.yaml` does not exist
+      → create it, or correct the path
     compose.yaml:5:16 berth::unreadable
-      the environment file `gone.env` cannot be read: no such file
+      the environment file `gone.env` does not exist
+      → create it, or write `{ path: gone.env, required: false }` if the service can do without
     compose.yaml:6:17 berth::unreadable
-      the environment file `gone.labels` cannot be read: no such file
+      the label file `gone.labels` does not exist
+      → create it, or take the line away
     compose.yaml:8:21 berth::unreadable
-      the file `gone-too.yaml` cannot be read: no such file
+      the file `gone-too.yaml` does not exist
+      → create it, or correct the path
     "#);
 }
 
@@ -793,7 +797,7 @@ fn broken_lines_of_environment_files() {
       → write `raw`, or take the key away
     a.env:2:3 berth::env_file
       a quote is opened and never closed
-      → write one `NAME=value` in each line
+      → close it where the value ends; a value in quotes may have several lines
     b.env:1:1 berth::env_file
       `no name` is no name of a variable
       → write one `NAME=value` in each line
