@@ -26,13 +26,13 @@ pub(crate) fn resolve(project: &mut Project<'_>, document: &mut Node, base: &Pat
     if !map.iter().any(|(_, service)| service.get("extends").is_some()) {
         return;
     }
-    let services = std::mem::take(&mut map.0);
+    let services = Services::new(std::mem::take(&mut map.0));
+    let names: Vec<String> = services.written.keys().cloned().collect();
     let mut scope = Scope { project, files: BTreeMap::new(), chain: Vec::new() };
     let main = FileScope { key: PathBuf::new(), base: base.to_path_buf() };
-    scope.files.insert(PathBuf::new(), Services { written: services, whole: BTreeMap::new() });
-    let names: Vec<String> = scope.names(&main.key);
+    scope.files.insert(PathBuf::new(), services);
     for name in names {
-        scope.whole(&main, &name, Span::default());
+        scope.complete(&main, &name, Span::default());
     }
     if let Some(done) = scope.files.remove(&PathBuf::new()) {
         map.0 = done.whole;
@@ -40,8 +40,16 @@ pub(crate) fn resolve(project: &mut Project<'_>, document: &mut Node, base: &Pat
 }
 
 struct Services {
-    written: BTreeMap<String, Entry>,
+    /// Every service of the file, and what it says until it is made whole.
+    written: BTreeMap<String, Option<Entry>>,
     whole: BTreeMap<String, Entry>,
+}
+
+impl Services {
+    fn new(written: BTreeMap<String, Entry>) -> Services {
+        let written = written.into_iter().map(|(name, entry)| (name, Some(entry)));
+        Services { written: written.collect(), whole: BTreeMap::new() }
+    }
 }
 
 #[derive(Clone)]
@@ -59,41 +67,34 @@ struct Scope<'p, 'a> {
 }
 
 impl Scope<'_, '_> {
-    fn names(&self, key: &Path) -> Vec<String> {
-        self.files
-            .get(key)
-            .map(|services| services.written.keys().cloned().collect())
-            .unwrap_or_default()
-    }
-
-    /// The service with everything it extends, or nothing if there is no such service.
-    fn whole(&mut self, file: &FileScope, name: &str, from: Span) -> Option<Node> {
-        let services = self.files.get(&file.key)?;
-        if let Some(entry) = services.whole.get(name) {
-            return Some(entry.node.clone());
-        }
-        let mut entry = services.written.get(name)?.clone();
-        let at = entry.node.get("extends").map_or(from, |node| node.span);
-        let here = (file.key.clone(), name.to_owned());
-        if self.chain.iter().any(|(key, name, _)| (key, name) == (&here.0, &here.1)) {
-            self.cycle(name, at);
+    /// Puts the service over everything it extends.
+    fn complete(&mut self, file: &FileScope, name: &str, from: Span) -> Option<()> {
+        let before = self.chain.iter().find(|(key, other, _)| other == name && *key == file.key);
+        if let Some((_, _, at)) = before {
+            self.cycle(name, *at);
             return None;
         }
+        let services = self.files.get_mut(&file.key)?;
+        if services.whole.contains_key(name) {
+            return Some(());
+        }
+        let at = services.written.get(name)?.as_ref().and_then(|own| own.node.get("extends"));
+        let at = at.map_or(from, |node| node.span);
         if self.chain.len() >= LONGEST {
             let message = format!("`{name}` ends a chain of more than {LONGEST} services");
             let finding = Finding::at(Code::TooLarge, at, "passes the limit here", message);
             self.project.found.push(finding.help("extend fewer services after each other"));
             return None;
         }
-        self.chain.push((here.0, here.1, at));
+        let mut entry = services.written.get_mut(name)?.take()?;
+        self.chain.push((file.key.clone(), name.to_owned(), at));
         let extends = entry.node.as_map_mut().and_then(|map| map.remove("extends"));
         if let Some(extends) = extends.filter(|node| !is_reset(node)) {
             entry.node = self.extended(file, entry.node, extends);
         }
         self.chain.pop();
-        let node = entry.node.clone();
         self.files.get_mut(&file.key)?.whole.insert(name.to_owned(), entry);
-        Some(node)
+        Some(())
     }
 
     /// A service over the one it extends. When that is not there, `extends` stays as a mark.
@@ -126,8 +127,8 @@ impl Scope<'_, '_> {
         };
         let known = self.files.get(&scope.key);
         if !known.is_some_and(|services| services.written.contains_key(name)) {
-            let known = self.names(&scope.key);
-            let near = value::nearest(name, known.iter().map(String::as_str));
+            let known = known.into_iter().flat_map(|services| services.written.keys());
+            let near = value::nearest(name, known.map(String::as_str));
             let place =
                 extends.get_text("file").map_or("this file".into(), |file| format!("`{file}`"));
             let message = format!("there is no service `{name}` in {place} to extend");
@@ -137,7 +138,8 @@ impl Scope<'_, '_> {
             );
             return None;
         }
-        let mut base = self.whole(&scope, name, at)?;
+        self.complete(&scope, name, at)?;
+        let mut base = self.files.get(&scope.key)?.whole.get(name)?.node.clone();
         merge::strip(&mut base);
         Some(base)
     }
@@ -169,7 +171,7 @@ impl Scope<'_, '_> {
                 services.0.extend(map.0);
             }
         }
-        self.files.insert(full, Services { written: services.0, whole: BTreeMap::new() });
+        self.files.insert(full, Services::new(services.0));
         Some(scope)
     }
 
