@@ -1,5 +1,6 @@
 //! Values that mix types (`80` or `"80"`, `64m` or `67108864`) brought to one canonical form.
 
+use crate::scalar;
 use crate::tree::Value;
 use crate::value::{self, Bad, bad};
 
@@ -7,6 +8,9 @@ use crate::value::{self, Bad, bad};
 pub fn duration(value: &Value) -> Result<Value, Bad> {
     match value {
         Value::Text(text) => Ok(Value::Text(value::print_duration(value::duration(text)?))),
+        Value::Int(number @ 0..) => {
+            bad("has no unit", &format!("write `{number}s` for seconds, or `{number}ms`"))
+        }
         _ => bad("is not a duration", "write it as text with a unit: `30s`, `1m30s`"),
     }
 }
@@ -49,7 +53,22 @@ pub fn cpus(value: &Value) -> Result<Value, Bad> {
         Some(Value::Float(number)) if number >= 0.0 && number.is_finite() => {
             Ok(Value::Float(number))
         }
-        _ => bad("is not a number of processors", "write it like `0.5` or `2`"),
+        _ => bad("is not a number of processors", &cpus_help(value)),
+    }
+}
+
+/// `500m` and `50%` are other ways of saying half a processor.
+fn cpus_help(value: &Value) -> String {
+    let Value::Text(text) = value else {
+        return "write it like `0.5` or `2`".into();
+    };
+    let other = |unit: char, whole: f64| {
+        let number: f64 = text.strip_suffix(unit)?.trim().parse().ok()?;
+        Some(scalar::print_float(number / whole))
+    };
+    match other('m', 1000.0).or_else(|| other('%', 100.0)) {
+        Some(number) => format!("write `{number}`, the number of processors"),
+        None => "write it like `0.5` or `2`".into(),
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) fn uses<'n>(service: &'n Node, section: &str) -> Vec<(&'n str, Span)>
 }
 
 /// Everything else about services and the resources they use.
-pub(crate) fn services(active: &Map, root: &Node, lax: bool, found: &mut Vec<Finding>) {
+pub(crate) fn services(active: &Map, root: &Node, found: &mut Vec<Finding>) {
     // What is no map at all is noted where it stands.
     for (name, service) in active.iter().filter(|(_, service)| service.as_map().is_some()) {
         references(name, service, root, found);
@@ -57,10 +57,6 @@ pub(crate) fn services(active: &Map, root: &Node, lax: bool, found: &mut Vec<Fin
     container_names(active, found);
     sources(root, found);
     externals("volumes", root, found);
-    if !lax {
-        published(active, found);
-        externals("networks", root, found);
-    }
 }
 
 fn references(name: &str, service: &Node, root: &Node, found: &mut Vec<Finding>) {
@@ -80,6 +76,13 @@ fn references(name: &str, service: &Node, root: &Node, found: &mut Vec<Finding>)
             let names = known.iter().flat_map(|map| map.0.keys()).map(String::as_str);
             let help = match value::nearest(used, names) {
                 Some(near) => format!("did you mean `{near}`?"),
+                None if section == "volumes" && used.contains('/') => {
+                    format!("a folder of this host starts with `./` or `/`: `./{used}`")
+                }
+                None if section == "volumes" => format!(
+                    "add `{used}:` below `volumes:` at the top level, or write `./{used}` for the \
+                     folder beside the file"
+                ),
                 None => format!("add `{used}:` below `{section}:` at the top level"),
             };
             let message = format!("`{name}` uses the {kind} `{used}`, which is not in the stack");
@@ -231,45 +234,6 @@ fn image(name: &str, entry: &Entry, found: &mut Vec<Finding>) {
     );
 }
 
-/// The same host port of two services.
-fn published(active: &Map, found: &mut Vec<Finding>) {
-    type Taken = (u16, u16, String, Span, String);
-    let mut taken: BTreeMap<(String, u16), Vec<Taken>> = BTreeMap::new();
-    for (name, service) in active.iter() {
-        for port in service.get("ports").map(Node::items).unwrap_or_default() {
-            let text = |key| port.get_text(key).unwrap_or_default();
-            let Ok((low, high)) = value::port_range(text("published")) else {
-                continue;
-            };
-            if low != high {
-                continue;
-            }
-            let protocol = text("protocol").to_owned();
-            let (host, at) = (text("host_ip").to_owned(), port.span);
-            let others = taken.entry((protocol, low)).or_default();
-            let clash = others.iter().find(|(_, _, other, ..)| {
-                let any = |ip: &str| matches!(ip, "" | "0.0.0.0" | "::");
-                *other == host || any(other) || any(&host)
-            });
-            if let Some((_, _, _, first, owner)) = clash {
-                let (one, two) = (at.min(*first), at.max(*first));
-                let (above, below) =
-                    if one == at { (name, owner.as_str()) } else { (owner.as_str(), name) };
-                let message = match owner == name {
-                    true => format!("`{name}` publishes the host port {low} twice"),
-                    false => format!("`{above}` and `{below}` both publish the host port {low}"),
-                };
-                found.push(
-                    Finding::at(Code::Duplicate, two, "again here", message)
-                        .also(one, "first here")
-                        .help("give one of them another host port"),
-                );
-            }
-            others.push((low, high, host, at, name.to_owned()));
-        }
-    }
-}
-
 fn container_names(active: &Map, found: &mut Vec<Finding>) {
     let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
     for (_, service) in active.iter() {
@@ -310,7 +274,13 @@ fn sources(root: &Node, found: &mut Vec<Finding>) {
     }
 }
 
-fn external_alone(kind: &str, key: &str, node: &Node, allowed: &[&str], found: &mut Vec<Finding>) {
+pub(crate) fn external_alone(
+    kind: &str,
+    key: &str,
+    node: &Node,
+    allowed: &[&str],
+    found: &mut Vec<Finding>,
+) {
     let Some(external) = node.get("external") else {
         return;
     };

@@ -56,7 +56,7 @@ impl Project<'_> {
         }
         let root_view = Node::new(span, Value::Map(std::mem::take(root)));
         if !self.switches.no_consistency {
-            check::services(&active, &root_view, self.switches.lax, &mut self.found);
+            check::services(&active, &root_view, &mut self.found);
             drop_optional(&mut active);
         }
         let Value::Map(mut map) = root_view.value else {

@@ -39,6 +39,7 @@ mod project;
 mod prune;
 mod refuse;
 mod resources;
+mod rules;
 mod scalar;
 mod shape;
 mod short;
@@ -117,6 +118,7 @@ fn stack_of(project: &mut project::Project<'_>) -> Option<Stack> {
     let model = project.model()?;
     let before = project.found.len();
     refuse::report(&model.tree, &mut project.found);
+    rules::report(&model, &project.files, &mut project.found);
     let stack = decode::stack(model, &mut project.found);
     problem::drop_echoes(&mut project.found, before);
     Some(stack)

@@ -1,6 +1,6 @@
 //! What is wrong with a text, with its place, in the user's words, with the next move.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -174,7 +174,42 @@ pub(crate) fn conclude(mut found: Vec<Finding>, files: &Files) -> Result<Vec<Pro
 pub(crate) fn all(mut found: Vec<Finding>, files: &Files) -> Vec<Problem> {
     found.sort_by_key(Finding::order);
     found.dedup_by(|a, b| a.message == b.message && a.order() == b.order());
+    gather_unset(&mut found);
     found.into_iter().map(|finding| finding.show(files)).collect()
+}
+
+/// Uses of an unset variable that are told one by one.
+const FEW: usize = 5;
+
+/// Makes one warning of a variable that is not set and used in many places.
+fn gather_unset(found: &mut Vec<Finding>) {
+    let mut uses: BTreeMap<String, usize> = BTreeMap::new();
+    for finding in found.iter().filter(|finding| finding.code == Code::UnsetVariable) {
+        *uses.entry(finding.message.clone()).or_default() += 1;
+    }
+    uses.retain(|_, count| *count > FEW);
+    if uses.is_empty() {
+        return;
+    }
+    let mut kept: Vec<Finding> = Vec::with_capacity(found.len());
+    let mut first: BTreeMap<String, usize> = BTreeMap::new();
+    for mut finding in found.drain(..) {
+        let Some(count) = uses.get(&finding.message) else {
+            kept.push(finding);
+            continue;
+        };
+        if let Some(at) = first.get(&finding.message) {
+            let labels = &mut kept[*at].labels;
+            if labels.len() < FEW {
+                labels.extend(finding.labels);
+            }
+            continue;
+        }
+        first.insert(finding.message.clone(), kept.len());
+        finding.message = format!("{}, in {count} places", finding.message);
+        kept.push(finding);
+    }
+    *found = kept;
 }
 
 /// One thing that is wrong, or that the user should know.

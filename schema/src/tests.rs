@@ -13,6 +13,7 @@ use crate::{LoadOptions, Loaded, Problem, Problems, Source, Stack, load};
 mod broken;
 mod laws;
 mod loading;
+mod rules;
 mod traps;
 
 /// Files below `/p`, by name.

@@ -104,6 +104,14 @@ pub fn size(text: &str) -> Result<i64, Bad> {
         "g" | "gb" | "gib" => 3,
         "t" | "tb" | "tib" => 4,
         "p" | "pb" | "pib" => 5,
+        "ki" | "mi" | "gi" | "ti" | "pi" => {
+            let help = format!(
+                "write `{digits}{}`, it is the same",
+                &unit[..1],
+                digits = &lower[..digits]
+            );
+            return bad(format!("has the unit `{unit}`, which is no unit here"), &help);
+        }
         _ => return bad(format!("has the unit `{unit}`, which is no unit of size"), HELP),
     };
     let bytes = number * 1024f64.powi(power);

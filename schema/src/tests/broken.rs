@@ -87,8 +87,8 @@ services:
 ";
     assert_snapshot!(problems(text), @r#"
     compose.yaml:4:24 berth::bad_value
-      `services.web.stop_grace_period`: `10` is not a duration
-      → write it as text with a unit: `30s`, `1m30s`
+      `services.web.stop_grace_period`: `10` has no unit
+      → write `10s` for seconds, or `10ms`
     compose.yaml:5:16 berth::bad_value
       `services.web.mem_limit`: `5x` has the unit `x`, which is no unit of size
       → write it like `512m`, `1g` or `1048576`; units are b k m g t p, times 1024 each
@@ -461,6 +461,9 @@ services:
     compose.yaml:11:12 berth::conflict
       `services.web` publishes ports and has `network_mode: host`
       → with `host` the ports are open already: take `ports` away
+    compose.yaml:11:13 berth::conflict
+      `web` has 2 containers, and one of them takes the host port 80
+      → publish a range, `80-81:80`, or any free port, `80`
     compose.yaml:14:21 berth::duplicate
       two services have the container name `one`
       → take one of them away, berth names the containers

@@ -1,0 +1,118 @@
+//! Limits that cannot be, and limits that exclude each other.
+
+use super::{bad, both, number, says_something};
+use crate::problem::{Code, Finding};
+use crate::tree::{Node, Value};
+
+/// Less memory than any process needs.
+const LEAST_MEMORY: i128 = 1 << 20;
+/// Limits that a process has.
+const ULIMITS: [&str; 16] = [
+    "as",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+];
+
+pub(super) fn check(name: &str, service: &Node, found: &mut Vec<Finding>) {
+    let path = format!("services.{name}");
+    memory(&path, service, found);
+    processors(&path, service, found);
+    ulimits(&path, service, found);
+}
+
+fn memory(path: &str, service: &Node, found: &mut Vec<Finding>) {
+    let either = |name: &'static str, group: &'static str| {
+        let deploy = ["deploy", "resources", group, "memory"];
+        let here = says_something(service, name).map(|node| (name.to_owned(), node));
+        here.or_else(|| Some((deploy.join("."), service.at(&deploy)?)))
+            .and_then(|(path, node)| Some((path, node, number(node).filter(|n| *n > 0)?)))
+    };
+    let limit = either("mem_limit", "limits");
+    let reserved = either("mem_reservation", "reservations");
+    if let Some((name, node, bytes)) = &limit
+        && *bytes < LEAST_MEMORY
+    {
+        let message = format!("`{path}.{name}` is {bytes} bytes, too little for any program");
+        found.push(Finding::at(Code::BadValue, node.span, "bytes", message).help(format!(
+            "did you mean `{bytes}m`? units are b k m g t p, times 1024 each; the least is `1m`"
+        )));
+    }
+    if let (Some((limit, a, most)), Some((reserved, b, least))) = (limit, reserved)
+        && least > most
+    {
+        let message = format!("`{path}.{reserved}` is more than `{limit}`");
+        let (a, b) = ((a.span, "at most".into()), (b.span, "at least".into()));
+        found.push(
+            both(a, b, Code::Conflict, message)
+                .help("reserve no more than the limit, or raise the limit"),
+        );
+    }
+}
+
+fn processors(path: &str, service: &Node, found: &mut Vec<Finding>) {
+    if let Some(shares) = service.get("cpu_shares")
+        && number(shares).is_some_and(|value| value == 1 || value > 262_144)
+    {
+        let help = "1024 is what a service has without it";
+        let path = format!("{path}.cpu_shares");
+        found.push(bad(shares, &path, "is not between 2 and 262144 shares", help));
+    }
+    let cpus = service.get("cpus").filter(|node| matches!(node.value, Value::Float(n) if n > 0.0));
+    let other = ["cpu_quota", "cpu_period"]
+        .into_iter()
+        .find_map(|name| Some((name, service.get(name)?)))
+        .filter(|(_, node)| number(node).is_some_and(|value| value > 0));
+    if let (Some(cpus), Some((name, other))) = (cpus, other) {
+        let message = format!("`{path}` limits processor time twice, in `cpus` and `{name}`");
+        let (a, b) = ((cpus.span, "one".into()), (other.span, "the other".into()));
+        found.push(both(a, b, Code::Conflict, message).help("keep `cpus`"));
+    }
+}
+
+fn ulimits(path: &str, service: &Node, found: &mut Vec<Finding>) {
+    let Some(limits) = service.get("ulimits").and_then(Node::as_map) else {
+        return;
+    };
+    for (name, entry) in &limits.0 {
+        let path = format!("{path}.ulimits.{name}");
+        if !ULIMITS.contains(&name.as_str()) {
+            let message = format!("`{path}`: a process has no limit of this name");
+            let help = match crate::value::nearest(name, ULIMITS) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("limits are {}", ULIMITS.join(", ")),
+            };
+            found.push(Finding::at(Code::BadName, entry.key, "no limit", message).help(help));
+            continue;
+        }
+        let bound = |name| entry.node.get(name).and_then(|node| Some((node, number(node)?)));
+        let (soft, hard) = (bound("soft"), bound("hard"));
+        let both_sides = [soft, hard].into_iter().flatten();
+        let alone = number(&entry.node).map(|number| (&entry.node, number));
+        for (node, _) in both_sides.chain(alone).filter(|(_, number)| *number < -1) {
+            found.push(bad(node, &path, "is below -1", "write -1 for no limit, or 0 and more"));
+        }
+        if let (Some((a, soft)), Some((b, hard))) = (soft, hard)
+            && hard >= 0
+            && (soft > hard || soft == -1)
+        {
+            let message = format!("`{path}`: the soft limit is above the hard one");
+            let (a, b) = ((a.span, "soft".into()), (b.span, "hard".into()));
+            found.push(
+                both(a, b, Code::Conflict, message).help("raise `hard`, or lower `soft` to it"),
+            );
+        }
+    }
+}
