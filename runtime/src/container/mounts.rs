@@ -234,6 +234,10 @@ fn tmpfs(
             "exec" => attr.remove(fs::NOEXEC),
             "suid" => attr.remove(fs::NOSUID),
             "dev" => attr.remove(fs::NODEV),
+            "noatime" => attr.insert(fs::NOATIME),
+            "nodiratime" => attr.insert(fs::NODIRATIME),
+            "strictatime" => attr.insert(fs::STRICTATIME),
+            "atime" | "defaults" | "diratime" | "relatime" => {}
             "noexec" | "nosuid" | "nodev" | "rw" => {}
             "ro" => attr |= fs::RDONLY,
             other => settings.push(other.to_owned()),
