@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
+use crate::attributes::{FILE, SERVICE};
 use crate::project::Project;
 use crate::stack::Stack;
 use crate::tree::Node;
-use crate::{LoadOptions, Loaded, Problems, Source, decode, print};
+use crate::{LoadOptions, Loaded, Problems, Source, decode, print, prune};
 
 /// What `berth config` leaves out on request.
 #[derive(Debug, Clone, Copy, Default)]
@@ -60,9 +61,14 @@ pub fn to_yaml(stack: &Stack) -> String {
     print::yaml(&shown(stack), stack.document.is_raw())
 }
 
-/// The canonical form as JSON, keys sorted.
+/// The canonical form as JSON, keys sorted, without the extension fields below the top level, as
+/// the Compose tools print it.
 pub fn to_json(stack: &Stack) -> String {
-    print::json(&shown(stack), stack.document.is_raw()) + "\n"
+    let mut tree = shown(stack);
+    if prune::has_extensions(&tree) {
+        prune::without_extensions_below(&FILE, tree.to_mut());
+    }
+    print::json(&tree, stack.document.is_raw()) + "\n"
 }
 
 /// What of a service decides whether its containers are as it says, as one text: not how it is
@@ -73,7 +79,7 @@ pub fn identity(stack: &Stack, service: &str) -> Option<String> {
     for name in ["build", "pull_policy", "scale", "depends_on", "profiles"] {
         map.remove(name);
     }
-    map.0.retain(|name, _| !name.starts_with("x-"));
+    prune::without_extensions(&SERVICE, &mut node);
     Some(print::json(&node, stack.document.is_raw()))
 }
 

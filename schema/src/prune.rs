@@ -1,5 +1,4 @@
-//! Drops from the completed tree what says nothing: switches that are off, empty texts and lists,
-//! extension fields below the top level.
+//! Drops from the completed tree what says nothing: switches that are off, empty texts and lists.
 
 use crate::attributes::FILE;
 use crate::shape::{Keyed, Record, Shape};
@@ -15,8 +14,7 @@ const ZERO_COUNTS: [&str; 8] =
 /// Attributes whose empty list differs from its absence.
 const EMPTY_COUNTS: [&str; 2] = ["command", "entrypoint"];
 
-/// Prunes the whole file; extension fields of the top level stay. Gives what was taken out, by
-/// path.
+/// Prunes the whole file; extension fields stay. Gives what was taken out, by path.
 pub(crate) fn prune_file(tree: &mut Node) -> Vec<(String, Entry)> {
     let mut pruner = Pruner::default();
     for (name, entry) in tree.as_map_mut().into_iter().flat_map(|map| &mut map.0) {
@@ -48,7 +46,8 @@ impl Pruner {
         };
         map.0.retain(|name, entry| {
             let Some(attribute) = record.attribute(name) else {
-                return name.starts_with('\0') || self.take_out(name, entry);
+                let kept = name.starts_with('\0') || name.starts_with("x-");
+                return kept || self.take_out(name, entry);
             };
             self.at(name, |pruner| pruner.below(&attribute.shape, &mut entry.node));
             if let ("dns", Value::List(items)) = (name.as_str(), &mut entry.node.value) {
@@ -103,6 +102,57 @@ fn numbers(items: &[Node]) -> Vec<usize> {
     let mut numbers = vec![0; items.len()];
     order.into_iter().enumerate().for_each(|(number, index)| numbers[index] = number);
     numbers
+}
+
+/// Whether there is an extension field below the top level, or a name that looks like one.
+pub(crate) fn has_extensions(tree: &Node) -> bool {
+    fn below(node: &Node) -> bool {
+        match &node.value {
+            Value::Map(map) => map.iter().any(|(name, node)| name.starts_with("x-") || below(node)),
+            Value::List(items) => items.iter().any(below),
+            _ => false,
+        }
+    }
+    tree.as_map().is_some_and(|map| map.iter().any(|(_, node)| below(node)))
+}
+
+/// Takes the extension fields of a record and of all below it away. Names that people give, such
+/// as those of variables and labels, stay.
+pub(crate) fn without_extensions(record: &Record, node: &mut Node) {
+    if let Some(map) = node.as_map_mut() {
+        map.0.retain(|name, _| !name.starts_with("x-"));
+    }
+    without_extensions_below(record, node);
+}
+
+/// Takes the extension fields below a record away; its own stay.
+pub(crate) fn without_extensions_below(record: &Record, node: &mut Node) {
+    for (name, entry) in node.as_map_mut().into_iter().flat_map(|map| &mut map.0) {
+        if let Some(attribute) = record.attribute(name) {
+            plain(&attribute.shape, &mut entry.node);
+        }
+    }
+}
+
+fn plain(shape: &Shape, node: &mut Node) {
+    match shape {
+        Shape::Record(record) => without_extensions(record, node),
+        Shape::Nullable(inner)
+        | Shape::Whole(inner)
+        | Shape::Short(_, inner)
+        | Shape::IntOr(inner) => plain(inner, node),
+        Shape::Map(inner) | Shape::Names(inner) => {
+            let map = node.as_map_mut();
+            let entries = map.into_iter().flat_map(|map| map.0.values_mut());
+            entries.for_each(|entry| plain(inner, &mut entry.node));
+        }
+        Shape::List(inner) | Shape::Keyed(Keyed { item: inner, .. }) => {
+            if let Value::List(items) = &mut node.value {
+                items.iter_mut().for_each(|item| plain(inner, item));
+            }
+        }
+        _ => {}
+    }
 }
 
 fn is_record(shape: &Shape) -> bool {
