@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use berth_schema::stack::{
-    Condition, FileContent, FileMount, FileObject, IpamPool, MountSource, Network, Service, Stack,
+    self, Condition, FileContent, FileMount, FileObject, IpamPool, MountSource, Network, Service,
+    Stack, UsernsMode,
 };
 use ipnet::IpNet;
 use sha2::{Digest, Sha256};
@@ -33,7 +34,7 @@ pub fn wanted(stack: &Stack) -> BTreeSet<PathBuf> {
     objects
         .filter_map(|object| match &object.content {
             FileContent::File(path) => Some(path.clone()),
-            FileContent::Environment(..) | FileContent::Inline(_) => None,
+            FileContent::Environment(..) | FileContent::Inline(_) | FileContent::External => None,
         })
         .collect()
 }
@@ -48,8 +49,10 @@ pub enum ResolveProblem {
     VariableMissing { kind: &'static str, name: String, variable: String },
     #[error("service `{service}` shares the network of `{parent}`, which has no container")]
     NoParent { service: String, parent: String },
-    #[error("service `{service}` has the network mode `{mode}`, which berth does not know")]
-    NetworkMode { service: String, mode: String },
+    #[error("service `{service}` mounts the image `{image}`, which berth does not do yet")]
+    ImageMount { service: String, image: String },
+    #[error("{kind} `{name}` is external, which berth does not do yet")]
+    External { kind: &'static str, name: String },
     #[error("network `{network}`: `{value}` is not {expected}")]
     Pool { network: String, value: String, expected: &'static str },
     #[error("service `{service}` refers to {kind} `{name}`, which is not in the stack")]
@@ -61,11 +64,10 @@ impl ResolveProblem {
     pub fn path(&self) -> String {
         match self {
             ResolveProblem::Unreadable { kind, name, .. }
+            | ResolveProblem::External { kind, name }
             | ResolveProblem::VariableMissing { kind, name, .. } => format!("{kind}s.{name}"),
-            ResolveProblem::NoParent { service, .. }
-            | ResolveProblem::NetworkMode { service, .. } => {
-                format!("services.{service}.network_mode")
-            }
+            ResolveProblem::NoParent { service, .. } => format!("services.{service}.network_mode"),
+            ResolveProblem::ImageMount { service, .. } => format!("services.{service}.volumes"),
             ResolveProblem::Pool { network, .. } => format!("networks.{network}.ipam"),
             ResolveProblem::Dangling { service, kind, .. } => format!("services.{service}.{kind}s"),
         }
@@ -232,8 +234,8 @@ impl Resolver<'_> {
         let mut service = service;
         // A chain of sharers is no longer than the stack; the loader refuses circles.
         for _ in 0..=self.stack.services.len() {
-            let host = service.network_mode.as_deref() == Some("host");
-            let off = service.privileged || host || service.userns_mode.as_deref() == Some("host");
+            let host = service.network_mode == Some(stack::NetworkMode::Host);
+            let off = service.privileged || host || service.userns_mode == UsernsMode::Host;
             if !self.facts.userns || off {
                 return false;
             }
@@ -246,20 +248,14 @@ impl Resolver<'_> {
     }
 
     fn network_mode(&mut self, name: &str, service: &Service) -> NetworkMode {
-        let mode = match service.network_mode.as_deref() {
+        let parent = match &service.network_mode {
             None => return NetworkMode::Bridge,
-            Some("none") => return NetworkMode::None,
-            Some("host") => return NetworkMode::Host,
-            Some(mode) => mode,
-        };
-        if let Some(container) = mode.strip_prefix("container:") {
-            return NetworkMode::Container(container.to_string());
-        }
-        let Some(parent) = mode.strip_prefix("service:") else {
-            let problem =
-                ResolveProblem::NetworkMode { service: name.into(), mode: mode.to_string() };
-            self.problems.insert(problem);
-            return NetworkMode::None;
+            Some(stack::NetworkMode::None) => return NetworkMode::None,
+            Some(stack::NetworkMode::Host) => return NetworkMode::Host,
+            Some(stack::NetworkMode::Container(name)) => {
+                return NetworkMode::Container(name.clone());
+            }
+            Some(stack::NetworkMode::Service(parent)) => parent,
         };
         match self.stack.services.get(parent) {
             Some(spec) if spec.replicas > 0 => {
@@ -307,12 +303,18 @@ impl Resolver<'_> {
                     tmpfs.push(memory.clone());
                     continue;
                 }
-                MountSource::Anonymous { nocopy } => SourceSpec::Anonymous { nocopy: *nocopy },
-                MountSource::Bind { path, create_host_path, propagation } => SourceSpec::Bind {
+                MountSource::Anonymous { nocopy, .. } => SourceSpec::Anonymous { nocopy: *nocopy },
+                MountSource::Bind { path, create_host_path, propagation, .. } => SourceSpec::Bind {
                     path: path.clone(),
                     create_host_path: *create_host_path,
-                    propagation: propagation.clone(),
+                    propagation: propagation.map(|word| word.as_str().to_owned()),
                 },
+                MountSource::Image { reference, .. } => {
+                    let image = reference.clone();
+                    let service = name.to_string();
+                    self.problems.insert(ResolveProblem::ImageMount { service, image });
+                    continue;
+                }
                 MountSource::Volume { name: key, nocopy, subpath } => {
                     let Some(volume) = self.stack.volumes.get(key) else {
                         self.dangling(name, "volume", key);
@@ -426,7 +428,10 @@ impl Resolver<'_> {
 
 /// The service whose network namespace this one shares.
 fn shared(service: &Service) -> Option<&str> {
-    service.network_mode.as_deref()?.strip_prefix("service:")
+    match &service.network_mode {
+        Some(stack::NetworkMode::Service(parent)) => Some(parent),
+        _ => None,
+    }
 }
 
 fn ports(service: &Service) -> Vec<PortSpec> {
@@ -459,6 +464,7 @@ fn content(
             name: name.to_string(),
             variable: variable.clone(),
         }),
+        FileContent::External => Err(ResolveProblem::External { kind, name: name.to_string() }),
         FileContent::File(path) => inputs.files.get(path).cloned().ok_or_else(|| {
             let reason = inputs.unreadable.get(path).map_or("it was not read", String::as_str);
             ResolveProblem::Unreadable {

@@ -6,24 +6,50 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+mod build;
+mod deploy;
+mod develop;
+mod devices;
 mod document;
 mod files;
+mod hooks;
 mod lifecycle;
 mod limits;
 mod logging;
+mod models;
 mod mounts;
+mod namespaces;
 mod networking;
 mod place;
+mod platform;
+mod security;
 mod service;
 
+pub use build::{
+    Attestation, Build, BuildNetwork, BuildSecret, BuildSource, Cache, CacheKind, Dockerfile,
+    Entitlement, GitSource, NamedContext, Ssh,
+};
+pub use deploy::{
+    Deploy, DeployMode, EndpointMode, FailureAction, Placement, RestartCondition, RestartRule,
+    Rollout, RolloutOrder,
+};
+pub use develop::{Watch, WatchAction};
+pub use devices::{Device, DeviceAccess, DeviceChoice, DeviceKind, DeviceRequest, DeviceRule};
 pub use document::Document;
-pub use files::{FileContent, FileMount, FileObject};
+pub use files::{FileContent, FileMount, FileObject, TemplateDriver};
+pub use hooks::{Hook, InitStep, Provider};
 pub use lifecycle::{Condition, Dependency, Healthcheck, PullPolicy, RestartPolicy};
-pub use limits::Limits;
-pub use logging::Logging;
-pub use mounts::{Mount, MountSource, Tmpfs, Volume};
-pub use networking::{IpamPool, Network, Port, Protocol, ServiceNetwork};
+pub use limits::{BlockIo, DeviceRate, DeviceWeight, Limits};
+pub use logging::{LogDriver, Logging};
+pub use models::{Model, ServiceModel};
+pub use mounts::{
+    Mount, MountSource, Propagation, Recursive, Relabel, Tmpfs, Volume, VolumesFrom, VolumesSource,
+};
+pub use namespaces::{CgroupMode, IpcMode, NetworkMode, PidMode, UsernsMode, UtsMode};
+pub use networking::{IpamPool, Link, Network, NetworkDriver, Port, Protocol, ServiceNetwork};
 pub use place::{Place, Places};
+pub use platform::Platform;
+pub use security::{AppArmor, Seccomp, SecurityOptions, SelinuxLabel};
 pub use service::Service;
 
 /// A whole project: the Compose model after profiles and selection.
@@ -45,6 +71,10 @@ pub struct Stack {
     pub configs: BTreeMap<String, FileObject>,
     /// Secrets some active service uses.
     pub secrets: BTreeMap<String, FileObject>,
+    /// Models some active service uses.
+    pub models: BTreeMap<String, Model>,
+    /// What the top-level `x-` keys say.
+    pub extensions: BTreeMap<String, serde_json::Value>,
     /// Services switched off by their profiles, or left out when others were named. They are no
     /// orphans.
     pub inactive: Vec<String>,

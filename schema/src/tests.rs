@@ -13,6 +13,7 @@ use crate::{LoadOptions, Loaded, Problem, Problems, Source, Stack, load};
 mod broken;
 mod laws;
 mod loading;
+mod model;
 mod rules;
 mod traps;
 

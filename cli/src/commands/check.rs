@@ -117,12 +117,14 @@ fn read(session: &Session, stack: &Stack, root: bool) -> (Inputs, Vec<String>) {
 
 fn of_resolving(problem: &ResolveProblem) -> Option<Remark> {
     let code = match problem {
-        // The loader has told it, with both places.
-        ResolveProblem::Dangling { .. } => return None,
+        // The loader has told it, with its places.
+        ResolveProblem::Dangling { .. }
+        | ResolveProblem::ImageMount { .. }
+        | ResolveProblem::External { .. } => return None,
         ResolveProblem::Unreadable { .. } => Code::Unreadable,
         ResolveProblem::VariableMissing { .. } => Code::RequiredVariable,
         ResolveProblem::NoParent { .. } => Code::UnknownService,
-        ResolveProblem::NetworkMode { .. } | ResolveProblem::Pool { .. } => Code::BadValue,
+        ResolveProblem::Pool { .. } => Code::BadValue,
     };
     let message = problem.to_string();
     Some(Remark { code, warning: false, path: problem.path(), message, help: None })

@@ -306,7 +306,7 @@ fn what_shares_a_network_namespace_follows_its_owner() {
     let mut stack = shop();
     let mut side = service("side:1");
     side.networks.clear();
-    side.network_mode = Some("service:app".into());
+    side.network_mode = Some(berth_schema::stack::NetworkMode::Service("app".into()));
     stack.services.insert("side".into(), side);
     let host = up_with(&stack);
     stack.services.get_mut("app").unwrap().tty = true;

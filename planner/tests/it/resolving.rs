@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use berth_planner::desired::NetworkMode;
 use berth_planner::observed::HostFacts;
 use berth_planner::{Inputs, resolve};
+use berth_schema::stack::NetworkMode as Shared;
 use berth_schema::stack::*;
 use insta::assert_snapshot;
 
@@ -15,7 +16,7 @@ fn mount(source: &str, target: &str) -> FileMount {
 }
 
 fn object(content: FileContent) -> FileObject {
-    FileObject { name: "any".into(), content }
+    FileObject { name: "any".into(), content, ..FileObject::default() }
 }
 
 #[test]
@@ -53,10 +54,11 @@ fn content_comes_from_files_variables_and_the_file_itself() {
 fn all_problems_come_at_once() {
     let mut app = service("app:1");
     app.configs = vec![mount("file", "/file")];
-    app.secrets = vec![mount("variable", "/variable")];
-    app.network_mode = Some("service:web".into());
+    app.secrets = vec![mount("variable", "/variable"), mount("kept", "/kept")];
+    app.network_mode = Some(Shared::Service("web".into()));
     let mut odd = service("odd:1");
-    odd.network_mode = Some("vpn".into());
+    let source = MountSource::Image { reference: "tools:1".into(), subpath: None };
+    odd.volumes = vec![Mount { target: "/tools".into(), source, read_only: true }];
     let mut web = service("web:1");
     web.replicas = 0;
     let mut stack = with([("app", app), ("odd", odd), ("web", web)]);
@@ -64,6 +66,7 @@ fn all_problems_come_at_once() {
     stack.configs.insert("file".into(), object(file));
     let unset = FileContent::Environment("TOKEN".into(), None);
     stack.secrets.insert("variable".into(), object(unset));
+    stack.secrets.insert("kept".into(), object(FileContent::External));
     let pool = IpamPool { subnet: Some("10.0.0.0/33".into()), ..IpamPool::default() };
     stack.networks.get_mut("default").unwrap().ipam = vec![pool];
 
@@ -74,7 +77,8 @@ fn all_problems_come_at_once() {
     configs.file: config `file` is read from `/srv/shop/app.conf`: it was not read
     secrets.variable: secret `variable` is taken from the variable `TOKEN`, which is not set
     services.app.network_mode: service `app` shares the network of `web`, which has no container
-    services.odd.network_mode: service `odd` has the network mode `vpn`, which berth does not know
+    services.odd.volumes: service `odd` mounts the image `tools:1`, which berth does not do yet
+    secrets.kept: secret `kept` is external, which berth does not do yet
     networks.default.ipam: network `default`: `10.0.0.0/33` is not a subnet like `10.1.0.0/24`
     ");
 }
@@ -95,12 +99,12 @@ fn names_on_the_host_are_those_of_the_project() {
 fn a_user_namespace_is_off_where_it_cannot_be_and_for_all_who_share_with_such() {
     let mut host = service("a:1");
     host.networks.clear();
-    host.network_mode = Some("host".into());
+    host.network_mode = Some(Shared::Host);
     let mut shares = service("b:1");
     shares.networks.clear();
-    shares.network_mode = Some("service:host".into());
+    shares.network_mode = Some(Shared::Service("host".into()));
     let mut off = service("c:1");
-    off.userns_mode = Some("host".into());
+    off.userns_mode = UsernsMode::Host;
     let mut free = service("d:1");
     free.privileged = true;
     let stack = with([

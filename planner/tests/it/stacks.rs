@@ -203,9 +203,10 @@ impl DrawnStack {
             let volume = Volume { name: format!("shop_v{key}"), ..Volume::default() };
             stack.volumes.insert(format!("v{key}"), volume);
             let content = FileContent::Inline(format!("content {key}"));
-            stack
-                .configs
-                .insert(format!("c{key}"), FileObject { name: format!("c{key}"), content });
+            stack.configs.insert(
+                format!("c{key}"),
+                FileObject { name: format!("c{key}"), content, ..FileObject::default() },
+            );
         }
         for at in 0..self.services.len() {
             if let Some(drawn) = self.get(at) {
@@ -235,7 +236,7 @@ impl DrawnStack {
         }
         service.networks.clear();
         if let Some(parent) = self.parent(at) {
-            service.network_mode = Some(format!("service:s{parent}"));
+            service.network_mode = Some(NetworkMode::Service(format!("s{parent}")));
             return service;
         }
         for key in &drawn.networks {
@@ -282,7 +283,7 @@ fn volumes(drawn: &Drawn) -> Vec<Mount> {
     });
     let anonymous = drawn.anonymous.then(|| Mount {
         target: "/cache".into(),
-        source: MountSource::Anonymous { nocopy: false },
+        source: MountSource::Anonymous { nocopy: false, labels: BTreeMap::new() },
         read_only: false,
     });
     named.chain(anonymous).collect()

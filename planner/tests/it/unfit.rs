@@ -130,6 +130,8 @@ fn a_bind_that_nobody_makes_must_be_there() {
             path: format!("/srv{target}").into(),
             create_host_path,
             propagation: None,
+            recursive: Recursive::Enabled,
+            selinux: None,
         },
         read_only: false,
     };

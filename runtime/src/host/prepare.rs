@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use berth_planner::desired::{ContainerSpec, MountSpec, SourceSpec};
 use berth_planner::observed::ContainerRecord;
-use berth_schema::stack::{Healthcheck, RestartPolicy, Tmpfs};
+use berth_schema::stack::{Healthcheck, LogDriver, RestartPolicy, Tmpfs};
 
 use super::view::ImageView;
 use super::{StepError, Stored, etc, network, perform, volume};
@@ -117,7 +117,7 @@ impl Preparation<'_> {
             health: probe(spec.healthcheck.as_ref(), self.image.config.healthcheck.as_ref()),
             restart: restart(spec.restart),
             log: Log {
-                none: spec.logging.driver == "none",
+                none: spec.logging.driver == LogDriver::None,
                 max_size: spec.logging.max_size,
                 max_files: spec.logging.max_files,
             },

@@ -27,7 +27,7 @@ pub(super) static NETWORK: Record = record(
 
 static IPAM: Record = record(
     "address management",
-    &[done("config", Keyed(&IPAM_POOLS)), later("driver", Text), later("options", Map(&Text))],
+    &[done("config", Keyed(&IPAM_POOLS)), done("driver", Text), later("options", Map(&Text))],
 );
 
 static IPAM_POOLS: KeyedShape = KeyedShape {

@@ -1,65 +1,186 @@
-//! When containers are started, probed and started again, and how many there are.
+//! When containers are pulled, started, probed and started again, and how many there are.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use super::read::{Reader, command, entries, flag, int, number, time};
-use crate::stack::{Condition, Dependency, Healthcheck, RestartPolicy};
-use crate::tree::Node;
-use crate::value::Bad;
-use crate::words::restart;
+use super::read::{Reader, command, flag, int, is_on, text, texts, time};
+use crate::problem::{Code, Finding};
+use crate::stack::{
+    Condition, Dependency, Healthcheck, Hook, InitStep, Provider, RestartCondition, RestartPolicy,
+    Service,
+};
+use crate::tree::{Node, Value};
+use crate::value;
+use crate::walk::loose;
+use crate::words::{container_name, pull_policy, restart, signal};
 
 impl Reader<'_> {
-    pub(super) fn healthcheck(&mut self, node: &Node) -> Healthcheck {
+    pub(super) fn lifecycle(&mut self, node: &Node, service: &mut Service) {
+        service.container_name = self.read(node, "container_name", container_name);
+        service.depends_on = self.depends_on(node);
+        service.healthcheck = self.get(node, "healthcheck", |r, node| Some(r.healthcheck(node)));
+        service.restart = self.restart(node, service);
+        service.stop_signal = self.read(node, "stop_signal", signal);
+        service.stop_grace_period = time(node, "stop_grace_period");
+        service.pull_policy = self.read(node, "pull_policy", pull_policy).unwrap_or_default();
+        service.pull_refresh_after = self.read(node, "pull_refresh_after", value::duration);
+        service.replicas = self.replicas(node);
+        service.attach = flag(node, "attach").unwrap_or(true);
+        service.profiles = texts(node, "profiles");
+        service.pre_start = self.list(node, "pre_start", |_, item| Some(init_step(item)));
+        service.post_start = self.list(node, "post_start", Self::hook);
+        service.pre_stop = self.list(node, "pre_stop", Self::hook);
+        service.provider = self.get(node, "provider", |_, node| provider(node));
+    }
+
+    fn depends_on(&mut self, node: &Node) -> BTreeMap<String, Dependency> {
+        self.entries(node, "depends_on", |_, _, node| {
+            Some(Dependency {
+                condition: match node.get_text("condition") {
+                    Some("service_healthy") => Condition::ServiceHealthy,
+                    Some("service_completed_successfully") => {
+                        Condition::ServiceCompletedSuccessfully
+                    }
+                    _ => Condition::ServiceStarted,
+                },
+                restart: is_on(node, "restart"),
+                required: flag(node, "required").unwrap_or(true),
+            })
+        })
+    }
+
+    fn healthcheck(&mut self, node: &Node) -> Healthcheck {
         let test = command(node, "test").filter(|test| !test.is_empty());
+        if let (Some(test), Some(at)) = (&test, node.get("test")) {
+            self.below("test", |reader| reader.probe(at, test));
+        }
         let none = test.as_ref().is_some_and(|test| test[0] == "NONE");
         Healthcheck {
             test,
-            interval: time(node, "interval"),
-            timeout: time(node, "timeout"),
+            interval: self.probe_time(node, "interval"),
+            timeout: self.probe_time(node, "timeout"),
             start_period: time(node, "start_period"),
-            start_interval: time(node, "start_interval"),
-            retries: number(node, "retries"),
-            disable: none || flag(node, "disable").unwrap_or_default(),
+            start_interval: self.probe_time(node, "start_interval"),
+            retries: self.within(node, "retries", 0..=u32::MAX, " tries"),
+            disable: none || is_on(node, "disable"),
         }
     }
 
-    pub(super) fn restart(&mut self, node: &Node, path: &str) -> RestartPolicy {
-        if let Some(policy) = node.at(&["deploy", "restart_policy"]) {
-            let attempts = number(policy, "max_attempts").unwrap_or_default();
-            return match policy.get_text("condition") {
-                Some("none") => RestartPolicy::No,
-                Some("on-failure") => RestartPolicy::OnFailure(attempts),
-                Some("unless-stopped") => RestartPolicy::UnlessStopped,
-                _ => RestartPolicy::Always,
-            };
+    /// What a probe runs.
+    fn probe(&mut self, at: &Node, test: &[String]) {
+        match (test[0].as_str(), &test[1..]) {
+            ("CMD", []) => {
+                self.refuse(
+                    at,
+                    "the probe names no program",
+                    "write `[CMD, PROGRAM, ARGUMENT, …]`",
+                );
+            }
+            ("CMD-SHELL", []) => {
+                self.refuse(at, "the probe has no line for the shell", "write `test: LINE`");
+            }
+            ("CMD-SHELL", [line, _, ..]) => self.inert(
+                at,
+                &format!("runs only `{line}` in the shell; the words after it have no effect"),
+                Some("write the whole line as one text, or start the list with `CMD`"),
+            ),
+            ("NONE", [_, ..]) => {
+                self.inert(at, "starts with NONE; the words after it have no effect", None);
+            }
+            _ => {}
         }
-        self.read(node, "restart", path, restart).unwrap_or_default()
     }
 
-    pub(super) fn replicas(&mut self, node: &Node, path: &str) -> u32 {
-        if let Some(mode) = node.at(&["deploy", "mode"])
-            && !matches!(mode.as_text(), Some("replicated" | "global"))
+    /// A time between or for probes; 0 is the default.
+    fn probe_time(&mut self, node: &Node, name: &str) -> Option<Duration> {
+        let asked = time(node, name)?;
+        if !asked.is_zero() && asked < Duration::from_millis(1) {
+            self.get(node, name, |reader, at| {
+                reader.refuse(at, "is below 1ms", "a probe has a millisecond at least");
+                Some(())
+            });
+        }
+        Some(asked)
+    }
+
+    fn restart(&mut self, node: &Node, service: &Service) -> RestartPolicy {
+        let own = self.read(node, "restart", restart).unwrap_or_default();
+        let Some(rule) = service.deploy.as_ref().and_then(|deploy| deploy.restart) else {
+            return own;
+        };
+        match rule.condition {
+            RestartCondition::None => RestartPolicy::No,
+            RestartCondition::OnFailure => {
+                RestartPolicy::OnFailure(rule.max_attempts.unwrap_or_default())
+            }
+            RestartCondition::UnlessStopped => RestartPolicy::UnlessStopped,
+            RestartCondition::Any => RestartPolicy::Always,
+        }
+    }
+
+    fn replicas(&mut self, node: &Node) -> u32 {
+        let global = node.at(&["deploy", "mode"]).filter(|mode| mode.as_text() == Some("global"));
+        let count = node.at(&["deploy", "replicas"]).or_else(|| node.get("scale"));
+        if let (Some(mode), Some(count)) = (global, count)
+            && int::<i64>(count).is_some_and(|count| count > 1)
         {
-            let help = Some("write `replicated`, or take it away".to_owned());
-            self.bad(
-                mode,
-                &format!("{path}.deploy.mode"),
-                Bad { why: "is not a mode here".into(), help },
+            let message =
+                format!("`{}` has one container for each host, and more of them", self.path);
+            self.found.push(
+                Finding::at(Code::Conflict, count.span, "so many", message)
+                    .also(mode.span, "one for each host")
+                    .help("write `mode: replicated`, or take the number away"),
             );
         }
-        let count = node.at(&["deploy", "replicas"]).or_else(|| node.get("scale"));
         count.map_or(1, |count| int(count).unwrap_or(u32::MAX))
+    }
+
+    /// A command run in the container.
+    pub(super) fn hook(&mut self, node: &Node) -> Option<Hook> {
+        let command = texts(node, "command");
+        if command.is_empty() {
+            let at = node.get("command").unwrap_or(node);
+            self.refuse(at, "the hook names no program", "add `command: [PROGRAM, ARGUMENT, …]`");
+            return None;
+        }
+        Some(Hook {
+            command,
+            environment: environment(node),
+            user: text(node, "user"),
+            working_dir: text(node, "working_dir"),
+            privileged: is_on(node, "privileged"),
+        })
     }
 }
 
-pub(super) fn depends_on(node: &Node) -> BTreeMap<String, Dependency> {
-    entries(node, "depends_on", |_, node| Dependency {
-        condition: match node.get_text("condition") {
-            Some("service_healthy") => Condition::ServiceHealthy,
-            Some("service_completed_successfully") => Condition::ServiceCompletedSuccessfully,
-            _ => Condition::ServiceStarted,
-        },
-        restart: flag(node, "restart").unwrap_or_default(),
-        required: flag(node, "required").unwrap_or(true),
-    })
+fn init_step(node: &Node) -> InitStep {
+    InitStep {
+        image: text(node, "image"),
+        command: command(node, "command"),
+        environment: environment(node),
+        user: text(node, "user"),
+        working_dir: text(node, "working_dir"),
+        privileged: is_on(node, "privileged"),
+        per_replica: is_on(node, "per_replica"),
+    }
+}
+
+fn provider(node: &Node) -> Option<Provider> {
+    let mut options: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let given = node.get("options").and_then(Node::as_map);
+    for (name, values) in given.iter().flat_map(|map| map.iter()) {
+        let values = match &values.value {
+            Value::List(items) => items.iter().filter_map(|item| loose(&item.value)).collect(),
+            other => loose(other).into_iter().collect(),
+        };
+        options.insert(name.to_owned(), values);
+    }
+    Some(Provider { kind: text(node, "type")?, options })
+}
+
+/// Variables; `None` takes the image's away.
+pub(super) fn environment(node: &Node) -> BTreeMap<String, Option<String>> {
+    let map = node.get("environment").and_then(Node::as_map);
+    let entries = map.iter().flat_map(|map| map.iter());
+    entries.map(|(name, value)| (name.to_owned(), loose(&value.value))).collect()
 }

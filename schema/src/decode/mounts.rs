@@ -1,136 +1,175 @@
 //! Volumes and what is mounted into a container.
 
-use super::read::{Reader, flag, number, text, text_map};
-use crate::stack::{Mount, MountSource, Tmpfs, Volume};
+use super::grammar::choice;
+use super::read::{Reader, flag, is_on, text, text_map};
+use crate::stack::{
+    Mount, MountSource, Propagation, Recursive, Relabel, Service, Volume, VolumesFrom,
+    VolumesSource,
+};
 use crate::tree::Node;
 use crate::value::{self, Bad, bad};
 
 /// Mounts in the order they are made: by target.
 pub(crate) fn mounts(items: &[Node]) -> Vec<&Node> {
-    let mut items: Vec<&Node> = items.iter().collect();
-    items.sort_by_key(|item| item.get_text("target").unwrap_or_default());
+    numbered(items).into_iter().map(|(_, item)| item).collect()
+}
+
+/// Mounts by target, each with the number it has in the text.
+fn numbered(items: &[Node]) -> Vec<(usize, &Node)> {
+    let mut items: Vec<(usize, &Node)> = items.iter().enumerate().collect();
+    items.sort_by_key(|(_, item)| item.get_text("target").unwrap_or_default());
     items
 }
 
 impl Reader<'_> {
-    pub(super) fn volumes(&mut self, node: &Node, path: &str) -> Vec<Mount> {
-        let items = mounts(node.get("volumes").map(Node::items).unwrap_or_default());
-        let mut list = Vec::with_capacity(items.len());
-        for item in items {
-            list.extend(self.mount(item, &format!("{path}.volumes")));
-        }
-        list
+    pub(super) fn storage(&mut self, node: &Node, service: &mut Service) {
+        service.volumes = self.mounts(node);
+        service.tmpfs = self.list(node, "tmpfs", Self::tmpfs);
+        service.volumes_from = self.each(node, "volumes_from", volumes_from);
+        service.storage_size = self.storage_size(node);
+        service.read_only = is_on(node, "read_only");
     }
 
-    pub(super) fn mount(&mut self, node: &Node, path: &str) -> Option<Mount> {
+    fn mounts(&mut self, node: &Node) -> Vec<Mount> {
+        let items = numbered(node.get("volumes").map(Node::items).unwrap_or_default());
+        self.below("volumes", |reader| {
+            let mut list = Vec::with_capacity(items.len());
+            for (index, item) in items {
+                let length = reader.path.push_index(index);
+                list.extend(reader.mount(item));
+                reader.path.back_to(length);
+            }
+            list
+        })
+    }
+
+    fn mount(&mut self, node: &Node) -> Option<Mount> {
         for name in ["source", "target"] {
             if let Some(value) = node.get(name).filter(|value| is_windows_path(value)) {
-                let why =
-                    "is read as a path of Windows: one letter stands before its colon".to_owned();
+                let why = "is read as a path of Windows: one letter stands before its colon";
                 let help = "give the volume a longer name, or use the long form (`type:`, `source:`, `target:`)";
-                self.bad(value, path, Bad { why, help: Some(help.into()) });
+                self.refuse(value, why, help);
                 return None;
             }
         }
-        let target = self.container_path(node.get("target").unwrap_or(node), path)?;
-        let read_only = flag(node, "read_only").unwrap_or_default();
-        let volume = node.get("volume");
-        let nocopy = volume.and_then(|volume| flag(volume, "nocopy")).unwrap_or_default();
-        let subpath = volume.and_then(|volume| text(volume, "subpath"));
-        let source = text(node, "source");
-        let source = match (node.get_text("type")?, source) {
-            ("volume", Some(name)) => MountSource::Volume { name, nocopy, subpath },
-            ("volume", None) => MountSource::Anonymous { nocopy },
-            ("bind", Some(path)) => {
-                let bind = node.get("bind");
-                let create = bind.and_then(|bind| flag(bind, "create_host_path"));
-                let propagation = bind.and_then(|bind| text(bind, "propagation"));
-                MountSource::Bind {
-                    path: path.into(),
-                    create_host_path: create.unwrap_or(true),
-                    propagation,
-                }
-            }
-            ("tmpfs", _) => {
-                let options = node.get("tmpfs");
-                MountSource::Tmpfs(Tmpfs {
-                    target: target.clone(),
-                    size: options.and_then(|node| number(node, "size")),
-                    mode: options.and_then(|node| number(node, "mode")),
-                    options: Vec::new(),
-                })
+        let target = self.container_path(node.get("target").unwrap_or(node))?;
+        let read_only = is_on(node, "read_only");
+        let source = match (node.get_text("type")?, text(node, "source")) {
+            ("volume", name) => self.volume_mount(node, name)?,
+            ("bind", Some(path)) => self.bind_mount(node, path),
+            ("tmpfs", _) => MountSource::Tmpfs(self.tmpfs_mount(node, &target, read_only)),
+            ("image", Some(reference)) => self.image_mount(node, reference),
+            ("image", None) => {
+                self.refuse(node, "the mount names no image", "add `source:` with an image");
+                return None;
             }
             (kind, _) => {
                 let help = "use a volume, a bind mount or a tmpfs";
-                self.not_yet(node.get("type")?, path, &format!("a mount of type `{kind}`"), help);
+                self.not_yet(node.get("type")?, &format!("a mount of type `{kind}`"), help);
                 return None;
             }
         };
         Some(Mount { target, source, read_only })
     }
 
-    pub(super) fn container_path(&mut self, node: &Node, path: &str) -> Option<String> {
+    fn volume_mount(&mut self, node: &Node, name: Option<String>) -> Option<MountSource> {
+        let volume = node.get("volume");
+        let nocopy = volume.is_some_and(|volume| is_on(volume, "nocopy"));
+        let labels = volume.map(|volume| text_map(volume, "labels")).unwrap_or_default();
+        let subpath = self.subpath(node, "volume");
+        let Some(name) = name else {
+            return Some(MountSource::Anonymous { nocopy, labels });
+        };
+        if let (false, Some(at)) = (labels.is_empty(), node.at(&["volume", "labels"])) {
+            let why = "labels of a named volume stand where the volume is described";
+            self.wrong(at, why, format!("write them below `volumes:` → `{name}:` → `labels:`"));
+        }
+        Some(MountSource::Volume { name, nocopy, subpath })
+    }
+
+    fn bind_mount(&mut self, node: &Node, path: String) -> MountSource {
+        let create = node.get("bind").and_then(|bind| flag(bind, "create_host_path"));
+        let mut source = MountSource::Bind {
+            path: path.into(),
+            create_host_path: create.unwrap_or(true),
+            propagation: None,
+            recursive: Recursive::Enabled,
+            selinux: None,
+        };
+        self.get(node, "bind", |reader, bind| {
+            if let MountSource::Bind { propagation, recursive, selinux, .. } = &mut source {
+                *propagation = reader.read(bind, "propagation", propagation_of);
+                *recursive = reader.read(bind, "recursive", recursive_of).unwrap_or_default();
+                *selinux = reader.read(bind, "selinux", relabel);
+            }
+            Some(())
+        });
+        source
+    }
+
+    fn image_mount(&mut self, node: &Node, reference: String) -> MountSource {
+        self.read(node, "source", value::image_reference);
+        if let Some(kind) = node.get("type") {
+            let help = "use a volume, a bind mount or a tmpfs";
+            self.not_yet(kind, "a mount of type `image`", help);
+        }
+        MountSource::Image { reference, subpath: self.subpath(node, "image") }
+    }
+
+    /// A folder of what is mounted.
+    fn subpath(&mut self, node: &Node, part: &str) -> Option<String> {
+        self.get(node, part, |reader, part| {
+            reader.read(part, "subpath", |path| {
+                let clean = value::clean_path(path);
+                if path.starts_with('/') || clean == ".." || clean.starts_with("../") {
+                    return bad("does not stay inside", "write a path without `/` at its start");
+                }
+                Ok(path.to_owned())
+            })
+        })
+        .filter(|path| !path.is_empty())
+    }
+
+    /// The absolute path in the container that a text says.
+    pub(super) fn container_path(&mut self, node: &Node) -> Option<String> {
         match node.as_text() {
             Some(text) if text.starts_with('/') => Some(value::clean_path(text)),
             Some(_) => {
-                let why = "is not an absolute path in the container".to_owned();
-                self.bad(node, path, Bad { why, help: Some("start it with `/`".into()) });
+                let why = "is not an absolute path in the container";
+                self.refuse(node, why, "start it with `/`");
                 None
             }
             None => {
-                let why = "the mount has no target".to_owned();
-                self.bad(node, path, Bad { why, help: Some("add `target:`".into()) });
+                self.refuse(node, "the mount has no target", "add `target:`");
                 None
             }
         }
     }
 
-    pub(super) fn tmpfs(&mut self, node: &Node, path: &str) -> Option<Tmpfs> {
-        let text = node.as_text()?;
-        let (target, options) = text.split_once(':').unwrap_or((text, ""));
-        let target = self.container_path(&Node::text(node.span, target), path)?;
-        let mut tmpfs = Tmpfs { target, size: None, mode: None, options: Vec::new() };
-        for option in options.split(',').filter(|option| !option.is_empty()) {
-            let result = match option.split_once('=') {
-                Some(("size", size)) => {
-                    value::size(size).map(|size| tmpfs.size = u64::try_from(size).ok())
-                }
-                Some(("mode", mode)) => match u32::from_str_radix(mode, 8) {
-                    Ok(mode) => {
-                        tmpfs.mode = Some(mode);
-                        Ok(())
-                    }
-                    Err(_) => bad("has a mode that is not octal", "write it like `mode=1777`"),
-                },
-                _ => {
-                    tmpfs.options.push(option.to_owned());
-                    Ok(())
-                }
-            };
-            if let Err(reason) = result {
-                self.bad(node, path, reason);
+    /// The one option that storage of the kernel's overlay has.
+    fn storage_size(&mut self, node: &Node) -> Option<u64> {
+        let options = self.entries(node, "storage_opt", |reader, key, value| {
+            if key == "size" {
+                return reader.value(value, value::size);
             }
-        }
-        Some(tmpfs)
+            reader.wrong(value, "no storage here has this option", "there is `size`".to_owned());
+            None
+        });
+        options.get("size").and_then(|size| u64::try_from(*size).ok())
     }
 
-    pub(super) fn volume(&mut self, key: &str, node: &Node) -> Volume {
+    pub(super) fn volume(&mut self, node: &Node) -> Volume {
         let driver = text(node, "driver");
-        if let Some(driver) = driver.as_deref().filter(|driver| *driver != "local") {
+        if let Some(name) = driver.as_deref().filter(|driver| *driver != "local") {
             let at = node.get("driver").unwrap_or(node);
-            self.not_yet(
-                at,
-                &format!("volumes.{key}"),
-                &format!("the volume driver `{driver}`"),
-                "use local",
-            );
+            self.not_yet(at, &format!("the volume driver `{name}`"), "use local");
         }
         Volume {
             name: text(node, "name").unwrap_or_default(),
-            external: flag(node, "external").unwrap_or_default(),
+            external: is_on(node, "external"),
             driver,
-            driver_opts: text_map(node.get("driver_opts")),
-            labels: text_map(node.get("labels")),
+            driver_opts: text_map(node, "driver_opts"),
+            labels: text_map(node, "labels"),
         }
     }
 }
@@ -138,4 +177,52 @@ impl Reader<'_> {
 fn is_windows_path(node: &Node) -> bool {
     let bytes = node.as_text().unwrap_or_default().as_bytes();
     matches!(bytes, [letter, b':', b'/' | b'\\', ..] if letter.is_ascii_alphabetic())
+}
+
+fn propagation_of(text: &str) -> Result<Propagation, Bad> {
+    let words = [
+        Propagation::Private,
+        Propagation::RPrivate,
+        Propagation::Shared,
+        Propagation::RShared,
+        Propagation::Slave,
+        Propagation::RSlave,
+    ];
+    choice(text, "a propagation", &words.map(|word| (word.as_str(), word)))
+}
+
+fn recursive_of(text: &str) -> Result<Recursive, Bad> {
+    let words = [
+        ("enabled", Recursive::Enabled),
+        ("disabled", Recursive::Disabled),
+        ("writable", Recursive::Writable),
+        ("readonly", Recursive::ReadOnly),
+    ];
+    choice(text, "known here", &words)
+}
+
+fn relabel(text: &str) -> Result<Relabel, Bad> {
+    choice(text, "a way to label", &[("z", Relabel::Shared), ("Z", Relabel::Private)])
+}
+
+/// `SERVICE[:ro]` or `container:NAME[:ro]`.
+fn volumes_from(text: &str) -> Result<VolumesFrom, Bad> {
+    const HELP: &str = "write `SERVICE[:ro]` or `container:NAME[:ro]`";
+    let (container, rest) = match text.strip_prefix("container:") {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let (name, mode) = rest.split_once(':').unwrap_or((rest, "rw"));
+    let read_only = match mode {
+        "rw" => false,
+        "ro" => true,
+        _ => return bad(format!("ends in `{mode}`, which is neither `ro` nor `rw`"), HELP),
+    };
+    if name.is_empty() {
+        return bad("names nobody", HELP);
+    }
+    let name = name.to_owned();
+    let source =
+        if container { VolumesSource::Container(name) } else { VolumesSource::Service(name) };
+    Ok(VolumesFrom { source, read_only })
 }

@@ -1,23 +1,36 @@
 //! Networks, how services stand on them, and published ports.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use super::read::{Reader, entries, flag, number, text, text_map, texts};
-use crate::problem::{Code, Finding};
-use crate::stack::{IpamPool, Network, Port, Protocol, ServiceNetwork};
-use crate::tree::Node;
-use crate::value::{self, bad};
+use super::read::{Reader, is_on, number, text, text_map, texts};
+use crate::stack::{
+    IpamPool, Link, Network, NetworkDriver, Port, Protocol, Service, ServiceNetwork,
+};
+use crate::tree::{Node, Value};
+use crate::value::{self, Bad, bad};
 use crate::words::{mac_address, subnet};
 
 impl Reader<'_> {
-    pub(super) fn port(&mut self, node: &Node, path: &str) -> Option<Port> {
-        let host_ip = self.parse(node, "host_ip", path, "an address");
-        let protocol = self.read(node, "protocol", path, |text| match text {
-            "tcp" => Ok(Protocol::Tcp),
-            "udp" => Ok(Protocol::Udp),
-            "sctp" => Ok(Protocol::Sctp),
-            _ => bad("is not a protocol", "protocols are tcp, udp and sctp"),
-        });
+    pub(super) fn networking(&mut self, node: &Node, service: &mut Service) {
+        service.ports = self.list(node, "ports", Self::port);
+        service.expose = texts(node, "expose");
+        service.networks =
+            self.entries(node, "networks", |reader, _, node| Some(reader.endpoint(node)));
+        service.links = self.each(node, "links", link);
+        service.external_links = self.each(node, "external_links", link);
+        service.hostname = self.read(node, "hostname", host_name);
+        service.domainname = self.read(node, "domainname", host_name);
+        service.mac_address = self.read(node, "mac_address", mac_address);
+        service.extra_hosts = self.list(node, "extra_hosts", Self::extra_host);
+        service.dns = self.list(node, "dns", Self::address);
+        service.dns_search = texts(node, "dns_search");
+        service.dns_opt = texts(node, "dns_opt");
+    }
+
+    fn port(&mut self, node: &Node) -> Option<Port> {
+        let host_ip = self.parse(node, "host_ip", "an address");
+        let protocol = self.read(node, "protocol", protocol);
         let published = match node.get_text("published") {
             None | Some("0") => None,
             Some(text) => value::port_range(text).ok(),
@@ -26,85 +39,149 @@ impl Reader<'_> {
         Some(Port { target, published, host_ip, protocol: protocol.unwrap_or(Protocol::Tcp) })
     }
 
-    pub(super) fn networks(&mut self, node: &Node, path: &str) -> BTreeMap<String, ServiceNetwork> {
-        entries(node, "networks", |key, node| {
-            let path = format!("{path}.networks.{key}");
-            ServiceNetwork {
-                aliases: texts(node, "aliases"),
-                ipv4_address: self.parse(node, "ipv4_address", &path, "an IPv4 address"),
-                ipv6_address: self.parse(node, "ipv6_address", &path, "an IPv6 address"),
-                priority: number(node, "priority").unwrap_or_default(),
-                gw_priority: number(node, "gw_priority").unwrap_or_default(),
-                mac_address: self.read(node, "mac_address", &path, mac_address),
-            }
-        })
+    fn endpoint(&mut self, node: &Node) -> ServiceNetwork {
+        if node.is_null() {
+            return ServiceNetwork::default();
+        }
+        let priorities = i32::MIN..=i32::MAX;
+        ServiceNetwork {
+            aliases: texts(node, "aliases"),
+            ipv4_address: self.parse(node, "ipv4_address", "an IPv4 address"),
+            ipv6_address: self.parse(node, "ipv6_address", "an IPv6 address"),
+            priority: self.within(node, "priority", priorities.clone(), "").unwrap_or_default(),
+            gw_priority: self.within(node, "gw_priority", priorities, "").unwrap_or_default(),
+            mac_address: self.read(node, "mac_address", mac_address),
+            link_local_ips: self.list(node, "link_local_ips", Self::address),
+            interface_name: self.read(node, "interface_name", interface_name),
+            driver_opts: text_map(node, "driver_opts"),
+        }
     }
 
-    pub(super) fn network_mode(&mut self, node: &Node, path: &str) -> Option<String> {
-        let mode = self.read(node, "network_mode", path, |text| match text.split_once(':') {
-            None if matches!(text, "none" | "host") => Ok(text.to_owned()),
-            Some(("service" | "container", name)) if !name.is_empty() => Ok(text.to_owned()),
-            _ => bad("is not a network mode here", "use none, host, service:NAME or `networks:`"),
-        })?;
-        if let (true, Some(ports)) = (mode == "host" || mode == "none", node.get("ports"))
-            && !ports.items().is_empty()
-        {
-            let message = format!("`{path}` publishes ports and has `network_mode: {mode}`");
-            let at = node.get("network_mode").map_or(node.span, |node| node.span);
-            let help = match mode.as_str() {
-                "host" => "with `host` the ports are open already: take `ports` away",
-                _ => "nobody reaches a service without a network: take one of both away",
-            };
-            self.found.push(
-                Finding::at(Code::Conflict, ports.span, "these ports", message)
-                    .also(at, "this mode")
-                    .help(help),
-            );
+    /// `NAME=ADDRESS`, as all lines for `/etc/hosts` are written by now.
+    pub(super) fn extra_host(&mut self, node: &Node) -> Option<(String, String)> {
+        let (name, address) = node.as_text()?.split_once('=')?;
+        if address != "host-gateway" && address.parse::<IpAddr>().is_err() {
+            let why = "does not end in an address";
+            self.refuse(node, why, "write an IPv4 or IPv6 address, or `host-gateway`");
+            return None;
         }
-        Some(mode)
+        Some((name.to_owned(), address.to_owned()))
     }
 
-    pub(super) fn network(&mut self, key: &str, node: &Node) -> Network {
-        let path = format!("networks.{key}");
-        let driver = text(node, "driver");
-        if let Some(driver) =
-            driver.as_deref().filter(|driver| *driver != "bridge" && *driver != "default")
-        {
-            let at = node.get("driver").unwrap_or(node);
-            self.not_yet(at, &path, &format!("the network driver `{driver}`"), "use bridge");
+    fn address(&mut self, node: &Node) -> Option<IpAddr> {
+        let address = node.as_text()?.parse().ok();
+        if address.is_none() {
+            self.bad(node, Bad { why: "is not an address".into(), help: None });
         }
-        let pools = node.at(&["ipam", "config"]).map(Node::items).unwrap_or_default();
+        address
+    }
+
+    pub(super) fn network(&mut self, node: &Node) -> Network {
+        let ipam = node.get("ipam");
         Network {
             name: text(node, "name").unwrap_or_default(),
-            external: flag(node, "external").unwrap_or_default(),
-            internal: flag(node, "internal").unwrap_or_default(),
-            driver,
-            driver_opts: text_map(node.get("driver_opts")),
-            enable_ipv6: flag(node, "enable_ipv6").unwrap_or_default(),
-            ipam: pools
-                .iter()
-                .enumerate()
-                .map(|(index, pool)| self.pool(pool, &format!("{path}.ipam.config.{index}")))
-                .collect(),
-            labels: text_map(node.get("labels")),
+            external: is_on(node, "external"),
+            internal: is_on(node, "internal"),
+            driver: self.network_driver(node),
+            driver_opts: text_map(node, "driver_opts"),
+            enable_ipv6: is_on(node, "enable_ipv6"),
+            without_ipv4: self.without_ipv4(node),
+            attachable: is_on(node, "attachable"),
+            ipam: self
+                .get(node, "ipam", |reader, ipam| Some(reader.pools(ipam)))
+                .unwrap_or_default(),
+            ipam_options: ipam.map(|ipam| text_map(ipam, "options")).unwrap_or_default(),
+            labels: text_map(node, "labels"),
         }
     }
 
-    pub(super) fn pool(&mut self, node: &Node, path: &str) -> IpamPool {
-        let mut aux_addresses = BTreeMap::new();
-        for (name, address) in
-            node.get("aux_addresses").and_then(Node::as_map).iter().flat_map(|map| map.iter())
-        {
-            match self.address(address, &format!("{path}.aux_addresses.{name}")) {
-                Some(parsed) => aux_addresses.insert(name.to_owned(), parsed),
-                None => None,
-            };
+    /// What kind of network; those that are not done are refused, and read all the same.
+    fn network_driver(&mut self, node: &Node) -> NetworkDriver {
+        let Some((at, name)) = node.get("driver").and_then(|at| Some((at, at.as_text()?))) else {
+            return NetworkDriver::Bridge;
+        };
+        let driver = match name {
+            "" | "bridge" | "default" => return NetworkDriver::Bridge,
+            "host" => NetworkDriver::Host,
+            "none" => NetworkDriver::None,
+            "macvlan" => NetworkDriver::Macvlan,
+            "ipvlan" => NetworkDriver::Ipvlan,
+            _ => NetworkDriver::Bridge,
+        };
+        self.not_yet(at, &format!("the network driver `{name}`"), "use bridge");
+        driver
+    }
+
+    fn without_ipv4(&mut self, node: &Node) -> bool {
+        let Some(at) = node.get("enable_ipv4").filter(|at| at.value == Value::Bool(false)) else {
+            return false;
+        };
+        if !is_on(node, "enable_ipv6") {
+            let why = "without IPv4 and IPv6 there are no addresses at all";
+            self.wrong(at, why, "add `enable_ipv6: true`, or take `enable_ipv4` away".to_owned());
         }
+        true
+    }
+
+    fn pools(&mut self, ipam: &Node) -> Vec<IpamPool> {
+        if let Some(name) = ipam.get_text("driver").filter(|name| !["", "default"].contains(name))
+            && let Some(at) = ipam.get("driver")
+        {
+            let what = format!("the address management `{name}`");
+            self.not_yet(at, &what, "use `default`, or take it away");
+        }
+        self.list(ipam, "config", |reader, pool| Some(reader.pool(pool)))
+    }
+
+    fn pool(&mut self, node: &Node) -> IpamPool {
+        let aux_addresses: BTreeMap<String, IpAddr> =
+            self.entries(node, "aux_addresses", |reader, _, address| reader.address(address));
         IpamPool {
-            subnet: self.read(node, "subnet", path, subnet),
-            ip_range: self.read(node, "ip_range", path, subnet),
-            gateway: self.parse(node, "gateway", path, "an address"),
+            subnet: self.read(node, "subnet", subnet),
+            ip_range: self.read(node, "ip_range", subnet),
+            gateway: self.parse(node, "gateway", "an address"),
             aux_addresses,
         }
     }
+}
+
+fn protocol(text: &str) -> Result<Protocol, Bad> {
+    match text {
+        "tcp" => Ok(Protocol::Tcp),
+        "udp" => Ok(Protocol::Udp),
+        "sctp" => Ok(Protocol::Sctp),
+        _ => bad("is not a protocol", "protocols are tcp, udp and sctp"),
+    }
+}
+
+/// `NAME[:ALIAS]`.
+fn link(text: &str) -> Result<Link, Bad> {
+    let (name, alias) = text.split_once(':').unwrap_or((text, text));
+    if name.is_empty() || alias.is_empty() || alias.contains(':') {
+        return bad("is not a link", "write `NAME` or `NAME:ALIAS`");
+    }
+    Ok(Link { name: name.to_owned(), alias: alias.to_owned() })
+}
+
+/// What the kernel takes as the name of a host or a domain.
+fn host_name(text: &str) -> Result<String, Bad> {
+    if text.len() > 64 {
+        return bad("is longer than the 64 bytes that the kernel takes", "shorten it");
+    }
+    if text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') {
+        return bad("is not a name of a host", "names have letters, digits, `.` and `-`");
+    }
+    Ok(text.to_owned())
+}
+
+/// What the kernel takes as the name of a link.
+fn interface_name(text: &str) -> Result<String, Bad> {
+    let wrong = |c: char| c.is_whitespace() || c.is_control() || c == '/' || c == ':';
+    if text.len() > 15 || text.contains(wrong) || matches!(text, "." | ".." | "lo") {
+        return bad(
+            "is not a name for a link",
+            "names of links have 1 to 15 letters, digits, `.`, `_` and `-`, and `lo` is taken",
+        );
+    }
+    Ok(text.to_owned())
 }

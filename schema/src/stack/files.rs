@@ -1,5 +1,6 @@
 //! Configs and secrets.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -20,12 +21,28 @@ pub struct FileMount {
 }
 
 /// A top-level config or secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileObject {
     /// Name on the host (`PROJECT_KEY` unless given).
     pub name: String,
     /// Where the content comes from.
     pub content: FileContent,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Driver that keeps a secret.
+    pub driver: Option<String>,
+    /// Options of the driver.
+    pub driver_opts: BTreeMap<String, String>,
+    /// What fills in the content as a template.
+    pub template: Option<TemplateDriver>,
+}
+
+/// What fills in a template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TemplateDriver {
+    /// The templates of Go.
+    Golang,
 }
 
 /// Where the content of a config or secret comes from.
@@ -38,4 +55,12 @@ pub enum FileContent {
     Environment(String, Option<String>),
     /// Text in the Compose file.
     Inline(String),
+    /// Kept by the host under its name, never created or removed.
+    External,
+}
+
+impl Default for FileContent {
+    fn default() -> Self {
+        FileContent::Inline(String::new())
+    }
 }

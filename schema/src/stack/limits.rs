@@ -1,5 +1,7 @@
 //! What a container may use.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// Limits of one container. `None` means none.
@@ -21,4 +23,39 @@ pub struct Limits {
     pub pids: Option<i64>,
     /// −1000…1000.
     pub oom_score_adj: Option<i32>,
+}
+
+/// Limits of block devices. Zero never stands for "none".
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockIo {
+    /// Relative weight, 10…1000; `None` is 500.
+    pub weight: Option<u16>,
+    /// Weights of single devices.
+    pub weights: Vec<DeviceWeight>,
+    /// Most bytes read in a second.
+    pub read_bytes: Vec<DeviceRate>,
+    /// Most bytes written in a second.
+    pub write_bytes: Vec<DeviceRate>,
+    /// Most reads in a second.
+    pub read_operations: Vec<DeviceRate>,
+    /// Most writes in a second.
+    pub write_operations: Vec<DeviceRate>,
+}
+
+/// Weight of one device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceWeight {
+    /// The device, absolute.
+    pub path: PathBuf,
+    /// 10…1000.
+    pub weight: u16,
+}
+
+/// Limit of one device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRate {
+    /// The device, absolute.
+    pub path: PathBuf,
+    /// So much in a second, at least 1.
+    pub rate: u64,
 }

@@ -33,6 +33,8 @@ pub enum MountSource {
     Anonymous {
         /// Do not copy the image's content.
         nocopy: bool,
+        /// Labels of the volume.
+        labels: BTreeMap<String, String>,
     },
     /// A path of the host, absolute.
     Bind {
@@ -40,11 +42,98 @@ pub enum MountSource {
         path: PathBuf,
         /// Make a missing directory.
         create_host_path: bool,
-        /// `rprivate`, `rshared`, …
-        propagation: Option<String>,
+        /// Whether mounts below it are seen on the other side; `None` is `rprivate`.
+        propagation: Option<Propagation>,
+        /// What becomes of mounts below it.
+        recursive: Recursive,
+        /// How its files are labelled for `SELinux`.
+        selinux: Option<Relabel>,
     },
     /// Memory.
     Tmpfs(Tmpfs),
+    /// The files of an image, never writable.
+    Image {
+        /// Reference of the image.
+        reference: String,
+        /// Folder of the image.
+        subpath: Option<String>,
+    },
+}
+
+/// Whether mounts below a bind mount are seen on the other side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Propagation {
+    /// Not at all; what is below it already is not there.
+    Private,
+    /// Not at all.
+    RPrivate,
+    /// Both ways, for itself only.
+    Shared,
+    /// Both ways.
+    RShared,
+    /// From the host, for itself only.
+    Slave,
+    /// From the host.
+    RSlave,
+}
+
+impl Propagation {
+    /// The word of mount(8).
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Propagation::Private => "private",
+            Propagation::RPrivate => "rprivate",
+            Propagation::Shared => "shared",
+            Propagation::RShared => "rshared",
+            Propagation::Slave => "slave",
+            Propagation::RSlave => "rslave",
+        }
+    }
+}
+
+/// What becomes of mounts below a bind mount.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Recursive {
+    /// They are there, and not writable when the mount is not, where the kernel can do that.
+    #[default]
+    Enabled,
+    /// They are not there.
+    Disabled,
+    /// They are there and stay writable.
+    Writable,
+    /// They are there and not writable; without a kernel that can do that it is an error.
+    ReadOnly,
+}
+
+/// How files of the host are labelled for `SELinux`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Relabel {
+    /// `z`: for all containers.
+    Shared,
+    /// `Z`: for this one alone.
+    Private,
+}
+
+/// Volumes of somebody else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumesFrom {
+    /// Whose.
+    pub source: VolumesSource,
+    /// Not writable.
+    pub read_only: bool,
+}
+
+/// Whose volumes are mounted too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VolumesSource {
+    /// Those of a service of the stack.
+    Service(String),
+    /// Those of a container by name.
+    Container(String),
 }
 
 /// A tmpfs mount.

@@ -45,6 +45,21 @@ pub struct ServiceNetwork {
     pub gw_priority: i32,
     /// MAC address as written.
     pub mac_address: Option<String>,
+    /// Further addresses, of the link only.
+    pub link_local_ips: Vec<IpAddr>,
+    /// Name of the link in the container.
+    pub interface_name: Option<String>,
+    /// Options of the driver.
+    pub driver_opts: BTreeMap<String, String>,
+}
+
+/// A name for another container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// The service, or the container of another project.
+    pub name: String,
+    /// How it is called here.
+    pub alias: String,
 }
 
 /// A top-level network.
@@ -56,16 +71,39 @@ pub struct Network {
     pub external: bool,
     /// No way out, nothing published.
     pub internal: bool,
-    /// `bridge` here.
-    pub driver: Option<String>,
+    /// What kind of network.
+    pub driver: NetworkDriver,
     /// Options of the driver.
     pub driver_opts: BTreeMap<String, String>,
     /// Also IPv6.
     pub enable_ipv6: bool,
+    /// No IPv4.
+    pub without_ipv4: bool,
+    /// Containers of other projects may join.
+    pub attachable: bool,
     /// Address pools asked for.
     pub ipam: Vec<IpamPool>,
+    /// Options of whatever gives the addresses.
+    pub ipam_options: BTreeMap<String, String>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+}
+
+/// What kind of network.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkDriver {
+    /// A bridge of the host's kernel.
+    #[default]
+    Bridge,
+    /// The host's own network.
+    Host,
+    /// None: loopback only.
+    None,
+    /// A link beside one of the host's, with a MAC address of its own.
+    Macvlan,
+    /// A link beside one of the host's, with the same MAC address.
+    Ipvlan,
 }
 
 /// One pool of a network.

@@ -7,8 +7,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Dependency, FileMount, Healthcheck, Limits, Logging, Mount, Port, PullPolicy, RestartPolicy,
-    ServiceNetwork, Tmpfs,
+    BlockIo, Build, CgroupMode, Dependency, Deploy, Device, DeviceRequest, DeviceRule, FileMount,
+    Healthcheck, Hook, InitStep, IpcMode, Limits, Link, Logging, Mount, NetworkMode, PidMode,
+    Platform, Port, Provider, PullPolicy, RestartPolicy, SecurityOptions, ServiceModel,
+    ServiceNetwork, Tmpfs, UsernsMode, UtsMode, VolumesFrom, Watch,
 };
 
 /// One service, every short syntax expanded and every path absolute.
@@ -30,8 +32,8 @@ pub struct Service {
     pub volumes: Vec<Mount>,
     /// Networks by key of [`Stack::networks`]. Empty with `network_mode` other than bridge.
     pub networks: BTreeMap<String, ServiceNetwork>,
-    /// `none`, `host`, `service:NAME`, `container:NAME`; `None` when `networks` counts.
-    pub network_mode: Option<String>,
+    /// How it is connected; `None` when `networks` counts.
+    pub network_mode: Option<NetworkMode>,
     /// What must be before this service starts, by service name.
     pub depends_on: BTreeMap<String, Dependency>,
     /// The probe; `None` leaves the image's.
@@ -74,8 +76,8 @@ pub struct Service {
     pub cap_add: Vec<String>,
     /// Capabilities taken from the default set, without `CAP_`.
     pub cap_drop: Vec<String>,
-    /// `host` switches the user namespace off.
-    pub userns_mode: Option<String>,
+    /// Whose user ids it has.
+    pub userns_mode: UsernsMode,
     /// Lines for `/etc/hosts`: name and addresses (or `host-gateway`).
     pub extra_hosts: Vec<(String, String)>,
     /// Name servers for what is not of the stack.
@@ -102,4 +104,72 @@ pub struct Service {
     pub attach: bool,
     /// Profiles that activate it.
     pub profiles: Vec<String>,
+    /// Annotations of the container.
+    pub annotations: BTreeMap<String, String>,
+    /// Limits of block devices.
+    pub block_io: Option<BlockIo>,
+    /// How its image is built.
+    pub build: Option<Box<Build>>,
+    /// Which cgroups it sees; `None` leaves it to the host.
+    pub cgroup: Option<CgroupMode>,
+    /// Cgroup its own is made in.
+    pub cgroup_parent: Option<String>,
+    /// Period that `cpu_rt_runtime` is a part of.
+    pub cpu_rt_period: Option<Duration>,
+    /// Processor time of real-time tasks in each period.
+    pub cpu_rt_runtime: Option<Duration>,
+    /// What `deploy` says beyond limits.
+    pub deploy: Option<Box<Deploy>>,
+    /// Paths whose changes count while developing.
+    pub watch: Vec<Watch>,
+    /// Rules about devices by their numbers.
+    pub device_rules: Vec<DeviceRule>,
+    /// Devices of the host.
+    pub devices: Vec<Device>,
+    /// Devices by what they can do.
+    pub device_requests: Vec<DeviceRequest>,
+    /// Name of the domain.
+    pub domainname: Option<String>,
+    /// Names for containers of other projects.
+    pub external_links: Vec<Link>,
+    /// Names for services of the stack.
+    pub links: Vec<Link>,
+    /// Whose shared memory it uses.
+    pub ipc: IpcMode,
+    /// Whose processes it sees.
+    pub pid: PidMode,
+    /// Whose host name it has.
+    pub uts: UtsMode,
+    /// MAC address on the network of the highest priority, as written.
+    pub mac_address: Option<String>,
+    /// How soon memory is swapped out, 0…100 percent.
+    pub mem_swappiness: Option<u8>,
+    /// Not ended when memory runs out.
+    pub oom_kill_disable: bool,
+    /// Models by key of [`Stack::models`](super::Stack::models).
+    pub models: BTreeMap<String, ServiceModel>,
+    /// What its image must run on; `None` is the host.
+    pub platform: Option<Platform>,
+    /// Containers that run to their end before it starts, in order.
+    pub pre_start: Vec<InitStep>,
+    /// Commands run in it after it started.
+    pub post_start: Vec<Hook>,
+    /// Commands run in it before it is stopped.
+    pub pre_stop: Vec<Hook>,
+    /// A program that provides it instead of a container.
+    pub provider: Option<Provider>,
+    /// Age at which an image counts as old.
+    pub pull_refresh_after: Option<Duration>,
+    /// Name of the program that runs it.
+    pub runtime: Option<String>,
+    /// What confines it.
+    pub security: SecurityOptions,
+    /// Most bytes it may write into its root file system.
+    pub storage_size: Option<u64>,
+    /// It can reach the API of whoever runs it.
+    pub use_api_socket: bool,
+    /// Mounts of others that it has too.
+    pub volumes_from: Vec<VolumesFrom>,
+    /// What its `x-` keys say.
+    pub extensions: BTreeMap<String, serde_json::Value>,
 }

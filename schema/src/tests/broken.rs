@@ -410,10 +410,10 @@ networks:
       `services.web.networks.default.interface_name` is part of the Compose Specification, but berth does not do it yet
       → take it away to go on without it
     compose.yaml:9:22 berth::not_yet
-      `services.web.volumes`: a mount of type `image` is part of the Compose Specification, but berth does not do it yet
+      `services.web.volumes.0`: a mount of type `image` is part of the Compose Specification, but berth does not do it yet
       → use a volume, a bind mount or a tmpfs
     compose.yaml:10:23 berth::not_yet
-      `services.web.logging`: the log driver `syslog` is part of the Compose Specification, but berth does not do it yet
+      `services.web.logging.driver`: the log driver `syslog` is part of the Compose Specification, but berth does not do it yet
       → use json-file, local or none
     compose.yaml:11:41 berth::not_yet
       `services.web.deploy.resources.reservations.devices` is part of the Compose Specification, but berth does not do it yet
@@ -633,7 +633,7 @@ volumes: {v: {external: true, driver: local, labels: {a: b}}}
 ";
     assert_snapshot!(problems(text), @r#"
     compose.yaml:2:48 berth::bad_value
-      `services.web.volumes`: `v:/v` is read as a path of Windows: one letter stands before its colon
+      `services.web.volumes.0`: `v:/v` is read as a path of Windows: one letter stands before its colon
       → give the volume a longer name, or use the long form (`type:`, `source:`, `target:`)
     compose.yaml:3:32 berth::conflict
       the network `n` is external, so `internal` has no say here
@@ -702,10 +702,10 @@ volumes: {data: }
       `services.web.volumes.4`: `::` has an empty part between its colons
       → write `[SOURCE:]TARGET[:ro]`
     compose.yaml:10:9 berth::bad_value
-      `services.web.volumes`: `relative` is not an absolute path in the container
+      `services.web.volumes.3`: `relative` is not an absolute path in the container
       → start it with `/`
     compose.yaml:11:9 berth::bad_value
-      `services.web.volumes`: the mount has no target
+      `services.web.volumes.4`: the mount has no target
       → add `target:`
     ");
 }

@@ -1,0 +1,107 @@
+//! What confines a container beyond its capabilities.
+
+use std::path::{Path, PathBuf};
+
+use super::read::Reader;
+use crate::stack::{AppArmor, Seccomp, SecurityOptions, SelinuxLabel};
+use crate::tree::Node;
+use crate::value::{self, Bad, bad};
+use crate::words::CAPABILITIES;
+
+const OPTIONS: [&str; 5] = ["apparmor", "label", "no-new-privileges", "seccomp", "systempaths"];
+
+impl Reader<'_> {
+    /// Everything of `security_opt`; the last of two options of one kind counts.
+    pub(super) fn security(&mut self, node: &Node) -> SecurityOptions {
+        let mut options = SecurityOptions::default();
+        let directory = self.directory;
+        self.each(node, "security_opt", |text| option(text, directory)).into_iter().for_each(
+            |one| match one {
+                Line::NoNewPrivileges(on) => options.no_new_privileges = on,
+                Line::Seccomp(seccomp) => options.seccomp = seccomp,
+                Line::AppArmor(profile) => options.apparmor = Some(profile),
+                Line::Selinux(label) => options.selinux.push(label),
+                Line::UnconfinedPaths => options.unconfined_paths = true,
+            },
+        );
+        options
+    }
+
+    /// A capability without `CAP_`.
+    pub(super) fn capability(&mut self, node: &Node) -> Option<String> {
+        let name = node.as_text()?.to_ascii_uppercase();
+        let name = name.strip_prefix("CAP_").unwrap_or(&name).to_owned();
+        if name == "ALL" || CAPABILITIES.contains(&name.as_str()) {
+            return Some(name);
+        }
+        let near = value::nearest(&name, CAPABILITIES);
+        let help = near.map(|near| format!("did you mean `{near}`?"));
+        self.bad(node, Bad { why: "is not a capability".into(), help });
+        None
+    }
+}
+
+/// One line of `security_opt`.
+enum Line {
+    NoNewPrivileges(bool),
+    Seccomp(Seccomp),
+    AppArmor(AppArmor),
+    Selinux(SelinuxLabel),
+    UnconfinedPaths,
+}
+
+/// `NAME=VALUE`, or with a colon, the older form.
+fn option(text: &str, directory: &Path) -> Result<Line, Bad> {
+    let (name, value) = match text.split_once(['=', ':']) {
+        Some((name, value)) => (name, value),
+        None => (text, ""),
+    };
+    match (name, value) {
+        ("no-new-privileges", "" | "true") => Ok(Line::NoNewPrivileges(true)),
+        ("no-new-privileges", "false") => Ok(Line::NoNewPrivileges(false)),
+        ("no-new-privileges", _) => bad("is neither on nor off", "write `no-new-privileges:true`"),
+        ("seccomp", "unconfined") => Ok(Line::Seccomp(Seccomp::Unconfined)),
+        ("seccomp", "builtin") => Ok(Line::Seccomp(Seccomp::Builtin)),
+        ("seccomp", path) if !path.is_empty() => {
+            Ok(Line::Seccomp(Seccomp::Profile(below(directory, path))))
+        }
+        ("apparmor", "unconfined") => Ok(Line::AppArmor(AppArmor::Unconfined)),
+        ("apparmor", profile) if !profile.is_empty() => {
+            Ok(Line::AppArmor(AppArmor::Profile(profile.to_owned())))
+        }
+        ("label", label) => selinux(label).map(Line::Selinux),
+        ("systempaths", "unconfined") => Ok(Line::UnconfinedPaths),
+        ("systempaths", _) => bad("is not known here", "write `systempaths=unconfined`"),
+        ("seccomp" | "apparmor", _) => {
+            bad("names no profile", "write `unconfined` or a profile after the `=`")
+        }
+        _ => unknown(name),
+    }
+}
+
+fn unknown(name: &str) -> Result<Line, Bad> {
+    let help = match value::nearest(name, OPTIONS) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("there are {}", OPTIONS.join(", ")),
+    };
+    Err(Bad { why: "is not a security option".into(), help: Some(help) })
+}
+
+fn selinux(label: &str) -> Result<SelinuxLabel, Bad> {
+    let owned = |value: &str| value.to_owned();
+    match label.split_once([':', '=']) {
+        None if label == "disable" => Ok(SelinuxLabel::Disable),
+        Some(("user", user)) if !user.is_empty() => Ok(SelinuxLabel::User(owned(user))),
+        Some(("role", role)) if !role.is_empty() => Ok(SelinuxLabel::Role(owned(role))),
+        Some(("type", kind)) if !kind.is_empty() => Ok(SelinuxLabel::Type(owned(kind))),
+        Some(("level", level)) if !level.is_empty() => Ok(SelinuxLabel::Level(owned(level))),
+        _ => bad(
+            "is not a label of SELinux",
+            "write `label=disable`, or one of user, role, type and level: `label=type:NAME`",
+        ),
+    }
+}
+
+fn below(directory: &Path, path: &str) -> PathBuf {
+    value::clean_path(&directory.join(path).to_string_lossy()).into()
+}
