@@ -35,6 +35,10 @@ pub fn wrong_type(path: &str, node: &Node, want: &str) -> Option<String> {
             [only] => Some(format!("take the list away: `{name}: {}`", written(only)?)),
             _ => None,
         },
+        (Value::Map(map), "text") if ["depends_on", "networks", "models"].contains(&name) => {
+            let (key, _) = map.iter().next()?;
+            Some(format!("take the `- ` before `{key}:` away, in every line"))
+        }
         (Value::Map(_) | Value::List(_), "text or a number") => {
             Some("write it as one text in quotes: `'{\"key\": \"value\"}'`".into())
         }
@@ -127,6 +131,7 @@ fn map_from_text(path: &str, name: &str, text: &str) -> Option<String> {
         "healthcheck" => "test",
         "logging" => "driver",
         _ if path.starts_with("services.") && path.matches('.').count() == 1 => "image",
+        _ if path.split('.').rev().nth(1) == Some("depends_on") => "condition",
         _ => return None,
     };
     Some(format!("write `{key}: {text}` in a line below `{name}:`"))

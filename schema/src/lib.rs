@@ -9,7 +9,8 @@
 //! The way of a text, module by module: `yaml` makes a tree whose every value knows its place,
 //! `interpolate` fills in variables, `walk` holds it against the one table of `attributes` and
 //! expands short forms, `extend` and `merge` put files over each other, `finish` completes the
-//! model, `check` looks at what belongs together, `decode` makes the typed [`Stack`].
+//! model, `order` and `check` look at what belongs together, `decode` makes the typed [`Stack`].
+//! What is to be run, and not only shown, has to pass the `rules` as well.
 
 pub mod checked;
 pub mod config;

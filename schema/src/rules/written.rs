@@ -2,8 +2,9 @@
 
 use super::{Sheet, items};
 use crate::problem::{Code, Finding};
+use crate::scalar;
 use crate::text::Span;
-use crate::tree::{Map, Node};
+use crate::tree::{Map, Node, Value};
 
 pub(super) fn check(sheet: &Sheet<'_>, found: &mut Vec<Finding>) {
     for (name, service) in sheet.services() {
@@ -41,6 +42,7 @@ fn texts(sheet: &Sheet<'_>, path: &str, node: Option<&Node>, found: &mut Vec<Fin
         }
         if let Some(written) = plain(sheet, entry.node.span)
             && written != value
+            && is_read_otherwise(written)
         {
             let message = format!("`{path}.{name}`: `{written}` without quotes becomes `{value}`");
             found.push(
@@ -48,6 +50,15 @@ fn texts(sheet: &Sheet<'_>, path: &str, node: Option<&Node>, found: &mut Vec<Fin
                     .help(format!("write it in quotes: `\"{written}\"`")),
             );
         }
+    }
+}
+
+/// Whether YAML takes it for something else than this text; empty values are no matter of quotes.
+fn is_read_otherwise(written: &str) -> bool {
+    match scalar::plain(written) {
+        Value::Text(text) => text != written,
+        Value::Null => false,
+        _ => true,
     }
 }
 

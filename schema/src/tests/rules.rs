@@ -658,3 +658,12 @@ fn a_volume_that_looks_like_a_folder_is_told_how_to_be_one() {
       → a folder of this host starts with `./` or `/`: `./src/web`
     ");
 }
+
+#[test]
+fn what_is_only_made_absolute_or_left_empty_is_not_rewritten() {
+    let text = "\
+services: {a: {image: i, labels: {x: null, y: ~}, volumes: [\"vol:/v\"]}}
+volumes: {vol: {driver_opts: {type: none, o: bind, device: ./dev}}}
+";
+    assert_eq!(warnings(text), "");
+}

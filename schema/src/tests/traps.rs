@@ -240,3 +240,27 @@ spec: {replicas: 2}
       → write the workload as a service below `services:`
     ");
 }
+
+#[test]
+fn conditions_of_dependencies_are_written_as_a_map() {
+    let text = "\
+services:
+  web:
+    image: nginx
+    depends_on:
+      - db: {condition: service_healthy}
+  api:
+    image: nginx
+    depends_on:
+      db: service_healthy
+  db: {image: pg}
+";
+    assert_snapshot!(problems(text), @r"
+    compose.yaml:5:9 berth::wrong_type
+      `services.web.depends_on` must be text, and this is a map
+      → take the `- ` before `db:` away, in every line
+    compose.yaml:9:11 berth::wrong_type
+      `services.api.depends_on.db` must be a map, and this is text
+      → write `condition: service_healthy` in a line below `db:`
+    ");
+}
