@@ -20,6 +20,7 @@ use crate::tree::Node;
 
 use resources::{CONFIG, MODEL, NETWORK, SECRET, VOLUME};
 
+pub use grammars::NUMBER;
 pub use service::SERVICE;
 
 const ANY_INT: Shape = Int(&grammars::ANY_INT);
@@ -31,18 +32,27 @@ const WINDOWS: &str = "it is for Windows containers";
 pub static FILE: Record = record(
     "a Compose file",
     &[
-        done("configs", Map(&Nullable(&Rec(&CONFIG)))),
+        done("configs", Map(&Nullable(&Rec(&CONFIG))))
+            .says("Files of settings that services mount."),
         done(
             "include",
             List(&Short(Brief { expand: short::include, also: Some(&Text) }, &Rec(&INCLUDE))),
+        )
+        .says("Other Compose files whose services and resources become part of this stack."),
+        done("models", Map(&Rec(&MODEL))).says("Language models that services use."),
+        done("name", Text).says(
+            "The name of the stack; its containers, networks and volumes are named after it.",
         ),
-        done("models", Map(&Rec(&MODEL))),
-        done("name", Text),
-        done("networks", Map(&Nullable(&Rec(&NETWORK)))),
-        done("secrets", Map(&Nullable(&Rec(&SECRET)))),
-        done("services", Map(&Nullable(&Rec(&SERVICE)))),
-        inert("version", Text, "the newest specification always counts"),
-        done("volumes", Map(&Nullable(&Rec(&VOLUME)))),
+        done("networks", Map(&Nullable(&Rec(&NETWORK))))
+            .says("Networks that services join; `default` is the one of services that name none."),
+        done("secrets", Map(&Nullable(&Rec(&SECRET))))
+            .says("Files that must stay private, mounted by services below `/run/secrets`."),
+        done("services", Map(&Nullable(&Rec(&SERVICE))))
+            .says("The programs that make the stack, by name."),
+        inert("version", Text, "the newest specification always counts")
+            .says("The version of the file format, which no longer matters."),
+        done("volumes", Map(&Nullable(&Rec(&VOLUME))))
+            .says("Folders that outlive the containers, by name."),
     ],
 );
 
@@ -50,9 +60,13 @@ static INCLUDE: Record = requiring(
     "an included part",
     &["path"],
     &[
-        done("env_file", OneOrList(&Text)),
-        done("path", OneOrList(&Text)),
-        done("project_directory", Text),
+        done("env_file", OneOrList(&Text))
+            .says("Files with variables for the included part, instead of its `.env`.")
+            .normally(".env"),
+        done("path", OneOrList(&Text))
+            .says("The Compose file to include; further ones override it."),
+        done("project_directory", Text)
+            .says("The folder that paths of the part count from; normally that of its first file."),
     ],
 );
 
@@ -95,5 +109,13 @@ mod tests {
         let mut seen = Vec::new();
         look(&FILE, &mut seen);
         assert!(seen.len() > 40, "{seen:?}");
+    }
+
+    #[test]
+    fn every_attribute_says_what_it_is_for_in_one_sentence() {
+        for row in crate::reference::all() {
+            let (path, says) = (row.path, row.says);
+            assert!(says.ends_with('.') && !says.contains(". "), "{path}: {says}");
+        }
     }
 }

@@ -40,7 +40,11 @@ fn leftover_value(
         Shape::Nullable(inner) if !node.is_null() => leftover_value(inner, key, node, path, found),
         Shape::Nullable(_) | Shape::Any => {}
         Shape::IntOr(_) if matches!(node.value, Value::Int(_)) => {}
-        Shape::Whole(inner) | Shape::Short(_, inner) | Shape::IntOr(inner) => {
+        Shape::BoolOr(_) if matches!(node.value, Value::Bool(_)) => {}
+        Shape::Whole(inner)
+        | Shape::Short(_, inner)
+        | Shape::IntOr(inner)
+        | Shape::BoolOr(inner) => {
             leftover_value(inner, key, node, path, found);
         }
         _ if node.is_null() => {

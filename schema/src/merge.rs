@@ -31,7 +31,7 @@ pub fn merge(shape: &Shape, left: Node, right: Node, found: &mut Vec<Finding>) -
         },
         Shape::Map(item) | Shape::Names(item) => maps(left, right, found, |_| item),
         Shape::Dict(_) => dict(left, right, found),
-        Shape::Any => any(left, right, found),
+        Shape::Any | Shape::BoolOr(_) => any(left, right, found),
         Shape::List(_) | Shape::OneOrList(_) => lists(left, right, found, |_| None),
         Shape::Set(_) | Shape::OneOrSet(_) => lists(left, right, found, text_key),
         Shape::Keyed(Keyed { key, .. }) => lists(left, right, found, key),

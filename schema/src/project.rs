@@ -367,7 +367,14 @@ impl<'a> Project<'a> {
             items.iter().filter_map(Node::as_text).map(PathBuf::from).collect()
         };
         let paths: Vec<PathBuf> = texts("path").iter().map(|path| base.join(path)).collect();
-        let first = paths.first()?.clone();
+        let Some(first) = paths.first().cloned() else {
+            if !self.switches.lax || entry.get("path").is_none() {
+                let message = "an included part needs a `path`".to_owned();
+                let finding = Finding::at(Code::Missing, entry.span, "no `path`", message);
+                self.found.push(finding.help("add `path:` with a Compose file, or take it away"));
+            }
+            return None;
+        };
         if is_remote(&first.to_string_lossy(), base) {
             let message = "files from elsewhere are not included".to_owned();
             self.found.push(

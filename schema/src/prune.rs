@@ -72,7 +72,8 @@ impl Pruner {
             Shape::Nullable(inner)
             | Shape::Whole(inner)
             | Shape::Short(_, inner)
-            | Shape::IntOr(inner) => self.below(inner, node),
+            | Shape::IntOr(inner)
+            | Shape::BoolOr(inner) => self.below(inner, node),
             Shape::Map(inner) | Shape::Names(inner) => {
                 for (name, entry) in node.as_map_mut().into_iter().flat_map(|map| &mut map.0) {
                     self.at(name, |pruner| pruner.below(inner, &mut entry.node));

@@ -3,9 +3,14 @@
 //! Everything here is read from the one table that the loader checks files against, so what is
 //! told about an attribute is what is done with it.
 
+mod document;
+mod json_schema;
+
 use crate::attributes::FILE;
 use crate::shape::{Attribute, Inside, Record, Shape};
 
+pub use self::document::document;
+pub use self::json_schema::json_schema;
 pub use crate::shape::Class;
 
 /// What an attribute is.
@@ -161,6 +166,7 @@ fn kind(shape: &Shape) -> String {
         Shape::Record(record) => record.name.into(),
         Shape::Short(brief, inner) => with_short(brief.also, inner),
         Shape::IntOr(inner) => format!("a whole number, or {}", kind(inner)),
+        Shape::BoolOr(inner) => format!("true or false, or {}", kind(inner)),
         Shape::Nullable(inner) => format!("{}, or empty", kind(inner)),
         Shape::Whole(inner) => kind(inner),
     }

@@ -58,6 +58,7 @@ fn below(shape: &Shape, node: &Node, path: &mut Trail, found: &mut Vec<Finding>)
         Shape::Nullable(inner)
         | Shape::Whole(inner)
         | Shape::IntOr(inner)
+        | Shape::BoolOr(inner)
         | Shape::Short(_, inner) => {
             below(inner, node, path, found);
         }

@@ -49,6 +49,8 @@ pub enum Shape {
     Short(Brief, &'static Shape),
     /// A whole number, or else.
     IntOr(&'static Shape),
+    /// True or false, or else.
+    BoolOr(&'static Shape),
     /// May be left empty.
     Nullable(&'static Shape),
     /// A later file replaces it whole.
@@ -80,6 +82,7 @@ impl Shape {
             | Shape::OneOrList(inner) => Inside::Listed(inner),
             Shape::Short(_, inner)
             | Shape::IntOr(inner)
+            | Shape::BoolOr(inner)
             | Shape::Nullable(inner)
             | Shape::Whole(inner) => inner.inside(),
             Shape::Any

@@ -187,24 +187,6 @@ fn host_line(item: &Node, name: &str, address: &str) -> Node {
     Node { span: item.span, tag: item.tag, value: Value::Text(text) }
 }
 
-/// `external: true` or the older `external: {name: NAME}`.
-pub fn external(walk: &mut Walk<'_>, node: Node) -> Node {
-    match &node.value {
-        Value::Bool(_) | Value::Map(_) => node,
-        Value::Text(text) => match value::boolean(text) {
-            Some((value, _)) => Node::new(node.span, Value::Bool(value)),
-            None => {
-                walk.wrong(&node, "true or false");
-                node
-            }
-        },
-        _ => {
-            walk.wrong(&node, "true or false");
-            node
-        }
-    }
-}
-
 /// `env_file: PATH`.
 pub fn env_file(_: &mut Walk<'_>, node: Node) -> Vec<Node> {
     vec![match node.as_text() {

@@ -11,6 +11,7 @@ use crate::problem::Code;
 use crate::{LoadOptions, Loaded, Problem, Problems, Source, Stack, load};
 
 mod broken;
+mod editor;
 mod laws;
 mod loading;
 mod model;

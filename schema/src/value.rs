@@ -151,15 +151,22 @@ pub fn port_range(text: &str) -> Result<(u16, u16), Bad> {
     }
 }
 
+/// The words of a boolean, in any case, and what they mean; all but two are older ones.
+pub const BOOLEANS: [(&str, bool); 8] = [
+    ("true", true),
+    ("false", false),
+    ("y", true),
+    ("yes", true),
+    ("on", true),
+    ("n", false),
+    ("no", false),
+    ("off", false),
+];
+
 /// A boolean, also in the older words. The flag says that the word is an older one.
 pub fn boolean(text: &str) -> Option<(bool, bool)> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" => Some((true, false)),
-        "false" => Some((false, false)),
-        "y" | "yes" | "on" => Some((true, true)),
-        "n" | "no" | "off" => Some((false, true)),
-        _ => None,
-    }
+    let known = BOOLEANS.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
+    known.map(|(word, value)| (*value, !matches!(*word, "true" | "false")))
 }
 
 /// A command line as words, quotes and backslashes read like a shell reads them.

@@ -101,6 +101,14 @@ impl<'a> Walk<'a> {
             }
             return self.conform(inner, node);
         }
+        if let Shape::BoolOr(inner) = shape {
+            return match node.value {
+                Value::Map(_) => self.conform(inner, node),
+                Value::Null => {}
+                _ if self.is_variable(node) => {}
+                _ => self.boolean(node),
+            };
+        }
         if let Shape::IntOr(inner) = shape {
             let number = node.as_text().map_or(Some(node.value.clone()), value::number);
             match number {
@@ -140,6 +148,7 @@ impl<'a> Walk<'a> {
             Shape::Any
             | Shape::Short(..)
             | Shape::IntOr(_)
+            | Shape::BoolOr(_)
             | Shape::Nullable(_)
             | Shape::Whole(_) => {}
             scalar => self.scalar(scalar, node),

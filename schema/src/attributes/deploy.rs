@@ -12,92 +12,137 @@ use crate::short;
 pub(super) static DEPLOY: Record = record(
     "a deployment",
     &[
-        inert("endpoint_mode", Text, SWARM),
-        inert("labels", Dict(Empty), "they label a service of a cluster, not its containers"),
-        done("mode", Text),
-        inert("placement", Rec(&PLACEMENT), SWARM),
-        done("replicas", NOT_NEGATIVE),
-        done("resources", Nullable(&Rec(&RESOURCES))),
-        done("restart_policy", Rec(&DEPLOY_RESTART)),
-        inert("rollback_config", Rec(&UPDATE_CONFIG), SWARM),
-        inert("update_config", Rec(&UPDATE_CONFIG), SWARM),
+        inert("endpoint_mode", Text, SWARM)
+            .says("How a cluster spreads connections over containers."),
+        inert("labels", Dict(Empty), "they label a service of a cluster, not its containers")
+            .says("Labels of the service in a cluster."),
+        done("mode", Text)
+            .says("Whether there are `replicas` containers or one on each host.")
+            .normally("replicated")
+            .like(&["replicated", "global"]),
+        inert("placement", Rec(&PLACEMENT), SWARM)
+            .says("On which hosts of a cluster containers run."),
+        done("replicas", NOT_NEGATIVE).says("How many containers the service has.").normally("1"),
+        done("resources", Nullable(&Rec(&RESOURCES)))
+            .says("What the containers may use, and what is kept for them."),
+        done("restart_policy", Rec(&DEPLOY_RESTART))
+            .says("When ended containers start again; wins over `restart`."),
+        inert("rollback_config", Rec(&UPDATE_CONFIG), SWARM)
+            .says("How a cluster goes back to the earlier version."),
+        inert("update_config", Rec(&UPDATE_CONFIG), SWARM)
+            .says("How a cluster goes to the next version."),
     ],
 );
 
 static PLACEMENT: Record = record(
     "a placement",
     &[
-        done("constraints", List(&Text)),
-        done("max_replicas_per_node", NOT_NEGATIVE),
-        done("preferences", List(&Rec(&PREFERENCE))),
+        done("constraints", List(&Text)).says("What a host must be like."),
+        done("max_replicas_per_node", NOT_NEGATIVE).says("The most containers on one host."),
+        done("preferences", List(&Rec(&PREFERENCE))).says("How containers are spread."),
     ],
 );
 
-static PREFERENCE: Record = record("a preference", &[done("spread", Text)]);
+static PREFERENCE: Record = record(
+    "a preference",
+    &[done("spread", Text).says("The label over whose values they are spread.")],
+);
 
 static DEPLOY_RESTART: Record = record(
     "a restart policy",
     &[
-        done("condition", Word(&["none", "on-failure", "any", "unless-stopped"])),
-        inert("delay", Amount(&DURATION), "berth waits as its own back-off says"),
-        done("max_attempts", NOT_NEGATIVE),
-        inert("window", Amount(&DURATION), "berth forgets failures after ten seconds of running"),
+        done("condition", Word(&["none", "on-failure", "any", "unless-stopped"]))
+            .says("When an ended container starts again.")
+            .normally("any"),
+        inert("delay", Amount(&DURATION), "berth waits as its own back-off says")
+            .says("How long to wait before it."),
+        done("max_attempts", NOT_NEGATIVE).says("How often it is tried; normally without end."),
+        inert("window", Amount(&DURATION), "berth forgets failures after ten seconds of running")
+            .says("How long a container must run for its start to count as good."),
     ],
 );
 
 static UPDATE_CONFIG: Record = record(
     "an update",
     &[
-        done("delay", Amount(&DURATION)),
-        done("failure_action", Text),
-        done("max_failure_ratio", Float),
-        done("monitor", Amount(&DURATION)),
-        done("order", Word(&["start-first", "stop-first"])),
-        done("parallelism", NOT_NEGATIVE),
+        done("delay", Amount(&DURATION)).says("How long to wait between two groups."),
+        done("failure_action", Text)
+            .says("What happens when a container fails.")
+            .normally("pause")
+            .like(&["continue", "pause", "rollback"]),
+        done("max_failure_ratio", Float).says("The share of containers that may fail, 0 to 1."),
+        done("monitor", Amount(&DURATION)).says("How long each container is looked at."),
+        done("order", Word(&["start-first", "stop-first"]))
+            .says("Whether the new container starts before the old one stops.")
+            .normally("stop-first"),
+        done("parallelism", NOT_NEGATIVE)
+            .says("How many containers at a time; 0 for all.")
+            .normally("1"),
     ],
 );
 
 static RESOURCES: Record = record(
     "resources",
-    &[done("limits", Rec(&RESOURCE_LIMITS)), done("reservations", Rec(&RESERVATIONS))],
+    &[
+        done("limits", Rec(&RESOURCE_LIMITS)).says("The most the containers may use."),
+        done("reservations", Rec(&RESERVATIONS)).says("What is kept for the containers."),
+    ],
 );
 
 static RESOURCE_LIMITS: Record = record(
     "limits",
-    &[done("cpus", Amount(&CPUS)), done("memory", Amount(&MEMORY)), done("pids", Int(&PIDS))],
+    &[
+        done("cpus", Amount(&CPUS))
+            .says("How many processors each container may use, a fraction allowed."),
+        done("memory", Amount(&MEMORY)).says("The most memory each container may use."),
+        done("pids", Int(&PIDS))
+            .says("The most processes each container may have; -1 for no limit."),
+    ],
 );
 
 static RESERVATIONS: Record = record(
     "reservations",
     &[
-        inert("cpus", Amount(&CPUS), "nothing reserves processor time on one host"),
+        inert("cpus", Amount(&CPUS), "nothing reserves processor time on one host")
+            .says("How many processors are kept."),
         later(
             "devices",
             List(&Short(
                 Brief { expand: short::device_request, also: None },
                 &Rec(&DEVICE_REQUEST_STRICT),
             )),
-        ),
-        inert("generic_resources", List(&Rec(&GENERIC_RESOURCE)), SWARM),
-        done("memory", Amount(&MEMORY)),
+        )
+        .says("Devices that are kept, such as graphics processors."),
+        inert("generic_resources", List(&Rec(&GENERIC_RESOURCE)), SWARM)
+            .says("Resources that a cluster counts."),
+        done("memory", Amount(&MEMORY))
+            .says("Memory the kernel tries to leave each container when memory is short."),
     ],
 );
 
-static GENERIC_RESOURCE: Record =
-    record("a generic resource", &[done("discrete_resource_spec", Rec(&DISCRETE_RESOURCE))]);
+static GENERIC_RESOURCE: Record = record(
+    "a generic resource",
+    &[done("discrete_resource_spec", Rec(&DISCRETE_RESOURCE)).says("A resource that is counted.")],
+);
 
-static DISCRETE_RESOURCE: Record =
-    record("a discrete resource", &[done("kind", Text), done("value", Float)]);
+static DISCRETE_RESOURCE: Record = record(
+    "a discrete resource",
+    &[done("kind", Text).says("What is counted."), done("value", Float).says("How many.")],
+);
 
 const DEVICE_REQUEST_ATTRIBUTES: &[Attribute] = &[
-    done("capabilities", Set(&Text)),
-    done("count", Amount(&DEVICE_COUNT)),
-    done("device_ids", List(&Text)),
-    done("driver", Text),
-    done("options", Dict(Null)),
+    done("capabilities", Set(&Text))
+        .says("What the device must be able to do.")
+        .like(&["gpu", "compute", "utility"]),
+    done("count", Amount(&DEVICE_COUNT))
+        .says("How many devices, or `all`; not together with `device_ids`.")
+        .normally("all"),
+    done("device_ids", List(&Text)).says("The devices, by id; not together with `count`."),
+    done("driver", Text).says("What provides the device.").like(&["nvidia", "cdi"]),
+    done("options", Dict(Null)).says("Options of the driver."),
 ];
 
 pub(super) static DEVICE_REQUEST: Record = record("a device request", DEVICE_REQUEST_ATTRIBUTES);
 
 static DEVICE_REQUEST_STRICT: Record =
-    requiring("a device request", &["capabilities"], DEVICE_REQUEST_ATTRIBUTES);
+    requiring("a reserved device", &["capabilities"], DEVICE_REQUEST_ATTRIBUTES);

@@ -9,25 +9,44 @@ use crate::short;
 pub(super) static BLKIO: Record = record(
     "block device limits",
     &[
-        later("device_read_bps", List(&Rec(&BLKIO_RATE))),
-        later("device_read_iops", List(&Rec(&BLKIO_RATE))),
-        later("device_write_bps", List(&Rec(&BLKIO_RATE))),
-        later("device_write_iops", List(&Rec(&BLKIO_RATE))),
-        later("weight", Int(&WEIGHT)),
-        later("weight_device", List(&Rec(&BLKIO_WEIGHT))),
+        later("device_read_bps", List(&Rec(&BLKIO_RATE)))
+            .says("The most bytes a second that are read from a device."),
+        later("device_read_iops", List(&Rec(&BLKIO_RATE)))
+            .says("The most reads a second from a device."),
+        later("device_write_bps", List(&Rec(&BLKIO_RATE)))
+            .says("The most bytes a second that are written to a device."),
+        later("device_write_iops", List(&Rec(&BLKIO_RATE)))
+            .says("The most writes a second to a device."),
+        later("weight", Int(&WEIGHT))
+            .says("The share of block device time, 10 to 1000.")
+            .normally("500"),
+        later("weight_device", List(&Rec(&BLKIO_WEIGHT))).says("Shares for single devices."),
     ],
 );
 
-static BLKIO_WEIGHT: Record =
-    record("a device weight", &[later("path", Text), later("weight", Int(&WEIGHT))]);
+static BLKIO_WEIGHT: Record = record(
+    "a device weight",
+    &[
+        later("path", Text).says("The device.").like(&["/dev/sda"]),
+        later("weight", Int(&WEIGHT)).says("Its share, 10 to 1000."),
+    ],
+);
 
-static BLKIO_RATE: Record =
-    record("a device rate", &[later("path", Text), later("rate", Amount(&RATE))]);
+static BLKIO_RATE: Record = record(
+    "a device rate",
+    &[
+        later("path", Text).says("The device.").like(&["/dev/sda"]),
+        later("rate", Amount(&RATE)).says("Bytes (a unit allowed) or operations in a second."),
+    ],
+);
 
 pub(super) static ULIMIT: Record = requiring(
     "a limit",
     &["soft", "hard"],
-    &[done("hard", Int(&LIMIT)), done("soft", Int(&LIMIT))],
+    &[
+        done("hard", Int(&LIMIT)).says("What a process can raise its limit to; -1 for no limit."),
+        done("soft", Int(&LIMIT)).says("What counts; -1 for no limit."),
+    ],
 );
 
 pub(super) static DEVICES: KeyedShape = KeyedShape {
@@ -42,10 +61,21 @@ pub(super) static DEVICES: KeyedShape = KeyedShape {
 static DEVICE: Record = requiring(
     "a device",
     &["source", "target"],
-    &[done("permissions", Text), done("source", Text), done("target", Text)],
+    &[
+        done("permissions", Text)
+            .says("What may be done with it: read, write, make nodes.")
+            .normally("rwm"),
+        done("source", Text)
+            .says("The device on this host, or the name of one that a driver describes."),
+        done("target", Text).says("Its path in the container."),
+    ],
 );
 
 pub(super) static CREDENTIAL_SPEC: Record = record(
     "a credential specification",
-    &[done("config", Text), done("file", Text), done("registry", Text)],
+    &[
+        done("config", Text).says("A config that holds the specification."),
+        done("file", Text).says("A file that holds it."),
+        done("registry", Text).says("A place in the registry of Windows that holds it."),
+    ],
 );

@@ -9,15 +9,21 @@ use crate::short;
 pub(super) static SERVICE_NETWORK: Record = record(
     "a network of a service",
     &[
-        done("aliases", Set(&Text)),
-        later("driver_opts", Map(&Loose)),
-        done("gw_priority", ANY_INT),
-        later("interface_name", Text),
-        done("ipv4_address", Text),
-        done("ipv6_address", Text),
-        later("link_local_ips", Set(&Text)),
-        done("mac_address", Text),
-        done("priority", ANY_INT),
+        done("aliases", Set(&Text)).says("Further names of the service on this network."),
+        later("driver_opts", Map(&Loose)).says("Options of the connection."),
+        done("gw_priority", ANY_INT)
+            .says("The network with the highest number has the default route.")
+            .normally("0"),
+        later("interface_name", Text)
+            .says("The name of the interface in the container.")
+            .like(&["eth0"]),
+        done("ipv4_address", Text).says("A fixed IPv4 address, from a subnet of the network."),
+        done("ipv6_address", Text).says("A fixed IPv6 address, from a subnet of the network."),
+        later("link_local_ips", Set(&Text)).says("Further addresses, of the link only."),
+        done("mac_address", Text).says("The hardware address on this network."),
+        done("priority", ANY_INT)
+            .says("The order in which networks are joined, the highest number first.")
+            .normally("0"),
     ],
 );
 
@@ -34,12 +40,19 @@ static PORT: Record = requiring(
     "a port",
     &["target"],
     &[
-        done("app_protocol", Text),
-        done("host_ip", Amount(&HOST_IP)),
-        done("mode", Text),
-        done("name", Text),
-        done("protocol", Text),
-        done("published", Amount(&PUBLISHED)),
-        done("target", Amount(&TARGET_PORT)),
+        done("app_protocol", Text)
+            .says("What is spoken on the port, for people and tools.")
+            .like(&["http", "https"]),
+        done("host_ip", Amount(&HOST_IP))
+            .says("The address of this host it is published on; normally all."),
+        done("mode", Text)
+            .says("How a cluster publishes it; here both are the same.")
+            .normally("ingress")
+            .like(&["ingress", "host"]),
+        done("name", Text).says("A name of the port, for people and tools."),
+        done("protocol", Text).says("The protocol.").normally("tcp").like(&["tcp", "udp", "sctp"]),
+        done("published", Amount(&PUBLISHED))
+            .says("The port of this host, or a range to take one from; normally any free one."),
+        done("target", Amount(&TARGET_PORT)).says("The port in the container."),
     ],
 );

@@ -20,38 +20,63 @@ static MOUNT: Record = requiring(
     "a mount",
     &["type"],
     &[
-        done("bind", Nullable(&Rec(&MOUNT_BIND))),
-        inert("consistency", Text, "a Linux host has one file system"),
-        later("image", Rec(&MOUNT_IMAGE)),
-        done("read_only", Bool),
-        done("source", Text),
-        done("target", Text),
-        done("tmpfs", Nullable(&Rec(&MOUNT_TMPFS))),
-        done("type", Word(&["bind", "volume", "tmpfs", "image", "cluster", "npipe"])),
-        done("volume", Nullable(&Rec(&MOUNT_VOLUME))),
+        done("bind", Nullable(&Rec(&MOUNT_BIND))).says("More about a folder of the host."),
+        inert("consistency", Text, "a Linux host has one file system")
+            .says("How strictly the folder is kept equal, on other systems."),
+        later("image", Rec(&MOUNT_IMAGE)).says("More about an image that is mounted."),
+        done("read_only", Bool).says("Whether it cannot be written to.").normally("false"),
+        done("source", Text).says("The volume by name, or the path on this host."),
+        done("target", Text).says("Where it is mounted in the container."),
+        done("tmpfs", Nullable(&Rec(&MOUNT_TMPFS))).says("More about a folder in memory."),
+        done("type", Word(&["bind", "volume", "tmpfs", "image", "cluster", "npipe"]))
+            .says("What is mounted."),
+        done("volume", Nullable(&Rec(&MOUNT_VOLUME))).says("More about a volume."),
     ],
 );
 
 static MOUNT_BIND: Record = record(
     "a bind mount",
     &[
-        done("create_host_path", Bool),
-        done("propagation", Text),
-        later("recursive", Word(&["enabled", "disabled", "writable", "readonly"])),
-        inert("selinux", Word(&["z", "Z"]), "berth does not label files for SELinux"),
+        done("create_host_path", Bool)
+            .says("Whether the folder is made when it is missing.")
+            .normally("true"),
+        done("propagation", Text)
+            .says("Whether mounts made later appear on the other side.")
+            .normally("rprivate")
+            .like(&["rprivate", "private", "rshared", "shared", "rslave", "slave"]),
+        later("recursive", Word(&["enabled", "disabled", "writable", "readonly"]))
+            .says("Whether mounts inside the folder come along, and can be written to.")
+            .normally("enabled"),
+        inert("selinux", Word(&["z", "Z"]), "berth does not label files for SELinux")
+            .says("How files are labelled for SELinux: shared or private."),
     ],
 );
 
-static MOUNT_IMAGE: Record = record("an image mount", &[done("subpath", Text)]);
+static MOUNT_IMAGE: Record = record(
+    "an image mount",
+    &[done("subpath", Text).says("A folder of the image; normally all of it.")],
+);
 
 static MOUNT_TMPFS: Record = record(
     "a tmpfs mount",
-    &[done("mode", Amount(&TMPFS_MODE)), done("size", Amount(&TMPFS_SIZE))],
+    &[
+        done("mode", Amount(&TMPFS_MODE))
+            .says("The mode of the folder, in octal.")
+            .normally("01777"),
+        done("size", Amount(&TMPFS_SIZE))
+            .says("The most it holds, in bytes; normally half of the memory."),
+    ],
 );
 
 static MOUNT_VOLUME: Record = record(
     "a volume mount",
-    &[later("labels", Dict(Empty)), done("nocopy", Bool), done("subpath", Text)],
+    &[
+        later("labels", Dict(Empty)).says("Labels of the volume, when it is made for this mount."),
+        done("nocopy", Bool)
+            .says("Whether an empty volume stays empty and gets no files of the image.")
+            .normally("false"),
+        done("subpath", Text).says("A folder of the volume; normally all of it."),
+    ],
 );
 
 pub(super) static CONFIG_MOUNTS: KeyedShape = KeyedShape {
@@ -75,10 +100,11 @@ pub(super) static SECRET_MOUNTS: KeyedShape = KeyedShape {
 static FILE_MOUNT: Record = record(
     "a mounted file",
     &[
-        done("gid", Text),
-        done("mode", Amount(&FILE_MODE)),
-        done("source", Text),
-        done("target", Text),
-        done("uid", Text),
+        done("gid", Text).says("The group the file belongs to, as a number.").normally("0"),
+        done("mode", Amount(&FILE_MODE)).says("The mode of the file, in octal.").normally("0444"),
+        done("source", Text).says("Its name at the top level."),
+        done("target", Text)
+            .says("Where it is mounted; secrets are relative to `/run/secrets`, configs to `/`."),
+        done("uid", Text).says("The user the file belongs to, as a number.").normally("0"),
     ],
 );

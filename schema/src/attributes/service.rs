@@ -26,53 +26,104 @@ use crate::short;
 pub static SERVICE: Record = record(
     "a service",
     &[
-        inert("annotations", Dict(Empty), "no runtime outside berth reads them"),
-        done("attach", Bool),
-        later("blkio_config", Rec(&BLKIO)),
-        later("build", Short(Brief { expand: short::build, also: Some(&Text) }, &Rec(&BUILD))),
-        done("cap_add", Set(&Text)),
-        done("cap_drop", Set(&Text)),
-        later("cgroup", Word(&["host", "private"])),
-        later("cgroup_parent", Text),
-        done("command", Nullable(&Command)),
-        done("configs", Keyed(&CONFIG_MOUNTS)),
-        done("container_name", Text),
-        inert("cpu_count", NOT_NEGATIVE, WINDOWS),
-        inert("cpu_percent", Int(&PERCENT), WINDOWS),
-        done("cpu_period", Amount(&CPU_PERIOD)),
-        done("cpu_quota", Amount(&CPU_QUOTA)),
-        later("cpu_rt_period", Amount(&CPU_TIME)),
-        later("cpu_rt_runtime", Amount(&CPU_TIME)),
-        done("cpu_shares", NOT_NEGATIVE),
-        done("cpus", Amount(&CPUS)),
-        done("cpuset", Text),
-        inert("credential_spec", Rec(&CREDENTIAL_SPEC), WINDOWS),
-        done("depends_on", Names(&Rec(&DEPENDENCY))),
-        done("deploy", Nullable(&Rec(&DEPLOY))),
+        inert("annotations", Dict(Empty), "no runtime outside berth reads them")
+            .says("Notes in the configuration of the container, for runtimes that read them."),
+        done("attach", Bool)
+            .says("Whether `up` shows the output of this service.")
+            .normally("true"),
+        later("blkio_config", Rec(&BLKIO)).says("Shares and limits of block devices."),
+        later("build", Short(Brief { expand: short::build, also: Some(&Text) }, &Rec(&BUILD)))
+            .says("How the image is made from a Dockerfile; the text is its context."),
+        done("cap_add", Set(&Text))
+            .says("Capabilities of the kernel the container gets beside the usual ones.")
+            .like(&["NET_ADMIN", "SYS_TIME", "ALL"]),
+        done("cap_drop", Set(&Text))
+            .says("Capabilities of the kernel the container does not get.")
+            .like(&["ALL", "NET_RAW"]),
+        later("cgroup", Word(&["host", "private"]))
+            .says("Whether the container sees a cgroup tree of its own or that of the host.")
+            .normally("private"),
+        later("cgroup_parent", Text).says("The cgroup below which that of the container is made."),
+        done("command", Nullable(&Command)).says(
+            "What is run, as the arguments of the entry point; instead of that of the image.",
+        ),
+        done("configs", Keyed(&CONFIG_MOUNTS))
+            .says("Configs that are mounted, each at `/NAME` unless it says otherwise."),
+        done("container_name", Text)
+            .says("The name of the container; the service can then have only one."),
+        inert("cpu_count", NOT_NEGATIVE, WINDOWS)
+            .says("How many processors a Windows container has."),
+        inert("cpu_percent", Int(&PERCENT), WINDOWS)
+            .says("The share of the processors a Windows container may use, in percent."),
+        done("cpu_period", Amount(&CPU_PERIOD))
+            .says("The period of `cpu_quota`, in microseconds.")
+            .normally("100000"),
+        done("cpu_quota", Amount(&CPU_QUOTA)).says(
+            "The processor time the container may use in each `cpu_period`, in microseconds.",
+        ),
+        later("cpu_rt_period", Amount(&CPU_TIME))
+            .says("The period of `cpu_rt_runtime`, in microseconds."),
+        later("cpu_rt_runtime", Amount(&CPU_TIME))
+            .says("The time real-time processes may run in each period, in microseconds."),
+        done("cpu_shares", NOT_NEGATIVE)
+            .says("The weight of the container when processors are short.")
+            .normally("1024"),
+        done("cpus", Amount(&CPUS))
+            .says("How many processors the container may use, a fraction allowed."),
+        done("cpuset", Text)
+            .says("The processors the container may use, by number.")
+            .like(&["0-3", "0,1"]),
+        inert("credential_spec", Rec(&CREDENTIAL_SPEC), WINDOWS)
+            .says("A managed account for a Windows container."),
+        done("depends_on", Names(&Rec(&DEPENDENCY))).says(
+            "Services that must have started, be healthy or have ended well before this one.",
+        ),
+        done("deploy", Nullable(&Rec(&DEPLOY)))
+            .says("How many containers there are, what they may use, and when they start again."),
         inert(
             "develop",
             Nullable(&Rec(&DEVELOP)),
             "it is for watching, and `up` does not watch yet",
+        )
+        .says("What is done when files change while `watch` runs."),
+        later("device_cgroup_rules", List(&Text))
+            .says("Rules for devices, as the kernel writes them.")
+            .like(&["c 1:3 mr", "a 7:* rmw"]),
+        later("devices", Keyed(&DEVICES))
+            .says("Devices of the host the container can open.")
+            .like(&["/dev/fuse", "/dev/ttyUSB0:/dev/tty0:rw"]),
+        done("dns", OneOrSet(&Text))
+            .says("Name servers that answer what the stack does not know.")
+            .like(&["1.1.1.1"]),
+        done("dns_opt", Set(&Text))
+            .says("Options of name resolution.")
+            .like(&["ndots:1", "timeout:2"]),
+        done("dns_search", OneOrSet(&Text))
+            .says("Domains that are tried for short names.")
+            .like(&["example.com"]),
+        later("domainname", Text).says("The domain part of the host name."),
+        done("entrypoint", Nullable(&Command))
+            .says("The program that is run; the command of the image is dropped with its own."),
+        done("env_file", Keyed(&ENV_FILES))
+            .says("Files of variables for the container; later ones win, `environment` over all."),
+        done("environment", Dict(Null)).says(
+            "Variables of the container; a name alone takes its value from where berth runs.",
         ),
-        later("device_cgroup_rules", List(&Text)),
-        later("devices", Keyed(&DEVICES)),
-        done("dns", OneOrSet(&Text)),
-        done("dns_opt", Set(&Text)),
-        done("dns_search", OneOrSet(&Text)),
-        later("domainname", Text),
-        done("entrypoint", Nullable(&Command)),
-        done("env_file", Keyed(&ENV_FILES)),
-        done("environment", Dict(Null)),
-        done("expose", Set(&Amount(&EXPOSED))),
-        done("extends", Short(Brief { expand: short::extends, also: Some(&Text) }, &Rec(&EXTENDS))),
-        later("external_links", Set(&Text)),
+        done("expose", Set(&Amount(&EXPOSED)))
+            .says("Ports the service listens on, for people and tools; nothing is published."),
+        done("extends", Short(Brief { expand: short::extends, also: Some(&Text) }, &Rec(&EXTENDS)))
+            .says("A service to start from, of this file or another one."),
+        later("external_links", Set(&Text))
+            .says("Containers of other stacks to be reached by name."),
         done(
             "extra_hosts",
             Short(
                 Brief { expand: short::extra_hosts, also: Some(&Map(&OneOrList(&Text))) },
                 &Set(&Text),
             ),
-        ),
+        )
+        .says("Names with addresses for `/etc/hosts`; `host-gateway` is this host.")
+        .like(&["host.internal=host-gateway"]),
         later(
             "gpus",
             Short(
@@ -82,61 +133,144 @@ pub static SERVICE: Record = record(
                     &Rec(&DEVICE_REQUEST),
                 )),
             ),
+        )
+        .says("Graphics processors the container can use."),
+        done("group_add", List(&Loose)).says("Further groups of the process, by name or number."),
+        done("healthcheck", Rec(&HEALTHCHECK))
+            .says("How it is found out whether the service works; instead of that of the image."),
+        done("hostname", Text).says("The host name inside the container."),
+        done("image", Text)
+            .says("The image the container is made from; `localhost/host` is made of this host.")
+            .like(&["localhost/host", "nginx:1.27"]),
+        done("init", Bool)
+            .says("Whether a small first process passes on signals and reaps ended processes.")
+            .normally("false"),
+        later("ipc", Text)
+            .says("Whose shared memory and queues the container sees.")
+            .normally("private")
+            .like(&["private", "host", "shareable", "service:NAME"]),
+        inert("isolation", Text, WINDOWS).says("How a Windows container is kept apart."),
+        done("label_file", OneOrSet(&HostPath)).says("Files with labels; `labels` wins over them."),
+        done("labels", Dict(Empty))
+            .says("Labels of the container; `com.docker.compose.*` are set by berth."),
+        later("links", Set(&Text))
+            .says("Services to be reached by another name; they start first."),
+        done("logging", Rec(&LOGGING)).says("How the output of the container is kept."),
+        later("mac_address", Text)
+            .says("The hardware address of the container on its first network."),
+        done("mem_limit", Amount(&MEMORY))
+            .says("The most memory the container may use; beyond it the kernel ends a process."),
+        done("mem_reservation", Amount(&MEMORY))
+            .says("Memory the kernel tries to leave the container when memory is short."),
+        later("mem_swappiness", Amount(&SWAP_SHARE))
+            .says("How readily memory of the container is swapped out."),
+        done("memswap_limit", Amount(&MEMORY_OR_NONE))
+            .says("The most memory and swap together; -1 for no limit."),
+        later("models", Names(&Nullable(&Rec(&SERVICE_MODEL))))
+            .says("Language models the service uses; their address and name come in as variables."),
+        done("network_mode", Text)
+            .says("Instead of `networks`: no network, that of the host, or that of a service.")
+            .like(&["host", "none", "service:NAME"]),
+        done("networks", Names(&Nullable(&Rec(&SERVICE_NETWORK))))
+            .says("The networks the service joins."),
+        later("oom_kill_disable", Bool)
+            .says("Whether the kernel ends no process when memory is short.")
+            .normally("false"),
+        done("oom_score_adj", Int(&OOM_SCORE))
+            .says("How readily the kernel ends the process when memory is short, -1000 for never.")
+            .normally("0"),
+        later("pid", Nullable(&Text))
+            .says("Whose processes the container sees.")
+            .like(&["host", "service:NAME"]),
+        done("pids_limit", Int(&PIDS))
+            .says("The most processes the container may have; -1 for no limit."),
+        later("platform", Text)
+            .says("The system and processor the image is for.")
+            .like(&["linux/amd64", "linux/arm64"]),
+        done("ports", Keyed(&PORTS))
+            .says("Ports of the container that are published on this host."),
+        later("post_start", List(&Rec(&HOOK)))
+            .says("Commands that are run in the container once it has started."),
+        later("pre_start", List(&Rec(&PRE_START)))
+            .says("Containers that run to their end, one by one, before the service starts."),
+        later("pre_stop", List(&Rec(&HOOK)))
+            .says("Commands that are run in the container before it is stopped."),
+        done("privileged", Bool)
+            .says("Whether the container gets every capability and device, and hides nothing.")
+            .normally("false"),
+        done("profiles", Set(&Text))
+            .says("The service belongs to the stack only when one of these profiles is active."),
+        later("provider", Rec(&PROVIDER))
+            .says("A program that provides the service instead of a container."),
+        done("pull_policy", Text).says("When the image is fetched.").normally("missing").like(&[
+            "always",
+            "missing",
+            "never",
+            "build",
+            "daily",
+            "weekly",
+            "every_12h",
+        ]),
+        later("pull_refresh_after", Text).says("After what time the image is fetched again."),
+        done("read_only", Bool)
+            .says("Whether the root file system cannot be written to.")
+            .normally("false"),
+        done("restart", Text).says("When an ended container starts again.").normally("no").like(&[
+            "no",
+            "always",
+            "on-failure",
+            "on-failure:3",
+            "unless-stopped",
+        ]),
+        later("runtime", Text).says("The program that runs the container."),
+        done("scale", NOT_NEGATIVE)
+            .says("How many containers the service has; `deploy.replicas` says the same.")
+            .normally("1"),
+        done("secrets", Keyed(&SECRET_MOUNTS)).says(
+            "Secrets that are mounted, each at `/run/secrets/NAME` unless it says otherwise.",
         ),
-        done("group_add", List(&Loose)),
-        done("healthcheck", Rec(&HEALTHCHECK)),
-        done("hostname", Text),
-        done("image", Text),
-        done("init", Bool),
-        later("ipc", Text),
-        inert("isolation", Text, WINDOWS),
-        done("label_file", OneOrSet(&HostPath)),
-        done("labels", Dict(Empty)),
-        later("links", Set(&Text)),
-        done("logging", Rec(&LOGGING)),
-        later("mac_address", Text),
-        done("mem_limit", Amount(&MEMORY)),
-        done("mem_reservation", Amount(&MEMORY)),
-        later("mem_swappiness", Amount(&SWAP_SHARE)),
-        done("memswap_limit", Amount(&MEMORY_OR_NONE)),
-        later("models", Names(&Nullable(&Rec(&SERVICE_MODEL)))),
-        done("network_mode", Text),
-        done("networks", Names(&Nullable(&Rec(&SERVICE_NETWORK)))),
-        later("oom_kill_disable", Bool),
-        done("oom_score_adj", Int(&OOM_SCORE)),
-        later("pid", Nullable(&Text)),
-        done("pids_limit", Int(&PIDS)),
-        later("platform", Text),
-        done("ports", Keyed(&PORTS)),
-        later("post_start", List(&Rec(&HOOK))),
-        later("pre_start", List(&Rec(&PRE_START))),
-        later("pre_stop", List(&Rec(&HOOK))),
-        done("privileged", Bool),
-        done("profiles", Set(&Text)),
-        later("provider", Rec(&PROVIDER)),
-        done("pull_policy", Text),
-        later("pull_refresh_after", Text),
-        done("read_only", Bool),
-        done("restart", Text),
-        later("runtime", Text),
-        done("scale", NOT_NEGATIVE),
-        done("secrets", Keyed(&SECRET_MOUNTS)),
-        later("security_opt", Set(&Text)),
-        done("shm_size", Amount(&MEMORY)),
-        done("stdin_open", Bool),
-        done("stop_grace_period", Amount(&DURATION)),
-        done("stop_signal", Text),
-        later("storage_opt", Map(&Loose)),
-        done("sysctls", Dict(Empty)),
-        done("tmpfs", OneOrSet(&Text)),
-        done("tty", Bool),
-        done("ulimits", Map(&Whole(&IntOr(&Rec(&ULIMIT))))),
-        later("use_api_socket", Bool),
-        done("user", Text),
-        done("userns_mode", Text),
-        later("uts", Text),
-        done("volumes", Keyed(&MOUNTS)),
-        later("volumes_from", List(&Text)),
-        done("working_dir", Text),
+        later("security_opt", Set(&Text))
+            .says("Rules of the kernel for the container.")
+            .like(&["no-new-privileges:true", "seccomp=unconfined"]),
+        done("shm_size", Amount(&MEMORY)).says("The size of `/dev/shm`, in bytes.").normally("64m"),
+        done("stdin_open", Bool).says("Whether the standard input stays open.").normally("false"),
+        done("stop_grace_period", Amount(&DURATION))
+            .says("How long the container may take to stop before it is killed.")
+            .normally("10s"),
+        done("stop_signal", Text)
+            .says("The signal that asks the container to stop; the image may name another.")
+            .normally("SIGTERM")
+            .like(&["SIGTERM", "SIGINT", "SIGQUIT"]),
+        later("storage_opt", Map(&Loose)).says("Options of the writable layer, such as its size."),
+        done("sysctls", Dict(Empty))
+            .says("Settings of the kernel that each container has of its own.")
+            .like(&["net.core.somaxconn=1024"]),
+        done("tmpfs", OneOrSet(&Text))
+            .says("Folders in memory, gone when the container ends.")
+            .like(&["/tmp", "/run:size=64m,mode=1777"]),
+        done("tty", Bool)
+            .says("Whether the container has a terminal; its output is then one stream.")
+            .normally("false"),
+        done("ulimits", Map(&Whole(&IntOr(&Rec(&ULIMIT)))))
+            .says("Limits of each process, such as open files."),
+        later("use_api_socket", Bool)
+            .says("Whether the container gets the socket and credentials of the engine.")
+            .normally("false"),
+        done("user", Text)
+            .says("The user and group of the process, by name or number.")
+            .like(&["1000:1000", "www-data"]),
+        done("userns_mode", Text)
+            .says("Whose users the container has: of its own, or those of the host.")
+            .normally("auto")
+            .like(&["auto", "host"]),
+        later("uts", Text).says("Whose host name the container has.").like(&["host"]),
+        done("volumes", Keyed(&MOUNTS))
+            .says("What is mounted: volumes, folders of the host, memory.")
+            .like(&["data:/var/lib/data", "./src:/app:ro"]),
+        later("volumes_from", List(&Text))
+            .says("Services whose mounts the container gets too.")
+            .like(&["db", "db:ro"]),
+        done("working_dir", Text)
+            .says("The folder the process starts in; instead of that of the image."),
     ],
 );
