@@ -156,6 +156,8 @@ pub(crate) enum Command {
     Scale(commands::scale::ScaleArgs),
     /// Tell everything that is wrong with the files, and what has no effect on this host
     Check(commands::check::CheckArgs),
+    /// Tell where a value came from, what it went over, and why
+    Explain(commands::explain::ExplainArgs),
     /// Check the file and print the model it makes
     Config(commands::config::ConfigArgs),
     /// List the images that the stack's containers were made from

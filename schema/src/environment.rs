@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::dotenv::{self, BadLine, Pair};
+use crate::explain::EnvFile;
 use crate::interpolate::Variables;
 use crate::problem::{Code, Finding};
 use crate::project::Project;
@@ -174,6 +175,14 @@ impl Project<'_> {
             let at = place(&line);
             let finding = Finding::at(Code::EnvFile, at, "surely not meant", line.why);
             self.found.push(finding.help(line.help).warning());
+        }
+        if let Some(record) = &mut self.record {
+            let named_at = match asker {
+                Asker::Service(at) | Asker::Labels(at) => Some(at),
+                _ => None,
+            };
+            let (depth, pairs) = (self.including.len(), lines.pairs.clone());
+            record.env_files.push(EnvFile { file, named_at, depth, pairs });
         }
         lines.pairs
     }

@@ -14,6 +14,7 @@
 
 pub mod checked;
 pub mod config;
+pub mod explain;
 pub mod problem;
 pub mod reference;
 pub mod stack;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::attributes::FILE;
 use crate::config::Switches;
 use crate::environment::{Asker, add_below};
+use crate::explain::{self, Record};
 use crate::interpolate::{self, Variables};
 use crate::merge;
 use crate::problem::{self, Code, Finding, Problems};
@@ -44,6 +45,8 @@ pub(crate) struct Project<'a> {
     /// How the model is shown.
     pub switches: Switches,
     home: Option<String>,
+    /// Everything that was read, when it is asked for.
+    pub record: Option<Record>,
 }
 
 /// Everything merged and completed, still as a tree.
@@ -72,6 +75,7 @@ impl<'a> Project<'a> {
             empty: Vec::new(),
             switches: Switches::default(),
             home: options.environment.get("HOME").cloned(),
+            record: None,
         }
     }
 
@@ -321,6 +325,7 @@ impl<'a> Project<'a> {
 
     /// Interpolates a document and holds it against the table.
     pub fn conform(&mut self, document: &mut Node, base: &Path) {
+        let raw = self.record.is_some().then(|| document.clone());
         if !self.switches.no_interpolate {
             interpolate::tree(document, &self.variables, &self.files, &mut self.found);
         }
@@ -335,6 +340,15 @@ impl<'a> Project<'a> {
         walk.keep_paths = self.switches.no_path_resolution;
         walk.lax = self.switches.lax;
         walk.conform(&Shape::Record(&FILE), document);
+        if let (Some(raw), Some(record)) = (raw, &mut self.record) {
+            record.documents.push(explain::Document {
+                raw,
+                tree: document.clone(),
+                base: base.to_path_buf(),
+                depth: self.including.len(),
+                variables: self.variables.clone(),
+            });
+        }
     }
 
     /// Loads the parts a document includes and puts it over them.

@@ -66,6 +66,13 @@ pub fn environment(
     Ok(variables)
 }
 
+/// The variables that one text asks for.
+pub(crate) fn of_text(text: &str) -> BTreeMap<String, Variable> {
+    let mut asked = BTreeMap::new();
+    scan(text, &mut asked);
+    asked
+}
+
 fn gather(node: &Node, asked: &mut BTreeMap<String, Variable>) {
     match &node.value {
         Value::Text(text) => scan(text, asked),

@@ -6,6 +6,7 @@ pub(crate) mod create;
 pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod exec;
+pub(crate) mod explain;
 pub(crate) mod image;
 pub(crate) mod images;
 pub(crate) mod kill;
@@ -38,6 +39,7 @@ pub(crate) fn at_once(session: &Session, command: &Command) -> Option<Result<Exi
     match command {
         Command::Version(args) => Some(version::run(&session.ui, args)),
         Command::Check(args) => Some(check::run(session, args)),
+        Command::Explain(args) => Some(explain::run(session, args)),
         Command::Config(args) => Some(config::run(session, args)),
         Command::Exec(args) => Some(exec::run(session, args)),
         Command::Doctor(args) => Some(doctor::run(session, args)),
@@ -64,6 +66,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<Exit, Fai
         Command::Create(args) => create::run(session, args).await,
         Command::Scale(args) => scale::run(session, args).await,
         Command::Check(args) => check::run(session, &args),
+        Command::Explain(args) => explain::run(session, &args),
         Command::Config(args) => config::run(session, &args),
         Command::Images(args) => images::run(session, &args).await,
         Command::Image(command) => image::run(session, &command).await,

@@ -1,0 +1,233 @@
+//! `berth explain`.
+
+use berth_schema::config::Switches;
+use berth_schema::explain::{self, Attribute, Explanation, Origin, Unexplained, Variable, Way};
+use clap::{Args, ValueEnum};
+use serde_json::Value;
+
+use crate::failure::{Exit, Failure};
+use crate::project::invalid;
+use crate::session::Session;
+use crate::source::Disk;
+use crate::ui::{Table, safe};
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// Path of a value: `web.image`, `web.ports[0]`, `networks.front`, or a service
+    #[arg(value_name = "SERVICE.PATH")]
+    path: String,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t)]
+    format: ExplainFormat,
+    /// Show values whose names sound like secrets
+    #[arg(long)]
+    show_secrets: bool,
+}
+
+/// How an explanation is printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum ExplainFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+/// What stands in place of a secret.
+const HIDDEN: &str = "********";
+
+/// Tells what a value is, where it came from, and what it went over.
+pub(crate) fn run(session: &Session, args: &ExplainArgs) -> Result<Exit, Failure> {
+    let switches = Switches { all_resources: session.global.all_resources, ..Switches::default() };
+    let options = session.options(&[]);
+    let mut told =
+        explain::explain(&options, switches, &Disk::default(), &args.path).map_err(failure)?;
+    if !args.show_secrets {
+        hide(&mut told);
+    }
+    match args.format {
+        ExplainFormat::Json => session.ui.json(&told)?,
+        ExplainFormat::Text => {
+            for line in lines(&told) {
+                session.ui.data(safe(&line).trim_end())?;
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn failure(why: Unexplained) -> Failure {
+    match why {
+        Unexplained::Files(problems) => invalid(problems),
+        Unexplained::Path { message, help } => Failure::Refused { message, help },
+    }
+}
+
+/// Puts stars in place of values whose names sound like secrets.
+fn hide(told: &mut Explanation) {
+    let secret = told.path.rsplit('.').next().is_some_and(sounds_secret);
+    for origin in told.from.iter_mut().chain(&mut told.over) {
+        if secret {
+            origin.line = None;
+            cover(&mut origin.value);
+        }
+    }
+    if secret {
+        cover(&mut told.value);
+    }
+    for variable in &mut told.variables {
+        if (secret || sounds_secret(&variable.name)) && variable.value.is_some() {
+            variable.value = Some(HIDDEN.to_owned());
+        }
+    }
+    for below in &mut told.values {
+        if below.path.rsplit('.').next().is_some_and(sounds_secret) {
+            below.value = HIDDEN.into();
+        }
+    }
+    if let Some(value) = &mut told.value {
+        cover_inside(value);
+    }
+}
+
+fn cover(value: &mut Option<Value>) {
+    if let Some(value) = value
+        && !matches!(value, Value::Object(_) | Value::Array(_) | Value::Null)
+    {
+        *value = HIDDEN.into();
+    }
+}
+
+fn cover_inside(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for (name, value) in map {
+                match value {
+                    Value::String(text) if sounds_secret(name) => *text = HIDDEN.to_owned(),
+                    other => cover_inside(other),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(cover_inside),
+        _ => {}
+    }
+}
+
+/// Whether a name is usually that of something nobody else should see. Names of files are not.
+fn sounds_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    let words: Vec<&str> = name.split(['_', '-', '.']).collect();
+    let secret =
+        ["PASSWORD", "PASSWD", "PASS", "SECRET", "TOKEN", "APIKEY", "CREDENTIALS", "PASSPHRASE"];
+    let key = name.ends_with("_KEY") && !name.ends_with("PUBLIC_KEY");
+    words.last() != Some(&"FILE") && (key || words.iter().any(|word| secret.contains(word)))
+}
+
+fn lines(told: &Explanation) -> Vec<String> {
+    let mut lines = vec![match &told.value {
+        None => format!("{} is not set", told.path),
+        Some(Value::Object(_) | Value::Array(_)) => told.path.clone(),
+        Some(value) => format!("{} = {value}", told.path),
+    }];
+    let mut rows: Vec<[String; 3]> = Vec::new();
+    if let Some(from) = &told.from {
+        origin("from", from, false, &mut rows);
+    }
+    rows.extend(told.variables.iter().map(variable));
+    let earlier = if told.from.is_some() { "over" } else { "written" };
+    for over in &told.over {
+        origin(earlier, over, true, &mut rows);
+    }
+    let word = |name: &str, text: &str| [name.to_owned(), text.to_owned(), String::new()];
+    rows.extend(told.rule.iter().map(|rule| word("why", rule)));
+    if let Some(attribute) = &told.attribute {
+        rows.extend(about(attribute).map(|text| word("is", &text)));
+        if told.value.is_none() && !attribute.normal.is_empty() {
+            rows.push(word("default", attribute.normal));
+        }
+    }
+    let width =
+        rows.iter().filter(|row| !row[2].is_empty()).map(|row| row[1].chars().count()).max();
+    let width = width.unwrap_or(0);
+    lines.extend(
+        rows.iter().map(|[name, place, text]| format!("  {name:9}  {place:width$}  {text}")),
+    );
+    if !told.values.is_empty() {
+        lines.push(String::new());
+        let mut table = Table::new(["PATH", "VALUE", "PLACE", "HOW"]);
+        for below in &told.values {
+            let place = below.place.as_ref().map(ToString::to_string).unwrap_or_default();
+            table.row([below.path.clone(), below.value.to_string(), place, below.how.clone()]);
+        }
+        lines.extend(table.lines());
+    }
+    lines
+}
+
+/// What an attribute is for, and whether it does that here.
+fn about(attribute: &Attribute) -> Option<String> {
+    let does = match (attribute.class, attribute.why) {
+        ("later", _) => "berth does not do it yet".to_owned(),
+        (_, Some(why)) => format!("no effect: {why}"),
+        _ => String::new(),
+    };
+    let parts = [attribute.says.trim_end_matches('.'), does.as_str()];
+    let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// Where a value is written, and a line for each step of its way that has a place of its own.
+fn origin(name: &str, origin: &Origin, with_value: bool, rows: &mut Vec<[String; 3]>) {
+    let mut text = match (&origin.line, &origin.value) {
+        (Some(line), _) => line.clone(),
+        (None, Some(value)) if with_value || origin.place.is_some() => value.to_string(),
+        _ => String::new(),
+    };
+    let (placed, others): (Vec<_>, Vec<_>) =
+        origin.ways.iter().partition(|way| way.place.is_some());
+    let others: Vec<&str> = others.iter().map(|way| way.what.as_str()).collect();
+    match &origin.place {
+        Some(place) => {
+            if !others.is_empty() {
+                text += &format!("  ({})", others.join(", "));
+            }
+            rows.push([name.to_owned(), place.to_string(), text]);
+        }
+        None => rows.push([name.to_owned(), others.join(", "), String::new()]),
+    }
+    rows.extend(placed.into_iter().map(step));
+}
+
+fn step(way: &Way) -> [String; 3] {
+    let place = way.place.as_ref().map(ToString::to_string).unwrap_or_default();
+    [String::new(), place, format!("({})", way.what)]
+}
+
+fn variable(variable: &Variable) -> [String; 3] {
+    let Variable { name, value, from, place } = variable;
+    let text = match value {
+        Some(value) => format!("{name} = {value:?}"),
+        None => name.clone(),
+    };
+    match place {
+        Some(place) => ["variable".to_owned(), place.to_string(), text],
+        None => ["variable".to_owned(), text, from.clone()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_sound_like_secrets_are_told_from_others() {
+        for name in ["DB_PASSWORD", "token", "AWS_SECRET_ACCESS_KEY", "com.example.api-token"] {
+            assert!(sounds_secret(name), "{name}");
+        }
+        for name in ["POSTGRES_PASSWORD_FILE", "KEYBOARD", "MONKEY", "PUBLIC_KEY", "image"] {
+            assert!(!sounds_secret(name), "{name}");
+        }
+    }
+}
