@@ -15,6 +15,7 @@
 pub mod checked;
 pub mod config;
 pub mod explain;
+pub mod images;
 pub mod problem;
 pub mod reference;
 pub mod stack;

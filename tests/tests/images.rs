@@ -129,6 +129,48 @@ fn what_the_registry_does_not_have_is_named_and_nothing_starts() {
 }
 
 #[test]
+fn config_pins_every_image_to_its_digest() {
+    with_registry(|host| {
+        let stack = STACK.replace("IMAGE", "127.0.0.1:5000/busybox:1");
+        host.write(
+            "compose.yaml",
+            &stack
+                .replace("{ web:", "{ own: { image: localhost/host, command: [sleep, '9'] }, web:"),
+        );
+        let from = "--tls-verify=false docker://127.0.0.1:5000/busybox:1";
+        let digest = skopeo(host, &format!("inspect --format '{{{{.Digest}}}}' {from}"));
+        let pinned = format!("127.0.0.1:5000/busybox:1@{}", digest.trim());
+        let quoted = format!("    image: \"{pinned}\"\n");
+        host.berth("config --resolve-image-digests")
+            .succeeds()
+            .stdout_has(&quoted)
+            .stdout_has("    image: localhost/host\n")
+            .stdout_has("command:");
+        let lock = format!("services:\n  own:\n    image: localhost/host\n  web:\n{quoted}");
+        host.berth("config --lock-image-digests").succeeds().stdout_is(&lock);
+        // With the lock over the file, the image is the pinned one and stays what it is.
+        host.berth("config --lock-image-digests -o lock.yaml").succeeds();
+        host.berth("-f compose.yaml -f lock.yaml up -d").succeeds();
+        host.berth("-f compose.yaml -f lock.yaml plan --detailed-exitcode web").succeeds();
+        host.berth("-f compose.yaml -f lock.yaml config --images").succeeds().stdout_has(&pinned);
+    });
+}
+
+#[test]
+fn an_image_that_cannot_be_pinned_is_named_with_its_service() {
+    with_registry(|host| {
+        host.write("compose.yaml", &STACK.replace("IMAGE", "127.0.0.1:5000/nothing:1"));
+        for flag in ["--resolve-image-digests", "--lock-image-digests"] {
+            host.berth(&format!("config {flag}"))
+                .fails_with(1)
+                .stdout_is("")
+                .stderr_has("image of service `web`")
+                .stderr_has("127.0.0.1:5000/nothing:1");
+        }
+    });
+}
+
+#[test]
 fn a_blob_that_is_not_what_its_digest_says_is_refused() {
     with_registry(|host| {
         let damage = "for blob in $(find registry -path '*/blobs/sha256/*' -name data -size +100k); do \

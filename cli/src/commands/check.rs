@@ -68,10 +68,11 @@ pub(crate) fn run(session: &Session, args: &CheckArgs) -> Result<Exit, Failure> 
     };
     let stack = checked.stack.take();
     let problems = checked.problems();
-    if let Failure::Refused { message, help } = invalid(Problems(problems.clone())) {
-        return Err(Failure::Refused { message, help });
+    let errors: Vec<_> = problems.iter().filter(|problem| problem.is_error()).cloned().collect();
+    let (count, failure) = (errors.len(), invalid(Problems(errors)));
+    if matches!(failure, Failure::Refused { .. }) {
+        return Err(failure);
     }
-    let errors = problems.iter().filter(|problem| problem.is_error()).count();
     match args.format {
         ReportFormat::Text => tell(session, stack.as_ref(), &problems, &unseen)?,
         ReportFormat::Json => {
@@ -79,7 +80,7 @@ pub(crate) fn run(session: &Session, args: &CheckArgs) -> Result<Exit, Failure> 
             session.ui.json(&rows.collect::<Vec<_>>())?;
         }
     }
-    let fine = errors == 0 && (problems.is_empty() || !args.strict);
+    let fine = count == 0 && (problems.is_empty() || !args.strict);
     Ok(if fine { Exit::Done } else { Exit::Invalid })
 }
 

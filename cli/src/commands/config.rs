@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::{fs, io};
 
+use berth_runtime::store::{PullOptions, Store};
 use berth_schema::config::{self, Switches};
+use berth_schema::images;
 use berth_schema::stack::Stack;
 use berth_schema::variables::{self, Variable};
 use clap::{Args, ValueEnum};
 use sha2::{Digest, Sha256};
+use tokio::task::JoinSet;
 
 use crate::failure::{Exit, Failure};
 use crate::project::{invalid, unknown_service};
@@ -45,6 +48,12 @@ pub(crate) struct ConfigArgs {
     /// Do not read the environment files of services
     #[arg(long)]
     no_env_resolution: bool,
+    /// Print images with the digests they have now
+    #[arg(long)]
+    resolve_image_digests: bool,
+    /// Print an override file that pins every image to its digest
+    #[arg(long, conflicts_with = "resolve_image_digests")]
+    lock_image_digests: bool,
     /// What to print in place of the model.
     #[command(flatten)]
     list: List,
@@ -63,6 +72,9 @@ struct List {
     /// Print names of volumes
     #[arg(long)]
     volumes: bool,
+    /// Print what models are made from
+    #[arg(long)]
+    models: bool,
     /// Print names of networks
     #[arg(long)]
     networks: bool,
@@ -90,12 +102,68 @@ enum ModelFormat {
     Json,
 }
 
+impl ConfigArgs {
+    /// Whether registries are asked.
+    pub(crate) fn pins(&self) -> bool {
+        self.resolve_image_digests || self.lock_image_digests
+    }
+}
+
 /// Checks the file, and prints what it comes to.
 pub(crate) fn run(session: &Session, args: &ConfigArgs) -> Result<Exit, Failure> {
-    let text = text(session, args)?;
+    print(session, args, &text(session, args)?)
+}
+
+/// As [`run`], with every image pinned to its digest.
+pub(crate) async fn run_pinned(session: &Session, args: &ConfigArgs) -> Result<Exit, Failure> {
+    let options = session.options(&args.services);
+    let stack = session.load_for_show(&options, switches(session, args))?;
+    let pins = pins(session, &stack).await?;
+    let stack = match args.lock_image_digests {
+        true => images::lock(&pins),
+        false => images::pinned(&stack, &pins),
+    };
+    let text = match names(&stack, &args.list)? {
+        Some(names) => names.into_iter().map(|name| name + "\n").collect(),
+        None => model(&stack, args.format),
+    };
+    print(session, args, &text)
+}
+
+/// The image of each service with its digest, all asked for at once.
+async fn pins(session: &Session, stack: &Stack) -> Result<BTreeMap<String, String>, Failure> {
+    let named = images::images(stack);
+    let mut asking = JoinSet::new();
+    for image in named.values().cloned().collect::<BTreeSet<_>>() {
+        let store = Store::open(session.roots().images());
+        asking.spawn(async move {
+            let pinned = store.pinned(&image, &PullOptions::default()).await;
+            (image, pinned.map_err(|e| e.to_string()))
+        });
+    }
+    let answers: BTreeMap<_, _> = asking.join_all().await.into_iter().collect();
+    let (mut pins, mut causes) = (BTreeMap::new(), Vec::new());
+    for (service, image) in named {
+        match answers.get(&image) {
+            Some(Ok(pinned)) => drop(pins.insert(service, pinned.clone())),
+            Some(Err(why)) => causes.push(format!("image of service `{service}`: {why}")),
+            None => causes.push(format!("image of service `{service}`: nobody answered")),
+        }
+    }
+    if causes.is_empty() { Ok(pins) } else { Err(Failure::Forbidden(causes)) }
+}
+
+fn model(stack: &Stack, format: ModelFormat) -> String {
+    match format {
+        ModelFormat::Yaml => config::to_yaml(stack),
+        ModelFormat::Json => config::to_json(stack),
+    }
+}
+
+fn print(session: &Session, args: &ConfigArgs, text: &str) -> Result<Exit, Failure> {
     match &args.output {
         _ if args.quiet => {}
-        None => session.ui.raw(&text)?,
+        None => session.ui.raw(text)?,
         Some(path) => fs::write(path, text)
             .map_err(|e| Failure::refused(format!("write `{}`: {e}", path.display())))?,
     }
@@ -124,10 +192,7 @@ fn text(session: &Session, args: &ConfigArgs) -> Result<String, Failure> {
     let stack = session.load_for_show(&options, switches(session, args))?;
     Ok(match names(&stack, &args.list)? {
         Some(names) => lines(names.into_iter().collect()),
-        None => match args.format {
-            ModelFormat::Yaml => config::to_yaml(&stack),
-            ModelFormat::Json => config::to_json(&stack),
-        },
+        None => model(&stack, args.format),
     })
 }
 
@@ -162,6 +227,8 @@ fn names(stack: &Stack, list: &List) -> Result<Option<BTreeSet<String>>, Failure
         services.iter().map(|(k, s)| s.image.clone().unwrap_or_else(|| built(k))).collect()
     } else if list.volumes {
         stack.volumes.keys().cloned().collect()
+    } else if list.models {
+        images::models(stack)
     } else if list.networks {
         stack.networks.keys().cloned().collect()
     } else if list.profiles {

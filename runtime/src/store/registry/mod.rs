@@ -177,6 +177,32 @@ impl Store {
         tokio::task::spawn_blocking(finish).await.map_err(|_| StoreError::Stopped)??;
         self.resolve(&named.canonical())?.ok_or_else(|| StoreError::Missing(named.to_string()))
     }
+
+    /// The reference with the digest it has now: as it was pulled, if it was, else as its registry
+    /// says. One with a digest stays as it is, and `localhost/host` has none.
+    ///
+    /// # Errors
+    /// When `reference` is not one, or its registry does not have it.
+    pub async fn pinned(
+        &self,
+        reference: &str,
+        options: &PullOptions,
+    ) -> Result<String, StoreError> {
+        let parsed = Reference::parse(reference)?;
+        if parsed.is_host() || parsed.digest().is_some() {
+            return Ok(reference.to_owned());
+        }
+        // Without root the store cannot be read, and the registry knows as well.
+        let pulled = self.name(&parsed).ok().flatten().and_then(|name| name.digest);
+        let digest = match pulled {
+            Some(digest) => digest,
+            None => {
+                let client = Client::connect(&parsed, options).await?;
+                Digest::of(&client.manifest(None, parsed.tag()).await?)
+            }
+        };
+        Ok(format!("{}@{digest}", parsed.canonical()))
+    }
 }
 
 async fn begin(store: &Store) -> Result<Ingest, StoreError> {
