@@ -1,6 +1,6 @@
 //! What belongs together: references to resources, and values that exclude each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::problem::{Code, Finding};
 use crate::text::Span;
@@ -51,9 +51,7 @@ pub(crate) fn services(active: &Map, root: &Node, found: &mut Vec<Finding>) {
         counts(name, service, found);
         conflicts(name, service, found);
     }
-    for (name, entry) in &active.0 {
-        image(name, entry, found);
-    }
+    images(active, found);
     container_names(active, found);
     sources(root, found);
     externals("volumes", root, found);
@@ -212,6 +210,20 @@ fn conflicts(name: &str, service: &Node, found: &mut Vec<Finding>) {
     }
 }
 
+/// Every service has an image, but those that are none, and the empty ones beside them, which
+/// have lost theirs.
+fn images(active: &Map, found: &mut Vec<Finding>) {
+    let wrong: BTreeSet<Span> =
+        found.iter().filter_map(|finding| finding.place_of(Code::WrongPlace)).collect();
+    let misplaced = active.0.values().any(|entry| wrong.contains(&entry.key));
+    for (name, entry) in &active.0 {
+        let is_empty = entry.node.span.start == entry.node.span.end;
+        if !(wrong.contains(&entry.key) || misplaced && is_empty) {
+            image(name, entry, found);
+        }
+    }
+}
+
 /// A service has something to run. A wrong image, an `extends` that leads nowhere and a misspelt
 /// key are noted where they stand.
 fn image(name: &str, entry: &Entry, found: &mut Vec<Finding>) {
@@ -222,8 +234,16 @@ fn image(name: &str, entry: &Entry, found: &mut Vec<Finding>) {
     if ["image", "extends", "build", "provider"].into_iter().any(source) {
         return;
     }
-    let known = ["image", "build"];
-    let meant = |key: &str| !known.contains(&key) && value::nearest(key, known).is_some();
+    if let Some(empty) = service.get("image") {
+        let message = format!("the image of `{name}` is empty text");
+        found.push(
+            Finding::at(Code::NoImage, empty.span, "empty", message)
+                .help("write `image: NAME`; `localhost/host` runs the programs of this host"),
+        );
+        return;
+    }
+    let known = ["image", "build", "context", "dockerfile"];
+    let meant = |key: &str| value::nearest(key, known).is_some();
     if service.as_map().is_none_or(|map| map.0.keys().any(|key| meant(key))) {
         return;
     }

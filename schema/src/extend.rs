@@ -112,14 +112,8 @@ impl Scope<'_, '_> {
 
     /// The service that is extended.
     fn base(&mut self, file: &FileScope, extends: &Node) -> Option<Node> {
-        let Some(name) = extends.get_text("service") else {
-            let message = "`extends` needs the service it starts from".to_owned();
-            self.project.found.push(
-                Finding::at(Code::Missing, extends.span, "no `service`", message)
-                    .help("add `service:` beside `file:`"),
-            );
-            return None;
-        };
+        // Without it, the table says what is missing.
+        let name = extends.get_text("service")?;
         let at = extends.get("service").map_or(extends.span, |node| node.span);
         let scope = match extends.get_text("file") {
             None => file.clone(),

@@ -80,7 +80,10 @@ impl Project<'_> {
     pub(crate) fn check_names(&mut self, what: &str, map: &Map) {
         for (name, entry) in &map.0 {
             if !value::is_name(name) {
-                let message = format!("`{name}` is not a name for a {what}");
+                let message = match name.as_str() {
+                    "" => format!("a {what} has an empty name"),
+                    name => format!("`{name}` is not a name for a {what}"),
+                };
                 self.found.push(
                     Finding::at(Code::BadName, entry.key, "not a name", message)
                         .help("names have letters, digits, `.`, `_` and `-`"),

@@ -19,6 +19,13 @@ pub fn wrong_type(path: &str, node: &Node, want: &str) -> Option<String> {
     match (&node.value, want) {
         (Value::Null, _) => Some("give it a value, or take the key away".into()),
         (Value::Bool(value), "text") if name == "restart" => restart(*value),
+        (Value::Bool(false), "a map") if name == "healthcheck" => {
+            Some("write `disable: true` in a line below `healthcheck:`".into())
+        }
+        (Value::Map(map), "a name") => {
+            let (key, _) = map.iter().next()?;
+            Some(format!("take the `- ` before `{key}:` away, in every line of the list"))
+        }
         (Value::Int(_) | Value::Float(_) | Value::Bool(_), "text") => {
             Some("write it in quotes".into())
         }
@@ -163,9 +170,53 @@ fn is_service(node: &Node) -> bool {
     node.get("image").is_some() || node.get("build").is_some()
 }
 
+/// An attribute of a service, or a section of the file, that stands where services stand.
+pub fn among_services(name: &str, entry: &Entry) -> Option<Finding> {
+    let (node, help) = (&entry.node, "indent it below the service it is for");
+    if SERVICE.attribute(name).is_some() && node.as_map().is_none() && !node.is_null() {
+        let message =
+            format!("`{name}` is an attribute of a service and stands among the services");
+        let finding = Finding::at(Code::WrongPlace, entry.key, "not deep enough", message);
+        return Some(finding.help(help));
+    }
+    let known = |name: &String| SERVICE.attribute(name).is_some();
+    let foreign = node.as_map().is_some_and(|map| !map.0.is_empty() && !map.0.keys().any(known));
+    if FILE.attribute(name).is_none() || !foreign {
+        return None;
+    }
+    let message = format!("`{name}` is a section of the file and stands among the services");
+    let finding = Finding::at(Code::WrongPlace, entry.key, "too deep", message);
+    Some(finding.help("take its indentation away, and that of the lines below it"))
+}
+
+/// What other programs, or an older Compose, call an attribute of a service.
+const OTHER_NAMES: [(&str, &str); 15] = [
+    ("add_host", "extra_hosts"),
+    ("cmd", "command"),
+    ("cpuset_cpus", "cpuset"),
+    ("env", "environment"),
+    ("envs", "environment"),
+    ("log_driver", "logging"),
+    ("log_opt", "logging"),
+    ("mount", "volumes"),
+    ("mounts", "volumes"),
+    ("name", "container_name"),
+    ("net", "network_mode"),
+    ("network", "networks"),
+    ("publish", "ports"),
+    ("workdir", "working_dir"),
+    ("volume_driver", "volumes"),
+];
+
 /// A key that its record does not know.
 pub fn unknown(record: &Record, path: &str, name: &str, entry: &Entry, around: &Map) -> Finding {
     let place = if path.is_empty() { String::new() } else { format!("`{path}`: ") };
+    let other = OTHER_NAMES.iter().find(|(other, _)| record.name == SERVICE.name && *other == name);
+    if let Some((_, known)) = other {
+        let message = format!("{place}{} has no attribute `{name}`", record.name);
+        let finding = Finding::at(Code::UnknownKey, entry.key, "unknown", message);
+        return finding.help(format!("it is called `{known}` here"));
+    }
     if let Some(help) = elsewhere(record, path, name, &entry.node) {
         let message = format!("{place}`{name}` is no attribute of {}", record.name);
         return Finding::at(Code::WrongPlace, entry.key, "at the wrong level", message).help(help);
@@ -180,6 +231,9 @@ pub fn unknown(record: &Record, path: &str, name: &str, entry: &Entry, around: &
         Some(near) => format!("did you mean `{near}`?"),
         None if record.attributes.len() > 12 => {
             "the Compose Specification lists what there is; keys of your own start with `x-`".into()
+        }
+        None if path.is_empty() => {
+            format!("{} has {}; keys of your own start with `x-`", record.name, names_of(record))
         }
         None => format!("{} has {}", record.name, names_of(record)),
     })
@@ -212,8 +266,8 @@ fn colon_with_space(record: &Record, name: &str, value: &Node, around: &Map) -> 
 fn elsewhere(record: &Record, path: &str, name: &str, value: &Node) -> Option<String> {
     let mut places = Vec::new();
     below(record, name, "", 0, &mut places);
-    let fits = |node: &Node| !matches!(node.value, Value::Map(_)) || path.is_empty();
-    if !places.is_empty() && places.len() <= MOST_PLACES && fits(value) {
+    let fits = !matches!(value.value, Value::Map(_)) || path.is_empty() || places.len() == 1;
+    if !places.is_empty() && places.len() <= MOST_PLACES && fits {
         return Some(format!("it belongs below {}", places.join(" or ")));
     }
     if path.is_empty() && is_service(value) {

@@ -57,6 +57,11 @@ fn finding(failure: Failure, files: &Files, span: Span) -> Finding {
     match failure {
         Failure::Format(expression) => {
             let span = narrow(files, span, &expression);
+            if !expression.ends_with('}') {
+                let message = format!("`{expression}` is never closed");
+                return Finding::at(Code::Interpolation, span, "opened here", message)
+                    .help("close it with `}`, or write `$$` where a dollar sign is meant");
+            }
             let message = format!("`{expression}` is not a variable");
             Finding::at(Code::Interpolation, span, "cannot be read", message).help(
                 "write `${NAME}` or `${NAME:-default}`, and `$$` where a dollar sign is meant",

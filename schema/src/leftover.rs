@@ -61,8 +61,9 @@ fn leftover_value(
             }
         }
         Shape::Keyed(Keyed { item: inner, .. }) | Shape::List(inner) => {
-            for (index, item) in node.items().iter().enumerate() {
-                path.item(index, |path| leftover_value(inner, item.span, item, path, found));
+            // What stood where in the text is not known any more.
+            for item in node.items() {
+                leftover_value(inner, item.span, item, path, found);
             }
         }
         _ => {}

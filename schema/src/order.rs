@@ -62,6 +62,7 @@ pub(crate) fn implied(service: &Node) -> Vec<Need<'_>> {
     for space in ["network_mode", "ipc", "pid", "uts", "cgroup"] {
         if let Some(node) = service.get(space)
             && let Some(name) = node.as_text().and_then(|text| text.strip_prefix("service:"))
+            && !name.is_empty()
         {
             needs.push(Need { name, span: node.span, way: Way::Shares(space) });
         }

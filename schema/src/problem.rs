@@ -88,6 +88,20 @@ impl Finding {
         matches!(self.code, Code::UnsetVariable | Code::Rewritten)
     }
 
+    /// Whether it says no more than `other`, which is about the same place.
+    fn follows_from(&self, other: &Finding) -> bool {
+        let has_place = !self.labels.is_empty();
+        let same = without_subject(&self.message) == without_subject(&other.message);
+        let second = self.code == Code::WrongType && is_about_a_value(other.code);
+        self.message == other.message || has_place && (same || second)
+    }
+
+    /// Where it is, if it has this code.
+    pub fn place_of(&self, code: Code) -> Option<Span> {
+        let first = self.labels.first().map(|(span, _)| *span);
+        first.filter(|_| self.code == code)
+    }
+
     /// First place, for ordering.
     fn order(&self) -> (bool, Span) {
         let first = self.labels.first().map(|(span, _)| *span);
@@ -123,6 +137,13 @@ impl Finding {
             related,
         }
     }
+}
+
+/// A message without the service or path it starts with: two services that extend one have the
+/// same fault at the same place.
+fn without_subject(message: &str) -> &str {
+    let rest = message.strip_prefix('`').and_then(|rest| rest.split_once('`'));
+    rest.map_or(message, |(_, rest)| rest)
 }
 
 fn named(files: &Files, file: u32) -> Option<NamedSource<Arc<str>>> {
@@ -173,7 +194,14 @@ pub(crate) fn conclude(mut found: Vec<Finding>, files: &Files) -> Result<Vec<Pro
 /// All findings in the order of the text, each once.
 pub(crate) fn all(mut found: Vec<Finding>, files: &Files) -> Vec<Problem> {
     found.sort_by_key(Finding::order);
-    found.dedup_by(|a, b| a.message == b.message && a.order() == b.order());
+    found.dedup_by(|later, first| {
+        let same_place = later.order() == first.order();
+        if same_place && (first.code, later.code) == (Code::KeyNotText, Code::UnknownKey) {
+            std::mem::swap(first, later);
+            return true;
+        }
+        same_place && later.follows_from(first)
+    });
     gather_unset(&mut found);
     found.into_iter().map(|finding| finding.show(files)).collect()
 }

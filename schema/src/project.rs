@@ -124,8 +124,9 @@ impl<'a> Project<'a> {
                 return None;
             }
             Err(error) => {
-                let message = format!("{what} `{}` cannot be read: {error}", shown.display());
-                self.found.push(at(Code::Unreadable, message));
+                let (why, help) = unreadable(&error);
+                let message = format!("{what} `{}` {why}", shown.display());
+                self.found.push(at(Code::Unreadable, message).maybe_help(help.map(str::to_owned)));
                 return None;
             }
         };
@@ -398,7 +399,11 @@ impl<'a> Project<'a> {
             return None;
         }
         if self.including.contains(&first) || self.including.len() > 50 {
-            let message = format!("`{}` includes itself", self.shown(&first).display());
+            let from = self.including.iter().position(|file| *file == first).unwrap_or(0);
+            let circle = self.including[from..].iter().chain([&first]);
+            let circle: Vec<_> =
+                circle.map(|file| self.shown(file).display().to_string()).collect();
+            let message = format!("files include each other in a circle: {}", circle.join(" → "));
             let finding = Finding::at(Code::Cycle, entry.span, "closes the circle", message);
             self.found.push(finding.help("take it out of the list"));
             return None;
@@ -441,6 +446,17 @@ impl<'a> Project<'a> {
             documents.extend(text.map(|text| self.parse(text)).unwrap_or_default());
         }
         documents
+    }
+}
+
+/// Why a file cannot be read, after its name, and the next move.
+fn unreadable(error: &io::Error) -> (String, Option<&'static str>) {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            ("does not exist".into(), Some("correct the path, or create the file"))
+        }
+        io::ErrorKind::IsADirectory => ("is a folder".into(), Some("name a file in it")),
+        _ => (format!("cannot be read: {error}"), None),
     }
 }
 

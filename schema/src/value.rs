@@ -277,7 +277,8 @@ pub fn number(text: &str) -> Option<Value> {
 
 /// The nearest of `known` to `name`, if one is near enough to be meant.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let most = (name.len() / 3).clamp(1, 3);
+    // A name of one letter is nearly every other one.
+    let most = if name.len() < 2 { 0 } else { (name.len() / 3).clamp(1, 3) };
     known
         .into_iter()
         .take(1000)

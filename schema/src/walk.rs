@@ -75,11 +75,22 @@ impl<'a> Walk<'a> {
             Value::Int(number) => format!("`{number}` "),
             Value::Float(number) => format!("`{}` ", scalar::print_float(*number)),
             Value::Bool(value) => format!("`{value}` "),
-            Value::Null | Value::List(_) | Value::Map(_) => String::new(),
+            Value::List(_) => "the list ".into(),
+            Value::Null | Value::Map(_) if bad.why.starts_with("is ") => "this ".into(),
+            Value::Null | Value::Map(_) => String::new(),
         };
         let message = format!("`{}`: {shown}{}", self.path, bad.why);
         self.found.push(
             Finding::at(Code::BadValue, node.span, "cannot work", message).maybe_help(bad.help),
+        );
+    }
+
+    /// Notes a dash without anything behind it.
+    fn empty_item(&mut self, node: &Node) {
+        let message = format!("`{}` is left empty", self.path);
+        self.found.push(
+            Finding::at(Code::WrongType, node.span, "nothing here", message)
+                .help("write something behind the dash, or take the dash away"),
         );
     }
 
@@ -244,7 +255,8 @@ impl<'a> Walk<'a> {
             return self.wrong(node, "text");
         };
         if !words.contains(&text) {
-            let help = match value::nearest(text, words.iter().copied()) {
+            let part = || words.iter().copied().find(|word| word.contains(text));
+            let help = match value::nearest(text, words.iter().copied()).or_else(part) {
                 Some(word) => format!("did you mean `{word}`?"),
                 None => format!("it is one of {}", words.join(", ")),
             };
@@ -277,7 +289,7 @@ impl<'a> Walk<'a> {
 
     fn item(&mut self, shape: &Shape, node: &mut Node) {
         if node.is_null() && node.tag == Tag::None && !matches!(shape, Shape::Nullable(_)) {
-            return self.wrong(node, "a value");
+            return self.empty_item(node);
         }
         self.conform(shape, node);
     }
@@ -296,7 +308,7 @@ impl<'a> Walk<'a> {
                 if item.tag == Tag::Reset || walk.is_variable(&item) {
                     items.push(item);
                 } else if item.is_null() {
-                    walk.wrong(&item, "a value");
+                    walk.empty_item(&item);
                 } else {
                     let tag = item.tag;
                     item.tag = Tag::None;
@@ -368,8 +380,12 @@ impl<'a> Walk<'a> {
         let Value::Map(map) = &mut node.value else {
             return self.wrong(node, "a map");
         };
+        let services = self.path.as_str() == "services";
         for (name, entry) in &mut map.0 {
-            self.below(name, |walk| walk.conform(item, &mut entry.node));
+            match hints::among_services(name, entry).filter(|_| services) {
+                Some(finding) => self.found.push(finding),
+                None => self.below(name, |walk| walk.conform(item, &mut entry.node)),
+            }
         }
     }
 
@@ -391,7 +407,7 @@ impl<'a> Walk<'a> {
                             );
                         }
                     }
-                    _ => self.wrong(&name, "text"),
+                    _ => self.wrong(&name, "a name"),
                 }
             }
             node.value = Value::Map(map);

@@ -35,6 +35,15 @@ pub fn signal(text: &str) -> Result<String, Bad> {
     Err(Bad { why: "is not a signal".into(), help })
 }
 
+const RESTARTS: [&str; 4] = ["no", "always", "unless-stopped", "on-failure"];
+const PULLS: [&str; 5] = ["always", "missing", "never", "daily", "weekly"];
+
+/// The word that is nearly this one.
+fn meant(text: &str, words: &[&str]) -> Option<String> {
+    let near = value::nearest(text, words.iter().copied())?;
+    Some(format!("did you mean `{near}`?"))
+}
+
 /// A restart policy.
 pub fn restart(text: &str) -> Result<RestartPolicy, Bad> {
     const HELP: &str = "write no, always, unless-stopped, on-failure or on-failure:3";
@@ -47,7 +56,7 @@ pub fn restart(text: &str) -> Result<RestartPolicy, Bad> {
             Ok(count) => Ok(RestartPolicy::OnFailure(count)),
             Err(_) => bad("has a count that is no number", HELP),
         },
-        _ => bad("is not a restart policy", HELP),
+        (name, _) => bad("is not a restart policy", &meant(name, &RESTARTS).unwrap_or(HELP.into())),
     }
 }
 
@@ -63,7 +72,7 @@ pub fn pull_policy(text: &str) -> Result<PullPolicy, Bad> {
         "build" => bad("needs a builder, which berth does not have yet", HELP),
         _ => match text.strip_prefix("every_") {
             Some(time) => Ok(PullPolicy::Every(value::duration(time)?.as_secs())),
-            None => bad("is not a pull policy", HELP),
+            None => bad("is not a pull policy", &meant(text, &PULLS).unwrap_or(HELP.into())),
         },
     }
 }

@@ -11,6 +11,7 @@ use crate::scalar;
 use crate::syntax;
 use crate::text::{Files, Span};
 use crate::tree::{Entry, Map, Node, Tag, Value};
+use crate::value;
 
 /// Most values one file may hold once its aliases are expanded.
 const MOST_NODES: usize = 1_000_000;
@@ -191,8 +192,26 @@ impl<'a> Builder<'a> {
             );
             return self.done(Node::text(span, text), 1, anchor, self.nodes - 1);
         }
+        self.strange_tag(tag, span, text);
         let node = Node { span, tag: merge_tag(tag), value };
         self.done(node, 1, anchor, self.nodes - 1)
+    }
+
+    /// A tag that neither YAML nor Compose gives a meaning: most often a `!` that belongs to the
+    /// text.
+    fn strange_tag(&mut self, tag: Option<&YamlTag>, span: Span, text: &str) {
+        let Some(("!", name)) = tag.map(YamlTag::parts) else {
+            return;
+        };
+        if matches!(name, "" | "reset" | "override") {
+            return;
+        }
+        let message = format!("the tag `!{name}` has no meaning here and is left out");
+        let help = match value::nearest(name, ["reset", "override"]) {
+            Some(near) => format!("did you mean `!{near}`?"),
+            None => format!("if it belongs to the text, write it in quotes: `\"!{name} {text}\"`"),
+        };
+        self.found.push(Finding::at(Code::Doubtful, span, "without its tag", message).help(help));
     }
 
     fn is_date_key(&self, plain: bool, text: &str) -> bool {
