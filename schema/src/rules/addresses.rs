@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::networks::{Pool, first_of, is_host_of, last_of, pools};
 use super::{Sheet, both, containers, entries, items, says_something};
 use crate::problem::{Code, Finding};
@@ -34,6 +36,7 @@ pub(super) fn check(sheet: &Sheet<'_>, found: &mut Vec<Finding>) {
         internal_only(sheet, service, node, found);
     }
     hardware(sheet, found);
+    room(sheet, &pools, found);
 }
 
 fn fixed_of<'n>(service: &'n str, node: &'n Node) -> Vec<Fixed<'n>> {
@@ -114,6 +117,30 @@ fn twice(a: &Fixed<'_>, b: &Fixed<'_>) -> Finding {
     Finding::at(Code::Duplicate, again.span, "again here", message)
         .also(first.span, "first here")
         .help("give one of them another address")
+}
+
+/// A small subnet has an address for every container.
+fn room(sheet: &Sheet<'_>, pools: &[Pool<'_>], found: &mut Vec<Finding>) {
+    for (key, _) in sheet.section("networks") {
+        let mine: Vec<&Pool<'_>> = pools.iter().filter(|pool| pool.network == key).collect();
+        let [IpNet::V4(subnet)] = mine.iter().map(|pool| pool.subnet).collect::<Vec<_>>()[..]
+        else {
+            continue;
+        };
+        // The subnet's own address, the broadcast and the gateway are not to be had.
+        let room = (1_i128 << (32 - subnet.prefix_len())) - 3 - mine[0].kept.len() as i128;
+        let users = sheet.services().filter(|(_, node)| {
+            node.get("networks").is_some_and(|networks| networks.get(key).is_some())
+        });
+        let wanted: i128 = users.map(|(_, node)| containers(node).0).sum();
+        if room >= 1 && wanted > room {
+            let message = format!("`{key}` has room for {room} containers, and {wanted} are on it");
+            found.push(
+                Finding::at(Code::Conflict, mine[0].span, format!("room for {room}"), message)
+                    .help("take a shorter length, like `/24`"),
+            );
+        }
+    }
 }
 
 /// MAC addresses that are not of one card, or that two services have.

@@ -1,11 +1,8 @@
 //! Health checks that say nothing, or not what they seem to.
 
-use std::time::Duration;
-
-use super::{bad, doubtful, items};
+use super::{doubtful, items};
 use crate::problem::{Code, Finding};
 use crate::tree::{Node, Value};
-use crate::value;
 
 /// Words that mean something to a shell and nothing to a program.
 pub(super) const SHELL_WORDS: [&str; 7] = ["&&", "||", "|", ">", ">>", "2>&1", ";"];
@@ -46,20 +43,10 @@ fn test(path: &str, check: &Node, found: &mut Vec<Finding>) {
     let path = format!("{path}.test");
     let words: Vec<&str> = test.items().iter().filter_map(Node::as_text).collect();
     match words[..] {
-        [] | ["NONE", ..] => {}
-        ["CMD" | "CMD-SHELL"] | ["CMD" | "CMD-SHELL", ""] => {
-            let help = "add the program: `[\"CMD\", \"curl\", \"-f\", \"http://localhost\"]`";
-            found.push(bad(test, &path, "names no program", help));
-        }
         ["CMD", line] if line.contains(' ') => {
             let message = format!("`{path}` runs a program whose name is `{line}`");
             let help = "write each word as an item of its own, or use `CMD-SHELL`";
             found.push(doubtful(test.items()[1].span, "one word", message, help));
-        }
-        ["CMD-SHELL", _, _, ..] => {
-            let message = format!("`{path}` has more than one line for the shell");
-            let help = "the shell runs the first and takes the others as arguments: join them";
-            found.push(doubtful(test.items()[2].span, "not run", message, help));
         }
         ["CMD", ..] => {
             let word = test
@@ -78,16 +65,6 @@ fn test(path: &str, check: &Node, found: &mut Vec<Finding>) {
 }
 
 fn times(path: &str, check: &Node, found: &mut Vec<Finding>) {
-    for name in ["interval", "timeout", "start_period", "start_interval"] {
-        let Some(node) = check.get(name) else {
-            continue;
-        };
-        let time = node.as_text().and_then(|text| value::duration(text).ok());
-        if time.is_some_and(|time| !time.is_zero() && time < Duration::from_millis(1)) {
-            let help = "write 1 ms or more, like `30s`";
-            found.push(bad(node, &format!("{path}.{name}"), "is less than 1 ms", help));
-        }
-    }
     if let Some(quick) = check.get("start_interval")
         && check.get("start_period").is_none()
     {

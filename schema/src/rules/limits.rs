@@ -6,31 +6,11 @@ use crate::tree::{Node, Value};
 
 /// Less memory than any process needs.
 const LEAST_MEMORY: i128 = 1 << 20;
-/// Limits that a process has.
-const ULIMITS: [&str; 16] = [
-    "as",
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
 
 pub(super) fn check(name: &str, service: &Node, found: &mut Vec<Finding>) {
     let path = format!("services.{name}");
     memory(&path, service, found);
     processors(&path, service, found);
-    ulimits(&path, service, found);
 }
 
 fn memory(path: &str, service: &Node, found: &mut Vec<Finding>) {
@@ -79,40 +59,5 @@ fn processors(path: &str, service: &Node, found: &mut Vec<Finding>) {
         let message = format!("`{path}` limits processor time twice, in `cpus` and `{name}`");
         let (a, b) = ((cpus.span, "one".into()), (other.span, "the other".into()));
         found.push(both(a, b, Code::Conflict, message).help("keep `cpus`"));
-    }
-}
-
-fn ulimits(path: &str, service: &Node, found: &mut Vec<Finding>) {
-    let Some(limits) = service.get("ulimits").and_then(Node::as_map) else {
-        return;
-    };
-    for (name, entry) in &limits.0 {
-        let path = format!("{path}.ulimits.{name}");
-        if !ULIMITS.contains(&name.as_str()) {
-            let message = format!("`{path}`: a process has no limit of this name");
-            let help = match crate::value::nearest(name, ULIMITS) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("limits are {}", ULIMITS.join(", ")),
-            };
-            found.push(Finding::at(Code::BadName, entry.key, "no limit", message).help(help));
-            continue;
-        }
-        let bound = |name| entry.node.get(name).and_then(|node| Some((node, number(node)?)));
-        let (soft, hard) = (bound("soft"), bound("hard"));
-        let both_sides = [soft, hard].into_iter().flatten();
-        let alone = number(&entry.node).map(|number| (&entry.node, number));
-        for (node, _) in both_sides.chain(alone).filter(|(_, number)| *number < -1) {
-            found.push(bad(node, &path, "is below -1", "write -1 for no limit, or 0 and more"));
-        }
-        if let (Some((a, soft)), Some((b, hard))) = (soft, hard)
-            && hard >= 0
-            && (soft > hard || soft == -1)
-        {
-            let message = format!("`{path}`: the soft limit is above the hard one");
-            let (a, b) = ((a.span, "soft".into()), (b.span, "hard".into()));
-            found.push(
-                both(a, b, Code::Conflict, message).help("raise `hard`, or lower `soft` to it"),
-            );
-        }
     }
 }

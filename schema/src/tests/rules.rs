@@ -313,7 +313,6 @@ services:
   a: {image: i, mem_limit: 512, mem_reservation: 1g}
   b: {image: i, cpu_quota: 10, cpu_period: 5, cpu_shares: 1}
   c: {image: i, cpus: 0.5, cpu_quota: 50000}
-  d: {image: i, ulimits: {nofiles: 5, nproc: {soft: 9, hard: 5}, core: -5}}
   e: {image: i, mem_limit: 1Gi, cpus: 500m, stop_grace_period: 10, shm_size: 64Mi}
 ";
     assert_snapshot!(problems(text), @r"
@@ -333,25 +332,16 @@ services:
     compose.yaml:4:39 berth::conflict
       `services.c` limits processor time twice, in `cpus` and `cpu_quota`
       → keep `cpus`
-    compose.yaml:5:27 berth::bad_name
-      `services.d.ulimits.nofiles`: a process has no limit of this name
-      → did you mean `nofile`?
-    compose.yaml:5:62 berth::conflict
-      `services.d.ulimits.nproc`: the soft limit is above the hard one
-      → raise `hard`, or lower `soft` to it
-    compose.yaml:5:72 berth::bad_value
-      `services.d.ulimits.core`: `-5` is below -1
-      → write -1 for no limit, or 0 and more
-    compose.yaml:6:28 berth::bad_value
+    compose.yaml:5:28 berth::bad_value
       `services.e.mem_limit`: `1Gi` has the unit `gi`, which is no unit here
       → write `1g`, it is the same
-    compose.yaml:6:39 berth::bad_value
+    compose.yaml:5:39 berth::bad_value
       `services.e.cpus`: `500m` is not a number of processors
       → write `0.5`, the number of processors
-    compose.yaml:6:64 berth::bad_value
+    compose.yaml:5:64 berth::bad_value
       `services.e.stop_grace_period`: `10` has no unit
       → write `10s` for seconds, or `10ms`
-    compose.yaml:6:78 berth::bad_value
+    compose.yaml:5:78 berth::bad_value
       `services.e.shm_size`: `64Mi` has the unit `mi`, which is no unit here
       → write `64m`, it is the same
     ");
@@ -392,39 +382,33 @@ services:
 fn names_that_cannot_be_are_told() {
     let text = "\
 services:
-  a: {image: i, hostname: \"a b\", user: \"a b\", container_name: p-b-1, environment: {\"A=1\": x, \"\": y}}
-  b: {image: i, hostname: \"-x\", user: \"1:2:3\", dns_search: [\"a, b\"], working_dir: app}
+  a: {image: i, user: \"a b\", container_name: p-b-1, environment: {\"A=1\": x, \"\": y}}
+  b: {image: i, user: \"1:2:3\", dns_search: [\"a, b\"], working_dir: app}
   c: {image: i, user: \"4294967295\", networks: [n, m], tmpfs: [/], volumes: [\"./x:/proc\"]}
 networks:
   n: {name: same}
   m: {name: same}
 ";
     assert_snapshot!(problems(text), @r"
-    compose.yaml:2:27 berth::bad_value
-      `services.a.hostname`: `a b` is not a host name
-      → letters, digits and `-` between dots, at most 64 characters
-    compose.yaml:2:40 berth::bad_value
+    compose.yaml:2:23 berth::bad_value
       `services.a.user`: `a b` has a space in it
       → write `NAME`, `UID`, `NAME:GROUP` or `UID:GID`
-    compose.yaml:2:63 berth::duplicate
+    compose.yaml:2:46 berth::duplicate
       `a` has the name that a container of `b` gets
       → choose another name, or take it away
-    compose.yaml:2:84 berth::bad_name
+    compose.yaml:2:67 berth::bad_name
       `services.a.environment`: `A=1` is no name of a variable
       → write `A: 1`
-    compose.yaml:2:94 berth::bad_name
+    compose.yaml:2:77 berth::bad_name
       `services.a.environment`: `` is no name of a variable
       → write `NAME: value`
-    compose.yaml:3:27 berth::bad_value
-      `services.b.hostname`: `-x` is not a host name
-      → letters, digits and `-` between dots, at most 64 characters
-    compose.yaml:3:39 berth::bad_value
+    compose.yaml:3:23 berth::bad_value
       `services.b.user`: `1:2:3` has too many colons
       → write `NAME`, `UID`, `NAME:GROUP` or `UID:GID`
-    compose.yaml:3:61 berth::bad_value
+    compose.yaml:3:45 berth::bad_value
       `services.b.dns_search.0`: `a, b` is no domain
       → write one domain in each item, `example.com`
-    compose.yaml:3:83 berth::bad_value
+    compose.yaml:3:67 berth::bad_value
       `services.b.working_dir`: `app` is not an absolute path in the container
       → write `/app`
     compose.yaml:4:23 berth::bad_value
@@ -465,9 +449,6 @@ services:
     volumes: [\"one:/1\", \"two:/2\"]
     networks: [closed]
     ports: [\"80:80\"]
-  c:
-    image: i
-    healthcheck: {test: [CMD-SHELL, a, b]}
 volumes:
   one: {name: same}
   two: {name: same}
@@ -477,7 +458,7 @@ networks:
     assert_snapshot!(warnings(text), @r#"
     compose.yaml:4:15 berth::doubtful
       `services.a.hostname`: `a_b` is no host name by RFC 1123
-      → letters, digits and `-` between dots, at most 64 characters
+      → use letters, digits and, inside, `-`, in parts with dots between them
     compose.yaml:7:14 berth::doubtful
       `a` is privileged and has all capabilities already
       → take one of them away
@@ -511,35 +492,12 @@ networks:
     compose.yaml:20:13 berth::doubtful
       `b` publishes ports and is on internal networks only
       → nobody outside can reach them: add a network that is not internal
-    compose.yaml:23:40 berth::doubtful
-      `services.c.healthcheck.test` has more than one line for the shell
-      → the shell runs the first and takes the others as arguments: join them
-    compose.yaml:26:15 berth::duplicate
+    compose.yaml:23:15 berth::duplicate
       the volumes `one` and `two` are both named `same`
       → use one volume for both, or give them different names
-    compose.yaml:28:53 berth::doubtful
+    compose.yaml:25:53 berth::doubtful
       the network `closed` has an IPv6 subnet, and IPv6 is not on
       → add `enable_ipv6: true` to `closed`
-    "#);
-}
-
-#[test]
-fn a_healthcheck_without_a_program_cannot_work() {
-    let text = "\
-services:
-  a: {image: i, healthcheck: {test: [CMD]}}
-  b: {image: i, healthcheck: {test: \"\", interval: 5us}}
-";
-    assert_snapshot!(problems(text), @r#"
-    compose.yaml:2:37 berth::bad_value
-      `services.a.healthcheck.test`: names no program
-      → add the program: `["CMD", "curl", "-f", "http://localhost"]`
-    compose.yaml:3:37 berth::bad_value
-      `services.b.healthcheck.test`: names no program
-      → add the program: `["CMD", "curl", "-f", "http://localhost"]`
-    compose.yaml:3:51 berth::bad_value
-      `services.b.healthcheck.interval`: `5µs` is less than 1 ms
-      → write 1 ms or more, like `30s`
     "#);
 }
 
@@ -666,4 +624,21 @@ services: {a: {image: i, labels: {x: null, y: ~}, volumes: [\"vol:/v\"]}}
 volumes: {vol: {driver_opts: {type: none, o: bind, device: ./dev}}}
 ";
     assert_eq!(warnings(text), "");
+}
+
+#[test]
+fn a_small_subnet_has_an_address_for_every_container() {
+    let text = "\
+services:
+  a: {image: i, scale: 4, networks: [n]}
+  b: {image: i, networks: {n: , wide: }}
+networks:
+  n: {ipam: {config: [{subnet: 10.0.0.0/29, aux_addresses: {x: 10.0.0.3}}]}}
+  wide: {ipam: {config: [{subnet: 10.1.0.0/30}]}}
+";
+    assert_snapshot!(problems(text), @r"
+    compose.yaml:5:32 berth::conflict
+      `n` has room for 4 containers, and 5 are on it
+      → take a shorter length, like `/24`
+    ");
 }
