@@ -148,8 +148,11 @@ impl Range {
             (least, i64::MAX) => format!("{least}{unit} or more"),
             (least, most) => format!("between {least} and {most}{unit}"),
         };
-        for other in self.or {
-            words = format!("{words}, or {other}");
+        let others: Vec<String> = self.or.iter().map(i64::to_string).collect();
+        match others.as_slice() {
+            [] => {}
+            [only] => words += &format!(", or {only}"),
+            many => words += &format!(", {}", many.join(" or ")),
         }
         words
     }

@@ -19,6 +19,9 @@ pub(super) const OOM_SCORE: Range = Range { least: -1000, most: 1000, ..ANY_INT 
 pub(super) const PIDS: Range = Range { least: -1, unit: "processes", ..ANY_INT };
 /// A share of block device time; 0 leaves it to the kernel.
 pub(super) const WEIGHT: Range = Range { least: 10, most: 1000, or: &[0], firm: false, ..ANY_INT };
+/// A share of the processors; 0 is the usual one.
+pub(super) const SHARES: Range =
+    Range { least: 2, most: 262_144, or: &[0], unit: "shares", firm: false };
 /// A limit of the kernel; −1 for none.
 pub(super) const LIMIT: Range = Range { least: -1, firm: false, ..ANY_INT };
 /// A number of tokens.

@@ -31,10 +31,7 @@ static IPAM: Record = record(
     "address management",
     &[
         done("config", Keyed(&IPAM_POOLS)).says("The subnets."),
-        done("driver", Text)
-            .says("What chooses addresses.")
-            .normally("default")
-            .like(&["default"]),
+        done("driver", Text).says("What chooses addresses.").normally("default").like(&["default"]),
         later("options", Map(&Text)).says("Options of the driver."),
     ],
 );

@@ -4,7 +4,7 @@ use super::build::BUILD;
 use super::deploy::{DEPLOY, DEVICE_REQUEST};
 use super::grammars::{
     CPU_PERIOD, CPU_QUOTA, CPU_TIME, CPUS, DURATION, EXPOSED, MEMORY, MEMORY_OR_NONE, OOM_SCORE,
-    PERCENT, PIDS, SWAP_SHARE,
+    PERCENT, PIDS, SHARES, SWAP_SHARE,
 };
 use super::life::{
     DEPENDENCY, DEVELOP, ENV_FILES, EXTENDS, HEALTHCHECK, HOOK, LOGGING, PRE_START, PROVIDER,
@@ -65,7 +65,7 @@ pub static SERVICE: Record = record(
             .says("The period of `cpu_rt_runtime`, in microseconds."),
         later("cpu_rt_runtime", Amount(&CPU_TIME))
             .says("The time real-time processes may run in each period, in microseconds."),
-        done("cpu_shares", NOT_NEGATIVE)
+        done("cpu_shares", Int(&SHARES))
             .says("The weight of the container when processors are short.")
             .normally("1024"),
         done("cpus", Amount(&CPUS))

@@ -139,7 +139,9 @@ impl Reader<'_> {
     }
 
     fn weight(&mut self, node: &Node) -> Option<u16> {
-        self.within(node, "weight", 10..=1000, "")
+        // 0 leaves it to the kernel.
+        let weight = self.within(node, "weight", 0..=1000, "")?;
+        (weight > 0).then_some(weight)
     }
 
     fn rate(&mut self, node: &Node, unit: &str) -> Option<DeviceRate> {

@@ -43,13 +43,6 @@ fn memory(path: &str, service: &Node, found: &mut Vec<Finding>) {
 }
 
 fn processors(path: &str, service: &Node, found: &mut Vec<Finding>) {
-    if let Some(shares) = service.get("cpu_shares")
-        && number(shares).is_some_and(|value| value == 1 || value > 262_144)
-    {
-        let help = "1024 is what a service has without it";
-        let path = format!("{path}.cpu_shares");
-        found.push(bad(shares, &path, "is not between 2 and 262144 shares", help));
-    }
     let cpus = service.get("cpus").filter(|node| matches!(node.value, Value::Float(n) if n > 0.0));
     let other = ["cpu_quota", "cpu_period"]
         .into_iter()

@@ -323,12 +323,11 @@ services:
       `services.a.mem_reservation` is more than `mem_limit`
       → reserve no more than the limit, or raise the limit
     compose.yaml:3:28 berth::bad_value
-      `services.b.cpu_quota`: `10` is not 1000 microseconds or more, or -1, or 0
+      `services.b.cpu_quota`: `10` is not 1000 microseconds or more, -1 or 0
     compose.yaml:3:44 berth::bad_value
       `services.b.cpu_period`: `5` is not between 1000 and 1000000 microseconds, or 0
     compose.yaml:3:59 berth::bad_value
-      `services.b.cpu_shares`: `1` is not between 2 and 262144 shares
-      → 1024 is what a service has without it
+      `services.b.cpu_shares`: `1` is not between 2 and 262144 shares, or 0
     compose.yaml:4:39 berth::conflict
       `services.c` limits processor time twice, in `cpus` and `cpu_quota`
       → keep `cpus`
