@@ -1,6 +1,6 @@
 //! Limits that cannot be, and limits that exclude each other.
 
-use super::{bad, both, number, says_something};
+use super::{both, number, says_something};
 use crate::problem::{Code, Finding};
 use crate::tree::{Node, Value};
 
