@@ -1,6 +1,9 @@
 //! Environment files: `.env`, `env_file` and `label_file`.
 
-use crate::interpolate::{Failure, Variables, text_with};
+use std::cell::Cell;
+
+use crate::budget::MOST_FILLED;
+use crate::interpolate::{Failure, Filler, Lookup, Variables};
 
 /// One variable of a file; no value means a bare name that is not set around it.
 pub type Pair = (String, String);
@@ -34,8 +37,15 @@ const ONE_IN_EACH_LINE: &str = "write one `NAME=value` in each line";
 /// The variables of a file in order. `around` answers for bare names and for `${…}`, before the
 /// names of the file itself.
 pub fn parse(text: &str, around: &Variables) -> Lines {
-    let known = around.clone();
-    let mut reader = Reader { text, at: 0, around, known, lines: Lines::default() };
+    let known = Known { around, own: Variables::new() };
+    let mut reader = Reader {
+        text,
+        at: 0,
+        line_end: Cell::new(0),
+        known,
+        left: MOST_FILLED,
+        lines: Lines::default(),
+    };
     while reader.skip_to_statement() {
         if let Err(bad) = reader.statement() {
             reader.at = reader.line_end();
@@ -72,9 +82,24 @@ pub fn parse_raw(text: &str, around: &Variables) -> Lines {
 struct Reader<'a> {
     text: &'a str,
     at: usize,
-    around: &'a Variables,
-    known: Variables,
+    /// End of the line last looked at.
+    line_end: Cell<usize>,
+    known: Known<'a>,
+    /// How many bytes variables may still make.
+    left: usize,
     lines: Lines,
+}
+
+/// What `${…}` sees: what is set around the file, then the names of the file itself.
+struct Known<'a> {
+    around: &'a Variables,
+    own: Variables,
+}
+
+impl Lookup for Known<'_> {
+    fn value(&self, name: &str) -> Option<&String> {
+        self.around.get(name).or_else(|| self.own.get(name))
+    }
 }
 
 /// A space that ends no line.
@@ -88,7 +113,11 @@ impl Reader<'_> {
     }
 
     fn line_end(&self) -> usize {
-        self.rest().find('\n').map_or(self.text.len(), |at| self.at + at)
+        if self.at > self.line_end.get() || self.line_end.get() == 0 {
+            let end = self.rest().find('\n').map_or(self.text.len(), |at| self.at + at);
+            self.line_end.set(end);
+        }
+        self.line_end.get()
     }
 
     /// Passes blank lines and comments; `false` at the end.
@@ -125,15 +154,17 @@ impl Reader<'_> {
         let key = line[..end.unwrap_or(line.len())].trim_end_matches(is_space);
         let wrong = |c: char| !(c.is_alphanumeric() || "_.-[]".contains(c));
         if key.contains(char::is_whitespace) {
+            let key = shorten(key);
             return self.bad(format!("`{key}` is no name of a variable: it has a space in it"));
         }
         if let Some(c) = key.chars().find(|c| wrong(*c)) {
+            let key = shorten(key);
             return self.bad(format!("`{key}` is no name of a variable: it has a `{c}` in it"));
         }
         let key = key.to_owned();
         let Some(end) = end else {
             self.at += line.len();
-            if let Some(value) = self.around.get(&key) {
+            if let Some(value) = self.known.around.get(&key) {
                 self.set(key, value.clone());
             }
             return Ok(());
@@ -150,10 +181,7 @@ impl Reader<'_> {
     }
 
     fn set(&mut self, key: String, value: String) {
-        // What is set around the file wins in `${…}` too.
-        if !self.around.contains_key(&key) {
-            self.known.insert(key.clone(), value.clone());
-        }
+        self.known.own.insert(key.clone(), value.clone());
         self.lines.pairs.push((key, value));
     }
 
@@ -204,7 +232,7 @@ impl Reader<'_> {
     /// What follows a closing quote in the same line is the next variable, whatever it looks like.
     fn after_quote(&mut self) {
         let line = &self.text[self.at..self.line_end()];
-        let rest = line.trim();
+        let rest = shorten(line.trim());
         if !rest.is_empty() && !rest.starts_with('#') {
             let why = format!("`{rest}` stands behind the closing quote and is read as a variable");
             let help = "put the whole value in quotes, or begin a new line";
@@ -213,11 +241,15 @@ impl Reader<'_> {
         }
     }
 
-    fn expand(&self, value: &str) -> Result<String, BadLine> {
+    fn expand(&mut self, value: &str) -> Result<String, BadLine> {
         if !value.contains('$') {
             return Ok(value.to_owned());
         }
-        match text_with(value, &self.known, &mut Vec::new()) {
+        let left = self.left;
+        let mut filler = Filler { variables: &self.known, unset: Vec::new(), left };
+        let filled = filler.replace(value, 0);
+        self.left = filler.left;
+        match filled {
             Ok(value) => Ok(value),
             Err(Failure::Format(expression)) => {
                 self.bad(format!("`{expression}` is not a variable"))
@@ -226,8 +258,17 @@ impl Reader<'_> {
                 self.bad(format!("the variable `{name}` must be set: {text}"))
             }
             Err(Failure::TooDeep) => self.bad("variables are nested too deeply".into()),
+            Err(Failure::TooLong) => {
+                let most = MOST_FILLED >> 20;
+                self.bad(format!("variables make this file longer than {most} MiB"))
+            }
         }
     }
+}
+
+/// As much of a text as a message needs.
+fn shorten(text: &str) -> &str {
+    text.char_indices().nth(60).map_or(text, |(at, _)| &text[..at])
 }
 
 /// The escapes of double quotes; `\$` becomes the `$$` that interpolation turns into one.

@@ -133,7 +133,11 @@ impl Scope<'_, '_> {
             return None;
         }
         self.complete(&scope, name, at)?;
-        let mut base = self.files.get(&scope.key)?.whole.get(name)?.node.clone();
+        let base = &self.files.get(&scope.key)?.whole.get(name)?.node;
+        if !self.project.takes(base.weight(), extends.span) {
+            return None;
+        }
+        let mut base = base.clone();
         merge::strip(&mut base);
         Some(base)
     }

@@ -229,7 +229,9 @@ impl Project<'_> {
 
     fn env_file_values(&mut self, files: &[Node]) -> Vec<(String, String, Span)> {
         let mut values = Vec::new();
-        let mut around = self.variables.clone();
+        // A project has many services and may have many variables, so they are lent, not copied.
+        let mut around = std::mem::take(&mut self.variables);
+        let mut added = Vec::new();
         for file in files {
             let Some(path) = file.get_text("path").map(PathBuf::from) else {
                 continue;
@@ -253,11 +255,20 @@ impl Project<'_> {
                 }
             };
             let at = file.get("path").map_or(file.span, |node| node.span);
-            for (key, value) in self.env_file(&path, Asker::Service(at), format, &around) {
-                around.entry(key.clone()).or_insert_with(|| value.clone());
+            let pairs = self.env_file(&path, Asker::Service(at), format, &around);
+            if !self.takes(pairs.len(), at) {
+                break;
+            }
+            for (key, value) in pairs {
+                if !around.contains_key(&key) {
+                    around.insert(key.clone(), value.clone());
+                    added.push(key.clone());
+                }
                 values.push((key, value, at));
             }
         }
+        added.iter().for_each(|key| drop(around.remove(key)));
+        self.variables = around;
         values
     }
 

@@ -1,13 +1,30 @@
 //! `${…}` in values: which variable a text asks for and what it becomes.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::budget::MOST_FILLED;
 use crate::problem::{Code, Finding};
 use crate::text::{Files, Span};
 use crate::tree::{Node, Value};
 
 /// The variables a project sees.
 pub type Variables = BTreeMap<String, String>;
+
+/// What knows the values of variables.
+pub trait Lookup {
+    /// The value of a variable.
+    fn value(&self, name: &str) -> Option<&String>;
+}
+
+impl Lookup for Variables {
+    fn value(&self, name: &str) -> Option<&String> {
+        self.get(name)
+    }
+}
+
+/// Most variables of one text that are told to be not set.
+const MOST_UNSET: usize = 20;
 
 /// Why a text cannot be interpolated.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,31 +35,47 @@ pub enum Failure {
     Required(String, String),
     /// Expressions inside expressions without end.
     TooDeep,
+    /// Variables in variables make the text longer than anybody means.
+    TooLong,
 }
 
 /// Interpolates every text below `node`. Keys stay as they are.
 pub fn tree(node: &mut Node, variables: &Variables, files: &Files, found: &mut Vec<Finding>) {
-    match &mut node.value {
-        Value::Text(text) => {
-            if text.contains('$') {
-                let mut unset = Vec::new();
-                let result = text_with(text, variables, &mut unset);
-                for name in unset {
-                    found.push(unset_warning(&name, narrow(files, node.span, &name)));
-                }
-                match result {
-                    Ok(new) => *text = new,
-                    Err(failure) => found.push(finding(failure, files, node.span)),
-                }
+    let filler = Filler { variables, unset: Vec::new(), left: MOST_FILLED };
+    Interpolation { filler, files, found }.node(node);
+}
+
+struct Interpolation<'a> {
+    filler: Filler<'a>,
+    files: &'a Files,
+    found: &'a mut Vec<Finding>,
+}
+
+impl Interpolation<'_> {
+    fn node(&mut self, node: &mut Node) {
+        match &mut node.value {
+            Value::Text(text) if text.contains('$') => self.text(text, node.span),
+            Value::List(items) => items.iter_mut().for_each(|item| self.node(item)),
+            Value::Map(map) => map.0.values_mut().for_each(|entry| self.node(&mut entry.node)),
+            _ => {}
+        }
+    }
+
+    fn text(&mut self, text: &mut String, span: Span) {
+        if self.filler.left == 0 {
+            return;
+        }
+        let result = self.filler.replace(text, 0);
+        let mut seen = BTreeSet::new();
+        for name in self.filler.unset.drain(..) {
+            if seen.len() < MOST_UNSET && seen.insert(name.clone()) {
+                self.found.push(unset_warning(&name, narrow(self.files, span, &name)));
             }
         }
-        Value::List(items) => {
-            items.iter_mut().for_each(|item| tree(item, variables, files, found));
+        match result {
+            Ok(new) => *text = new,
+            Err(failure) => self.found.push(finding(failure, self.files, span)),
         }
-        Value::Map(map) => {
-            map.0.values_mut().for_each(|entry| tree(&mut entry.node, variables, files, found));
-        }
-        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => {}
     }
 }
 
@@ -84,6 +117,12 @@ fn finding(failure: Failure, files: &Files, span: Span) -> Finding {
             let message = "variables are nested too deeply".to_owned();
             Finding::at(Code::Interpolation, span, "here", message)
         }
+        Failure::TooLong => {
+            let most = MOST_FILLED >> 20;
+            let message = format!("variables make the texts of this file longer than {most} MiB");
+            Finding::at(Code::TooLarge, span, "passes the limit here", message)
+                .help("use shorter values, or put them into a file that is mounted")
+        }
     }
 }
 
@@ -110,46 +149,111 @@ pub fn text_with(
     variables: &Variables,
     unset: &mut Vec<String>,
 ) -> Result<String, Failure> {
-    replace(text, variables, unset, 0)
+    let mut filler = Filler { variables, unset: Vec::new(), left: MOST_FILLED };
+    let result = filler.replace(text, 0);
+    unset.append(&mut filler.unset);
+    result
 }
 
-fn replace(
-    text: &str,
-    variables: &Variables,
-    unset: &mut Vec<String>,
-    depth: usize,
-) -> Result<String, Failure> {
-    if depth > 100 {
-        return Err(Failure::TooDeep);
-    }
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('$') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at..];
-        let after = &rest[1..];
-        if let Some(after) = after.strip_prefix('$') {
-            out.push('$');
-            rest = after;
-        } else if after.starts_with('{') {
-            let Some(length) = closing(after) else {
-                return Err(Failure::Format(unclosed(rest).to_owned()));
-            };
-            let expression = &rest[..length + 2];
-            out.push_str(&braced(&after[1..length], expression, variables, unset, depth)?);
-            rest = &after[length + 1..];
-        } else {
-            let name = &after[..name_length(after)];
-            match (name, variables.get(name)) {
-                ("", _) => out.push('$'),
-                (_, Some(value)) => out.push_str(value),
-                (_, None) => unset.push(name.to_owned()),
+/// Fills texts with the values of variables.
+pub struct Filler<'a> {
+    /// The values.
+    pub variables: &'a dyn Lookup,
+    /// Variables that were asked for and are not set.
+    pub unset: Vec<String>,
+    /// How many bytes may still be made.
+    pub left: usize,
+}
+
+impl<'a> Filler<'a> {
+    /// `text` with its variables replaced, `depth` expressions deep.
+    pub fn replace(&mut self, text: &str, depth: usize) -> Result<String, Failure> {
+        if depth > 100 {
+            return Err(Failure::TooDeep);
+        }
+        let mut out = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(at) = rest.find('$') {
+            out.push_str(&rest[..at]);
+            rest = &rest[at..];
+            let after = &rest[1..];
+            if let Some(after) = after.strip_prefix('$') {
+                out.push('$');
+                rest = after;
+            } else if after.starts_with('{') {
+                let Some(length) = closing(after) else {
+                    return Err(Failure::Format(unclosed(rest).to_owned()));
+                };
+                let expression = &rest[..length + 2];
+                let value = self.braced(&after[1..length], expression, depth)?;
+                self.push(&mut out, &value)?;
+                rest = &after[length + 1..];
+            } else {
+                let name = &after[..name_length(after)];
+                match (name, self.variables.value(name)) {
+                    ("", _) => out.push('$'),
+                    (_, Some(value)) => self.push(&mut out, value)?,
+                    (_, None) => self.unset.push(name.to_owned()),
+                }
+                rest = &after[name.len()..];
             }
-            rest = &after[name.len()..];
+        }
+        out.push_str(rest);
+        Ok(out)
+    }
+
+    fn push(&mut self, out: &mut String, value: &str) -> Result<(), Failure> {
+        match self.left.checked_sub(value.len()) {
+            Some(left) => self.left = left,
+            None => {
+                self.left = 0;
+                return Err(Failure::TooLong);
+            }
+        }
+        out.push_str(value);
+        Ok(())
+    }
+
+    /// What stands between the braces. The part behind the operator must be right even when it
+    /// is not used, but a variable that is not set matters only where it is.
+    fn braced(
+        &mut self,
+        inside: &str,
+        expression: &str,
+        depth: usize,
+    ) -> Result<Cow<'a, str>, Failure> {
+        let name = &inside[..name_length(inside)];
+        let wrong = || Err(Failure::Format(expression.to_owned()));
+        if name.is_empty() {
+            return wrong();
+        }
+        let variables = self.variables;
+        let value = variables.value(name).map(String::as_str);
+        if name == inside {
+            if value.is_none() {
+                self.unset.push(name.to_owned());
+            }
+            return Ok(value.unwrap_or_default().into());
+        }
+        let rest = &inside[name.len()..];
+        let (value, rest) = match rest.strip_prefix(':') {
+            Some(rest) => (value.filter(|value| !value.is_empty()), rest),
+            None => (value, rest),
+        };
+        let Some(operator @ (b'-' | b'?' | b'+')) = rest.bytes().next() else {
+            return wrong();
+        };
+        let known = self.unset.len();
+        let inner = self.replace(&rest[1..], depth + 1)?;
+        match (operator, value) {
+            (b'?', None) => Err(Failure::Required(name.to_owned(), inner)),
+            (b'-', None) | (b'+', Some(_)) => Ok(inner.into()),
+            (_, value) => {
+                self.unset.truncate(known);
+                Ok(value.unwrap_or_default().into())
+            }
         }
     }
-    out.push_str(rest);
-    Ok(out)
 }
 
 /// Where the brace that opens `text` is closed: the first place where all braces are in balance,
@@ -194,48 +298,6 @@ pub(crate) fn name_length(text: &str) -> usize {
         return 0;
     }
     text.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count()
-}
-
-/// What stands between the braces. The part behind the operator must be right even when it is
-/// not used, but a variable that is not set matters only where it is.
-fn braced(
-    inside: &str,
-    expression: &str,
-    variables: &Variables,
-    unset: &mut Vec<String>,
-    depth: usize,
-) -> Result<String, Failure> {
-    let name = &inside[..name_length(inside)];
-    let wrong = || Err(Failure::Format(expression.to_owned()));
-    if name.is_empty() {
-        return wrong();
-    }
-    let value = variables.get(name);
-    if name == inside {
-        if value.is_none() {
-            unset.push(name.to_owned());
-        }
-        return Ok(value.cloned().unwrap_or_default());
-    }
-    let rest = &inside[name.len()..];
-    let (value, rest) = match rest.strip_prefix(':') {
-        Some(rest) => (value.filter(|value| !value.is_empty()), rest),
-        None => (value, rest),
-    };
-    let Some(operator @ (b'-' | b'?' | b'+')) = rest.bytes().next() else {
-        return wrong();
-    };
-    let mut inner_unset = Vec::new();
-    let inner = replace(&rest[1..], variables, &mut inner_unset, depth + 1)?;
-    match (operator, value) {
-        (b'?', None) => Err(Failure::Required(name.to_owned(), inner)),
-        (b'+', None) => Ok(String::new()),
-        (b'-' | b'?', Some(value)) => Ok(value.clone()),
-        _ => {
-            unset.append(&mut inner_unset);
-            Ok(inner)
-        }
-    }
 }
 
 #[cfg(test)]

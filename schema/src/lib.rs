@@ -23,6 +23,7 @@ pub mod variables;
 
 mod amounts;
 mod attributes;
+mod budget;
 mod check;
 mod code;
 mod decode;

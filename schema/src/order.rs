@@ -75,6 +75,11 @@ pub(crate) fn implied(service: &Node) -> Vec<Need<'_>> {
     needs
 }
 
+/// In which way the needs that are implied are written, by their place.
+fn ways(service: &Node) -> BTreeMap<Span, Way> {
+    implied(service).into_iter().rev().map(|need| (need.span, need.way)).collect()
+}
+
 /// Services whose images a build starts from.
 fn contexts(service: &Node) -> Vec<Need<'_>> {
     let contexts = service.at(&["build", "additional_contexts"]).and_then(Node::as_map);
@@ -92,12 +97,11 @@ fn contexts(service: &Node) -> Vec<Need<'_>> {
 pub(crate) fn check(active: &Map, off: &BTreeSet<&str>, lax: bool, found: &mut Vec<Finding>) {
     let scope = Scope { active, off };
     for (name, service) in active.iter() {
-        let implied = implied(service);
+        let ways = ways(service);
         let needs = service.get("depends_on").and_then(Node::as_map);
         for (need, entry) in needs.into_iter().flat_map(|map| &map.0) {
             if !active.has(need) {
-                let way = implied.iter().find(|other| other.span == entry.key);
-                let way = way.map_or(Way::Depends, |need| need.way);
+                let way = ways.get(&entry.key).copied().unwrap_or(Way::Depends);
                 let need = Need { name: need, span: entry.key, way };
                 let finding = scope.missing(name, &need, Code::UnknownDependency);
                 found.extend(optional(entry, finding, off.contains(need.name)));
@@ -160,14 +164,13 @@ fn edges<'n>(active: &'n Map, lax: bool) -> Vec<Vec<(usize, Need<'n>)>> {
         active.0.keys().enumerate().map(|(number, name)| (name.as_str(), number)).collect();
     let number = |need: Need<'n>| Some((*numbers.get(need.name)?, need));
     let of = |service: &'n Node| {
-        let implied = implied(service);
+        let ways = ways(service);
         let needs = service.get("depends_on").and_then(Node::as_map);
         let mut needs: Vec<Need<'n>> = needs
             .into_iter()
             .flat_map(|map| &map.0)
             .map(|(name, entry)| {
-                let way = implied.iter().find(|other| other.span == entry.key);
-                let way = way.map_or(Way::Depends, |need| need.way);
+                let way = ways.get(&entry.key).copied().unwrap_or(Way::Depends);
                 Need { name, span: entry.key, way }
             })
             .collect();
@@ -224,6 +227,9 @@ fn cycle(active: &Map, circle: Vec<(usize, &Need<'_>)>) -> Finding {
     }
     let mut path: Vec<&str> = circle.iter().map(|(at, _)| names[*at]).collect();
     path.push(closing.name);
+    if path.len() > MOST_LABELS {
+        path.splice(MOST_LABELS - 2..path.len() - 2, ["…"]);
+    }
     let message = format!("services depend on each other in a circle: {}", path.join(" → "));
     let label = format!("{}: the circle is closed", closing.way.says(names[*last], closing.name));
     let mut finding = Finding::at(Code::Cycle, closing.span, label, message);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use miette::{Diagnostic, LabeledSpan, NamedSource, Severity, SourceCode};
 
+use crate::budget::MOST_PROBLEMS;
 pub use crate::code::Code;
 pub use crate::mark::Mark;
 use crate::stack::Place;
@@ -203,6 +204,17 @@ pub(crate) fn all(mut found: Vec<Finding>, files: &Files) -> Vec<Problem> {
         same_place && later.follows_from(first)
     });
     gather_unset(&mut found);
+    let left_out = found.len().saturating_sub(MOST_PROBLEMS);
+    if left_out > 0 {
+        // In the order of the text, but errors before warnings.
+        found.sort_by_key(|finding| !finding.is_error());
+        let severity = found[MOST_PROBLEMS].severity;
+        found.truncate(MOST_PROBLEMS);
+        found.sort_by_key(Finding::order);
+        let message = format!("{left_out} more problems are not shown");
+        let rest = Finding::bare(Code::TooLarge, message).help("mend these first, then look again");
+        found.push(Finding { severity, ..rest });
+    }
     found.into_iter().map(|finding| finding.show(files)).collect()
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::attributes::FILE;
+use crate::budget::{Budget, DEEPEST_PARTS, LARGEST};
 use crate::config::Switches;
 use crate::environment::{Asker, add_below};
 use crate::explain::{self, Record};
@@ -26,8 +27,6 @@ const OVERRIDES: [&str; 4] = [
     "docker-compose.override.yml",
     "docker-compose.override.yaml",
 ];
-/// Largest file that is read.
-const LARGEST: usize = 16 << 20;
 
 /// One load: what came in, and what was found on the way.
 pub(crate) struct Project<'a> {
@@ -47,6 +46,7 @@ pub(crate) struct Project<'a> {
     home: Option<String>,
     /// Everything that was read, when it is asked for.
     pub record: Option<Record>,
+    budget: Budget,
 }
 
 /// Everything merged and completed, still as a tree.
@@ -76,6 +76,7 @@ impl<'a> Project<'a> {
             switches: Switches::default(),
             home: options.environment.get("HOME").cloned(),
             record: None,
+            budget: Budget::default(),
         }
     }
 
@@ -130,9 +131,16 @@ impl<'a> Project<'a> {
                 return None;
             }
         };
-        if bytes.len() > LARGEST {
-            let message = format!("{what} `{}` is larger than 16 MiB", shown.display());
-            self.found.push(at(Code::TooLarge, message));
+        if bytes.len() > LARGEST << 20 {
+            let message = format!("{what} `{}` is larger than {LARGEST} MiB", shown.display());
+            let help = "a file this large is hardly the one that was meant; else split it";
+            self.found.push(at(Code::TooLarge, message).help(help));
+            return None;
+        }
+        if let Err(message) = self.budget.text(bytes.len()) {
+            let help = "take files out that are read again and again";
+            self.found
+                .extend(self.budget.is_first().then(|| at(Code::TooLarge, message).help(help)));
             return None;
         }
         match text::decode(&bytes) {
@@ -147,6 +155,18 @@ impl<'a> Project<'a> {
                 None
             }
         }
+    }
+
+    /// Whether the project may hold so many more values; the first time it may not is a problem.
+    pub fn takes(&mut self, values: usize, at: Span) -> bool {
+        let Err(message) = self.budget.values(values) else {
+            return true;
+        };
+        if self.budget.is_first() {
+            let finding = Finding::at(Code::TooLarge, at, "passes the limit here", message);
+            self.found.push(finding.help("repeat less, or split the project"));
+        }
+        false
     }
 
     /// A path as people see it: relative when it is below the current directory.
@@ -243,7 +263,12 @@ impl<'a> Project<'a> {
     /// The documents of one text, each a map.
     pub fn parse(&mut self, text: u32) -> Vec<Node> {
         let before = self.found.len();
-        let documents = yaml::parse(&self.files, text, &mut self.found);
+        let mut documents = yaml::parse(&self.files, text, &mut self.found);
+        if !self
+            .takes(documents.iter().map(Node::weight).sum(), Span { file: text, start: 0, end: 1 })
+        {
+            documents.clear();
+        }
         if documents.is_empty() && self.found.len() == before {
             self.empty.push(Span { file: text, start: 0, end: 1 });
         }
@@ -398,7 +423,18 @@ impl<'a> Project<'a> {
             );
             return None;
         }
-        if self.including.contains(&first) || self.including.len() > 50 {
+        let used = match self.including.len() >= DEEPEST_PARTS {
+            true => Err(format!("parts include parts more than {DEEPEST_PARTS} deep")),
+            false => self.budget.part(),
+        };
+        if let Err(message) = used {
+            if self.budget.is_first() {
+                let finding = Finding::at(Code::TooLarge, entry.span, "one too many", message);
+                self.found.push(finding.help("include each part once, at the top"));
+            }
+            return None;
+        }
+        if self.including.contains(&first) {
             let from = self.including.iter().position(|file| *file == first).unwrap_or(0);
             let circle = self.including[from..].iter().chain([&first]);
             let circle: Vec<_> =

@@ -10,6 +10,7 @@ use miette::{GraphicalReportHandler, GraphicalTheme};
 use crate::problem::Code;
 use crate::{LoadOptions, Loaded, Problem, Problems, Source, Stack, load};
 
+mod bounds;
 mod broken;
 mod editor;
 mod laws;

@@ -119,6 +119,15 @@ impl Node {
         matches!(self.value, Value::Null)
     }
 
+    /// How many values it is made of, itself included.
+    pub fn weight(&self) -> usize {
+        1 + match &self.value {
+            Value::List(items) => items.iter().map(Node::weight).sum(),
+            Value::Map(map) => map.0.values().map(|entry| entry.node.weight()).sum::<usize>(),
+            _ => 0,
+        }
+    }
+
     /// The value under a path of names.
     pub fn at<'a>(&'a self, path: &[&str]) -> Option<&'a Node> {
         path.iter().try_fold(self, |node, name| node.get(name))

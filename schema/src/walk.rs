@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::budget::MOST_ENTRIES;
 use crate::hints;
 use crate::problem::{Code, Finding};
 use crate::scalar;
@@ -30,6 +31,8 @@ pub struct Walk<'a> {
     pub found: &'a mut Vec<Finding>,
     /// Path of the value at hand.
     path: Trail,
+    /// Entries that short forms stood for.
+    entries: usize,
 }
 
 impl<'a> Walk<'a> {
@@ -43,7 +46,22 @@ impl<'a> Walk<'a> {
             lax: false,
             found,
             path: Trail::default(),
+            entries: 0,
         }
+    }
+
+    /// Whether short forms may stand for so many more entries; the first time they may not is a
+    /// problem.
+    fn takes(&mut self, entries: usize, at: Span) -> bool {
+        let before = self.entries;
+        self.entries += entries;
+        if before <= MOST_ENTRIES && self.entries > MOST_ENTRIES {
+            let message =
+                format!("the ranges of this file stand for more than {MOST_ENTRIES} entries");
+            let finding = Finding::at(Code::TooLarge, at, "passes the limit here", message);
+            self.found.push(finding.help("name only what is used"));
+        }
+        self.entries <= MOST_ENTRIES
     }
 
     /// Does `work` one name deeper.
@@ -312,7 +330,13 @@ impl<'a> Walk<'a> {
                 } else {
                     let tag = item.tag;
                     item.tag = Tag::None;
-                    for mut expanded in (keyed.expand)(walk, item) {
+                    let span = item.span;
+                    let entries = (keyed.expand)(walk, item);
+                    if !walk.takes(entries.len().saturating_sub(1), span) {
+                        items.clear();
+                        return;
+                    }
+                    for mut expanded in entries {
                         expanded.tag = tag;
                         let before = walk.found.len();
                         walk.conform(keyed.item, &mut expanded);
