@@ -251,11 +251,14 @@ impl Reader<'_> {
         self.left = filler.left;
         match filled {
             Ok(value) => Ok(value),
-            Err(Failure::Format(expression)) => {
-                self.bad(format!("`{expression}` is not a variable"))
-            }
+            Err(Failure::Format(expression)) => Err(self.line(
+                format!("`{expression}` is not a variable"),
+                "write `${NAME}`, and `$$` or single quotes where a dollar sign is meant",
+            )),
             Err(Failure::Required(name, text)) => {
-                self.bad(format!("the variable `{name}` must be set: {text}"))
+                let text = if text.is_empty() { text } else { format!(": {text}") };
+                let help = "set it in the environment or above this line";
+                Err(self.line(format!("the variable `{name}` must be set{text}"), help))
             }
             Err(Failure::TooDeep) => self.bad("variables are nested too deeply".into()),
             Err(Failure::TooLong) => {

@@ -34,6 +34,7 @@ mod finish;
 mod hints;
 mod interpolate;
 mod leftover;
+mod lenient;
 mod mark;
 mod merge;
 mod order;

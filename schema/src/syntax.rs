@@ -3,9 +3,10 @@
 //! A parser says what it could not go on with. People want to know what they did: a quote that
 //! was never closed, a key that stands too deep, a tab. That is read from the lines around.
 
+mod values;
+
 use crate::problem::{Code, Finding};
 use crate::text::Span;
-use crate::value;
 
 /// The problem of a text that the parser gave up at byte `at`, saying `info`.
 pub fn explain(file: u32, text: &str, at: usize, info: &str) -> Finding {
@@ -23,6 +24,37 @@ pub fn strange_space(span: Span, key: &str) -> Finding {
     let message = "these look like spaces and are other characters".to_owned();
     Finding::at(Code::Syntax, span, "no spaces for YAML", message)
         .help("type the spaces anew; copied pages and chats often hold no-break spaces")
+}
+
+/// A tab in the indentation of a key, which the parser would let pass.
+pub fn tab_before(text: &str, key: Span) -> Option<Finding> {
+    let before = &text[..key.start as usize];
+    let content = before.trim_end_matches([' ', '\t']);
+    let indent = &before[content.len()..];
+    if !indent.contains('\t') || !(content.is_empty() || content.ends_with('\n')) {
+        return None;
+    }
+    let start = content.len() + indent.find('\t')?;
+    Some(tab_in_indent(Span { start: start as u32, end: key.start, ..key }))
+}
+
+fn tab_in_indent(span: Span) -> Finding {
+    let message = "a tab stands in the indentation, and YAML allows spaces only".to_owned();
+    Finding::at(Code::Syntax, span, "a tab", message)
+        .help("put spaces in the place of every tab; two for each level are usual")
+}
+
+/// What is wrong with a line like `%YAML 1.1` before a document.
+pub fn directive(span: Span, line: &str) -> Option<Finding> {
+    let mut words = line.split_whitespace();
+    let message = match (words.next()?, words.next()) {
+        ("%YAML", Some("1.1")) | ("%TAG", _) => return None,
+        ("%YAML", version) => {
+            format!("Compose files are YAML 1.1, and this asks for {}", version.unwrap_or("none"))
+        }
+        (name, _) => format!("there is no directive `{name}`"),
+    };
+    Some(Finding::at(Code::Syntax, span, "not known", message).help("take the line away"))
 }
 
 /// The lines around a place.
@@ -145,8 +177,13 @@ impl<'t> Sight<'t> {
         if says("unknown anchor") || says("anchor or alias") {
             return Some(self.alias());
         }
-        if says("escape") {
-            return self.escape();
+        if says("escape")
+            && let Some(found) = self.escape()
+        {
+            return Some(found);
+        }
+        if let Some(found) = self.of_a_value(info) {
+            return Some(found);
         }
         if says("unclosed bracket") {
             let bracket = self.rest().chars().next().unwrap_or('[');
@@ -172,9 +209,8 @@ impl<'t> Sight<'t> {
         let line =
             lines.find(indented).filter(|_| info.contains("tab") || indented(&self.line()))?;
         let tab = line.start + line.text.find('\t')?;
-        let message = "a tab stands in the indentation, and YAML allows spaces only".to_owned();
-        let found = self.found(tab, line.begin(), "a tab", message);
-        Some(found.help("put spaces in the place of every tab; two for each level are usual"))
+        let (start, end) = (tab as u32, line.begin() as u32);
+        Some(tab_in_indent(Span { file: self.file, start, end }))
     }
 
     /// The value that starts at the place, as far as its line goes.
@@ -188,72 +224,6 @@ impl<'t> Sight<'t> {
         let line = self.line();
         let before = self.text.get(line.begin()..self.at).unwrap_or_default();
         format!("write it in quotes: `{before}{}`", quote(self.rest()))
-    }
-
-    fn reserved(&self) -> Finding {
-        let rest = self.rest();
-        let first = rest.chars().next().unwrap_or(' ');
-        let message = format!("a value cannot start with {}", shown(first));
-        self.found(self.at, self.at + rest.len(), "needs quotes", message).help(self.quoted())
-    }
-
-    /// `*name` without the anchor, or a `*` that was meant as one.
-    fn alias(&self) -> Finding {
-        let rest = self.rest();
-        let sign = rest.chars().next().unwrap_or('*');
-        let word = rest.get(1..).unwrap_or_default();
-        let name = word.split([' ', ',', ']', '}']).next().unwrap_or_default();
-        let ok = |c: char| c.is_alphanumeric() || "_-".contains(c);
-        if name.is_empty() || !name.chars().all(ok) {
-            let what = if sign == '&' { "an anchor" } else { "an alias" };
-            let message = format!("a value that starts with `{sign}` is {what}, and this is none");
-            return self
-                .found(self.at, self.at + rest.len(), "needs quotes", message)
-                .help(self.quoted());
-        }
-        let message = format!("no anchor `&{name}` stands above this alias");
-        let found = self.found(self.at, self.at + 1 + name.len(), "refers to nothing", message);
-        let anchors = || anchors(self.text);
-        if let Some((at, _)) = anchors().find(|(at, other)| *at > self.at && *other == name) {
-            let number = self.text[..at].matches('\n').count() + 1;
-            return found.help(format!("it stands below, in line {number}: move it above"));
-        }
-        match value::nearest(name, anchors().map(|(_, name)| name)) {
-            Some(near) => found.help(format!("did you mean `*{near}`?")),
-            None => found.help(format!("write `&{name}` before the value that it stands for")),
-        }
-    }
-
-    fn escape(&self) -> Option<Finding> {
-        let inside = self.text.get(self.at + 1..)?;
-        let end = inside.find(['"', '\n']).unwrap_or(inside.len());
-        let mut rest = &inside[..end];
-        let mut start = self.at + 1;
-        let bad = loop {
-            let at = rest.find('\\')?;
-            let c = rest[at + 1..].chars().next()?;
-            start += at;
-            if !"0abtnvfre \"/\\N_LPxuU\t".contains(c) {
-                break c;
-            }
-            start += 1 + c.len_utf8();
-            rest = &rest[at + 1 + c.len_utf8()..];
-        };
-        let message = format!("`\\{bad}` means nothing in double quotes");
-        let found = self.found(start, start + 1 + bad.len_utf8(), "no escape", message);
-        let single = inside[..end].replace('\'', "''");
-        Some(found.help(format!("single quotes keep backslashes as they are: `'{single}'`")))
-    }
-
-    fn after_a_quote(&self) -> Finding {
-        let rest = self.rest();
-        let quote = self.text[..self.at].chars().next_back().unwrap_or('"');
-        let message = "the quote ends before this text".to_owned();
-        let found = self.found(self.at, self.at + rest.len(), "not inside the quotes", message);
-        found.help(match quote {
-            '\'' => "write `''` for a `'` inside single quotes",
-            _ => "write `\\\"` for a `\"` inside double quotes",
-        })
     }
 
     /// A quote or a bracket that is open here.
@@ -352,6 +322,9 @@ impl<'t> Sight<'t> {
 
     /// A line that should be `key: value`.
     fn no_colon(&self, line: Line<'t>) -> Option<Finding> {
+        if let Some(found) = self.no_space_behind_a_dash(line) {
+            return Some(found);
+        }
         let content = line.content();
         if let Some((key, value)) = content.split_once(':')
             && !value.is_empty()
@@ -433,13 +406,9 @@ fn quote(text: &str) -> String {
     }
 }
 
-/// Names behind `&`, with the place of the sign.
-fn anchors(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.match_indices(" &").map(move |(at, _)| {
-        let rest = &text[at + 2..];
-        let end = rest.find(|c: char| c.is_whitespace() || ",]}".contains(c));
-        (at + 1, &rest[..end.unwrap_or(rest.len())])
-    })
+/// The quote that is open at byte `end`.
+pub fn open_quote(text: &str, end: usize) -> Option<char> {
+    open_at(text, end).quote.map(|(_, quote)| quote)
 }
 
 /// What is open at byte `end`. Reads as much of YAML as brackets and quotes need.
@@ -452,6 +421,7 @@ fn open_at(text: &str, end: usize) -> Open {
         let mut next = at + c.len_utf8();
         match (open.quote, c) {
             (Some((_, '"')), '\\') => next += text[next..].chars().next().map_or(0, char::len_utf8),
+            (Some((_, '\'')), '\'') if text[next..].starts_with('\'') => next += 1,
             (Some((_, quote)), _) if c == quote => {
                 open.quote = None;
                 fresh = false;

@@ -17,6 +17,7 @@ mod laws;
 mod loading;
 mod model;
 mod rules;
+mod text;
 mod traps;
 
 /// Files below `/p`, by name.

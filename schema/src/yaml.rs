@@ -4,8 +4,11 @@
 
 use std::collections::HashMap;
 
-use serde_yaml::granit_parser::{Event, Parser, ScalarStyle, Span as Marks, Tag as YamlTag};
+use serde_yaml::granit_parser::{
+    Event, Parser, ScalarStyle, ScanError, Span as Marks, StructureStyle, Tag as YamlTag,
+};
 
+use crate::lenient::Lenient;
 use crate::problem::{Code, Finding};
 use crate::scalar;
 use crate::syntax;
@@ -24,21 +27,50 @@ pub fn parse(files: &Files, file: u32, found: &mut Vec<Finding>) -> Vec<Node> {
     let Some(text) = files.get(file).map(|file| file.text.clone()) else {
         return Vec::new();
     };
-    let mut builder = Builder::new(file, text.len() as u32, found);
-    for event in Parser::new_from_str(&text) {
-        let (event, marks) = match event {
-            Ok(event) => event,
-            Err(error) => {
-                let at = text.floor_char_boundary(error.marker().byte_offset().unwrap_or(0));
-                builder.syntax(&text, at, &error.info());
-                break;
-            }
+    let before = found.len();
+    let mut lenient = Lenient::new(&text);
+    let mut stop = Stop::default();
+    loop {
+        let mut builder = Builder::new(file, &lenient, found);
+        let stopped = builder.read();
+        let documents = builder.documents;
+        let Some(error) = stopped else {
+            return documents;
         };
-        if builder.event(event, marks).is_err() {
-            break;
+        let at = text_at(lenient.text(), &error);
+        let found_here = found.split_off(before);
+        // What follows a quote that was left open explains nothing, so the first stop is told.
+        if !lenient.doubts_quotes() {
+            let (at, info) = (lenient.written(at), error.info().to_owned());
+            stop = Stop { documents, found: found_here, at, info };
+        }
+        if !lenient.mend(error.kind(), at) {
+            found.append(&mut stop.found);
+            syntax_error(file, &text, stop.at, &stop.info, found);
+            return stop.documents;
         }
     }
-    builder.documents
+}
+
+/// What is known when the parser gives up.
+#[derive(Default)]
+struct Stop {
+    documents: Vec<Node>,
+    found: Vec<Finding>,
+    at: usize,
+    info: String,
+}
+
+/// Where the parser gave up.
+fn text_at(text: &str, error: &ScanError) -> usize {
+    text.floor_char_boundary(error.marker().byte_offset().unwrap_or(0))
+}
+
+/// Notes why the text is no YAML. What was said about the same line follows from it.
+fn syntax_error(file: u32, text: &str, at: usize, info: &str, found: &mut Vec<Finding>) {
+    let line = text[..at].rfind('\n').map_or(0, |start| start as u32 + 1);
+    found.retain(|finding| !finding.is_key_from(file, line));
+    found.push(syntax::explain(file, text, at, info));
 }
 
 /// Nothing more is read; the finding is already written.
@@ -62,7 +94,7 @@ struct Frame {
 
 enum Kind {
     List(Vec<Node>),
-    Map { map: Map, key: Option<Key>, merge: Option<Span>, merged: Vec<Node> },
+    Map { map: Map, key: Option<Key>, merge: Option<Span>, merged: Vec<Node>, block: bool },
 }
 
 enum Key {
@@ -74,40 +106,51 @@ enum Key {
 
 struct Builder<'a> {
     file: u32,
-    length: u32,
+    lenient: &'a Lenient<'a>,
     found: &'a mut Vec<Finding>,
     stack: Vec<Frame>,
     anchors: HashMap<usize, Anchored>,
     nodes: usize,
     documents: Vec<Node>,
     root: Option<Node>,
+    /// End of the last document.
+    ended: u32,
 }
 
 impl<'a> Builder<'a> {
-    fn new(file: u32, length: u32, found: &'a mut Vec<Finding>) -> Self {
+    fn new(file: u32, lenient: &'a Lenient<'a>, found: &'a mut Vec<Finding>) -> Self {
         Builder {
             file,
-            length,
+            lenient,
             found,
             stack: Vec::new(),
             anchors: HashMap::new(),
             nodes: 0,
             documents: Vec::new(),
             root: None,
+            ended: 0,
         }
+    }
+
+    /// Reads to the end, or to what is no YAML.
+    fn read(&mut self) -> Option<ScanError> {
+        let lenient = self.lenient;
+        for event in Parser::new_from_str(lenient.text()) {
+            let (event, marks) = match event {
+                Ok(event) => event,
+                Err(error) => return Some(error),
+            };
+            if self.event(event, marks).is_err() {
+                return None;
+            }
+        }
+        None
     }
 
     fn span(&self, marks: Marks) -> Span {
         let range = marks.byte_range().unwrap_or(0..0);
-        let (start, end) = (range.start as u32, range.end as u32);
-        Span { file: self.file, start: start.min(self.length), end: end.min(self.length) }
-    }
-
-    /// Notes why the text is no YAML. What was said about the same line follows from it.
-    fn syntax(&mut self, text: &str, at: usize, info: &str) {
-        let line = text[..at].rfind('\n').map_or(0, |start| start as u32 + 1);
-        self.found.retain(|finding| !finding.is_key_from(self.file, line));
-        self.found.push(syntax::explain(self.file, text, at, info));
+        let written = |at| self.lenient.written(at) as u32;
+        Span { file: self.file, start: written(range.start), end: written(range.end) }
     }
 
     fn event(&mut self, event: Event<'_>, marks: Marks) -> Result<(), TooMuch> {
@@ -120,9 +163,14 @@ impl<'a> Builder<'a> {
                 let span = self.span(marks);
                 self.open(span, anchor, tag.as_deref(), Kind::List(Vec::new()))
             }
-            Event::MappingStart(_, anchor, tag) => {
-                let kind =
-                    Kind::Map { map: Map::default(), key: None, merge: None, merged: Vec::new() };
+            Event::MappingStart(style, anchor, tag) => {
+                let kind = Kind::Map {
+                    map: Map::default(),
+                    key: None,
+                    merge: None,
+                    merged: Vec::new(),
+                    block: style == StructureStyle::Block,
+                };
                 let span = self.span(marks);
                 self.open(span, anchor, tag.as_deref(), kind)
             }
@@ -131,9 +179,15 @@ impl<'a> Builder<'a> {
                 self.close(span)
             }
             Event::Alias(id) => self.alias(id, marks),
+            Event::DocumentStart(true, _) => {
+                let span = self.span(marks);
+                self.directives(span.end);
+                Ok(())
+            }
             Event::DocumentEnd => {
                 let here = Span { file: self.file, start: 0, end: 0 };
                 let root = self.root.take().unwrap_or(Node::new(here, Value::Null));
+                self.ended = self.span(marks).end;
                 self.documents.push(root);
                 Ok(())
             }
@@ -164,7 +218,9 @@ impl<'a> Builder<'a> {
     ) -> Result<(), TooMuch> {
         self.count(1, 1, span)?;
         let plain = style == ScalarStyle::Plain;
-        if plain && tag.is_none() && text == "<<" && self.wants_key() {
+        let core = tag.and_then(|tag| tag.suffix_in_namespace("tag:yaml.org,2002:"));
+        let core = core.as_deref();
+        if plain && text == "<<" && matches!(core, None | Some("merge")) && self.wants_key() {
             self.merge_key(span);
             return Ok(());
         }
@@ -172,15 +228,18 @@ impl<'a> Builder<'a> {
             self.found.push(syntax::strange_space(span, text));
             return Err(TooMuch);
         }
-        let core = tag.and_then(|tag| tag.suffix_in_namespace("tag:yaml.org,2002:"));
-        let core = core.as_deref();
+        if self.wants_block_key()
+            && let Some(found) = syntax::tab_before(self.lenient.as_written(), span)
+        {
+            self.found.push(found);
+        }
         let value = match core {
             Some(suffix) => scalar::tagged(suffix, text).unwrap_or_else(|| {
                 let message = format!("`{text}` is not what its tag `!!{suffix}` says");
                 self.found.push(Finding::at(Code::BadValue, span, "does not fit its tag", message));
                 Value::Text(text.into())
             }),
-            None if plain => scalar::plain(text),
+            None if plain && tag.is_none_or(is_ours) => scalar::plain(text),
             None => Value::Text(text.into()),
         };
         if self.wants_key() && !matches!(value, Value::Text(_)) || self.is_date_key(plain, text) {
@@ -216,6 +275,22 @@ impl<'a> Builder<'a> {
 
     fn is_date_key(&self, plain: bool, text: &str) -> bool {
         plain && self.wants_key() && scalar::is_timestamp(text)
+    }
+
+    fn wants_block_key(&self) -> bool {
+        let frame = self.stack.last();
+        matches!(frame, Some(Frame { kind: Kind::Map { key: None, block: true, .. }, .. }))
+    }
+
+    /// Looks at the lines with `%` above a document that starts before `end`.
+    fn directives(&mut self, end: u32) {
+        let text = self.lenient.as_written();
+        let head = &text[self.ended as usize..end as usize];
+        for line in head.lines().filter(|line| line.starts_with('%')) {
+            let start = (line.as_ptr() as usize - text.as_ptr() as usize) as u32;
+            let span = Span { file: self.file, start, end: start + line.trim_end().len() as u32 };
+            self.found.extend(syntax::directive(span, line));
+        }
     }
 
     fn wants_key(&self) -> bool {
@@ -285,7 +360,7 @@ impl<'a> Builder<'a> {
 
     /// Local keys win, then the first of the merged maps that has the key.
     fn merge(&mut self, map: &mut Map, merged: Vec<Node>) {
-        for node in merged {
+        for node in merged.into_iter().filter(|node| node.tag != Tag::Reset) {
             let span = node.span;
             let maps = match node.value {
                 Value::List(items) => items,
@@ -293,6 +368,7 @@ impl<'a> Builder<'a> {
             };
             for source in maps {
                 match source.value {
+                    _ if source.tag == Tag::Reset => {}
                     Value::Map(source) => {
                         for (name, entry) in source.0 {
                             map.0.entry(name).or_insert(entry);
@@ -383,6 +459,11 @@ fn key_of(node: Node, found: &mut Vec<Finding>) -> Key {
     }
 }
 
+/// Whether a tag is one that Compose gives a meaning, beside those of YAML.
+fn is_ours(tag: &YamlTag) -> bool {
+    merge_tag(Some(tag)) != Tag::None
+}
+
 fn merge_tag(tag: Option<&YamlTag>) -> Tag {
     match tag.map(YamlTag::parts) {
         Some(("!", "reset")) => Tag::Reset,
@@ -392,74 +473,4 @@ fn merge_tag(tag: Option<&YamlTag>) -> Tag {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(text: &str) -> (Vec<Node>, Vec<Finding>) {
-        let mut files = Files::default();
-        let file = files.add("a.yaml".into(), text);
-        let mut found = Vec::new();
-        let nodes = parse(&files, file, &mut found);
-        (nodes, found)
-    }
-
-    #[test]
-    fn values_know_their_bytes() {
-        let text = "a:\n  b: [x, 'yé', {c: 1}]\nz: 2\n";
-        let (documents, found) = read(text);
-        assert!(found.is_empty(), "{found:?}");
-        let slice = |node: &Node| &text[node.span.start as usize..node.span.end as usize];
-        let list = documents[0].at(&["a", "b"]).unwrap();
-        assert_eq!(slice(list), "[x, 'yé', {c: 1}]");
-        assert_eq!(slice(&list.items()[1]), "'yé'");
-        assert_eq!(slice(list.items()[2].get("c").unwrap()), "1");
-        assert_eq!(slice(documents[0].get("a").unwrap()), "b: [x, 'yé', {c: 1}]");
-    }
-
-    #[test]
-    fn local_keys_win_over_merged_ones_and_the_first_map_wins() {
-        let (documents, found) =
-            read("a: &a {k: 1, l: 1}\nb: &b {k: 2, m: 2}\nc: {<<: [*a, *b], l: 3}\n");
-        assert!(found.is_empty());
-        let c = documents[0].get("c").unwrap();
-        let int = |name| c.get(name).map(|node| node.value.clone());
-        assert_eq!(int("k"), Some(Value::Int(1)));
-        assert_eq!(int("l"), Some(Value::Int(3)));
-        assert_eq!(int("m"), Some(Value::Int(2)));
-    }
-
-    #[test]
-    fn an_alias_bomb_stops_at_the_limit() {
-        let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
-        for level in 1..10 {
-            let items = vec![format!("*a{}", level - 1); 9].join(", ");
-            text += &format!("a{level}: &a{level} [{items}]\n");
-        }
-        let (_, found) = read(&text);
-        assert_eq!(found.len(), 1);
-    }
-
-    #[test]
-    fn deep_nesting_by_aliases_stops_at_the_limit() {
-        let mut text = format!("a0: &a0 {}x{}\n", "[".repeat(100), "]".repeat(100));
-        for level in 1..10 {
-            let (open, close) = ("[".repeat(100), "]".repeat(100));
-            text += &format!("a{level}: &a{level} {open}*a{}{close}\n", level - 1);
-        }
-        let (_, found) = read(&text);
-        assert_eq!(found.len(), 1);
-    }
-
-    #[test]
-    fn an_anchor_inside_itself_is_a_problem_and_no_loop() {
-        let (_, found) = read("a: &a {b: *a}\n");
-        assert_eq!(found.len(), 1);
-    }
-
-    #[test]
-    fn several_documents_are_kept_apart() {
-        let (documents, found) = read("a: 1\n---\nb: 2\n");
-        assert!(found.is_empty());
-        assert_eq!(documents.len(), 2);
-    }
-}
+mod tests;
