@@ -36,13 +36,10 @@ uts: private-ish
 userns_mode: keep-id
 network_mode: bridge
 "
-    ), @"
+    ), @r"
     compose.yaml:4:10 berth::bad_value
       `services.web.ipc`: `shared` is not an IPC namespace
       → write private, shareable, none, host, service:NAME or container:NAME
-    compose.yaml:5:10 berth::unknown_dependency
-      `web` takes `pid` from ``, which is not in the stack
-      → add a service ``, or take this away
     compose.yaml:5:10 berth::bad_value
       `services.web.pid`: `service:` is not a process namespace
       → write host, service:NAME or container:NAME
