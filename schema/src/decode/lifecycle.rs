@@ -69,14 +69,11 @@ impl Reader<'_> {
     /// What a probe runs.
     fn probe(&mut self, at: &Node, test: &[String]) {
         match (test[0].as_str(), &test[1..]) {
-            ("CMD", []) => {
-                self.refuse(
-                    at,
-                    "the probe names no program",
-                    "write `[CMD, PROGRAM, ARGUMENT, …]`",
-                );
+            ("CMD", program) if program.first().is_none_or(String::is_empty) => {
+                let help = "write `[CMD, PROGRAM, ARGUMENT, …]`";
+                self.refuse(at, "the probe names no program", help);
             }
-            ("CMD-SHELL", []) => {
+            ("CMD-SHELL", lines) if lines.first().is_none_or(String::is_empty) => {
                 self.refuse(at, "the probe has no line for the shell", "write `test: LINE`");
             }
             ("CMD-SHELL", [line, _, ..]) => self.inert(

@@ -80,7 +80,9 @@ healthcheck: {test: [CMD], interval: 10us, retries: 5000000000}
     compose.yaml:5:57 berth::bad_value
       `services.web.healthcheck.retries`: `5000000000` is not between 0 and 4294967295 tries
     ");
-    assert_snapshot!(refused("healthcheck: {test: [CMD-SHELL]}"), @"
+    let empty = refused("healthcheck: {test: [CMD-SHELL]}");
+    assert_eq!(empty, refused("healthcheck: {test: [CMD-SHELL, '']}"));
+    assert_snapshot!(empty, @"
     compose.yaml:4:25 berth::bad_value
       `services.web.healthcheck.test`: the probe has no line for the shell
       → write `test: LINE`
