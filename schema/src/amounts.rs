@@ -3,6 +3,7 @@
 use crate::scalar;
 use crate::tree::Value;
 use crate::value::{self, Bad, bad};
+use crate::words;
 
 /// A duration as the Compose tools print it.
 pub fn duration(value: &Value) -> Result<Value, Bad> {
@@ -23,8 +24,8 @@ pub fn memory(value: &Value) -> Result<Value, Bad> {
 /// Bytes or operations in a second.
 pub fn rate(value: &Value) -> Result<Value, Bad> {
     match value {
-        Value::Text(text) => Ok(Value::Int(i128::from(value::size(text)?))),
-        Value::Int(rate @ 0..) => Ok(Value::Int(*rate)),
+        Value::Text(text) => Ok(Value::Text(value::size(text)?.to_string())),
+        Value::Int(rate @ 0..) => Ok(Value::Text(rate.to_string())),
         _ => bad("is not a rate", "write it like `1mb` or `1000`"),
     }
 }
@@ -147,6 +148,16 @@ pub fn port_target(value: &Value) -> Result<Value, Bad> {
         Some(Value::Int(port @ 1..=65535)) => Ok(Value::Int(port)),
         Some(Value::Int(_)) => bad("is no port: ports are 1 to 65535", ""),
         _ => bad("is not a port", "write one port as a number; a range needs one entry each"),
+    }
+}
+
+/// When an image is pulled.
+pub fn pull_policy(value: &Value) -> Result<Value, Bad> {
+    const HELP: &str = "write always, missing, never, daily, weekly or every_DURATION";
+    match value {
+        Value::Text(text) if ["build", "refresh"].contains(&text.as_str()) => Ok(value.clone()),
+        Value::Text(text) => words::pull_policy(text).map(|_| value.clone()),
+        _ => bad("is not a pull policy", HELP),
     }
 }
 

@@ -91,6 +91,7 @@ mod tests {
             Rec(record) => look(record, seen),
             Keyed(keyed) => below(keyed.item, seen),
             List(inner)
+            | Shape::Distinct(inner)
             | Set(inner)
             | OneOrSet(inner)
             | OneOrList(inner)

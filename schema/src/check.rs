@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::problem::{Code, Finding};
 use crate::text::Span;
 use crate::tree::{Entry, Map, Node, Value};
-use crate::value;
+use crate::{short, value};
 
 /// Names of resources of a section that a service uses, with their places.
 pub(crate) fn uses<'n>(service: &'n Node, section: &str) -> Vec<(&'n str, Span)> {
@@ -42,12 +42,12 @@ pub(crate) fn uses<'n>(service: &'n Node, section: &str) -> Vec<(&'n str, Span)>
 }
 
 /// Everything else about services and the resources they use.
-pub(crate) fn services(active: &Map, root: &Node, found: &mut Vec<Finding>) {
+pub(crate) fn services(active: &Map, root: &Node, lax: bool, found: &mut Vec<Finding>) {
     // What is no map at all is noted where it stands.
     for (name, service) in active.iter().filter(|(_, service)| service.as_map().is_some()) {
         references(name, service, root, found);
         namespaces(name, service, found);
-        duplicate_targets(name, service, found);
+        duplicate_targets(name, service, lax, found);
         counts(name, service, found);
         conflicts(name, service, found);
     }
@@ -105,7 +105,8 @@ fn namespaces(name: &str, service: &Node, found: &mut Vec<Finding>) {
     }
 }
 
-fn duplicate_targets(name: &str, service: &Node, found: &mut Vec<Finding>) {
+/// The Compose tools compare the texts, and a secret's only when it is written.
+fn duplicate_targets(name: &str, service: &Node, lax: bool, found: &mut Vec<Finding>) {
     let mut seen: BTreeMap<String, Span> = BTreeMap::new();
     let mounts = service.get("volumes").map(Node::items).unwrap_or_default();
     let mut targets: Vec<(String, Span)> = mounts
@@ -115,12 +116,18 @@ fn duplicate_targets(name: &str, service: &Node, found: &mut Vec<Finding>) {
         .collect();
     for tmpfs in service.get("tmpfs").map(Node::items).unwrap_or_default() {
         let path = tmpfs.as_text().unwrap_or_default().split(':').next().unwrap_or_default();
-        targets.push((value::clean_path(path), tmpfs.span));
+        let path = if lax { path.to_owned() } else { value::clean_path(path) };
+        targets.push((path, tmpfs.span));
     }
     for (section, folder) in [("configs", ""), ("secrets", "/run/secrets")] {
         for item in service.get(section).map(Node::items).unwrap_or_default() {
-            targets
-                .extend(crate::short::file_target(item, folder).map(|target| (target, item.span)));
+            let target = match lax {
+                true => short::file_key(item, folder),
+                false => short::file_target(item, folder),
+            };
+            let implied = item.get_text("source").map(|source| format!("/run/secrets/{source}"));
+            let written = target.filter(|target| !lax || implied.as_ref() != Some(target));
+            targets.extend(written.map(|target| (target, item.span)));
         }
     }
     for (target, span) in targets {

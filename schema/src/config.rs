@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::attributes::{FILE, SERVICE};
 use crate::project::Project;
 use crate::stack::Stack;
-use crate::tree::Node;
+use crate::tree::{Map, Node, Value};
 use crate::{LoadOptions, Loaded, Problems, Source, decode, print, prune};
 
 /// What `berth config` leaves out on request.
@@ -58,13 +58,13 @@ pub fn load_with(
 
 /// The canonical form as YAML, keys sorted.
 pub fn to_yaml(stack: &Stack) -> String {
-    print::yaml(&shown(stack), stack.document.is_raw())
+    print::yaml(stack.document.tree(), stack.document.is_raw())
 }
 
-/// The canonical form as JSON, keys sorted, without the extension fields below the top level, as
-/// the Compose tools print it.
+/// The canonical form as JSON, keys sorted, for programs that read what the Compose tools print:
+/// without the extension fields below the top level.
 pub fn to_json(stack: &Stack) -> String {
-    let mut tree = shown(stack);
+    let mut tree = for_programs(stack);
     if prune::has_extensions(&tree) {
         prune::without_extensions_below(&FILE, tree.to_mut());
     }
@@ -83,15 +83,43 @@ pub fn identity(stack: &Stack, service: &str) -> Option<String> {
     Some(print::json(&node, stack.document.is_raw()))
 }
 
-/// The tree as it is printed: without the models, as the Compose tools print it.
-fn shown(stack: &Stack) -> Cow<'_, Node> {
+/// The tree with the habits of the Compose tools' JSON: no models, no time after which an image is
+/// pulled again, and other names for the limits of a block device.
+fn for_programs(stack: &Stack) -> Cow<'_, Node> {
     let tree = stack.document.tree();
-    if tree.get("models").is_none() {
+    let odd = |service: &Node| ODD.iter().any(|name| service.get(name).is_some());
+    let mut services = tree.get("services").and_then(Node::as_map).into_iter().flat_map(Map::iter);
+    if tree.get("models").is_none() && !services.any(|(_, service)| odd(service)) {
         return Cow::Borrowed(tree);
     }
     let mut tree = tree.clone();
-    if let Some(map) = tree.as_map_mut() {
-        map.remove("models");
+    let Some(map) = tree.as_map_mut() else {
+        return Cow::Owned(tree);
+    };
+    map.remove("models");
+    let services = map.get_mut("services").and_then(Node::as_map_mut);
+    for service in services.into_iter().flat_map(|services| services.0.values_mut()) {
+        let Some(service) = service.node.as_map_mut() else {
+            continue;
+        };
+        service.remove(ODD[1]);
+        let limits = service.get_mut(ODD[0]).and_then(Node::as_map_mut);
+        for limit in limits.into_iter().flat_map(|limits| limits.0.values_mut()) {
+            if let Value::List(devices) = &mut limit.node.value {
+                devices.iter_mut().filter_map(Node::as_map_mut).for_each(capitalise);
+            }
+        }
     }
     Cow::Owned(tree)
+}
+
+/// Attributes of a service that look different in JSON.
+const ODD: [&str; 2] = ["blkio_config", "pull_refresh_after"];
+
+fn capitalise(map: &mut Map) {
+    for (name, other) in [("path", "Path"), ("rate", "Rate"), ("weight", "Weight")] {
+        if let Some(node) = map.remove(name) {
+            map.set(other, node);
+        }
+    }
 }

@@ -9,7 +9,7 @@ use crate::problem::{Code, Finding};
 use crate::project::{Project, is_remote, is_reset};
 use crate::shape::Shape;
 use crate::text::Span;
-use crate::tree::{Entry, Map, Node};
+use crate::tree::{Entry, Map, Node, Value};
 use crate::value;
 
 /// Longest chain of services that start from each other.
@@ -97,16 +97,27 @@ impl Scope<'_, '_> {
         Some(())
     }
 
-    /// A service over the one it extends. When that is not there, `extends` stays as a mark.
-    fn extended(&mut self, file: &FileScope, mut own: Node, extends: Node) -> Node {
-        let Some(base) = self.base(file, &extends) else {
+    /// A service over the one it extends. When that is not there or says nothing, `extends` stays.
+    fn extended(&mut self, file: &FileScope, mut own: Node, mut extends: Node) -> Node {
+        let base = self.base(file, &extends).filter(|base| !base.is_null());
+        let Some(mut base) = base else {
+            let path = extends.as_map_mut().and_then(|map| map.get_mut("file"));
+            if let Some(path) = path
+                && let Some(text) = path.as_text()
+            {
+                path.value = Value::Text(self.project.absolute(&file.base, text));
+            }
             if let Some(map) = own.as_map_mut() {
                 map.set("extends", extends);
             }
             return own;
         };
+        if base.get("extends").is_some() && !self.project.found.iter().any(Finding::is_error) {
+            base.as_map_mut().and_then(|map| map.remove("extends"));
+        }
         let tag = own.tag;
-        let merged = merge::merge(&Shape::Record(&SERVICE), base, own, &mut self.project.found);
+        let shape = Shape::Record(&SERVICE);
+        let merged = merge::merge_below(&shape, base, own, &mut self.project.found);
         Node { tag, ..merged }
     }
 
@@ -165,7 +176,7 @@ impl Scope<'_, '_> {
         for mut document in documents {
             self.project.conform(&mut document, &scope.base);
             let taken = document.as_map_mut().and_then(|map| map.remove("services"));
-            if let Some(Node { value: crate::tree::Value::Map(map), .. }) = taken {
+            if let Some(Node { value: Value::Map(map), .. }) = taken {
                 services.0.extend(map.0);
             }
         }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::environment::{Asker, Format};
+use crate::interpolate::Variables;
 use crate::places::Written;
 use crate::problem::{Code, Finding};
 use crate::project::{Model, Project};
@@ -56,7 +57,7 @@ impl Project<'_> {
         }
         let root_view = Node::new(span, Value::Map(std::mem::take(root)));
         if !self.switches.no_consistency {
-            check::services(&active, &root_view, &mut self.found);
+            check::services(&active, &root_view, self.switches.lax, &mut self.found);
             drop_optional(&mut active);
         }
         let Value::Map(mut map) = root_view.value else {
@@ -276,14 +277,16 @@ impl Project<'_> {
         let Some(files) = map.remove("label_file") else {
             return;
         };
-        let around = self.variables.clone();
         let mut labels = Map::default();
+        // Such a file sees the labels before it and nothing else.
+        let mut around = Variables::new();
         for file in files.items() {
             let path = PathBuf::from(file.as_text().unwrap_or_default());
             for (key, value) in
                 self.env_file(&path, Asker::Labels(file.span), Format::Dotenv, &around)
             {
-                labels.set(key, Node::text(file.span, value));
+                labels.set(key.as_str(), Node::text(file.span, value.as_str()));
+                around.insert(key, value);
             }
         }
         if let Some(Node { value: Value::Map(own), .. }) = map.remove("labels") {
@@ -335,6 +338,8 @@ fn unique_entries(service: &mut Node, lax: bool) {
     keep_last("ports", short::port_key);
     if lax {
         keep_last("volumes", short::by_target);
+        keep_last("configs", |node| short::file_key(node, ""));
+        keep_last("secrets", |node| short::file_key(node, "/run/secrets"));
         keep_last("devices", short::by_target);
     }
 }
@@ -395,8 +400,7 @@ fn sort_texts(map: &mut Map, name: &str) {
 }
 
 fn default_network(map: &mut Map, span: Span) {
-    let mode = map.get("network_mode").and_then(Node::as_text);
-    if mode.is_some_and(|mode| !mode.is_empty()) || map.has("provider") {
+    if map.has("network_mode") || map.has("provider") {
         return;
     }
     let none = map

@@ -1,5 +1,7 @@
 //! What is still empty, or still missing, after everything is merged.
 
+use std::collections::HashMap;
+
 use crate::problem::{Code, Finding};
 use crate::shape::{Keyed, Record, Shape};
 use crate::text::Span;
@@ -60,6 +62,7 @@ fn leftover_value(
                 path.below(name, |path| leftover_value(inner, entry.key, &entry.node, path, found));
             }
         }
+        Shape::Distinct(_) => distinct(node, path, found),
         Shape::Keyed(Keyed { item: inner, .. }) | Shape::List(inner) => {
             // What stood where in the text is not known any more.
             for item in node.items() {
@@ -67,5 +70,23 @@ fn leftover_value(
             }
         }
         _ => {}
+    }
+}
+
+/// Notes entries that stand twice in a list where each must differ.
+fn distinct(node: &Node, path: &Trail, found: &mut Vec<Finding>) {
+    let mut seen: HashMap<&str, Span> = HashMap::new();
+    for item in node.items() {
+        let Some(text) = item.as_text() else {
+            continue;
+        };
+        if let Some(first) = seen.insert(text, item.span) {
+            let message = format!("`{path}` has `{text}` twice");
+            found.push(
+                Finding::at(Code::Duplicate, item.span, "again here", message)
+                    .also(first, "first here")
+                    .help("keep one of them"),
+            );
+        }
     }
 }

@@ -10,140 +10,197 @@ use crate::problem::{Code, Finding};
 use crate::shape::{Keyed, Record, Shape};
 use crate::tree::{Entry, Map, Node, Tag, Value};
 
-/// `right` over `left`.
+/// `right` over `left`, which has no tags. The result has none either.
 pub fn merge(shape: &Shape, left: Node, right: Node, found: &mut Vec<Finding>) -> Node {
-    if right.tag == Tag::Override {
-        return Node { tag: Tag::None, ..right };
-    }
-    if right.is_null() {
-        return left;
-    }
-    if left.is_null() {
-        return right;
-    }
-    match shape {
-        Shape::Nullable(inner) | Shape::Short(_, inner) | Shape::IntOr(inner) => {
-            merge(inner, left, right, found)
-        }
-        Shape::Record(record) => match record.replaces {
-            Some(replaces) if replaces(&left, &right) => right,
-            _ => maps(left, right, found, |name| shape_of(record, name)),
-        },
-        Shape::Map(item) | Shape::Names(item) => maps(left, right, found, |_| item),
-        Shape::Dict(_) => dict(left, right, found),
-        Shape::Any | Shape::BoolOr(_) => any(left, right, found),
-        Shape::List(_) | Shape::OneOrList(_) => lists(left, right, found, |_| None),
-        Shape::Set(_) | Shape::OneOrSet(_) => lists(left, right, found, text_key),
-        Shape::Keyed(Keyed { key, .. }) => lists(left, right, found, key),
-        Shape::Text
-        | Shape::Loose
-        | Shape::Bool
-        | Shape::Int(..)
-        | Shape::Float
-        | Shape::Word(_)
-        | Shape::Amount(_)
-        | Shape::HostPath
-        | Shape::Command
-        | Shape::Whole(_) => right,
-    }
+    Merge { found, keep: false }.values(shape, left, right)
+}
+
+/// Like [`merge`], but the tags of `right` stay: what comes out is to be put over other files.
+pub fn merge_below(shape: &Shape, left: Node, right: Node, found: &mut Vec<Finding>) -> Node {
+    Merge { found, keep: true }.values(shape, left, right)
 }
 
 fn shape_of(record: &Record, name: &str) -> &'static Shape {
     record.attribute(name).map_or(&Shape::Any, |attribute| &attribute.shape)
 }
 
-fn text_key(node: &Node) -> Option<String> {
-    crate::walk::loose(&node.value)
+/// What tells entries of a set apart: the text before `=`.
+pub fn text_key(node: &Node) -> Option<String> {
+    let mut text = crate::walk::loose(&node.value)?;
+    text.truncate(text.find('=').unwrap_or(text.len()));
+    Some(text)
 }
 
-fn clash(left: &Node, right: &Node, found: &mut Vec<Finding>) {
-    let message = format!("{} cannot be merged over {}", right.value.kind(), left.value.kind());
-    found.push(
-        Finding::at(Code::WrongType, right.span, "this", message)
-            .also(left.span, "over this")
-            .help("use the same form in both, or `!override` to replace the earlier value"),
-    );
+struct Merge<'f> {
+    found: &'f mut Vec<Finding>,
+    /// The tags of the later side stay.
+    keep: bool,
 }
 
-fn maps<'s>(
-    left: Node,
-    right: Node,
-    found: &mut Vec<Finding>,
-    shape: impl Fn(&str) -> &'s Shape,
-) -> Node {
-    let (mut map, over) = match (left.value, right.value) {
-        (Value::Map(map), Value::Map(over)) => (map, over),
-        (left_value, right_value) => {
-            let left = Node { value: left_value, ..left };
-            let right = Node { value: right_value, ..right };
-            clash(&left, &right, found);
-            return left;
+impl Merge<'_> {
+    fn values(&mut self, shape: &Shape, left: Node, right: Node) -> Node {
+        if right.tag == Tag::Override {
+            return self.taken(right);
         }
-    };
-    for (name, entry) in over.0 {
-        if entry.node.tag == Tag::Reset {
+        match shape {
+            Shape::Nullable(inner) | Shape::Short(_, inner) | Shape::IntOr(inner) => {
+                return self.values(inner, left, right);
+            }
+            Shape::Command | Shape::Whole(_) => return self.taken(right),
+            _ if right.is_null() => return left,
+            _ if left.is_null() => return self.taken(right),
+            _ => {}
+        }
+        match shape {
+            Shape::Record(record) => match record.replaces {
+                Some(replaces) if replaces(&left, &right) => self.taken(right),
+                _ => self.maps(left, right, |name| shape_of(record, name)),
+            },
+            Shape::Map(item) | Shape::Names(item) => self.maps(left, right, |_| item),
+            Shape::Dict(_) => self.dict(left, right),
+            Shape::Any | Shape::BoolOr(_) => self.any(left, right),
+            Shape::List(_) | Shape::Distinct(_) | Shape::OneOrList(_) => {
+                self.lists(left, right, |_| None)
+            }
+            Shape::Set(_) | Shape::OneOrSet(_) => self.lists(left, right, text_key),
+            Shape::Keyed(keyed) if keyed.joins => self.joined(keyed, left, right),
+            Shape::Keyed(Keyed { key, .. }) => self.lists(left, right, key),
+            Shape::Nullable(_)
+            | Shape::Short(..)
+            | Shape::IntOr(_)
+            | Shape::Whole(_)
+            | Shape::Command
+            | Shape::Text
+            | Shape::Loose
+            | Shape::Bool
+            | Shape::Int(..)
+            | Shape::Float
+            | Shape::Word(_)
+            | Shape::Amount(_)
+            | Shape::HostPath => self.taken(right),
+        }
+    }
+
+    /// A later value as it goes into the result.
+    fn taken(&self, mut node: Node) -> Node {
+        if !self.keep {
+            strip(&mut node);
+        }
+        node
+    }
+
+    fn clash(&mut self, left: &Node, right: &Node) {
+        let message = format!("{} cannot be merged over {}", right.value.kind(), left.value.kind());
+        self.found.push(
+            Finding::at(Code::WrongType, right.span, "this", message)
+                .also(left.span, "over this")
+                .help("use the same form in both, or `!override` to replace the earlier value"),
+        );
+    }
+
+    fn maps<'s>(&mut self, left: Node, right: Node, shape: impl Fn(&str) -> &'s Shape) -> Node {
+        let (mut map, over) = match (left.value, right.value) {
+            (Value::Map(map), Value::Map(over)) => (map, over),
+            (left_value, right_value) => {
+                let left = Node { value: left_value, ..left };
+                self.clash(&left, &Node { value: right_value, ..right });
+                return left;
+            }
+        };
+        for (name, entry) in over.0 {
+            if entry.node.tag == Tag::Reset {
+                self.reset(&mut map, name, entry);
+                continue;
+            }
+            let (key, node) = match map.0.remove(&name) {
+                None => (entry.key, self.taken(entry.node)),
+                Some(old) => {
+                    let key = if entry.node.is_null() { old.key } else { entry.key };
+                    (key, self.values(shape(&name), old.node, entry.node))
+                }
+            };
+            map.0.insert(name, Entry { key, node });
+        }
+        Node { span: left.span, tag: Tag::None, value: Value::Map(map) }
+    }
+
+    fn reset(&self, map: &mut Map, name: String, entry: Entry) {
+        if self.keep {
+            map.0.insert(name, entry);
+        } else {
             map.0.remove(&name);
-            continue;
         }
-        match map.0.remove(&name) {
-            None => {
+    }
+
+    /// Like maps, but an empty later value counts: the variable has no value of its own any more.
+    fn dict(&mut self, left: Node, right: Node) -> Node {
+        let (mut map, over) = match (left.value, right.value) {
+            (Value::Map(map), Value::Map(over)) => (map, over),
+            (left_value, right_value) => {
+                let left = Node { value: left_value, ..left };
+                self.clash(&left, &Node { value: right_value, ..right });
+                return left;
+            }
+        };
+        for (name, mut entry) in over.0 {
+            if entry.node.tag == Tag::Reset {
+                self.reset(&mut map, name, entry);
+            } else {
+                entry.node = self.taken(entry.node);
                 map.0.insert(name, entry);
             }
-            Some(old) => {
-                let keep = entry.node.is_null();
-                let node = merge(shape(&name), old.node, entry.node, found);
-                let key = if keep { old.key } else { entry.key };
-                map.0.insert(name, Entry { key, node });
+        }
+        Node::new(left.span, Value::Map(map))
+    }
+
+    fn any(&mut self, left: Node, right: Node) -> Node {
+        match (&left.value, &right.value) {
+            (Value::Map(_), Value::Map(_)) => self.maps(left, right, |_| &Shape::Any),
+            (Value::List(_), Value::List(_)) => self.lists(left, right, |_| None),
+            _ => self.taken(right),
+        }
+    }
+
+    fn lists(&mut self, left: Node, right: Node, key: impl Fn(&Node) -> Option<String>) -> Node {
+        let (mut items, over) = match (left.value, right.value) {
+            (Value::List(items), Value::List(over)) => (items, over),
+            (left_value, right_value) => {
+                let left = Node { value: left_value, ..left };
+                self.clash(&left, &Node { value: right_value, ..right });
+                return left;
+            }
+        };
+        let over = over.into_iter().filter(|item| item.tag != Tag::Reset);
+        items.extend(over.map(|item| self.taken(item)));
+        let node = Node { span: left.span, tag: Tag::None, value: Value::List(items) };
+        unique(node, key)
+    }
+
+    /// Entries of the same key merged, the others appended.
+    fn joined(&mut self, keyed: &Keyed, left: Node, right: Node) -> Node {
+        let (mut items, over) = match (left.value, right.value) {
+            (Value::List(items), Value::List(over)) => (items, over),
+            (left_value, right_value) => {
+                let left = Node { value: left_value, ..left };
+                let right = Node { value: right_value, ..right };
+                return self.lists(left, right, keyed.key);
+            }
+        };
+        let known = items.iter().enumerate();
+        let known: HashMap<String, usize> =
+            known.filter_map(|(at, item)| Some(((keyed.key)(item)?, at))).collect();
+        for item in over.into_iter().filter(|item| item.tag != Tag::Reset) {
+            match (keyed.key)(&item).and_then(|key| known.get(&key)) {
+                Some(at) => {
+                    let earlier =
+                        std::mem::replace(&mut items[*at], Node::new(item.span, Value::Null));
+                    items[*at] = self.values(keyed.item, earlier, item);
+                }
+                None => items.push(self.taken(item)),
             }
         }
+        Node::new(left.span, Value::List(items))
     }
-    Node { span: left.span, tag: Tag::None, value: Value::Map(map) }
-}
-
-/// Like maps, but an empty later value counts: the variable has no value of its own any more.
-fn dict(left: Node, right: Node, found: &mut Vec<Finding>) -> Node {
-    let (Some(_), Some(_)) = (left.as_map(), right.as_map()) else {
-        clash(&left, &right, found);
-        return left;
-    };
-    let (Value::Map(mut map), Value::Map(over)) = (left.value, right.value) else {
-        return Node::new(left.span, Value::Null);
-    };
-    for (name, entry) in over.0 {
-        match entry.node.tag {
-            Tag::Reset => map.0.remove(&name),
-            Tag::None | Tag::Override => map.0.insert(name, entry),
-        };
-    }
-    Node::new(left.span, Value::Map(map))
-}
-
-fn any(left: Node, right: Node, found: &mut Vec<Finding>) -> Node {
-    match (&left.value, &right.value) {
-        (Value::Map(_), Value::Map(_)) => maps(left, right, found, |_| &Shape::Any),
-        (Value::List(_), Value::List(_)) => lists(left, right, found, |_| None),
-        _ => right,
-    }
-}
-
-fn lists(
-    left: Node,
-    right: Node,
-    found: &mut Vec<Finding>,
-    key: impl Fn(&Node) -> Option<String>,
-) -> Node {
-    let (mut items, over) = match (left.value, right.value) {
-        (Value::List(items), Value::List(over)) => (items, over),
-        (left_value, right_value) => {
-            let left = Node { value: left_value, ..left };
-            let right = Node { value: right_value, ..right };
-            clash(&left, &right, found);
-            return left;
-        }
-    };
-    items.extend(over.into_iter().filter(|item| item.tag != Tag::Reset));
-    let node = Node { span: left.span, tag: Tag::None, value: Value::List(items) };
-    unique(node, key)
 }
 
 /// One entry of each key, the later one at the place of the first.

@@ -104,24 +104,32 @@ pub(crate) fn check(active: &Map, off: &BTreeSet<&str>, lax: bool, found: &mut V
                 let way = ways.get(&entry.key).copied().unwrap_or(Way::Depends);
                 let need = Need { name: need, span: entry.key, way };
                 let finding = scope.missing(name, &need, Code::UnknownDependency);
-                found.extend(optional(entry, finding, off.contains(need.name)));
+                if !(is_optional(entry) && off.contains(need.name)) {
+                    found.push(finding);
+                }
             }
         }
-        for need in contexts(service).iter().filter(|need| !active.has(need.name)) {
-            found.push(scope.missing(name, need, Code::UnknownService));
+        for need in contexts(service) {
+            match active.get(need.name) {
+                None => found.push(scope.missing(name, &need, Code::UnknownService)),
+                Some(other) if other.get("build").is_none() => found.push(not_built(name, &need)),
+                Some(_) => {}
+            }
         }
     }
     cycles(active, lax, found);
 }
 
-/// An optional dependency may be switched off, and one that is not there is a warning.
-fn optional(entry: &Entry, finding: Finding, is_off: bool) -> Option<Finding> {
+fn not_built(name: &str, need: &Need<'_>) -> Finding {
+    let message = format!("{}, which has no `build`", need.way.says(name, need.name));
+    Finding::at(Code::Conflict, need.span, "not built", message)
+        .help("name its image instead: `docker-image://…`")
+}
+
+/// An optional dependency may be switched off, but must be a service.
+fn is_optional(entry: &Entry) -> bool {
     let required = entry.node.get("required").map(|node| &node.value);
-    match required {
-        Some(Value::Bool(false)) if is_off => None,
-        Some(Value::Bool(false)) => Some(finding.warning()),
-        _ => Some(finding),
-    }
+    matches!(required, Some(Value::Bool(false)))
 }
 
 struct Scope<'a> {

@@ -16,7 +16,7 @@ use crate::shape::Shape;
 use crate::text::{self, Files, Span, Undecoded};
 use crate::trail::Trail;
 use crate::tree::{Node, Tag, Value};
-use crate::walk::Walk;
+use crate::walk::{self, Walk};
 use crate::{LoadOptions, Loaded, Places, Source, Stack, extend, leftover, value, yaml};
 
 const DEFAULTS: [&str; 4] =
@@ -336,17 +336,18 @@ impl<'a> Project<'a> {
         for mut document in documents {
             self.conform(&mut document, base);
             extend::resolve(self, &mut document, base);
+            self.include(&mut document, base);
             whole = Some(match whole {
-                None => document,
+                None => {
+                    merge::strip(&mut document);
+                    document
+                }
                 Some(earlier) => {
                     merge::merge(&Shape::Record(&FILE), earlier, document, &mut self.found)
                 }
             });
         }
-        let mut whole = whole?;
-        self.include(&mut whole, base);
-        merge::strip(&mut whole);
-        Some(whole)
+        whole
     }
 
     /// Interpolates a document and holds it against the table.
@@ -377,6 +378,11 @@ impl<'a> Project<'a> {
         }
     }
 
+    /// A path made absolute against a directory.
+    pub fn absolute(&self, base: &Path, path: &str) -> String {
+        walk::absolute(base, self.home.as_deref(), self.switches.no_path_resolution, path)
+    }
+
     /// Loads the parts a document includes and puts it over them.
     fn include(&mut self, whole: &mut Node, base: &Path) {
         let Some(list) = whole.as_map_mut().and_then(|map| map.remove("include")) else {
@@ -397,7 +403,7 @@ impl<'a> Project<'a> {
         }
         if let Some(parts) = parts {
             let own = std::mem::replace(whole, Node::new(list.span, Value::Null));
-            *whole = merge::merge(&Shape::Record(&FILE), parts, own, &mut self.found);
+            *whole = merge::merge_below(&Shape::Record(&FILE), parts, own, &mut self.found);
         }
     }
 
@@ -468,6 +474,7 @@ impl<'a> Project<'a> {
         let mut part = part?;
         fill_part(&mut part, &inner, &directory);
         if let Some(map) = part.as_map_mut() {
+            self.bind_devices(map, &directory);
             map.remove("name");
             map.remove("version");
         }

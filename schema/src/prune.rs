@@ -9,8 +9,18 @@ use crate::tree::{Entry, Node, Value};
 const FALSE_COUNTS: [&str; 6] =
     ["attach", "create_host_path", "enable_ipv4", "enable_ipv6", "init", "required"];
 /// Attributes whose 0 differs from their absence.
-const ZERO_COUNTS: [&str; 8] =
-    ["hard", "mem_swappiness", "parallelism", "priority", "replicas", "retries", "scale", "soft"];
+const ZERO_COUNTS: [&str; 10] = [
+    "hard",
+    "max_attempts",
+    "mem_swappiness",
+    "parallelism",
+    "priority",
+    "published",
+    "replicas",
+    "retries",
+    "scale",
+    "soft",
+];
 /// Attributes whose empty list differs from its absence.
 const EMPTY_COUNTS: [&str; 2] = ["command", "entrypoint"];
 
@@ -170,7 +180,9 @@ fn says_something(name: &str, shape: &Shape, node: &Node) -> bool {
         Value::Bool(value) => *value || FALSE_COUNTS.contains(&name),
         Value::Int(number) => *number != 0 || ZERO_COUNTS.contains(&name),
         Value::Float(number) => *number != 0.0,
-        Value::Text(text) if text == "0" => !matches!(shape, Shape::Amount(_)),
+        Value::Text(text) if text == "0" => {
+            !matches!(shape, Shape::Amount(_)) || ZERO_COUNTS.contains(&name)
+        }
         Value::Text(text) => !text.is_empty(),
         Value::List(items) => !items.is_empty() || EMPTY_COUNTS.contains(&name),
         Value::Map(map) => !map.0.is_empty() || is_record(shape),

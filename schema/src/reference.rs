@@ -150,7 +150,9 @@ fn kind(shape: &Shape) -> String {
         },
         Shape::HostPath => "a path of the host".into(),
         Shape::Command => "a command line, or a list of words".into(),
-        Shape::List(inner) | Shape::Set(inner) => format!("a list: {}", kind(inner)),
+        Shape::List(inner) | Shape::Distinct(inner) | Shape::Set(inner) => {
+            format!("a list: {}", kind(inner))
+        }
         Shape::OneOrSet(inner) | Shape::OneOrList(inner) => one_or(inner),
         Shape::Keyed(keyed) => {
             let item = with_short(keyed.also, keyed.item);

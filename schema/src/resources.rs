@@ -1,12 +1,13 @@
 //! The top-level networks, volumes, configs and secrets: their names, and which are used.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
+use crate::check;
 use crate::problem::{Code, Finding};
 use crate::project::Project;
 use crate::text::Span;
 use crate::tree::{Map, Node, Value};
-use crate::{check, value};
 
 /// The sections whose entries are resources, with the attribute of a service that uses them.
 pub(crate) const RESOURCES: [&str; 5] = ["networks", "volumes", "configs", "secrets", "models"];
@@ -98,8 +99,7 @@ impl Project<'_> {
         map.set("external", Node::new(old.span, Value::Bool(true)));
     }
 
-    /// Configs and secrets get the value of their variable, volumes that bind a folder its
-    /// absolute path.
+    /// Configs and secrets get the value of their variable.
     fn contents(&mut self, root: &mut Map) {
         for section in ["configs", "secrets"] {
             let Some(map) = root.get_mut(section).and_then(Node::as_map_mut) else {
@@ -114,23 +114,32 @@ impl Project<'_> {
                 }
             }
         }
-        let Some(volumes) = root.get_mut("volumes").and_then(Node::as_map_mut) else {
-            return;
-        };
-        for entry in volumes.0.values_mut() {
-            let Some(options) = entry.node.as_map_mut().and_then(|map| map.get_mut("driver_opts"))
+    }
+
+    /// Volumes of the local driver that bind a folder get its absolute path.
+    pub(crate) fn bind_devices(&mut self, root: &mut Map, base: &Path) {
+        let volumes = root.get_mut("volumes").and_then(Node::as_map_mut);
+        for entry in volumes.into_iter().flat_map(|volumes| volumes.0.values_mut()) {
+            let local = entry.node.get_text("driver") == Some("local");
+            let options = entry.node.as_map_mut().and_then(|map| map.get_mut("driver_opts"));
+            let Some(options) = options.filter(|options| options.get_text("o") == Some("bind"))
             else {
                 continue;
             };
-            let binds = options.get_text("o").is_some_and(|o| o.split(',').any(|o| o == "bind"));
-            let Some(device) = options.as_map_mut().and_then(|map| map.get_mut("device")) else {
+            let device = options.as_map_mut().and_then(|map| map.get_mut("device"));
+            let Some((device, path)) =
+                device.and_then(|node| node.as_text().map(str::to_owned).map(|path| (node, path)))
+            else {
                 continue;
             };
-            if let Some(text) = device.as_text()
-                && binds
-            {
-                let path = self.directory.join(text);
-                device.value = Value::Text(value::clean_path(&path.to_string_lossy()));
+            let absolute = self.absolute(base, &path);
+            if local {
+                device.value = Value::Text(absolute);
+            } else if absolute != path && !self.switches.lax {
+                let message = format!("the volume binds `{path}`, which is no absolute path");
+                let help = "write `driver: local` beside `driver_opts`, then it counts from the project's folder";
+                self.found
+                    .push(Finding::at(Code::BadValue, device.span, "relative", message).help(help));
             }
         }
     }

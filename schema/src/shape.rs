@@ -29,7 +29,9 @@ pub enum Shape {
     Command,
     /// Values in order; later files append.
     List(&'static Shape),
-    /// Values in order, each once; later files append what is new.
+    /// Values in order; later files append, and two equal ones are a mistake.
+    Distinct(&'static Shape),
+    /// Values in order, each once: what stands before `=` tells them apart, the later one counts.
     Set(&'static Shape),
     /// A value or a list of them; like [`Shape::Set`].
     OneOrSet(&'static Shape),
@@ -77,6 +79,7 @@ impl Shape {
             Shape::Map(inner) | Shape::Names(inner) => Inside::Named(inner),
             Shape::Keyed(keyed) => Inside::Listed(keyed.item),
             Shape::List(inner)
+            | Shape::Distinct(inner)
             | Shape::Set(inner)
             | Shape::OneOrSet(inner)
             | Shape::OneOrList(inner) => Inside::Listed(inner),
@@ -174,6 +177,8 @@ pub struct Grammar {
     pub range: Option<&'static Range>,
     /// What texts look like, as a regular expression of JSON Schema; none where no text may stand.
     pub pattern: Option<&'static str>,
+    /// Whether what cannot be read is a mistake even where the stack is only described.
+    pub firm: bool,
     /// How it is written, for example.
     pub examples: &'static [&'static str],
 }
@@ -208,8 +213,11 @@ pub struct Keyed {
     pub item: &'static Shape,
     /// Completes an entry that fits.
     pub finish: fn(&mut Walk<'_>, &mut Node),
-    /// What makes two entries the same; the later one replaces the earlier.
+    /// What makes two entries the same.
     pub key: fn(&Node) -> Option<String>,
+    /// Of two entries that are the same the later one is merged over the earlier; else it
+    /// replaces it.
+    pub joins: bool,
     /// One entry may stand without a list.
     pub single: bool,
 }

@@ -209,6 +209,14 @@ pub fn file_target(node: &Node, folder: &str) -> Option<String> {
     Some(if target.starts_with('/') { target.to_owned() } else { format!("{folder}/{target}") })
 }
 
+/// The target of a config or secret as it is written, as the key of its entry.
+pub fn file_key(node: &Node, folder: &str) -> Option<String> {
+    match node.get_text("target").filter(|target| !target.is_empty()) {
+        Some(target) => Some(target.to_owned()),
+        None => file_target(node, folder),
+    }
+}
+
 /// The path in the container as the key of an entry.
 pub fn by_target(node: &Node) -> Option<String> {
     node.get_text("target").map(str::to_owned)
@@ -222,7 +230,8 @@ pub fn port_key(node: &Node) -> Option<String> {
         _ => return None,
     };
     let protocol = if text("protocol").is_empty() { "tcp" } else { text("protocol") };
-    Some(format!("{} {} {target} {protocol}", text("host_ip"), text("published")))
+    let host = if text("host_ip").is_empty() { "0.0.0.0" } else { text("host_ip") };
+    Some(format!("{host} {} {target} {protocol}", text("published")))
 }
 
 /// Two loggings of different drivers replace each other.
@@ -341,6 +350,9 @@ fn ports(text: &str) -> Result<Vec<ShortPort>, Bad> {
     if host.is_empty() {
         return Ok((first..=last).map(|target| port(target, String::new())).collect());
     }
+    if host == "0" && first == last {
+        return Ok(vec![port(first, host.to_owned())]);
+    }
     let (low, high) = value::port_range(host)?;
     match (last - first, high - low) {
         (0, 0) => Ok(vec![port(first, low.to_string())]),
@@ -363,7 +375,11 @@ pub fn mount(walk: &mut Walk<'_>, node: Node) -> Vec<Node> {
             return Vec::new();
         }
     };
-    match short_mount(&node, &text) {
+    // What is no longer than two bytes is taken for a target, whatever it is.
+    if text.len() <= 2 && !text.is_empty() && (walk.lax || text.starts_with('/')) {
+        return vec![map_of(&node, &[("type", "volume"), ("target", &text)])];
+    }
+    match short_mount(&node, &text, walk.lax) {
         Ok(mount) => vec![mount],
         Err(reason) => {
             walk.bad(&node, reason);
@@ -374,8 +390,9 @@ pub fn mount(walk: &mut Walk<'_>, node: Node) -> Vec<Node> {
 
 const PROPAGATIONS: [&str; 6] = ["shared", "rshared", "slave", "rslave", "private", "rprivate"];
 
-/// The parts between colons; a single letter before `:/` or `:\` is a Windows drive.
-fn mount_parts(text: &str) -> Vec<String> {
+/// The parts between colons; a single letter before `:/` or `:\` is a Windows drive, for the
+/// Compose tools (`lax`) before every colon.
+fn mount_parts(text: &str, lax: bool) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();
     let pieces: Vec<&str> = text.split(':').collect();
     let mut at = 0;
@@ -383,7 +400,7 @@ fn mount_parts(text: &str) -> Vec<String> {
         let piece = pieces[at];
         let drive = piece.len() == 1 && piece.bytes().all(|byte| byte.is_ascii_alphabetic());
         match pieces.get(at + 1) {
-            Some(next) if drive && next.starts_with(['/', '\\']) => {
+            Some(next) if drive && (lax || next.starts_with(['/', '\\'])) => {
                 parts.push(format!("{piece}:{next}"));
                 at += 2;
             }
@@ -396,9 +413,9 @@ fn mount_parts(text: &str) -> Vec<String> {
     parts
 }
 
-fn short_mount(node: &Node, text: &str) -> Result<Node, Bad> {
+fn short_mount(node: &Node, text: &str, lax: bool) -> Result<Node, Bad> {
     const HELP: &str = "write `[SOURCE:]TARGET[:ro]`";
-    let parts = mount_parts(text);
+    let parts = mount_parts(text, lax);
     if parts.iter().any(String::is_empty) {
         return bad("has an empty part between its colons", HELP);
     }
@@ -450,7 +467,9 @@ fn short_mount(node: &Node, text: &str) -> Result<Node, Bad> {
 }
 
 fn is_path(source: &str) -> bool {
-    source.starts_with(['.', '/', '~']) || source.as_bytes().get(1) == Some(&b':')
+    source.starts_with(['.', '/', '~'])
+        || source.starts_with(r"\\")
+        || source.as_bytes().get(1) == Some(&b':')
 }
 
 /// Cleans the target and makes the source of a bind mount absolute.
@@ -466,10 +485,9 @@ pub fn finish_mount(walk: &mut Walk<'_>, node: &mut Node) {
         node.value = Value::Text(value::clean_path(&target));
     }
     match source {
-        Some(source) if bind && source.is_empty() => walk.bad(&whole, no_source()),
+        Some(source) if bind && source.is_empty() && !walk.lax => walk.bad(&whole, no_source()),
         Some(source) if bind => {
-            let windows = source.as_bytes().get(1) == Some(&b':');
-            let absolute = if windows { source } else { walk.absolute(&source) };
+            let absolute = walk.absolute(&source);
             if let Some(node) = map.get_mut("source") {
                 node.value = Value::Text(absolute);
             }
@@ -524,7 +542,9 @@ mod tests {
 
     #[test]
     fn a_drive_letter_is_not_cut_off() {
-        assert_eq!(mount_parts("C:\\a:/b:ro"), ["C:\\a", "/b", "ro"]);
-        assert_eq!(mount_parts("vol:/b"), ["vol", "/b"]);
+        assert_eq!(mount_parts("C:\\a:/b:ro", false), ["C:\\a", "/b", "ro"]);
+        assert_eq!(mount_parts("vol:/b", false), ["vol", "/b"]);
+        assert_eq!(mount_parts("a:b", false), ["a", "b"]);
+        assert_eq!(mount_parts("a:b", true), ["a:b"]);
     }
 }

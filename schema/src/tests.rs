@@ -15,6 +15,7 @@ mod broken;
 mod editor;
 mod laws;
 mod loading;
+mod merging;
 mod model;
 mod rules;
 mod text;
@@ -45,9 +46,13 @@ fn options() -> LoadOptions {
     }
 }
 
-fn load_all(files: &[(&str, &str)], options: &LoadOptions) -> Result<Loaded, Problems> {
+fn texts(files: &[(&str, &str)]) -> Texts {
     let files = files.iter().map(|(name, text)| (Path::new("/p").join(name), (*text).to_owned()));
-    load(options, &Texts(files.collect()))
+    Texts(files.collect())
+}
+
+fn load_all(files: &[(&str, &str)], options: &LoadOptions) -> Result<Loaded, Problems> {
+    load(options, &texts(files))
 }
 
 fn stack_of(text: &str) -> Stack {

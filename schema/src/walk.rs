@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::budget::MOST_ENTRIES;
 use crate::hints;
+use crate::merge;
 use crate::problem::{Code, Finding};
 use crate::scalar;
 use crate::shape::{Bare, Grammar, Keyed, Range, Record, Shape};
@@ -153,7 +154,7 @@ impl<'a> Walk<'a> {
             return;
         }
         match shape {
-            Shape::List(item) => self.list(item, node),
+            Shape::List(item) | Shape::Distinct(item) => self.list(item, node),
             Shape::Set(item) => {
                 self.list(item, node);
                 once(node);
@@ -247,6 +248,7 @@ impl<'a> Walk<'a> {
     fn amount(&mut self, grammar: &Grammar, node: &mut Node) {
         let value = match (grammar.read)(&node.value) {
             Ok(value) => value,
+            Err(_) if self.lax && !grammar.firm && node.as_text().is_some() => return,
             Err(reason) => return self.bad(node, reason),
         };
         let number = match (grammar.range, &value) {
@@ -477,11 +479,11 @@ fn shorten(text: &str) -> String {
     }
 }
 
-/// Keeps the first of equal texts.
+/// Keeps the last of the texts that a set takes for the same, at the place of the first.
 fn once(node: &mut Node) {
-    if let Value::List(items) = &mut node.value {
-        let mut seen = std::collections::HashSet::new();
-        items.retain(|item| item.as_text().is_none_or(|text| seen.insert(text.to_owned())));
+    if node.items().len() > 1 {
+        let taken = std::mem::replace(node, Node::new(node.span, Value::Null));
+        *node = Node { tag: taken.tag, ..merge::unique(taken, merge::text_key) };
     }
 }
 
@@ -508,11 +510,9 @@ pub fn loose(value: &Value) -> Option<String> {
     }
 }
 
-fn absolute(base: &Path, home: Option<&str>, keep: bool, path: &str) -> String {
-    if keep {
-        return path.to_owned();
-    }
-    if path.starts_with('/') {
+/// A path made absolute: `~` is the home directory, a path of Windows stays what it is.
+pub fn absolute(base: &Path, home: Option<&str>, keep: bool, path: &str) -> String {
+    if keep || path.starts_with('/') || is_windows_path(path) {
         return path.to_owned();
     }
     if let (Some(rest), Some(home)) = (path.strip_prefix('~'), home) {
@@ -520,4 +520,12 @@ fn absolute(base: &Path, home: Option<&str>, keep: bool, path: &str) -> String {
     }
     let joined: PathBuf = base.join(path);
     value::clean_path(&joined.to_string_lossy())
+}
+
+/// Whether a path has a drive letter or is a share of Windows.
+pub fn is_windows_path(path: &str) -> bool {
+    match path.as_bytes() {
+        [drive, b':', b'/' | b'\\', ..] => drive.is_ascii_alphabetic(),
+        start => start.starts_with(b"\\\\"),
+    }
 }

@@ -31,14 +31,14 @@ pub(super) static BUILD: Record = record(
             .says("The Dockerfile, relative to the context.")
             .normally("Dockerfile"),
         done("dockerfile_inline", Text).says("The Dockerfile itself, as text."),
-        done("entitlements", Set(&Text))
+        done("entitlements", List(&Text))
             .says("Rights the build gets.")
             .like(&["network.host", "security.insecure"]),
         done(
             "extra_hosts",
             Short(
                 Brief { expand: short::extra_hosts, also: Some(&Map(&OneOrList(&Text))) },
-                &Set(&Text),
+                &List(&Text),
             ),
         )
         .says("Names with addresses for `/etc/hosts` of the build."),

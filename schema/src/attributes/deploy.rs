@@ -4,7 +4,7 @@ use super::grammars::{CPUS, DEVICE_COUNT, DURATION, MEMORY, PIDS};
 use super::{NOT_NEGATIVE, SWARM};
 use crate::shape::Bare::{Empty, Null};
 use crate::shape::Shape::{
-    Amount, Dict, Float, Int, List, Nullable, Record as Rec, Set, Short, Text, Word,
+    Amount, Dict, Distinct, Float, Int, List, Nullable, Record as Rec, Short, Text, Word,
 };
 use crate::shape::{Attribute, Brief, Record, done, inert, later, record, requiring};
 use crate::short;
@@ -131,13 +131,13 @@ static DISCRETE_RESOURCE: Record = record(
 );
 
 const DEVICE_REQUEST_ATTRIBUTES: &[Attribute] = &[
-    done("capabilities", Set(&Text))
+    done("capabilities", Distinct(&Text))
         .says("What the device must be able to do.")
         .like(&["gpu", "compute", "utility"]),
     done("count", Amount(&DEVICE_COUNT))
         .says("How many devices, or `all`; not together with `device_ids`.")
         .normally("all"),
-    done("device_ids", List(&Text)).says("The devices, by id; not together with `count`."),
+    done("device_ids", Distinct(&Text)).says("The devices, by id; not together with `count`."),
     done("driver", Text).says("What provides the device.").like(&["nvidia", "cdi"]),
     done("options", Dict(Null)).says("Options of the driver."),
 ];

@@ -49,6 +49,7 @@ pub(super) const DURATION: Grammar = Grammar {
     number: Number::No,
     range: None,
     pattern: Some("^0$|^([0-9.]+(ns|us|µs|ms|s|m|h|d|w))+$"),
+    firm: true,
     examples: &["10s", "1m30s", "500ms"],
 };
 /// Bytes.
@@ -58,6 +59,7 @@ pub(super) const MEMORY: Grammar = Grammar {
     number: Number::Whole,
     range: Some(&NOT_NEGATIVE),
     pattern: Some(SIZE),
+    firm: true,
     examples: &["512m", "1g"],
 };
 /// Bytes of a tmpfs.
@@ -88,6 +90,7 @@ pub(super) const CPUS: Grammar = Grammar {
     number: Number::Any,
     range: Some(&NOT_NEGATIVE),
     pattern: Some(NUMBER),
+    firm: true,
     examples: &["0.5", "2"],
 };
 /// Microseconds.
@@ -97,6 +100,7 @@ pub(super) const CPU_TIME: Grammar = Grammar {
     number: Number::Whole,
     range: Some(&MICROSECONDS),
     pattern: Some(NUMBER),
+    firm: true,
     examples: &["100000"],
 };
 /// Microseconds of a scheduling period.
@@ -111,6 +115,7 @@ pub(super) const DEVICE_COUNT: Grammar = Grammar {
     number: Number::Whole,
     range: Some(&LIMIT),
     pattern: Some("^all$|^[-+]?[.0-9][0-9A-Fa-fxob_.+-]*$"),
+    firm: true,
     examples: &["1", "all"],
 };
 /// A port a service listens on.
@@ -120,7 +125,20 @@ pub(super) const EXPOSED: Grammar = Grammar {
     number: Number::Whole,
     range: Some(&PORTS),
     pattern: Some("^[0-9]+(-[0-9]+)?(/[A-Za-z]+)?$"),
+    firm: false,
     examples: &["80", "53/udp", "8000-8010"],
+};
+/// When an image is pulled.
+pub(super) const PULL_POLICY: Grammar = Grammar {
+    name: "a pull policy",
+    read: amounts::pull_policy,
+    number: Number::No,
+    range: None,
+    pattern: Some(
+        "^(always|never|build|if_not_present|missing|refresh|daily|weekly|every_([0-9.]+(ns|us|µs|ms|s|m|h|d|w))+)?$",
+    ),
+    firm: true,
+    examples: &["missing", "daily", "every_12h"],
 };
 /// The host side of a port.
 pub(super) const PUBLISHED: Grammar = Grammar {
@@ -129,6 +147,7 @@ pub(super) const PUBLISHED: Grammar = Grammar {
     number: Number::Whole,
     range: Some(&PORTS_OR_ANY),
     pattern: Some("^$|^[0-9]+(-[0-9]+)?$"),
+    firm: true,
     examples: &["8080", "8080-8090"],
 };
 /// The container side of a port.
@@ -138,6 +157,7 @@ pub(super) const TARGET_PORT: Grammar = Grammar {
     number: Number::Whole,
     range: Some(&PORTS),
     pattern: Some(NUMBER),
+    firm: true,
     examples: &["80"],
 };
 /// A published port in short.
@@ -149,6 +169,7 @@ pub(super) const SHORT_PORT: Grammar = Grammar {
     pattern: Some(
         "^((\\[[0-9A-Fa-f:.]+\\]|[0-9.]*):)?(([0-9]+(-[0-9]+)?)?:)?[0-9]+(-[0-9]+)?(/[A-Za-z]+)?$",
     ),
+    firm: true,
     examples: &["8080:80", "127.0.0.1:5432:5432", "53:53/udp", "9000-9010:9000-9010"],
 };
 /// An address of this host.
@@ -158,6 +179,7 @@ pub(super) const HOST_IP: Grammar = Grammar {
     number: Number::No,
     range: None,
     pattern: Some("^[0-9A-Fa-f:.]*$"),
+    firm: true,
     examples: &["127.0.0.1", "::1"],
 };
 /// The mode of a file.
@@ -167,6 +189,7 @@ pub(super) const FILE_MODE: Grammar = Grammar {
     number: Number::Whole,
     range: Some(&MODES),
     pattern: Some("^\\+?(0o\\+?)?[0-7]+$"),
+    firm: true,
     examples: &["0440"],
 };
 /// The mode of a tmpfs.
@@ -176,5 +199,6 @@ pub(super) const TMPFS_MODE: Grammar = Grammar {
     number: Number::Whole,
     range: Some(&MODES),
     pattern: None,
+    firm: true,
     examples: &["01777"],
 };

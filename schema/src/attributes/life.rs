@@ -44,6 +44,7 @@ pub(super) static ENV_FILES: KeyedShape = KeyedShape {
     item: &Rec(&ENV_FILE),
     finish: nothing,
     key: |node| node.get_text("path").map(str::to_owned),
+    joins: false,
     single: true,
 };
 

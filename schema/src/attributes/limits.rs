@@ -55,6 +55,7 @@ pub(super) static DEVICES: KeyedShape = KeyedShape {
     item: &Rec(&DEVICE),
     finish: nothing,
     key: short::by_target,
+    joins: false,
     single: false,
 };
 

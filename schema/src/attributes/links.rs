@@ -33,6 +33,7 @@ pub(super) static PORTS: KeyedShape = KeyedShape {
     item: &Rec(&PORT),
     finish: nothing,
     key: short::port_key,
+    joins: false,
     single: false,
 };
 

@@ -13,6 +13,7 @@ pub(super) static MOUNTS: KeyedShape = KeyedShape {
     item: &Rec(&MOUNT),
     finish: short::finish_mount,
     key: short::by_target,
+    joins: false,
     single: false,
 };
 
@@ -84,7 +85,8 @@ pub(super) static CONFIG_MOUNTS: KeyedShape = KeyedShape {
     expand: short::file_mount,
     item: &Rec(&FILE_MOUNT),
     finish: nothing,
-    key: |node| short::file_target(node, ""),
+    key: |node| short::file_key(node, ""),
+    joins: false,
     single: false,
 };
 
@@ -93,7 +95,8 @@ pub(super) static SECRET_MOUNTS: KeyedShape = KeyedShape {
     expand: short::file_mount,
     item: &Rec(&FILE_MOUNT),
     finish: nothing,
-    key: |node| short::file_target(node, "/run/secrets"),
+    key: |node| short::file_key(node, "/run/secrets"),
+    joins: false,
     single: false,
 };
 

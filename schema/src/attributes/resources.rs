@@ -42,6 +42,7 @@ static IPAM_POOLS: KeyedShape = KeyedShape {
     item: &Rec(&IPAM_POOL),
     finish: nothing,
     key: |node| node.get_text("subnet").map(str::to_owned),
+    joins: true,
     single: false,
 };
 

@@ -4,7 +4,7 @@ use super::build::BUILD;
 use super::deploy::{DEPLOY, DEVICE_REQUEST};
 use super::grammars::{
     CPU_PERIOD, CPU_QUOTA, CPU_TIME, CPUS, DURATION, EXPOSED, MEMORY, MEMORY_OR_NONE, OOM_SCORE,
-    PERCENT, PIDS, SHARES, SWAP_SHARE,
+    PERCENT, PIDS, PULL_POLICY, SHARES, SWAP_SHARE,
 };
 use super::life::{
     DEPENDENCY, DEVELOP, ENV_FILES, EXTENDS, HEALTHCHECK, HOOK, LOGGING, PRE_START, PROVIDER,
@@ -16,8 +16,8 @@ use super::mounts::{CONFIG_MOUNTS, MOUNTS, SECRET_MOUNTS};
 use super::{NOT_NEGATIVE, WINDOWS};
 use crate::shape::Bare::{Empty, Null};
 use crate::shape::Shape::{
-    Amount, Bool, Command, Dict, HostPath, Int, IntOr, Keyed, List, Loose, Map, Names, Nullable,
-    OneOrList, OneOrSet, Record as Rec, Set, Short, Text, Whole, Word,
+    Amount, Bool, Command, Dict, Distinct, HostPath, Int, IntOr, Keyed, List, Loose, Map, Names,
+    Nullable, OneOrList, OneOrSet, Record as Rec, Set, Short, Text, Whole, Word,
 };
 use crate::shape::{Brief, Record, done, inert, later, record};
 use crate::short;
@@ -86,7 +86,7 @@ pub static SERVICE: Record = record(
             "it is for watching, and `up` does not watch yet",
         )
         .says("What is done when files change while `watch` runs."),
-        later("device_cgroup_rules", List(&Text))
+        later("device_cgroup_rules", Distinct(&Text))
             .says("Rules for devices, as the kernel writes them.")
             .like(&["c 1:3 mr", "a 7:* rmw"]),
         later("devices", Keyed(&DEVICES))
@@ -113,13 +113,13 @@ pub static SERVICE: Record = record(
             .says("Ports the service listens on, for people and tools; nothing is published."),
         done("extends", Short(Brief { expand: short::extends, also: Some(&Text) }, &Rec(&EXTENDS)))
             .says("A service to start from, of this file or another one."),
-        later("external_links", Set(&Text))
+        later("external_links", Distinct(&Text))
             .says("Containers of other stacks to be reached by name."),
         done(
             "extra_hosts",
             Short(
                 Brief { expand: short::extra_hosts, also: Some(&Map(&OneOrList(&Text))) },
-                &Set(&Text),
+                &List(&Text),
             ),
         )
         .says("Names with addresses for `/etc/hosts`; `host-gateway` is this host.")
@@ -135,7 +135,8 @@ pub static SERVICE: Record = record(
             ),
         )
         .says("Graphics processors the container can use."),
-        done("group_add", List(&Loose)).says("Further groups of the process, by name or number."),
+        done("group_add", Distinct(&Loose))
+            .says("Further groups of the process, by name or number."),
         done("healthcheck", Rec(&HEALTHCHECK))
             .says("How it is found out whether the service works; instead of that of the image."),
         done("hostname", Text).says("The host name inside the container."),
@@ -150,7 +151,8 @@ pub static SERVICE: Record = record(
             .normally("private")
             .like(&["private", "host", "shareable", "service:NAME"]),
         inert("isolation", Text, WINDOWS).says("How a Windows container is kept apart."),
-        done("label_file", OneOrSet(&HostPath)).says("Files with labels; `labels` wins over them."),
+        done("label_file", OneOrList(&HostPath))
+            .says("Files with labels; `labels` wins over them."),
         done("labels", Dict(Empty))
             .says("Labels of the container; `com.docker.compose.*` are set by berth."),
         later("links", Set(&Text))
@@ -202,15 +204,10 @@ pub static SERVICE: Record = record(
             .says("The service belongs to the stack only when one of these profiles is active."),
         later("provider", Rec(&PROVIDER))
             .says("A program that provides the service instead of a container."),
-        done("pull_policy", Text).says("When the image is fetched.").normally("missing").like(&[
-            "always",
-            "missing",
-            "never",
-            "build",
-            "daily",
-            "weekly",
-            "every_12h",
-        ]),
+        done("pull_policy", Amount(&PULL_POLICY))
+            .says("When the image is fetched.")
+            .normally("missing")
+            .like(&["always", "missing", "never", "build", "daily", "weekly", "every_12h"]),
         later("pull_refresh_after", Text).says("After what time the image is fetched again."),
         done("read_only", Bool)
             .says("Whether the root file system cannot be written to.")
@@ -229,7 +226,7 @@ pub static SERVICE: Record = record(
         done("secrets", Keyed(&SECRET_MOUNTS)).says(
             "Secrets that are mounted, each at `/run/secrets/NAME` unless it says otherwise.",
         ),
-        later("security_opt", Set(&Text))
+        later("security_opt", Distinct(&Text))
             .says("Rules of the kernel for the container.")
             .like(&["no-new-privileges:true", "seccomp=unconfined"]),
         done("shm_size", Amount(&MEMORY)).says("The size of `/dev/shm`, in bytes.").normally("64m"),
@@ -267,7 +264,7 @@ pub static SERVICE: Record = record(
         done("volumes", Keyed(&MOUNTS))
             .says("What is mounted: volumes, folders of the host, memory.")
             .like(&["data:/var/lib/data", "./src:/app:ro"]),
-        later("volumes_from", List(&Text))
+        later("volumes_from", Distinct(&Text))
             .says("Services whose mounts the container gets too.")
             .like(&["db", "db:ro"]),
         done("working_dir", Text)

@@ -109,6 +109,11 @@ impl Writer {
                 json!({ "type": "array", "items": { "type": "string" } }),
             ]),
             Shape::List(item) | Shape::Set(item) => list(self.value(item, like)),
+            Shape::Distinct(item) => {
+                let mut schema = list(self.value(item, like));
+                schema["uniqueItems"] = json!(true);
+                schema
+            }
             Shape::OneOrSet(item) | Shape::OneOrList(item) => {
                 let item = self.value(item, like);
                 any([item.clone(), list(item)])
