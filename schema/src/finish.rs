@@ -55,6 +55,7 @@ impl Project<'_> {
         if !self.switches.no_normalize {
             self.resources(&name, root, &active);
         }
+        self.bind_devices(root, &self.directory.clone());
         let root_view = Node::new(span, Value::Map(std::mem::take(root)));
         if !self.switches.no_consistency {
             check::services(&active, &root_view, self.switches.lax, &mut self.found);

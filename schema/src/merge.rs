@@ -89,7 +89,11 @@ impl Merge<'_> {
         node
     }
 
+    /// Of two forms one is wrong and was told already, unless a variable stands for it.
     fn clash(&mut self, left: &Node, right: &Node) {
+        if self.found.iter().any(Finding::is_error) {
+            return;
+        }
         let message = format!("{} cannot be merged over {}", right.value.kind(), left.value.kind());
         self.found.push(
             Finding::at(Code::WrongType, right.span, "this", message)
