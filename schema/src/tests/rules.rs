@@ -620,7 +620,7 @@ fn a_volume_that_looks_like_a_folder_is_told_how_to_be_one() {
 fn what_is_only_made_absolute_or_left_empty_is_not_rewritten() {
     let text = "\
 services: {a: {image: i, labels: {x: null, y: ~}, volumes: [\"vol:/v\"]}}
-volumes: {vol: {driver_opts: {type: none, o: bind, device: ./dev}}}
+volumes: {vol: {driver: local, driver_opts: {type: none, o: bind, device: ./dev}}}
 ";
     assert_eq!(warnings(text), "");
 }
