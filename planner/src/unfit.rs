@@ -114,7 +114,7 @@ pub fn unfit(stack: &Stack, abilities: &Abilities) -> Vec<Unfit> {
         let at = format!("services.{name}");
         judge.limits(&at, service);
         judge.ulimits(&at, service);
-        judge.only_v1(&at);
+        judge.settings(&at);
         judge.ports(&at, service);
         judge.binds(&at, service);
         judge.addresses(&at, service);
@@ -176,7 +176,13 @@ impl Judge<'_> {
         }
     }
 
-    fn only_v1(&mut self, at: &str) {
+    fn settings(&mut self, at: &str) {
+        let controllers = &self.abilities.controllers;
+        if !controllers.contains_key("io") && !controllers.contains_key("blkio") {
+            for path in self.written(at, &["blkio_config"]) {
+                self.note(path, false, "this host has no `io` cgroup controller");
+            }
+        }
         for (attribute, controller) in ONLY_V1 {
             if self.abilities.controllers.get(controller) == Some(&false) {
                 for path in self.written(at, &[attribute]) {

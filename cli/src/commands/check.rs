@@ -11,6 +11,7 @@ use berth_planner::unfit::{self, Unfit};
 use berth_runtime::host;
 use berth_schema::checked::{self, Checked, Remark};
 use berth_schema::problem::{Code, Mark, Problem, Problems};
+use berth_schema::reference::{self, Class};
 use berth_schema::stack::Stack;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -92,7 +93,12 @@ fn judge(session: &Session, stack: &Stack, checked: &mut Checked) -> Vec<String>
     let problems = resolve::resolve(stack, &inputs, &facts).err().unwrap_or_default();
     checked.add(problems.iter().filter_map(of_resolving).collect());
     let abilities = host::abilities(&unfit::must_exist(stack));
-    checked.add(unfit::unfit(stack, &abilities).into_iter().map(of_host).collect());
+    // What berth does not do yet is refused anyway.
+    let later = |unfit: &Unfit| {
+        reference::describe(&unfit.path).is_some_and(|found| found.class == Class::Later)
+    };
+    let unfit = unfit::unfit(stack, &abilities).into_iter().filter(|unfit| !later(unfit));
+    checked.add(unfit.map(of_host).collect());
     if !root && stack.services.values().any(|service| !service.ulimits.is_empty()) {
         unseen.push("whether this host can raise `ulimits`: only root can tell".to_owned());
     }

@@ -31,6 +31,7 @@ fn limited() -> Stack {
         "cpuset",
         "pids_limit",
         "mem_swappiness",
+        "blkio_config",
     ];
     let place = Place { file: "shop.yaml".into(), line: 1, column: 1 };
     let places = written.map(|name| (format!("services.web.{name}"), place.clone()));
@@ -39,7 +40,8 @@ fn limited() -> Stack {
 }
 
 fn controllers(v1: bool) -> BTreeMap<String, bool> {
-    ["cpu", "cpuset", "memory", "pids"].map(|name| (name.to_owned(), v1)).into()
+    let io = if v1 { "blkio" } else { "io" };
+    ["cpu", "cpuset", io, "memory", "pids"].map(|name| (name.to_owned(), v1)).into()
 }
 
 fn told(stack: &Stack, abilities: &Abilities) -> String {
@@ -54,6 +56,7 @@ fn told(stack: &Stack, abilities: &Abilities) -> String {
 fn a_limit_without_its_controller_fails_or_is_inert_as_it_would_at_the_start() {
     let abilities = Abilities { ipv6: true, ..Abilities::default() };
     insta::assert_snapshot!(told(&limited(), &abilities), @"
+    inert web.blkio_config: this host has no `io` cgroup controller
     inert web.cpu_shares: this host has no `cpu` cgroup controller
     fails web.cpus: this host has no `cpu` cgroup controller
     fails web.cpuset: this host has no `cpuset` cgroup controller

@@ -46,6 +46,8 @@ impl Step {
 pub(crate) enum Way {
     /// It stands over a file before it.
     Override,
+    /// It stands in one file with a document before it.
+    Later,
     /// Another file includes it, named here.
     Included(Span),
     /// A service starts from this one.
@@ -130,7 +132,12 @@ impl<'r> Layers<'r> {
             }
         }
         for (number, document) in documents.iter().enumerate() {
-            let ways = if number > 0 { with(ways, Way::Override) } else { ways.to_vec() };
+            let before = number.checked_sub(1).map(|before| documents[before].raw.span.file);
+            let ways = match before {
+                None => ways.to_vec(),
+                Some(file) if file == document.raw.span.file => with(ways, Way::Later),
+                Some(_) => with(ways, Way::Override),
+            };
             self.document(document, path, &ways, given);
         }
     }

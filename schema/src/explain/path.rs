@@ -27,6 +27,9 @@ pub(crate) fn find<'m>(
             let mut further = steps.clone();
             further.extend(words.iter().cloned().map(Step::Key));
             let word = words.first().map_or("", String::as_str);
+            if shown(&steps) == "services" && model.inactive.iter().any(|name| name == word) {
+                return Err(mistake(model, &steps, node, word));
+            }
             let possible = rules::names(&steps).contains(&word) && rules::known(&further).is_some();
             return match possible || written(&further) {
                 true => Ok((further, None)),

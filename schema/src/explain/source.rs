@@ -217,6 +217,7 @@ impl<'r> Teller<'r> {
     fn of_documents(&self, way: &layers::Way) -> Way {
         match way {
             layers::Way::Override => Way { what: "override file".into(), place: None },
+            layers::Way::Later => Way { what: "later document".into(), place: None },
             layers::Way::Included(at) => self.way("included", *at),
             layers::Way::Extended { service, at } => self.way(format!("extends `{service}`"), *at),
         }

@@ -1,6 +1,6 @@
 //! The way of a value through the text: anchors, aliases and merge keys, read from the text again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_yaml::granit_parser::{Event, Parser};
 
@@ -61,19 +61,14 @@ pub(crate) fn through(raw: &Node, path: &[Step], target: Span, aliases: &[Alias]
             (Step::Key(name), Value::Map(map)) => {
                 let Some(entry) = map.0.get(name) else { break };
                 if !within(entry.key, node.span) {
-                    let from = aliases
-                        .iter()
-                        .find(|alias| alias.at.start >= begin && within(entry.key, alias.anchor));
-                    passed.extend(from.map(|alias| Alias { merged: true, ..*alias }));
+                    passed.extend(chain(aliases, begin, entry.key, true));
                 }
                 (begin, node) = (entry.key.end, &entry.node);
                 // An alias stands for something before it.
                 if node.span.start < begin {
-                    let from = aliases
-                        .iter()
-                        .find(|alias| alias.at.start >= begin && within(node.span, alias.anchor));
-                    passed.extend(from.copied());
-                    begin = from.map_or(node.span.start, |alias| alias.anchor.start);
+                    let chain = chain(aliases, begin, node.span, false);
+                    begin = chain.last().map_or(node.span.start, |alias| alias.anchor.start);
+                    passed.extend(chain);
                 }
             }
             (Step::Item { .. }, Value::List(items)) => {
@@ -84,10 +79,7 @@ pub(crate) fn through(raw: &Node, path: &[Step], target: Span, aliases: &[Alias]
                     break;
                 };
                 if !within(item.span, node.span) {
-                    let from = aliases.iter().find(|alias| {
-                        within(alias.at, node.span) && within(item.span, alias.anchor)
-                    });
-                    passed.extend(from.copied());
+                    passed.extend(chain(aliases, node.span.start, item.span, false));
                 }
                 (begin, node) = (item.span.start, item);
             }
@@ -95,6 +87,39 @@ pub(crate) fn through(raw: &Node, path: &[Step], target: Span, aliases: &[Alias]
         }
     }
     passed
+}
+
+/// The aliases from the first one after `begin` that leads to `target`, over the aliases inside
+/// what it stands for.
+fn chain(aliases: &[Alias], begin: u32, target: Span, merged: bool) -> Vec<Alias> {
+    let mut seen = BTreeSet::new();
+    let mut chain = Vec::new();
+    let all = Span { start: begin, end: u32::MAX, ..target };
+    leads(aliases, all, target, merged, &mut seen, &mut chain);
+    chain.reverse();
+    chain
+}
+
+fn leads(
+    aliases: &[Alias],
+    within_text: Span,
+    target: Span,
+    merged: bool,
+    seen: &mut BTreeSet<Span>,
+    chain: &mut Vec<Alias>,
+) -> bool {
+    let from = aliases.partition_point(|alias| alias.at.start < within_text.start);
+    for alias in aliases[from..].iter().take_while(|alias| alias.at.end <= within_text.end) {
+        if !seen.insert(alias.anchor) {
+            continue;
+        }
+        let here = within(target, alias.anchor);
+        if here || leads(aliases, alias.anchor, target, merged, seen, chain) {
+            chain.push(Alias { merged, ..*alias });
+            return true;
+        }
+    }
+    false
 }
 
 fn within(inner: Span, outer: Span) -> bool {
@@ -115,4 +140,43 @@ pub(crate) fn find(raw: &Node, span: Span) -> Option<&Node> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::Files;
+
+    /// The aliases on the way to `path` in a text.
+    fn passed(text: &str, path: &[&str]) -> String {
+        let mut files = Files::default();
+        let number = files.add("a.yaml".into(), text);
+        let raw = crate::yaml::parse(&files, number, &mut Vec::new()).remove(0);
+        let aliases = aliases(number, files.get(number).unwrap());
+        let target = raw.at(path).unwrap().span;
+        let steps: Vec<Step> = path.iter().map(|name| Step::Key((*name).to_owned())).collect();
+        let passed = through(&raw, &steps, target, &aliases);
+        let shown = passed.iter().map(|alias| {
+            let merge = if alias.merged { "<<: " } else { "" };
+            format!("{merge}{}", files.slice(alias.at))
+        });
+        shown.collect::<Vec<_>>().join(", ")
+    }
+
+    const TEXT: &str = "a: &a { k: 1 }\nb: &b\n  <<: *a\n  l: 2\nc: &c { z: 3 }\n\
+                        d: &d\n  e:\n    <<: [*c, *b]\n  own: 4\nf: *b\ng: { <<: *d }\n";
+
+    #[test]
+    fn merge_keys_are_followed_through_each_other() {
+        assert_eq!(passed(TEXT, &["d", "e", "k"]), "<<: *b, <<: *a");
+        assert_eq!(passed(TEXT, &["d", "e", "z"]), "<<: *c");
+        assert_eq!(passed(TEXT, &["g", "e", "k"]), "<<: *d, <<: *b, <<: *a");
+        assert_eq!(passed(TEXT, &["d", "own"]), "");
+    }
+
+    #[test]
+    fn an_alias_is_followed_into_the_merge_keys_of_its_anchor() {
+        assert_eq!(passed(TEXT, &["f", "l"]), "*b");
+        assert_eq!(passed(TEXT, &["f", "k"]), "*b, <<: *a");
+    }
 }
