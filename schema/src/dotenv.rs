@@ -5,8 +5,16 @@ use std::cell::Cell;
 use crate::budget::MOST_FILLED;
 use crate::interpolate::{Failure, Filler, Lookup, Variables};
 
-/// One variable of a file; no value means a bare name that is not set around it.
-pub type Pair = (String, String);
+/// One variable of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// Its name.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+    /// First byte of the name.
+    pub at: usize,
+}
 
 /// A line that cannot be read, or reads otherwise than it looks.
 #[derive(Debug, PartialEq, Eq)]
@@ -71,7 +79,8 @@ pub fn parse_raw(text: &str, around: &Variables) -> Lines {
                 let why = format!("`{key}` is no name of a variable");
                 lines.bad.push(BadLine { start, end, why, help: ONE_IN_EACH_LINE });
             } else {
-                lines.pairs.extend(value.map(|value| (key.to_owned(), value)));
+                let at = start + full.find(line).unwrap_or(0);
+                lines.pairs.extend(value.map(|value| Pair { key: key.to_owned(), value, at }));
             }
         }
         start = end;
@@ -161,11 +170,11 @@ impl Reader<'_> {
             let key = shorten(key);
             return self.bad(format!("`{key}` is no name of a variable: it has a `{c}` in it"));
         }
-        let key = key.to_owned();
+        let (key, at) = (key.to_owned(), self.at);
         let Some(end) = end else {
             self.at += line.len();
-            if let Some(value) = self.known.around.get(&key) {
-                self.set(key, value.clone());
+            if let Some(value) = self.known.around.get(&key).cloned() {
+                self.set(Pair { key, value, at });
             }
             return Ok(());
         };
@@ -176,13 +185,13 @@ impl Reader<'_> {
         let after = &line[end + 1..];
         self.at += end + 1 + (after.len() - after.trim_start_matches(is_space).len());
         let value = self.value()?;
-        self.set(key, value);
+        self.set(Pair { key, value, at });
         Ok(())
     }
 
-    fn set(&mut self, key: String, value: String) {
-        self.known.own.insert(key.clone(), value.clone());
-        self.lines.pairs.push((key, value));
+    fn set(&mut self, pair: Pair) {
+        self.known.own.insert(pair.key.clone(), pair.value.clone());
+        self.lines.pairs.push(pair);
     }
 
     fn value(&mut self) -> Result<String, BadLine> {
@@ -346,7 +355,8 @@ mod tests {
         let around = [("HOME", "/h"), ("B", "shell")];
         let around = around.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
         let lines = parse(text, &around);
-        let mut told: String = lines.pairs.iter().map(|(k, v)| format!("{k}={v:?} ")).collect();
+        let mut told: String =
+            lines.pairs.iter().map(|p| format!("{}={:?} ", p.key, p.value)).collect();
         for (word, list) in [("error", lines.bad), ("odd", lines.odd)] {
             for bad in list {
                 told += &format!("{word} {}..{} {} ", bad.start, bad.end, bad.why);
@@ -394,7 +404,20 @@ mod tests {
     #[test]
     fn raw_lines_are_taken_as_they_are() {
         let pairs = parse_raw("A='$B' # x\n#c\n\nC=\"d\"\n", &Variables::new()).pairs;
-        let show: Vec<_> = pairs.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        let show: Vec<_> = pairs.iter().map(|p| format!("{}={}", p.key, p.value)).collect();
         assert_eq!(show, ["A='$B' # x", "C=\"d\""]);
+    }
+
+    #[test]
+    fn a_variable_knows_where_its_name_stands() {
+        let text = "# x\n export  A = 1\r\nB: \"two\nlines\"\n  C=3\n";
+        let pairs = parse(text, &Variables::new()).pairs;
+        assert_eq!(pairs.len(), 3);
+        for pair in pairs {
+            assert!(text[pair.at..].starts_with(&pair.key), "{pair:?}");
+        }
+        for pair in parse_raw("\tA=1\nB=2", &Variables::new()).pairs {
+            assert!("\tA=1\nB=2"[pair.at..].starts_with(&pair.key), "{pair:?}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::dotenv::{self, BadLine, Pair};
+use crate::dotenv::{self, BadLine};
 use crate::explain::EnvFile;
 use crate::interpolate::Variables;
 use crate::problem::{Code, Finding};
@@ -83,6 +83,9 @@ impl Asker {
     }
 }
 
+/// A variable as a file gives it: name, value, and the place of the name.
+pub(crate) type Said = (String, String, Span);
+
 impl Project<'_> {
     /// Process environment, then the environment files below it.
     pub(crate) fn read_environment(&mut self, directory: &Path) {
@@ -128,14 +131,14 @@ impl Project<'_> {
         &mut self,
         files: &[(PathBuf, Asker)],
         directory: &Path,
-    ) -> Vec<Pair> {
+    ) -> Vec<Said> {
         let mut pairs = Vec::new();
         let mut around = self.variables.clone();
         for (file, asker) in files {
             let path = directory.join(file);
-            for (key, value) in self.env_file(&path, *asker, Format::Dotenv, &around) {
-                around.entry(key.clone()).or_insert_with(|| value.clone());
-                pairs.push((key, value));
+            for said in self.env_file(&path, *asker, Format::Dotenv, &around) {
+                around.entry(said.0.clone()).or_insert_with(|| said.1.clone());
+                pairs.push(said);
             }
         }
         pairs
@@ -148,7 +151,7 @@ impl Project<'_> {
         asker: Asker,
         format: Format,
         around: &Variables,
-    ) -> Vec<Pair> {
+    ) -> Vec<Said> {
         if !self.source.exists(path) {
             let missing = asker.missing(self.shown(path));
             self.found.push(missing);
@@ -176,21 +179,33 @@ impl Project<'_> {
             let finding = Finding::at(Code::EnvFile, at, "surely not meant", line.why);
             self.found.push(finding.help(line.help).warning());
         }
+        let span = |at: usize, key: &str| {
+            let start = at as u32;
+            Span { file, start, end: start + key.len() as u32 }
+        };
+        let pairs: Vec<Said> = lines
+            .pairs
+            .into_iter()
+            .map(|pair| {
+                let at = span(pair.at, &pair.key);
+                (pair.key, pair.value, at)
+            })
+            .collect();
         if let Some(record) = &mut self.record {
             let named_at = match asker {
                 Asker::Service(at) | Asker::Labels(at) => Some(at),
                 _ => None,
             };
-            let (depth, pairs) = (self.including.len(), lines.pairs.clone());
-            record.env_files.push(EnvFile { file, named_at, depth, pairs });
+            let (depth, pairs) = (self.including.len(), pairs.clone());
+            record.env_files.push(EnvFile { named_at, depth, pairs });
         }
-        lines.pairs
+        pairs
     }
 }
 
 /// Adds what is not there yet; of several values the last one counts.
-pub(crate) fn add_below(variables: &mut Variables, pairs: Vec<Pair>) {
-    let new: Variables = pairs.into_iter().collect();
+pub(crate) fn add_below(variables: &mut Variables, said: Vec<Said>) {
+    let new: Variables = said.into_iter().map(|(key, value, _)| (key, value)).collect();
     for (key, value) in new {
         variables.entry(key).or_insert(value);
     }

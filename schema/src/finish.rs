@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::environment::{Asker, Format};
+use crate::environment::{Asker, Format, Said};
 use crate::interpolate::Variables;
 use crate::places::Written;
 use crate::problem::{Code, Finding};
@@ -229,7 +229,7 @@ impl Project<'_> {
         self.labels(map, span);
     }
 
-    fn env_file_values(&mut self, files: &[Node]) -> Vec<(String, String, Span)> {
+    fn env_file_values(&mut self, files: &[Node]) -> Vec<Said> {
         let mut values = Vec::new();
         // A project has many services and may have many variables, so they are lent, not copied.
         let mut around = std::mem::take(&mut self.variables);
@@ -261,7 +261,7 @@ impl Project<'_> {
             if !self.takes(pairs.len(), at) {
                 break;
             }
-            for (key, value) in pairs {
+            for (key, value, at) in pairs {
                 if !around.contains_key(&key) {
                     around.insert(key.clone(), value.clone());
                     added.push(key.clone());
@@ -283,10 +283,10 @@ impl Project<'_> {
         let mut around = Variables::new();
         for file in files.items() {
             let path = PathBuf::from(file.as_text().unwrap_or_default());
-            for (key, value) in
+            for (key, value, at) in
                 self.env_file(&path, Asker::Labels(file.span), Format::Dotenv, &around)
             {
-                labels.set(key.as_str(), Node::text(file.span, value.as_str()));
+                labels.set(key.as_str(), Node::text(at, value.as_str()));
                 around.insert(key, value);
             }
         }

@@ -36,6 +36,19 @@ fn a_changed_variable_replaces_that_container_and_keeps_the_others() {
 }
 
 #[test]
+fn a_changed_line_of_an_environment_file_is_told_with_its_place() {
+    let stack = STACK.replace("    environment:\n      LOG: info\n", "    env_file: app.env\n");
+    let host = TestHost::with("compose.yaml", &stack);
+    host.write("app.env", "# levels\nDEPTH=1\nexport LOG=info\n");
+    host.berth("up -d").succeeds();
+    host.edit("app.env", "LOG=info", "LOG=debug");
+    host.berth("plan")
+        .succeeds()
+        .stdout_has("environment.LOG \"info\" → \"debug\" (app.env:3:8)")
+        .stdout_has("1 replace, 3 unchanged");
+}
+
+#[test]
 fn a_plan_tells_by_its_status_whether_there_is_something_to_do() {
     let host = TestHost::with("compose.yaml", STACK);
     host.berth("plan --detailed-exitcode").fails_with(2).stdout_has("web");

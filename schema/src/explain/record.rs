@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::dotenv::Pair;
+use crate::environment::Said;
 use crate::interpolate::Variables;
 use crate::text::Span;
 use crate::tree::Node;
@@ -32,12 +32,10 @@ pub(crate) struct Document {
 /// One environment file.
 #[derive(Debug)]
 pub(crate) struct EnvFile {
-    /// Number of its text.
-    pub file: u32,
     /// Where a service names it; `None` for `.env` and the like.
     pub named_at: Option<Span>,
     /// As [`Document::depth`].
     pub depth: usize,
     /// What it says.
-    pub pairs: Vec<Pair>,
+    pub pairs: Vec<Said>,
 }

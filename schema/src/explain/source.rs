@@ -101,7 +101,7 @@ impl<'r> Teller<'r> {
     fn variables_around(&self, name: &str) -> Option<&String> {
         let files = self.layers.record.env_files.iter().filter(|file| file.named_at.is_none());
         let mut pairs = files.filter(|file| file.depth == 0).flat_map(|file| &file.pairs).rev();
-        let of_files = pairs.find(|(key, _)| key == name).map(|(_, value)| value);
+        let of_files = pairs.find(|(key, ..)| key == name).map(|(_, value, _)| value);
         self.options.environment.get(name).or(of_files)
     }
 
@@ -129,28 +129,10 @@ impl<'r> Teller<'r> {
         files
             .filter(|file| file.named_at.is_some_and(within))
             .filter_map(|file| {
-                let (_, value) = file.pairs.iter().rfind(|(key, _)| key == name)?;
-                Some(Source::EnvFile { file, value, at: self.line_of(file, name)? })
+                let (_, value, at) = file.pairs.iter().rfind(|(key, ..)| key == name)?;
+                Some(Source::EnvFile { file, value, at: *at })
             })
             .collect()
-    }
-
-    /// Where an environment file has a variable: the last line that starts with its name.
-    fn line_of(&self, file: &EnvFile, name: &str) -> Option<Span> {
-        let text = &self.layers.files.get(file.file)?.text;
-        let mut start = 0;
-        let mut found = None;
-        for line in text.split_inclusive('\n') {
-            let bare = line.trim_start();
-            let bare = bare.strip_prefix("export ").map_or(bare, str::trim_start);
-            let after = bare.strip_prefix(name).map(str::trim_start);
-            if after.is_some_and(|after| after.is_empty() || after.starts_with(['=', ':'])) {
-                let at = (start + line.len() - bare.len()) as u32;
-                found = Some(Span { file: file.file, start: at, end: at + name.len() as u32 });
-            }
-            start += line.len();
-        }
-        found
     }
 
     fn place(&self, span: Span) -> Option<Place> {
@@ -278,13 +260,13 @@ impl<'r> Teller<'r> {
             return ("the environment of the process".to_owned(), None);
         }
         let files = self.layers.record.env_files.iter();
-        let says = |file: &&EnvFile| {
-            let around = file.named_at.is_none() && file.depth <= depth;
-            around
-                && file.pairs.iter().rfind(|(key, _)| key == name).is_some_and(|(_, v)| v == value)
-        };
-        match files.filter(says).max_by_key(|file| (std::cmp::Reverse(file.depth), file.file)) {
-            Some(file) => ("an environment file".to_owned(), self.line_of(file, name)),
+        let files = files.filter(|file| file.named_at.is_none() && file.depth <= depth);
+        let said = files.filter_map(|file| {
+            let (_, said, at) = file.pairs.iter().rfind(|(key, ..)| key == name)?;
+            (said == value).then_some((std::cmp::Reverse(file.depth), *at))
+        });
+        match said.max() {
+            Some((_, at)) => ("an environment file".to_owned(), Some(at)),
             None if name == "COMPOSE_PROJECT_NAME" => ("the name of the project".to_owned(), None),
             None => ("berth".to_owned(), None),
         }
@@ -384,9 +366,7 @@ impl Source<'_> {
             Source::Document(given) => {
                 given.whole && given.tag != Tag::Reset && given.node.span == node.span
             }
-            Source::EnvFile { file, at, .. } => {
-                node.span.file == file.file && node.span == *at || file.named_at == Some(node.span)
-            }
+            Source::EnvFile { at, .. } => node.span == *at,
         }
     }
 }
