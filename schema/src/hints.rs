@@ -22,10 +22,6 @@ pub fn wrong_type(path: &str, node: &Node, want: &str) -> Option<String> {
         (Value::Bool(false), "a map") if name == "healthcheck" => {
             Some("write `disable: true` in a line below `healthcheck:`".into())
         }
-        (Value::Map(map), "a name") => {
-            let (key, _) = map.iter().next()?;
-            Some(format!("take the `- ` before `{key}:` away, in every line of the list"))
-        }
         (Value::Int(_) | Value::Float(_) | Value::Bool(_), "text") => {
             Some("write it in quotes".into())
         }

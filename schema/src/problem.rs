@@ -93,7 +93,8 @@ impl Finding {
     fn follows_from(&self, other: &Finding) -> bool {
         let has_place = !self.labels.is_empty();
         let same = without_subject(&self.message) == without_subject(&other.message);
-        let second = self.code == Code::WrongType && is_about_a_value(other.code);
+        let second = matches!(self.code, Code::WrongType | Code::Missing);
+        let second = second && is_about_a_value(other.code);
         self.message == other.message || has_place && (same || second)
     }
 

@@ -433,7 +433,7 @@ impl<'a> Walk<'a> {
                             );
                         }
                     }
-                    _ => self.wrong(&name, "a name"),
+                    _ => self.wrong(&name, "text"),
                 }
             }
             node.value = Value::Map(map);

@@ -268,7 +268,10 @@ impl<'a> Builder<'a> {
         let message = format!("the tag `!{name}` has no meaning here and is left out");
         let help = match value::nearest(name, ["reset", "override"]) {
             Some(near) => format!("did you mean `!{near}`?"),
-            None => format!("if it belongs to the text, write it in quotes: `\"!{name} {text}\"`"),
+            None => {
+                let whole = format!("!{name} {text}");
+                format!("if it belongs to the text, write it in quotes: `\"{}\"`", whole.trim_end())
+            }
         };
         self.found.push(Finding::at(Code::Doubtful, span, "without its tag", message).help(help));
     }

@@ -12,7 +12,7 @@ const BROKEN: &[(&str, &[(u32, &str)])] = &[
     ),
     (
         "services:\n  a: { image: x, depends_on: [b] }\n  b: { image: x, depends_on: [c] }\n  c: { image: x, depends_on: [a] }\n",
-        &[(4, "a → b → c → a")],
+        &[(2, "a → b → c → a")],
     ),
     ("services:\n  web:\n    image: a\n    networks: [front]\n", &[(4, "front")]),
     ("services:\n  web:\n    image: a\n    volumes: ['data:/data']\n", &[(4, "data")]),
@@ -55,6 +55,31 @@ fn every_broken_file_is_told_with_its_lines_and_nothing_is_made() {
                     "file {number} has no report for {place} with {word:?}:\n{text}\n{report}"
                 );
             }
+        }
+    }
+    host.leaves_nothing_but(&[]);
+}
+
+#[test]
+fn a_fault_of_another_file_is_told_with_that_file_and_nothing_is_made() {
+    let host = TestHost::with(
+        "compose.yaml",
+        "include: [part.yaml]\nservices:\n  web:\n    image: a\n    network_mode: host\n    env_file: web.env\n",
+    );
+    host.write("part.yaml", "services:\n  db:\n    imge: b\n    restart: sometimes\n");
+    host.write("compose.override.yaml", "services:\n  web:\n    networks: [default]\n");
+    host.write("web.env", "GOOD=1\nNOT GOOD=2\n");
+    let places = [
+        "part.yaml:3:5",
+        "part.yaml:4:14",
+        "compose.yaml:5:19",
+        "compose.override.yaml:3:15",
+        "web.env:2:1",
+    ];
+    for command in ["up -d", "plan", "create"] {
+        let report = host.berth(command).fails_with(65).stdout_is("");
+        for place in places {
+            assert!(report.stderr.contains(place), "{command}: no {place}\n{report}");
         }
     }
     host.leaves_nothing_but(&[]);

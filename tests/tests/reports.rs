@@ -65,27 +65,31 @@ fn every_case_of(area: &str) {
 }
 
 fn check(area: &str, case: &Path) {
-    let told = tell(area, case);
+    let told = tell(area, case, &[COMMAND]);
     match area {
         "warnings" => assert_eq!(told.code, 0, "{told:?}"),
         _ => is_a_refusal(&told),
     }
+    in_the_folder(case).bind(|| insta::assert_snapshot!("report", told.stderr));
+}
+
+fn in_the_folder(case: &Path) -> insta::Settings {
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path(case);
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
-    settings.bind(|| insta::assert_snapshot!("report", told.stderr));
+    settings
 }
 
 /// Runs berth on a copy of the case, so that nothing around it is found.
-fn tell(area: &str, case: &Path) -> Finished {
+fn tell(area: &str, case: &Path, words: &[&str]) -> Finished {
     let folder = target_dir().join("broken").join(format!("{area}-{}", std::process::id()));
     let project = folder.join("shop");
     copy(case, &project);
     let line = fs::read_to_string(case.join("command")).unwrap_or_else(|_| "berth".into());
-    let (settings, words) = line.trim().split_once("berth").unwrap();
+    let (settings, before) = line.trim().split_once("berth").unwrap();
     let mut command = Command::new(berth_program());
-    command.args(words.split_whitespace()).arg(COMMAND).current_dir(&project);
+    command.args(before.split_whitespace()).args(words).current_dir(&project);
     command.env_clear().env("HOME", "/home/me").env("BERTH_ROOT", folder.join("root"));
     command.envs(settings.split_whitespace().map(|pair| pair.split_once('=').unwrap()));
     let mut told = Running::start(&name(case), command).ends();
@@ -138,6 +142,28 @@ fn reports() -> Vec<(String, String)> {
     let areas = folders(&broken());
     let cases = areas.iter().flat_map(|area| folders(area));
     cases.map(|case| (name(&case), fs::read_to_string(case.join("report.snap")).unwrap())).collect()
+}
+
+#[test]
+fn a_program_gets_the_same_as_json() {
+    for (area, case) in [
+        ("include", "two_errors_in_the_part"),
+        ("override_files", "conflict_over_two_files"),
+        ("real", "wordpress"),
+        ("variables", "value_of_a_variable"),
+        ("yaml", "quote_never_closed"),
+    ] {
+        let case = broken().join(area).join(case);
+        let told = tell(&format!("{area}-json"), &case, &["check", "--format", "json"]);
+        assert_eq!((told.code, told.stderr.as_str()), (65, ""), "{told}");
+        let rows: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();
+        let rows: Vec<&serde_json::Value> = rows.as_array().unwrap().iter().collect();
+        let report = fs::read_to_string(case.join("report.snap")).unwrap();
+        let count = report.lines().filter(|line| line.starts_with("berth::")).count();
+        let errors = rows.iter().filter(|row| row["severity"] == "error").count();
+        assert!(errors > 0 && errors <= count && count <= rows.len(), "{told}");
+        in_the_folder(&case).bind(|| insta::assert_snapshot!("json", told.stdout));
+    }
 }
 
 #[test]

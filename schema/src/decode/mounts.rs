@@ -46,9 +46,18 @@ impl Reader<'_> {
     fn mount(&mut self, node: &Node) -> Option<Mount> {
         for name in ["source", "target"] {
             if let Some(value) = node.get(name).filter(|value| is_windows_path(value)) {
-                let why = "is read as a path of Windows: one letter stands before its colon";
-                let help = "give the volume a longer name, or use the long form (`type:`, `source:`, `target:`)";
-                self.refuse(value, why, help);
+                match name {
+                    "source" => self.refuse(
+                        value,
+                        "is a path of Windows, and this host has no drives",
+                        "write a path of this host, or one that starts with `./`",
+                    ),
+                    _ => self.refuse(
+                        value,
+                        "is read as a path of Windows: one letter stands before its colon",
+                        "give the volume a longer name, or use the long form (`type:`, `source:`, `target:`)",
+                    ),
+                }
                 return None;
             }
         }

@@ -96,12 +96,12 @@ fn a_dash_without_a_space_below_one_with() {
 #[test]
 fn expressions_that_are_none() {
     let text = "services:\n  a:\n    image: \"b:${X:-\\n}\"\n    command: [a, \"${A/b/c}\"]\n";
-    assert_snapshot!(problems(text), @r#"
+    assert_snapshot!(problems(text), @r"
     compose.yaml:3:15 berth::interpolation
-      `${X:-` is not a variable
-      → write `${NAME}` or `${NAME:-default}`, and `$$` where a dollar sign is meant
+      `${X:-` is never closed
+      → close it with `}`, or write `$$` where a dollar sign is meant
     compose.yaml:4:19 berth::interpolation
       `${A/b/c}` is not a variable
       → write `${NAME}` or `${NAME:-default}`, and `$$` where a dollar sign is meant
-    "#);
+    ");
 }

@@ -257,8 +257,8 @@ services:
 ";
     assert_snapshot!(problems(text), @r"
     compose.yaml:5:9 berth::wrong_type
-      `services.web.depends_on` must be a name, and this is a map
-      → take the `- ` before `db:` away, in every line of the list
+      `services.web.depends_on` must be text, and this is a map
+      → take the `- ` before `db:` away, in every line
     compose.yaml:9:11 berth::wrong_type
       `services.api.depends_on.db` must be a map, and this is text
       → write `condition: service_healthy` in a line below `db:`

@@ -73,7 +73,7 @@ fn several_documents_are_kept_apart() {
 /// Each value of a map as its text, by name.
 fn texts(text: &str) -> String {
     let (documents, found) = read(text);
-    assert!(found.is_empty(), "{found:?}");
+    assert!(!found.iter().any(Finding::is_error), "{found:?}");
     let map = documents[0].as_map().unwrap();
     map.iter().map(|(name, node)| format!("{name}={:?} ", node.value)).collect()
 }
