@@ -6,11 +6,13 @@
 //! numbers, PAX, and sparse files of GNU's old form and of PAX 1.0.
 
 mod fields;
+mod write;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use fields::{decimal, numeric, pax_records, pax_time, positive};
+pub(crate) use write::TapeWriter;
 
 const BLOCK: usize = 512;
 /// Names and extended headers together, per member.
@@ -19,7 +21,7 @@ const MAX_SEGMENTS: usize = 1 << 16;
 
 /// What a member is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     File,
     HardLink,
     Symlink,
@@ -30,36 +32,36 @@ pub(super) enum Kind {
 
 /// One member; its content, if it has any, is read from the [`Tape`].
 #[derive(Debug, Clone)]
-pub(super) struct Member {
-    pub(super) kind: Kind,
-    pub(super) path: Vec<u8>,
-    pub(super) link: Vec<u8>,
-    pub(super) mode: u32,
-    pub(super) uid: i64,
-    pub(super) gid: i64,
+pub(crate) struct Member {
+    pub(crate) kind: Kind,
+    pub(crate) path: Vec<u8>,
+    pub(crate) link: Vec<u8>,
+    pub(crate) mode: u32,
+    pub(crate) uid: i64,
+    pub(crate) gid: i64,
     /// Seconds and nanoseconds.
-    pub(super) mtime: (i64, u32),
+    pub(crate) mtime: (i64, u32),
     /// Bytes of content in the stream.
-    pub(super) stored: u64,
+    pub(crate) stored: u64,
     /// Where the content belongs, when the file has holes.
-    pub(super) sparse: Option<Sparse>,
+    pub(crate) sparse: Option<Sparse>,
     /// Extended attributes by name.
-    pub(super) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Member {
     /// Bytes of the file with its holes.
-    pub(super) fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.sparse.as_ref().map_or(self.stored, |sparse| sparse.size)
     }
 }
 
 /// A file with holes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Sparse {
-    pub(super) size: u64,
+pub(crate) struct Sparse {
+    pub(crate) size: u64,
     /// Offset and length, ascending.
-    pub(super) segments: Vec<(u64, u64)>,
+    pub(crate) segments: Vec<(u64, u64)>,
 }
 
 /// Why a stream is not a tar archive berth reads.
