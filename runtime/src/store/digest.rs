@@ -1,7 +1,7 @@
 //! Digests: the only names content has. One that was not checked never becomes a path.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -127,6 +127,36 @@ impl<R: Read> Read for HashingReader<R> {
         let n = self.inner.read(buf)?;
         self.hasher.update(&buf[..n]);
         Ok(n)
+    }
+}
+
+/// A writer that hashes what passes through it.
+pub(super) struct HashingWriter<W> {
+    inner: W,
+    hasher: Hasher,
+}
+
+impl<W: Write> HashingWriter<W> {
+    pub(super) fn new(inner: W) -> HashingWriter<W> {
+        HashingWriter { inner, hasher: Hasher::default() }
+    }
+
+    /// The digest and number of all bytes written.
+    pub(super) fn finish(self) -> (Digest, u64) {
+        let bytes = self.hasher.bytes();
+        (self.hasher.finish(), bytes)
+    }
+}
+
+impl<W: Write> Write for HashingWriter<W> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let n = self.inner.write(buf)?;
+        self.hasher.update(&buf[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }
 

@@ -77,7 +77,7 @@ impl Descriptor {
     }
 
     /// Attestations ride along as images of no platform.
-    fn is_attestation(&self) -> bool {
+    pub(super) fn is_attestation(&self) -> bool {
         self.annotation("vnd.docker.reference.type").is_some()
             || self.platform.as_ref().is_some_and(|p| p.os == "unknown")
     }

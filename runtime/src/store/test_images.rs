@@ -129,11 +129,15 @@ pub(super) fn config_json(layers: &[Vec<u8>]) -> Vec<u8> {
 
 /// What `docker save` writes for an image of `layers`.
 pub(super) fn docker_archive(tags: &[&str], layers: &[Vec<u8>]) -> Vec<u8> {
-    let config = config_json(layers);
-    let name = format!("{}.json", Digest::of(&config).hex());
+    image_archive(tags, &config_json(layers), layers)
+}
+
+/// The same with a config of one's own.
+pub(super) fn image_archive(tags: &[&str], config: &[u8], layers: &[Vec<u8>]) -> Vec<u8> {
+    let name = format!("{}.json", Digest::of(config).hex());
     let paths: Vec<String> = (0..layers.len()).map(|n| format!("{n}/layer.tar")).collect();
     let list = serde_json::json!([{"Config": name, "RepoTags": tags, "Layers": paths}]);
-    let mut archive = Archive::default().member(&name, b'0', "", 0o644, &config);
+    let mut archive = Archive::default().member(&name, b'0', "", 0o644, config);
     for (path, layer) in paths.iter().zip(layers) {
         archive = archive.member(path, b'0', "", 0o644, layer);
     }

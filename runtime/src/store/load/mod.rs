@@ -1,9 +1,11 @@
 //! Loads images from archives: what `docker save` writes, and OCI layouts as a folder or a tar.
 //!
 //! An archive that is both is read as the OCI layout it is, for its digests, with the names of
-//! Docker's list. Reading order: here what is loaded, `archive` how its parts are found.
+//! Docker's list. Reading order: here what is loaded, `archive` how its parts are found, `legacy`
+//! what a Docker before 1.10 wrote.
 
 mod archive;
+mod legacy;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -20,8 +22,8 @@ use super::unpack::{Limits, is_compressed};
 use super::{Store, StoreError};
 use archive::Archive;
 
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
-const CONTAINERD_NAME: &str = "io.containerd.image.name";
+pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(super) const CONTAINERD_NAME: &str = "io.containerd.image.name";
 /// Looks at another's claim before giving up: ten minutes.
 const MAX_LOOKS: u32 = 12_000;
 
@@ -66,9 +68,7 @@ fn load_all(ingest: &Ingest, archive: &Archive) -> Result<Vec<Loaded>, StoreErro
             Some(docker) => {
                 docker.iter().map(|entry| plan_docker(archive, entry)).collect::<Result<_, _>>()?
             }
-            None if archive.has("repositories") => {
-                return Err(archive.problem("it was saved by a Docker before 1.10; save it again"));
-            }
+            None if archive.has("repositories") => legacy::plan(archive)?,
             None => return Err(archive.problem("it has neither `manifest.json` nor `index.json`")),
         }
     };
@@ -156,14 +156,9 @@ fn plan_layout(archive: &Archive, docker: &[DockerEntry]) -> Result<Vec<Planned>
     let Document::Index(children) = document::parse(&index)? else {
         return Err(archive.problem("its `index.json` is not an index"));
     };
-    let mut groups: BTreeMap<Option<String>, Vec<Descriptor>> = BTreeMap::new();
-    for child in children {
-        let name = child.annotation(CONTAINERD_NAME).or(child.annotation(REF_NAME));
-        groups.entry(name.map(str::to_owned)).or_default().push(child);
-    }
     let host = Platform::host();
     let mut plans = Vec::new();
-    for (name, children) in groups {
+    for (name, children) in groups(children) {
         let child = document::choose(&children, &host)?;
         let mut plan = plan_manifest(archive, child, &host)?;
         plan.names.extend(name.map(|name| archive.name_of(&name)).transpose()?);
@@ -176,6 +171,23 @@ fn plan_layout(archive: &Archive, docker: &[DockerEntry]) -> Result<Vec<Planned>
         plans.push(plan);
     }
     Ok(plans)
+}
+
+/// The children that are one image for several machines, with its name. Children of one name are,
+/// and so are those without a name that tell their machines.
+fn groups(children: Vec<Descriptor>) -> Vec<(Option<String>, Vec<Descriptor>)> {
+    let mut groups: BTreeMap<Option<String>, Vec<Descriptor>> = BTreeMap::new();
+    let mut alone = Vec::new();
+    for child in children {
+        let name = child.annotation(CONTAINERD_NAME).or(child.annotation(REF_NAME));
+        match name.map(str::to_owned) {
+            None if child.platform.is_none() && !child.is_attestation() => {
+                alone.push((None, vec![child]));
+            }
+            name => groups.entry(name).or_default().push(child),
+        }
+    }
+    groups.into_iter().chain(alone).collect()
 }
 
 /// The image of `child`, which may be an index of images for several machines.
