@@ -168,6 +168,12 @@ pub(crate) enum Command {
     /// Take names away from images, as `image rm`
     #[command(hide = true)]
     Rmi(commands::image::RmArgs),
+    /// Write images as an archive, as `image save`
+    #[command(hide = true)]
+    Save(commands::save::SaveArgs),
+    /// Load images from an archive, as `image load`
+    #[command(hide = true)]
+    Load(commands::image::LoadArgs),
     /// The volumes of this host
     #[command(subcommand)]
     Volume(commands::volume::VolumeCommand),

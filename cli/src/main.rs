@@ -25,6 +25,7 @@ mod relay;
 mod rows;
 mod session;
 mod signals;
+mod sink;
 mod source;
 mod terminal;
 mod ui;

@@ -1,4 +1,4 @@
-//! `berth image load|pull|ls|rm|inspect`.
+//! `berth image load|save|history|pull|ls|rm|inspect`.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -11,6 +11,8 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::history::{self, HistoryArgs};
+use super::save::{self, SaveArgs};
 use crate::args::Format;
 use crate::failure::{Exit, Failure};
 use crate::flow;
@@ -25,6 +27,10 @@ use crate::values::{amount, moment};
 pub(crate) enum ImageCommand {
     /// Load images from an archive: of `docker save`, or an OCI layout (a folder or a tar)
     Load(LoadArgs),
+    /// Write images as an archive that `load`, Docker and other tools read
+    Save(SaveArgs),
+    /// List the steps an image was made in
+    History(HistoryArgs),
     /// Get images from their registries
     Pull(PullArgs),
     /// List the images in the store
@@ -90,7 +96,10 @@ pub(crate) struct InspectArgs {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
-        Failure::refused(error)
+        match error {
+            StoreError::Output(error) => Failure::Output(error),
+            other => Failure::refused(other),
+        }
     }
 }
 
@@ -99,6 +108,8 @@ pub(crate) async fn run(session: &Session, command: &ImageCommand) -> Result<Exi
     let host = flow::open(session)?;
     match command {
         ImageCommand::Load(args) => load(session, &host, args),
+        ImageCommand::Save(args) => save::run(&host, args),
+        ImageCommand::History(args) => history::run(session, &host, args),
         ImageCommand::Pull(args) => pull(session, &host, args).await,
         ImageCommand::Ls(args) => ls(session, &host, args),
         ImageCommand::Rm(args) => rm(session, &host, args),
@@ -243,7 +254,7 @@ fn inspect(session: &Session, host: &Host, args: &InspectArgs) -> Result<Exit, F
 }
 
 /// An image by its name, or by the beginning of its id.
-fn find(host: &Host, text: &str) -> Result<ImageEntry, Failure> {
+pub(super) fn find(host: &Host, text: &str) -> Result<ImageEntry, Failure> {
     let by_name = host.store().resolve(text);
     if let Ok(Some(entry)) = by_name {
         return Ok(entry);

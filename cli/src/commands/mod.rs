@@ -7,6 +7,7 @@ pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod exec;
 pub(crate) mod explain;
+pub(crate) mod history;
 pub(crate) mod image;
 pub(crate) mod images;
 pub(crate) mod kill;
@@ -20,6 +21,7 @@ pub(crate) mod pull;
 pub(crate) mod restart;
 pub(crate) mod rm;
 pub(crate) mod run;
+pub(crate) mod save;
 pub(crate) mod scale;
 pub(crate) mod start;
 pub(crate) mod stop;
@@ -71,6 +73,8 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<Exit, Fai
         Command::Images(args) => images::run(session, &args).await,
         Command::Image(command) => image::run(session, &command).await,
         Command::Rmi(args) => image::run(session, &ImageCommand::Rm(args)).await,
+        Command::Save(args) => image::run(session, &ImageCommand::Save(args)).await,
+        Command::Load(args) => image::run(session, &ImageCommand::Load(args)).await,
         Command::Volume(command) => volume::run(session, &command).await,
         Command::Network(command) => network::run(session, &command).await,
         Command::Ls(args) => ls::run(session, &args).await,

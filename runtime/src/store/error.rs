@@ -37,6 +37,12 @@ pub enum StoreError {
     Registry(#[from] RegistryError),
     #[error("another berth is pulling or loading an image; run this again when it is done")]
     Busy,
+    #[error("{}", .0.iter().map(|name| format!("image `{name}` is not in the store")).collect::<Vec<_>>().join("\n"))]
+    MissingAll(Vec<String>),
+    #[error("`localhost/host` is the host's own programs; it cannot be {0}")]
+    HostImage(&'static str),
+    #[error("write the archive: {0}")]
+    Output(io::Error),
     #[error("the work was stopped")]
     Stopped,
 }

@@ -8,7 +8,7 @@
 //!
 //! Reading order: `reference` and `digest` (names), `document` and `config` (what an image says),
 //! `places` (where things are), this module (looking), `ingest` (how something gets in), `tape`,
-//! `tree` and `unpack` (a layer), `load` (archives), `registry` (pulling), `host_image`
+//! `tree` and `unpack` (a layer), `load` and `save` (archives), `registry` (pulling), `host_image`
 //! (`localhost/host`), `garbage`.
 
 mod config;
@@ -16,12 +16,14 @@ mod digest;
 mod document;
 mod error;
 mod garbage;
+mod history;
 mod host_image;
 mod ingest;
 mod load;
 mod places;
 mod reference;
 mod registry;
+mod save;
 mod tape;
 mod tree;
 mod unpack;
@@ -41,6 +43,7 @@ pub use digest::{Digest, NotADigest};
 pub use document::{DocumentError, Platform};
 pub use error::StoreError;
 pub use garbage::Collected;
+pub use history::HistoryEntry;
 pub use load::Loaded;
 pub use reference::{Reference, ReferenceError};
 pub use registry::{PullEvent, PullOptions, PullPhase, PullProgress, RegistryError, Retry};
