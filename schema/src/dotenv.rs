@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use crate::budget::MOST_FILLED;
 use crate::interpolate::{Failure, Filler, Lookup, Variables};
+use crate::tree::{Map, Value};
 
 /// One variable of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,15 +43,47 @@ pub struct Lines {
 
 const ONE_IN_EACH_LINE: &str = "write one `NAME=value` in each line";
 
-/// The variables of a file in order. `around` answers for bare names and for `${…}`, before the
-/// names of the file itself.
-pub fn parse(text: &str, around: &Variables) -> Lines {
-    let known = Known { around, own: Variables::new() };
+/// What bare names and `${…}` see in a file, the first that has the name.
+pub struct Scope<'a> {
+    around: &'a Variables,
+    service: Option<&'a Map>,
+    said: Variables,
+}
+
+impl<'a> Scope<'a> {
+    /// What is set around the files, then what they say themselves, the last line of a name.
+    pub fn new(around: &'a Variables) -> Self {
+        Scope { around, service: None, said: Variables::new() }
+    }
+
+    /// With the `environment` of a service between the two.
+    pub fn of_service(self, service: Option<&'a Map>) -> Self {
+        Scope { service, ..self }
+    }
+
+    /// The value that is set outside of the files.
+    fn outside(&self, name: &str) -> Option<&String> {
+        let of_service = || match &self.service?.get(name)?.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        };
+        self.around.get(name).or_else(of_service)
+    }
+}
+
+impl Lookup for Scope<'_> {
+    fn value(&self, name: &str) -> Option<&String> {
+        self.outside(name).or_else(|| self.said.get(name))
+    }
+}
+
+/// The variables of a file in order.
+pub fn parse(text: &str, scope: &mut Scope<'_>) -> Lines {
     let mut reader = Reader {
         text,
         at: 0,
         line_end: Cell::new(0),
-        known,
+        scope,
         left: MOST_FILLED,
         lines: Lines::default(),
     };
@@ -64,7 +97,7 @@ pub fn parse(text: &str, around: &Variables) -> Lines {
 }
 
 /// `KEY=VALUE` lines verbatim (`format: raw`).
-pub fn parse_raw(text: &str, around: &Variables) -> Lines {
+pub fn parse_raw(text: &str, scope: &mut Scope<'_>) -> Lines {
     let mut lines = Lines::default();
     let mut start = 0;
     for full in text.split_inclusive('\n') {
@@ -73,14 +106,15 @@ pub fn parse_raw(text: &str, around: &Variables) -> Lines {
         if !line.is_empty() && !line.starts_with('#') {
             let (key, value) = match line.split_once('=') {
                 Some((key, value)) => (key, Some(value.to_owned())),
-                None => (line, around.get(line).cloned()),
+                None => (line, scope.outside(line).cloned()),
             };
             if key.is_empty() || key.contains(char::is_whitespace) {
                 let why = format!("`{key}` is no name of a variable");
                 lines.bad.push(BadLine { start, end, why, help: ONE_IN_EACH_LINE });
-            } else {
+            } else if let Some(value) = value {
+                scope.said.insert(key.to_owned(), value.clone());
                 let at = start + full.find(line).unwrap_or(0);
-                lines.pairs.extend(value.map(|value| Pair { key: key.to_owned(), value, at }));
+                lines.pairs.push(Pair { key: key.to_owned(), value, at });
             }
         }
         start = end;
@@ -88,27 +122,15 @@ pub fn parse_raw(text: &str, around: &Variables) -> Lines {
     lines
 }
 
-struct Reader<'a> {
+struct Reader<'a, 's> {
     text: &'a str,
     at: usize,
     /// End of the line last looked at.
     line_end: Cell<usize>,
-    known: Known<'a>,
+    scope: &'a mut Scope<'s>,
     /// How many bytes variables may still make.
     left: usize,
     lines: Lines,
-}
-
-/// What `${…}` sees: what is set around the file, then the names of the file itself.
-struct Known<'a> {
-    around: &'a Variables,
-    own: Variables,
-}
-
-impl Lookup for Known<'_> {
-    fn value(&self, name: &str) -> Option<&String> {
-        self.around.get(name).or_else(|| self.own.get(name))
-    }
 }
 
 /// A space that ends no line.
@@ -116,7 +138,7 @@ fn is_space(c: char) -> bool {
     matches!(c, '\t' | '\x0b' | '\x0c' | '\r' | ' ' | '\u{85}' | '\u{a0}')
 }
 
-impl Reader<'_> {
+impl Reader<'_, '_> {
     fn rest(&self) -> &str {
         &self.text[self.at..]
     }
@@ -173,7 +195,7 @@ impl Reader<'_> {
         let (key, at) = (key.to_owned(), self.at);
         let Some(end) = end else {
             self.at += line.len();
-            if let Some(value) = self.known.around.get(&key).cloned() {
+            if let Some(value) = self.scope.outside(&key).cloned() {
                 self.set(Pair { key, value, at });
             }
             return Ok(());
@@ -190,7 +212,7 @@ impl Reader<'_> {
     }
 
     fn set(&mut self, pair: Pair) {
-        self.known.own.insert(pair.key.clone(), pair.value.clone());
+        self.scope.said.insert(pair.key.clone(), pair.value.clone());
         self.lines.pairs.push(pair);
     }
 
@@ -255,7 +277,7 @@ impl Reader<'_> {
             return Ok(value.to_owned());
         }
         let left = self.left;
-        let mut filler = Filler { variables: &self.known, unset: Vec::new(), left };
+        let mut filler = Filler { variables: &*self.scope, unset: Vec::new(), left };
         let filled = filler.replace(value, 0);
         self.left = filler.left;
         match filled {
@@ -354,7 +376,7 @@ mod tests {
     fn read(text: &str) -> String {
         let around = [("HOME", "/h"), ("B", "shell")];
         let around = around.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
-        let lines = parse(text, &around);
+        let lines = parse(text, &mut Scope::new(&around));
         let mut told: String =
             lines.pairs.iter().map(|p| format!("{}={:?} ", p.key, p.value)).collect();
         for (word, list) in [("error", lines.bad), ("odd", lines.odd)] {
@@ -403,7 +425,8 @@ mod tests {
 
     #[test]
     fn raw_lines_are_taken_as_they_are() {
-        let pairs = parse_raw("A='$B' # x\n#c\n\nC=\"d\"\n", &Variables::new()).pairs;
+        let pairs =
+            parse_raw("A='$B' # x\n#c\n\nC=\"d\"\n", &mut Scope::new(&Variables::new())).pairs;
         let show: Vec<_> = pairs.iter().map(|p| format!("{}={}", p.key, p.value)).collect();
         assert_eq!(show, ["A='$B' # x", "C=\"d\""]);
     }
@@ -411,12 +434,12 @@ mod tests {
     #[test]
     fn a_variable_knows_where_its_name_stands() {
         let text = "# x\n export  A = 1\r\nB: \"two\nlines\"\n  C=3\n";
-        let pairs = parse(text, &Variables::new()).pairs;
+        let pairs = parse(text, &mut Scope::new(&Variables::new())).pairs;
         assert_eq!(pairs.len(), 3);
         for pair in pairs {
             assert!(text[pair.at..].starts_with(&pair.key), "{pair:?}");
         }
-        for pair in parse_raw("\tA=1\nB=2", &Variables::new()).pairs {
+        for pair in parse_raw("\tA=1\nB=2", &mut Scope::new(&Variables::new())).pairs {
             assert!("\tA=1\nB=2"[pair.at..].starts_with(&pair.key), "{pair:?}");
         }
     }

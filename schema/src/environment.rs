@@ -1,13 +1,17 @@
 //! The variables a project sees, and the environment files that give them.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::dotenv::{self, BadLine};
+use crate::dotenv::{self, BadLine, Scope};
 use crate::explain::EnvFile;
 use crate::interpolate::Variables;
 use crate::problem::{Code, Finding};
 use crate::project::Project;
 use crate::text::Span;
+
+/// Switches `.env` off.
+const DISABLE: &str = "COMPOSE_DISABLE_ENV_FILE";
 
 /// How an environment file is written.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -106,14 +110,33 @@ impl Project<'_> {
         if self.no_dotenv() || !self.source.exists(&path) {
             return;
         }
-        let around = self.variables.clone();
-        let pairs = self.env_file(&path, Asker::Beside, Format::Dotenv, &around);
+        // A folder of that name, such as one of Python, is none of ours.
+        let read = self.source.read(&path);
+        if read.is_err_and(|error| error.kind() == io::ErrorKind::IsADirectory) {
+            return;
+        }
+        let around = std::mem::take(&mut self.variables);
+        let scope = &mut Scope::new(&around);
+        let mut pairs = self.env_file(&path, Asker::Beside, Format::Dotenv, scope);
+        self.variables = around;
+        let off = |(key, value, _): &Said| key == DISABLE && is_true(value) == Some(true);
+        if pairs.iter().any(off) {
+            // It switches itself off, but for what is said to Compose.
+            pairs.retain(|(key, ..)| key.starts_with("COMPOSE_"));
+        }
         add_below(&mut self.variables, pairs);
     }
 
-    fn no_dotenv(&self) -> bool {
-        let value = self.options.environment.get("COMPOSE_DISABLE_ENV_FILE");
-        value.is_some_and(|value| ["1", "true", "t", "TRUE", "True", "T"].contains(&value.as_str()))
+    fn no_dotenv(&mut self) -> bool {
+        let value = self.options.environment.get(DISABLE).filter(|value| !value.is_empty());
+        let Some(value) = value else {
+            return false;
+        };
+        is_true(value).unwrap_or_else(|| {
+            let message = format!("the variable {DISABLE} is `{value}`, neither true nor false");
+            self.found.push(Finding::bare(Code::BadValue, message).help("set it to 1 or to 0"));
+            false
+        })
     }
 
     /// `--env-file`, else `COMPOSE_ENV_FILES`.
@@ -132,15 +155,14 @@ impl Project<'_> {
         files: &[(PathBuf, Asker)],
         directory: &Path,
     ) -> Vec<Said> {
+        let around = std::mem::take(&mut self.variables);
+        let mut scope = Scope::new(&around);
         let mut pairs = Vec::new();
-        let mut around = self.variables.clone();
         for (file, asker) in files {
             let path = directory.join(file);
-            for said in self.env_file(&path, *asker, Format::Dotenv, &around) {
-                around.entry(said.0.clone()).or_insert_with(|| said.1.clone());
-                pairs.push(said);
-            }
+            pairs.extend(self.env_file(&path, *asker, Format::Dotenv, &mut scope));
         }
+        self.variables = around;
         pairs
     }
 
@@ -150,7 +172,7 @@ impl Project<'_> {
         path: &Path,
         asker: Asker,
         format: Format,
-        around: &Variables,
+        scope: &mut Scope<'_>,
     ) -> Vec<Said> {
         if !self.source.exists(path) {
             let missing = asker.missing(self.shown(path));
@@ -165,8 +187,8 @@ impl Project<'_> {
             return Vec::new();
         };
         let lines = match format {
-            Format::Dotenv => dotenv::parse(&text, around),
-            Format::Raw => dotenv::parse_raw(&text, around),
+            Format::Dotenv => dotenv::parse(&text, scope),
+            Format::Raw => dotenv::parse_raw(&text, scope),
         };
         let place = |line: &BadLine| Span { file, start: line.start as u32, end: line.end as u32 };
         for line in lines.bad {
@@ -200,6 +222,15 @@ impl Project<'_> {
             record.env_files.push(EnvFile { named_at, depth, pairs });
         }
         pairs
+    }
+}
+
+/// The words of a switch.
+fn is_true(word: &str) -> Option<bool> {
+    match word {
+        "1" | "t" | "T" | "true" | "True" | "TRUE" => Some(true),
+        "0" | "f" | "F" | "false" | "False" | "FALSE" => Some(false),
+        _ => None,
     }
 }
 

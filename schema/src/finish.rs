@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::dotenv::Scope;
 use crate::environment::{Asker, Format, Said};
 use crate::interpolate::Variables;
 use crate::places::Written;
@@ -201,7 +202,8 @@ impl Project<'_> {
         };
         let mut variables: BTreeMap<String, Entry> = BTreeMap::new();
         if let Some(files) = map.remove("env_file") {
-            for (key, value, at) in self.env_file_values(files.items()) {
+            let own = map.get("environment").and_then(Node::as_map);
+            for (key, value, at) in self.env_file_values(files.items(), own) {
                 variables.insert(key, Entry { key: at, node: Node::text(at, value) });
             }
         }
@@ -229,11 +231,11 @@ impl Project<'_> {
         self.labels(map, span);
     }
 
-    fn env_file_values(&mut self, files: &[Node]) -> Vec<Said> {
+    fn env_file_values(&mut self, files: &[Node], own: Option<&Map>) -> Vec<Said> {
         let mut values = Vec::new();
         // A project has many services and may have many variables, so they are lent, not copied.
-        let mut around = std::mem::take(&mut self.variables);
-        let mut added = Vec::new();
+        let around = std::mem::take(&mut self.variables);
+        let mut scope = Scope::new(&around).of_service(own);
         for file in files {
             let Some(path) = file.get_text("path").map(PathBuf::from) else {
                 continue;
@@ -257,19 +259,12 @@ impl Project<'_> {
                 }
             };
             let at = file.get("path").map_or(file.span, |node| node.span);
-            let pairs = self.env_file(&path, Asker::Service(at), format, &around);
+            let pairs = self.env_file(&path, Asker::Service(at), format, &mut scope);
             if !self.takes(pairs.len(), at) {
                 break;
             }
-            for (key, value, at) in pairs {
-                if !around.contains_key(&key) {
-                    around.insert(key.clone(), value.clone());
-                    added.push(key.clone());
-                }
-                values.push((key, value, at));
-            }
+            values.extend(pairs);
         }
-        added.iter().for_each(|key| drop(around.remove(key)));
         self.variables = around;
         values
     }
@@ -283,9 +278,9 @@ impl Project<'_> {
         let mut around = Variables::new();
         for file in files.items() {
             let path = PathBuf::from(file.as_text().unwrap_or_default());
-            for (key, value, at) in
-                self.env_file(&path, Asker::Labels(file.span), Format::Dotenv, &around)
-            {
+            let scope = &mut Scope::new(&around);
+            let pairs = self.env_file(&path, Asker::Labels(file.span), Format::Dotenv, scope);
+            for (key, value, at) in pairs {
                 labels.set(key.as_str(), Node::text(at, value.as_str()));
                 around.insert(key, value);
             }

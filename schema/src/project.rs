@@ -206,7 +206,8 @@ impl<'a> Project<'a> {
     /// `COMPOSE_FILE`.
     fn named_files(&self) -> Option<Vec<PathBuf>> {
         let list = self.variables.get("COMPOSE_FILE").filter(|list| !list.is_empty())?;
-        let separator = self.variables.get("COMPOSE_PATH_SEPARATOR").map_or(":", String::as_str);
+        let separator = self.variables.get("COMPOSE_PATH_SEPARATOR");
+        let separator = separator.filter(|text| !text.is_empty()).map_or(":", String::as_str);
         Some(list.split(separator).filter(|path| !path.is_empty()).map(PathBuf::from).collect())
     }
 
@@ -300,10 +301,17 @@ impl<'a> Project<'a> {
         let written = documents.iter().rev().find_map(|document| document.get("name"));
         if let Some(node) = written {
             let text = node.as_text().unwrap_or_default();
-            let name = interpolate::text_with(text, &self.variables, &mut Vec::new());
-            let name = usable_name(&name.unwrap_or_default());
+            let filled = interpolate::text_with(text, &self.variables, &mut Vec::new());
+            let failed = filled.is_err();
+            let name = usable_name(&filled.unwrap_or_default());
             if !name.is_empty() {
                 return Some(name);
+            }
+            if !text.is_empty() && !failed {
+                let message = format!("`{text}` makes no project name");
+                let help = "a project name has lower case letters, digits, `-` and `_`";
+                let finding = Finding::at(Code::ProjectName, node.span, "nothing is left", message);
+                self.found.push(finding.help(help));
             }
         }
         let folder = self.directory.file_name().map(|name| name.to_string_lossy());

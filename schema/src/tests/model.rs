@@ -33,7 +33,8 @@ fn shown(text: &str) -> Stack {
 /// The service that has these attributes and an image.
 fn service(attributes: &str) -> Service {
     let secrets = "secrets: {s: {file: s}, t: {file: t}}\n";
-    let mut text = format!("{secrets}services:\n  other: {{image: i, build: .}}\n  web:\n    image: i\n");
+    let mut text =
+        format!("{secrets}services:\n  other: {{image: i, build: .}}\n  web:\n    image: i\n");
     for line in attributes.lines() {
         text += &format!("    {line}\n");
     }

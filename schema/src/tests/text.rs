@@ -105,3 +105,38 @@ fn expressions_that_are_none() {
       → write `${NAME}` or `${NAME:-default}`, and `$$` where a dollar sign is meant
     ");
 }
+
+/// The environment of the only service, after `files` and with variables of the process.
+fn environment(text: &str, files: &[(&str, &str)], process: &[(&str, &str)]) -> String {
+    let mut all = vec![("compose.yaml", text)];
+    all.extend(files);
+    let process = process.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let options = LoadOptions { environment: process.collect(), ..options() };
+    let stack = load_all(&all, &options).unwrap().stack;
+    let service = stack.services.values().next().unwrap();
+    let show = |(name, value): (&String, &Option<String>)| {
+        format!("{name}={} ", value.as_deref().unwrap_or("-"))
+    };
+    service.environment.iter().map(show).collect::<String>().trim_end().to_owned()
+}
+
+#[test]
+fn environment_files_see_the_project_then_the_service_then_the_lines_above() {
+    let text = "services: { a: { image: b, env_file: [x.env, y.env], environment: { O: own } } }\n";
+    let files = [("x.env", "A=x\nO=file\nB=$O-$S\n"), ("y.env", "A=y$A\nC=$A\nS=file\nD=$S\n")];
+    assert_eq!(
+        environment(text, &files, &[("S", "shell")]),
+        "A=yx B=own-shell C=yx D=shell O=own S=file"
+    );
+}
+
+#[test]
+fn dot_env_is_switched_off_by_a_variable_or_by_itself() {
+    let text = "services: { a: { image: b, environment: { T: } } }\n";
+    let told =
+        |dotenv: &str, process: &[(&str, &str)]| environment(text, &[(".env", dotenv)], process);
+    assert_eq!(told("T=1\n", &[]), "T=1");
+    assert_eq!(told("T=1\n", &[("COMPOSE_DISABLE_ENV_FILE", "t")]), "T=-");
+    assert_eq!(told("T=1\n", &[("COMPOSE_DISABLE_ENV_FILE", "")]), "T=1");
+    assert_eq!(told("T=1\nCOMPOSE_DISABLE_ENV_FILE=1\n", &[]), "T=-");
+}
