@@ -23,6 +23,10 @@ ci:
 bench *words:
     tests/bench/run {{ words }}
 
+# One fuzz target without an end; needs a nightly compiler and cargo-fuzz
+fuzz target *words:
+    cd schema && cargo +nightly fuzz run {{ target }} fuzz/corpus/{{ target }} fuzz/seeds/load {{ words }}
+
 # The quick start
 quickstart:
     examples/quickstart/run

@@ -15,6 +15,8 @@
 pub mod checked;
 pub mod config;
 pub mod explain;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod images;
 pub mod problem;
 pub mod reference;

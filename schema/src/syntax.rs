@@ -457,5 +457,6 @@ fn block_end(text: &str, at: usize) -> usize {
         end += line.len();
     }
     // The line end before it stays to be read.
-    end.saturating_sub(1).max(at + 1)
+    let end = if text[..end].ends_with('\n') { end - 1 } else { end };
+    end.max(at + 1)
 }

@@ -13,6 +13,7 @@ use crate::{LoadOptions, Loaded, Problem, Problems, Source, Stack, load};
 mod bounds;
 mod broken;
 mod editor;
+mod fuzz;
 mod laws;
 mod loading;
 mod merging;

@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "it is here to print, or to stop")]
 
+mod config;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
@@ -29,6 +31,9 @@ struct Step {
 }
 
 fn main() {
+    if std::env::args().nth(1).is_some_and(|word| word == "config") {
+        return config::measure(&berth_tests::berth_program(), 20);
+    }
     let mut args = std::env::args().skip(1).map(|arg| arg.parse::<usize>().expect("a number"));
     let rounds = args.next().unwrap_or(5).max(1);
     let containers = args.next().unwrap_or(50).max(1);

@@ -18,7 +18,7 @@ pub mod ledger;
 pub mod machine;
 
 pub use command::{Finished, Running};
-pub use host::TestHost;
+pub use host::{TestHost, berth_program};
 
 /// Says that a test cannot run here, where everybody sees it.
 ///
