@@ -18,7 +18,7 @@ const BROKEN: &[(&str, &[(u32, &str)])] = &[
     ("services:\n  web:\n    image: a\n    volumes: ['data:/data']\n", &[(4, "data")]),
     ("services:\n  web:\n    image: a\n    configs: [settings]\n", &[(4, "settings")]),
     ("services:\n  web:\n    image: a\n    secrets: [password]\n", &[(4, "password")]),
-    ("services:\n  web:\n    command: [x]\n", &[(3, "image")]),
+    ("services:\n  web:\n    command: [x]\n", &[(2, "image")]),
     ("services:\n  web:\n    image: a\n    restart: sometimes\n", &[(4, "sometimes")]),
     ("services:\n  web:\n    image: a\n    ports: ['99999:80']\n", &[(4, "99999")]),
     ("services:\n  web:\n    image: a\n    healthcheck: { interval: soon }\n", &[(4, "soon")]),
