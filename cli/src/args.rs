@@ -150,6 +150,12 @@ pub(crate) enum Command {
     Rm(commands::rm::RmArgs),
     /// Get the images of services from their registries
     Pull(commands::pull::PullArgs),
+    /// Send the images of services to their registries
+    Push(commands::push::PushArgs),
+    /// Log in to a registry, as `docker login`
+    Login(commands::login::LoginArgs),
+    /// Forget the login for a registry
+    Logout(commands::login::LogoutArgs),
     /// Create containers without starting them
     Create(commands::create::CreateArgs),
     /// Set how many containers services have

@@ -20,6 +20,7 @@ mod ports;
 mod printer;
 mod project;
 mod pulling;
+mod pushing;
 mod ready;
 mod relay;
 mod rows;

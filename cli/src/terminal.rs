@@ -1,6 +1,6 @@
 //! Our own terminal while a container's terminal is shown on it.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Read};
 use std::panic;
 use std::sync::{Mutex, PoisonError};
 
@@ -46,6 +46,23 @@ fn restore() {
     if let Some(before) = before {
         let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &before);
     }
+}
+
+/// Reads a line that is not shown; `None` when it is broken off by Ctrl-C.
+pub(crate) fn read_hidden() -> io::Result<Option<String>> {
+    const INTERRUPT: u8 = 3;
+    const END: u8 = 4;
+    let _raw = Raw::enter()?;
+    let mut line = Vec::new();
+    for byte in io::stdin().lock().bytes() {
+        match byte? {
+            INTERRUPT => return Ok(None),
+            b'\r' | b'\n' | END => break,
+            0x08 | 0x7f => drop(line.pop()),
+            byte => line.push(byte),
+        }
+    }
+    String::from_utf8(line).map(Some).map_err(io::Error::other)
 }
 
 /// Whether both ends of a conversation are a terminal.

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::history::{self, HistoryArgs};
+use super::push::{self, ImagePushArgs};
 use super::save::{self, SaveArgs};
 use crate::args::Format;
 use crate::failure::{Exit, Failure};
@@ -33,6 +34,8 @@ pub(crate) enum ImageCommand {
     History(HistoryArgs),
     /// Get images from their registries
     Pull(PullArgs),
+    /// Send images to their registries
+    Push(ImagePushArgs),
     /// List the images in the store
     #[command(alias = "list")]
     Ls(LsArgs),
@@ -111,6 +114,7 @@ pub(crate) async fn run(session: &Session, command: &ImageCommand) -> Result<Exi
         ImageCommand::Save(args) => save::run(&host, args),
         ImageCommand::History(args) => history::run(session, &host, args),
         ImageCommand::Pull(args) => pull(session, &host, args).await,
+        ImageCommand::Push(args) => push::run_images(session, args).await,
         ImageCommand::Ls(args) => ls(session, &host, args),
         ImageCommand::Rm(args) => rm(session, &host, args),
         ImageCommand::Inspect(args) => inspect(session, &host, args),

@@ -11,6 +11,7 @@ pub(crate) mod history;
 pub(crate) mod image;
 pub(crate) mod images;
 pub(crate) mod kill;
+pub(crate) mod login;
 pub(crate) mod logs;
 pub(crate) mod ls;
 pub(crate) mod network;
@@ -18,6 +19,7 @@ pub(crate) mod plan;
 pub(crate) mod port;
 pub(crate) mod ps;
 pub(crate) mod pull;
+pub(crate) mod push;
 pub(crate) mod restart;
 pub(crate) mod rm;
 pub(crate) mod run;
@@ -65,6 +67,9 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<Exit, Fai
         Command::Kill(args) => kill::run(session, &args).await,
         Command::Rm(args) => rm::run(session, &args).await,
         Command::Pull(args) => pull::run(session, &args).await,
+        Command::Push(args) => push::run(session, &args).await,
+        Command::Login(args) => login::run(session, &args).await,
+        Command::Logout(args) => login::run_out(session, &args).await,
         Command::Create(args) => create::run(session, args).await,
         Command::Scale(args) => scale::run(session, args).await,
         Command::Check(args) => check::run(session, &args),

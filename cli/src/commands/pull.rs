@@ -29,7 +29,7 @@ pub(crate) struct PullArgs {
 pub(crate) async fn run(session: &Session, args: &PullArgs) -> Result<Exit, Failure> {
     let stack = session.load(&args.services)?;
     let host = flow::open(session)?;
-    let wanted = selected(&stack, args)?;
+    let wanted = selected(&stack, &args.services, args.include_deps)?;
     let plan = |observed: &Observed| {
         let mut desired = desired(&stack, &observed.host)?;
         desired.services.retain(|name, _| wanted.contains(name));
@@ -45,20 +45,21 @@ pub(crate) async fn run(session: &Session, args: &PullArgs) -> Result<Exit, Fail
 }
 
 /// The named services, with what they depend on if that was asked for; all without names.
-fn selected(
+pub(super) fn selected(
     stack: &berth_schema::stack::Stack,
-    args: &PullArgs,
+    services: &[String],
+    include_deps: bool,
 ) -> Result<BTreeSet<String>, Failure> {
-    if args.services.is_empty() {
+    if services.is_empty() {
         return Ok(stack.services.keys().cloned().collect());
     }
     let mut selected = BTreeSet::new();
-    let mut open = args.services.clone();
+    let mut open = services.to_vec();
     while let Some(name) = open.pop() {
         let Some(service) = stack.services.get(&name) else {
             return Err(unknown_service(&name, stack.services.keys().map(String::as_str)));
         };
-        if selected.insert(name) && args.include_deps {
+        if selected.insert(name) && include_deps {
             open.extend(service.depends_on.keys().cloned());
         }
     }

@@ -25,6 +25,7 @@ pub(super) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
 pub(super) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(super) const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 pub(super) const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+pub(super) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 
 /// A manifest or index that cannot be used.
@@ -243,6 +244,22 @@ fn check_manifest(config: &Descriptor, layers: &[Descriptor]) -> Result<(), Docu
     match layers.iter().find(|layer| !known(&layer.media_type)) {
         Some(layer) => Err(DocumentError::LayerType(layer.media_type.clone())),
         None => Ok(()),
+    }
+}
+
+/// What a layer of this media type is called in a manifest of Docker's or of the OCI's kind.
+pub(super) fn layer_type(media_type: &str, docker: bool) -> String {
+    const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
+    let form = match media_type {
+        other if other.ends_with("gzip") => "gzip",
+        other if other.ends_with("zstd") => "zstd",
+        _ => "",
+    };
+    match (docker, form) {
+        (true, "") => DOCKER_LAYER.to_owned(),
+        (true, form) => format!("{DOCKER_LAYER}.{form}"),
+        (false, "") => OCI_LAYER.to_owned(),
+        (false, form) => format!("{OCI_LAYER}+{form}"),
     }
 }
 

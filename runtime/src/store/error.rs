@@ -20,9 +20,15 @@ pub enum StoreError {
     #[error("image `{0}` is not in the store")]
     Missing(String),
     #[error(
-        "`localhost/host` is the host's own programs; it cannot be tagged, removed or replaced"
+        "`localhost/host` is the host's own programs; it cannot be tagged, pushed, removed or replaced"
     )]
     Reserved,
+    #[error("`{0}` has a digest, and an image is pushed under a tag: push it by `NAME:TAG`")]
+    NoTag(String),
+    #[error(
+        "the bytes of {0} are not in the store; pull the image from where it came from, then push it"
+    )]
+    NotKept(Digest),
     #[error("the {what} has digest {found}, {expected} was promised")]
     Digest { what: &'static str, expected: Digest, found: Digest },
     #[error("the {what} {digest} has {found} bytes, {expected} were promised")]

@@ -8,8 +8,8 @@
 //!
 //! Reading order: `reference` and `digest` (names), `document` and `config` (what an image says),
 //! `places` (where things are), this module (looking), `ingest` (how something gets in), `tape`,
-//! `tree` and `unpack` (a layer), `load` and `save` (archives), `registry` (pulling), `host_image`
-//! (`localhost/host`), `garbage`.
+//! `tree` and `unpack` (a layer), `load` and `save` (archives), `registry` (pulling and pushing),
+//! `host_image` (`localhost/host`), `garbage`.
 
 mod config;
 mod digest;
@@ -46,7 +46,9 @@ pub use garbage::Collected;
 pub use history::HistoryEntry;
 pub use load::Loaded;
 pub use reference::{Reference, ReferenceError};
+pub use registry::{Kept, LoggedIn, LoginOptions, login, logout};
 pub use registry::{PullEvent, PullOptions, PullPhase, PullProgress, RegistryError, Retry};
+pub use registry::{PushEvent, PushOptions, PushPhase, PushProgress, Pushed};
 pub use tape::TapeError;
 pub use unpack::{Limits, UnpackError};
 

@@ -19,7 +19,7 @@ const MAX_ANSWER: usize = 1 << 20;
 pub(super) struct Authority {
     http: reqwest::Client,
     registry: Url,
-    scope: String,
+    scopes: Vec<String>,
     credentials: Credentials,
 }
 
@@ -45,10 +45,10 @@ impl Authority {
     pub(super) fn new(
         http: reqwest::Client,
         registry: Url,
-        path: &str,
+        scopes: Vec<String>,
         credentials: Credentials,
     ) -> Authority {
-        Authority { http, registry, scope: format!("repository:{path}:pull"), credentials }
+        Authority { http, registry, scopes, credentials }
     }
 
     /// The header that answers one of the challenges; `None` when only credentials would and
@@ -87,7 +87,12 @@ impl Authority {
         let realm = challenge.parameters.get("realm").map(String::as_str).unwrap_or_default();
         let mut realm = self.check_realm(realm)?;
         let service = challenge.parameters.get("service").map(String::as_str).unwrap_or_default();
-        let login = login.filter(|_| same_site(&self.registry, &realm));
+        let near = same_site(&self.registry, &realm);
+        if !near && self.credentials.are_given() {
+            let why = format!("its token service `{realm}` is on another site, which is not told");
+            return Err(AuthorityError::Challenge(why));
+        }
+        let login = login.filter(|_| near);
         let request = match login {
             Some(Login::Identity(token)) => {
                 let mut form =
@@ -96,7 +101,7 @@ impl Authority {
                     .append_pair("grant_type", "refresh_token")
                     .append_pair("service", service)
                     .append_pair("client_id", "berth")
-                    .append_pair("scope", &self.scope)
+                    .append_pair("scope", &self.scopes.join(" "))
                     .append_pair("refresh_token", token);
                 let body = form.query().unwrap_or_default().to_owned();
                 let form_type = "application/x-www-form-urlencoded";
@@ -107,7 +112,9 @@ impl Authority {
                 if !service.is_empty() {
                     query.append_pair("service", service);
                 }
-                query.append_pair("scope", &self.scope);
+                for scope in &self.scopes {
+                    query.append_pair("scope", scope);
+                }
                 drop(query);
                 let request = self.http.get(realm);
                 match login {

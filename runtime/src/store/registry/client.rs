@@ -4,11 +4,13 @@ use std::error::Error as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RANGE, RETRY_AFTER, WWW_AUTHENTICATE,
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RANGE, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
 use reqwest::redirect::Policy;
-use reqwest::{Response, StatusCode, Url};
+use reqwest::{Method, Response, StatusCode, Url};
 use tokio::sync::Mutex;
 
 use super::super::StoreError;
@@ -18,11 +20,13 @@ use super::super::reference::{DEFAULT_DOMAIN, Reference};
 use super::auth::{self, Authority};
 use super::credentials::Credentials;
 use super::resolver::Resolver;
-use super::{PullOptions, Retry};
+use super::{Access, PullOptions, Purpose, Retry};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// No byte for so long is a broken connection.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// So long may a piece take on its way out, and a registry to look at all of them.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(300);
 const MAX_REDIRECTS: usize = 5;
 const MAX_MESSAGE: u64 = 16 << 10;
 
@@ -40,6 +44,8 @@ pub enum RegistryError {
         "registry `{registry}` broke off while sending `{reference}`: {why}; run this again to go on from there"
     )]
     Broken { registry: String, reference: String, why: String },
+    #[error("registry `{registry}` did not take `{reference}`: {why}")]
+    NotTaken { registry: String, reference: String, why: String },
     #[error(
         "registry `{registry}` wants to be asked for `{reference}` in a way berth does not know: {why}"
     )]
@@ -50,6 +56,8 @@ pub enum RegistryError {
         "cannot set up TLS: {0}; are the host's CA certificates installed (`ca-certificates`)?"
     )]
     Tls(String),
+    #[error("cannot log in to registry `{registry}`: {why}")]
+    Login { registry: String, why: String },
     #[error("`{0}` is not the name of a registry")]
     Name(String),
 }
@@ -61,13 +69,22 @@ pub(super) struct Client {
     registry: String,
     reference: Reference,
     retry: Retry,
+    purpose: Purpose,
     authority: Authority,
     /// What the last accepted request was authorised with.
     authorization: Mutex<Option<HeaderValue>>,
 }
 
+/// A request, as often as it has to be made.
+pub(super) struct Ask {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
 /// An answer that is not what was asked for.
-enum Failure {
+pub(super) enum Failure {
     /// Waiting and asking again may help.
     Passing(RegistryError, Option<Duration>),
     Final(StoreError),
@@ -79,6 +96,15 @@ impl Client {
         reference: &Reference,
         options: &PullOptions,
     ) -> Result<Client, StoreError> {
+        Client::connect_to(reference, &options.access(), Purpose::Pull).await
+    }
+
+    /// As [`Client::connect`], for pulling or pushing.
+    pub(super) async fn connect_to(
+        reference: &Reference,
+        access: &Access,
+        purpose: Purpose,
+    ) -> Result<Client, StoreError> {
         let registry = reference.domain().to_owned();
         let host = if registry == DEFAULT_DOMAIN { "registry-1.docker.io" } else { &registry };
         let url = |scheme: &str| {
@@ -88,11 +114,12 @@ impl Client {
         let secure = url("https")?;
         let loopback = secure.host_str().is_some_and(is_loopback);
         let bare = secure.host_str().unwrap_or_default();
-        let listed = options.insecure.iter().any(|name| *name == registry || name == bare);
-        let http = http_client(Policy::custom(follow), loopback, loopback || listed)?;
+        let listed = access.insecure.iter().any(|name| *name == registry || name == bare);
+        let patience = purpose.patience();
+        let plain = loopback || listed;
+        let http = http_client(Policy::custom(follow), patience, loopback, plain)?;
         // A registry that may be spoken to in plain is still asked for TLS first, as Docker does.
-        let hello =
-            if loopback || listed { http.get(secure.clone()).send().await.err() } else { None };
+        let hello = if plain { http.get(secure.clone()).send().await.err() } else { None };
         let base = match hello.map(|error| reason(&error)) {
             None => secure,
             Some(why) if why.contains("certificate") => {
@@ -101,15 +128,18 @@ impl Client {
             }
             Some(_) => url("http")?,
         };
-        let strict = http_client(Policy::none(), loopback, loopback || listed)?;
-        let credentials = Credentials::new(&registry, options.docker_config.clone());
-        let authority = Authority::new(strict, base.clone(), reference.path(), credentials);
+        let strict = http_client(Policy::none(), STALL_TIMEOUT, loopback, plain)?;
+        let credentials = Credentials::new(&registry, access.docker_config.clone());
+        let credentials = credentials.or_given(access.login.clone());
+        let scopes = purpose.scopes(reference.path());
+        let authority = Authority::new(strict, base.clone(), scopes, credentials);
         Ok(Client {
             http,
             base,
             registry,
             reference: reference.clone(),
-            retry: options.retry,
+            retry: access.retry,
+            purpose,
             authority,
             authorization: Mutex::new(None),
         })
@@ -123,6 +153,12 @@ impl Client {
 
     pub(super) fn retry(&self) -> Retry {
         self.retry
+    }
+
+    /// Asks for nothing in particular; whether the registry wanted to know who asks.
+    pub(super) async fn greet(&self) -> Result<bool, StoreError> {
+        self.persist(&Ask::new(Method::GET, self.base.clone())).await?;
+        Ok(self.authorization.lock().await.is_some())
     }
 
     /// The document of a digest, checked against it, or of a tag.
@@ -166,6 +202,12 @@ impl Client {
         self.get(&format!("blobs/{}", blob.digest), (from > 0).then_some(from)).await
     }
 
+    /// The error for what the registry should have taken.
+    pub(super) fn not_taken(&self, why: String) -> RegistryError {
+        let (registry, reference) = (self.registry.clone(), self.reference.to_string());
+        RegistryError::NotTaken { registry, reference, why }
+    }
+
     /// The error for a body that broke off.
     pub(super) fn broken(&self, why: String) -> RegistryError {
         let (registry, reference) = (self.registry.clone(), self.reference.to_string());
@@ -173,11 +215,29 @@ impl Client {
     }
 
     async fn get(&self, path: &str, from: Option<u64>) -> Result<Response, StoreError> {
+        let mut ask = self.ask_for(Method::GET, path)?;
+        if let Some(from) = from {
+            ask = ask.with(RANGE, &format!("bytes={from}-"));
+        }
+        self.persist(&ask).await
+    }
+
+    /// A request about something of the repository.
+    pub(super) fn ask_for(&self, method: Method, path: &str) -> Result<Ask, StoreError> {
         let path = format!("{}/{path}", self.reference.path());
         let url = self.base.join(&path).map_err(|_| RegistryError::Name(self.registry.clone()))?;
+        Ok(Ask::new(method, url).with(ACCEPT, document::ACCEPT))
+    }
+
+    /// Makes a request until it is answered, as often as that may help.
+    pub(super) async fn persist(&self, ask: &Ask) -> Result<Response, StoreError> {
         let mut attempt = 1;
         loop {
-            match self.try_get(&url, from).await {
+            let answered = match self.ask(ask).await {
+                Ok(response) => self.judge(response).await,
+                Err(failure) => Err(failure),
+            };
+            match answered {
                 Ok(response) => return Ok(response),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Passing(error, _)) if attempt >= self.retry.attempts => {
@@ -192,12 +252,14 @@ impl Client {
         }
     }
 
-    /// One request; a second one when the first was told to authorise itself.
-    async fn try_get(&self, url: &Url, from: Option<u64>) -> Result<Response, Failure> {
-        let used = self.authorization.lock().await.clone();
-        let response = self.send(url, from, used.as_ref()).await?;
-        if response.status() != StatusCode::UNAUTHORIZED {
-            return self.judge(response).await;
+    /// One request; a second one when the first was told to authorise itself. Any answer counts.
+    pub(super) async fn ask(&self, ask: &Ask) -> Result<Response, Failure> {
+        // What the registry is to be told is nobody else's business.
+        let ours = ask.url.origin() == self.base.origin();
+        let used = self.authorization.lock().await.clone().filter(|_| ours);
+        let response = self.send(ask, used.as_ref()).await?;
+        if response.status() != StatusCode::UNAUTHORIZED || !ours {
+            return Ok(response);
         }
         let mut held = self.authorization.lock().await;
         if *held == used {
@@ -210,27 +272,26 @@ impl Client {
             let fresh = self.authority.authorize(&challenges).await;
             *held = fresh.map_err(|e| Failure::from_authority(e, self))?;
             if held.is_none() {
-                return self.judge(response).await;
+                return Ok(response);
             }
         }
         let fresh = held.clone();
         drop(held);
-        let response = self.send(url, from, fresh.as_ref()).await?;
-        self.judge(response).await
+        self.send(ask, fresh.as_ref()).await
     }
 
     async fn send(
         &self,
-        url: &Url,
-        from: Option<u64>,
+        ask: &Ask,
         authorization: Option<&HeaderValue>,
     ) -> Result<Response, Failure> {
-        let mut request = self.http.get(url.clone()).header(ACCEPT, document::ACCEPT);
+        let mut request = self.http.request(ask.method.clone(), ask.url.clone());
+        request = request.headers(ask.headers.clone());
+        if ask.method != Method::GET && ask.method != Method::HEAD {
+            request = request.body(ask.body.clone());
+        }
         if let Some(authorization) = authorization {
             request = request.header(AUTHORIZATION, authorization);
-        }
-        if let Some(from) = from {
-            request = request.header(RANGE, format!("bytes={from}-"));
         }
         request.send().await.map_err(|error| {
             let is_redirect = error.is_redirect();
@@ -240,7 +301,7 @@ impl Client {
     }
 
     /// Tells what was asked for from what passes and from what does not.
-    async fn judge(&self, response: Response) -> Result<Response, Failure> {
+    pub(super) async fn judge(&self, response: Response) -> Result<Response, Failure> {
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -249,6 +310,9 @@ impl Client {
         let wanted = wanted.and_then(|text| text.parse().ok()).map(Duration::from_secs);
         let bytes = self.body(response, MAX_MESSAGE).await.unwrap_or_default();
         let next = match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if self.purpose != Purpose::Pull => {
+                "log in with `berth login` as somebody who may push to it"
+            }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 "check that the image exists and that `auths` in Docker's `config.json` may read it"
             }
@@ -288,6 +352,51 @@ impl Client {
     fn unreachable(&self, error: &reqwest::Error) -> RegistryError {
         let (registry, reference) = (self.registry.clone(), self.reference.to_string());
         RegistryError::Unreachable { registry, reference, why: reason(error) }
+    }
+}
+
+impl Ask {
+    pub(super) fn new(method: Method, url: Url) -> Ask {
+        Ask { method, url, headers: HeaderMap::new(), body: Bytes::new() }
+    }
+
+    /// With a header; a value that is none is left out.
+    #[must_use]
+    pub(super) fn with(mut self, name: HeaderName, value: &str) -> Ask {
+        self.headers.extend(HeaderValue::from_str(value).ok().map(|value| (name, value)));
+        self
+    }
+
+    #[must_use]
+    pub(super) fn with_body(self, body: Vec<u8>) -> Ask {
+        Ask { body: body.into(), ..self }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        Failure::Final(error)
+    }
+}
+
+impl Purpose {
+    fn patience(&self) -> Duration {
+        match self {
+            Purpose::Pull | Purpose::Login => STALL_TIMEOUT,
+            Purpose::Push { .. } => UPLOAD_TIMEOUT,
+        }
+    }
+
+    /// What a token has to be good for.
+    fn scopes(&self, path: &str) -> Vec<String> {
+        match self {
+            Purpose::Login => Vec::new(),
+            Purpose::Pull => vec![format!("repository:{path}:pull")],
+            Purpose::Push { sources } => {
+                let sources = sources.iter().map(|source| format!("repository:{source}:pull"));
+                std::iter::once(format!("repository:{path}:pull,push")).chain(sources).collect()
+            }
+        }
     }
 }
 
@@ -338,6 +447,7 @@ fn check(what: &'static str, expected: &Digest, found: &Digest) -> Result<(), St
 
 fn http_client(
     redirects: Policy,
+    patience: Duration,
     direct: bool,
     plain: bool,
 ) -> Result<reqwest::Client, RegistryError> {
@@ -347,7 +457,7 @@ fn http_client(
         let builder = reqwest::Client::builder()
             .user_agent(concat!("berth/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(STALL_TIMEOUT)
+            .read_timeout(patience)
             .redirect(redirects)
             .referer(false)
             .dns_resolver(Resolver::of_this_host());

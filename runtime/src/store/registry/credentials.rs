@@ -1,7 +1,8 @@
 //! Docker's `config.json` and credential helpers, read as they are and only when a registry asks.
+//! `keep` writes them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -17,10 +18,11 @@ const HUB_KEY: &str = "https://index.docker.io/v1/";
 const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where the credentials of one registry may be.
-#[derive(Debug)]
 pub(super) struct Credentials {
     registry: String,
-    file: Option<PathBuf>,
+    pub(super) file: Option<PathBuf>,
+    /// Used in place of whatever is kept.
+    given: Option<Login>,
 }
 
 /// Who asks.
@@ -64,20 +66,42 @@ impl Credentials {
         Credentials {
             registry: registry.to_owned(),
             file: folder.map(|folder| folder.join("config.json")),
+            given: None,
         }
+    }
+
+    /// With what is to be used in place of whatever is kept.
+    pub(super) fn or_given(self, given: Option<Login>) -> Credentials {
+        Credentials { given, ..self }
+    }
+
+    /// Whether these must be shown, not only if somebody may see them.
+    pub(super) fn are_given(&self) -> bool {
+        self.given.is_some()
+    }
+
+    /// Under which name they are kept.
+    pub(super) fn key(&self) -> &str {
+        if self.registry == DEFAULT_DOMAIN { HUB_KEY } else { &self.registry }
+    }
+
+    pub(super) fn failed(&self, file: &Path, why: String) -> AuthorityError {
+        AuthorityError::Credentials { path: file.display().to_string(), why }
     }
 
     /// Who asks this registry; `None` is nobody in particular.
     pub(super) async fn find(&self) -> Result<Option<Login>, AuthorityError> {
+        if let Some(given) = &self.given {
+            return Ok(Some(given.clone()));
+        }
         let Some(file) = &self.file else { return Ok(None) };
-        let failed =
-            |why: String| AuthorityError::Credentials { path: file.display().to_string(), why };
+        let failed = |why: String| self.failed(file, why);
         let config: Config = match std::fs::read(file) {
             Ok(text) => serde_json::from_slice(&text).map_err(|e| failed(e.to_string()))?,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(failed(e.to_string())),
         };
-        let key = if self.registry == DEFAULT_DOMAIN { HUB_KEY } else { &self.registry };
+        let key = self.key();
         if let Some(helper) = config.cred_helpers.get(key).or(config.creds_store.as_ref())
             && let Some(login) = ask_helper(helper, key).await.map_err(failed)?
         {
@@ -89,7 +113,7 @@ impl Credentials {
 }
 
 /// `https://host:port/path` and `host:port` are the same registry; the Hub has several names.
-fn host_of(key: &str) -> &str {
+pub(super) fn host_of(key: &str) -> &str {
     let rest = key.split_once("://").map_or(key, |(_, rest)| rest);
     match rest.split('/').next().unwrap_or(rest) {
         "index.docker.io" | "registry-1.docker.io" => DEFAULT_DOMAIN,
@@ -126,13 +150,29 @@ async fn ask_helper(name: &str, key: &str) -> Result<Option<Login>, String> {
         username: String,
         secret: String,
     }
+    let Some(output) = run_helper(name, "get", key).await? else { return Ok(None) };
+    let answer: Answer =
+        serde_json::from_slice(&output).map_err(|e| format!("`docker-credential-{name}`: {e}"))?;
+    Ok(Some(match answer.username.as_str() {
+        "<token>" => Login::Identity(answer.secret),
+        _ => Login::Password { user: answer.username, password: answer.secret },
+    }))
+}
+
+/// Runs `docker-credential-NAME VERB` and gives what it answers; `None` when it knows nothing of
+/// the registry.
+pub(super) async fn run_helper(
+    name: &str,
+    verb: &str,
+    input: &str,
+) -> Result<Option<Vec<u8>>, String> {
     if !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
         return Err(format!("credential helper `{}` is not a name", name.escape_debug()));
     }
     let program = format!("docker-credential-{name}");
     let failed = |e: std::io::Error| format!("`{program}`: {e}");
     let mut child = tokio::process::Command::new(&program)
-        .arg("get")
+        .arg(verb)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -140,7 +180,7 @@ async fn ask_helper(name: &str, key: &str) -> Result<Option<Login>, String> {
         .spawn()
         .map_err(failed)?;
     if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(key.as_bytes()).await.map_err(failed)?;
+        stdin.write_all(input.as_bytes()).await.map_err(failed)?;
     }
     let output = tokio::time::timeout(HELPER_TIMEOUT, child.wait_with_output()).await;
     let output =
@@ -157,12 +197,7 @@ async fn ask_helper(name: &str, key: &str) -> Result<Option<Login>, String> {
             said.trim().escape_debug()
         ));
     }
-    let answer: Answer =
-        serde_json::from_slice(&output.stdout).map_err(|e| format!("`{program}`: {e}"))?;
-    Ok(Some(match answer.username.as_str() {
-        "<token>" => Login::Identity(answer.secret),
-        _ => Login::Password { user: answer.username, password: answer.secret },
-    }))
+    Ok(Some(output.stdout))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Pulls images from registries.
+//! Pulls images from registries and pushes them there.
 //!
 //! HTTPS, except for a registry on this machine's loopback and those the caller names. Every byte
 //! is checked against the digest that led to it; a layer is fetched, hashed, inflated and written
@@ -6,13 +6,18 @@
 //! future stops the work and leaves only what the next pull can use.
 //!
 //! Reading order: here one pull, `client` one request, `auth` and `credentials` the right to make
-//! it, `blob` one layer, `resolver` names to addresses without the C library.
+//! it, `blob` one layer, `resolver` names to addresses without the C library; `push` one push,
+//! `upload` one blob on its way out; `login` and `keep` logging in and out.
 
 mod auth;
 mod blob;
 mod client;
 mod credentials;
+mod keep;
+mod login;
+mod push;
 mod resolver;
+mod upload;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,8 +36,12 @@ use super::reference::Reference;
 use super::unpack::Limits;
 use super::{ImageEntry, Store, StoreError};
 use client::Client;
+use credentials::Login;
 
 pub use client::RegistryError;
+pub use keep::Kept;
+pub use login::{LoggedIn, LoginOptions, login, logout};
+pub use push::{PushEvent, PushOptions, PushPhase, PushProgress, Pushed};
 
 /// Looks at what another does before giving up: half an hour.
 const MAX_LOOKS: u32 = 36_000;
@@ -64,6 +73,33 @@ impl Default for PullOptions {
             limits: Limits::default(),
             docker_config: None,
         }
+    }
+}
+
+/// How a registry may be spoken to, whatever is wanted of it.
+struct Access {
+    insecure: Vec<String>,
+    retry: Retry,
+    docker_config: Option<PathBuf>,
+    /// Who asks, whatever is kept there.
+    login: Option<Login>,
+}
+
+/// What is wanted of a registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Purpose {
+    Pull,
+    Login,
+    /// Layers may be taken over from these repositories of it.
+    Push {
+        sources: Vec<String>,
+    },
+}
+
+impl PullOptions {
+    fn access(&self) -> Access {
+        let (insecure, docker_config) = (self.insecure.clone(), self.docker_config.clone());
+        Access { insecure, retry: self.retry, docker_config, login: None }
     }
 }
 

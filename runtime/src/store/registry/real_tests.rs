@@ -100,6 +100,17 @@ impl Registry {
         );
     }
 
+    /// The digest that skopeo finds under a name.
+    fn inspect(&self, name: &str) -> String {
+        let name = format!("docker://{name}");
+        let done = Command::new("skopeo")
+            .args(["inspect", "--tls-verify=false", "--format", "{{.Digest}}", &name])
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap().trim().to_owned()
+    }
+
     fn path(&self, name: &str) -> String {
         self.scratch.path().join(name).to_string_lossy().into_owned()
     }
@@ -152,6 +163,52 @@ async fn what_skopeo_pushes_is_pulled_in_every_form() {
     assert!(!ids.is_empty() && store.list().unwrap().len() == 3);
     let unknown = pull(&registry, &store, "a/b:none").await.unwrap_err().to_string();
     assert!(unknown.contains("answered 404") && unknown.contains("manifest unknown"), "{unknown}");
+}
+
+#[tokio::test]
+async fn what_is_pushed_is_what_skopeo_and_another_store_find() {
+    let Some(registry) = registry(Guard::None) else { return };
+    // A layer of several pieces, in each of the forms that a store may have it in.
+    let noise = super::scripted::noise(3, 9 << 20);
+    let large = Archive::default().member("large", b'0', "", 0o644, &noise).end();
+    let path = registry.path("large.tar");
+    std::fs::write(&path, docker_archive(&["a/b:1"], &[large])).unwrap();
+    let options = PushOptions {
+        docker_config: Some(registry.scratch.path().to_owned()),
+        ..PushOptions::default()
+    };
+    for (form, compression) in [("docker-archive", "none"), ("oci", "gzip"), ("oci", "zstd")] {
+        let store = Store::open(registry.path(&format!("from-{compression}")));
+        let name = format!("{}/team/{compression}:1", registry.address);
+        let image = match form {
+            "oci" => {
+                let layout = registry.path(compression);
+                let source = format!("docker-archive:{path}");
+                let to = format!("oci:{layout}");
+                registry.skopeo(&["copy", "--dest-compress-format", compression, &source, &to]);
+                layout
+            }
+            _ => path.clone(),
+        };
+        let loaded = store.load(image.as_ref()).unwrap();
+        store.tag(&loaded[0].id, &name).unwrap();
+        let pushed = store.push(&name, &options, Arc::new(|_| {})).await.unwrap();
+        let digest = registry.inspect(&name);
+        assert_eq!(pushed.digest, digest, "{compression}");
+        let other = Store::open(registry.path(&format!("to-{compression}")));
+        let pulled = pull(&registry, &other, &format!("team/{compression}:1")).await.unwrap();
+        assert_eq!(pulled.id, loaded[0].id);
+        let layer = other.layers(&pulled.id).unwrap().remove(0);
+        assert!(std::fs::read(layer.join("large")).unwrap() == noise);
+        // Again, and under another name: the registry has all of it.
+        let again = format!("{}/team/again:1", registry.address);
+        store.tag(&name, &again).unwrap();
+        let events = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let seen = Arc::clone(&events);
+        let progress: PushProgress = Arc::new(move |event| seen.lock().unwrap().push(event.phase));
+        assert_eq!(store.push(&again, &options, progress).await.unwrap().digest, digest);
+        assert_eq!(*events.lock().unwrap(), [PushPhase::Mounted]);
+    }
 }
 
 #[tokio::test]

@@ -12,8 +12,10 @@ use super::super::test_images::{Archive, config_json, gzip};
 /// A request as the registry got it; header names in lower case.
 #[derive(Debug, Clone)]
 pub(super) struct Request {
+    pub(super) method: String,
     pub(super) path: String,
     pub(super) headers: BTreeMap<String, String>,
+    pub(super) body: Vec<u8>,
 }
 
 /// An answer. `cut` closes the connection after so many bytes of the body; `stall` leaves it
@@ -79,9 +81,10 @@ fn serve(stream: TcpStream, script: &Script, seen: &Mutex<Vec<Request>>) -> Opti
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
     // A TLS hello, sent to find out whether TLS is spoken here.
-    let path =
-        line.split(' ').nth(1).filter(|_| line.starts_with("GET ") || line.starts_with("POST "))?;
-    let path = path.to_owned();
+    let (method, rest) = line.split_once(' ')?;
+    let known = ["GET", "HEAD", "POST", "PATCH", "PUT"].contains(&method);
+    let path = rest.split(' ').next().filter(|_| known)?.to_owned();
+    let method = method.to_owned();
     let mut headers = BTreeMap::new();
     loop {
         line.clear();
@@ -89,7 +92,10 @@ fn serve(stream: TcpStream, script: &Script, seen: &Mutex<Vec<Request>>) -> Opti
         let Some((name, value)) = line.trim_end().split_once(": ") else { break };
         headers.insert(name.to_ascii_lowercase(), value.to_owned());
     }
-    let request = Request { path, headers };
+    let length = headers.get("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    let request = Request { method, path, headers, body };
     seen.lock().unwrap().push(request.clone());
     let reply = script(&request);
     let mut head = format!("HTTP/1.1 {} X\r\nConnection: close\r\n", reply.status);
@@ -98,6 +104,9 @@ fn serve(stream: TcpStream, script: &Script, seen: &Mutex<Vec<Request>>) -> Opti
         head += &format!("{name}: {value}\r\n");
     }
     stream.write_all(format!("{head}\r\n").as_bytes()).ok()?;
+    if request.method == "HEAD" {
+        return Some(());
+    }
     let end = reply.cut.unwrap_or(reply.body.len()).min(reply.body.len());
     stream.write_all(&reply.body[..end]).ok()?;
     stream.flush().ok()?;

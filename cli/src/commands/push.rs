@@ -1,0 +1,173 @@
+//! `berth push` and `berth image push`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use berth_runtime::host::Host;
+use berth_runtime::store::{PushOptions, Pushed, StoreError};
+use berth_schema::config::Switches;
+use berth_schema::stack::Stack;
+use clap::Args;
+use tokio::sync::mpsc;
+
+use super::pull::selected;
+use crate::failure::{Exit, Failure};
+use crate::flow;
+use crate::pushing::Pushing;
+use crate::session::Session;
+use crate::signals::Signals;
+use crate::ui::{Progress, safe};
+
+/// Arguments of `push`.
+#[derive(Debug, Args)]
+pub(crate) struct PushArgs {
+    /// Only these services; without names, those that have a `build`
+    services: Vec<String>,
+    /// Also what the named services depend on
+    #[arg(long)]
+    include_deps: bool,
+    /// End well even if an image could not be pushed
+    #[arg(long)]
+    ignore_push_failures: bool,
+    /// Show no progress
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Arguments of `image push`.
+#[derive(Debug, Args)]
+pub(crate) struct ImagePushArgs {
+    /// The images
+    #[arg(required = true)]
+    references: Vec<String>,
+    /// Show no progress
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Sends the images of services to their registries.
+pub(crate) async fn run(session: &Session, args: &PushArgs) -> Result<Exit, Failure> {
+    let options = session.options(&args.services);
+    let stack = session.load_for_show(&options, Switches::default())?;
+    let images = images(session, &stack, args)?;
+    let host = flow::open(session)?;
+    let (pushed, causes) = match push_all(session, &host, &images, args.quiet).await? {
+        Ended::Interrupted(number) => return Ok(Exit::Signal(number)),
+        Ended::Tried { pushed, causes } => (pushed, causes),
+    };
+    if args.ignore_push_failures {
+        causes.iter().for_each(|cause| session.ui.warn(cause));
+        return Ok(Exit::Done);
+    }
+    ended(pushed, causes)
+}
+
+/// Sends images to their registries.
+pub(crate) async fn run_images(session: &Session, args: &ImagePushArgs) -> Result<Exit, Failure> {
+    let host = flow::open(session)?;
+    match push_all(session, &host, &args.references, args.quiet).await? {
+        Ended::Interrupted(number) => Ok(Exit::Signal(number)),
+        Ended::Tried { pushed, causes } => ended(pushed, causes),
+    }
+}
+
+/// What came of it.
+enum Ended {
+    Interrupted(i32),
+    Tried { pushed: usize, causes: Vec<String> },
+}
+
+fn ended(pushed: usize, mut causes: Vec<String>) -> Result<Exit, Failure> {
+    match (pushed, causes.len()) {
+        (_, 0) => Ok(Exit::Done),
+        (0, 1) => Err(Failure::refused(causes.remove(0))),
+        (_, failed) => Err(Failure::Partial {
+            failed,
+            skipped: 0,
+            steps: pushed + failed,
+            causes,
+            untouched: pushed == 0,
+            start: None,
+        }),
+    }
+}
+
+/// The images of the chosen services, each once. One that is only used here is nobody's to push,
+/// unless it is asked for by the service's name.
+fn images(session: &Session, stack: &Stack, args: &PushArgs) -> Result<Vec<String>, Failure> {
+    let chosen = selected(stack, &args.services, args.include_deps)?;
+    let mut images = BTreeSet::new();
+    for (name, service) in stack.services.iter().filter(|(name, _)| chosen.contains(*name)) {
+        let named = args.services.contains(name);
+        match &service.image {
+            Some(image) if named || service.build.is_some() => drop(images.insert(image.clone())),
+            None if named => {
+                let message =
+                    format!("service `{name}` has no `image`, so it has no name to push to");
+                return Err(
+                    Failure::refused(message).with_help("give it one: `image: REGISTRY/NAME:TAG`")
+                );
+            }
+            _ => session.ui.note(&safe(&format!(
+                " {name} is left out: it has no `build` (name it to push its image)"
+            ))),
+        }
+    }
+    Ok(images.into_iter().collect())
+}
+
+async fn push_all(
+    session: &Session,
+    host: &Arc<Host>,
+    images: &[String],
+    quiet: bool,
+) -> Result<Ended, Failure> {
+    if session.global.dry_run {
+        images.iter().for_each(|image| session.ui.note(&safe(&format!("would push {image}"))));
+        return Ok(Ended::Tried { pushed: images.len(), causes: Vec::new() });
+    }
+    let mut signals = Signals::listen()?;
+    let mut progress = if quiet { session.ui.no_progress() } else { session.ui.progress() };
+    let (mut pushed, mut causes) = (0, Vec::new());
+    for image in images {
+        let object = format!("Image {image}");
+        progress.begin(&object, "Pushing");
+        let sent = tokio::select! {
+            sent = push(host, image, &object, &mut progress) => sent,
+            number = signals.next() => return Ok(Ended::Interrupted(number)),
+        };
+        match sent {
+            Ok(sent) => {
+                pushed += 1;
+                progress.done(&object, &format!("Pushed {}", sent.digest));
+            }
+            Err(error) => {
+                progress.failed(&object, &error.to_string());
+                causes.push(format!("image `{image}`: {error}"));
+            }
+        }
+    }
+    progress.finish();
+    Ok(Ended::Tried { pushed, causes })
+}
+
+async fn push(
+    host: &Host,
+    image: &str,
+    object: &str,
+    progress: &mut Progress<'_>,
+) -> Result<Pushed, StoreError> {
+    let (events, mut happened) = mpsc::channel(64);
+    let mut layers = Pushing::default();
+    let options = PushOptions::default();
+    // Progress that finds the queue full is overtaken by the next one.
+    let tell = Arc::new(move |event| drop(events.try_send(event)));
+    let pushed = host.store().push(image, &options, tell);
+    tokio::pin!(pushed);
+    loop {
+        tokio::select! {
+            pushed = &mut pushed => return pushed,
+            Some(event) = happened.recv() => progress.detail(object, &layers.take(&event)),
+        }
+    }
+}

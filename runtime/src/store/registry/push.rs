@@ -1,0 +1,319 @@
+//! One push: the layers, a few at a time, then the config, then the manifest.
+//!
+//! What is pushed is what the store has: manifest, config and layers as they came, so the digest
+//! is kept. Only where a layer came here in another form than this manifest says (it is shared
+//! with an image that brought it) and the registry does not have it either, the form that is here
+//! is sent and the manifest says so.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use reqwest::Method;
+use reqwest::header::CONTENT_TYPE;
+use serde_json::Value;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::super::digest::Digest;
+use super::super::document::{self, Descriptor, Document, DocumentError, Manifest};
+use super::super::reference::Reference;
+use super::super::{ImageRecord, Store, StoreError};
+use super::client::{Client, Failure};
+use super::upload::{self, Ended, Source};
+use super::{Access, Purpose, Retry, begin};
+
+/// Repositories a token is asked for, so that layers can be taken over from them.
+const MAX_SOURCES: usize = 4;
+
+/// How a push is done.
+#[derive(Debug, Clone)]
+pub struct PushOptions {
+    /// Registries (`host` or `host:port`) that may be spoken to without TLS.
+    pub insecure: Vec<String>,
+    /// When a request is made again.
+    pub retry: Retry,
+    /// Layers sent at a time.
+    pub parallel: usize,
+    /// Bytes of a layer sent in one request. Some registries take no more than the default.
+    pub chunk: u64,
+    /// Folder of Docker's `config.json`; `None` is `$DOCKER_CONFIG`, else `~/.docker`.
+    pub docker_config: Option<PathBuf>,
+}
+
+impl Default for PushOptions {
+    fn default() -> PushOptions {
+        PushOptions {
+            insecure: Vec::new(),
+            retry: Retry::default(),
+            parallel: 5,
+            chunk: 4 << 20,
+            docker_config: None,
+        }
+    }
+}
+
+/// Something happened to a layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushEvent {
+    /// First twelve digits of the layer's digest.
+    pub layer: String,
+    /// Bytes the registry has so far.
+    pub done: u64,
+    /// Bytes of the layer.
+    pub total: u64,
+    /// What is being done.
+    pub phase: PushPhase,
+}
+
+/// What is being done with a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PushPhase {
+    /// The registry had it before.
+    Exists,
+    /// The registry took it over from another of its repositories.
+    Mounted,
+    /// On its way.
+    Uploading,
+    /// The connection failed, or the registry was busy; it goes on from here.
+    Retrying,
+    /// The registry has it.
+    Done,
+}
+
+/// Told about everything that happens; called from several threads.
+pub type PushProgress = Arc<dyn Fn(PushEvent) + Send + Sync>;
+
+impl PushEvent {
+    pub(super) fn of(layer: &Descriptor, done: u64, phase: PushPhase) -> PushEvent {
+        let layer_name = layer.digest.hex()[..12].to_owned();
+        PushEvent { layer: layer_name, done, total: layer.size, phase }
+    }
+}
+
+/// An image that its registry has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pushed {
+    /// Its name there, as people write it.
+    pub reference: String,
+    /// What the registry calls it, `sha256:…`.
+    pub digest: String,
+    /// Bytes of its manifest.
+    pub size: u64,
+}
+
+/// What is to be pushed.
+struct Outgoing {
+    bytes: Vec<u8>,
+    manifest: Manifest,
+    record: ImageRecord,
+}
+
+impl Store {
+    /// Sends the image that `reference` means here to its registry, under that name.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] when there is no such image, [`StoreError::Registry`] for
+    /// everything between here and the registry. Layers that it took stay there, and the same
+    /// call goes on after them.
+    pub async fn push(
+        &self,
+        reference: &str,
+        options: &PushOptions,
+        progress: PushProgress,
+    ) -> Result<Pushed, StoreError> {
+        let reference = Reference::parse(reference)?;
+        if reference.is_host() {
+            return Err(StoreError::Reserved);
+        }
+        let Some(tag) = reference.tag().filter(|_| reference.digest().is_none()) else {
+            return Err(StoreError::NoTag(reference.to_string()));
+        };
+        // The collector waits until we are done.
+        let _ingest = begin(self).await?;
+        let mut outgoing = self.outgoing(&reference)?;
+        let elsewhere = self.elsewhere(&reference)?;
+        let client = connect(&reference, &outgoing, &elsewhere, options).await?;
+        let layers = outgoing.manifest.layers.iter().filter(|layer| !stays_away(layer));
+        let sources = layers.map(|layer| self.source(layer, &elsewhere));
+        let absent = bring_all(&client, sources.collect(), options, &progress).await?;
+        if !absent.is_empty() {
+            let others = self.other_forms(&outgoing, &absent)?;
+            let sources = others.values().map(|layer| self.source(layer, &elsewhere)).collect();
+            bring_all(&client, sources, options, &progress).await?;
+            outgoing.bytes = with_layers(&outgoing.bytes, &others)?;
+        }
+        let config = self.source(&outgoing.manifest.config, &elsewhere);
+        let quiet: PushProgress = Arc::new(|_| {});
+        if upload::bring(&client, &config, options.chunk, &quiet).await? == Ended::Absent {
+            return Err(StoreError::NotKept(config.blob.digest));
+        }
+        let digest = put_manifest(&client, tag, &outgoing.bytes).await?;
+        for name in [reference.with_digest(&digest), reference.clone()] {
+            self.write_name(&name, &outgoing.record.id, Some(&digest))?;
+        }
+        let size = outgoing.bytes.len() as u64;
+        Ok(Pushed { reference: reference.to_string(), digest: digest.to_string(), size })
+    }
+
+    fn outgoing(&self, reference: &Reference) -> Result<Outgoing, StoreError> {
+        let missing = || StoreError::Missing(reference.to_string());
+        let name = self.name(reference)?.ok_or_else(missing)?;
+        let record = self.record(&name.id)?.ok_or_else(missing)?;
+        let digest = record.manifest.clone().ok_or_else(missing)?;
+        let path = self.places.blob(&digest);
+        let bytes = std::fs::read(&path).map_err(StoreError::host("read", &path))?;
+        let found = Digest::of(&bytes);
+        if found != digest {
+            return Err(StoreError::Digest { what: "manifest", expected: digest, found });
+        }
+        match document::parse(&bytes)? {
+            Document::Manifest(manifest) => Ok(Outgoing { bytes, manifest, record }),
+            Document::Index(_) => Err(DocumentError::Nested.into()),
+        }
+    }
+
+    fn source(&self, blob: &Descriptor, elsewhere: &BTreeMap<Digest, String>) -> Source {
+        let path = self.places.blob(&blob.digest);
+        let whole = path.metadata().is_ok_and(|there| there.len() == blob.size);
+        Source {
+            blob: blob.clone(),
+            path: whole.then_some(path),
+            elsewhere: elsewhere.get(&blob.digest).cloned(),
+        }
+    }
+
+    /// Layers that another repository of the registry has: what was pulled from there, or pushed.
+    fn elsewhere(&self, reference: &Reference) -> Result<BTreeMap<Digest, String>, StoreError> {
+        let mut found = BTreeMap::new();
+        for (_, name) in self.names()? {
+            let other = Reference::parse(&name.reference)?;
+            let there = name.digest.is_some() && other.domain() == reference.domain();
+            if !there || other.path() == reference.path() {
+                continue;
+            }
+            let Some(record) = self.record(&name.id)? else { continue };
+            for blob in record.layers.into_iter().filter_map(|layer| layer.blob) {
+                found.entry(blob.digest).or_insert_with(|| other.path().to_owned());
+            }
+        }
+        Ok(found)
+    }
+
+    /// For each layer whose bytes nobody has: the same layer as another image brought it.
+    fn other_forms(
+        &self,
+        outgoing: &Outgoing,
+        absent: &BTreeSet<Digest>,
+    ) -> Result<BTreeMap<Digest, Descriptor>, StoreError> {
+        let records = self.records()?;
+        let all = || records.iter().flat_map(|record| &record.layers);
+        let mut forms = BTreeMap::new();
+        for layer in &outgoing.record.layers {
+            let Some(blob) = layer.blob.as_ref().filter(|blob| absent.contains(&blob.digest))
+            else {
+                continue;
+            };
+            let same = all().filter(|other| other.diff_id == layer.diff_id);
+            let here = |blob: &&Descriptor| self.source(blob, &BTreeMap::new()).path.is_some();
+            let other = same.filter_map(|other| other.blob.as_ref()).find(here);
+            let other = other.ok_or_else(|| StoreError::NotKept(blob.digest.clone()))?;
+            forms.insert(blob.digest.clone(), other.clone());
+        }
+        Ok(forms)
+    }
+}
+
+/// Layers that nobody but their maker may hand on.
+fn stays_away(layer: &Descriptor) -> bool {
+    layer.media_type.contains("nondistributable") || layer.media_type.contains(".foreign.")
+}
+
+async fn connect(
+    reference: &Reference,
+    outgoing: &Outgoing,
+    elsewhere: &BTreeMap<Digest, String>,
+    options: &PushOptions,
+) -> Result<Arc<Client>, StoreError> {
+    let layers = outgoing.manifest.layers.iter();
+    let sources: BTreeSet<&String> =
+        layers.filter_map(|layer| elsewhere.get(&layer.digest)).collect();
+    let sources = sources.into_iter().take(MAX_SOURCES).cloned().collect();
+    let access = Access {
+        insecure: options.insecure.clone(),
+        retry: options.retry,
+        docker_config: options.docker_config.clone(),
+        login: None,
+    };
+    Ok(Arc::new(Client::connect_to(reference, &access, Purpose::Push { sources }).await?))
+}
+
+/// Sends the blobs, a few at a time; gives those that neither side has. The first failure stops
+/// the others.
+async fn bring_all(
+    client: &Arc<Client>,
+    sources: Vec<Source>,
+    options: &PushOptions,
+    progress: &PushProgress,
+) -> Result<BTreeSet<Digest>, StoreError> {
+    let places = Arc::new(Semaphore::new(options.parallel.max(1)));
+    let mut uploads = JoinSet::new();
+    let mut seen = BTreeSet::new();
+    for source in sources {
+        if !seen.insert(source.blob.digest.clone()) {
+            continue;
+        }
+        let (client, places) = (Arc::clone(client), Arc::clone(&places));
+        let (progress, chunk) = (Arc::clone(progress), options.chunk);
+        uploads.spawn(async move {
+            let _place = places.acquire_owned().await.map_err(|_| StoreError::Stopped)?;
+            let ended = upload::bring(&client, &source, chunk, &progress).await?;
+            Ok::<_, StoreError>((ended == Ended::Absent).then_some(source.blob.digest))
+        });
+    }
+    let mut absent = BTreeSet::new();
+    while let Some(brought) = uploads.join_next().await {
+        absent.extend(brought.map_err(|_| StoreError::Stopped)??);
+    }
+    Ok(absent)
+}
+
+/// The manifest with some layers in the forms they were sent in.
+fn with_layers(bytes: &[u8], others: &BTreeMap<Digest, Descriptor>) -> Result<Vec<u8>, StoreError> {
+    let json = |source| DocumentError::Json { what: "manifest", source };
+    let mut manifest: Value = serde_json::from_slice(bytes).map_err(json)?;
+    let docker = media_type(&manifest) == document::DOCKER_MANIFEST;
+    for layer in manifest["layers"].as_array_mut().into_iter().flatten() {
+        let digest = layer["digest"].as_str().and_then(|text| Digest::parse(text).ok());
+        if let Some(other) = digest.and_then(|digest| others.get(&digest)) {
+            layer["mediaType"] = document::layer_type(&other.media_type, docker).into();
+            layer["digest"] = other.digest.to_string().into();
+            layer["size"] = other.size.into();
+        }
+    }
+    Ok(manifest.to_string().into_bytes())
+}
+
+fn media_type(manifest: &Value) -> String {
+    manifest["mediaType"].as_str().unwrap_or(document::OCI_MANIFEST).to_owned()
+}
+
+async fn put_manifest(client: &Client, tag: &str, bytes: &[u8]) -> Result<Digest, StoreError> {
+    let json = |source| DocumentError::Json { what: "manifest", source };
+    let media_type = media_type(&serde_json::from_slice(bytes).map_err(json)?);
+    let ask = client
+        .ask_for(Method::PUT, &format!("manifests/{tag}"))?
+        .with(CONTENT_TYPE, &media_type)
+        .with_body(bytes.to_vec());
+    let response = client.persist(&ask).await?;
+    let digest = Digest::of(bytes);
+    match upload::check_digest("manifest", &response, &digest) {
+        Err(Failure::Final(error)) => Err(error),
+        Err(Failure::Passing(error, _)) => Err(error.into()),
+        Ok(()) => Ok(digest),
+    }
+}
+
+#[cfg(test)]
+#[path = "push_tests.rs"]
+mod tests;
