@@ -8,7 +8,7 @@ use berth_planner::observed::{HostFacts, Observed, ObservedContainer};
 use berth_planner::resolve::{self, Inputs, ResolveProblem};
 use berth_schema::config::{self, Switches};
 use berth_schema::problem::Code;
-use berth_schema::stack::Stack;
+use berth_schema::stack::{Document, Stack};
 use berth_schema::{LoadOptions, Loaded, Problems};
 use miette::Diagnostic as _;
 
@@ -58,6 +58,19 @@ impl Session {
             self.ui.report(&miette::Report::new(warning));
         }
         Ok(loaded.stack)
+    }
+
+    /// As [`Session::load_for_show`], for printing alone.
+    pub(crate) fn document(
+        &self,
+        options: &LoadOptions,
+        switches: Switches,
+    ) -> Result<Document, Failure> {
+        let shown = config::show(options, switches, &Disk::default()).map_err(invalid)?;
+        for warning in shown.warnings {
+            self.ui.report(&miette::Report::new(warning));
+        }
+        Ok(shown.document)
     }
 
     /// The project a command is about: with a name and no file given, the name is enough.

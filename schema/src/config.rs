@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use crate::attributes::{FILE, SERVICE};
 use crate::project::Project;
-use crate::stack::Stack;
+use crate::stack::{Document, Stack};
 use crate::tree::{Map, Node, Value};
-use crate::{LoadOptions, Loaded, Problems, Source, decode, print, prune};
+use crate::{LoadOptions, Loaded, Problem, Problems, Source, decode, print, prune};
 
 /// What `berth config` leaves out on request.
 #[derive(Debug, Clone, Copy, Default)]
@@ -56,19 +56,55 @@ pub fn load_with(
     project.conclude(stack)
 }
 
-/// The canonical form as YAML, keys sorted.
-pub fn to_yaml(stack: &Stack) -> String {
-    print::yaml(stack.document.tree(), stack.document.is_raw())
+/// The canonical form alone, and what the user should know about it.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// The canonical form.
+    pub document: Document,
+    /// What is no error, in the order of the text.
+    pub warnings: Vec<Problem>,
 }
 
-/// The canonical form as JSON, keys sorted, for programs that read what the Compose tools print:
-/// without the extension fields below the top level.
+/// Like [`load_with`], for printing alone: the typed stack is not made.
+///
+/// # Errors
+/// All problems of all files at once.
+pub fn show(
+    options: &LoadOptions,
+    switches: Switches,
+    source: &dyn Source,
+) -> Result<Shown, Problems> {
+    let mut project = Project::new(options, source);
+    project.switches = Switches { lax: true, ..switches };
+    let document = project.model().map(|model| Document::new(model.tree, switches.no_interpolate));
+    let warnings = project.conclude(document.as_ref().map(|_| Stack::default()))?.warnings;
+    Ok(Shown { document: document.unwrap_or_default(), warnings })
+}
+
+/// The canonical form as YAML, keys sorted.
+pub fn to_yaml(stack: &Stack) -> String {
+    stack.document.to_yaml()
+}
+
+/// The canonical form as JSON, keys sorted, for programs that read what the Compose tools print.
 pub fn to_json(stack: &Stack) -> String {
-    let mut tree = for_programs(stack);
-    if prune::has_extensions(&tree) {
-        prune::without_extensions_below(&FILE, tree.to_mut());
+    stack.document.to_json()
+}
+
+impl Document {
+    /// As YAML, keys sorted.
+    pub fn to_yaml(&self) -> String {
+        print::yaml(self.tree(), self.is_raw())
     }
-    print::json(&tree, stack.document.is_raw()) + "\n"
+
+    /// As JSON, keys sorted, without the extension fields below the top level.
+    pub fn to_json(&self) -> String {
+        let mut tree = for_programs(self.tree());
+        if prune::has_extensions(&tree) {
+            prune::without_extensions_below(&FILE, tree.to_mut());
+        }
+        print::json(&tree, self.is_raw()) + "\n"
+    }
 }
 
 /// What of a service decides whether its containers are as it says, as one text: not how it is
@@ -85,8 +121,7 @@ pub fn identity(stack: &Stack, service: &str) -> Option<String> {
 
 /// The tree with the habits of the Compose tools' JSON: no models, no time after which an image is
 /// pulled again, and other names for the limits of a block device.
-fn for_programs(stack: &Stack) -> Cow<'_, Node> {
-    let tree = stack.document.tree();
+fn for_programs(tree: &Node) -> Cow<'_, Node> {
     let odd = |service: &Node| ODD.iter().any(|name| service.get(name).is_some());
     let mut services = tree.get("services").and_then(Node::as_map).into_iter().flat_map(Map::iter);
     if tree.get("models").is_none() && !services.any(|(_, service)| odd(service)) {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use crate::config::{self, Switches};
+use crate::dotenv::Scope;
 use crate::interpolate::{Variables, text_with};
 use crate::problem::{Finding, Problem};
 use crate::text::{Files, Span};
@@ -164,7 +165,8 @@ pub fn interpolation(bytes: &[u8]) {
 pub fn environment_file(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let around = variables_around();
-    for lines in [dotenv::parse(&text, &around), dotenv::parse_raw(&text, &around)] {
+    let (mut one, mut other) = (Scope::new(&around), Scope::new(&around));
+    for lines in [dotenv::parse(&text, &mut one), dotenv::parse_raw(&text, &mut other)] {
         for line in lines.bad.iter().chain(&lines.odd) {
             assert!(text.get(line.start..line.end).is_some(), "{line:?} is not in the text");
         }

@@ -7,7 +7,7 @@ use std::{fs, io};
 use berth_runtime::store::{PullOptions, Store};
 use berth_schema::config::{self, Switches};
 use berth_schema::images;
-use berth_schema::stack::Stack;
+use berth_schema::stack::{Document, Stack};
 use berth_schema::variables::{self, Variable};
 use clap::{Args, ValueEnum};
 use sha2::{Digest, Sha256};
@@ -102,6 +102,14 @@ enum ModelFormat {
     Json,
 }
 
+impl List {
+    /// Whether names are printed in place of the model.
+    fn is_asked_for(&self) -> bool {
+        let List { names, images, volumes, models, networks, profiles, .. } = *self;
+        names || images || volumes || models || networks || profiles || !self.hash.is_empty()
+    }
+}
+
 impl ConfigArgs {
     /// Whether registries are asked.
     pub(crate) fn pins(&self) -> bool {
@@ -123,9 +131,9 @@ pub(crate) async fn run_pinned(session: &Session, args: &ConfigArgs) -> Result<E
         true => images::lock(&pins),
         false => images::pinned(&stack, &pins),
     };
-    let text = match names(&stack, &args.list)? {
-        Some(names) => names.into_iter().map(|name| name + "\n").collect(),
-        None => model(&stack, args.format),
+    let text = match args.list.is_asked_for() {
+        true => names(&stack, &args.list)?.into_iter().map(|name| name + "\n").collect(),
+        false => print_as(&stack.document, args.format),
     };
     print(session, args, &text)
 }
@@ -153,10 +161,10 @@ async fn pins(session: &Session, stack: &Stack) -> Result<BTreeMap<String, Strin
     if causes.is_empty() { Ok(pins) } else { Err(Failure::Forbidden(causes)) }
 }
 
-fn model(stack: &Stack, format: ModelFormat) -> String {
+fn print_as(document: &Document, format: ModelFormat) -> String {
     match format {
-        ModelFormat::Yaml => config::to_yaml(stack),
-        ModelFormat::Json => config::to_json(stack),
+        ModelFormat::Yaml => document.to_yaml(),
+        ModelFormat::Json => document.to_json(),
     }
 }
 
@@ -189,11 +197,15 @@ fn text(session: &Session, args: &ConfigArgs) -> Result<String, Failure> {
     if args.list.profiles {
         options.profiles = vec!["*".into()];
     }
+    if !args.list.is_asked_for() {
+        let document = session.document(&options, switches(session, args))?;
+        let text = print_as(&document, args.format);
+        // The process ends next, which frees a large tree faster than piece by piece.
+        std::mem::forget(document);
+        return Ok(text);
+    }
     let stack = session.load_for_show(&options, switches(session, args))?;
-    Ok(match names(&stack, &args.list)? {
-        Some(names) => lines(names.into_iter().collect()),
-        None => model(&stack, args.format),
-    })
+    Ok(lines(names(&stack, &args.list)?.into_iter().collect()))
 }
 
 fn switches(session: &Session, args: &ConfigArgs) -> Switches {
@@ -218,9 +230,9 @@ fn table(asked: &BTreeMap<String, Variable>) -> Table {
 }
 
 /// The names that were asked for instead of the model.
-fn names(stack: &Stack, list: &List) -> Result<Option<BTreeSet<String>>, Failure> {
+fn names(stack: &Stack, list: &List) -> Result<BTreeSet<String>, Failure> {
     let services = &stack.services;
-    Ok(Some(if list.names {
+    Ok(if list.names {
         services.keys().cloned().collect()
     } else if list.images {
         let built = |name: &String| format!("{}-{name}", stack.name);
@@ -233,11 +245,9 @@ fn names(stack: &Stack, list: &List) -> Result<Option<BTreeSet<String>>, Failure
         stack.networks.keys().cloned().collect()
     } else if list.profiles {
         services.values().flat_map(|service| service.profiles.clone()).collect()
-    } else if !list.hash.is_empty() {
-        hashes(stack, &list.hash)?
     } else {
-        return Ok(None);
-    }))
+        hashes(stack, &list.hash)?
+    })
 }
 
 /// `SERVICE DIGEST` of each.
