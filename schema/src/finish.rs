@@ -66,7 +66,7 @@ impl Project<'_> {
             return None;
         };
         if !self.switches.all_resources {
-            drop_unused(&mut map, &active);
+            drop_unused(&mut map, &active, self.switches.lax);
         }
         map.set("services", Node::new(span, Value::Map(active)));
         let inactive: BTreeSet<String> = inactive.0.into_keys().chain(left_out).collect();
@@ -177,7 +177,7 @@ impl Project<'_> {
         }
         complete_parts(map);
         if !self.switches.no_normalize {
-            default_network(map, span);
+            default_network(map, span, self.switches.lax);
         }
     }
 
@@ -395,8 +395,10 @@ fn sort_texts(map: &mut Map, name: &str) {
     }
 }
 
-fn default_network(map: &mut Map, span: Span) {
-    if map.has("network_mode") || map.has("provider") {
+/// The Compose tools show no network beside an empty mode, and connect the service all the same.
+fn default_network(map: &mut Map, span: Span, lax: bool) {
+    let mode = map.get("network_mode").and_then(Node::as_text);
+    if mode.is_some_and(|mode| lax || !mode.is_empty()) || map.has("provider") {
         return;
     }
     let none = map

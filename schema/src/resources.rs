@@ -19,8 +19,10 @@ pub(crate) const VALUE: &str = "\0value";
 impl Project<'_> {
     /// Names of the top-level resources, and the default network.
     pub(crate) fn resources(&mut self, project: &str, root: &mut Map, active: &Map) {
+        let lax = self.switches.lax;
         let default_used = active.iter().any(|(_, service)| {
-            service.get("networks").is_some_and(|networks| networks.get("default").is_some())
+            let named = service.get("networks").is_some_and(|on| on.get("default").is_some());
+            named || !lax && is_bridged(service)
         });
         if default_used || root.has("networks") {
             let span = Span::default();
@@ -145,12 +147,23 @@ impl Project<'_> {
     }
 }
 
+/// Whether a service asks for the one bridge that a Docker host has for all. Here that is the
+/// default network of the stack; the Compose tools do not show it among the networks.
+pub(crate) fn is_bridged(service: &Node) -> bool {
+    let listed = service.get("networks").and_then(Node::as_map);
+    matches!(service.get_text("network_mode"), Some("bridge" | "default"))
+        && listed.is_none_or(|map| map.0.is_empty())
+}
+
 /// Keeps the resources that some service uses.
-pub(crate) fn drop_unused(root: &mut Map, active: &Map) {
+pub(crate) fn drop_unused(root: &mut Map, active: &Map, lax: bool) {
     for section in RESOURCES {
         let mut used = BTreeSet::new();
         for (_, service) in active.iter() {
             used.extend(check::uses(service, section).into_iter().map(|(name, _)| name));
+            if section == "networks" && !lax && is_bridged(service) {
+                used.insert("default");
+            }
         }
         if let Some(map) = root.get_mut(section).and_then(Node::as_map_mut) {
             map.0.retain(|name, _| used.contains(name.as_str()));

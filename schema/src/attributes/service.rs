@@ -171,8 +171,8 @@ pub static SERVICE: Record = record(
         later("models", Names(&Nullable(&Rec(&SERVICE_MODEL))))
             .says("Language models the service uses; their address and name come in as variables."),
         done("network_mode", Text)
-            .says("Instead of `networks`: no network, that of the host, or that of a service.")
-            .like(&["host", "none", "service:NAME"]),
+            .says("Instead of `networks`: no network, that of the host, or that of a service; `bridge` is the default network.")
+            .like(&["host", "none", "service:NAME", "bridge"]),
         done("networks", Names(&Nullable(&Rec(&SERVICE_NETWORK))))
             .says("The networks the service joins."),
         later("oom_kill_disable", Bool)

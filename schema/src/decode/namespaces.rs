@@ -3,6 +3,7 @@
 use super::grammar::choice;
 use super::read::Reader;
 use crate::problem::{Code, Finding};
+use crate::resources::is_bridged;
 use crate::stack::{CgroupMode, IpcMode, NetworkMode, PidMode, Service, UsernsMode, UtsMode};
 use crate::tree::Node;
 use crate::value::{Bad, bad};
@@ -32,7 +33,11 @@ impl Reader<'_> {
         service.uts = self.read(node, "uts", uts).unwrap_or_default();
     }
 
+    /// How a service is connected; `None` when by its networks, also by the default one alone.
     fn network_mode(&mut self, node: &Node) -> Option<NetworkMode> {
+        if is_bridged(node) {
+            return None;
+        }
         let mode = self.read(node, "network_mode", network)?;
         if matches!(mode, NetworkMode::Host | NetworkMode::None)
             && let Some(ports) = node.get("ports").filter(|ports| !ports.items().is_empty())
@@ -61,7 +66,7 @@ fn network(text: &str) -> Result<NetworkMode, Bad> {
         Shared::Word("none") => Ok(NetworkMode::None),
         Shared::Word("host") => Ok(NetworkMode::Host),
         Shared::Word(_) => {
-            bad("is not a network mode here", "use none, host, service:NAME or `networks:`")
+            bad("is not a network mode here", "use bridge, none, host, service:NAME or `networks:`")
         }
     }
 }

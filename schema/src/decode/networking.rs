@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::read::{Reader, is_on, number, text, text_map, texts};
+use crate::resources::is_bridged;
 use crate::stack::{
     IpamPool, Link, Network, NetworkDriver, Port, Protocol, Service, ServiceNetwork,
 };
@@ -17,6 +18,9 @@ impl Reader<'_> {
         service.expose = texts(node, "expose");
         service.networks =
             self.entries(node, "networks", |reader, _, node| Some(reader.endpoint(node)));
+        if is_bridged(node) {
+            service.networks.insert("default".into(), ServiceNetwork::default());
+        }
         service.links = self.each(node, "links", link);
         service.external_links = self.each(node, "external_links", link);
         service.hostname = self.read(node, "hostname", host_name);

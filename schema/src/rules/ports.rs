@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::{Sheet, both, containers, items};
 use crate::problem::{Code, Finding};
+use crate::resources::is_bridged;
 use crate::text::Span;
 use crate::tree::Node;
 use crate::value;
@@ -62,7 +63,8 @@ pub(super) fn check(sheet: &Sheet<'_>, found: &mut Vec<Finding>) {
     let mut claims = Vec::new();
     for (name, service) in sheet.services() {
         // With the network of the host or of another service nothing is published.
-        if service.get("network_mode").is_some() && service.get("networks").is_none() {
+        let apart = service.get("network_mode").is_some() && !is_bridged(service);
+        if apart && service.get("networks").is_none() {
             continue;
         }
         let from = claims.len();

@@ -30,7 +30,8 @@ pub struct Service {
     pub expose: Vec<String>,
     /// Mounts in order of their target.
     pub volumes: Vec<Mount>,
-    /// Networks by key of [`Stack::networks`]. Empty with `network_mode` other than bridge.
+    /// Networks by key of [`Stack::networks`]. Empty with a `network_mode`; one of `bridge` is
+    /// the network `default`.
     pub networks: BTreeMap<String, ServiceNetwork>,
     /// How it is connected; `None` when `networks` counts.
     pub network_mode: Option<NetworkMode>,

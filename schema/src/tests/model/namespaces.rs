@@ -2,8 +2,10 @@
 
 use insta::assert_snapshot;
 
-use super::{refused, service};
+use super::{refused, service, shown};
+use crate::config;
 use crate::stack::{CgroupMode, IpcMode, NetworkMode, PidMode, UsernsMode, UtsMode};
+use crate::tests::{problems, stack_of};
 
 #[test]
 fn namespaces_are_own_or_shared_with_somebody() {
@@ -34,7 +36,7 @@ fn namespaces_that_nobody_has_are_refused() {
 pid: 'service:'
 uts: private-ish
 userns_mode: keep-id
-network_mode: bridge
+network_mode: birdge
 "
     ), @r"
     compose.yaml:4:10 berth::bad_value
@@ -50,7 +52,50 @@ network_mode: bridge
       `services.web.userns_mode`: `keep-id` is not a user namespace here
       → write `host` for the ids of the host; take it away for ids of its own
     compose.yaml:8:19 berth::bad_value
-      `services.web.network_mode`: `bridge` is not a network mode here
-      → use none, host, service:NAME or `networks:`
+      `services.web.network_mode`: `birdge` is not a network mode here
+      → use bridge, none, host, service:NAME or `networks:`
+    ");
+}
+
+#[test]
+fn a_service_on_the_bridge_of_the_host_is_on_the_default_network() {
+    for mode in ["bridge", "default", "''"] {
+        let text =
+            format!("services: {{web: {{image: i, network_mode: {mode}, ports: ['80:80']}}}}");
+        let stack = stack_of(&text);
+        let web = &stack.services["web"];
+        assert_eq!(web.network_mode, None, "{mode}");
+        assert_eq!(web.networks.keys().collect::<Vec<_>>(), ["default"], "{mode}");
+        assert_eq!(stack.networks["default"].name, "p_default", "{mode}");
+    }
+    let text = "services: {web: {image: i, network_mode: bridge}}
+networks: {default: {name: front, internal: true}}
+";
+    let network = stack_of(text).networks.remove("default").unwrap();
+    assert_eq!((network.name.as_str(), network.internal), ("front", true));
+}
+
+#[test]
+fn the_bridge_of_the_host_is_shown_as_it_is_written() {
+    let text = "services: {web: {image: i, network_mode: bridge}}\nnetworks: {default: {}}";
+    assert_snapshot!(config::to_yaml(&shown(text)), @"
+    name: p
+    services:
+      web:
+        image: i
+        network_mode: bridge
+    ");
+}
+
+#[test]
+fn ports_on_the_bridge_of_the_host_are_published_once() {
+    let text = "services:
+  a: {image: i, network_mode: bridge, ports: ['80:80']}
+  b: {image: i, ports: ['80:80']}
+";
+    assert_snapshot!(problems(text), @"
+    compose.yaml:3:25 berth::duplicate
+      `a` and `b` both publish the host port 80
+      → give one of them another host port
     ");
 }
