@@ -319,6 +319,37 @@ fn a_list_is_no_compose_file() {
 }
 
 #[test]
+fn a_space_in_a_port_makes_a_map_of_it() {
+    let text = "\
+services:
+  web:
+    image: nginx
+    ports:
+      - 8080: 80
+      - 9000: \"90\" # the other
+      - 127.0.0.1:70: 7
+      - {7: 8, 1: 2}
+";
+    assert_snapshot!(problems(text), @r#"
+    compose.yaml:5:9 berth::unknown_key
+      `services.web.ports.0`: a port has no attribute `8080`
+      → take the space behind the colon away: `- "8080:80"`
+    compose.yaml:6:9 berth::unknown_key
+      `services.web.ports.1`: a port has no attribute `9000`
+      → take the space behind the colon away: `- "9000:90"`
+    compose.yaml:7:9 berth::unknown_key
+      `services.web.ports.2`: a port has no attribute `127.0.0.1:70`
+      → take the space behind the colon away: `- "127.0.0.1:70:7"`
+    compose.yaml:8:10 berth::unknown_key
+      `services.web.ports.3`: a port has no attribute `7`
+      → a port has app_protocol, host_ip, mode, name, protocol, published, target
+    compose.yaml:8:16 berth::unknown_key
+      `services.web.ports.3`: a port has no attribute `1`
+      → a port has app_protocol, host_ip, mode, name, protocol, published, target
+    "#);
+}
+
+#[test]
 fn keys_that_are_not_text() {
     let text = "\
 services:
