@@ -74,7 +74,7 @@ impl Merge<'_> {
             | Shape::Loose
             | Shape::Bool
             | Shape::Int(..)
-            | Shape::Float
+            | Shape::Float(_)
             | Shape::Word(_)
             | Shape::Amount(_)
             | Shape::HostPath => self.taken(right),

@@ -140,7 +140,7 @@ fn kind(shape: &Shape) -> String {
             (i64::MIN, i64::MAX) => "a whole number".into(),
             _ => format!("a whole number: {}", range.words()),
         },
-        Shape::Float => "a number".into(),
+        Shape::Float(_) => "a number".into(),
         Shape::Word(words) => {
             words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
         }

@@ -17,8 +17,8 @@ pub enum Shape {
     Bool,
     /// A whole number of a range.
     Int(&'static Range),
-    /// A number.
-    Float,
+    /// A number of a range, a fraction allowed.
+    Float(&'static Range),
     /// One of some words.
     Word(&'static [&'static str]),
     /// A value with a grammar of its own.
@@ -93,7 +93,7 @@ impl Shape {
             | Shape::Loose
             | Shape::Bool
             | Shape::Int(_)
-            | Shape::Float
+            | Shape::Float(_)
             | Shape::Word(_)
             | Shape::Amount(_)
             | Shape::HostPath
@@ -112,7 +112,7 @@ pub enum Bare {
     Empty,
 }
 
-/// Whole numbers that make sense.
+/// Numbers that make sense.
 pub struct Range {
     /// The least.
     pub least: i64,
@@ -131,6 +131,13 @@ impl Range {
     pub fn holds(&self, number: i128) -> bool {
         let within = i128::from(self.least)..=i128::from(self.most);
         within.contains(&number) || self.or.iter().any(|other| i128::from(*other) == number)
+    }
+
+    /// Whether a number is of this range, a fraction allowed.
+    pub fn spans(&self, number: f64) -> bool {
+        (self.least == i64::MIN || number >= self.least as f64)
+            && (self.most == i64::MAX || number <= self.most as f64)
+            || self.or.iter().any(|other| *other as f64 == number)
     }
 
     /// Why it does not hold a number: `is below 0`, `is not between 10 and 1000, or 0`.

@@ -194,11 +194,7 @@ impl<'a> Walk<'a> {
             },
             Shape::Bool => self.boolean(node),
             Shape::Int(range) => self.int(range, node),
-            Shape::Float => match node.as_text().map_or(Some(node.value.clone()), value::number) {
-                Some(number @ Value::Float(_)) => node.value = number,
-                Some(Value::Int(number)) => node.value = Value::Float(number as f64),
-                _ => self.wrong(node, "a number"),
-            },
+            Shape::Float(range) => self.float(range, node),
             Shape::Word(words) => self.word(words, node),
             Shape::Amount(grammar) => self.amount(grammar, node),
             Shape::HostPath => match node.as_text() {
@@ -242,6 +238,19 @@ impl<'a> Walk<'a> {
         };
         if self.within(range, number, node) {
             node.value = Value::Int(number);
+        }
+    }
+
+    fn float(&mut self, range: &Range, node: &mut Node) {
+        let number = match node.as_text().map_or(Some(node.value.clone()), value::number) {
+            Some(Value::Float(number)) => number,
+            Some(Value::Int(number)) => number as f64,
+            _ => return self.wrong(node, "a number"),
+        };
+        if range.spans(number) || (self.lax && !range.firm) {
+            node.value = Value::Float(number);
+        } else {
+            self.bad(node, Bad { why: format!("is not {}", range.words()), help: None });
         }
     }
 

@@ -1,6 +1,6 @@
 //! How many containers there are, with which resources.
 
-use super::grammars::{CPUS, DEVICE_COUNT, DURATION, MEMORY, PIDS};
+use super::grammars::{ANY_INT, CPUS, DEVICE_COUNT, DURATION, FAILURES, MEMORY, PIDS};
 use super::{NOT_NEGATIVE, SWARM};
 use crate::shape::Bare::{Empty, Null};
 use crate::shape::Shape::{
@@ -70,7 +70,8 @@ static UPDATE_CONFIG: Record = record(
             .says("What happens when a container fails.")
             .normally("pause")
             .like(&["continue", "pause", "rollback"]),
-        done("max_failure_ratio", Float).says("The share of containers that may fail, 0 to 1."),
+        done("max_failure_ratio", Float(&FAILURES))
+            .says("The share of containers that may fail, 0 to 1."),
         done("monitor", Amount(&DURATION)).says("How long each container is looked at."),
         done("order", Word(&["start-first", "stop-first"]))
             .says("Whether the new container starts before the old one stops.")
@@ -127,7 +128,10 @@ static GENERIC_RESOURCE: Record = record(
 
 static DISCRETE_RESOURCE: Record = record(
     "a discrete resource",
-    &[done("kind", Text).says("What is counted."), done("value", Float).says("How many.")],
+    &[
+        done("kind", Text).says("What is counted."),
+        done("value", Float(&ANY_INT)).says("How many."),
+    ],
 );
 
 const DEVICE_REQUEST_ATTRIBUTES: &[Attribute] = &[

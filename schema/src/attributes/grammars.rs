@@ -6,13 +6,15 @@
 use crate::amounts;
 use crate::shape::{Grammar, Number, Range};
 
-/// Any whole number.
+/// Any number.
 pub(super) const ANY_INT: Range =
     Range { least: i64::MIN, most: i64::MAX, or: &[], unit: "", firm: true };
 /// 0 or more.
 pub(super) const NOT_NEGATIVE: Range = Range { least: 0, ..ANY_INT };
 /// A share of something, in hundredths.
 pub(super) const PERCENT: Range = Range { least: 0, most: 100, unit: "percent", ..ANY_INT };
+/// A share of all, as a fraction.
+pub(super) const FAILURES: Range = Range { least: 0, most: 1, firm: false, ..ANY_INT };
 /// How ready the kernel is to end a process when memory is short.
 pub(super) const OOM_SCORE: Range = Range { least: -1000, most: 1000, ..ANY_INT };
 /// A number of processes; −1 for no limit.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::grammar::choice;
-use super::read::{Reader, number, text, text_map, texts, time};
+use super::read::{Reader, fraction, number, text, text_map, texts, time};
 use crate::stack::{
     Deploy, DeployMode, EndpointMode, FailureAction, Placement, RestartCondition, RestartRule,
     Rollout, RolloutOrder,
@@ -35,18 +35,8 @@ impl Reader<'_> {
             delay: time(node, "delay"),
             on_failure: self.read(node, "failure_action", |text| failure_action(text, update)),
             monitor: time(node, "monitor"),
-            max_failure_ratio: self.get(node, "max_failure_ratio", Self::ratio),
+            max_failure_ratio: fraction(node, "max_failure_ratio"),
             order: self.read(node, "order", rollout_order),
-        }
-    }
-
-    fn ratio(&mut self, node: &Node) -> Option<f64> {
-        match node.value {
-            Value::Float(ratio) if (0.0..=1.0).contains(&ratio) => Some(ratio),
-            _ => {
-                self.refuse(node, "is not between 0 and 1", "write the part that may fail: `0.25`");
-                None
-            }
         }
     }
 

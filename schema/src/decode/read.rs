@@ -230,6 +230,14 @@ pub(super) fn number<T: TryFrom<i128>>(node: &Node, name: &str) -> Option<T> {
     node.get(name).and_then(int)
 }
 
+/// The number with a fraction under a name.
+pub(super) fn fraction(node: &Node, name: &str) -> Option<f64> {
+    match node.get(name)?.value {
+        Value::Float(number) => Some(number),
+        _ => None,
+    }
+}
+
 /// The map of texts under a name.
 pub(super) fn text_map(node: &Node, name: &str) -> BTreeMap<String, String> {
     let map = node.get(name).and_then(Node::as_map);

@@ -99,7 +99,10 @@ impl Writer {
                 json!({ "type": ["integer", "string"], "pattern": or_variable(NUMBER) }),
                 Some(range),
             ),
-            Shape::Float => json!({ "type": ["number", "string"], "pattern": or_variable(NUMBER) }),
+            Shape::Float(range) => within(
+                json!({ "type": ["number", "string"], "pattern": or_variable(NUMBER) }),
+                Some(range),
+            ),
             Shape::Word(words) => {
                 any([json!({ "enum": words }), json!({ "type": "string", "pattern": VARIABLE })])
             }
@@ -190,7 +193,7 @@ fn normal(attribute: &Attribute) -> Option<Value> {
     let number = || serde_json::from_str(text).ok();
     match &attribute.shape {
         _ if text.is_empty() => None,
-        Shape::Bool | Shape::BoolOr(_) | Shape::Int(_) | Shape::Float => number(),
+        Shape::Bool | Shape::BoolOr(_) | Shape::Int(_) | Shape::Float(_) => number(),
         Shape::Amount(grammar) => match (grammar.number, grammar.pattern) {
             (Number::No, _) => Some(json!(text)),
             (_, Some(_)) => number().or_else(|| Some(json!(text))),

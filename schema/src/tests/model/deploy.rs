@@ -75,7 +75,6 @@ deploy:
       → did you mean `rollback`?
     compose.yaml:8:67 berth::bad_value
       `services.web.deploy.update_config.max_failure_ratio`: `1.5` is not between 0 and 1
-      → write the part that may fail: `0.25`
     compose.yaml:8:85 berth::bad_value
       `services.web.deploy.update_config.parallelism`: `-1` is below 0
     compose.yaml:9:41 berth::bad_value
