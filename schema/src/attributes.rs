@@ -14,7 +14,9 @@ mod resources;
 mod service;
 
 use crate::shape::Shape::{Int, List, Map, Nullable, OneOrList, Record as Rec, Short, Text};
-use crate::shape::{Brief, Record, Shape, done, inert, record, requiring};
+use crate::shape::{
+    Brief, Inert, Record, Shape, docker, done, inert, record, requiring, swarm, windows,
+};
 use crate::short;
 use crate::tree::Node;
 
@@ -25,8 +27,8 @@ pub use service::SERVICE;
 
 const ANY_INT: Shape = Int(&grammars::ANY_INT);
 const NOT_NEGATIVE: Shape = Int(&grammars::NOT_NEGATIVE);
-const SWARM: &str = "it steers a cluster, and berth runs on one host";
-const WINDOWS: &str = "it is for Windows containers";
+const SWARM: Inert = swarm("it steers a cluster, and berth runs on one host");
+const WINDOWS: Inert = windows("it is for Windows containers");
 
 /// The whole file.
 pub static FILE: Record = record(
@@ -49,7 +51,7 @@ pub static FILE: Record = record(
             .says("Files that must stay private, mounted by services below `/run/secrets`."),
         done("services", Map(&Nullable(&Rec(&SERVICE))))
             .says("The programs that make the stack, by name."),
-        inert("version", Text, "the newest specification always counts")
+        inert("version", Text, docker("the newest specification always counts"))
             .says("The version of the file format, which no longer matters."),
         done("volumes", Map(&Nullable(&Rec(&VOLUME))))
             .says("Folders that outlive the containers, by name."),

@@ -192,7 +192,7 @@ fn attribute(steps: &[Step]) -> Option<Attribute> {
     let (class, why) = match found.class {
         Class::Done => ("done", None),
         Class::Later => ("later", None),
-        Class::Inert(why) => ("inert", Some(why)),
+        Class::Inert(inert) => ("inert", Some(inert.why)),
     };
     Some(Attribute { class, why, says: found.says, kind: found.kind, normal: found.normal })
 }

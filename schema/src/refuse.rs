@@ -2,7 +2,7 @@
 
 use crate::attributes::FILE;
 use crate::problem::{Code, Finding};
-use crate::shape::{Class, Keyed, Record, Shape};
+use crate::shape::{Class, Inert, Keyed, Record, Shape};
 use crate::trail::Trail;
 use crate::tree::{Entry, Node, Value};
 
@@ -22,10 +22,7 @@ fn record(record: &Record, node: &Node, path: &mut Trail, found: &mut Vec<Findin
         path.below(name, |path| match attribute.class {
             Class::Done => below(&attribute.shape, &entry.node, path, found),
             Class::Later => found.push(not_yet(entry, path)),
-            Class::Inert(why) => {
-                let message = format!("`{path}` has no effect: {why}");
-                found.push(Finding::at(Code::Inert, entry.key, "no effect here", message));
-            }
+            Class::Inert(inert) => found.push(no_effect(inert, entry, path)),
         });
     }
 }
@@ -45,6 +42,12 @@ fn not_yet(entry: &Entry, path: &Trail) -> Finding {
         format!("`{path}` is part of the Compose Specification, but berth does not do it yet");
     Finding::at(Code::NotYet, entry.key, "not done yet", message)
         .help("take it away to go on without it")
+}
+
+fn no_effect(inert: Inert, entry: &Entry, path: &Trail) -> Finding {
+    let message = format!("`{path}` has no effect: {}", inert.why);
+    Finding::at(Code::Inert, entry.key, "no effect here", message)
+        .help(format!("take it away, or keep it for {}", inert.elsewhere))
 }
 
 fn below(shape: &Shape, node: &Node, path: &mut Trail, found: &mut Vec<Finding>) {

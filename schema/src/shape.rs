@@ -272,8 +272,32 @@ pub enum Class {
     Done,
     /// It is refused until berth does it.
     Later,
-    /// It has no effect on one Linux host, for this reason.
-    Inert(&'static str),
+    /// It has no effect on one Linux host.
+    Inert(Inert),
+}
+
+/// Why an attribute has no effect here, and who gives it one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inert {
+    /// The reason.
+    pub why: &'static str,
+    /// Where it has its effect.
+    pub elsewhere: &'static str,
+}
+
+/// It has its effect in a cluster.
+pub const fn swarm(why: &'static str) -> Inert {
+    Inert { why, elsewhere: "Docker Swarm" }
+}
+
+/// It has its effect on Windows.
+pub const fn windows(why: &'static str) -> Inert {
+    Inert { why, elsewhere: "Docker on Windows" }
+}
+
+/// It has its effect with Docker.
+pub const fn docker(why: &'static str) -> Inert {
+    Inert { why, elsewhere: "Docker" }
 }
 
 impl Attribute {
@@ -308,7 +332,7 @@ pub const fn later(name: &'static str, shape: Shape) -> Attribute {
 }
 
 /// An attribute without effect here.
-pub const fn inert(name: &'static str, shape: Shape, why: &'static str) -> Attribute {
+pub const fn inert(name: &'static str, shape: Shape, why: Inert) -> Attribute {
     Attribute::new(name, shape, Class::Inert(why))
 }
 

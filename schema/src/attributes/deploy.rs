@@ -6,7 +6,7 @@ use crate::shape::Bare::{Empty, Null};
 use crate::shape::Shape::{
     Amount, Dict, Distinct, Float, Int, List, Nullable, Record as Rec, Short, Text, Word,
 };
-use crate::shape::{Attribute, Brief, Record, done, inert, later, record, requiring};
+use crate::shape::{Attribute, Brief, Record, done, inert, later, record, requiring, swarm};
 use crate::short;
 
 pub(super) static DEPLOY: Record = record(
@@ -14,8 +14,12 @@ pub(super) static DEPLOY: Record = record(
     &[
         inert("endpoint_mode", Text, SWARM)
             .says("How a cluster spreads connections over containers."),
-        inert("labels", Dict(Empty), "they label a service of a cluster, not its containers")
-            .says("Labels of the service in a cluster."),
+        inert(
+            "labels",
+            Dict(Empty),
+            swarm("they label a service of a cluster, not its containers"),
+        )
+        .says("Labels of the service in a cluster."),
         done("mode", Text)
             .says("Whether there are `replicas` containers or one on each host.")
             .normally("replicated")
@@ -54,11 +58,15 @@ static DEPLOY_RESTART: Record = record(
         done("condition", Word(&["none", "on-failure", "any", "unless-stopped"]))
             .says("When an ended container starts again.")
             .normally("any"),
-        inert("delay", Amount(&DURATION), "berth waits as its own back-off says")
+        inert("delay", Amount(&DURATION), swarm("berth waits as its own back-off says"))
             .says("How long to wait before it."),
         done("max_attempts", NOT_NEGATIVE).says("How often it is tried; normally without end."),
-        inert("window", Amount(&DURATION), "berth forgets failures after ten seconds of running")
-            .says("How long a container must run for its start to count as good."),
+        inert(
+            "window",
+            Amount(&DURATION),
+            swarm("berth forgets failures after ten seconds of running"),
+        )
+        .says("How long a container must run for its start to count as good."),
     ],
 );
 
@@ -104,7 +112,7 @@ static RESOURCE_LIMITS: Record = record(
 static RESERVATIONS: Record = record(
     "reservations",
     &[
-        inert("cpus", Amount(&CPUS), "nothing reserves processor time on one host")
+        inert("cpus", Amount(&CPUS), swarm("nothing reserves processor time on one host"))
             .says("How many processors are kept."),
         later(
             "devices",

@@ -4,7 +4,7 @@ use super::grammars::{FILE_MODE, TMPFS_MODE, TMPFS_SIZE};
 use super::nothing;
 use crate::shape::Bare::Empty;
 use crate::shape::Shape::{Amount, Bool, Dict, Nullable, Record as Rec, Text, Word};
-use crate::shape::{Keyed as KeyedShape, Record, done, inert, later, record, requiring};
+use crate::shape::{Keyed as KeyedShape, Record, docker, done, inert, later, record, requiring};
 use crate::short;
 
 pub(super) static MOUNTS: KeyedShape = KeyedShape {
@@ -22,7 +22,7 @@ static MOUNT: Record = requiring(
     &["type"],
     &[
         done("bind", Nullable(&Rec(&MOUNT_BIND))).says("More about a folder of the host."),
-        inert("consistency", Text, "a Linux host has one file system")
+        inert("consistency", Text, docker("a Linux host has one file system"))
             .says("How strictly the folder is kept equal, on other systems."),
         later("image", Rec(&MOUNT_IMAGE)).says("More about an image that is mounted."),
         done("read_only", Bool).says("Whether it cannot be written to.").normally("false"),
@@ -48,7 +48,7 @@ static MOUNT_BIND: Record = record(
         later("recursive", Word(&["enabled", "disabled", "writable", "readonly"]))
             .says("Whether mounts inside the folder come along, and can be written to.")
             .normally("enabled"),
-        inert("selinux", Word(&["z", "Z"]), "berth does not label files for SELinux")
+        inert("selinux", Word(&["z", "Z"]), docker("berth does not label files for SELinux"))
             .says("How files are labelled for SELinux: shared or private."),
     ],
 );

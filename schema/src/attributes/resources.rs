@@ -6,7 +6,7 @@ use crate::shape::Bare::Empty;
 use crate::shape::Shape::{
     Bool, BoolOr, Dict, HostPath, Int, Keyed, List, Loose, Map, Record as Rec, Text,
 };
-use crate::shape::{Keyed as KeyedShape, Record, done, inert, later, record, requiring};
+use crate::shape::{Keyed as KeyedShape, Record, done, inert, later, record, requiring, swarm};
 
 pub(super) static NETWORK: Record = record(
     "a network",
@@ -86,7 +86,7 @@ pub(super) static CONFIG: Record = record(
             .says("Whether it is kept outside the stack.")
             .normally("false"),
         done("file", HostPath).says("The file that holds the content."),
-        inert("labels", Dict(Empty), "nothing reads them").says("Labels of the config."),
+        inert("labels", Dict(Empty), swarm("nothing reads them")).says("Labels of the config."),
         done("name", Text).says("Its name outside the stack."),
         later("template_driver", Text).says("What fills in the content."),
     ],
@@ -102,7 +102,7 @@ pub(super) static SECRET: Record = record(
             .says("Whether it is kept outside the stack.")
             .normally("false"),
         done("file", HostPath).says("The file that holds the content."),
-        inert("labels", Dict(Empty), "nothing reads them").says("Labels of the secret."),
+        inert("labels", Dict(Empty), swarm("nothing reads them")).says("Labels of the secret."),
         done("name", Text).says("Its name outside the stack."),
         later("template_driver", Text).says("What fills in the content."),
     ],

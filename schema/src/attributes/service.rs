@@ -19,14 +19,14 @@ use crate::shape::Shape::{
     Amount, Bool, Command, Dict, Distinct, HostPath, Int, IntOr, Keyed, List, Loose, Map, Names,
     Nullable, OneOrList, OneOrSet, Record as Rec, Set, Short, Text, Whole, Word,
 };
-use crate::shape::{Brief, Record, done, inert, later, record};
+use crate::shape::{Brief, Record, docker, done, inert, later, record};
 use crate::short;
 
 /// One service.
 pub static SERVICE: Record = record(
     "a service",
     &[
-        inert("annotations", Dict(Empty), "no runtime outside berth reads them")
+        inert("annotations", Dict(Empty), docker("no runtime outside berth reads them"))
             .says("Notes in the configuration of the container, for runtimes that read them."),
         done("attach", Bool)
             .says("Whether `up` shows the output of this service.")
@@ -83,7 +83,7 @@ pub static SERVICE: Record = record(
         inert(
             "develop",
             Nullable(&Rec(&DEVELOP)),
-            "it is for watching, and `up` does not watch yet",
+            docker("it is for watching, and `up` does not watch yet"),
         )
         .says("What is done when files change while `watch` runs."),
         later("device_cgroup_rules", Distinct(&Text))

@@ -62,7 +62,7 @@ fn line(row: &Description, text: &mut String) {
     let class = match row.class {
         Class::Done => "done".to_owned(),
         Class::Later => "refused".to_owned(),
-        Class::Inert(why) => format!("no effect: {why}"),
+        Class::Inert(inert) => format!("no effect: {}", inert.why),
     };
     let normal = match row.normal {
         "" => String::new(),

@@ -183,7 +183,7 @@ fn description(attribute: &Attribute) -> String {
     match attribute.class {
         Class::Done => format!("{says}{normal}"),
         Class::Later => format!("{says}{normal}\n\nberth: refused until it does this."),
-        Class::Inert(why) => format!("{says}{normal}\n\nberth: no effect here: {why}."),
+        Class::Inert(inert) => format!("{says}{normal}\n\nberth: no effect here: {}.", inert.why),
     }
 }
 

@@ -305,10 +305,13 @@ fn what_has_no_effect_is_a_warning_with_its_place() {
       → write `true`
     compose.yaml:6:5 berth::inert
       `services.a.isolation` has no effect: it is for Windows containers
+      → take it away, or keep it for Docker on Windows
     compose.yaml:7:14 berth::inert
       `services.a.deploy.placement` has no effect: it steers a cluster, and berth runs on one host
+      → take it away, or keep it for Docker Swarm
     compose.yaml:7:78 berth::inert
       `services.a.deploy.restart_policy.delay` has no effect: berth waits as its own back-off says
+      → take it away, or keep it for Docker Swarm
     "#);
 }
 
