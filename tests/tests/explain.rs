@@ -125,6 +125,37 @@ services.web.restart is not set
 }
 
 #[test]
+fn what_stands_for_a_replaced_list_tells_the_list_and_its_short_form() {
+    let host = TestHost::bare();
+    let base = "services:\n  web:\n    image: i\n    volumes:\n      - data:/data\n    ports:\n      - 80:80\n      - 81:81\nvolumes: { data: }\n";
+    host.write("compose.yaml", base);
+    let over = "services:\n  web:\n    ports: !override\n      - 90:90\n";
+    host.write("compose.override.yaml", over);
+    assert_eq!(
+        told(&host, "web.ports[0]"),
+        "\
+services.web.ports[0]
+  from       compose.override.yaml:4:9  - 90:90  (override file, `!override`)
+  over       compose.yaml:6:5           ports:
+  why        `!override` replaces what earlier files say
+
+PATH        VALUE       PLACE                       HOW
+mode        \"ingress\"   compose.override.yaml:4:9   short form `90:90`
+protocol    \"tcp\"       compose.override.yaml:4:9   short form `90:90`
+published   \"90\"        compose.override.yaml:4:9   short form `90:90`
+target      90          compose.override.yaml:4:9   short form `90:90`
+"
+    );
+    assert_eq!(
+        told(&host, "web.volumes[0].source"),
+        "\
+services.web.volumes[0].source = \"data\"
+  from       compose.yaml:5:9  - data:/data  (short form `data:/data`)
+"
+    );
+}
+
+#[test]
 fn an_extended_service_and_an_included_part_are_named() {
     let host = host();
     assert_eq!(

@@ -65,6 +65,8 @@ pub(crate) struct Given<'r> {
     pub key: Span,
     /// What a tag at it, or around it, asks for.
     pub tag: Tag,
+    /// Steps to the value around it whose tag replaces what earlier files say.
+    pub replaced: Option<usize>,
     /// The path that was gone, for the way through the text.
     pub gone: usize,
     /// It is the value of the path, and not one around it.
@@ -216,16 +218,19 @@ fn own<'r>(document: &'r Document, path: &[Step], ways: &[Way]) -> Option<Given<
     let mut key = node.span;
     let mut tag = Tag::None;
     let mut short = false;
-    let given = |node, key, tag, gone, short| {
+    let mut replaced = None;
+    let given = |node, key, tag, replaced, gone, short| {
         let whole = gone == path.len();
-        Some(Given { document, ways: ways.to_vec(), node, key, tag, gone, whole, short })
+        let ways = ways.to_vec();
+        Some(Given { document, ways, node, key, tag, replaced, gone, whole, short })
     };
     for (gone, step) in path.iter().enumerate() {
         if node.tag == Tag::Reset {
-            return given(node, key, Tag::Reset, gone, false);
+            return given(node, key, Tag::Reset, replaced, gone, false);
         }
         if node.tag == Tag::Override {
             tag = Tag::Override;
+            replaced = Some(gone);
         }
         let around = node.span;
         let next = match (step, &node.value) {
@@ -244,11 +249,11 @@ fn own<'r>(document: &'r Document, path: &[Step], ways: &[Way]) -> Option<Given<
         (key, node) = match next {
             Some(next) => next,
             // It says that there is nothing like this.
-            None if tag == Tag::Override => return given(node, key, tag, gone, false),
+            None if tag == Tag::Override => return given(node, key, tag, replaced, gone, false),
             None => return None,
         };
         short = node.span == around;
     }
     let tag = if node.tag == Tag::None { tag } else { node.tag };
-    given(node, key, tag, path.len(), short)
+    given(node, key, tag, replaced, path.len(), short)
 }

@@ -65,8 +65,23 @@ impl<'r> Teller<'r> {
             from.ways.extend(self.bare(steps, winner.as_ref()));
         }
         let from = from.or_else(|| node.map(|node| self.made(steps, node)));
+        if sources.is_empty() {
+            sources = self.replaced(steps, winner.as_ref());
+        }
         let over = sources.iter().map(|source| self.origin(source, steps)).collect();
         Told { from, variables, over, rule }
+    }
+
+    /// What earlier documents say around a value, when `!override` there took all of it away.
+    fn replaced(&self, steps: &[Step], winner: Option<&Source<'r>>) -> Vec<Source<'r>> {
+        let Some(Source::Document(Given { document, replaced: Some(length), .. })) = winner else {
+            return Vec::new();
+        };
+        let earlier = self.layers.at(&steps[..*length]).into_iter();
+        earlier
+            .take_while(|given| !std::ptr::eq(given.document, *document))
+            .map(Source::Document)
+            .collect()
     }
 
     /// One line of what is below a value.
@@ -192,7 +207,7 @@ impl<'r> Teller<'r> {
             Tag::Reset => Some(Way { what: "`!reset`".into(), place: None }),
             Tag::Override => Some(Way { what: "`!override`".into(), place: None }),
         });
-        ways.extend(self.short(given));
+        ways.extend(self.short(given, steps));
         ways
     }
 
@@ -214,8 +229,12 @@ impl<'r> Teller<'r> {
     }
 
     /// The short form that a value is part of.
-    fn short(&self, given: &Given<'_>) -> Option<Way> {
-        let raw = written::find(&given.document.raw, given.node.span)?;
+    fn short(&self, given: &Given<'_>, steps: &[Step]) -> Option<Way> {
+        let (raw, is_item) = written::find(&given.document.raw, given.node.span)?;
+        // A list has the place of its only entry.
+        if is_item && matches!(steps[..given.gone].last(), Some(Step::Item { .. })) {
+            return None;
+        }
         let is_text = matches!(raw.value, Value::Text(_) | Value::Int(_) | Value::Float(_));
         let what = match (given.short, is_text) {
             (true, true) => format!("short form `{}`", self.layers.files.slice(raw.span).trim()),
@@ -227,7 +246,8 @@ impl<'r> Teller<'r> {
 
     /// The variables in the text of a value.
     fn used(&self, given: &Given<'_>) -> Vec<Variable> {
-        let raw = written::find(&given.document.raw, given.node.span).and_then(Node::as_text);
+        let raw = written::find(&given.document.raw, given.node.span);
+        let raw = raw.and_then(|(raw, _)| raw.as_text());
         let Some(raw) = raw.filter(|raw| raw.contains('$')) else { return Vec::new() };
         let asked = variables::of_text(raw);
         asked.into_values().map(|asked| self.variable(given, raw, &asked)).collect()

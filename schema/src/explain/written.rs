@@ -126,16 +126,21 @@ fn within(inner: Span, outer: Span) -> bool {
     inner.file == outer.file && inner.start >= outer.start && inner.end <= outer.end
 }
 
-/// The value as it is written that has exactly this place.
-pub(crate) fn find(raw: &Node, span: Span) -> Option<&Node> {
-    let mut open = vec![raw];
-    while let Some(node) = open.pop() {
-        if node.span == span && node.as_map().is_none_or(|map| !map.0.is_empty()) {
-            return Some(node);
+/// The innermost value as it is written that has exactly this place, and whether it is an entry
+/// of a list.
+pub(crate) fn find(raw: &Node, span: Span) -> Option<(&Node, bool)> {
+    let is = |node: &Node| node.span == span && node.as_map().is_none_or(|map| !map.0.is_empty());
+    let mut open = vec![(raw, false)];
+    while let Some((mut node, mut is_item)) = open.pop() {
+        if is(node) {
+            while let Some(item) = node.items().iter().find(|item| is(item)) {
+                (node, is_item) = (item, true);
+            }
+            return Some((node, is_item));
         }
         match &node.value {
-            Value::Map(map) => open.extend(map.0.values().map(|entry| &entry.node)),
-            Value::List(items) => open.extend(items),
+            Value::Map(map) => open.extend(map.0.values().map(|entry| (&entry.node, false))),
+            Value::List(items) => open.extend(items.iter().map(|item| (item, true))),
             _ => {}
         }
     }
