@@ -146,6 +146,12 @@ impl<W: Write> HashingWriter<W> {
         let bytes = self.hasher.bytes();
         (self.hasher.finish(), bytes)
     }
+
+    /// The writer inside with the digest and number of all bytes written.
+    pub(super) fn into_parts(self) -> (W, Digest, u64) {
+        let bytes = self.hasher.bytes();
+        (self.inner, self.hasher.finish(), bytes)
+    }
 }
 
 impl<W: Write> Write for HashingWriter<W> {

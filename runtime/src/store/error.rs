@@ -47,6 +47,10 @@ pub enum StoreError {
     MissingAll(Vec<String>),
     #[error("`localhost/host` is the host's own programs; it cannot be {0}")]
     HostImage(&'static str),
+    #[error("`{0}` has a digest, which a new image only gets from its content; name it by a tag")]
+    NewName(String),
+    #[error("{0}")]
+    Change(String),
     #[error("write the archive: {0}")]
     Output(io::Error),
     #[error("the work was stopped")]

@@ -9,9 +9,12 @@
 //! Reading order: `reference` and `digest` (names), `document` and `config` (what an image says),
 //! `places` (where things are), this module (looking), `ingest` (how something gets in), `tape`,
 //! `tree` and `unpack` (a layer), `load` and `save` (archives), `registry` (pulling and pushing),
-//! `host_image` (`localhost/host`), `garbage`.
+//! `host_image` (`localhost/host`), `create` and `change` (an image made here), `history`,
+//! `garbage`.
 
+mod change;
 mod config;
+mod create;
 mod digest;
 mod document;
 mod error;
@@ -24,7 +27,7 @@ mod places;
 mod reference;
 mod registry;
 mod save;
-mod tape;
+pub(crate) mod tape;
 mod tree;
 mod unpack;
 
@@ -38,7 +41,9 @@ use serde::{Deserialize, Serialize};
 use crate::bundle::BundleMount;
 use crate::record::{self, Durability};
 
+pub use change::{Change, ChangeError, Command, Word};
 pub use config::{ImageConfig, ImageHealthcheck};
+pub use create::About;
 pub use digest::{Digest, NotADigest};
 pub use document::{DocumentError, Platform};
 pub use error::StoreError;
