@@ -1,14 +1,17 @@
 //! The host as berth sees and changes it: [`Host::observe`] reads, [`Host::perform`] does one
 //! [`Action`](berth_planner::action::Action), nothing else touches it.
 
+mod changes;
 mod claims;
 mod error;
 mod etc;
 mod facts;
+mod files;
 mod journal;
 mod lock;
 mod network;
 mod observe;
+mod pack;
 mod perform;
 mod prepare;
 mod state;
@@ -27,10 +30,13 @@ use crate::record;
 use crate::starter::Starter;
 use crate::store::Store;
 
+pub use changes::{Changed, How};
 pub use error::{HostError, StepError};
 pub use facts::{abilities, userns};
+pub use files::FilesError;
 pub use journal::{Interrupted, Journal};
 pub use lock::{Holder, Lock};
+pub use pack::Packed;
 pub use state::Stored;
 
 /// A handle to the host: where its state is, the image store, and the starter once it is needed.

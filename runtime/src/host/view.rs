@@ -18,7 +18,7 @@ use rustix::io::Errno;
 const SMALL: i64 = 1 << 20;
 /// Symbolic links followed in one path, as the kernel counts them (path_resolution(7)).
 const LINKS: u32 = 40;
-const FOLDER: OFlags =
+pub(super) const FOLDER: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// The tree an image's layers make together.
@@ -27,12 +27,12 @@ pub(super) struct ImageView {
 }
 
 /// A folder of the image: the same folder in each layer that has it, the top one first.
-struct Folder {
+pub(super) struct Folder {
     parts: Vec<OwnedFd>,
 }
 
 /// What a folder has by a name.
-enum Entry<'a> {
+pub(super) enum Entry<'a> {
     Nothing,
     Folder(Folder),
     /// Anything else, in the folder of the layer that has it.
@@ -48,6 +48,11 @@ impl ImageView {
         let open = |lower: &PathBuf| rustix::fs::openat(CWD, lower, FOLDER, Mode::empty());
         let parts = lowers.iter().map(open).collect::<Result<_, _>>()?;
         Ok(ImageView { root: Folder { parts } })
+    }
+
+    /// The root of the tree.
+    pub(super) fn root(&self) -> &Folder {
+        &self.root
     }
 
     /// The text of a small regular file; `None` when the image has none at `path`.
@@ -129,7 +134,7 @@ fn names(path: &[u8]) -> io::Result<Vec<CString>> {
 impl Folder {
     /// What the layers together have by this name: the topmost counts, folders are one with those
     /// below them, and a whiteout or an opaque folder hides what is below it (overlayfs.rst).
-    fn entry(&self, name: &CStr) -> io::Result<Entry<'_>> {
+    pub(super) fn entry(&self, name: &CStr) -> io::Result<Entry<'_>> {
         let mut parts = Vec::new();
         for layer in &self.parts {
             let stat = match rustix::fs::statat(layer, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -153,29 +158,41 @@ impl Folder {
     }
 
     /// Every name some layer has here, hidden ones included.
-    fn names(&self) -> io::Result<BTreeSet<CString>> {
+    pub(super) fn names(&self) -> io::Result<BTreeSet<CString>> {
         let mut names = BTreeSet::new();
         for part in &self.parts {
-            for entry in Dir::read_from(part)? {
-                let entry = entry?;
-                if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-                    names.insert(entry.file_name().to_owned());
-                }
-            }
+            names.append(&mut names_in(part)?);
         }
         Ok(names)
     }
+
+    /// The one whose owner, mode and time count.
+    pub(super) fn top(&self) -> Option<BorrowedFd<'_>> {
+        self.parts.first().map(OwnedFd::as_fd)
+    }
 }
 
-fn is(stat: &Stat, kind: FileType) -> bool {
+/// Every name in one folder.
+pub(super) fn names_in(folder: &OwnedFd) -> io::Result<BTreeSet<CString>> {
+    let mut names = BTreeSet::new();
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            names.insert(entry.file_name().to_owned());
+        }
+    }
+    Ok(names)
+}
+
+pub(super) fn is(stat: &Stat, kind: FileType) -> bool {
     FileType::from_raw_mode(stat.st_mode) == kind
 }
 
-fn is_whiteout(stat: &Stat) -> bool {
+pub(super) fn is_whiteout(stat: &Stat) -> bool {
     is(stat, FileType::CharacterDevice) && stat.st_rdev == 0
 }
 
-fn is_opaque(folder: &OwnedFd) -> bool {
+pub(super) fn is_opaque(folder: &OwnedFd) -> bool {
     ["user.overlay.opaque", "trusted.overlay.opaque"].iter().any(|name| {
         let mut value = [0; 1];
         matches!(rustix::fs::fgetxattr(folder, *name, &mut value[..]), Ok(1)) && value == *b"y"

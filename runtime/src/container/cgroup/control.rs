@@ -20,6 +20,29 @@ impl Group {
         self.set_frozen(true)
     }
 
+    /// As [`Group::freeze`], and waits a bounded time until every process stands.
+    pub fn freeze_wholly(&self) -> Result<(), SetupError> {
+        self.freeze()?;
+        for _ in 0..ROUNDS {
+            if self.stands() {
+                return Ok(());
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Err(SetupError::refused("freeze cgroup", &self.path, "its processes do not stop"))
+    }
+
+    fn stands(&self) -> bool {
+        let text = |file: PathBuf| fs::read_to_string(file).unwrap_or_default();
+        match (&self.unified, self.controller("freezer")) {
+            (Some(unified), _) => {
+                text(unified.folder.join("cgroup.events")).lines().any(|line| line == "frozen 1")
+            }
+            (None, Some((folder, _))) => text(folder.join("freezer.state")).trim() == "FROZEN",
+            (None, None) => false,
+        }
+    }
+
     /// Lets a frozen group run on.
     pub fn thaw(&self) -> Result<(), SetupError> {
         self.set_frozen(false)
