@@ -174,6 +174,12 @@ pub(crate) enum Command {
     /// Take names away from images, as `image rm`
     #[command(hide = true)]
     Rmi(commands::image::RmArgs),
+    /// Make an image of a container: its image, and what it changed
+    Commit(commands::commit::CommitArgs),
+    /// List the files a container added (A), changed (C) and deleted (D)
+    Diff(commands::diff::DiffArgs),
+    /// Write the files of a container as an archive
+    Export(commands::export::ExportArgs),
     /// Write images as an archive, as `image save`
     #[command(hide = true)]
     Save(commands::save::SaveArgs),

@@ -12,6 +12,36 @@ pub(crate) fn running<'a>(
     service: &str,
     index: u32,
 ) -> Result<&'a ObservedContainer, Failure> {
+    let candidates = candidates(containers, project, service, index)?;
+    let runs = |c: &&&ObservedContainer| matches!(c.state, ContainerState::Running { .. });
+    candidates.iter().find(runs).copied().ok_or_else(|| {
+        let message = format!("service `{service}` is not running");
+        Failure::refused(message).with_help(format!("`berth start {service}` starts it"))
+    })
+}
+
+/// The container number `index` of a service, running or not; 0 picks the first.
+pub(crate) fn any<'a>(
+    containers: impl Iterator<Item = &'a ObservedContainer>,
+    project: &Project,
+    service: &str,
+    index: u32,
+) -> Result<&'a ObservedContainer, Failure> {
+    let candidates = candidates(containers, project, service, index)?;
+    let whole = |c: &&&ObservedContainer| c.state != ContainerState::Broken;
+    candidates.iter().find(whole).copied().ok_or_else(|| {
+        let message = format!("the container of service `{service}` is half made");
+        Failure::refused(message).with_help("`berth up -d` makes it anew")
+    })
+}
+
+/// At least one, in the order of their numbers.
+fn candidates<'a>(
+    containers: impl Iterator<Item = &'a ObservedContainer>,
+    project: &Project,
+    service: &str,
+    index: u32,
+) -> Result<Vec<&'a ObservedContainer>, Failure> {
     let mut of_service: Vec<_> = containers
         .filter(|c| c.record.project == project.name && c.record.service == service)
         .filter(|c| !c.record.oneoff)
@@ -27,11 +57,7 @@ pub(crate) fn running<'a>(
     if candidates.is_empty() {
         return Err(Failure::refused(format!("service `{service}` has no container {index}")));
     }
-    let runs = |c: &&&ObservedContainer| matches!(c.state, ContainerState::Running { .. });
-    candidates.iter().find(runs).copied().ok_or_else(|| {
-        let message = format!("service `{service}` is not running");
-        Failure::refused(message).with_help(format!("`berth start {service}` starts it"))
-    })
+    Ok(candidates)
 }
 
 #[cfg(test)]
@@ -63,6 +89,14 @@ mod tests {
     fn the_first_that_runs_is_picked_in_the_order_of_numbers() {
         assert_eq!(picked("web", 0).unwrap(), "a-web-2");
         assert_eq!(picked("web", 10).unwrap(), "a-web-10");
+    }
+
+    #[test]
+    fn a_stopped_container_is_picked_where_that_is_enough() {
+        let all = all();
+        let project = Project { name: "a".into(), stack: None };
+        let picked = any(all.iter(), &project, "web", 0).map(|c| c.record.name.as_str());
+        assert_eq!(picked.unwrap(), "a-web-1");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `berth image load|save|history|pull|ls|rm|inspect`.
+//! `berth image load|save|import|history|pull|ls|rm|inspect`.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::history::{self, HistoryArgs};
+use super::import::{self, ImportArgs};
 use super::push::{self, ImagePushArgs};
 use super::save::{self, SaveArgs};
 use crate::args::Format;
@@ -30,6 +31,8 @@ pub(crate) enum ImageCommand {
     Load(LoadArgs),
     /// Write images as an archive that `load`, Docker and other tools read
     Save(SaveArgs),
+    /// Make an image of one layer from a flat archive, as `export` writes one
+    Import(ImportArgs),
     /// List the steps an image was made in
     History(HistoryArgs),
     /// Get images from their registries
@@ -111,6 +114,7 @@ pub(crate) async fn run(session: &Session, command: &ImageCommand) -> Result<Exi
     let host = flow::open(session)?;
     match command {
         ImageCommand::Load(args) => load(session, &host, args),
+        ImageCommand::Import(args) => import::run(session, &host, args),
         ImageCommand::Save(args) => save::run(&host, args),
         ImageCommand::History(args) => history::run(session, &host, args),
         ImageCommand::Pull(args) => pull(session, &host, args).await,

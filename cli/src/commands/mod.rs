@@ -1,15 +1,19 @@
 //! The commands, one module each: arguments, the order of the calls, the wording. No rules.
 
 pub(crate) mod check;
+pub(crate) mod commit;
 pub(crate) mod config;
 pub(crate) mod create;
+pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod exec;
 pub(crate) mod explain;
+pub(crate) mod export;
 pub(crate) mod history;
 pub(crate) mod image;
 pub(crate) mod images;
+pub(crate) mod import;
 pub(crate) mod kill;
 pub(crate) mod login;
 pub(crate) mod logs;
@@ -80,6 +84,9 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<Exit, Fai
         Command::Rmi(args) => image::run(session, &ImageCommand::Rm(args)).await,
         Command::Save(args) => image::run(session, &ImageCommand::Save(args)).await,
         Command::Load(args) => image::run(session, &ImageCommand::Load(args)).await,
+        Command::Commit(args) => commit::run(session, &args).await,
+        Command::Diff(args) => diff::run(session, &args),
+        Command::Export(args) => export::run(session, &args),
         Command::Volume(command) => volume::run(session, &command).await,
         Command::Network(command) => network::run(session, &command).await,
         Command::Ls(args) => ls::run(session, &args).await,

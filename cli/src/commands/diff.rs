@@ -1,0 +1,47 @@
+//! `berth diff`.
+
+use berth_runtime::host::{Changed, FilesError, How};
+use clap::Args;
+
+use crate::failure::{Exit, Failure};
+use crate::session::Session;
+use crate::{flow, pick};
+
+/// Arguments of `diff`.
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// The service
+    service: String,
+    /// Number of the container, when the service has several
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    index: u32,
+}
+
+impl From<FilesError> for Failure {
+    fn from(error: FilesError) -> Failure {
+        match error {
+            FilesError::Store(error) => error.into(),
+            other => Failure::refused(other),
+        }
+    }
+}
+
+/// Lists what a container added (A), changed (C) and deleted (D).
+pub(crate) fn run(session: &Session, args: &DiffArgs) -> Result<Exit, Failure> {
+    let project = session.project()?;
+    let host = flow::open(session)?;
+    let all = host.list_containers()?;
+    let container = pick::any(all.values(), &project, &args.service, args.index)?;
+    let changes = host.changes(&container.record.name)?;
+    session.ui.list(changes.iter().map(line))?;
+    Ok(Exit::Done)
+}
+
+fn line(changed: &Changed) -> String {
+    let letter = match changed.how {
+        How::Added => 'A',
+        How::Changed => 'C',
+        How::Deleted => 'D',
+    };
+    format!("{letter} {}", String::from_utf8_lossy(&changed.path))
+}
