@@ -53,7 +53,7 @@ pub use load::Loaded;
 pub use reference::{Reference, ReferenceError};
 pub use registry::{Kept, LoggedIn, LoginOptions, login, logout};
 pub use registry::{PullEvent, PullOptions, PullPhase, PullProgress, RegistryError, Retry};
-pub use registry::{PushEvent, PushOptions, PushPhase, PushProgress, Pushed};
+pub use registry::{PushEvent, PushOptions, PushPhase, PushProgress, Pushed, Settings};
 pub use tape::TapeError;
 pub use unpack::{Limits, UnpackError};
 

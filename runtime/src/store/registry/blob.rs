@@ -114,6 +114,7 @@ async fn fetch(
         }
         if at < layer.size {
             failures = if at - since >= FORGIVEN { 1 } else { failures + 1 };
+            client.leave_mirrors();
             since = at;
             if failures >= client.retry().attempts {
                 return Err(client.broken(why).into());

@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use reqwest::header::{
     WWW_AUTHENTICATE,
 };
 use reqwest::redirect::Policy;
-use reqwest::{Method, Response, StatusCode, Url};
+use reqwest::{Certificate, Method, Response, StatusCode, Url};
 use tokio::sync::Mutex;
 
 use super::super::StoreError;
@@ -20,6 +21,7 @@ use super::super::reference::{DEFAULT_DOMAIN, Reference};
 use super::auth::{self, Authority};
 use super::credentials::Credentials;
 use super::resolver::Resolver;
+use super::settings::Settings;
 use super::{Access, PullOptions, Purpose, Retry};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -58,6 +60,8 @@ pub enum RegistryError {
     Tls(String),
     #[error("cannot log in to registry `{registry}`: {why}")]
     Login { registry: String, why: String },
+    #[error("settings for registries in `{path}`: {why}")]
+    Settings { path: String, why: String },
     #[error("`{0}` is not the name of a registry")]
     Name(String),
 }
@@ -73,6 +77,15 @@ pub(super) struct Client {
     authority: Authority,
     /// What the last accepted request was authorised with.
     authorization: Mutex<Option<HeaderValue>>,
+    /// Asked before the registry itself.
+    mirrors: Vec<Mirror>,
+}
+
+/// Another place that may have what the registry has.
+struct Mirror {
+    client: Client,
+    /// It failed in a way that does not pass, and is left alone from then on.
+    off: AtomicBool,
 }
 
 /// A request, as often as it has to be made.
@@ -105,6 +118,27 @@ impl Client {
         access: &Access,
         purpose: Purpose,
     ) -> Result<Client, StoreError> {
+        let settings = match access.settings.clone() {
+            Some(settings) => settings,
+            None => Settings::of_this_host()?,
+        };
+        let mut client = Client::of_registry(reference, access, purpose, &settings).await?;
+        if client.purpose == Purpose::Pull {
+            for base in settings.mirrors_of(reference.domain()) {
+                let mirror = Client::of_mirror(base, reference, access, &settings)?;
+                client.mirrors.push(Mirror { client: mirror, off: AtomicBool::new(false) });
+            }
+        }
+        Ok(client)
+    }
+
+    /// The registry itself.
+    async fn of_registry(
+        reference: &Reference,
+        access: &Access,
+        purpose: Purpose,
+        settings: &Settings,
+    ) -> Result<Client, StoreError> {
         let registry = reference.domain().to_owned();
         let host = if registry == DEFAULT_DOMAIN { "registry-1.docker.io" } else { &registry };
         let url = |scheme: &str| {
@@ -114,10 +148,13 @@ impl Client {
         let secure = url("https")?;
         let loopback = secure.host_str().is_some_and(is_loopback);
         let bare = secure.host_str().unwrap_or_default();
-        let listed = access.insecure.iter().any(|name| *name == registry || name == bare);
+        let mut insecure = access.insecure.iter().chain(&settings.insecure);
+        let listed = insecure.any(|name| *name == registry || name == bare);
         let patience = purpose.patience();
         let plain = loopback || listed;
-        let http = http_client(Policy::custom(follow), patience, loopback, plain)?;
+        let trusted = settings.certificates_of(&registry)?;
+        let manner = Manner { patience, direct: loopback, plain, trusted };
+        let http = http_client(Policy::custom(follow), &manner)?;
         // A registry that may be spoken to in plain is still asked for TLS first, as Docker does.
         let hello = if plain { http.get(secure.clone()).send().await.err() } else { None };
         let base = match hello.map(|error| reason(&error)) {
@@ -128,7 +165,7 @@ impl Client {
             }
             Some(_) => url("http")?,
         };
-        let strict = http_client(Policy::none(), STALL_TIMEOUT, loopback, plain)?;
+        let strict = http_client(Policy::none(), &Manner { patience: STALL_TIMEOUT, ..manner })?;
         let credentials = Credentials::new(&registry, access.docker_config.clone());
         let credentials = credentials.or_given(access.login.clone());
         let scopes = purpose.scopes(reference.path());
@@ -142,7 +179,44 @@ impl Client {
             purpose,
             authority,
             authorization: Mutex::new(None),
+            mirrors: Vec::new(),
         })
+    }
+
+    /// A mirror, which is asked once and gets its own credentials only.
+    fn of_mirror(
+        base: Url,
+        reference: &Reference,
+        access: &Access,
+        settings: &Settings,
+    ) -> Result<Client, StoreError> {
+        let host = base.host_str().unwrap_or_default();
+        let registry = base.port().map_or(host.to_owned(), |port| format!("{host}:{port}"));
+        let manner = Manner {
+            patience: STALL_TIMEOUT,
+            direct: is_loopback(host),
+            plain: base.scheme() == "http",
+            trusted: settings.certificates_of(&registry)?,
+        };
+        let credentials = Credentials::new(&registry, access.docker_config.clone());
+        let scopes = Purpose::Pull.scopes(reference.path());
+        let strict = http_client(Policy::none(), &manner)?;
+        Ok(Client {
+            http: http_client(Policy::custom(follow), &manner)?,
+            authority: Authority::new(strict, base.clone(), scopes, credentials),
+            base,
+            registry,
+            reference: reference.clone(),
+            retry: Retry { attempts: 1, ..access.retry },
+            purpose: Purpose::Pull,
+            authorization: Mutex::new(None),
+            mirrors: Vec::new(),
+        })
+    }
+
+    /// From now on the registry itself is asked: what a mirror sends breaks off.
+    pub(super) fn leave_mirrors(&self) {
+        self.mirrors.iter().for_each(|mirror| mirror.off.store(true, Ordering::Relaxed));
     }
 
     /// `https` or `http`.
@@ -214,7 +288,21 @@ impl Client {
         RegistryError::Broken { registry, reference, why }
     }
 
+    /// From a mirror if one has it, else from the registry.
     async fn get(&self, path: &str, from: Option<u64>) -> Result<Response, StoreError> {
+        for mirror in self.mirrors.iter().filter(|mirror| !mirror.off.load(Ordering::Relaxed)) {
+            match mirror.client.get_here(path, from).await {
+                Ok(response) => return Ok(response),
+                Err(error) => {
+                    tracing::debug!(%error, "the next mirror is asked");
+                    mirror.off.store(!is_absent(&error), Ordering::Relaxed);
+                }
+            }
+        }
+        self.get_here(path, from).await
+    }
+
+    async fn get_here(&self, path: &str, from: Option<u64>) -> Result<Response, StoreError> {
         let mut ask = self.ask_for(Method::GET, path)?;
         if let Some(from) = from {
             ask = ask.with(RANGE, &format!("bytes={from}-"));
@@ -438,6 +526,11 @@ impl Retry {
     }
 }
 
+/// Whether a mirror only does not have this one thing.
+fn is_absent(error: &StoreError) -> bool {
+    matches!(error, StoreError::Registry(RegistryError::Status { status: 404, .. }))
+}
+
 fn check(what: &'static str, expected: &Digest, found: &Digest) -> Result<(), StoreError> {
     if expected == found {
         return Ok(());
@@ -445,28 +538,34 @@ fn check(what: &'static str, expected: &Digest, found: &Digest) -> Result<(), St
     Err(StoreError::Digest { what, expected: expected.clone(), found: found.clone() })
 }
 
-fn http_client(
-    redirects: Policy,
+/// How connections are made.
+struct Manner {
     patience: Duration,
+    /// Not through a proxy.
     direct: bool,
+    /// It may go without TLS.
     plain: bool,
-) -> Result<reqwest::Client, RegistryError> {
+    /// Authorities beyond those of the host.
+    trusted: Vec<Certificate>,
+}
+
+fn http_client(redirects: Policy, manner: &Manner) -> Result<reqwest::Client, RegistryError> {
     // An error only says that another part of this program was first.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = |redirects: Policy| {
         let builder = reqwest::Client::builder()
             .user_agent(concat!("berth/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(patience)
+            .read_timeout(manner.patience)
             .redirect(redirects)
             .referer(false)
             .dns_resolver(Resolver::of_this_host());
-        if direct { builder.no_proxy() } else { builder }
+        if manner.direct { builder.no_proxy() } else { builder }
     };
-    match builder(redirects).build() {
-        // A host without CA certificates can still use its own plain registry.
-        Err(_) if plain => {
-            let bare = builder(Policy::none()).tls_certs_only([]).build();
+    match builder(redirects).tls_certs_merge(manner.trusted.clone()).build() {
+        // A host without CA certificates can still use its own registry, in plain or by its own.
+        Err(_) if manner.plain || !manner.trusted.is_empty() => {
+            let bare = builder(Policy::none()).tls_certs_only(manner.trusted.clone()).build();
             bare.map_err(|e| RegistryError::Tls(reason(&e)))
         }
         built => built.map_err(|e| RegistryError::Tls(reason(&e))),

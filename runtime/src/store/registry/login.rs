@@ -8,6 +8,7 @@ use super::auth::AuthorityError;
 use super::client::{Client, RegistryError};
 use super::credentials::{Credentials, Login, host_of};
 use super::keep::Kept;
+use super::settings::Settings;
 use super::{Access, Purpose, Retry};
 
 /// How a login is done.
@@ -19,6 +20,8 @@ pub struct LoginOptions {
     pub retry: Retry,
     /// Folder of Docker's `config.json`; `None` is `$DOCKER_CONFIG`, else `~/.docker`.
     pub docker_config: Option<PathBuf>,
+    /// Insecure registries and trust; `None` is what this host's files say.
+    pub settings: Option<Settings>,
 }
 
 /// A login that the registry has accepted, and that is kept.
@@ -51,6 +54,7 @@ pub async fn login(
         retry: options.retry,
         docker_config: options.docker_config.clone(),
         login: Some(login),
+        settings: options.settings.clone(),
     };
     let was_asked = greet(&registry, &access).await.map_err(|e| explained(&registry, e))?;
     let credentials = Credentials::new(&registry, options.docker_config.clone());

@@ -7,7 +7,7 @@
 //!
 //! Reading order: here one pull, `client` one request, `auth` and `credentials` the right to make
 //! it, `blob` one layer, `resolver` names to addresses without the C library; `push` one push,
-//! `upload` one blob on its way out; `login` and `keep` logging in and out.
+//! `upload` one blob on its way out; `settings` mirrors and trust; `login` and `keep` logging in and out.
 
 mod auth;
 mod blob;
@@ -17,6 +17,7 @@ mod keep;
 mod login;
 mod push;
 mod resolver;
+mod settings;
 mod upload;
 
 use std::collections::BTreeMap;
@@ -42,6 +43,7 @@ pub use client::RegistryError;
 pub use keep::Kept;
 pub use login::{LoggedIn, LoginOptions, login, logout};
 pub use push::{PushEvent, PushOptions, PushPhase, PushProgress, Pushed};
+pub use settings::Settings;
 
 /// Looks at what another does before giving up: half an hour.
 const MAX_LOOKS: u32 = 36_000;
@@ -61,6 +63,8 @@ pub struct PullOptions {
     pub limits: Limits,
     /// Folder of Docker's `config.json`; `None` is `$DOCKER_CONFIG`, else `~/.docker`.
     pub docker_config: Option<PathBuf>,
+    /// Mirrors and the like; `None` is what this host's files say.
+    pub settings: Option<Settings>,
 }
 
 impl Default for PullOptions {
@@ -72,6 +76,7 @@ impl Default for PullOptions {
             parallel: 3,
             limits: Limits::default(),
             docker_config: None,
+            settings: None,
         }
     }
 }
@@ -83,6 +88,7 @@ struct Access {
     docker_config: Option<PathBuf>,
     /// Who asks, whatever is kept there.
     login: Option<Login>,
+    settings: Option<Settings>,
 }
 
 /// What is wanted of a registry.
@@ -99,7 +105,8 @@ enum Purpose {
 impl PullOptions {
     fn access(&self) -> Access {
         let (insecure, docker_config) = (self.insecure.clone(), self.docker_config.clone());
-        Access { insecure, retry: self.retry, docker_config, login: None }
+        let settings = self.settings.clone();
+        Access { insecure, retry: self.retry, docker_config, login: None, settings }
     }
 }
 

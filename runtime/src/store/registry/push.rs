@@ -20,6 +20,7 @@ use super::super::document::{self, Descriptor, Document, DocumentError, Manifest
 use super::super::reference::Reference;
 use super::super::{ImageRecord, Store, StoreError};
 use super::client::{Client, Failure};
+use super::settings::Settings;
 use super::upload::{self, Ended, Source};
 use super::{Access, Purpose, Retry, begin};
 
@@ -39,6 +40,8 @@ pub struct PushOptions {
     pub chunk: u64,
     /// Folder of Docker's `config.json`; `None` is `$DOCKER_CONFIG`, else `~/.docker`.
     pub docker_config: Option<PathBuf>,
+    /// Insecure registries and trust; `None` is what this host's files say.
+    pub settings: Option<Settings>,
 }
 
 impl Default for PushOptions {
@@ -49,6 +52,7 @@ impl Default for PushOptions {
             parallel: 5,
             chunk: 4 << 20,
             docker_config: None,
+            settings: None,
         }
     }
 }
@@ -244,6 +248,7 @@ async fn connect(
         retry: options.retry,
         docker_config: options.docker_config.clone(),
         login: None,
+        settings: options.settings.clone(),
     };
     Ok(Arc::new(Client::connect_to(reference, &access, Purpose::Push { sources }).await?))
 }

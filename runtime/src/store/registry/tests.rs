@@ -382,6 +382,80 @@ async fn only_this_machine_and_listed_registries_are_spoken_to_in_plain() {
     }
 }
 
+fn mirrored(site: &mut Site, registry: &Registry, mirrors: &[String]) {
+    let mirrors = mirrors.to_vec();
+    let mirrors = BTreeMap::from([(registry.address.to_string(), mirrors)]);
+    site.options.settings = Some(Settings { mirrors, ..Settings::default() });
+}
+
+#[tokio::test]
+async fn a_mirror_is_asked_first_and_is_never_told_the_registrys_password() {
+    let image = Image::new(&[1, 2]);
+    let (mut site, there, honest) = (Site::new(), image.clone(), image.clone());
+    // The mirror lacks one layer.
+    let mirror = Registry::start(move |request| {
+        match request.path.ends_with(&there.layers[1].to_string()) {
+            true => Reply::of(404, b""),
+            false => there.reply(request),
+        }
+    });
+    let registry = Registry::start(move |request| {
+        match request.headers.get("authorization").map(String::as_str) {
+            Some("Basic dTpw") => honest.reply(request),
+            _ => Reply::of(401, b"").header("WWW-Authenticate", "Basic realm=\"x\""),
+        }
+    });
+    site.credentials(&registry, "dTpw");
+    mirrored(&mut site, &registry, &[format!("http://{}/hub/", mirror.address)]);
+    let entry = site.pull(&registry.image("a")).await.unwrap();
+    assert_eq!(entry.reference.unwrap(), registry.image("a:latest"));
+    let asked = mirror.requests("");
+    assert!(asked.iter().all(|request| request.path.starts_with("/hub/v2/a/")));
+    assert!(asked.iter().all(|request| !request.headers.contains_key("authorization")));
+    assert!(registry.requests("/manifests/").is_empty());
+    let from_registry = registry.requests("/blobs/");
+    assert!(from_registry.iter().all(|request| image.layers[1].to_string() == request.path[12..]));
+}
+
+#[tokio::test]
+async fn a_mirror_that_fails_is_left_alone_and_one_that_lies_is_not_believed() {
+    let image = Image::new(&[1, 2]);
+    for kind in ["dead", "broken", "closed", "cuts"] {
+        let (mut site, there, honest) = (Site::new(), image.clone(), image.clone());
+        let mirror = Registry::start(move |request| match kind {
+            "broken" => Reply::of(503, b""),
+            "closed" => Reply::of(401, b"").header("WWW-Authenticate", "Basic realm=\"x\""),
+            _ => {
+                let mut reply = there.reply(request);
+                reply.cut = there.is_layer(request).then_some(1000);
+                reply
+            }
+        });
+        let registry = Registry::start(move |request| honest.reply(request));
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = if kind == "dead" { free } else { mirror.address };
+        mirrored(&mut site, &registry, &[format!("http://{address}")]);
+        site.pull(&registry.image("a")).await.unwrap();
+        if kind != "cuts" {
+            assert!(mirror.requests("").len() <= 1, "{kind}");
+        }
+    }
+    let (mut site, honest) = (Site::new(), image.clone());
+    let other = Image::new(&[3]);
+    let mut lying = image.clone();
+    for (digest, document) in &mut lying.documents {
+        if *digest == image.index.to_string() {
+            document.1 = other.documents[&other.index.to_string()].1.clone();
+        }
+    }
+    let mirror = Registry::start(move |request| lying.reply(request));
+    let registry = Registry::start(move |request| honest.reply(request));
+    mirrored(&mut site, &registry, &[format!("http://{}", mirror.address)]);
+    let name = format!("{}@{}", registry.image("a"), image.index);
+    let error = site.pull(&name).await.unwrap_err();
+    assert!(error.contains("was promised"), "{error}");
+}
+
 #[test]
 fn what_was_pulled_and_what_was_loaded_are_the_same_layers() {
     let image = Image::new(&[1]);
