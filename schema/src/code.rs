@@ -93,7 +93,7 @@ mod tests {
             "# Problems\n\n\
              Every problem that berth finds in a Compose file has one of these codes. They do not\n\
              change, so scripts may match on them. This file is made from `src/code.rs`; after a\n\
-             change there run `BERTH_UPDATE=1 cargo nextest run -p berth-schema the_document`.\n\n\
+             change there run `BERTH_REWRITE=1 cargo nextest run -p berth-schema the_document`.\n\n\
              A warning does not stop `up`; `berth check --strict` counts it as an error.\n\n\
              | code | | means |\n| --- | --- | --- |\n",
         );
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn the_document_of_all_problems_is_what_the_table_says() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/PROBLEMS.md");
-        if std::env::var_os("BERTH_UPDATE").is_some() {
+        if std::env::var_os("BERTH_REWRITE").is_some() {
             std::fs::write(path, document()).unwrap();
         }
         assert_eq!(std::fs::read_to_string(path).unwrap(), document());
