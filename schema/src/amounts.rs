@@ -128,6 +128,19 @@ pub fn published(value: &Value) -> Result<Value, Bad> {
     Ok(Value::Text(text))
 }
 
+/// The name of a container, as the Compose tools take it: anything with a name inside. What runs it
+/// asks for more.
+pub fn container_name(value: &Value) -> Result<Value, Bad> {
+    let Value::Text(text) = value else {
+        return bad("is not text", "write it in quotes");
+    };
+    let inside = text.as_bytes().windows(2).any(|pair| {
+        let later = pair[1].is_ascii_alphanumeric() || b"_.-".contains(&pair[1]);
+        pair[0].is_ascii_alphanumeric() && later
+    });
+    if inside { Ok(value.clone()) } else { words::no_container_name() }
+}
+
 /// An address of this host.
 pub fn host_ip(value: &Value) -> Result<Value, Bad> {
     match value {

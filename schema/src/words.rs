@@ -11,9 +11,14 @@ pub fn container_name(text: &str) -> Result<String, Bad> {
     if first && text.len() > 1 && value::is_name(text) {
         return Ok(text.to_owned());
     }
+    no_container_name()
+}
+
+/// Says what the name of a container is made of.
+pub fn no_container_name<T>() -> Result<T, Bad> {
     bad(
         "is not a container name",
-        "letters, digits, `.`, `_` and `-`, starting with a letter or digit",
+        "two or more letters, digits, `.`, `_` and `-`, starting with a letter or digit",
     )
 }
 

@@ -184,6 +184,16 @@ pub(super) const HOST_IP: Grammar = Grammar {
     firm: true,
     examples: &["127.0.0.1", "::1"],
 };
+/// The name of a container.
+pub(super) const CONTAINER_NAME: Grammar = Grammar {
+    name: "a container name",
+    read: amounts::container_name,
+    number: Number::No,
+    range: None,
+    pattern: Some("[a-zA-Z0-9][a-zA-Z0-9_.-]+"),
+    firm: true,
+    examples: &["web-1"],
+};
 /// The mode of a file.
 pub(super) const FILE_MODE: Grammar = Grammar {
     name: "a file mode in octal",

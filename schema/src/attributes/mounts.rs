@@ -48,8 +48,10 @@ static MOUNT_BIND: Record = record(
         later("recursive", Word(&["enabled", "disabled", "writable", "readonly"]))
             .says("Whether mounts inside the folder come along, and can be written to.")
             .normally("enabled"),
-        inert("selinux", Word(&["z", "Z"]), docker("berth does not label files for SELinux"))
-            .says("How files are labelled for SELinux: shared or private."),
+        done("selinux", Word(&["z", "Z"])).says(
+            "Labels for SELinux, shared or private; berth sets none, and hosts without SELinux need \
+             none.",
+        ),
     ],
 );
 

@@ -3,8 +3,8 @@
 use super::build::BUILD;
 use super::deploy::{DEPLOY, DEVICE_REQUEST};
 use super::grammars::{
-    CPU_PERIOD, CPU_QUOTA, CPU_TIME, CPUS, DURATION, EXPOSED, MEMORY, MEMORY_OR_NONE, OOM_SCORE,
-    PERCENT, PIDS, PULL_POLICY, SHARES, SWAP_SHARE,
+    CONTAINER_NAME, CPU_PERIOD, CPU_QUOTA, CPU_TIME, CPUS, DURATION, EXPOSED, MEMORY,
+    MEMORY_OR_NONE, OOM_SCORE, PERCENT, PIDS, PULL_POLICY, SHARES, SWAP_SHARE,
 };
 use super::life::{
     DEPENDENCY, DEVELOP, ENV_FILES, EXTENDS, HEALTHCHECK, HOOK, LOGGING, PRE_START, PROVIDER,
@@ -49,7 +49,7 @@ pub static SERVICE: Record = record(
         ),
         done("configs", Keyed(&CONFIG_MOUNTS))
             .says("Configs that are mounted, each at `/NAME` unless it says otherwise."),
-        done("container_name", Text)
+        done("container_name", Amount(&CONTAINER_NAME))
             .says("The name of the container; the service can then have only one."),
         inert("cpu_count", NOT_NEGATIVE, WINDOWS)
             .says("How many processors a Windows container has."),

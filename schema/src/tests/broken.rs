@@ -560,7 +560,7 @@ volumes: {\"a b\": }
       → a reference is `[HOST[:PORT]/]name[:tag][@sha256:…]`, the name in lower case
     compose.yaml:6:47 berth::bad_value
       `services.old.container_name`: `-x` is not a container name
-      → letters, digits, `.`, `_` and `-`, starting with a letter or digit
+      → two or more letters, digits, `.`, `_` and `-`, starting with a letter or digit
     compose.yaml:7:11 berth::bad_name
       `a b` is not a name for a volume
       → names have letters, digits, `.`, `_` and `-`
