@@ -67,6 +67,10 @@ fn references(name: &str, service: &Node, root: &Node, found: &mut Vec<Finding>)
     ];
     for (section, kind, code) in kinds {
         let known = root.get(section).and_then(Node::as_map);
+        if known.is_none() && root.get(section).is_some() {
+            // The section is no map, which is told where it stands.
+            continue;
+        }
         for (used, span) in uses(service, section) {
             if known.is_some_and(|map| map.has(used)) {
                 continue;
@@ -267,7 +271,10 @@ fn container_names(active: &Map, found: &mut Vec<Finding>) {
         let Some(node) = service.get("container_name") else {
             continue;
         };
-        let name = node.as_text().unwrap_or_default();
+        // What is no name is told where it is read.
+        let Some(name) = node.as_text().filter(|name| !name.is_empty()) else {
+            continue;
+        };
         if let Some(other) = seen.insert(name, node.span) {
             let (first, again) = (other.min(node.span), other.max(node.span));
             let message = format!("two services have the container name `{name}`");

@@ -25,6 +25,7 @@ pub fn wrong_type(path: &str, node: &Node, want: &str) -> Option<String> {
         (Value::Int(_) | Value::Float(_) | Value::Bool(_), "text") => {
             Some("write it in quotes".into())
         }
+        (Value::Float(_), "text or a number") => Some("write it in quotes".into()),
         (Value::Float(number), "a port") if number.fract() == 0.0 => {
             Some(format!("write it in quotes: `\"{}\"`", scalar::print_float(*number)))
         }
@@ -44,6 +45,10 @@ pub fn wrong_type(path: &str, node: &Node, want: &str) -> Option<String> {
         }
         (Value::Map(_) | Value::List(_), "text or a number") => {
             Some("write it as one text in quotes: `'{\"key\": \"value\"}'`".into())
+        }
+        (Value::Text(text), _) if want.contains("a map or a list") && no_space(text) => {
+            let first = text.split_whitespace().next()?;
+            Some(format!("put a space behind the colon: `{}`", first.replacen(':', ": ", 1)))
         }
         (Value::Text(text), _) if want.contains("list") => Some(list_from_text(text)),
         (_, "a list") => Some(format!("write it as a list: `- \"{}\"`", written(node)?)),
@@ -118,6 +123,16 @@ fn list_from_text(text: &str) -> String {
     }
 }
 
+/// Whether all of it is `KEY:value`, the space behind the colon forgotten.
+fn no_space(text: &str) -> bool {
+    let pair = |word: &str| {
+        word.split_once(':').is_some_and(|(key, value)| {
+            !key.is_empty() && !key.contains(['=', '-', '/']) && !value.is_empty()
+        })
+    };
+    !text.trim().is_empty() && text.split_whitespace().all(pair)
+}
+
 fn is_pair(word: &str) -> bool {
     word.contains(['=', ':'])
 }
@@ -130,10 +145,17 @@ fn quoted_if_needed(text: &str) -> String {
 }
 
 fn map_from_text(path: &str, name: &str, text: &str) -> Option<String> {
+    let in_service = path.starts_with("services.") && path.matches('.').count() == 1;
+    if let Some((key, value)) = text.split_once(char::is_whitespace)
+        && in_service
+        && SERVICE.attribute(key).is_some()
+    {
+        return Some(format!("write `{key}: {}` in a line below `{name}:`", value.trim_start()));
+    }
     let key = match name {
         "healthcheck" => "test",
         "logging" => "driver",
-        _ if path.starts_with("services.") && path.matches('.').count() == 1 => "image",
+        _ if in_service => "image",
         _ if path.split('.').rev().nth(1) == Some("depends_on") => "condition",
         _ => return None,
     };

@@ -53,6 +53,7 @@ impl Value {
             Value::Null => "empty",
             Value::Bool(_) => "a boolean",
             Value::Int(_) => "a number",
+            Value::Float(number) if !number.is_finite() => "not a finite number",
             Value::Float(_) => "a number with a fraction",
             Value::Text(_) => "text",
             Value::List(_) => "a list",

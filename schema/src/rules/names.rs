@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Sheet, containers, doubtful, entries, items};
 use crate::problem::{Code, Finding};
 use crate::text::Span;
-use crate::tree::Node;
+use crate::tree::{Entry, Node};
 use crate::value;
 
 /// The longest host name the kernel keeps.
@@ -148,6 +148,8 @@ fn reserved_labels(path: &str, node: &Node, found: &mut Vec<Finding>) {
         let help = format!("take it away, names with `{RESERVED}` are reserved");
         found.push(doubtful(entry.key, "reserved", message, help));
     }
+    let path = format!("{path}.labels");
+    found.extend(labels.0.iter().filter_map(|(name, entry)| colon(&path, name, entry)));
 }
 
 fn variables(path: &str, service: &Node, found: &mut Vec<Finding>) {
@@ -166,8 +168,22 @@ fn variables(path: &str, service: &Node, found: &mut Vec<Finding>) {
             let message = format!("`{path}.environment`: `{name}` has a space in it");
             let help = "no shell can read such a variable; use `_`";
             found.push(doubtful(entry.key, "a space", message, help));
+        } else {
+            found.extend(colon(&format!("{path}.environment"), name, entry));
         }
     }
+}
+
+/// `KEY:value` in a list, which is a key without a value.
+fn colon(path: &str, name: &str, entry: &Entry) -> Option<Finding> {
+    let (key, value) = name.split_once(':')?;
+    let bare = entry.node.is_null() || entry.node.as_text() == Some("");
+    if key.is_empty() || value.is_empty() || !bare {
+        return None;
+    }
+    let message = format!("`{path}`: `{name}` is all of it a name, without a value");
+    let help = format!("write `{key}={}`", value.trim_start());
+    Some(doubtful(entry.key, "no `=` here", message, help))
 }
 
 fn profiles(path: &str, service: &Node, found: &mut Vec<Finding>) {

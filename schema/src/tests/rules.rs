@@ -641,3 +641,84 @@ networks:
       → take a shorter length, like `/24`
     ");
 }
+
+#[test]
+fn a_container_name_has_two_letters_or_more() {
+    let text = "\
+services:
+  a: {image: i, container_name: \"\"}
+  b: {image: i, container_name: \"${NOTHING:-}\"}
+  c: {image: i, container_name: c}
+  d: {image: i, container_name: 12}
+";
+    assert_snapshot!(problems(text), @r"
+    compose.yaml:2:33 berth::bad_value
+      `services.a.container_name`: `` is not a container name
+      → two or more letters, digits, `.`, `_` and `-`, starting with a letter or digit
+    compose.yaml:3:33 berth::bad_value
+      `services.b.container_name`: `` is not a container name
+      → two or more letters, digits, `.`, `_` and `-`, starting with a letter or digit
+    compose.yaml:4:33 berth::bad_value
+      `services.c.container_name`: `c` is not a container name
+      → two or more letters, digits, `.`, `_` and `-`, starting with a letter or digit
+    compose.yaml:5:33 berth::bad_value
+      `services.d.container_name`: `12` is not text
+      → write it in quotes
+    ");
+}
+
+#[test]
+fn a_section_of_the_wrong_type_is_told_once() {
+    let text = "services: {a: {image: i, networks: [n]}}\nnetworks:\n";
+    assert_snapshot!(problems(text), @r"
+    compose.yaml:2:1 berth::wrong_type
+      `networks` is left empty
+      → give it a value, or take the key away
+    ");
+}
+
+#[test]
+fn numbers_without_an_end_and_colons_without_a_space_are_told_as_such() {
+    let text = "\
+services:
+  a: {image: i, environment: {G: .inf, Q: 1e400}}
+  b:
+    image: i
+    environment:
+      A:1
+  c:
+    image x
+";
+    assert_snapshot!(problems(text), @r"
+    compose.yaml:2:34 berth::wrong_type
+      `services.a.environment.G` must be text or a number, and this is not a finite number
+      → write it in quotes
+    compose.yaml:2:43 berth::wrong_type
+      `services.a.environment.Q` must be text or a number, and this is not a finite number
+      → write it in quotes
+    compose.yaml:6:7 berth::wrong_type
+      `services.b.environment` must be a map or a list of `KEY=value`, and this is text
+      → put a space behind the colon: `A: 1`
+    compose.yaml:8:5 berth::wrong_type
+      `services.c` must be a map, and this is text
+      → write `image: x` in a line below `c:`
+    ");
+}
+
+#[test]
+fn a_colon_in_a_list_of_pairs_is_hardly_meant() {
+    let text = "services: {a: {image: i, environment: [D:4, E=a:b], labels: [\"x: y\", z]}}\n";
+    assert_snapshot!(warnings(text), @r"
+    compose.yaml:1:40 berth::doubtful
+      `services.a.environment`: `D:4` is all of it a name, without a value
+      → write `D=4`
+    compose.yaml:1:62 berth::doubtful
+      `services.a.labels`: `x: y` is all of it a name, without a value
+      → write `x=y`
+    ");
+}
+
+#[test]
+fn labels_for_selinux_are_no_reason_to_warn() {
+    assert_eq!(warnings("services: {a: {image: i, volumes: [\"/srv:/a:ro,z\"]}}\n"), "");
+}
