@@ -37,20 +37,27 @@ pub(crate) fn resolve(project: &mut Project<'_>, document: &mut Node, base: &Pat
     if let Some(done) = scope.files.remove(&PathBuf::new()) {
         map.0 = done.whole;
     }
+    let doubts = scope.files.into_values().flat_map(|services| services.doubts.into_values());
+    project.found.extend(doubts.flatten().map(Finding::warning));
 }
 
 struct Services {
     /// Every service of the file, and what it says until it is made whole.
     written: BTreeMap<String, Option<Entry>>,
     whole: BTreeMap<String, Entry>,
+    /// What is wrong with services that may not be needed.
+    doubts: BTreeMap<String, Vec<Finding>>,
 }
 
 impl Services {
     fn new(written: BTreeMap<String, Entry>) -> Services {
         let written = written.into_iter().map(|(name, entry)| (name, Some(entry)));
-        Services { written: written.collect(), whole: BTreeMap::new() }
+        Services { written: written.collect(), whole: BTreeMap::new(), doubts: BTreeMap::new() }
     }
 }
+
+/// The services of a file.
+static SERVICES: Shape = Shape::Map(&Shape::Nullable(&Shape::Record(&SERVICE)));
 
 #[derive(Clone)]
 struct FileScope {
@@ -86,6 +93,7 @@ impl Scope<'_, '_> {
             self.project.found.push(finding.help("extend fewer services after each other"));
             return None;
         }
+        self.project.found.extend(services.doubts.remove(name).into_iter().flatten());
         let mut entry = services.written.get_mut(name)?.take()?;
         self.chain.push((file.key.clone(), name.to_owned(), at));
         let extends = entry.node.as_map_mut().and_then(|map| map.remove("extends"));
@@ -168,20 +176,71 @@ impl Scope<'_, '_> {
         if self.files.contains_key(&full) {
             return Some(scope);
         }
-        let mut services = Map::default();
         let documents = self.project.parse_part(std::slice::from_ref(&full), at);
         if documents.is_empty() {
             return None;
         }
+        let mut doubts = BTreeMap::new();
+        let mut whole = Node::new(at, Value::Map(Map::default()));
         for mut document in documents {
-            self.project.conform(&mut document, &scope.base);
-            let taken = document.as_map_mut().and_then(|map| map.remove("services"));
-            if let Some(Node { value: Value::Map(map), .. }) = taken {
-                services.0.extend(map.0);
+            let services = self.services(&mut document, &scope.base, &mut doubts);
+            whole = merge::merge_below(&SERVICES, whole, services, &mut self.project.found);
+        }
+        let services = match whole.value {
+            Value::Map(map) => map.0,
+            _ => BTreeMap::new(),
+        };
+        self.files.insert(full, Services { doubts, ..Services::new(services) });
+        Some(scope)
+    }
+
+    /// The services of a document of which only some are needed. What is wrong with one is kept
+    /// for when it is needed; what is wrong beside them does not matter here.
+    fn services(
+        &mut self,
+        document: &mut Node,
+        base: &Path,
+        doubts: &mut BTreeMap<String, Vec<Finding>>,
+    ) -> Node {
+        let project = &mut *self.project;
+        let raw = project.interpolated(document);
+        let before = std::mem::take(&mut project.found);
+        let services = match document.as_map_mut().and_then(|map| map.get_mut("services")) {
+            Some(node) => match &mut node.value {
+                Value::Map(map) => std::mem::take(map),
+                _ => Map::default(),
+            },
+            None => Map::default(),
+        };
+        project.hold(document, base);
+        let beside = std::mem::replace(&mut project.found, before);
+        project.found.extend(beside.into_iter().map(Finding::warning));
+        let mut held = Map::default();
+        for (name, entry) in services.0 {
+            let span = entry.node.span;
+            let alone = Node::new(span, Value::Map(Map([(name.clone(), entry)].into())));
+            let mut part = Map::default();
+            part.set("services", alone);
+            let mut part = Node::new(span, Value::Map(part));
+            let before = std::mem::take(&mut project.found);
+            project.hold(&mut part, base);
+            let doubt = std::mem::replace(&mut project.found, before);
+            if !doubt.is_empty() {
+                doubts.entry(name).or_default().extend(doubt);
+            }
+            let part = part.as_map_mut().and_then(|map| map.remove("services"));
+            if let Some(Node { value: Value::Map(map), .. }) = part {
+                held.0.extend(map.0);
             }
         }
-        self.files.insert(full, Services::new(services.0));
-        Some(scope)
+        let services = Node::new(document.span, Value::Map(held));
+        if raw.is_some()
+            && let Some(map) = document.as_map_mut()
+        {
+            map.set("services", services.clone());
+        }
+        project.remember(raw, document, base);
+        services
     }
 
     fn cycle(&mut self, name: &str, at: Span) {

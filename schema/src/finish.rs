@@ -11,7 +11,7 @@ use crate::interpolate::Variables;
 use crate::places::Written;
 use crate::problem::{Code, Finding};
 use crate::project::{Model, Project};
-use crate::resources::drop_unused;
+use crate::resources::{drop_unused, is_bridged};
 use crate::text::Span;
 use crate::tree::{Entry, Map, Node, Value};
 use crate::{Places, check, merge, order, short};
@@ -34,6 +34,8 @@ impl Project<'_> {
             _ => Map::default(),
         };
         self.check_names("service", &all);
+        let lax = self.switches.lax;
+        let by_default = all.iter().any(|(_, service)| on_default_network(service, lax));
         let (mut active, inactive) = self.by_profile(all);
         for entry in active.0.values_mut() {
             if entry.node.is_null() {
@@ -54,12 +56,14 @@ impl Project<'_> {
         }
         let left_out = self.select(&mut active);
         if !self.switches.no_normalize {
-            self.resources(&name, root, &active);
+            self.resources(&name, root, by_default);
         }
         self.bind_devices(root, &self.directory.clone());
         let root_view = Node::new(span, Value::Map(std::mem::take(root)));
         if !self.switches.no_consistency {
             check::services(&active, &root_view, self.switches.lax, &mut self.found);
+        }
+        if !self.switches.lax {
             drop_optional(&mut active);
         }
         let Value::Map(mut map) = root_view.value else {
@@ -101,14 +105,18 @@ impl Project<'_> {
         let listed: Vec<String> = variable.split(',').map(|name| name.trim().to_owned()).collect();
         let on = if self.options.profiles.is_empty() { &listed } else { &self.options.profiles };
         let everything = on.iter().any(|name| name == "*");
-        let (active, inactive) = all.0.into_iter().partition(|(name, entry)| {
-            let profiles = entry.node.get("profiles").map(Node::items).unwrap_or_default();
-            let named = |node: &Node| on.iter().any(|name| Some(name.as_str()) == node.as_text());
-            profiles.is_empty()
-                || everything
-                || profiles.iter().any(named)
-                || self.options.services.contains(name)
-        });
+        let mut on: BTreeSet<String> = on.iter().cloned().collect();
+        let is_on = |entry: &Entry, on: &BTreeSet<String>| {
+            let profiles = profiles(entry);
+            let named = |node: &Node| node.as_text().is_some_and(|name| on.contains(name));
+            everything || profiles.is_empty() || profiles.iter().any(named)
+        };
+        // A service that is named activates its profiles, so also the others that have them.
+        let named = self.options.services.iter().filter_map(|name| all.0.get(name));
+        let off = named.filter(|entry| !is_on(entry, &on)).flat_map(profiles);
+        let more: Vec<String> = off.filter_map(Node::as_text).map(str::to_owned).collect();
+        on.extend(more);
+        let (active, inactive) = all.0.into_iter().partition(|(_, entry)| is_on(entry, &on));
         (Map(active), Map(inactive))
     }
 
@@ -392,6 +400,25 @@ fn sort_texts(map: &mut Map, name: &str) {
     if let Some(Value::List(items)) = map.get_mut(name).map(|node| &mut node.value) {
         items.sort_by(|a, b| a.as_text().cmp(&b.as_text()));
         items.dedup_by(|a, b| a.as_text() == b.as_text());
+    }
+}
+
+fn profiles(entry: &Entry) -> &[Node] {
+    entry.node.get("profiles").map(Node::items).unwrap_or_default()
+}
+
+/// Whether a service is on the default network, written or not.
+fn on_default_network(service: &Node, lax: bool) -> bool {
+    if !lax && is_bridged(service) {
+        return true;
+    }
+    match service.get("networks").and_then(Node::as_map).filter(|map| !map.0.is_empty()) {
+        Some(networks) => networks.has("default"),
+        None => {
+            let mode = service.get("network_mode").and_then(Node::as_text);
+            let apart = mode.is_some_and(|mode| lax || !mode.is_empty());
+            !apart && service.get("provider").is_none()
+        }
     }
 }
 

@@ -104,8 +104,10 @@ pub(crate) fn check(active: &Map, off: &BTreeSet<&str>, lax: bool, found: &mut V
                 let way = ways.get(&entry.key).copied().unwrap_or(Way::Depends);
                 let need = Need { name: need, span: entry.key, way };
                 let finding = scope.missing(name, &need, Code::UnknownDependency);
-                if !(is_optional(entry) && off.contains(need.name)) {
-                    found.push(finding);
+                match (is_optional(entry), off.contains(need.name)) {
+                    (false, _) => found.push(finding),
+                    (true, true) => {}
+                    (true, false) => found.push(finding.warning()),
                 }
             }
         }
@@ -126,7 +128,7 @@ fn not_built(name: &str, need: &Need<'_>) -> Finding {
         .help("name its image instead: `docker-image://…`")
 }
 
-/// An optional dependency may be switched off, but must be a service.
+/// An optional dependency may be switched off, and one that is not there is a warning.
 fn is_optional(entry: &Entry) -> bool {
     let required = entry.node.get("required").map(|node| &node.value);
     matches!(required, Some(Value::Bool(false)))

@@ -12,6 +12,7 @@ use crate::explain::{self, Record};
 use crate::interpolate::{self, Variables};
 use crate::merge;
 use crate::problem::{self, Code, Finding, Problems};
+use crate::resources::RESOURCES;
 use crate::shape::Shape;
 use crate::text::{self, Files, Span, Undecoded};
 use crate::trail::Trail;
@@ -290,7 +291,7 @@ impl<'a> Project<'a> {
     }
 
     /// The project's name: `-p`, then the variable, then the last file's, then the directory's.
-    fn name(&mut self, documents: &[Node]) -> Option<String> {
+    pub fn name(&mut self, documents: &[Node]) -> Option<String> {
         let asked = self.options.project_name.clone().filter(|name| !name.is_empty());
         let asked = asked.or_else(|| {
             self.variables.get("COMPOSE_PROJECT_NAME").filter(|name| !name.is_empty()).cloned()
@@ -360,10 +361,22 @@ impl<'a> Project<'a> {
 
     /// Interpolates a document and holds it against the table.
     pub fn conform(&mut self, document: &mut Node, base: &Path) {
+        let raw = self.interpolated(document);
+        self.hold(document, base);
+        self.remember(raw, document, base);
+    }
+
+    /// Fills in variables; gives the document as it was when somebody wants to know.
+    pub fn interpolated(&mut self, document: &mut Node) -> Option<Node> {
         let raw = self.record.is_some().then(|| document.clone());
         if !self.switches.no_interpolate {
             interpolate::tree(document, &self.variables, &self.files, &mut self.found);
         }
+        raw
+    }
+
+    /// Holds a document against the table.
+    pub fn hold(&mut self, document: &mut Node, base: &Path) {
         if let Some(version) = document.get("version") {
             let message = "`version` has no meaning any more".to_owned();
             self.found.push(
@@ -375,6 +388,10 @@ impl<'a> Project<'a> {
         walk.keep_paths = self.switches.no_path_resolution;
         walk.lax = self.switches.lax;
         walk.conform(&Shape::Record(&FILE), document);
+    }
+
+    /// Keeps a document for telling where values come from.
+    pub fn remember(&mut self, raw: Option<Node>, document: &Node, base: &Path) {
         if let (Some(raw), Some(record)) = (raw, &mut self.record) {
             record.documents.push(explain::Document {
                 raw,
@@ -483,8 +500,8 @@ impl<'a> Project<'a> {
         fill_part(&mut part, &inner, &directory);
         if let Some(map) = part.as_map_mut() {
             self.bind_devices(map, &directory);
-            map.remove("name");
-            map.remove("version");
+            // Its name and what it has for itself stay behind.
+            map.0.retain(|name, _| name == "services" || RESOURCES.contains(&name.as_str()));
         }
         Some(part)
     }

@@ -18,12 +18,7 @@ pub(crate) const VALUE: &str = "\0value";
 
 impl Project<'_> {
     /// Names of the top-level resources, and the default network.
-    pub(crate) fn resources(&mut self, project: &str, root: &mut Map, active: &Map) {
-        let lax = self.switches.lax;
-        let default_used = active.iter().any(|(_, service)| {
-            let named = service.get("networks").is_some_and(|on| on.get("default").is_some());
-            named || !lax && is_bridged(service)
-        });
+    pub(crate) fn resources(&mut self, project: &str, root: &mut Map, default_used: bool) {
         if default_used || root.has("networks") {
             let span = Span::default();
             root.set_default("networks", Node::new(span, Value::Map(Map::default())));

@@ -51,7 +51,8 @@ pub fn variables(
     Ok(asked)
 }
 
-/// The variables that interpolation sees: those of the process over those of `.env`.
+/// The variables that interpolation sees: those of the process over those of `.env`, and the
+/// project's name.
 ///
 /// # Errors
 /// When a file cannot be read.
@@ -60,9 +61,11 @@ pub fn environment(
     source: &dyn Source,
 ) -> Result<BTreeMap<String, String>, Problems> {
     let mut project = Project::new(options, source);
-    let located = project.locate();
-    let variables = project.variables.clone();
-    project.conclude(located.map(|_| Stack::default()))?;
+    let documents = project.locate().map(|files| project.parse_all(&files));
+    let name = documents.and_then(|documents| project.name(&documents));
+    let mut variables = project.variables.clone();
+    project.conclude(name.is_some().then(Stack::default))?;
+    variables.extend(name.map(|name| ("COMPOSE_PROJECT_NAME".to_owned(), name)));
     Ok(variables)
 }
 

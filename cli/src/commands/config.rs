@@ -92,6 +92,15 @@ struct List {
     hash: Vec<String>,
 }
 
+impl List {
+    /// Whether the list is of the whole stack, whatever services are named.
+    fn of_all(&self) -> bool {
+        let Self { names, images: _, volumes, networks, profiles, models, variables, .. } = self;
+        [names, volumes, networks, profiles, models, variables].into_iter().any(|on| *on)
+            || !self.hash.is_empty()
+    }
+}
+
 /// How a model is printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 enum ModelFormat {
@@ -179,7 +188,7 @@ fn print(session: &Session, args: &ConfigArgs, text: &str) -> Result<Exit, Failu
 }
 
 fn text(session: &Session, args: &ConfigArgs) -> Result<String, Failure> {
-    let mut options = session.options(&args.services);
+    let mut options = session.options(if args.list.of_all() { &[] } else { &args.services });
     let lines = |lines: Vec<String>| lines.into_iter().map(|line| line + "\n").collect();
     if args.list.variables {
         let asked = variables::variables(&options, &Disk::default()).map_err(invalid)?;

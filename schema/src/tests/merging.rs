@@ -216,19 +216,75 @@ fn a_volume_without_a_driver_binds_absolute_folders_only() {
 }
 
 #[test]
-fn an_optional_dependency_must_be_a_service_too() {
-    let text = "services:\n  a:\n    image: i\n    depends_on: {gone: {condition: service_started, required: false}}\n";
-    assert_snapshot!(brief(&[("compose.yaml", text)]), @"
-    compose.yaml:4:18 berth::unknown_dependency
-      `a` depends on `gone`, which is not in the stack
-      → add a service of this name, or take the dependency away
-    ");
-}
-
-#[test]
 fn programs_get_the_names_that_the_compose_tools_print() {
     let text = "services:\n  a:\n    image: i\n    blkio_config: {device_read_bps: [{path: /dev/sda, rate: 1mb}]}\n";
     let stack = config::load(&options(), &super::texts(&[("compose.yaml", text)])).unwrap().stack;
     assert!(config::to_json(&stack).contains("\"Rate\": \"1048576\""));
     assert!(config::to_yaml(&stack).contains("rate: \"1048576\""));
+}
+
+#[test]
+fn only_the_service_that_is_extended_must_be_right() {
+    let base = "foo: 1\nservices:\n  good: {image: i, user: me}\n  bad: {imag: j}\n";
+    let main =
+        |name: &str| format!("services:\n  a: {{extends: {{file: base.yaml, service: {name}}}}}\n");
+    let good = main("good");
+    let files = [("compose.yaml", good.as_str()), ("base.yaml", base)];
+    assert_snapshot!(service(&files), @"user: me");
+    let warnings = load_all(&files, &options()).unwrap().warnings;
+    assert_snapshot!(super::lines(&warnings), @r"
+    base.yaml:1:1 berth::unknown_key
+      a Compose file has no attribute `foo`
+      → a Compose file has configs, include, models, name, networks, secrets, services, version, volumes; keys of your own start with `x-`
+    base.yaml:4:9 berth::unknown_key
+      `services.bad`: a service has no attribute `imag`
+      → did you mean `image`?
+    ");
+    let bad = main("bad");
+    assert_snapshot!(brief(&[("compose.yaml", bad.as_str()), ("base.yaml", base)]), @r"
+    base.yaml:4:9 berth::unknown_key
+      `services.bad`: a service has no attribute `imag`
+      → did you mean `image`?
+    ");
+}
+
+#[test]
+fn a_base_in_several_documents_is_merged_first() {
+    let files = [
+        ("compose.yaml", "services:\n  a: {extends: {file: base.yaml, service: b}}\n"),
+        ("base.yaml", "services:\n  b: {image: i, user: one}\n---\nservices:\n  b: {user: two}\n"),
+    ];
+    assert_snapshot!(service(&files), @"user: two");
+}
+
+#[test]
+fn a_service_that_is_named_activates_its_profiles() {
+    let text = "services:\n  a: {image: i, profiles: [p, q], depends_on: [b]}\n  b: {image: i, profiles: [q]}\n  c: {image: i, profiles: [r]}\n";
+    let options = crate::LoadOptions { services: vec!["a".into()], ..options() };
+    let stack = load_all(&[("compose.yaml", text)], &options).unwrap().stack;
+    assert_eq!(stack.services.keys().collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[test]
+fn an_optional_dependency_that_is_off_stays_in_the_text() {
+    let text = "services:\n  a:\n    image: i\n    depends_on: {b: {condition: service_started, required: false}}\n  b: {image: i, profiles: [p]}\n";
+    let files = [("compose.yaml", text)];
+    assert_snapshot!(service(&files), @"
+    depends_on:
+      b:
+        condition: service_started
+        required: false
+    ");
+    assert!(load_all(&files, &options()).unwrap().stack.services["a"].depends_on.is_empty());
+}
+
+#[test]
+fn what_a_part_has_for_itself_stays_behind() {
+    let files = [
+        ("compose.yaml", "include: [part.yaml]\nx-mine: 1\nservices: {a: {image: i}}\n"),
+        ("part.yaml", "name: other\nx-its: 2\nservices: {b: {image: i}}\n"),
+    ];
+    let text = shown(&files).unwrap();
+    assert!(text.contains("x-mine: 1") && !text.contains("x-its"), "{text}");
+    assert!(text.contains("name: p\n"), "{text}");
 }
