@@ -174,7 +174,7 @@ impl<'a, W: Write> Packer<'a, W> {
         path: &[u8],
         stat: &Stat,
     ) -> Result<(), PackError> {
-        let inode = (stat.st_dev as u64, stat.st_ino as u64);
+        let inode = (stat.st_dev, stat.st_ino);
         if stat.st_nlink > 1
             && let Some(first) = self.links.get(&inode)
         {
@@ -270,7 +270,7 @@ fn member(kind: Kind, path: &[u8], stat: &Stat) -> Member {
         uid: stat.st_uid.into(),
         gid: stat.st_gid.into(),
         // Whole seconds, as Docker's layers have them: a fraction would cost a kilobyte each.
-        mtime: (stat.st_mtime as i64, 0),
+        mtime: (stat.st_mtime, 0),
         stored: 0,
         sparse: None,
         xattrs: BTreeMap::new(),
