@@ -24,6 +24,7 @@ mod pushing;
 mod ready;
 mod relay;
 mod rows;
+mod secrets;
 mod session;
 mod signals;
 mod sink;

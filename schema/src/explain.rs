@@ -71,10 +71,13 @@ pub struct Attribute {
 pub struct Origin {
     /// Where it is written; `None` when no text has it.
     pub place: Option<Place>,
-    /// The line it is written in.
+    /// Its key and value as they are written, as far as the first line goes.
     pub line: Option<String>,
     /// The value there; `None` for one that takes others away, and for one that holds others.
     pub value: Option<serde_json::Value>,
+    /// Variables in its text.
+    #[serde(skip)]
+    pub variables: Vec<Variable>,
     /// Its way into the model.
     pub ways: Vec<Way>,
 }
@@ -95,6 +98,8 @@ pub struct Variable {
     pub name: String,
     /// What stood in its place; `None` when it is not set.
     pub value: Option<String>,
+    /// The default that counts, as it is written.
+    pub default: Option<String>,
     /// Where that came from, in words.
     pub from: String,
     /// Its place, if it is in a file.
@@ -112,6 +117,9 @@ pub struct Below {
     pub place: Option<Place>,
     /// How it came into the model when it was not simply written there.
     pub how: String,
+    /// Variables in its text.
+    #[serde(skip)]
+    pub variables: Vec<Variable>,
 }
 
 /// Why there is nothing to explain.
@@ -177,8 +185,8 @@ fn answer(teller: &Teller<'_>, model: &Model, path: &str) -> Result<Explanation,
     Ok(Explanation {
         path: path::shown(&steps),
         value: node.map(json),
+        variables: told.from.as_ref().map(|from| from.variables.clone()).unwrap_or_default(),
         from: told.from,
-        variables: told.variables,
         over: told.over,
         rule: several.then_some(told.rule),
         attribute: attribute(&steps),

@@ -162,7 +162,7 @@ fn an_extended_service_and_an_included_part_are_named() {
         told(&host, "api.environment.FROM_BASE"),
         "\
 services.api.environment.FROM_BASE = \"1\"
-  from       compose.yaml:11:31  environment: { FROM_BASE: \"1\", LOG: base }
+  from       compose.yaml:11:31  FROM_BASE: \"1\"
              compose.yaml:19:14  (extends `base`)
 "
     );
@@ -225,6 +225,43 @@ fn what_sounds_like_a_secret_is_shown_only_on_request() {
             .stdout_has("********");
         host.berth(&format!("explain {path} --show-secrets")).succeeds().stdout_has("hush");
     }
+}
+
+#[test]
+fn secrets_are_covered_in_every_line_of_the_answer() {
+    let host = TestHost::bare();
+    host.write(
+        "compose.yaml",
+        r#"services:
+  web: {image: "x:${PW:-topsecret}", environment: {DB_PASSWORD: "${P:-topsecret}"}, build: {args: {API_TOKEN: topsecret}}}
+  db:
+    image: db
+    command: [run, --password, topsecret, --token=topsecret]
+    environment: [API_TOKEN=topsecret, "URL=postgres://u:topsecret@db/x"]
+"#,
+    );
+    for path in [
+        "web",
+        "web.image",
+        "web.environment",
+        "web.environment.DB_PASSWORD",
+        "web.build.args",
+        "web.build.args.API_TOKEN",
+        "db",
+        "db.image",
+        "db.command",
+        "db.command[3]",
+        "db.environment",
+        "db.environment.API_TOKEN",
+        "db.environment.URL",
+    ] {
+        for format in ["text", "json"] {
+            host.berth(&format!("explain {path} --format {format}"))
+                .succeeds()
+                .stdout_lacks("topsecret");
+        }
+    }
+    host.berth("explain web.image --show-secrets").succeeds().stdout_has("x:topsecret");
 }
 
 #[test]

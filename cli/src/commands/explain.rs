@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::failure::{Exit, Failure};
 use crate::project::invalid;
+use crate::secrets;
 use crate::session::Session;
 use crate::source::Disk;
 use crate::ui::{Table, safe};
@@ -35,9 +36,6 @@ enum ExplainFormat {
     Json,
 }
 
-/// What stands in place of a secret.
-const HIDDEN: &str = "********";
-
 /// Tells what a value is, where it came from, and what it went over.
 pub(crate) fn run(session: &Session, args: &ExplainArgs) -> Result<Exit, Failure> {
     let switches = Switches { all_resources: session.global.all_resources, ..Switches::default() };
@@ -45,7 +43,7 @@ pub(crate) fn run(session: &Session, args: &ExplainArgs) -> Result<Exit, Failure
     let mut told =
         explain::explain(&options, switches, &Disk::default(), &args.path).map_err(failure)?;
     if !args.show_secrets {
-        hide(&mut told);
+        secrets::hide(&mut told);
     }
     match args.format {
         ExplainFormat::Json => session.ui.json(&told)?,
@@ -63,66 +61,6 @@ fn failure(why: Unexplained) -> Failure {
         Unexplained::Files(problems) => invalid(problems),
         Unexplained::Path { message, help } => Failure::Refused { message, help },
     }
-}
-
-/// Puts stars in place of values whose names sound like secrets.
-fn hide(told: &mut Explanation) {
-    let secret = told.path.rsplit('.').next().is_some_and(sounds_secret);
-    for origin in told.from.iter_mut().chain(&mut told.over) {
-        if secret {
-            origin.line = None;
-            cover(&mut origin.value);
-        }
-    }
-    if secret {
-        cover(&mut told.value);
-    }
-    for variable in &mut told.variables {
-        if (secret || sounds_secret(&variable.name)) && variable.value.is_some() {
-            variable.value = Some(HIDDEN.to_owned());
-        }
-    }
-    for below in &mut told.values {
-        if below.path.rsplit('.').next().is_some_and(sounds_secret) {
-            below.value = HIDDEN.into();
-        }
-    }
-    if let Some(value) = &mut told.value {
-        cover_inside(value);
-    }
-}
-
-fn cover(value: &mut Option<Value>) {
-    if let Some(value) = value
-        && !matches!(value, Value::Object(_) | Value::Array(_) | Value::Null)
-    {
-        *value = HIDDEN.into();
-    }
-}
-
-fn cover_inside(value: &mut Value) {
-    match value {
-        Value::Object(map) => {
-            for (name, value) in map {
-                match value {
-                    Value::String(text) if sounds_secret(name) => *text = HIDDEN.to_owned(),
-                    other => cover_inside(other),
-                }
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(cover_inside),
-        _ => {}
-    }
-}
-
-/// Whether a name is usually that of something nobody else should see. Names of files are not.
-fn sounds_secret(name: &str) -> bool {
-    let name = name.to_ascii_uppercase();
-    let words: Vec<&str> = name.split(['_', '-', '.']).collect();
-    let secret =
-        ["PASSWORD", "PASSWD", "PASS", "SECRET", "TOKEN", "APIKEY", "CREDENTIALS", "PASSPHRASE"];
-    let key = name.ends_with("_KEY") && !name.ends_with("PUBLIC_KEY");
-    words.last() != Some(&"FILE") && (key || words.iter().any(|word| secret.contains(word)))
 }
 
 fn lines(told: &Explanation) -> Vec<String> {
@@ -206,7 +144,7 @@ fn step(way: &Way) -> [String; 3] {
 }
 
 fn variable(variable: &Variable) -> [String; 3] {
-    let Variable { name, value, from, place } = variable;
+    let Variable { name, value, default: _, from, place } = variable;
     let text = match value {
         Some(value) => format!("{name} = {value:?}"),
         None => name.clone(),
@@ -214,20 +152,5 @@ fn variable(variable: &Variable) -> [String; 3] {
     match place {
         Some(place) => ["variable".to_owned(), place.to_string(), text],
         None => ["variable".to_owned(), text, from.clone()],
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_that_sound_like_secrets_are_told_from_others() {
-        for name in ["DB_PASSWORD", "token", "AWS_SECRET_ACCESS_KEY", "com.example.api-token"] {
-            assert!(sounds_secret(name), "{name}");
-        }
-        for name in ["POSTGRES_PASSWORD_FILE", "KEYBOARD", "MONKEY", "PUBLIC_KEY", "image"] {
-            assert!(!sounds_secret(name), "{name}");
-        }
     }
 }

@@ -27,7 +27,6 @@ pub(crate) struct Teller<'r> {
 /// What there is to tell of one value.
 pub(crate) struct Told {
     pub from: Option<Origin>,
-    pub variables: Vec<Variable>,
     pub over: Vec<Origin>,
     pub rule: String,
 }
@@ -55,10 +54,6 @@ impl<'r> Teller<'r> {
             (Some(_), Some(at)) => Some(sources.remove(at)),
             _ => None,
         };
-        let variables = match &winner {
-            Some(Source::Document(given)) => self.used(given),
-            _ => Vec::new(),
-        };
         let mut from = winner.as_ref().map(|source| self.origin(source, steps));
         if let (Some(from), Some(node)) = (&mut from, node) {
             from.value = (!holds).then(|| json(node));
@@ -69,7 +64,7 @@ impl<'r> Teller<'r> {
             sources = self.replaced(steps, winner.as_ref());
         }
         let over = sources.iter().map(|source| self.origin(source, steps)).collect();
-        Told { from, variables, over, rule }
+        Told { from, over, rule }
     }
 
     /// What earlier documents say around a value, when `!override` there took all of it away.
@@ -87,7 +82,8 @@ impl<'r> Teller<'r> {
     /// One line of what is below a value.
     pub fn below(&self, above: usize, steps: &[Step], node: &Node) -> Below {
         let told = self.tell(steps, Some(node));
-        let from = told.from;
+        let mut from = told.from;
+        let variables = from.as_mut().map(|from| std::mem::take(&mut from.variables));
         let mut how = from.iter().flat_map(|from| &from.ways).map(|way| way.what.clone());
         let how = how.next_back().unwrap_or_default();
         Below {
@@ -95,6 +91,7 @@ impl<'r> Teller<'r> {
             value: json(node),
             place: from.and_then(|from| from.place),
             how,
+            variables: variables.unwrap_or_default(),
         }
     }
 
@@ -155,19 +152,44 @@ impl<'r> Teller<'r> {
     }
 
     /// The text of the line a span starts in.
-    fn line(&self, span: Span) -> Option<String> {
+    fn line(&self, span: Span) -> Option<&str> {
         let file = self.layers.files.get(span.file)?;
         let (line, _) = file.position(span.start);
-        let text = file.text.lines().nth(line as usize - 1)?;
-        Some(text.trim().to_owned())
+        file.text.lines().nth(line as usize - 1)
+    }
+
+    /// What is written under a span, as far as its first line goes.
+    fn first_line(&self, span: Span) -> Option<String> {
+        let line = self.layers.files.slice(span).lines().next()?.trim();
+        (!line.is_empty()).then(|| line.to_owned())
+    }
+
+    /// Key and value as they are written, as far as their line goes, and nothing of what stands
+    /// beside them. Of what holds others it is the key.
+    fn own_line(&self, given: &Given<'_>) -> Option<String> {
+        let (key, value) = (given.key, given.node.span);
+        let raw = written::find(&given.document.raw, value);
+        if !raw.is_some_and(is_flat) || matches!(given.node.value, Value::Map(_)) && key != value {
+            let key = self.first_line(key).filter(|_| key != value)?;
+            return Some(key + ":");
+        }
+        let place = given.place();
+        let together = key.file == value.file
+            && key.end <= value.start
+            && !self.layers.files.slice(Span { end: value.start, ..key }).contains('\n');
+        match together {
+            true => self.first_line(key.to(value)),
+            false => self.first_line(place),
+        }
     }
 
     fn origin(&self, source: &Source<'_>, steps: &[Step]) -> Origin {
         match source {
             Source::EnvFile { file, value, at } => Origin {
                 place: self.place(*at),
-                line: self.line(*at),
+                line: self.line(*at).map(|line| line.trim().to_owned()),
                 value: Some((*value).into()),
+                variables: Vec::new(),
                 ways: file
                     .named_at
                     .map(|at| self.way("environment file", at))
@@ -181,7 +203,8 @@ impl<'r> Teller<'r> {
                     _ => Some(json(given.node)),
                 };
                 let ways = self.ways(given, steps);
-                Origin { place: self.place(span), line: self.line(span), value, ways }
+                let (place, line) = (self.place(span), self.own_line(given));
+                Origin { place, line, value, variables: self.used(given), ways }
             }
         }
     }
@@ -261,15 +284,17 @@ impl<'r> Teller<'r> {
             Some(value) => {
                 let (from, at) = self.variable_source(&name, value, given.document.depth);
                 let place = at.and_then(|at| self.place(at));
-                Variable { name, value: Some(value.clone()), from, place }
+                Variable { name, value: Some(value.clone()), default: None, from, place }
             }
             None => {
-                let from = match (asked.default_value.as_str(), asked.presence_value.as_str()) {
+                let (default, present) = (&asked.default_value, &asked.presence_value);
+                let from = match (default.as_str(), present.as_str()) {
                     ("", "") => "not set, empty text stands in its place".to_owned(),
                     ("", _) => "not set".to_owned(),
                     (default, _) => format!("not set, the default `{default}` counts"),
                 };
-                Variable { name, value: None, from, place: None }
+                let default = Some(default.clone()).filter(|default| !default.is_empty());
+                Variable { name, value: None, default, from, place: None }
             }
         }
     }
@@ -339,10 +364,12 @@ impl<'r> Teller<'r> {
         };
         let follows = names.get(2) == Some(&"depends_on");
         let place = if follows { self.place(node.span) } else { None };
-        let line = if follows { self.line(node.span) } else { None };
+        let line = if follows { self.first_line(node.span) } else { None };
+        let line = line.filter(|line| !line.starts_with(['{', '[']));
         let holds = matches!(node.value, Value::Map(_) | Value::List(_));
         let value = (!holds).then(|| json(node));
-        Origin { place, line, value, ways: vec![Way { what, place: None }] }
+        let ways = vec![Way { what, place: None }];
+        Origin { place, line, value, variables: Vec::new(), ways }
     }
 
     fn project_name(&self) -> String {
@@ -409,6 +436,12 @@ impl layers::Way {
             _ => None,
         }
     }
+}
+
+/// Whether it can be shown without showing names and values of others.
+fn is_flat(raw: &Node) -> bool {
+    let holds = |node: &Node| matches!(node.value, Value::Map(_) | Value::List(_));
+    raw.as_map().is_none() && !raw.items().iter().any(holds)
 }
 
 /// Whether some value in it has this place.
