@@ -27,6 +27,7 @@ pub use service::SERVICE;
 
 const ANY_INT: Shape = Int(&grammars::ANY_INT);
 const NOT_NEGATIVE: Shape = Int(&grammars::NOT_NEGATIVE);
+const REPLICAS: Shape = Int(&grammars::REPLICAS);
 const SWARM: Inert = swarm("it steers a cluster, and berth runs on one host");
 const WINDOWS: Inert = windows("it is for Windows containers");
 

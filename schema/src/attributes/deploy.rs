@@ -1,7 +1,7 @@
 //! How many containers there are, with which resources.
 
 use super::grammars::{ANY_INT, CPUS, DEVICE_COUNT, DURATION, FAILURES, MEMORY, PIDS};
-use super::{NOT_NEGATIVE, SWARM};
+use super::{NOT_NEGATIVE, REPLICAS, SWARM};
 use crate::shape::Bare::{Empty, Null};
 use crate::shape::Shape::{
     Amount, Dict, Distinct, Float, Int, List, Nullable, Record as Rec, Short, Text, Word,
@@ -26,7 +26,7 @@ pub(super) static DEPLOY: Record = record(
             .like(&["replicated", "global"]),
         inert("placement", Rec(&PLACEMENT), SWARM)
             .says("On which hosts of a cluster containers run."),
-        done("replicas", NOT_NEGATIVE).says("How many containers the service has.").normally("1"),
+        done("replicas", REPLICAS).says("How many containers the service has.").normally("1"),
         done("resources", Nullable(&Rec(&RESOURCES)))
             .says("What the containers may use, and what is kept for them."),
         done("restart_policy", Rec(&DEPLOY_RESTART))

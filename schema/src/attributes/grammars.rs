@@ -11,6 +11,8 @@ pub(super) const ANY_INT: Range =
     Range { least: i64::MIN, most: i64::MAX, or: &[], unit: "", firm: true };
 /// 0 or more.
 pub(super) const NOT_NEGATIVE: Range = Range { least: 0, ..ANY_INT };
+/// A number of containers of one service; more than anybody runs on one host.
+pub(super) const REPLICAS: Range = Range { least: 0, most: 10_000, ..ANY_INT };
 /// A share of something, in hundredths.
 pub(super) const PERCENT: Range = Range { least: 0, most: 100, unit: "percent", ..ANY_INT };
 /// A share of all, as a fraction.

@@ -13,7 +13,7 @@ use super::life::{
 use super::limits::{BLKIO, CREDENTIAL_SPEC, DEVICES, ULIMIT};
 use super::links::{PORTS, SERVICE_NETWORK};
 use super::mounts::{CONFIG_MOUNTS, MOUNTS, SECRET_MOUNTS};
-use super::{NOT_NEGATIVE, WINDOWS};
+use super::{NOT_NEGATIVE, REPLICAS, WINDOWS};
 use crate::shape::Bare::{Empty, Null};
 use crate::shape::Shape::{
     Amount, Bool, Command, Dict, Distinct, HostPath, Int, IntOr, Keyed, List, Loose, Map, Names,
@@ -220,7 +220,7 @@ pub static SERVICE: Record = record(
             "unless-stopped",
         ]),
         later("runtime", Text).says("The program that runs the container."),
-        done("scale", NOT_NEGATIVE)
+        done("scale", REPLICAS)
             .says("How many containers the service has; `deploy.replicas` says the same.")
             .normally("1"),
         done("secrets", Keyed(&SECRET_MOUNTS)).says(
