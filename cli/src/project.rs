@@ -53,7 +53,7 @@ impl Session {
         options: &LoadOptions,
         switches: Switches,
     ) -> Result<Stack, Failure> {
-        let loaded = config::load_with(options, switches, &Disk::default()).map_err(invalid)?;
+        let loaded = config::load_with(options, switches, &Disk::new(options)).map_err(invalid)?;
         for warning in loaded.warnings {
             self.ui.report(&miette::Report::new(warning));
         }
@@ -96,7 +96,8 @@ impl Session {
     }
 
     fn read_files(&self, services: &[String]) -> Result<Loaded, Failure> {
-        berth_schema::load(&self.options(services), &Disk::default()).map_err(invalid)
+        let options = self.options(services);
+        berth_schema::load(&options, &Disk::new(&options)).map_err(invalid)
     }
 
     pub(crate) fn options(&self, services: &[String]) -> LoadOptions {

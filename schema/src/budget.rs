@@ -6,6 +6,9 @@
 
 /// Largest file that is read, in MiB.
 pub(crate) const LARGEST: usize = 16;
+/// Largest file that is read, in bytes. A [`Source`](crate::Source) need not read more than one
+/// byte beyond.
+pub const LARGEST_FILE: usize = LARGEST << 20;
 /// Most that all files of a project may come to, in MiB.
 pub(crate) const MOST_TEXT: usize = 256;
 /// Most values of a project; those of a service count again in each service that extends it.

@@ -65,6 +65,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use budget::LARGEST_FILE;
 pub use problem::{Problem, Problems};
 pub use stack::{Place, Places, Stack};
 pub use value::nearest;

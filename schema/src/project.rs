@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::attributes::FILE;
-use crate::budget::{Budget, DEEPEST_PARTS, LARGEST};
+use crate::budget::{Budget, DEEPEST_PARTS, LARGEST, LARGEST_FILE};
 use crate::config::Switches;
 use crate::environment::{Asker, add_below};
 use crate::explain::{self, Record};
@@ -38,7 +38,7 @@ pub(crate) struct Project<'a> {
     pub variables: Variables,
     /// Directory that relative paths count from.
     pub directory: PathBuf,
-    /// Files being included, innermost last.
+    /// Files whose parts are being included, innermost last.
     pub including: Vec<PathBuf>,
     /// Texts without a document; no fault as long as others have one.
     empty: Vec<Span>,
@@ -132,7 +132,7 @@ impl<'a> Project<'a> {
                 return None;
             }
         };
-        if bytes.len() > LARGEST << 20 {
+        if bytes.len() > LARGEST_FILE {
             let message = format!("{what} `{}` is larger than {LARGEST} MiB", shown.display());
             let help = "a file this large is hardly the one that was meant; else split it";
             self.found.push(at(Code::TooLarge, message).help(help));
@@ -172,7 +172,11 @@ impl<'a> Project<'a> {
 
     /// A path as people see it: relative when it is below the current directory.
     pub(crate) fn shown<'p>(&self, path: &'p Path) -> &'p Path {
-        path.strip_prefix(&self.options.working_dir).unwrap_or(path)
+        match path.strip_prefix(&self.options.working_dir) {
+            Ok(below) if below.as_os_str().is_empty() => Path::new("."),
+            Ok(below) => below,
+            Err(_) => path,
+        }
     }
 
     /// The files to read, and on the way the project's directory and environment.
@@ -446,12 +450,7 @@ impl<'a> Project<'a> {
             }
             return None;
         };
-        if is_remote(&first.to_string_lossy(), base) {
-            let message = "files from elsewhere are not included".to_owned();
-            self.found.push(
-                Finding::at(Code::NotYet, entry.span, "remote", message)
-                    .help("fetch the files and include them by path"),
-            );
+        if !self.may_be_included(entry, base) {
             return None;
         }
         let used = match self.including.len() >= DEEPEST_PARTS {
@@ -463,16 +462,6 @@ impl<'a> Project<'a> {
                 let finding = Finding::at(Code::TooLarge, entry.span, "one too many", message);
                 self.found.push(finding.help("include each part once, at the top"));
             }
-            return None;
-        }
-        if self.including.contains(&first) {
-            let from = self.including.iter().position(|file| *file == first).unwrap_or(0);
-            let circle = self.including[from..].iter().chain([&first]);
-            let circle: Vec<_> =
-                circle.map(|file| self.shown(file).display().to_string()).collect();
-            let message = format!("files include each other in a circle: {}", circle.join(" → "));
-            let finding = Finding::at(Code::Cycle, entry.span, "closes the circle", message);
-            self.found.push(finding.help("take it out of the list"));
             return None;
         }
         let directory = match entry.get_text("project_directory") {
@@ -491,7 +480,7 @@ impl<'a> Project<'a> {
                 add_below(&mut self.variables, pairs);
             }
         }
-        self.including.push(first);
+        self.including.push(self.file_of(entry).unwrap_or_default());
         let documents = self.parse_part(&paths, entry.span);
         let part = self.merged(documents, &directory);
         self.including.pop();
@@ -504,6 +493,40 @@ impl<'a> Project<'a> {
             map.0.retain(|name, _| name == "services" || RESOURCES.contains(&name.as_str()));
         }
         Some(part)
+    }
+
+    /// Whether every path of an entry is a file of this host that does not include the entry.
+    fn may_be_included(&mut self, entry: &Node, base: &Path) -> bool {
+        let before = self.found.len();
+        for node in entry.get("path").map(Node::items).unwrap_or_default() {
+            let Some(path) = node.as_text().map(|path| base.join(path)) else {
+                continue;
+            };
+            if is_remote(&path.to_string_lossy(), base) {
+                let message = "files from elsewhere are not included".to_owned();
+                let finding = Finding::at(Code::NotYet, node.span, "remote", message);
+                self.found.push(finding.help("fetch the files and include them by path"));
+            } else if let Some(circle) = self.circle(&path, node) {
+                let message = format!("files include each other in a circle: {circle}");
+                let finding = Finding::at(Code::Cycle, node.span, "closes the circle", message);
+                self.found.push(finding.help("take it out of the list"));
+            }
+        }
+        self.found.len() == before
+    }
+
+    /// The way from a file to itself, when it is one of those whose parts are being included.
+    fn circle(&self, path: &Path, entry: &Node) -> Option<String> {
+        let here = self.including.iter().cloned().chain(self.file_of(entry));
+        let mut circle: Vec<PathBuf> = here.skip_while(|file| file != self.shown(path)).collect();
+        circle.push(circle.first()?.clone());
+        let names: Vec<_> = circle.iter().map(|file| file.display().to_string()).collect();
+        Some(names.join(" → "))
+    }
+
+    /// The file an entry stands in.
+    fn file_of(&self, entry: &Node) -> Option<PathBuf> {
+        self.files.get(entry.span.file).map(|file| file.name.clone())
     }
 
     /// The documents of files that another file names.

@@ -192,6 +192,9 @@ impl<'t> Sight<'t> {
         if says("trailing content") {
             return Some(self.after_a_quote());
         }
+        if let Some(found) = self.alone(info) {
+            return Some(found);
+        }
         self.open().or_else(|| self.lists(info)).or_else(|| self.keys(info))
     }
 

@@ -62,7 +62,8 @@ struct Row {
 
 /// Tells everything that is wrong, and touches nothing.
 pub(crate) fn run(session: &Session, args: &CheckArgs) -> Result<Exit, Failure> {
-    let mut checked = checked::check(&session.options(&args.services), &Disk::default());
+    let options = session.options(&args.services);
+    let mut checked = checked::check(&options, &Disk::new(&options));
     let unseen = match checked.stack.clone() {
         Some(stack) => judge(session, &stack, &mut checked),
         None => Vec::new(),

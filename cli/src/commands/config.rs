@@ -191,7 +191,7 @@ fn text(session: &Session, args: &ConfigArgs) -> Result<String, Failure> {
     let mut options = session.options(if args.list.of_all() { &[] } else { &args.services });
     let lines = |lines: Vec<String>| lines.into_iter().map(|line| line + "\n").collect();
     if args.list.variables {
-        let asked = variables::variables(&options, &Disk::default()).map_err(invalid)?;
+        let asked = variables::variables(&options, &Disk::new(&options)).map_err(invalid)?;
         return match args.format {
             ModelFormat::Yaml => Ok(lines(table(&asked).lines())),
             ModelFormat::Json => {
@@ -200,7 +200,7 @@ fn text(session: &Session, args: &ConfigArgs) -> Result<String, Failure> {
         };
     }
     if args.list.environment {
-        let set = variables::environment(&options, &Disk::default()).map_err(invalid)?;
+        let set = variables::environment(&options, &Disk::new(&options)).map_err(invalid)?;
         return Ok(lines(set.iter().map(|(name, value)| format!("{name}={value}")).collect()));
     }
     if args.list.profiles {

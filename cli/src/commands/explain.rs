@@ -41,7 +41,7 @@ pub(crate) fn run(session: &Session, args: &ExplainArgs) -> Result<Exit, Failure
     let switches = Switches { all_resources: session.global.all_resources, ..Switches::default() };
     let options = session.options(&[]);
     let mut told =
-        explain::explain(&options, switches, &Disk::default(), &args.path).map_err(failure)?;
+        explain::explain(&options, switches, &Disk::new(&options), &args.path).map_err(failure)?;
     if !args.show_secrets {
         secrets::hide(&mut told);
     }

@@ -28,6 +28,34 @@ impl Sight<'_> {
         }
     }
 
+    /// A sign that says nothing without what should follow it.
+    pub(super) fn alone(&self, info: &str) -> Option<Finding> {
+        if info.contains("document start") {
+            let line = self.text.lines().position(|line| line.starts_with('%'))?;
+            let start = self.text.lines().take(line).map(|line| line.len() + 1).sum();
+            let end = start + self.text[start..].lines().next()?.trim_end().len();
+            let message = "no document follows this directive".to_owned();
+            let found = self.found(start, end, "stands alone", message);
+            return Some(found.help("put `---` in the next line and the services below it"));
+        }
+        let rest = self.rest();
+        if info.contains("unclosed quote") && rest.starts_with(['"', '\'']) {
+            let quote = rest.chars().next()?;
+            let message = "this quote is never closed".to_owned();
+            let found = self.found(self.at, self.at + rest.len(), "opened here", message);
+            return Some(found.help(format!("close it with {}", shown(quote))));
+        }
+        let before = self.text.get(..self.at)?.trim_end();
+        let word = before.rsplit([' ', '\n']).next()?;
+        if rest.starts_with('*') && word.starts_with('&') {
+            let start = before.len() - word.len();
+            let message = "an alias cannot have an anchor of its own".to_owned();
+            let found = self.found(start, self.at + rest.len(), "both at once", message);
+            return Some(found.help(format!("take `{word}` away")));
+        }
+        None
+    }
+
     pub(super) fn reserved(&self) -> Finding {
         let rest = self.rest();
         let first = rest.chars().next().unwrap_or(' ');

@@ -875,6 +875,50 @@ fn files_that_include_each_other() {
 }
 
 #[test]
+fn every_path_of_a_part_is_checked() {
+    let files = [
+        (
+            "compose.yaml",
+            "include:\n  - path: [a.yaml, b.yaml]\n  - path: [c.yaml, \"oci://r.io/x\"]\n",
+        ),
+        ("a.yaml", "services: {w: {image: i}}\n"),
+        ("b.yaml", "include:\n  - path: [c.yaml, b.yaml]\n"),
+        ("c.yaml", "services: {x: {image: i}}\n"),
+    ];
+    assert_snapshot!(brief(&files), @"
+    compose.yaml:3:20 berth::not_yet
+      files from elsewhere are not included
+      → fetch the files and include them by path
+    b.yaml:2:20 berth::cycle
+      files include each other in a circle: b.yaml → b.yaml
+      → take it out of the list
+    ");
+}
+
+#[test]
+fn a_service_has_no_endless_number_of_containers() {
+    let text = "services:\n  a: {image: i, scale: 99999999999}\n  b: {image: i, deploy: {replicas: 10001}}\n  c: {image: i, scale: 10000}\n";
+    assert_snapshot!(brief(&[("compose.yaml", text)]), @"
+    compose.yaml:2:24 berth::bad_value
+      `services.a.scale`: `99999999999` is not between 0 and 10000
+    compose.yaml:3:36 berth::bad_value
+      `services.b.deploy.replicas`: `10001` is not between 0 and 10000
+    ");
+}
+
+#[test]
+fn signs_that_stand_alone_are_no_words_of_the_parser() {
+    for (text, message) in [
+        ("%YAML 1.1\n", "no document follows this directive"),
+        ("\"\n", "this quote is never closed"),
+        ("services:\n  a: &a *a\n", "an alias cannot have an anchor of its own"),
+    ] {
+        let told = brief(&[("compose.yaml", text)]);
+        assert!(told.contains(message), "{told}");
+    }
+}
+
+#[test]
 fn remote_parts_are_refused() {
     let files = [(
         "compose.yaml",
