@@ -66,7 +66,7 @@ impl Session {
         options: &LoadOptions,
         switches: Switches,
     ) -> Result<Document, Failure> {
-        let shown = config::show(options, switches, &Disk::default()).map_err(invalid)?;
+        let shown = config::show(options, switches, &Disk::new(options)).map_err(invalid)?;
         for warning in shown.warnings {
             self.ui.report(&miette::Report::new(warning));
         }

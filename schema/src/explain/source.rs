@@ -169,7 +169,9 @@ impl<'r> Teller<'r> {
     fn own_line(&self, given: &Given<'_>) -> Option<String> {
         let (key, value) = (given.key, given.node.span);
         let raw = written::find(&given.document.raw, value);
-        if !raw.is_some_and(is_flat) || matches!(given.node.value, Value::Map(_)) && key != value {
+        if !raw.is_some_and(|(raw, _)| is_flat(raw))
+            || matches!(given.node.value, Value::Map(_)) && key != value
+        {
             let key = self.first_line(key).filter(|_| key != value)?;
             return Some(key + ":");
         }
