@@ -10,8 +10,8 @@ use reqwest::header::HeaderValue;
 use reqwest::{Response, Url};
 use serde::Deserialize;
 
-use super::client::{is_loopback, reason};
 use super::credentials::{Credentials, Login};
+use super::http::{is_loopback, reason};
 
 const MAX_ANSWER: usize = 1 << 20;
 

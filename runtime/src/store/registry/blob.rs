@@ -13,7 +13,8 @@ use super::super::StoreError;
 use super::super::document::Descriptor;
 use super::super::ingest::{Claim, Made};
 use super::super::unpack::Limits;
-use super::client::{Client, reason};
+use super::client::Client;
+use super::http::reason;
 use super::{PullEvent, PullPhase, PullProgress};
 
 /// Pieces of the body between the network and the unpacking.

@@ -1,7 +1,5 @@
 //! One request to a registry: authorised, repeated when that can help, and explained when not.
 
-use std::error::Error as _;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -11,7 +9,7 @@ use reqwest::header::{
     WWW_AUTHENTICATE,
 };
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Method, Response, StatusCode, Url};
+use reqwest::{Method, Response, StatusCode, Url};
 use tokio::sync::Mutex;
 
 use super::super::StoreError;
@@ -20,16 +18,14 @@ use super::super::document::{self, Descriptor};
 use super::super::reference::{DEFAULT_DOMAIN, Reference};
 use super::auth::{self, Authority};
 use super::credentials::Credentials;
-use super::resolver::Resolver;
+use super::http::{Manner, follow, http_client, is_loopback, reason};
 use super::settings::Settings;
 use super::{Access, PullOptions, Purpose, Retry};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// No byte for so long is a broken connection.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// So long may a piece take on its way out, and a registry to look at all of them.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(300);
-const MAX_REDIRECTS: usize = 5;
 const MAX_MESSAGE: u64 = 16 << 10;
 
 /// Why a registry did not give what it was asked for.
@@ -536,74 +532,4 @@ fn check(what: &'static str, expected: &Digest, found: &Digest) -> Result<(), St
         return Ok(());
     }
     Err(StoreError::Digest { what, expected: expected.clone(), found: found.clone() })
-}
-
-/// How connections are made.
-struct Manner {
-    patience: Duration,
-    /// Not through a proxy.
-    direct: bool,
-    /// It may go without TLS.
-    plain: bool,
-    /// Authorities beyond those of the host.
-    trusted: Vec<Certificate>,
-}
-
-fn http_client(redirects: Policy, manner: &Manner) -> Result<reqwest::Client, RegistryError> {
-    // An error only says that another part of this program was first.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder = |redirects: Policy| {
-        let builder = reqwest::Client::builder()
-            .user_agent(concat!("berth/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(manner.patience)
-            .redirect(redirects)
-            .referer(false)
-            .dns_resolver(Resolver::of_this_host());
-        if manner.direct { builder.no_proxy() } else { builder }
-    };
-    match builder(redirects).tls_certs_merge(manner.trusted.clone()).build() {
-        // A host without CA certificates can still use its own registry, in plain or by its own.
-        Err(_) if manner.plain || !manner.trusted.is_empty() => {
-            let bare = builder(Policy::none()).tls_certs_only(manner.trusted.clone()).build();
-            bare.map_err(|e| RegistryError::Tls(reason(&e)))
-        }
-        built => built.map_err(|e| RegistryError::Tls(reason(&e))),
-    }
-}
-
-/// Redirects lose the authorisation at another host (the HTTP client sees to that) and never
-/// lead from TLS to plain.
-fn follow(attempt: reqwest::redirect::Attempt<'_>) -> reqwest::redirect::Action {
-    let from_tls = attempt.previous().last().is_some_and(|url| url.scheme() == "https");
-    if attempt.previous().len() > MAX_REDIRECTS {
-        attempt.error("it redirects more than five times")
-    } else if from_tls && attempt.url().scheme() != "https" {
-        attempt.error("it redirects from HTTPS to plain HTTP")
-    } else {
-        attempt.follow()
-    }
-}
-
-/// Whether a host of a URL is this machine.
-pub(super) fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    match address.parse::<IpAddr>() {
-        Ok(address) => address.is_loopback(),
-        Err(_) => host == "localhost" || host.ends_with(".localhost"),
-    }
-}
-
-/// What is behind an error of the HTTP client, whose own words only repeat the URL.
-pub(super) fn reason(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "it did not answer in time".into();
-    }
-    let mut text = String::new();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = cause.to_string();
-        source = cause.source();
-    }
-    if text.is_empty() { error.to_string() } else { text }
 }

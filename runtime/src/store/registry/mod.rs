@@ -5,7 +5,7 @@
 //! in one pass, and what a broken connection or a stopped pull left is gone on from. Dropping the
 //! future stops the work and leaves only what the next pull can use.
 //!
-//! Reading order: here one pull, `client` one request, `auth` and `credentials` the right to make
+//! Reading order: here one pull, `client` one request, `http` its connection, `auth` and `credentials` the right to make
 //! it, `blob` one layer, `resolver` names to addresses without the C library; `push` one push,
 //! `upload` one blob on its way out; `settings` mirrors and trust; `login` and `keep` logging in and out.
 
@@ -13,6 +13,7 @@ mod auth;
 mod blob;
 mod client;
 mod credentials;
+mod http;
 mod keep;
 mod login;
 mod push;

@@ -24,7 +24,7 @@ impl Drop for Registry {
 enum Guard {
     None,
     Password,
-    /// With a certificate that nobody knows.
+    /// With a certificate of an authority that nobody knows.
     Tls,
 }
 
@@ -76,16 +76,19 @@ fn registry(guard: Guard) -> Option<Registry> {
 
 fn certificate(scratch: &Scratch) -> String {
     let [key, certificate] = ["key.pem", "certificate.pem"].map(|name| scratch.path().join(name));
-    let options = "req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=berth -addext subjectAltName=IP:127.0.0.1";
-    let done = Command::new("openssl")
-        .args(options.split(' '))
-        .arg("-keyout")
-        .arg(&key)
-        .arg("-out")
-        .arg(&certificate)
-        .output()
-        .unwrap();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let extensions = "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n";
+    std::fs::write(scratch.path().join("extensions"), extensions).unwrap();
+    for line in [
+        "req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=own -keyout ca.key -out ca.crt",
+        "req -newkey rsa:2048 -nodes -subj /CN=berth -keyout key.pem -out request",
+        "x509 -req -in request -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 \
+         -extfile extensions -out certificate.pem",
+    ] {
+        let mut openssl = Command::new("openssl");
+        let openssl = openssl.args(line.split_whitespace()).current_dir(scratch.path());
+        let done = openssl.output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
     format!("{{certificate: {}, key: {}}}", certificate.display(), key.display())
 }
 
@@ -252,4 +255,14 @@ async fn a_certificate_that_nobody_knows_is_named_and_not_gone_around() {
     let store = Store::open(registry.path("images"));
     let error = pull(&registry, &store, "a/b").await.unwrap_err().to_string();
     assert!(error.contains("cannot reach registry") && error.contains("certificate"), "{error}");
+    // Unless this host trusts it for this registry.
+    let folder = registry.scratch.path().join("certs.d").join(&registry.address);
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::copy(registry.path("ca.crt"), folder.join("own.crt")).unwrap();
+    let certificates = vec![registry.scratch.path().join("certs.d")];
+    let settings = Settings { certificates, ..Settings::default() };
+    let options = PullOptions { settings: Some(settings), ..PullOptions::default() };
+    let name = format!("{}/a/b", registry.address);
+    let error = store.pull(&name, &options, Arc::new(|_| {})).await.unwrap_err().to_string();
+    assert!(error.contains("answered 404"), "{error}");
 }
