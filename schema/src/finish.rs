@@ -50,11 +50,13 @@ impl Project<'_> {
                 self.environment(&mut entry.node);
             }
         }
+        let left_out = self.left_out(&active);
         let off: BTreeSet<&str> = inactive.0.keys().map(String::as_str).collect();
         if !self.switches.no_consistency {
-            order::check(&active, &off, self.switches.lax, &mut self.found);
+            let scope = order::Scope { active: &active, off: &off, left_out: &left_out };
+            scope.check(lax, &mut self.found);
         }
-        let left_out = self.select(&mut active);
+        active.0.retain(|name, _| !left_out.contains(name));
         if !self.switches.no_normalize {
             self.resources(&name, root, by_default);
         }
@@ -63,7 +65,7 @@ impl Project<'_> {
         if !self.switches.no_consistency {
             check::services(&active, &root_view, self.switches.lax, &mut self.found);
         }
-        if !self.switches.lax {
+        if !lax || !self.options.services.is_empty() {
             drop_optional(&mut active);
         }
         let Value::Map(mut map) = root_view.value else {
@@ -120,10 +122,10 @@ impl Project<'_> {
         (Map(active), Map(inactive))
     }
 
-    /// Only the named services and what they need; gives the names of the others.
-    fn select(&mut self, active: &mut Map) -> Vec<String> {
+    /// Active services that are neither named nor needed by those that are.
+    fn left_out(&mut self, active: &Map) -> BTreeSet<String> {
         if self.options.services.is_empty() {
-            return Vec::new();
+            return BTreeSet::new();
         }
         let mut wanted = BTreeSet::new();
         let mut queue = self.options.services.clone();
@@ -149,9 +151,7 @@ impl Project<'_> {
                 None => {}
             }
         }
-        let others = active.0.keys().filter(|name| !wanted.contains(*name)).cloned().collect();
-        active.0.retain(|name, _| wanted.contains(name));
-        others
+        active.0.keys().filter(|name| !wanted.contains(*name)).cloned().collect()
     }
 
     /// Defaults and what one attribute implies for another.

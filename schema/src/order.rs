@@ -92,36 +92,6 @@ fn contexts(service: &Node) -> Vec<Need<'_>> {
     needs
 }
 
-/// Every service that is needed is there, and none needs itself. `lax` looks only at what is
-/// started, not at what is built.
-pub(crate) fn check(active: &Map, off: &BTreeSet<&str>, lax: bool, found: &mut Vec<Finding>) {
-    let scope = Scope { active, off };
-    for (name, service) in active.iter() {
-        let ways = ways(service);
-        let needs = service.get("depends_on").and_then(Node::as_map);
-        for (need, entry) in needs.into_iter().flat_map(|map| &map.0) {
-            if !active.has(need) {
-                let way = ways.get(&entry.key).copied().unwrap_or(Way::Depends);
-                let need = Need { name: need, span: entry.key, way };
-                let finding = scope.missing(name, &need, Code::UnknownDependency);
-                match (is_optional(entry), off.contains(need.name)) {
-                    (false, _) => found.push(finding),
-                    (true, true) => {}
-                    (true, false) => found.push(finding.warning()),
-                }
-            }
-        }
-        for need in contexts(service) {
-            match active.get(need.name) {
-                None => found.push(scope.missing(name, &need, Code::UnknownService)),
-                Some(other) if other.get("build").is_none() => found.push(not_built(name, &need)),
-                Some(_) => {}
-            }
-        }
-    }
-    cycles(active, lax, found);
-}
-
 fn not_built(name: &str, need: &Need<'_>) -> Finding {
     let message = format!("{}, which has no `build`", need.way.says(name, need.name));
     Finding::at(Code::Conflict, need.span, "not built", message)
@@ -134,12 +104,53 @@ fn is_optional(entry: &Entry) -> bool {
     matches!(required, Some(Value::Bool(false)))
 }
 
-struct Scope<'a> {
-    active: &'a Map,
-    off: &'a BTreeSet<&'a str>,
+/// The services among which needs are looked at.
+pub(crate) struct Scope<'a> {
+    /// Those that are on.
+    pub active: &'a Map,
+    /// Those that their profiles switch off.
+    pub off: &'a BTreeSet<&'a str>,
+    /// Those that are on and neither named nor needed.
+    pub left_out: &'a BTreeSet<String>,
 }
 
 impl Scope<'_> {
+    /// Every service that is needed is there, and none needs itself. `lax` looks only at what is
+    /// started, not at what is built.
+    pub fn check(&self, lax: bool, found: &mut Vec<Finding>) {
+        for (name, service) in self.active.iter() {
+            if !self.left_out.contains(name) {
+                self.check_service(name, service, found);
+            }
+        }
+        cycles(self.active, lax, found);
+    }
+
+    fn check_service(&self, name: &str, service: &Node, found: &mut Vec<Finding>) {
+        let ways = ways(service);
+        let needs = service.get("depends_on").and_then(Node::as_map);
+        for (need, entry) in needs.into_iter().flat_map(|map| &map.0) {
+            if self.active.has(need) {
+                continue;
+            }
+            let way = ways.get(&entry.key).copied().unwrap_or(Way::Depends);
+            let need = Need { name: need, span: entry.key, way };
+            let finding = self.missing(name, &need, Code::UnknownDependency);
+            match (is_optional(entry), self.off.contains(need.name)) {
+                (false, _) => found.push(finding),
+                (true, true) => {}
+                (true, false) => found.push(finding.warning()),
+            }
+        }
+        for need in contexts(service) {
+            match self.active.get(need.name) {
+                None => found.push(self.missing(name, &need, Code::UnknownService)),
+                Some(other) if other.get("build").is_none() => found.push(not_built(name, &need)),
+                Some(_) => {}
+            }
+        }
+    }
+
     fn missing(&self, name: &str, need: &Need<'_>, code: Code) -> Finding {
         let says = need.way.says(name, need.name);
         if self.off.contains(need.name) {

@@ -259,7 +259,7 @@ fn a_base_in_several_documents_is_merged_first() {
 
 #[test]
 fn a_service_that_is_named_activates_its_profiles() {
-    let text = "services:\n  a: {image: i, profiles: [p, q], depends_on: [b]}\n  b: {image: i, profiles: [q]}\n  c: {image: i, profiles: [r]}\n";
+    let text = "services:\n  a: {image: i, profiles: [p, q], depends_on: [b]}\n  b: {image: i, profiles: [q]}\n  c: {image: i, profiles: [r]}\n  d: {image: i, profiles: [q], depends_on: [c]}\n";
     let options = crate::LoadOptions { services: vec!["a".into()], ..options() };
     let stack = load_all(&[("compose.yaml", text)], &options).unwrap().stack;
     assert_eq!(stack.services.keys().collect::<Vec<_>>(), ["a", "b"]);
