@@ -338,7 +338,7 @@ impl<'a> Walk<'a> {
                     items.push(item);
                 } else if item.is_null() {
                     walk.empty_item(&item);
-                } else {
+                } else if walk.entries <= MOST_ENTRIES {
                     let tag = item.tag;
                     item.tag = Tag::None;
                     let span = item.span;
