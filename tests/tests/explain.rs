@@ -135,8 +135,8 @@ fn what_stands_for_a_replaced_list_tells_the_list_and_its_short_form() {
         told(&host, "web.ports[0]"),
         "\
 services.web.ports[0]
-  from       compose.override.yaml:4:9  - 90:90  (override file, `!override`)
-  over       compose.yaml:6:5           ports:
+  from       compose.override.yaml:4:9  90:90  (override file, `!override`)
+  over       compose.yaml:6:5           ports
   why        `!override` replaces what earlier files say
 
 PATH        VALUE       PLACE                       HOW
@@ -150,7 +150,7 @@ target      90          compose.override.yaml:4:9   short form `90:90`
         told(&host, "web.volumes[0].source"),
         "\
 services.web.volumes[0].source = \"data\"
-  from       compose.yaml:5:9  - data:/data  (short form `data:/data`)
+  from       compose.yaml:5:9  data:/data  (short form `data:/data`)
 "
     );
 }
@@ -170,7 +170,7 @@ services.api.environment.FROM_BASE = \"1\"
         told(&host, "worker.image"),
         "\
 services.worker.image = \"w:7\"
-  from       part/compose.yaml:1:30  services: { worker: { image: 'w:${PART}' } }
+  from       part/compose.yaml:1:30  image: 'w:${PART}'
              compose.yaml:2:11       (included)
   variable   part/.env:1:1           PART = \"7\"
 "
