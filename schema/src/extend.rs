@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::attributes::SERVICE;
+use crate::include::is_remote;
 use crate::merge;
 use crate::problem::{Code, Finding};
-use crate::project::{Project, is_remote, is_reset};
+use crate::project::{Project, is_reset};
 use crate::shape::Shape;
 use crate::text::Span;
 use crate::tree::{Entry, Map, Node, Value};

@@ -34,6 +34,7 @@ mod environment;
 mod extend;
 mod finish;
 mod hints;
+mod include;
 mod interpolate;
 mod leftover;
 mod lenient;

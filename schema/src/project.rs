@@ -5,18 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::attributes::FILE;
-use crate::budget::{Budget, DEEPEST_PARTS, LARGEST, LARGEST_FILE};
+use crate::budget::{Budget, LARGEST, LARGEST_FILE};
 use crate::config::Switches;
-use crate::environment::{Asker, add_below};
 use crate::explain::{self, Record};
 use crate::interpolate::{self, Variables};
 use crate::merge;
 use crate::problem::{self, Code, Finding, Problems};
-use crate::resources::RESOURCES;
 use crate::shape::Shape;
 use crate::text::{self, Files, Span, Undecoded};
 use crate::trail::Trail;
-use crate::tree::{Node, Tag, Value};
+use crate::tree::{Node, Tag};
 use crate::walk::{self, Walk};
 use crate::{LoadOptions, Loaded, Places, Source, Stack, extend, leftover, value, yaml};
 
@@ -47,7 +45,7 @@ pub(crate) struct Project<'a> {
     home: Option<String>,
     /// Everything that was read, when it is asked for.
     pub record: Option<Record>,
-    budget: Budget,
+    pub budget: Budget,
 }
 
 /// Everything merged and completed, still as a tree.
@@ -412,123 +410,6 @@ impl<'a> Project<'a> {
         walk::absolute(base, self.home.as_deref(), self.switches.no_path_resolution, path)
     }
 
-    /// Loads the parts a document includes and puts it over them.
-    fn include(&mut self, whole: &mut Node, base: &Path) {
-        let Some(list) = whole.as_map_mut().and_then(|map| map.remove("include")) else {
-            return;
-        };
-        let mut parts: Option<Node> = None;
-        for entry in list.items() {
-            let Some(part) = self.part(entry, base) else {
-                continue;
-            };
-            parts = Some(match parts {
-                None => part,
-                // Between two parts the first one wins.
-                Some(earlier) => {
-                    merge::merge(&Shape::Record(&FILE), part, earlier, &mut self.found)
-                }
-            });
-        }
-        if let Some(parts) = parts {
-            let own = std::mem::replace(whole, Node::new(list.span, Value::Null));
-            *whole = merge::merge_below(&Shape::Record(&FILE), parts, own, &mut self.found);
-        }
-    }
-
-    fn part(&mut self, entry: &Node, base: &Path) -> Option<Node> {
-        let texts = |name: &str| -> Vec<PathBuf> {
-            let items = entry.get(name).map(Node::items).unwrap_or_default();
-            items.iter().filter_map(Node::as_text).map(PathBuf::from).collect()
-        };
-        let paths: Vec<PathBuf> = texts("path").iter().map(|path| base.join(path)).collect();
-        let Some(first) = paths.first().cloned() else {
-            if !self.switches.lax || entry.get("path").is_none() {
-                let message = "an included part needs a `path`".to_owned();
-                let finding = Finding::at(Code::Missing, entry.span, "no `path`", message);
-                self.found.push(finding.help("add `path:` with a Compose file, or take it away"));
-            }
-            return None;
-        };
-        if !self.may_be_included(entry, base) {
-            return None;
-        }
-        let used = match self.including.len() >= DEEPEST_PARTS {
-            true => Err(format!("parts include parts more than {DEEPEST_PARTS} deep")),
-            false => self.budget.part(),
-        };
-        if let Err(message) = used {
-            if self.budget.is_first() {
-                let finding = Finding::at(Code::TooLarge, entry.span, "one too many", message);
-                self.found.push(finding.help("include each part once, at the top"));
-            }
-            return None;
-        }
-        let directory = match entry.get_text("project_directory") {
-            Some(directory) => base.join(directory),
-            None => first.parent().map_or_else(|| base.to_path_buf(), Path::to_path_buf),
-        };
-        let directory = PathBuf::from(value::clean_path(&directory.to_string_lossy()));
-        let outer = self.variables.clone();
-        match texts("env_file").as_slice() {
-            [] => self.add_dotenv(&directory),
-            [only] if only.as_os_str() == "/dev/null" => {}
-            files => {
-                let asker = Asker::Part(entry.get("env_file").map_or(entry.span, |node| node.span));
-                let files: Vec<_> = files.iter().map(|file| (file.clone(), asker)).collect();
-                let pairs = self.env_file_pairs(&files, base);
-                add_below(&mut self.variables, pairs);
-            }
-        }
-        self.including.push(self.file_of(entry).unwrap_or_default());
-        let documents = self.parse_part(&paths, entry.span);
-        let part = self.merged(documents, &directory);
-        self.including.pop();
-        let inner = std::mem::replace(&mut self.variables, outer);
-        let mut part = part?;
-        fill_part(&mut part, &inner, &directory);
-        if let Some(map) = part.as_map_mut() {
-            self.bind_devices(map, &directory);
-            // Its name and what it has for itself stay behind.
-            map.0.retain(|name, _| name == "services" || RESOURCES.contains(&name.as_str()));
-        }
-        Some(part)
-    }
-
-    /// Whether every path of an entry is a file of this host that does not include the entry.
-    fn may_be_included(&mut self, entry: &Node, base: &Path) -> bool {
-        let before = self.found.len();
-        for node in entry.get("path").map(Node::items).unwrap_or_default() {
-            let Some(path) = node.as_text().map(|path| base.join(path)) else {
-                continue;
-            };
-            if is_remote(&path.to_string_lossy(), base) {
-                let message = "files from elsewhere are not included".to_owned();
-                let finding = Finding::at(Code::NotYet, node.span, "remote", message);
-                self.found.push(finding.help("fetch the files and include them by path"));
-            } else if let Some(circle) = self.circle(&path, node) {
-                let message = format!("files include each other in a circle: {circle}");
-                let finding = Finding::at(Code::Cycle, node.span, "closes the circle", message);
-                self.found.push(finding.help("take it out of the list"));
-            }
-        }
-        self.found.len() == before
-    }
-
-    /// The way from a file to itself, when it is one of those whose parts are being included.
-    fn circle(&self, path: &Path, entry: &Node) -> Option<String> {
-        let here = self.including.iter().cloned().chain(self.file_of(entry));
-        let mut circle: Vec<PathBuf> = here.skip_while(|file| file != self.shown(path)).collect();
-        circle.push(circle.first()?.clone());
-        let names: Vec<_> = circle.iter().map(|file| file.display().to_string()).collect();
-        Some(names.join(" → "))
-    }
-
-    /// The file an entry stands in.
-    fn file_of(&self, entry: &Node) -> Option<PathBuf> {
-        self.files.get(entry.span.file).map(|file| file.name.clone())
-    }
-
     /// The documents of files that another file names.
     pub fn parse_part(&mut self, paths: &[PathBuf], named_at: Span) -> Vec<Node> {
         let mut documents = Vec::new();
@@ -556,41 +437,6 @@ fn usable_name(text: &str) -> String {
     let kept = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(*c);
     let name: String = text.to_lowercase().chars().filter(kept).collect();
     name.trim_start_matches(['_', '-']).to_owned()
-}
-
-/// Settles what depends on where a part stands: bare names in `environment` take the values of
-/// the part's own variables, a build without a context starts from the part's directory.
-fn fill_part(part: &mut Node, variables: &Variables, directory: &Path) {
-    let services = part.as_map_mut().and_then(|map| map.get_mut("services"));
-    let services =
-        services.and_then(Node::as_map_mut).into_iter().flat_map(|map| map.0.values_mut());
-    for service in services {
-        let Some(service) = service.node.as_map_mut() else {
-            continue;
-        };
-        if let Some(build) = service.get_mut("build") {
-            let here = Node::text(build.span, directory.to_string_lossy());
-            if let Some(build) = build.as_map_mut() {
-                build.set_default("context", here);
-            }
-        }
-        let environment = service.get_mut("environment");
-        let entries = environment.and_then(Node::as_map_mut);
-        for (name, entry) in entries.into_iter().flat_map(|map| map.0.iter_mut()) {
-            if let (true, Some(value)) = (entry.node.is_null(), variables.get(name)) {
-                entry.node.value = Value::Text(value.clone());
-            }
-        }
-    }
-}
-
-/// Whether a path means something that has to be fetched.
-pub(crate) fn is_remote(path: &str, base: &Path) -> bool {
-    let path = path.strip_prefix(&*base.to_string_lossy()).unwrap_or(path);
-    let path = path.trim_start_matches('/');
-    ["http:/", "https:/", "git:/", "ssh:/", "oci:/", "git@", "github.com/"]
-        .iter()
-        .any(|start| path.starts_with(start))
 }
 
 /// Whether a node asks to be taken away.
