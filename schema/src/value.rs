@@ -289,29 +289,41 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, other)| other)
 }
 
+/// Letters of the longest words that are compared.
+const LONGEST: usize = 64;
+
 /// Edits between two words; two letters swapped count as one.
 fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    if a.len() > 64 || b.len() > 64 {
+    let mut letters = ([' '; LONGEST], [' '; LONGEST]);
+    let (Some(a), Some(b)) = (spelt(a, &mut letters.0), spelt(b, &mut letters.1)) else {
         return usize::MAX;
-    }
-    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
-    rows[0] = (0..=b.len()).collect();
-    for (i, row) in rows.iter_mut().enumerate() {
-        row[0] = i;
-    }
-    for i in 1..=a.len() {
-        for j in 1..=b.len() {
-            let same = usize::from(!a[i - 1].eq_ignore_ascii_case(&b[j - 1]));
-            let mut best =
-                (rows[i - 1][j] + 1).min(rows[i][j - 1] + 1).min(rows[i - 1][j - 1] + same);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
+    };
+    // The last three rows of the table, the newest last.
+    let mut rows = [[0; LONGEST + 1]; 3];
+    rows[2] = std::array::from_fn(|at| at);
+    for (i, letter) in a.iter().enumerate() {
+        rows.rotate_left(1);
+        rows[2][0] = i + 1;
+        for (j, other) in b.iter().enumerate() {
+            let same = usize::from(!letter.eq_ignore_ascii_case(other));
+            let mut best = (rows[1][j + 1] + 1).min(rows[2][j] + 1).min(rows[1][j] + same);
+            if i > 0 && j > 0 && *letter == b[j - 1] && a[i - 1] == *other {
+                best = best.min(rows[0][j - 1] + 1);
             }
-            rows[i][j] = best;
+            rows[2][j + 1] = best;
         }
     }
-    rows[a.len()][b.len()]
+    rows[2][b.len()]
+}
+
+/// The letters of a word, if it is not too long to be a name somebody mistyped.
+fn spelt<'l>(word: &str, letters: &'l mut [char; LONGEST]) -> Option<&'l [char]> {
+    let mut count = 0;
+    for letter in word.chars() {
+        *letters.get_mut(count)? = letter;
+        count += 1;
+    }
+    Some(&letters[..count])
 }
 
 #[cfg(test)]
@@ -377,5 +389,8 @@ mod tests {
         assert_eq!(nearest("databse", ["database", "web"]), Some("database"));
         assert_eq!(nearest("imge", ["image", "init"]), Some("image"));
         assert_eq!(nearest("xyz", ["image", "init"]), None);
+        assert_eq!((distance("imgae", "image"), distance("IMAGE", "image")), (1, 0));
+        assert_eq!((distance("", "abc"), distance("kitten", "sitting")), (3, 3));
+        assert_eq!(distance(&"x".repeat(65), "x"), usize::MAX);
     }
 }
