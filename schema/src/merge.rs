@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use crate::problem::{Code, Finding};
 use crate::shape::{Keyed, Record, Shape};
+use crate::text::Span;
 use crate::tree::{Entry, Map, Node, Tag, Value};
 
 /// `right` over `left`, which has no tags. The result has none either.
@@ -89,27 +90,24 @@ impl Merge<'_> {
         node
     }
 
-    /// Of two forms one is wrong and was told already, unless a variable stands for it.
-    fn clash(&mut self, left: &Node, right: &Node) {
-        if self.found.iter().any(Finding::is_error) {
-            return;
+    /// Of two forms one is wrong and was told already, unless a variable stands for it. The
+    /// earlier one stays.
+    fn clash(&mut self, left: (Span, Value), right: (Span, &Value)) -> Node {
+        if !self.found.iter().any(Finding::is_error) {
+            let message = format!("{} cannot be merged over {}", right.1.kind(), left.1.kind());
+            self.found.push(
+                Finding::at(Code::WrongType, right.0, "this", message)
+                    .also(left.0, "over this")
+                    .help("use the same form in both, or `!override` to replace the earlier value"),
+            );
         }
-        let message = format!("{} cannot be merged over {}", right.value.kind(), left.value.kind());
-        self.found.push(
-            Finding::at(Code::WrongType, right.span, "this", message)
-                .also(left.span, "over this")
-                .help("use the same form in both, or `!override` to replace the earlier value"),
-        );
+        Node::new(left.0, left.1)
     }
 
     fn maps<'s>(&mut self, left: Node, right: Node, shape: impl Fn(&str) -> &'s Shape) -> Node {
         let (mut map, over) = match (left.value, right.value) {
             (Value::Map(map), Value::Map(over)) => (map, over),
-            (left_value, right_value) => {
-                let left = Node { value: left_value, ..left };
-                self.clash(&left, &Node { value: right_value, ..right });
-                return left;
-            }
+            (value, other) => return self.clash((left.span, value), (right.span, &other)),
         };
         for (name, entry) in over.0 {
             if entry.node.tag == Tag::Reset {
@@ -140,11 +138,7 @@ impl Merge<'_> {
     fn dict(&mut self, left: Node, right: Node) -> Node {
         let (mut map, over) = match (left.value, right.value) {
             (Value::Map(map), Value::Map(over)) => (map, over),
-            (left_value, right_value) => {
-                let left = Node { value: left_value, ..left };
-                self.clash(&left, &Node { value: right_value, ..right });
-                return left;
-            }
+            (value, other) => return self.clash((left.span, value), (right.span, &other)),
         };
         for (name, mut entry) in over.0 {
             if entry.node.tag == Tag::Reset {
@@ -168,11 +162,7 @@ impl Merge<'_> {
     fn lists(&mut self, left: Node, right: Node, key: impl Fn(&Node) -> Option<String>) -> Node {
         let (mut items, over) = match (left.value, right.value) {
             (Value::List(items), Value::List(over)) => (items, over),
-            (left_value, right_value) => {
-                let left = Node { value: left_value, ..left };
-                self.clash(&left, &Node { value: right_value, ..right });
-                return left;
-            }
+            (value, other) => return self.clash((left.span, value), (right.span, &other)),
         };
         let over = over.into_iter().filter(|item| item.tag != Tag::Reset);
         items.extend(over.map(|item| self.taken(item)));
@@ -184,11 +174,7 @@ impl Merge<'_> {
     fn joined(&mut self, keyed: &Keyed, left: Node, right: Node) -> Node {
         let (mut items, over) = match (left.value, right.value) {
             (Value::List(items), Value::List(over)) => (items, over),
-            (left_value, right_value) => {
-                let left = Node { value: left_value, ..left };
-                let right = Node { value: right_value, ..right };
-                return self.lists(left, right, keyed.key);
-            }
+            (value, other) => return self.clash((left.span, value), (right.span, &other)),
         };
         let known = items.iter().enumerate();
         let known: HashMap<String, usize> =
