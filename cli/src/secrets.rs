@@ -9,7 +9,8 @@ const HIDDEN: &str = "********";
 
 /// Puts stars in place of every secret of an explanation.
 pub(crate) fn hide(told: &mut Explanation) {
-    let secret = name_is_secret(&told.path);
+    let behind_flag = told.previous.as_ref().and_then(Value::as_str).is_some_and(is_flag);
+    let secret = name_is_secret(&told.path) || behind_flag;
     let mut all: Vec<String> = told
         .values
         .iter()

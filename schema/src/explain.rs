@@ -37,6 +37,9 @@ pub struct Explanation {
     pub path: String,
     /// The value; `null` when it is not set.
     pub value: Option<serde_json::Value>,
+    /// The entry before it, of a list; what it says may make this one a secret.
+    #[serde(skip)]
+    pub previous: Option<serde_json::Value>,
     /// Where it came from; `None` when it is not set.
     pub from: Option<Origin>,
     /// Variables in the text it came from.
@@ -185,6 +188,7 @@ fn answer(teller: &Teller<'_>, model: &Model, path: &str) -> Result<Explanation,
     Ok(Explanation {
         path: path::shown(&steps),
         value: node.map(json),
+        previous: previous(model, &steps),
         variables: told.from.as_ref().map(|from| from.variables.clone()).unwrap_or_default(),
         from: told.from,
         over: told.over,
@@ -192,6 +196,17 @@ fn answer(teller: &Teller<'_>, model: &Model, path: &str) -> Result<Explanation,
         attribute: attribute(&steps),
         values: below,
     })
+}
+
+fn previous(model: &Model, steps: &[Step]) -> Option<serde_json::Value> {
+    let (Step::Item { index, .. }, above) = steps.split_last()? else {
+        return None;
+    };
+    let list = above.iter().try_fold(&*model.tree, |node, step| match step {
+        Step::Key(name) => node.get(name),
+        Step::Item { index, .. } => node.items().get(*index),
+    })?;
+    Some(json(list.items().get(index.checked_sub(1)?)?))
 }
 
 fn attribute(steps: &[Step]) -> Option<Attribute> {
