@@ -165,7 +165,7 @@ impl Scope<'_, '_> {
     /// Reads the file that holds the extended service.
     fn open(&mut self, base: &Path, path: &str, extends: &Node) -> Option<FileScope> {
         let at = extends.get("file").map_or(extends.span, |node| node.span);
-        if is_remote(path, Path::new("/nowhere")) {
+        if is_remote(Path::new(path)) {
             let message = "services of files from elsewhere are not extended".to_owned();
             let help = "fetch the file and name it by path";
             self.project.found.push(Finding::at(Code::NotYet, at, "remote", message).help(help));

@@ -39,12 +39,8 @@ impl Project<'_> {
     }
 
     fn part(&mut self, entry: &Node, base: &Path) -> Option<Node> {
-        let texts = |name: &str| -> Vec<PathBuf> {
-            let items = entry.get(name).map(Node::items).unwrap_or_default();
-            items.iter().filter_map(Node::as_text).map(PathBuf::from).collect()
-        };
-        let paths: Vec<PathBuf> = texts("path").iter().map(|path| base.join(path)).collect();
-        let Some(first) = paths.first().cloned() else {
+        let paths: Vec<PathBuf> = texts(entry, "path").map(|path| joined(base, path)).collect();
+        let Some(first) = paths.first() else {
             if !self.switches.lax || entry.get("path").is_none() {
                 let message = "an included part needs a `path`".to_owned();
                 let finding = Finding::at(Code::Missing, entry.span, "no `path`", message);
@@ -52,36 +48,15 @@ impl Project<'_> {
             }
             return None;
         };
-        if !self.may_be_included(entry, base) {
-            return None;
-        }
-        let used = match self.including.len() >= DEEPEST_PARTS {
-            true => Err(format!("parts include parts more than {DEEPEST_PARTS} deep")),
-            false => self.budget.part(),
-        };
-        if let Err(message) = used {
-            if self.budget.is_first() {
-                let finding = Finding::at(Code::TooLarge, entry.span, "one too many", message);
-                self.found.push(finding.help("include each part once, at the top"));
-            }
+        if !self.may_be_included(entry, base) || !self.is_within_limits(entry) {
             return None;
         }
         let directory = match entry.get_text("project_directory") {
-            Some(directory) => base.join(directory),
-            None => first.parent().map_or_else(|| base.to_path_buf(), Path::to_path_buf),
+            Some(directory) => joined(base, directory),
+            None => first.parent().unwrap_or(base).to_path_buf(),
         };
-        let directory = PathBuf::from(value::clean_path(&directory.to_string_lossy()));
         let outer = self.variables.clone();
-        match texts("env_file").as_slice() {
-            [] => self.add_dotenv(&directory),
-            [only] if only.as_os_str() == "/dev/null" => {}
-            files => {
-                let asker = Asker::Part(entry.get("env_file").map_or(entry.span, |node| node.span));
-                let files: Vec<_> = files.iter().map(|file| (file.clone(), asker)).collect();
-                let pairs = self.env_file_pairs(&files, base);
-                add_below(&mut self.variables, pairs);
-            }
-        }
+        self.read_part_environment(entry, base, &directory);
         self.including.push(self.file_of(entry).unwrap_or_default());
         let documents = self.parse_part(&paths, entry.span);
         let part = self.merged(documents, &directory);
@@ -97,18 +72,47 @@ impl Project<'_> {
         Some(part)
     }
 
+    /// Whether there may be one part more; the first time there may not is a problem.
+    fn is_within_limits(&mut self, entry: &Node) -> bool {
+        let used = match self.including.len() >= DEEPEST_PARTS {
+            true => Err(format!("parts include parts more than {DEEPEST_PARTS} deep")),
+            false => self.budget.part(),
+        };
+        let Err(message) = used else { return true };
+        if self.budget.is_first() {
+            let finding = Finding::at(Code::TooLarge, entry.span, "one too many", message);
+            self.found.push(finding.help("include each part once, at the top"));
+        }
+        false
+    }
+
+    /// Adds what the part's own environment files say below what is known.
+    fn read_part_environment(&mut self, entry: &Node, base: &Path, directory: &Path) {
+        let files: Vec<PathBuf> = texts(entry, "env_file").map(PathBuf::from).collect();
+        match files.as_slice() {
+            [] => self.add_dotenv(directory),
+            [only] if only.as_os_str() == "/dev/null" => {}
+            files => {
+                let asker = Asker::Part(entry.get("env_file").map_or(entry.span, |node| node.span));
+                let files: Vec<_> = files.iter().map(|file| (file.clone(), asker)).collect();
+                let pairs = self.env_file_pairs(&files, base);
+                add_below(&mut self.variables, pairs);
+            }
+        }
+    }
+
     /// Whether every path of an entry is a file of this host that does not include the entry.
     fn may_be_included(&mut self, entry: &Node, base: &Path) -> bool {
         let before = self.found.len();
         for node in entry.get("path").map(Node::items).unwrap_or_default() {
-            let Some(path) = node.as_text().map(|path| base.join(path)) else {
+            let Some(path) = node.as_text() else {
                 continue;
             };
-            if is_remote(&path.to_string_lossy(), base) {
+            if is_remote(Path::new(path)) {
                 let message = "files from elsewhere are not included".to_owned();
                 let finding = Finding::at(Code::NotYet, node.span, "remote", message);
                 self.found.push(finding.help("fetch the files and include them by path"));
-            } else if let Some(circle) = self.circle(&path, node) {
+            } else if let Some(circle) = self.circle(&joined(base, path), node) {
                 let message = format!("files include each other in a circle: {circle}");
                 let finding = Finding::at(Code::Cycle, node.span, "closes the circle", message);
                 self.found.push(finding.help("take it out of the list"));
@@ -130,6 +134,15 @@ impl Project<'_> {
     fn file_of(&self, entry: &Node) -> Option<PathBuf> {
         self.files.get(entry.span.file).map(|file| file.name.clone())
     }
+}
+
+/// The texts of a list below an entry.
+fn texts<'n>(entry: &'n Node, name: &str) -> impl Iterator<Item = &'n str> {
+    entry.get(name).map(Node::items).unwrap_or_default().iter().filter_map(Node::as_text)
+}
+
+fn joined(base: &Path, path: &str) -> PathBuf {
+    PathBuf::from(value::clean_path(&base.join(path).to_string_lossy()))
 }
 
 /// Settles what depends on where a part stands: bare names in `environment` take the values of
@@ -158,11 +171,8 @@ fn fill_part(part: &mut Node, variables: &Variables, directory: &Path) {
     }
 }
 
-/// Whether a path means something that has to be fetched.
-pub(crate) fn is_remote(path: &str, base: &Path) -> bool {
-    let path = path.strip_prefix(&*base.to_string_lossy()).unwrap_or(path);
-    let path = path.trim_start_matches('/');
-    ["http:/", "https:/", "git:/", "ssh:/", "oci:/", "git@", "github.com/"]
-        .iter()
-        .any(|start| path.starts_with(start))
+/// Whether a path, as it is written, means something that has to be fetched.
+pub(crate) fn is_remote(path: &Path) -> bool {
+    let starts = ["http://", "https://", "git://", "ssh://", "oci://", "git@", "github.com/"];
+    path.to_str().is_some_and(|path| starts.iter().any(|start| path.starts_with(start)))
 }

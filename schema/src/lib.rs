@@ -31,6 +31,7 @@ mod code;
 mod decode;
 mod dotenv;
 mod environment;
+mod excerpt;
 mod extend;
 mod finish;
 mod hints;

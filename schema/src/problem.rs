@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
 
-use miette::{Diagnostic, LabeledSpan, NamedSource, Severity, SourceCode};
+use miette::{Diagnostic, LabeledSpan, Severity, SourceCode};
 
 use crate::budget::MOST_PROBLEMS;
 pub use crate::code::Code;
+use crate::excerpt::Excerpt;
 pub use crate::mark::Mark;
 use crate::stack::Place;
 use crate::text::{Files, Span};
@@ -148,9 +148,9 @@ fn without_subject(message: &str) -> &str {
     rest.map_or(message, |(_, rest)| rest)
 }
 
-fn named(files: &Files, file: u32) -> Option<NamedSource<Arc<str>>> {
+fn named(files: &Files, file: u32) -> Option<Excerpt> {
     let file = files.get(file)?;
-    Some(NamedSource::new(file.name.display().to_string(), file.text.clone()))
+    Some(Excerpt::new(file.name.display().to_string(), file.text.clone()))
 }
 
 fn labeled(span: Span, label: String) -> LabeledSpan {
@@ -260,7 +260,7 @@ pub struct Problem {
     severity: Severity,
     message: String,
     place: Option<Place>,
-    source: Option<NamedSource<Arc<str>>>,
+    source: Option<Excerpt>,
     labels: Vec<LabeledSpan>,
     help: Option<String>,
     related: Vec<Problem>,
@@ -291,7 +291,7 @@ impl Problem {
     pub fn marks(&self) -> Vec<Mark> {
         let own = self.labels.iter().filter_map(|label| {
             let source = self.source.as_ref()?;
-            Some(Mark::of(source.name(), source.inner(), label))
+            Some(Mark::of(source.name(), source.text(), label))
         });
         own.chain(self.related.iter().flat_map(Problem::marks)).collect()
     }
@@ -323,7 +323,11 @@ impl Diagnostic for Problem {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        Some(Box::new(self.labels.iter().cloned()))
+        let fitting = |label| match &self.source {
+            Some(source) => source.fitting(label),
+            None => label.clone(),
+        };
+        Some(Box::new(self.labels.iter().map(fitting)))
     }
 
     fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {

@@ -8,6 +8,7 @@ use crate::attributes::FILE;
 use crate::budget::{Budget, LARGEST, LARGEST_FILE};
 use crate::config::Switches;
 use crate::explain::{self, Record};
+use crate::include::is_remote;
 use crate::interpolate::{self, Variables};
 use crate::merge;
 use crate::problem::{self, Code, Finding, Problems};
@@ -117,12 +118,6 @@ impl<'a> Project<'a> {
         };
         let bytes = match self.source.read(path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let message = format!("{what} `{}` does not exist", shown.display());
-                let finding = at(Code::Unreadable, message);
-                self.found.push(finding.help("create it, or correct the path"));
-                return None;
-            }
             Err(error) => {
                 let (why, help) = unreadable(&error);
                 let message = format!("{what} `{}` {why}", shown.display());
@@ -249,6 +244,12 @@ impl<'a> Project<'a> {
     pub fn parse_all(&mut self, files: &[PathBuf]) -> Vec<Node> {
         let mut documents = Vec::new();
         for file in files {
+            if is_remote(file) {
+                let message = format!("`{}` is no file of this host", file.display());
+                let help = "fetch it, and name the file by its path";
+                self.found.push(Finding::bare(Code::NotYet, message).help(help));
+                continue;
+            }
             let path = match file.as_os_str().to_str() {
                 Some("-") => file.clone(),
                 _ => self.options.working_dir.join(file),
@@ -425,7 +426,7 @@ impl<'a> Project<'a> {
 fn unreadable(error: &io::Error) -> (String, Option<&'static str>) {
     match error.kind() {
         io::ErrorKind::NotFound => {
-            ("does not exist".into(), Some("correct the path, or create the file"))
+            ("does not exist".into(), Some("create it, or correct the path"))
         }
         io::ErrorKind::IsADirectory => ("is a folder".into(), Some("name a file in it")),
         _ => (format!("cannot be read: {error}"), None),

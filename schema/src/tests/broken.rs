@@ -2,7 +2,8 @@
 
 use insta::assert_snapshot;
 
-use super::{brief, problems, report};
+use super::{brief, load_all, options, problems, report};
+use crate::LoadOptions;
 
 #[test]
 fn unknown_keys_at_every_level_are_named() {
@@ -935,6 +936,71 @@ fn remote_parts_are_refused() {
       services of files from elsewhere are not extended
       → fetch the file and name it by path
     "#);
+}
+
+#[test]
+fn a_file_from_elsewhere_is_refused_by_name() {
+    for file in ["https://example.com/compose.yaml", "git@example.com:a/b.git", "oci://r.io/x"] {
+        let options = LoadOptions { files: vec![file.into()], ..options() };
+        let told = load_all(&[], &options).unwrap_err();
+        assert_eq!(told.to_string(), format!("`{file}` is no file of this host"));
+        assert_eq!(told.0[0].advice(), Some("fetch it, and name the file by its path"));
+    }
+    let extends = "services:\n  w: {extends: {file: 'https://example.com/a.yaml', service: s}}\n";
+    assert_snapshot!(brief(&[("compose.yaml", extends)]), @"
+    compose.yaml:2:23 berth::not_yet
+      services of files from elsewhere are not extended
+      → fetch the file and name it by path
+    ");
+}
+
+#[test]
+fn parts_that_include_each_other_by_a_detour_are_a_circle() {
+    let files = [
+        ("compose.yaml", "include: [sub/../part.yaml]\n"),
+        ("part.yaml", "include: [./sub/../compose.yaml]\nservices: {a: {image: i}}\n"),
+    ];
+    assert_snapshot!(brief(&files), @"
+    part.yaml:1:11 berth::cycle
+      files include each other in a circle: compose.yaml → part.yaml → compose.yaml
+      → take it out of the list
+    ");
+}
+
+#[test]
+fn of_a_very_long_line_the_place_is_shown() {
+    let long = "v".repeat(3000);
+    let text = format!("services: {{a: {{image: i, x-a: {long}, prots: [1], x-b: {long}}}}}\n");
+    assert_snapshot!(report(&[("compose.yaml", &text)]), @r"
+    berth::unknown_key
+
+      × `services.a`: a service has no attribute `prots`
+       ╭─[compose.yaml:1:3033]
+     1 │ vvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvv, prots: [1], x-b: vvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvv
+       ·                                                   ──┬──
+       ·                                                     ╰── unknown
+       ╰────
+      help: did you mean `ports`?
+    ");
+    let apart = format!(
+        "services: {{a: {{image: i, network_mode: host, x-a: {long}, networks: [x]}}}}\nnetworks: {{x: }}\n"
+    );
+    assert_snapshot!(report(&[("compose.yaml", &apart)]), @r"
+    berth::conflict
+
+      × `a` has `network_mode` and `networks`, and only one of them can be
+       ╭─[compose.yaml:1:40]
+     1 │ services: {a: {image: i, network_mode: host, x-a: vvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvv
+       ·                                        ──┬─
+       ·                                          ╰── this
+       ╰────
+       ╭─[compose.yaml:1:3063]
+     1 │ vvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvv, networks: [x]}}
+       ·                                                   ─┬─
+       ·                                                    ╰── and this
+       ╰────
+      help: keep one of them
+    ");
 }
 
 #[test]
