@@ -242,10 +242,8 @@ impl Client {
             (None, tag) => tag.unwrap_or("latest").to_owned(),
         };
         let response = self.get(&format!("manifests/{name}"), None).await?;
-        let header =
-            |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let promised = header("docker-content-digest").and_then(|text| Digest::parse(text).ok());
-        let content_type = header(CONTENT_TYPE.as_str()).map(str::to_owned);
+        let promised = promised(&response);
+        let content_type = header(&response, CONTENT_TYPE.as_str()).map(str::to_owned);
         let bytes = self.body(response, document::MAX_MANIFEST).await?;
         let found = Digest::of(&bytes);
         for expected in [digest, promised.as_ref()].into_iter().flatten() {
@@ -253,6 +251,20 @@ impl Client {
         }
         document::check_media_type(&bytes, content_type.as_deref())?;
         Ok(bytes)
+    }
+
+    /// The digest of a tag: the registry says it when asked for the head alone, or it is that of
+    /// the document.
+    pub(super) async fn digest(&self, tag: Option<&str>) -> Result<Digest, StoreError> {
+        let head = self.ask_for(Method::HEAD, &format!("manifests/{}", tag.unwrap_or("latest")))?;
+        if let Ok(response) = self.ask(&head).await
+            && response.status().is_success()
+            && let Some(digest) = promised(&response)
+        {
+            return Ok(digest);
+        }
+        // What went wrong is told by the whole answer.
+        Ok(Digest::of(&self.manifest(None, tag).await?))
     }
 
     /// A blob that is read whole, checked.
@@ -525,6 +537,15 @@ impl Retry {
 /// Whether a mirror only does not have this one thing.
 fn is_absent(error: &StoreError) -> bool {
     matches!(error, StoreError::Registry(RegistryError::Status { status: 404, .. }))
+}
+
+fn header<'r>(response: &'r Response, name: &str) -> Option<&'r str> {
+    response.headers().get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The digest that a registry says a document has.
+fn promised(response: &Response) -> Option<Digest> {
+    header(response, "docker-content-digest").and_then(|text| Digest::parse(text).ok())
 }
 
 fn check(what: &'static str, expected: &Digest, found: &Digest) -> Result<(), StoreError> {

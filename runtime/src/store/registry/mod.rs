@@ -222,8 +222,8 @@ impl Store {
         self.resolve(&named.canonical())?.ok_or_else(|| StoreError::Missing(named.to_string()))
     }
 
-    /// The reference with the digest it has now: as it was pulled, if it was, else as its registry
-    /// says. One with a digest stays as it is, and `localhost/host` has none.
+    /// The whole reference with the digest its registry has for it now; what is pulled does not
+    /// count. Beside a digest the tag falls away, and `localhost/host` stays as it is.
     ///
     /// # Errors
     /// When `reference` is not one, or its registry does not have it.
@@ -233,18 +233,13 @@ impl Store {
         options: &PullOptions,
     ) -> Result<String, StoreError> {
         let parsed = Reference::parse(reference)?;
-        if parsed.is_host() || parsed.digest().is_some() {
+        if parsed.is_host() {
             return Ok(reference.to_owned());
         }
-        // Without root the store cannot be read, and the registry knows as well.
-        let pulled = self.name(&parsed).ok().flatten().and_then(|name| name.digest);
-        let digest = match pulled {
-            Some(digest) => digest,
-            None => {
-                let client = Client::connect(&parsed, options).await?;
-                Digest::of(&client.manifest(None, parsed.tag()).await?)
-            }
-        };
+        if let Some(digest) = parsed.digest() {
+            return Ok(parsed.with_digest(digest).canonical());
+        }
+        let digest = Client::connect(&parsed, options).await?.digest(parsed.tag()).await?;
         Ok(format!("{}@{digest}", parsed.canonical()))
     }
 }

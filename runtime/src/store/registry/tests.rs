@@ -221,6 +221,39 @@ async fn an_unknown_image_and_a_dead_registry_are_told_apart() {
 }
 
 #[tokio::test]
+async fn a_tag_is_pinned_to_the_digest_that_the_head_of_its_manifest_names() {
+    let (site, image) = (Site::new(), Image::new(&[1]));
+    let (index, honest) = (image.index.to_string(), image.clone());
+    let registry = Registry::start(move |request| {
+        let reply = honest.reply(request);
+        let says = request.path.contains("/says/");
+        if says { reply.header("Docker-Content-Digest", &index) } else { reply }
+    });
+    for (name, methods) in [("says/a", vec!["HEAD"]), ("silent/a", vec!["HEAD", "GET"])] {
+        let pinned = site.store.pinned(&registry.image(name), &site.options).await.unwrap();
+        assert_eq!(pinned, format!("{}:latest@{}", registry.image(name), image.index));
+        let asked = registry.requests(&format!("{name}/manifests/latest"));
+        assert_eq!(asked.iter().map(|request| &request.method).collect::<Vec<_>>(), methods);
+    }
+    let error = site.store.pinned(&registry.image("says/a:none"), &site.options).await.unwrap_err();
+    assert!(error.to_string().contains("manifest unknown; check the name and the tag"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_pinned_already_loses_its_tag_and_asks_nobody() {
+    let (site, digest) = (Site::new(), format!("sha256:{}", "a".repeat(64)));
+    for (written, pinned) in
+        [("redis:7", "docker.io/library/redis"), ("ghcr.io/a/b", "ghcr.io/a/b")]
+    {
+        let written = format!("{written}@{digest}");
+        let pinned = format!("{pinned}@{digest}");
+        assert_eq!(site.store.pinned(&written, &site.options).await.unwrap(), pinned);
+    }
+    let host = site.store.pinned("localhost/host", &site.options).await.unwrap();
+    assert_eq!(host, "localhost/host");
+}
+
+#[tokio::test]
 async fn a_password_goes_to_its_registry_and_to_nobody_else() {
     let image = Image::new(&[1]);
     let (site, elsewhere, honest) = (Site::new(), image.clone(), image.clone());
