@@ -94,3 +94,27 @@ fn what_config_prints_is_a_file_that_means_the_same() {
     let json = host.berth("config --format json").succeeds().json();
     assert_eq!(json["services"]["web"]["environment"]["FROM"], "the file");
 }
+
+#[test]
+fn config_names_what_the_models_that_services_use_are_made_from_each_once() {
+    let host = TestHost::with(
+        "compose.yaml",
+        "services:
+  web: { image: 'busybox:1', models: [small, same] }
+  shop: { image: 'busybox:1', models: [large] }
+models:
+  small: { model: ai/smollm2 }
+  same: { model: ai/smollm2, context_size: 1024 }
+  large: { model: 'ai/qwen3:8B' }
+  unused: { model: ai/gemma3 }
+",
+    );
+    host.berth("config --models").succeeds().stdout_is("ai/qwen3:8B\nai/smollm2");
+    // Which services are named makes no difference, and a stack without models names none.
+    host.berth("config --models web").succeeds().stdout_is("ai/qwen3:8B\nai/smollm2");
+    let all = "ai/gemma3\nai/qwen3:8B\nai/smollm2";
+    host.berth("--all-resources config --models").succeeds().stdout_is(all);
+    host.write("none.yaml", "services: { web: { image: 'busybox:1' } }\n");
+    host.berth("-f none.yaml config --models").succeeds().stdout_is("");
+    host.berth("config --models --images").fails_with(64).stderr_has("cannot be used with");
+}
