@@ -8,80 +8,41 @@ use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RANGE, RETRY_AFTER,
     WWW_AUTHENTICATE,
 };
-use reqwest::redirect::Policy;
 use reqwest::{Method, Response, StatusCode, Url};
 use tokio::sync::Mutex;
 
 use super::super::StoreError;
 use super::super::digest::Digest;
 use super::super::document::{self, Descriptor};
-use super::super::reference::{DEFAULT_DOMAIN, Reference};
+use super::super::reference::Reference;
+use super::Purpose;
 use super::auth::{self, Authority};
-use super::credentials::Credentials;
-use super::http::{Manner, follow, http_client, is_loopback, reason};
-use super::settings::Settings;
-use super::{Access, PullOptions, Purpose, Retry};
+use super::error::{Failure, RegistryError};
+use super::http::reason;
+use super::retry::Retry;
 
-/// No byte for so long is a broken connection.
-const STALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// So long may a piece take on its way out, and a registry to look at all of them.
-const UPLOAD_TIMEOUT: Duration = Duration::from_secs(300);
 const MAX_MESSAGE: u64 = 16 << 10;
-
-/// Why a registry did not give what it was asked for.
-#[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "the messages say it")]
-pub enum RegistryError {
-    #[error(
-        "cannot reach registry `{registry}` for `{reference}`: {why}; check its name and this machine's network"
-    )]
-    Unreachable { registry: String, reference: String, why: String },
-    #[error("registry `{registry}` answered {status} for `{reference}`{message}; {next}")]
-    Status { registry: String, reference: String, status: u16, message: String, next: &'static str },
-    #[error(
-        "registry `{registry}` broke off while sending `{reference}`: {why}; run this again to go on from there"
-    )]
-    Broken { registry: String, reference: String, why: String },
-    #[error("registry `{registry}` did not take `{reference}`: {why}")]
-    NotTaken { registry: String, reference: String, why: String },
-    #[error(
-        "registry `{registry}` wants to be asked for `{reference}` in a way berth does not know: {why}"
-    )]
-    Challenge { registry: String, reference: String, why: String },
-    #[error("credentials for registry `{registry}` in `{path}`: {why}")]
-    Credentials { registry: String, path: String, why: String },
-    #[error(
-        "cannot set up TLS: {0}; are the host's CA certificates installed (`ca-certificates`)?"
-    )]
-    Tls(String),
-    #[error("cannot log in to registry `{registry}`: {why}")]
-    Login { registry: String, why: String },
-    #[error("settings for registries in `{path}`: {why}")]
-    Settings { path: String, why: String },
-    #[error("`{0}` is not the name of a registry")]
-    Name(String),
-}
 
 /// A registry, for one repository.
 pub(super) struct Client {
-    http: reqwest::Client,
-    base: Url,
-    registry: String,
-    reference: Reference,
-    retry: Retry,
-    purpose: Purpose,
-    authority: Authority,
+    pub(super) http: reqwest::Client,
+    pub(super) base: Url,
+    pub(super) registry: String,
+    pub(super) reference: Reference,
+    pub(super) retry: Retry,
+    pub(super) purpose: Purpose,
+    pub(super) authority: Authority,
     /// What the last accepted request was authorised with.
-    authorization: Mutex<Option<HeaderValue>>,
+    pub(super) authorization: Mutex<Option<HeaderValue>>,
     /// Asked before the registry itself.
-    mirrors: Vec<Mirror>,
+    pub(super) mirrors: Vec<Mirror>,
 }
 
 /// Another place that may have what the registry has.
-struct Mirror {
-    client: Client,
+pub(super) struct Mirror {
+    pub(super) client: Client,
     /// It failed in a way that does not pass, and is left alone from then on.
-    off: AtomicBool,
+    pub(super) off: AtomicBool,
 }
 
 /// A request, as often as it has to be made.
@@ -92,124 +53,7 @@ pub(super) struct Ask {
     pub(super) body: Bytes,
 }
 
-/// An answer that is not what was asked for.
-pub(super) enum Failure {
-    /// Waiting and asking again may help.
-    Passing(RegistryError, Option<Duration>),
-    Final(StoreError),
-}
-
 impl Client {
-    /// Finds out how the registry is spoken to. No credentials are looked at yet.
-    pub(super) async fn connect(
-        reference: &Reference,
-        options: &PullOptions,
-    ) -> Result<Client, StoreError> {
-        Client::connect_to(reference, &options.access(), Purpose::Pull).await
-    }
-
-    /// As [`Client::connect`], for pulling or pushing.
-    pub(super) async fn connect_to(
-        reference: &Reference,
-        access: &Access,
-        purpose: Purpose,
-    ) -> Result<Client, StoreError> {
-        let settings = match access.settings.clone() {
-            Some(settings) => settings,
-            None => Settings::of_this_host()?,
-        };
-        let mut client = Client::of_registry(reference, access, purpose, &settings).await?;
-        if client.purpose == Purpose::Pull {
-            for base in settings.mirrors_of(reference.domain()) {
-                let mirror = Client::of_mirror(base, reference, access, &settings)?;
-                client.mirrors.push(Mirror { client: mirror, off: AtomicBool::new(false) });
-            }
-        }
-        Ok(client)
-    }
-
-    /// The registry itself.
-    async fn of_registry(
-        reference: &Reference,
-        access: &Access,
-        purpose: Purpose,
-        settings: &Settings,
-    ) -> Result<Client, StoreError> {
-        let registry = reference.domain().to_owned();
-        let host = if registry == DEFAULT_DOMAIN { "registry-1.docker.io" } else { &registry };
-        let url = |scheme: &str| {
-            Url::parse(&format!("{scheme}://{host}/v2/"))
-                .map_err(|_| RegistryError::Name(registry.clone()))
-        };
-        let secure = url("https")?;
-        let loopback = secure.host_str().is_some_and(is_loopback);
-        let bare = secure.host_str().unwrap_or_default();
-        let mut insecure = access.insecure.iter().chain(&settings.insecure);
-        let listed = insecure.any(|name| *name == registry || name == bare);
-        let patience = purpose.patience();
-        let plain = loopback || listed;
-        let trusted = settings.certificates_of(&registry)?;
-        let manner = Manner { patience, direct: loopback, plain, trusted };
-        let http = http_client(Policy::custom(follow), &manner)?;
-        // A registry that may be spoken to in plain is still asked for TLS first, as Docker does.
-        let hello = if plain { http.get(secure.clone()).send().await.err() } else { None };
-        let base = match hello.map(|error| reason(&error)) {
-            None => secure,
-            Some(why) if why.contains("certificate") => {
-                let reference = reference.to_string();
-                return Err(RegistryError::Unreachable { registry, reference, why }.into());
-            }
-            Some(_) => url("http")?,
-        };
-        let strict = http_client(Policy::none(), &Manner { patience: STALL_TIMEOUT, ..manner })?;
-        let credentials = Credentials::new(&registry, access.docker_config.clone());
-        let credentials = credentials.or_given(access.login.clone());
-        let scopes = purpose.scopes(reference.path());
-        let authority = Authority::new(strict, base.clone(), scopes, credentials);
-        Ok(Client {
-            http,
-            base,
-            registry,
-            reference: reference.clone(),
-            retry: access.retry,
-            purpose,
-            authority,
-            authorization: Mutex::new(None),
-            mirrors: Vec::new(),
-        })
-    }
-
-    /// A mirror, which is asked once and gets its own credentials only.
-    fn of_mirror(
-        base: Url,
-        reference: &Reference,
-        access: &Access,
-        settings: &Settings,
-    ) -> Result<Client, StoreError> {
-        let host = base.host_str().unwrap_or_default();
-        let registry = base.port().map_or(host.to_owned(), |port| format!("{host}:{port}"));
-        let manner = Manner {
-            patience: STALL_TIMEOUT,
-            direct: is_loopback(host),
-            plain: base.scheme() == "http",
-            trusted: settings.certificates_of(&registry)?,
-        };
-        let credentials = Credentials::new(&registry, access.docker_config.clone());
-        let scopes = Purpose::Pull.scopes(reference.path());
-        let strict = http_client(Policy::none(), &manner)?;
-        Ok(Client {
-            http: http_client(Policy::custom(follow), &manner)?,
-            authority: Authority::new(strict, base.clone(), scopes, credentials),
-            base,
-            registry,
-            reference: reference.clone(),
-            retry: Retry { attempts: 1, ..access.retry },
-            purpose: Purpose::Pull,
-            authorization: Mutex::new(None),
-            mirrors: Vec::new(),
-        })
-    }
-
     /// From now on the registry itself is asked: what a mirror sends breaks off.
     pub(super) fn leave_mirrors(&self) {
         self.mirrors.iter().for_each(|mirror| mirror.off.store(true, Ordering::Relaxed));
@@ -366,7 +210,7 @@ impl Client {
                 .flat_map(auth::challenges)
                 .collect();
             let fresh = self.authority.authorize(&challenges).await;
-            *held = fresh.map_err(|e| Failure::from_authority(e, self))?;
+            *held = fresh.map_err(|e| self.unauthorized(e))?;
             if held.is_none() {
                 return Ok(response);
             }
@@ -445,6 +289,10 @@ impl Client {
         Ok(bytes)
     }
 
+    fn unauthorized(&self, error: auth::AuthorityError) -> Failure {
+        Failure::from_authority(error, self.registry.clone(), self.reference.to_string())
+    }
+
     fn unreachable(&self, error: &reqwest::Error) -> RegistryError {
         let (registry, reference) = (self.registry.clone(), self.reference.to_string());
         RegistryError::Unreachable { registry, reference, why: reason(error) }
@@ -466,71 +314,6 @@ impl Ask {
     #[must_use]
     pub(super) fn with_body(self, body: Vec<u8>) -> Ask {
         Ask { body: body.into(), ..self }
-    }
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Failure {
-        Failure::Final(error)
-    }
-}
-
-impl Purpose {
-    fn patience(&self) -> Duration {
-        match self {
-            Purpose::Pull | Purpose::Login => STALL_TIMEOUT,
-            Purpose::Push { .. } => UPLOAD_TIMEOUT,
-        }
-    }
-
-    /// What a token has to be good for.
-    fn scopes(&self, path: &str) -> Vec<String> {
-        match self {
-            Purpose::Login => Vec::new(),
-            Purpose::Pull => vec![format!("repository:{path}:pull")],
-            Purpose::Push { sources } => {
-                let sources = sources.iter().map(|source| format!("repository:{source}:pull"));
-                std::iter::once(format!("repository:{path}:pull,push")).chain(sources).collect()
-            }
-        }
-    }
-}
-
-impl Failure {
-    fn from_authority(error: auth::AuthorityError, client: &Client) -> Failure {
-        let (registry, reference) = (client.registry.clone(), client.reference.to_string());
-        match error {
-            auth::AuthorityError::Unreachable(why) => {
-                Failure::Passing(RegistryError::Unreachable { registry, reference, why }, None)
-            }
-            auth::AuthorityError::Refused(status, message) => {
-                let next = "check the credentials in Docker's `config.json`";
-                let message = message.map(|text| format!(": {text}")).unwrap_or_default();
-                let error = RegistryError::Status { registry, reference, status, message, next };
-                if status >= 500 || status == 429 {
-                    Failure::Passing(error, None)
-                } else {
-                    Failure::Final(error.into())
-                }
-            }
-            auth::AuthorityError::Challenge(why) => {
-                Failure::Final(RegistryError::Challenge { registry, reference, why }.into())
-            }
-            auth::AuthorityError::Credentials { path, why } => {
-                Failure::Final(RegistryError::Credentials { registry, path, why }.into())
-            }
-        }
-    }
-}
-
-impl Retry {
-    /// Half of the wait is fixed and half by chance, so that many do not ask at one moment.
-    pub(super) fn pause(&self, attempt: u32, wanted: Option<Duration>) -> Duration {
-        use std::hash::{BuildHasher, RandomState};
-        let doubled = self.first.saturating_mul(1 << attempt.saturating_sub(1).min(16));
-        let chance = RandomState::new().hash_one(attempt) % 1000;
-        let by_chance = doubled / 2 + (doubled / 2).mul_f64(chance as f64 / 1000.0);
-        wanted.unwrap_or_default().max(by_chance).min(self.longest)
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use reqwest::Certificate;
 use reqwest::redirect::Policy;
 
-use super::client::RegistryError;
+use super::error::RegistryError;
 use super::resolver::Resolver;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);

@@ -5,26 +5,29 @@
 //! in one pass, and what a broken connection or a stopped pull left is gone on from. Dropping the
 //! future stops the work and leaves only what the next pull can use.
 //!
-//! Reading order: here one pull, `client` one request, `http` its connection, `auth` and `credentials` the right to make
-//! it, `blob` one layer, `resolver` names to addresses without the C library; `push` one push,
+//! Reading order: here one pull, `connect` how its registry is spoken to, `client` one request,
+//! `retry` and `error` when it fails, `http` its connection, `auth` and `credentials` the right to
+//! make it, `blob` one layer, `resolver` names to addresses without the C library; `push` one push,
 //! `upload` one blob on its way out; `settings` mirrors and trust; `login` and `keep` logging in and out.
 
 mod auth;
 mod blob;
 mod client;
+mod connect;
 mod credentials;
+mod error;
 mod http;
 mod keep;
 mod login;
 mod push;
 mod resolver;
+mod retry;
 mod settings;
 mod upload;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -40,10 +43,11 @@ use super::{ImageEntry, Store, StoreError};
 use client::Client;
 use credentials::Login;
 
-pub use client::RegistryError;
+pub use error::RegistryError;
 pub use keep::Kept;
 pub use login::{LoggedIn, LoginOptions, login, logout};
 pub use push::{PushEvent, PushOptions, PushPhase, PushProgress, Pushed};
+pub use retry::Retry;
 pub use settings::Settings;
 
 /// Looks at what another does before giving up: half an hour.
@@ -108,24 +112,6 @@ impl PullOptions {
         let (insecure, docker_config) = (self.insecure.clone(), self.docker_config.clone());
         let settings = self.settings.clone();
         Access { insecure, retry: self.retry, docker_config, login: None, settings }
-    }
-}
-
-/// When a request that failed for a passing reason is made again.
-#[derive(Debug, Clone, Copy)]
-pub struct Retry {
-    /// Tries in all.
-    pub attempts: u32,
-    /// Wait before the second; doubled each time.
-    pub first: Duration,
-    /// No wait is longer, whatever the registry asks for.
-    pub longest: Duration,
-}
-
-impl Default for Retry {
-    fn default() -> Retry {
-        let (first, longest) = (Duration::from_millis(500), Duration::from_secs(30));
-        Retry { attempts: 5, first, longest }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Debian's own registry on loopback, filled by `skopeo`: what they write, we read.
 
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use super::super::test_images::{Archive, Scratch, docker_archive, gzip};
 use super::*;

@@ -22,7 +22,7 @@ use reqwest::{Certificate, Url};
 use serde::Deserialize;
 
 use super::super::places;
-use super::client::RegistryError;
+use super::error::RegistryError;
 
 const FILE: &str = "/etc/berth/registries.json";
 const CERTIFICATES: [&str; 3] =

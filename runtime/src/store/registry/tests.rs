@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use super::super::test_images::{Archive, Scratch};
 use super::super::{Loaded, places};

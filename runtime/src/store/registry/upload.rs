@@ -13,7 +13,8 @@ use reqwest::{Method, Response, StatusCode, Url};
 use super::super::StoreError;
 use super::super::digest::Digest;
 use super::super::document::Descriptor;
-use super::client::{Ask, Client, Failure, RegistryError};
+use super::client::{Ask, Client};
+use super::error::{Failure, RegistryError};
 use super::push::{PushEvent, PushPhase, PushProgress};
 
 const BYTES: &str = "application/octet-stream";
