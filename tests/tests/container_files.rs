@@ -1,6 +1,8 @@
 //! A container's files: what it changed, all of them as an archive, and a new image of them.
 
-use berth_tests::TestHost;
+use berth_tests::host::Process;
+use berth_tests::{Running, TestHost};
+use nix::sys::signal::Signal;
 
 const STACK: &str = r#"
 services:
@@ -150,4 +152,127 @@ fn an_export_needs_no_running_container_but_one() {
     host.berth("export web").fails_with(1).stderr_has("has no container");
     host.berth("create web").succeeds();
     host.shell("$berth export web | tar -xO data/seed").succeeds().stdout_is("from the image");
+}
+
+const LONG: &str = r#"
+services:
+  web:
+    image: busybox:1
+    command: [sh, -c, "trap 'exit 7' TERM; truncate -s 2G /big; while :; do sleep 0.1; done"]
+"#;
+
+/// A machine on which `web` runs, heeds its stop signal, and is long to commit.
+fn long_to_commit(before: &str) -> TestHost {
+    let host = TestHost::with("compose.yaml", LONG);
+    host.shell(before).succeeds();
+    host.berth("up -d").succeeds();
+    host.eventually("its file is there", || host.berth("diff web").stdout.contains("/big"));
+    host
+}
+
+/// Whether the processes of `web` stand still.
+fn stands(host: &TestHost) -> bool {
+    let is = |file: &str, word: &str| {
+        let path = host.machine().cgroup_with("berth/stack-web-1", file);
+        path.and_then(|path| std::fs::read_to_string(path).ok()).is_some_and(|t| t.contains(word))
+    };
+    is("cgroup.events", "frozen 1") || is("freezer.state", "FROZEN")
+}
+
+/// Whether a commit has put something into its layer, which is a file without a name.
+fn writes_layer(commit: i32) -> bool {
+    let files = std::fs::read_dir(format!("/proc/{commit}/fd")).into_iter().flatten().flatten();
+    files.map(|file| file.path()).any(|file| {
+        let nameless = std::fs::read_link(&file).is_ok_and(|to| to.to_string_lossy().contains('#'));
+        nameless && std::fs::metadata(&file).is_ok_and(|there| there.len() > 0)
+    })
+}
+
+/// A commit that has just stopped `web`.
+fn begun_commit(host: &TestHost) -> Running {
+    let commit = host.start_berth("commit web committed:1");
+    host.eventually("the container stands still", || stands(host));
+    commit
+}
+
+fn runs_on(host: &TestHost, before: &Process) {
+    host.eventually("the container runs on", || !stands(host));
+    assert_eq!(host.pid_of("web"), *before);
+    host.berth("exec -T web echo here").succeeds().stdout_is("here");
+}
+
+#[test]
+fn a_container_runs_on_when_its_commit_is_killed() {
+    let host = long_to_commit("true");
+    let before = host.pid_of("web");
+    let commit = begun_commit(&host);
+    commit.signal(Signal::SIGKILL);
+    runs_on(&host, &before);
+    drop(commit.ends());
+    host.berth("image ls").succeeds().stdout_lacks("committed");
+}
+
+#[test]
+fn a_container_runs_on_when_its_commit_is_killed_also_with_the_old_freezer() {
+    let host = TestHost::bare();
+    if host.machine().cgroup_with("", "freezer.state").is_none() {
+        return berth_tests::skipped("there is no freezer of cgroup v1");
+    }
+    drop(host);
+    let host = long_to_commit("umount -l /sys/fs/cgroup/unified");
+    let before = host.pid_of("web");
+    let commit = begun_commit(&host);
+    commit.signal(Signal::SIGKILL);
+    runs_on(&host, &before);
+    drop(commit.ends());
+    host.shell("mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified").succeeds();
+}
+
+#[test]
+fn a_container_stands_still_until_the_last_of_two_commits_is_gone() {
+    let host = long_to_commit("true");
+    let before = host.pid_of("web");
+    let first = begun_commit(&host);
+    let second = host.start_berth("commit web committed:2");
+    host.eventually("the second writes its layer", || writes_layer(second.pid()));
+    first.signal(Signal::SIGKILL);
+    drop(first.ends());
+    // The monitor has heard of the end of the first when it answers this.
+    host.berth("kill -s CONT web").succeeds();
+    assert!(stands(&host));
+    second.signal(Signal::SIGKILL);
+    runs_on(&host, &before);
+    drop(second.ends());
+}
+
+#[test]
+fn a_container_whose_monitor_dies_during_a_commit_runs_on_with_the_next_up() {
+    let host = long_to_commit("true");
+    let before = host.pid_of("web");
+    let commit = begun_commit(&host);
+    host.kill("KILL", host.monitor_of("web"));
+    assert!(stands(&host));
+    host.berth("up -d").succeeds();
+    runs_on(&host, &before);
+    commit.ends().fails_with(1).stderr_has("did not stand still").stderr_has("berth up");
+    host.berth("image ls").succeeds().stdout_lacks("committed");
+}
+
+#[test]
+fn a_container_that_stands_still_for_a_commit_heeds_its_stop() {
+    let host = long_to_commit("true");
+    let commit = begun_commit(&host);
+    host.berth("stop -t 20 web").succeeds();
+    assert_eq!(host.status("stack-web-1")["exit_code"], 7);
+    commit.ends().fails_with(1).stderr_has("did not stand still");
+    host.berth("image ls").succeeds().stdout_lacks("committed");
+}
+
+#[test]
+fn a_container_that_stands_still_for_a_commit_can_be_killed() {
+    let host = long_to_commit("true");
+    let commit = begun_commit(&host);
+    host.berth("kill web").succeeds();
+    host.eventually("it has ended", || host.status("stack-web-1")["exit_code"] == 137);
+    commit.ends().fails_with(1);
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use berth_runtime::store::{About, Change};
 use clap::{ArgAction, Args};
+use tokio::runtime::Handle;
 
 use super::export;
 use crate::failure::{Exit, Failure};
 use crate::session::Session;
-use crate::signals::Signals;
 use crate::{flow, pick};
 
 /// Arguments of `commit`.
@@ -62,10 +62,9 @@ pub(crate) async fn run(session: &Session, args: &CommitArgs) -> Result<Exit, Fa
         created_by: format!("berth commit {}", args.service),
         changes,
     };
-    // A signal must not end us while the container stands still; the work has an end.
-    let _signals = Signals::listen()?;
-    let (host, pause) = (Arc::clone(&host), args.pause);
-    let work = tokio::task::spawn_blocking(move || host.commit(&container, &about, pause));
+    let (host, pause, runtime) = (Arc::clone(&host), args.pause, Handle::current());
+    let work =
+        tokio::task::spawn_blocking(move || host.commit(&container, &about, pause, &runtime));
     let (id, packed) = work.await.map_err(Failure::refused)??;
     export::tell(session, packed);
     session.ui.list([id])?;

@@ -21,6 +21,12 @@ impl From<FilesError> for Failure {
     fn from(error: FilesError) -> Failure {
         match error {
             FilesError::Store(error) => error.into(),
+            freeze @ (FilesError::Freeze { .. } | FilesError::Ran { .. }) => {
+                Failure::refused(freeze).with_help(
+                    "nothing was committed; run `berth up` and commit again, or commit with \
+                     `--pause=false` while it runs",
+                )
+            }
             other => Failure::refused(other),
         }
     }

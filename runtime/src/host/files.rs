@@ -1,21 +1,22 @@
 //! A container's files, as a whole, as changes, and as a new image.
 
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use berth_planner::desired::ContainerSpec;
 use berth_planner::observed::{ContainerState, ObservedContainer};
 use rustix::fs::{CWD, Mode};
+use tokio::runtime::Handle;
 
 use super::changes::{Changed, Comparison};
 use super::pack::{PackError, Packed, Packer};
 use super::prepare::all_mounts;
 use super::view::{FOLDER, ImageView};
 use super::{Host, Stored};
-use crate::container::SetupError;
 use crate::container::cgroup::Group;
+use crate::monitor::client;
 use crate::store::tape::TapeWriter;
 use crate::store::{About, Change, Command, StoreError, Word};
 
@@ -32,11 +33,13 @@ pub enum FilesError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("{step} `{path}`: {source}")]
-    Host { step: &'static str, path: String, source: std::io::Error },
+    Host { step: &'static str, path: String, source: io::Error },
     #[error("{0}")]
     Read(String),
     #[error("stop the processes of `{name}`: {source}")]
-    Freeze { name: String, source: SetupError },
+    Freeze { name: String, source: io::Error },
+    #[error("the processes of `{name}` did not stand still to the end: {source}")]
+    Ran { name: String, source: io::Error },
 }
 
 impl From<PackError> for FilesError {
@@ -54,17 +57,6 @@ struct Files {
     upper: PathBuf,
     /// Mount targets, without the first slash.
     targets: BTreeSet<Vec<u8>>,
-}
-
-/// A container whose processes stand still until this is dropped.
-struct Frozen(Group);
-
-impl Drop for Frozen {
-    fn drop(&mut self) {
-        if let Err(error) = self.0.thaw() {
-            tracing::error!("a container is still frozen: {error}");
-        }
-    }
 }
 
 impl Host {
@@ -95,15 +87,18 @@ impl Host {
     }
 
     /// Makes an image of a container: its image, what it changed, and how it was to be run. Its
-    /// processes stand still meanwhile if `pause` says so. Gives the image's id.
+    /// processes stand still meanwhile if `pause` says so. Gives the image's id. Blocks; `runtime`
+    /// is asked to talk to its monitor.
     ///
     /// # Errors
-    /// When the container cannot be frozen or read, or the image cannot be made.
+    /// When the container cannot be frozen or read, does not stand still until it is read, or the
+    /// image cannot be made.
     pub fn commit(
         &self,
         container: &ObservedContainer,
         about: &About,
         pause: bool,
+        runtime: &Handle,
     ) -> Result<(String, Packed), FilesError> {
         let name = &container.record.name;
         let (stored, files) = self.files(name)?;
@@ -115,25 +110,29 @@ impl Host {
         let running = matches!(container.state, ContainerState::Running { .. });
         let mut packed = Packed::default();
         let id = self.store().add_layer(&stored.record.image_id, &about, |tape| {
-            let _frozen = (pause && running).then(|| self.freeze(name)).transpose()?.flatten();
+            let frozen = match pause && running {
+                true => Some(runtime.block_on(self.freeze(name))?),
+                false => None,
+            };
             let mut packer = Packer::new(tape, &files.targets);
             packer.layer(&own, Some(view.root()), b"")?;
             packed = packer.packed();
+            if let Some(frozen) = frozen {
+                let ran = |source| FilesError::Ran { name: name.clone(), source };
+                runtime.block_on(frozen.thaw()).map_err(ran)?;
+            }
             Ok::<bool, FilesError>(packed.entries > 0)
         })?;
         Ok((id, packed))
     }
 
-    /// `None` when somebody else has frozen it.
-    fn freeze(&self, name: &str) -> Result<Option<Frozen>, FilesError> {
+    async fn freeze(&self, name: &str) -> Result<client::Frozen, FilesError> {
         let refused = |source| FilesError::Freeze { name: name.to_owned(), source };
-        let group = Group::find(&self.roots().cgroup(name)).map_err(refused)?;
-        if group.is_frozen() {
-            return Ok(None);
-        }
-        let frozen = Frozen(group);
-        frozen.0.freeze_wholly().map_err(refused)?;
-        Ok(Some(frozen))
+        let frozen = client::freeze(&self.roots().container_run(name)).await.map_err(refused)?;
+        Group::find(&self.roots().cgroup(name))
+            .and_then(|group| group.await_frozen())
+            .map_err(|error| refused(io::Error::other(error)))?;
+        Ok(frozen)
     }
 
     fn files(&self, name: &str) -> Result<(Stored, Files), FilesError> {
@@ -174,7 +173,7 @@ impl Files {
             .map_err(|errno| self.refused("open", errno.into()))
     }
 
-    fn refused(&self, step: &'static str, source: std::io::Error) -> FilesError {
+    fn refused(&self, step: &'static str, source: io::Error) -> FilesError {
         FilesError::Host { step, path: self.upper.display().to_string(), source }
     }
 }

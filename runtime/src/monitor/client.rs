@@ -104,6 +104,31 @@ pub async fn signal(run_dir: &Path, number: i32) -> io::Result<()> {
     done(Connection::ask(run_dir, &Request::Signal { number }).await?.1)
 }
 
+/// Stops all processes of the container where they are, until [`Frozen::thaw`], or until the value
+/// or the whole of us is gone. They stand a moment after this returns.
+///
+/// # Errors
+/// There is no monitor, or the container does not run, or is to end.
+pub async fn freeze(run_dir: &Path) -> io::Result<Frozen> {
+    let (connection, reply) = Connection::ask(run_dir, &Request::Freeze).await?;
+    done(reply).map(|()| Frozen { connection })
+}
+
+/// A container that stands still, see [`freeze`].
+pub struct Frozen {
+    connection: Connection,
+}
+
+impl Frozen {
+    /// Lets its processes run on.
+    ///
+    /// # Errors
+    /// They may have run before: the container was to end, or its monitor is gone.
+    pub async fn thaw(mut self) -> io::Result<()> {
+        done(within(self.connection.request(&Request::Thaw)).await?)
+    }
+}
+
 /// Tells the container's terminal its size.
 ///
 /// # Errors
@@ -212,11 +237,15 @@ impl Connection {
     async fn ask(run_dir: &Path, request: &Request) -> io::Result<(Connection, Reply)> {
         let asked = async {
             let mut connection = Connection::open(run_dir).await?;
-            connection.send(request).await?;
-            let reply = connection.reply().await?;
+            let reply = connection.request(request).await?;
             Ok((connection, reply))
         };
-        tokio::time::timeout(PATIENCE, asked).await.map_err(|_| ErrorKind::TimedOut)?
+        within(asked).await
+    }
+
+    async fn request(&mut self, request: &Request) -> io::Result<Reply> {
+        self.send(request).await?;
+        self.reply().await
     }
 
     async fn send(&mut self, request: &Request) -> io::Result<()> {
@@ -243,6 +272,11 @@ impl Connection {
             }
         }
     }
+}
+
+/// What a monitor that is alive answers at once.
+async fn within<T>(answer: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::time::timeout(PATIENCE, answer).await.map_err(|_| ErrorKind::TimedOut)?
 }
 
 fn done(reply: Reply) -> io::Result<()> {

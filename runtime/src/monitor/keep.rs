@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::backoff::Backoff;
 use super::events::{Events, Happening};
+use super::frozen::Frozen;
 use super::life::{Life, Running};
 use super::output::Output;
 use super::poll::{PollSet, Token};
@@ -49,6 +50,8 @@ pub(super) struct Monitor {
     pub(super) reserved: Reserved,
     pub(super) backoff: Backoff,
     pub(super) life: Life,
+    /// Its processes stand still for clients.
+    pub(super) frozen: Option<Frozen>,
     /// The user has stopped it, or sent what stops it: it is not started again.
     pub(super) stopped: bool,
     /// The status could not be written and is tried again then.
@@ -141,6 +144,7 @@ impl Monitor {
             reserved: Reserved::default(),
             backoff: Backoff::new(bundle.restart, 0),
             life: Life::Ended,
+            frozen: None,
             stopped: false,
             unwritten: None,
             lock: Some(lock),
@@ -169,8 +173,9 @@ impl Monitor {
         self.output.poll(&mut set, self.server.is_behind(), now);
         self.server.poll(&mut set, self.output.input_full());
         set.until(self.unwritten);
+        set.until(self.frozen.as_ref().and_then(Frozen::again));
         match &self.life {
-            Life::Running(running) => running.poll(&mut set),
+            Life::Running(running) => running.poll(&mut set, self.frozen.is_some()),
             Life::Waiting { until } => set.until(Some(*until)),
             Life::Lingering | Life::Ended => {}
         }
@@ -205,6 +210,14 @@ impl Monitor {
                 let sent = self.signal(number);
                 self.server.answer(client, sent);
             }
+            Wish::Freeze { client } => {
+                let frozen = self.freeze(client);
+                self.server.answer(client, frozen);
+            }
+            Wish::Thaw { client } => {
+                let thawed = self.thaw(client);
+                self.server.answer(client, thawed);
+            }
             Wish::Resize { client, rows, columns } => {
                 let resized = self.output.resize(rows, columns);
                 self.server.answer(client, resized);
@@ -217,6 +230,7 @@ impl Monitor {
     fn tick(&mut self, now: Instant) {
         self.output.tick(now);
         self.server.tick(now);
+        self.tick_frozen(now);
         if self.unwritten.is_some_and(|at| at <= now) {
             self.note_status();
         }

@@ -94,6 +94,10 @@ fn end(bundle: &Bundle, group: &Group, status: &Status, grace: Duration) -> io::
     let process =
         Target::from_status(status).and_then(|target| Some((target, target.open().ok()?)));
     if let Some((_, pidfd)) = &process {
+        if group.is_frozen() {
+            // It could not heed its signal.
+            group.thaw().map_err(io::Error::other)?;
+        }
         if !grace.is_zero() {
             sys::pidfd_send_signal(pidfd.as_fd(), bundle.stop_signal)?;
         }

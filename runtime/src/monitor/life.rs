@@ -61,16 +61,21 @@ pub(super) struct Running {
 }
 
 impl Running {
-    pub(super) fn poll<'a>(&'a self, set: &mut PollSet<'a>) {
+    /// Adds what to wait for. No probe is due while it stands still.
+    pub(super) fn poll<'a>(&'a self, set: &mut PollSet<'a>, frozen: bool) {
         set.read(Token::Exit, &self.pidfd);
         set.until(self.kill_at.filter(|_| !self.killed));
         if let Some(resolver) = &self.resolver {
             resolver.poll(set);
         }
-        match &self.probe {
-            Some(probe) => probe.poll(set),
-            None => set.until(self.health.as_ref().and_then(HealthCheck::due)),
-        }
+        let due = match &self.probe {
+            Some(probe) => {
+                probe.poll(set);
+                probe.due()
+            }
+            None => self.health.as_ref().and_then(HealthCheck::due),
+        };
+        set.until(due.filter(|_| !frozen));
     }
 }
 
@@ -163,6 +168,7 @@ impl Monitor {
 
     /// Its process has ended: what now?
     pub(super) fn ended(&mut self, now: Instant) {
+        self.run_free(now);
         let Life::Running(running) = std::mem::replace(&mut self.life, Life::Ended) else { return };
         let code = match (exit_code(&running.target, &running.pidfd), running.ends_by) {
             (KILLED, Some(signal)) => 128 + signal,
@@ -220,6 +226,7 @@ impl Monitor {
         self.stopped = true;
         self.status.held |= hold;
         self.output.open_gate();
+        self.run_free(Instant::now());
         let grace = grace.unwrap_or(Duration::from_millis(self.bundle.stop_grace_ms));
         let until = Instant::now().checked_add(grace);
         let signal = self.bundle.stop_signal;
@@ -263,6 +270,9 @@ impl Monitor {
         };
         sys::pidfd_send_signal(running.pidfd.as_fd(), number)
             .map_err(|error| format!("send signal {number}: {error}"))?;
+        if ends {
+            self.run_free(Instant::now());
+        }
         self.stopped |= ends;
         self.events.add(Happening::Kill { signal: number });
         Ok(())
@@ -300,6 +310,8 @@ impl Monitor {
     fn go_on(&mut self, target: Target, pidfd: OwnedFd, last: &Status) -> Result<(), StartFailure> {
         let path = format!("/proc/{}/ns/net", target.pid);
         let netns = std::fs::File::open(&path).map(OwnedFd::from).step("open", &path)?;
+        // It may stand still for clients of the monitor before.
+        self.run_free(Instant::now());
         let ran = Timestamp::now().as_millisecond().saturating_sub(last.started_ms);
         let ran = Duration::from_millis(u64::try_from(ran).unwrap_or_default());
         let now = Instant::now();

@@ -10,13 +10,15 @@
 //! `bundle.json` and `status.json`.
 //!
 //! Reading order: `keep` (the loop), `life` (start, end, stop, adoption), `leave` (what is taken
-//! away), then the parts: `output`, `ports`, `network`, `probe`, [`events`], `server`; pure are
-//! `backoff`, `health` and `protocol`. For everybody else there is [`client`].
+//! away), `frozen` (standing still for a client), then the parts: `output`, `ports`, `network`,
+//! `probe`, [`events`], `server`; pure are `backoff`, `health` and `protocol`. For everybody else
+//! there is [`client`].
 
 mod backoff;
 pub mod client;
 mod deaf;
 pub mod events;
+mod frozen;
 mod health;
 mod keep;
 mod leave;

@@ -65,7 +65,16 @@ impl RunningProbe {
         if let Some(output) = &self.output {
             set.read(Token::ProbeOutput, output);
         }
-        set.until(Some(self.deadline).filter(|_| !self.killed));
+    }
+
+    /// When it has taken too long.
+    pub(super) fn due(&self) -> Option<Instant> {
+        Some(self.deadline).filter(|_| !self.killed)
+    }
+
+    /// Gives it as much more time as it stood still.
+    pub(super) fn prolong(&mut self, by: Duration) {
+        self.deadline += by;
     }
 
     /// Reads what it wrote; keeps the beginning, and goes on reading so that it can go on.
@@ -114,6 +123,9 @@ impl RunningProbe {
 impl Monitor {
     /// Starts a probe that is due, or kills one that takes too long.
     pub(super) fn tick_probe(&mut self, now: Instant) {
+        if self.frozen.is_some() {
+            return;
+        }
         if let Err(reason) = self.turn_probe(now) {
             self.probed(false, reason, now);
         }

@@ -33,6 +33,11 @@ pub enum Request {
     },
     /// Output from now on, and input.
     Attach,
+    /// Stop all its processes where they are, until this connection says [`Request::Thaw`] or
+    /// ends. They stand a moment after the answer.
+    Freeze,
+    /// Let them run on. Refused when they did before, because the container was to end.
+    Thaw,
     /// Size of the terminal.
     Resize {
         /// Lines.

@@ -42,6 +42,10 @@ pub(super) enum Wish {
     Stop { grace: Option<Duration>, hold: bool },
     /// Send a signal; an answer is due to the client.
     Signal { client: u64, number: i32 },
+    /// Stop the processes for this client; an answer is due to it.
+    Freeze { client: u64 },
+    /// Let them run on; an answer is due to the client.
+    Thaw { client: u64 },
     /// Resize the terminal; an answer is due to the client.
     Resize { client: u64, rows: u16, columns: u16 },
     /// Somebody has attached.
@@ -160,6 +164,11 @@ impl Server {
             client.role = Role::Asking;
         }
         self.sweep();
+    }
+
+    /// Whether this client is still there.
+    pub(super) fn has(&self, id: u64) -> bool {
+        self.clients.contains_key(&id)
     }
 
     /// Tells subscribers a status.
@@ -289,34 +298,32 @@ impl Client {
     }
 
     fn heed(&mut self, id: u64, request: Request, status: &Status, tty: bool) -> Option<Wish> {
-        match request {
+        let (role, wish) = match request {
             Request::Status => {
                 self.say(&Reply::Status(Box::new(status.clone())));
-                None
+                return None;
             }
             Request::Subscribe => {
                 self.say(&Reply::Status(Box::new(status.clone())));
                 self.role = Role::Subscribed;
-                None
+                return None;
             }
             Request::Attach => {
                 self.say(&Reply::Attached { tty });
-                self.role = Role::Attached;
-                Some(Wish::Attached)
+                (Role::Attached, Wish::Attached)
             }
             Request::Stop { grace_ms, hold } => {
-                self.role = Role::Stopping;
-                Some(Wish::Stop { grace: grace_ms.map(Duration::from_millis), hold })
+                (Role::Stopping, Wish::Stop { grace: grace_ms.map(Duration::from_millis), hold })
             }
-            Request::Signal { number } => {
-                self.role = Role::Waiting;
-                Some(Wish::Signal { client: id, number })
-            }
+            Request::Signal { number } => (Role::Waiting, Wish::Signal { client: id, number }),
+            Request::Freeze => (Role::Waiting, Wish::Freeze { client: id }),
+            Request::Thaw => (Role::Waiting, Wish::Thaw { client: id }),
             Request::Resize { rows, columns } => {
-                self.role = Role::Waiting;
-                Some(Wish::Resize { client: id, rows, columns })
+                (Role::Waiting, Wish::Resize { client: id, rows, columns })
             }
-        }
+        };
+        self.role = role;
+        Some(wish)
     }
 
     fn say(&mut self, reply: &Reply) {

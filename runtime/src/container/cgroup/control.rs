@@ -15,14 +15,13 @@ const PAUSE: Duration = Duration::from_millis(20);
 const DEPTH: usize = 16;
 
 impl Group {
-    /// Stops every process of the group where it is.
+    /// Stops every process of the group where it is, a moment after this returns.
     pub fn freeze(&self) -> Result<(), SetupError> {
         self.set_frozen(true)
     }
 
-    /// As [`Group::freeze`], and waits a bounded time until every process stands.
-    pub fn freeze_wholly(&self) -> Result<(), SetupError> {
-        self.freeze()?;
+    /// Waits a bounded time until every process of a frozen group stands.
+    pub fn await_frozen(&self) -> Result<(), SetupError> {
         for _ in 0..ROUNDS {
             if self.stands() {
                 return Ok(());

@@ -42,11 +42,19 @@ struct Legacy {
 const OPTIONS: [&str; 7] =
     ["rw", "ro", "xattr", "clone_children", "noprefix", "cpuset_v2_mode", "favordynmods"];
 
+/// File systems of v1 and v2 (statfs(2)).
+const CGROUP_MAGIC: u32 = 0x0027_e0eb;
+const CGROUP2_MAGIC: u32 = 0x6367_7270;
+
 impl Hierarchies {
     /// Those of the calling process's mount namespace.
     pub fn discover() -> Result<Hierarchies, SetupError> {
         const FILE: &str = "/proc/self/mountinfo";
-        Ok(Self::parse(&fs::read_to_string(FILE).step("read", FILE)?, Path::new("/")))
+        let mut found = Self::parse(&fs::read_to_string(FILE).step("read", FILE)?, Path::new("/"));
+        // Another mount may cover one that is listed.
+        found.legacy.retain(|hierarchy| is_mounted(&hierarchy.mount, CGROUP_MAGIC));
+        found.unified.take_if(|mount| !is_mounted(mount, CGROUP2_MAGIC));
+        Ok(found)
     }
 
     /// Those in the text of a `mountinfo` file, with mount points below `root`.
@@ -126,6 +134,10 @@ impl Hierarchies {
         });
         Group { path: path.into(), legacy: legacy.collect(), unified }
     }
+}
+
+fn is_mounted(mount: &Path, magic: u32) -> bool {
+    rustix::fs::statfs(mount).is_ok_and(|found| u32::try_from(found.f_type) == Ok(magic))
 }
 
 /// One container's group in every hierarchy.
