@@ -16,7 +16,10 @@ impl Pushing {
     /// Takes in what happened; gives how far all of it is:
     /// `12.1MB of 80.0MB, 2 of 5 layers (1 was there)`.
     pub(crate) fn take(&mut self, event: &PushEvent) -> String {
-        self.layers.insert(event.layer.clone(), event.clone());
+        match event.phase {
+            PushPhase::Packed => drop(self.layers.remove(&event.layer)),
+            _ => drop(self.layers.insert(event.layer.clone(), event.clone())),
+        }
         let count = |wanted: &[PushPhase]| {
             self.layers.values().filter(|event| wanted.contains(&event.phase)).count()
         };
@@ -27,7 +30,11 @@ impl Pushing {
             1 => " (1 was there)".to_owned(),
             many => format!(" ({many} were there)"),
         };
-        let note = if count(&[PushPhase::Retrying]) > 0 { ", connecting again" } else { "" };
+        let note = match (count(&[PushPhase::Retrying]), count(&[PushPhase::Packing])) {
+            (0, 0) => "",
+            (0, _) => ", packing",
+            _ => ", connecting again",
+        };
         let done: u64 = self.layers.values().map(|event| event.done).sum();
         let total: u64 = self.layers.values().map(|event| event.total).sum();
         let (done, total) = (amount::bytes(done), amount::bytes(total));
@@ -47,6 +54,11 @@ mod tests {
     fn layers_are_counted_together_and_those_that_were_there_named() {
         let mut pushing = Pushing::default();
         pushing.take(&event("a", 1000, PushPhase::Exists));
+        assert_eq!(
+            pushing.take(&event("c", 0, PushPhase::Packing)),
+            "1.00kB of 2.00kB, 1 of 2 layers (1 was there), packing"
+        );
+        pushing.take(&event("c", 0, PushPhase::Packed));
         let told = pushing.take(&event("b", 500, PushPhase::Uploading));
         assert_eq!(told, "1.50kB of 2.00kB, 1 of 2 layers (1 was there)");
         let told = pushing.take(&event("b", 500, PushPhase::Retrying));

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::change::{self, Change};
 use super::digest::{Digest, HashingWriter};
 use super::document::{self, Descriptor, Document, DocumentError, Manifest, Platform};
-use super::ingest::{Claim, Ingest, NewImage};
+use super::ingest::{Ingest, NewImage};
 use super::load::{claim_waiting, parse_config};
 use super::reference::Reference;
 use super::tape::TapeWriter;
@@ -35,11 +35,11 @@ pub struct About {
     pub changes: Vec<Change>,
 }
 
-/// A layer that is written, plain, in a file without a name.
-struct Written {
-    file: File,
-    digest: Digest,
-    size: u64,
+/// A layer that is written, in a file without a name.
+pub(super) struct Written {
+    pub(super) file: File,
+    pub(super) digest: Digest,
+    pub(super) size: u64,
 }
 
 impl Store {
@@ -107,7 +107,7 @@ impl Store {
         std::fs::read(&path).map_err(StoreError::host("read", &path))
     }
 
-    fn write_layer<E: From<StoreError>>(
+    pub(super) fn write_layer<E: From<StoreError>>(
         &self,
         write: impl FnOnce(&mut HashingWriter<BufWriter<File>>) -> Result<(), E>,
     ) -> Result<Written, E> {
@@ -141,7 +141,9 @@ impl Store {
         if let Some(layer) = layer {
             let descriptor = descriptor(document::OCI_LAYER, layer.digest.clone(), layer.size);
             if let Some(claim) = claim_waiting(ingest, &layer.digest)? {
-                keep(&layer.file, &claim, &layer.digest)?;
+                let path = claim.blob(&layer.digest);
+                let _ = std::fs::remove_file(&path);
+                give_name(&layer.file, &path)?;
                 claim.unpack(&layer.file, &descriptor, Limits::default())?;
                 made.push(claim.into_made(&layer.digest));
             }
@@ -217,13 +219,11 @@ fn record_step(document: &mut Map<String, Value>, layer: Option<&Written>, about
     document.insert("history".into(), history.into());
 }
 
-/// Gives the file without a name the place where a claim's bytes are kept.
-fn keep(file: &File, claim: &Claim, digest: &Digest) -> Result<(), StoreError> {
-    let path = claim.blob(digest);
-    let _ = std::fs::remove_file(&path);
+/// Gives the file without a name one that nothing has.
+pub(super) fn give_name(file: &File, path: &Path) -> Result<(), StoreError> {
     let own = format!("/proc/self/fd/{}", file.as_raw_fd());
-    rustix::fs::linkat(CWD, Path::new(&own), CWD, &path, AtFlags::SYMLINK_FOLLOW)
-        .map_err(|e| StoreError::host("link to", &path)(e.into()))
+    rustix::fs::linkat(CWD, Path::new(&own), CWD, path, AtFlags::SYMLINK_FOLLOW)
+        .map_err(|e| StoreError::host("link to", path)(e.into()))
 }
 
 /// Docker's words for layers in those of an OCI manifest, which must not hold both.

@@ -151,6 +151,24 @@ impl Ingest {
         Ok(record)
     }
 
+    /// Gives an image that is here a manifest with the same layers in other forms.
+    pub(super) fn repack(
+        &self,
+        mut record: ImageRecord,
+        manifest_bytes: &[u8],
+        layers: Vec<Descriptor>,
+    ) -> Result<(), StoreError> {
+        let _one_at_a_time = WRITING.lock();
+        self.add_blob(manifest_bytes)?;
+        sync(&self.store.places.root)?;
+        record.manifest = Some(Digest::of(manifest_bytes));
+        for (layer, blob) in record.layers.iter_mut().zip(layers) {
+            layer.blob = Some(blob);
+        }
+        let path = self.store.places.image(&record.id);
+        record::write(&path, &record, Durability::Durable).map_err(StoreError::host("write", &path))
+    }
+
     /// Whether it was not there before.
     fn add_blob(&self, bytes: &[u8]) -> Result<bool, StoreError> {
         let path = self.store.places.blob(&Digest::of(bytes));

@@ -23,6 +23,7 @@ mod history;
 mod host_image;
 mod ingest;
 mod load;
+mod pack;
 mod places;
 mod reference;
 mod registry;

@@ -1,9 +1,9 @@
 //! One push: the layers, a few at a time, then the config, then the manifest.
 //!
 //! What is pushed is what the store has: manifest, config and layers as they came, so the digest
-//! is kept. Only where a layer came here in another form than this manifest says (it is shared
-//! with an image that brought it) and the registry does not have it either, the form that is here
-//! is sent and the manifest says so.
+//! is kept. Another form of a layer is sent, and the manifest says so, where the layer came here
+//! in that form with another image, and where it was made here and is plain: that one is packed.
+//! Either counts only if the registry does not have the layer as the manifest has it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -17,8 +17,9 @@ use tokio::task::JoinSet;
 
 use super::super::digest::Digest;
 use super::super::document::{self, Descriptor, Document, DocumentError, Manifest};
+use super::super::pack::is_plain;
 use super::super::reference::Reference;
-use super::super::{ImageRecord, Store, StoreError};
+use super::super::{ImageRecord, NameRecord, Store, StoreError};
 use super::client::Client;
 use super::error::Failure;
 use super::settings::Settings;
@@ -27,6 +28,8 @@ use super::{Access, Purpose, Retry, begin};
 
 /// Repositories a token is asked for, so that layers can be taken over from them.
 const MAX_SOURCES: usize = 4;
+/// Layers that are packed at a time.
+const PACKED_AT_ONCE: usize = 2;
 
 /// How a push is done.
 #[derive(Debug, Clone)]
@@ -78,6 +81,10 @@ pub enum PushPhase {
     Exists,
     /// The registry took it over from another of its repositories.
     Mounted,
+    /// It was made here, and is made small.
+    Packing,
+    /// It is small now, and goes on under another digest.
+    Packed,
     /// On its way.
     Uploading,
     /// The connection failed, or the registry was busy; it goes on from here.
@@ -112,6 +119,8 @@ struct Outgoing {
     bytes: Vec<u8>,
     manifest: Manifest,
     record: ImageRecord,
+    /// A registry knows it by its digest, so its layers stay as they are.
+    known: bool,
 }
 
 impl Store {
@@ -135,18 +144,13 @@ impl Store {
             return Err(StoreError::NoTag(reference.to_string()));
         };
         // The collector waits until we are done.
-        let _ingest = begin(self).await?;
+        let ingest = begin(self).await?;
         let mut outgoing = self.outgoing(&reference)?;
         let elsewhere = self.elsewhere(&reference)?;
         let client = connect(&reference, &outgoing, &elsewhere, options).await?;
-        let layers = outgoing.manifest.layers.iter().filter(|layer| !stays_away(layer));
-        let sources = layers.map(|layer| self.source(layer, &elsewhere));
-        let absent = bring_all(&client, sources.collect(), options, &progress).await?;
-        if !absent.is_empty() {
-            let others = self.other_forms(&outgoing, &absent)?;
-            let sources = others.values().map(|layer| self.source(layer, &elsewhere)).collect();
-            bring_all(&client, sources, options, &progress).await?;
-            outgoing.bytes = with_layers(&outgoing.bytes, &others)?;
+        let forms = self.send_layers(&client, &outgoing, &elsewhere, options, &progress).await?;
+        if !forms.is_empty() {
+            outgoing.bytes = with_layers(&outgoing.bytes, &forms)?;
         }
         let config = self.source(&outgoing.manifest.config, &elsewhere);
         let quiet: PushProgress = Arc::new(|_| {});
@@ -154,11 +158,39 @@ impl Store {
             return Err(StoreError::NotKept(config.blob.digest));
         }
         let digest = put_manifest(&client, tag, &outgoing.bytes).await?;
+        if !forms.is_empty()
+            && let Document::Manifest(manifest) = document::parse(&outgoing.bytes)?
+        {
+            ingest.repack(outgoing.record.clone(), &outgoing.bytes, manifest.layers)?;
+        }
         for name in [reference.with_digest(&digest), reference.clone()] {
             self.write_name(&name, &outgoing.record.id, Some(&digest))?;
         }
         let size = outgoing.bytes.len() as u64;
         Ok(Pushed { reference: reference.to_string(), digest: digest.to_string(), size })
+    }
+
+    /// Sees to it that the registry has the layers; gives those that it has in another form.
+    async fn send_layers(
+        &self,
+        client: &Arc<Client>,
+        outgoing: &Outgoing,
+        elsewhere: &BTreeMap<Digest, String>,
+        options: &PushOptions,
+        progress: &PushProgress,
+    ) -> Result<BTreeMap<Digest, Descriptor>, StoreError> {
+        let layers = outgoing.manifest.layers.iter().filter(|layer| !stays_away(layer));
+        let sources = layers.map(|layer| match outgoing.packs(layer) {
+            true => Source { path: None, ..self.source(layer, elsewhere) },
+            false => self.source(layer, elsewhere),
+        });
+        let absent = bring_all(client, sources.collect(), options, progress).await?;
+        let mut forms = self.other_forms(outgoing, &absent)?;
+        let plain = forms.clone().into_iter().filter(|(_, layer)| outgoing.packs(layer)).collect();
+        forms.extend(self.pack_all(plain, progress).await?);
+        let sources = forms.values().map(|layer| self.source(layer, elsewhere)).collect();
+        bring_all(client, sources, options, progress).await?;
+        Ok(forms)
     }
 
     fn outgoing(&self, reference: &Reference) -> Result<Outgoing, StoreError> {
@@ -173,7 +205,12 @@ impl Store {
             return Err(StoreError::Digest { what: "manifest", expected: digest, found });
         }
         match document::parse(&bytes)? {
-            Document::Manifest(manifest) => Ok(Outgoing { bytes, manifest, record }),
+            Document::Manifest(manifest) => {
+                let known =
+                    |(_, name): &(_, NameRecord)| name.id == record.id && name.digest.is_some();
+                let known = self.names()?.iter().any(known);
+                Ok(Outgoing { bytes, manifest, record, known })
+            }
             Document::Index(_) => Err(DocumentError::Nested.into()),
         }
     }
@@ -205,12 +242,16 @@ impl Store {
         Ok(found)
     }
 
-    /// For each layer whose bytes nobody has: the same layer as another image brought it.
+    /// For each layer that the registry does not have: the same layer as another image brought
+    /// it, best a packed one.
     fn other_forms(
         &self,
         outgoing: &Outgoing,
         absent: &BTreeSet<Digest>,
     ) -> Result<BTreeMap<Digest, Descriptor>, StoreError> {
+        if absent.is_empty() {
+            return Ok(BTreeMap::new());
+        }
         let records = self.records()?;
         let all = || records.iter().flat_map(|record| &record.layers);
         let mut forms = BTreeMap::new();
@@ -221,11 +262,47 @@ impl Store {
             };
             let same = all().filter(|other| other.diff_id == layer.diff_id);
             let here = |blob: &&Descriptor| self.source(blob, &BTreeMap::new()).path.is_some();
-            let other = same.filter_map(|other| other.blob.as_ref()).find(here);
+            let same = same.filter_map(|other| other.blob.as_ref()).filter(here);
+            let other = same.min_by_key(|blob| is_plain(&blob.media_type));
             let other = other.ok_or_else(|| StoreError::NotKept(blob.digest.clone()))?;
             forms.insert(blob.digest.clone(), other.clone());
         }
         Ok(forms)
+    }
+
+    /// Packs plain layers, a few at a time; each stays in the place of the same layer.
+    async fn pack_all(
+        &self,
+        layers: BTreeMap<Digest, Descriptor>,
+        progress: &PushProgress,
+    ) -> Result<BTreeMap<Digest, Descriptor>, StoreError> {
+        let places = Arc::new(Semaphore::new(PACKED_AT_ONCE));
+        let mut packing = JoinSet::new();
+        for (place, layer) in layers {
+            let (store, places, progress) =
+                (self.clone(), Arc::clone(&places), Arc::clone(progress));
+            packing.spawn(async move {
+                let _place = places.acquire_owned().await.map_err(|_| StoreError::Stopped)?;
+                progress(PushEvent::of(&layer, 0, PushPhase::Packing));
+                let event = PushEvent::of(&layer, layer.size, PushPhase::Packed);
+                let pack = tokio::task::spawn_blocking(move || store.pack(&layer));
+                let packed = pack.await.map_err(|_| StoreError::Stopped)??;
+                progress(event);
+                Ok::<_, StoreError>((place, packed))
+            });
+        }
+        let mut packed = BTreeMap::new();
+        while let Some(one) = packing.join_next().await {
+            packed.extend([one.map_err(|_| StoreError::Stopped)??]);
+        }
+        Ok(packed)
+    }
+}
+
+impl Outgoing {
+    /// Whether a layer is sent packed.
+    fn packs(&self, layer: &Descriptor) -> bool {
+        !self.known && is_plain(&layer.media_type)
     }
 }
 

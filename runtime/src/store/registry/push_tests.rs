@@ -341,15 +341,60 @@ async fn a_layer_that_came_in_another_form_is_sent_in_that_form() {
         .iter()
         .map(|layer| (layer["mediaType"].as_str().unwrap(), layer["digest"].as_str().unwrap()))
         .collect();
-    let (zipped, plain) = (Digest::of(&gzip(&layer(1))).to_string(), Digest::of(&layer(2)));
-    let tar = document::OCI_LAYER;
-    let gzip_type = format!("{tar}+gzip");
-    assert_eq!(forms, [(gzip_type.as_str(), zipped.as_str()), (tar, &plain.to_string())]);
+    let zipped = Digest::of(&gzip(&layer(1))).to_string();
+    let gzip_type = format!("{}+gzip", document::OCI_LAYER);
+    assert_eq!(forms[0], (gzip_type.as_str(), zipped.as_str()));
+    // The other one nobody has brought in another form: it is packed.
+    assert_eq!((forms[1].0, site.phases(PushPhase::Packing)), (gzip_type.as_str(), 1));
     assert_eq!(Digest::of(&sent).to_string(), pushed.digest);
     // Without the bytes in any form there is nothing to send.
     std::fs::remove_file(site.store.places.blob(&Digest::of(&gzip(&layer(1))))).unwrap();
+    *site.shelf.lock().unwrap() = Shelf::default();
     let error = site.push(&name).await.unwrap_err();
     assert!(error.contains("are not in the store"), "{error}");
+}
+
+#[tokio::test]
+async fn a_layer_made_here_is_packed_once_and_the_image_keeps_its_id() {
+    let site = Site::new();
+    let registry = site.registry(|_| None);
+    let name = registry.image("a:1");
+    let text = vec![b'x'; 3_000_000];
+    let plain = Archive::default().member("file", b'0', "", 0o644, &text).end();
+    site.store.load_stream(docker_archive(&[&name], &[plain]).as_slice()).unwrap();
+    let before = site.store.resolve(&name).unwrap().unwrap();
+    let pushed = site.push(&name).await.unwrap();
+    let sent: usize = of(&registry, "PUT").iter().map(|request| request.body.len()).sum();
+    assert!(sent < 100_000, "{sent} bytes were sent");
+    let again = site.push(&name).await.unwrap();
+    assert_eq!((again.digest, site.phases(PushPhase::Packing)), (pushed.digest.clone(), 1));
+    let other = Store::open(site.scratch.path().join("other"));
+    let options =
+        PullOptions { docker_config: site.options.docker_config.clone(), ..PullOptions::default() };
+    let pulled = other.pull(&name, &options, Arc::new(|_| {})).await.unwrap();
+    assert_eq!(pulled.id, before.id);
+    assert!(pulled.digests[0].ends_with(&pushed.digest));
+    // The plain bytes are of no use any more.
+    site.store.collect(&BTreeSet::new()).unwrap();
+    let largest = std::fs::read_dir(site.store.places.blobs()).unwrap();
+    let largest = largest.map(|blob| blob.unwrap().metadata().unwrap().len()).max().unwrap();
+    assert!(largest < 100_000, "a blob of {largest} bytes is left");
+    assert_eq!(site.push(&name).await.unwrap().digest, pushed.digest);
+}
+
+#[tokio::test]
+async fn an_image_that_a_registry_knows_keeps_its_plain_layers_and_its_digest() {
+    let site = Site::new();
+    let registry = site.registry(|_| None);
+    let (name, digest) = (registry.image("a:1"), Digest::of(b"told by a registry"));
+    let archive = docker_archive(&[&name], &[layer(3)]);
+    let loaded = site.store.load_stream(archive.as_slice()).unwrap();
+    let id = Digest::parse(&loaded[0].id).unwrap();
+    let elsewhere = Reference::parse("x.y/a:1").unwrap();
+    site.store.write_name(&elsewhere, &id, Some(&digest)).unwrap();
+    site.push(&name).await.unwrap();
+    assert_eq!(site.phases(PushPhase::Packing), 0);
+    assert!(site.shelf.lock().unwrap().blobs.contains_key(&Digest::of(&layer(3)).to_string()));
 }
 
 #[tokio::test]

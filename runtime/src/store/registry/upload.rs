@@ -94,6 +94,9 @@ impl Upload<'_> {
             self.tell(blob.size, PushPhase::Exists);
             return Ok(Ended::There);
         }
+        if self.source.path.is_none() && self.source.elsewhere.is_none() {
+            return Ok(Ended::Absent);
+        }
         let Some(mut session) = self.begin().await? else {
             self.tell(blob.size, PushPhase::Mounted);
             return Ok(Ended::There);
