@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use super::TapeError;
 
+/// The records of an extended header by their keys.
+pub(super) type Records = BTreeMap<Vec<u8>, Vec<u8>>;
+
 /// Octal text, or GNU's base 256 with the first bit set.
 pub(super) fn numeric(field: &[u8]) -> Result<i64, TapeError> {
     let overflow = || TapeError::Header("a number out of range");
@@ -19,6 +22,10 @@ pub(super) fn numeric(field: &[u8]) -> Result<i64, TapeError> {
         return i64::try_from(value).map_err(|_| overflow());
     }
     let end = field.iter().position(|&b| b == 0).unwrap_or(field.len());
+    if end == 0 && field.iter().any(|&b| !matches!(b, 0 | b' ')) {
+        // Some readers end the number here, others begin it.
+        return Err(TapeError::Header("a number after a NUL byte"));
+    }
     let digits = field[..end].trim_ascii();
     digits.iter().try_fold(0_i64, |value, &b| match b {
         b'0'..=b'7' => value
@@ -57,9 +64,12 @@ pub(super) fn pax_time(text: &[u8]) -> Result<(i64, u32), TapeError> {
 }
 
 /// `LENGTH KEY=VALUE\n`, where the length counts itself and the value may hold any byte.
-pub(super) fn pax_records(mut data: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, TapeError> {
+///
+/// The map of a sparse file in PAX 0.0, where keys come again, is brought into the form of 0.1.
+pub(super) fn pax_records(mut data: &[u8]) -> Result<Records, TapeError> {
     let bad = || TapeError::Header("a damaged extended header");
     let mut records = BTreeMap::new();
+    let mut map: Vec<&[u8]> = Vec::new();
     while !data.is_empty() {
         let space = data.iter().take(10).position(|&b| b == b' ').ok_or_else(bad)?;
         let length = usize::try_from(decimal(&data[..space])?).map_err(|_| bad())?;
@@ -73,12 +83,22 @@ pub(super) fn pax_records(mut data: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>,
         if key.is_empty() || key.contains(&0) || (is_name && value.contains(&0)) {
             return Err(bad());
         }
-        if value.is_empty() && !key.starts_with(b"SCHILY.xattr.") {
-            records.remove(key);
-        } else {
-            records.insert(key.to_vec(), value.to_vec());
+        match (key, map.len() % 2) {
+            (b"GNU.sparse.offset", 0) | (b"GNU.sparse.numbytes", 1) if !value.contains(&b',') => {
+                map.push(value);
+            }
+            (b"GNU.sparse.offset" | b"GNU.sparse.numbytes", _) => return Err(bad()),
+            _ if value.is_empty() && !key.starts_with(b"SCHILY.xattr.") => {
+                records.remove(key);
+            }
+            _ => {
+                records.insert(key.to_vec(), value.to_vec());
+            }
         }
         data = &data[length..];
+    }
+    if !map.is_empty() && records.insert(b"GNU.sparse.map".to_vec(), map.join(&b',')).is_some() {
+        return Err(bad());
     }
     Ok(records)
 }
