@@ -13,9 +13,10 @@ use super::digest::{Digest, HashingWriter};
 use super::document::{self, Descriptor, Document, DocumentError, Manifest, Platform};
 use super::ingest::{Ingest, NewImage};
 use super::load::{claim_waiting, parse_config};
+use super::plain;
 use super::reference::Reference;
 use super::tape::TapeWriter;
-use super::unpack::{self, Limits};
+use super::unpack::{Limits, UnpackError};
 use super::{Store, StoreError};
 
 const BUFFER: usize = 256 << 10;
@@ -57,7 +58,7 @@ impl Store {
         }
         let config = with_config(config, about)?;
         let layer = self.write_layer(|out| {
-            unpack::copy_plain(stream, out)
+            plain::copy_plain(stream, out)
                 .map_err(|e| StoreError::Archive { path: "-".into(), problem: e.to_string() })
         })?;
         self.finish_image(&ingest, config, Vec::new(), Some(layer), about, name)
@@ -144,7 +145,12 @@ impl Store {
                 let path = claim.blob(&layer.digest);
                 let _ = std::fs::remove_file(&path);
                 give_name(&layer.file, &path)?;
-                claim.unpack(&layer.file, &descriptor, Limits::default())?;
+                let unpacked = claim.unpack(&layer.file, &descriptor, Limits::default())?;
+                // Nobody promised a digest, so nothing else tells a whole archive from a cut one.
+                if !unpacked.has_end {
+                    let (digest, source) = (layer.digest, UnpackError::NoEnd);
+                    return Err(StoreError::Layer { digest, source });
+                }
                 made.push(claim.into_made(&layer.digest));
             }
             layers.push(descriptor);

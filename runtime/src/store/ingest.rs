@@ -23,7 +23,7 @@ use super::digest::Digest;
 use super::document::{Descriptor, Manifest};
 use super::reference::Reference;
 use super::unpack::{self, Limits, Unpacked};
-use super::{ImageRecord, LayerRef, Store, StoreError, make_dirs};
+use super::{ImageRecord, LayerRef, Store, StoreError, make_dirs, remove};
 use crate::bundle::BundleMount;
 use crate::record::{self, Durability};
 
@@ -224,9 +224,10 @@ impl Claim {
         source: impl Read + Send,
         promised: &Descriptor,
         limits: Limits,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Unpacked, StoreError> {
         let unpacked = self.write(source, limits)?;
-        self.check(&unpacked, promised)
+        self.check(&unpacked, promised)?;
+        Ok(unpacked)
     }
 
     /// After [`Claim::unpack`]: the layer waits for its name.
@@ -383,7 +384,7 @@ fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
 
 /// Removes a folder with all in it, if it is there.
 pub(super) fn remove_tree(path: &Path) -> Result<(), StoreError> {
-    match fs::remove_dir_all(path) {
+    match remove::remove(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::host("remove", path)(e)),
         _ => Ok(()),
     }

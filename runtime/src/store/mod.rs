@@ -8,9 +8,9 @@
 //!
 //! Reading order: `reference` and `digest` (names), `document` and `config` (what an image says),
 //! `places` (where things are), this module (looking), `ingest` (how something gets in), `tape`,
-//! `tree` and `unpack` (a layer), `load` and `save` (archives), `registry` (pulling and pushing),
-//! `host_image` (`localhost/host`), `create` and `change` (an image made here), `history`,
-//! `garbage`.
+//! `plain`, `tree`, `remove` and `unpack` (a layer), `load` and `save` (archives), `registry`
+//! (pulling and pushing), `host_image` (`localhost/host`), `create` and `change` (an image made
+//! here), `history`, `garbage`.
 
 mod change;
 mod config;
@@ -25,8 +25,10 @@ mod ingest;
 mod load;
 mod pack;
 mod places;
+mod plain;
 mod reference;
 mod registry;
+mod remove;
 mod save;
 pub(crate) mod tape;
 mod tree;

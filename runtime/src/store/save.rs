@@ -230,8 +230,8 @@ fn member(kind: Kind, name: &str, size: u64) -> Member {
 
 #[cfg(test)]
 mod tests {
+    use super::super::plain;
     use super::super::test_images::{Archive, Scratch, docker_archive, oci_layout};
-    use super::super::unpack;
     use super::*;
 
     fn layer(text: &str) -> Vec<u8> {
@@ -307,7 +307,7 @@ mod tests {
         let layer = store.record(&id).unwrap().unwrap().layers[0].blob.clone().unwrap();
         let path = store.places.blob(&layer.digest);
         let mut bytes = std::fs::read(&path).unwrap();
-        assert!(!unpack::is_compressed(&bytes));
+        assert!(!plain::is_compressed(&bytes));
         bytes[600] ^= 1;
         std::fs::write(&path, bytes).unwrap();
         assert!(saved(&store, &["a:1"]).unwrap_err().starts_with("the stored blob has digest"));

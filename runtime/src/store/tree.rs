@@ -9,7 +9,7 @@
 //! which is the one that counts where the mount is made in a user namespace (`userxattr`).
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use rustix::fs::{
@@ -18,8 +18,12 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::remove;
+
 const OPAQUE: [&str; 2] = ["trusted.overlay.opaque", "user.overlay.opaque"];
 const MAX_PATH: usize = 4095;
+/// What a file system says of a value above its own limit does not sound like it.
+const TOO_LARGE: &str = "setxattr (the disk is full, or the value too large for the file system)";
 
 /// A path in the layer: relative, without `.`, `..` or empty components. Empty is the root.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,12 +99,26 @@ pub(super) struct Tree {
     last: Option<(LayerPath, Rc<OwnedFd>)>,
     /// Times of folders, set at the end because every new entry changes them.
     times: BTreeMap<LayerPath, (i64, u32)>,
+    /// Bytes of the paths in `times`.
+    remembered: usize,
+    /// Folders made that no member asked for.
+    implied: u64,
 }
 
 impl Tree {
     /// Writes beneath `root`, which is a folder.
     pub(super) fn new(root: OwnedFd) -> Tree {
-        Tree { root, last: None, times: BTreeMap::new() }
+        Tree { root, last: None, times: BTreeMap::new(), remembered: 0, implied: 0 }
+    }
+
+    /// Bytes of the paths that are kept in memory until [`Tree::finish`].
+    pub(super) fn remembered(&self) -> usize {
+        self.remembered
+    }
+
+    /// How many folders were made only because something is in them.
+    pub(super) fn implied(&self) -> u64 {
+        self.implied
     }
 
     /// Makes a folder, or gives the one that is there new metadata.
@@ -114,7 +132,9 @@ impl Tree {
             }
         };
         set_meta(fd.as_fd(), meta)?;
-        self.times.insert(path.clone(), meta.mtime);
+        if self.times.insert(path.clone(), meta.mtime).is_none() {
+            self.remembered += path.bytes().len();
+        }
         Ok(())
     }
 
@@ -144,14 +164,15 @@ impl Tree {
 
     /// Makes a FIFO.
     pub(super) fn fifo(&mut self, path: &LayerPath, meta: &Meta) -> Result<(), Refused> {
-        self.place(path, |parent, name| {
-            let mode = Mode::from_raw_mode(meta.mode & 0o777);
-            rustix::fs::mknodat(parent, name, FileType::Fifo, mode, 0)?;
-            // The entry was made a moment ago in a folder only root can reach.
-            rustix::fs::chmodat(parent, name, Mode::from_raw_mode(meta.mode), AtFlags::empty())?;
-            set_link_meta(parent, name, meta)
-        })
-        .map_err(refused("mkfifo"))
+        // Opened for reading without waiting, it needs no writer, and nothing is followed.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fifo = self
+            .place(path, |parent, name| {
+                rustix::fs::mknodat(parent, name, FileType::Fifo, Mode::empty(), 0)?;
+                rustix::fs::openat(parent, name, flags, Mode::empty())
+            })
+            .map_err(refused("mkfifo"))?;
+        finish_file(&fifo, meta)
     }
 
     /// Makes another name of a file of this layer. A link at the end of `target` is not followed.
@@ -160,15 +181,16 @@ impl Tree {
         path: &LayerPath,
         target: &LayerPath,
     ) -> Result<(), Refused> {
-        let Some((folder, name)) = target.split() else {
-            return Err(refused("link")(Errno::ISDIR));
-        };
+        let missing = refused("find what it is a hard link to");
+        let (folder, name) = target.split().ok_or_else(|| missing(Errno::ISDIR))?;
         if path == target {
-            return Err(refused("link to itself")(Errno::INVAL));
+            return Err(refused("hard link to itself")(Errno::INVAL));
         }
-        let folder = self.open(&folder).map_err(refused("find link target"))?;
-        if look(folder.as_fd(), name).map_err(refused("find link target"))? == Found::Whiteout {
-            return Err(refused("find link target")(Errno::NOENT));
+        let folder = self.open(&folder).map_err(&missing)?;
+        match look(folder.as_fd(), name).map_err(&missing)? {
+            Found::Nothing | Found::Whiteout => return Err(missing(Errno::NOENT)),
+            Found::Directory => return Err(missing(Errno::ISDIR)),
+            Found::Other => {}
         }
         self.place(path, |parent, new| {
             rustix::fs::linkat(&*folder, name, parent, new, AtFlags::empty())
@@ -237,6 +259,7 @@ impl Tree {
         }
         let (parent, name) = path.split().ok_or(refused("open folder")(Errno::NOENT))?;
         let parent = self.folder(&parent)?;
+        self.implied += 1;
         self.make_folder(&parent, name)?;
         self.open(path).map_err(refused("open folder"))
     }
@@ -271,7 +294,7 @@ impl Tree {
     fn remove(&mut self, parent: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
         self.last = None;
         match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
-            Err(Errno::ISDIR) => remove_folder(parent, name),
+            Err(Errno::ISDIR) => remove::remove_at(parent.as_fd(), name),
             done => done,
         }
     }
@@ -289,8 +312,12 @@ fn set_meta(fd: BorrowedFd<'_>, meta: &Meta) -> Result<(), Refused> {
     rustix::fs::fchown(fd, Some(uid), Some(gid)).map_err(refused("chown"))?;
     rustix::fs::fchmod(fd, Mode::from_raw_mode(meta.mode)).map_err(refused("chmod"))?;
     for (name, value) in &meta.xattrs {
-        rustix::fs::fsetxattr(fd, name.as_slice(), value, XattrFlags::empty())
-            .map_err(refused("setxattr"))?;
+        rustix::fs::fsetxattr(fd, name.as_slice(), value, XattrFlags::empty()).map_err(
+            |errno| match errno {
+                Errno::NOSPC | Errno::TOOBIG | Errno::RANGE => refused(TOO_LARGE)(errno),
+                errno => refused("setxattr")(errno),
+            },
+        )?;
     }
     Ok(())
 }
@@ -347,12 +374,4 @@ fn look(parent: BorrowedFd<'_>, name: &[u8]) -> Result<Found, Errno> {
         FileType::CharacterDevice if stat.st_rdev == 0 => Found::Whiteout,
         _ => Found::Other,
     })
-}
-
-/// Removes a folder with all in it; links in it are removed, not followed.
-fn remove_folder(parent: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
-    let mut path = format!("/proc/self/fd/{}/", parent.as_raw_fd()).into_bytes();
-    path.extend_from_slice(name);
-    let path: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(&path);
-    std::fs::remove_dir_all(path).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))
 }

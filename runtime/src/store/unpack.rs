@@ -10,26 +10,38 @@ use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::digest::{Digest, Hasher, HashingReader};
+use super::plain::plain;
 use super::tape::{Kind, Member, Tape, TapeError};
 use super::tree::{self, LayerPath, Meta, Refused, Tree};
 
 const CHUNK: usize = 256 << 10;
 const CHUNKS_BETWEEN: usize = 4;
-/// A zstd frame may ask for a window of so many bytes (as a power of two), no more.
-const ZSTD_WINDOW_LOG: u32 = 27;
 
-/// How much a layer may hold.
+/// How much a layer may hold. Docker has none of these limits; the defaults are far above what
+/// images have, and below what fills a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Files, folders and links.
+    /// Files, folders and links, those included that are only implied by a path.
     pub entries: u64,
-    /// Bytes of all files, holes included.
+    /// Bytes of all files, holes included, and of their attributes.
     pub bytes: u64,
+    /// A compressed stream may become so many bytes, however short it is.
+    pub plain: u64,
+    /// Beyond that, so many for each byte it has.
+    pub expansion: u64,
+    /// Bytes of the paths of folders, which are kept in memory until the layer is done.
+    pub folder_names: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { entries: 2_000_000, bytes: 32 << 30 }
+        Limits {
+            entries: 2_000_000,
+            bytes: 32 << 30,
+            plain: 4 << 30,
+            expansion: 200,
+            folder_names: 64 << 20,
+        }
     }
 }
 
@@ -47,8 +59,10 @@ pub enum UnpackError {
     Host { step: &'static str, path: String, source: io::Error },
     #[error("it holds more than {0}")]
     Limit(String),
-    #[error("it is compressed with {0}, which is not a form of image layers")]
+    #[error("it is compressed with {0}; gzip and zstd are read, so decompress it first")]
     Compression(&'static str),
+    #[error("it ends without the mark of its end, so a part of it may be missing")]
+    NoEnd,
 }
 
 /// What came out of a layer's stream.
@@ -66,6 +80,8 @@ pub(super) struct Unpacked {
     pub(super) entries: u64,
     /// Device nodes, which are never made.
     pub(super) skipped_devices: u64,
+    /// Whether the archive says where it ends. Every tool writes that; a digest makes up for it.
+    pub(super) has_end: bool,
 }
 
 /// Unpacks `source` beneath `root`.
@@ -78,30 +94,31 @@ pub(super) fn unpack(
 ) -> Result<Unpacked, UnpackError> {
     let (sender, receiver) = sync_channel(CHUNKS_BETWEEN);
     std::thread::scope(|scope| {
-        let inflating = scope.spawn(move || inflate(source, &sender));
+        let inflating = scope.spawn(move || inflate(source, limits, &sender));
         let mut writer = Writer::new(root, limits);
         let written = write_all(ChunkReader::new(receiver), &mut writer);
         let inflated = inflating.join().unwrap_or_else(|_| {
             Err(UnpackError::Read(io::Error::other("the inflating thread ended")))
         });
         // A failed source also cuts what the writer sees: the source's reason is the true one.
-        let ((blob, blob_size), (diff_id, ())) = match (inflated, written) {
-            (Ok(Some(blob)), Ok(diff_id)) => (blob, (diff_id, ())),
+        let ((blob, blob_size), (diff_id, has_end)) = match (inflated, written) {
+            (Ok(Some(blob)), Ok(written)) => (blob, written),
             (Err(e), _) | (Ok(_), Err(e)) => return Err(e),
             (Ok(None), Ok(_)) => return Err(TapeError::Truncated.into()),
         };
         let Writer { entries, bytes: size, skipped_devices, .. } = writer;
-        Ok(Unpacked { blob, blob_size, diff_id, size, entries, skipped_devices })
+        Ok(Unpacked { blob, blob_size, diff_id, size, entries, skipped_devices, has_end })
     })
 }
 
 /// Reads all of `source`; `None` when the receiver went away first.
 fn inflate(
     source: impl Read,
+    limits: Limits,
     sender: &SyncSender<Vec<u8>>,
 ) -> Result<Option<(Digest, u64)>, UnpackError> {
     let mut source = BufReader::with_capacity(CHUNK, HashingReader::new(source));
-    let mut plain = plain(&mut source)?;
+    let mut plain = plain(&mut source, limits)?;
     loop {
         let mut chunk = Vec::with_capacity(CHUNK);
         (&mut plain).take(CHUNK as u64).read_to_end(&mut chunk).map_err(UnpackError::Read)?;
@@ -115,53 +132,6 @@ fn inflate(
     drop(plain);
     io::copy(&mut source, &mut io::sink()).map_err(UnpackError::Read)?;
     Ok(Some(source.into_inner().finish()))
-}
-
-/// The stream without its compression, which its first bytes tell.
-fn plain<'a>(mut source: impl BufRead + 'a) -> Result<Box<dyn Read + 'a>, UnpackError> {
-    let mut magic = Vec::with_capacity(6);
-    (&mut source).take(6).read_to_end(&mut magic).map_err(UnpackError::Read)?;
-    let form = compression(&magic);
-    let stream = Cursor::new(magic).chain(source);
-    Ok(match form {
-        Compression::None => Box::new(stream),
-        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(stream)),
-        Compression::Zstd => {
-            let mut decoder =
-                zstd::stream::read::Decoder::with_buffer(stream).map_err(UnpackError::Read)?;
-            decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(UnpackError::Read)?;
-            Box::new(decoder)
-        }
-        Compression::Other(name) => return Err(UnpackError::Compression(name)),
-    })
-}
-
-enum Compression {
-    None,
-    Gzip,
-    Zstd,
-    Other(&'static str),
-}
-
-fn compression(magic: &[u8]) -> Compression {
-    match magic {
-        [0x1f, 0x8b, ..] => Compression::Gzip,
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
-        [0xfd, b'7', b'z', b'X', ..] => Compression::Other("xz"),
-        [b'B', b'Z', b'h', b'1'..=b'9', ..] => Compression::Other("bzip2"),
-        _ => Compression::None,
-    }
-}
-
-/// Whether a stream that begins so (with at least 4 bytes) is compressed.
-pub(super) fn is_compressed(magic: &[u8]) -> bool {
-    !matches!(compression(magic), Compression::None)
-}
-
-/// Copies a stream without its compression.
-pub(super) fn copy_plain(source: impl Read, to: &mut impl io::Write) -> Result<(), UnpackError> {
-    let mut plain = plain(BufReader::with_capacity(CHUNK, source))?;
-    io::copy(&mut plain, to).map(drop).map_err(UnpackError::Read)
 }
 
 /// The receiving end of the plain stream; hashes each chunk as it arrives.
@@ -188,12 +158,14 @@ impl Read for ChunkReader {
     }
 }
 
-fn write_all(plain: ChunkReader, writer: &mut Writer) -> Result<Digest, UnpackError> {
+/// Gives the digest of the stream and whether it has the mark of its end.
+fn write_all(plain: ChunkReader, writer: &mut Writer) -> Result<(Digest, bool), UnpackError> {
     let mut tape = Tape::new(plain);
     while let Some(member) = tape.next()? {
         writer.member(&member, &mut tape)?;
     }
     writer.finish()?;
+    let has_end = tape.has_end();
     let mut rest = tape.into_input();
     // What follows the end mark is padding, but it is part of the digest.
     let padding = io::copy(&mut (&mut rest).take(writer.limits.bytes), &mut io::sink())
@@ -201,7 +173,7 @@ fn write_all(plain: ChunkReader, writer: &mut Writer) -> Result<Digest, UnpackEr
     if padding == writer.limits.bytes {
         return Err(UnpackError::Limit(format!("{padding} bytes after its end")));
     }
-    Ok(rest.hasher.finish())
+    Ok((rest.hasher.finish(), has_end))
 }
 
 struct Writer {
@@ -209,17 +181,27 @@ struct Writer {
     limits: Limits,
     entries: u64,
     bytes: u64,
+    attributes: u64,
     skipped_devices: u64,
     buffer: Vec<u8>,
 }
 
 impl Writer {
     fn new(root: OwnedFd, limits: Limits) -> Writer {
-        let tree = Some(Tree::new(root));
-        Writer { tree, limits, entries: 0, bytes: 0, skipped_devices: 0, buffer: vec![0; CHUNK] }
+        Writer {
+            tree: Some(Tree::new(root)),
+            limits,
+            entries: 0,
+            bytes: 0,
+            attributes: 0,
+            skipped_devices: 0,
+            buffer: vec![0; CHUNK],
+        }
     }
 
     fn finish(&mut self) -> Result<(), UnpackError> {
+        self.check()?;
+        self.entries += self.tree.as_ref().map_or(0, Tree::implied);
         match self.tree.take() {
             Some(tree) => tree.finish().map_err(|r| host(r, b"/")),
             None => Ok(()),
@@ -230,6 +212,9 @@ impl Writer {
         self.count(member)?;
         let refuse = |why| UnpackError::Member { path: show(&member.path), why };
         let path = LayerPath::new(&member.path).map_err(refuse)?;
+        if path.split().is_none() && member.kind != Kind::Directory {
+            return Err(refuse("the root of a layer is a folder and nothing else"));
+        }
         let Some(tree) = self.tree.as_mut() else { return Err(refuse("the layer is closed")) };
         let outcome = match deletion(&path).map_err(refuse)? {
             Deletion::Ignored => return Ok(()),
@@ -261,12 +246,24 @@ impl Writer {
     }
 
     fn count(&mut self, member: &Member) -> Result<(), UnpackError> {
+        let attributes: usize = member.xattrs.values().map(Vec::len).sum();
         self.entries += 1;
         self.bytes = self.bytes.saturating_add(member.size());
-        if self.entries > self.limits.entries {
+        self.attributes += attributes as u64;
+        self.check()
+    }
+
+    fn check(&self) -> Result<(), UnpackError> {
+        let (implied, remembered) =
+            self.tree.as_ref().map_or((0, 0), |tree| (tree.implied(), tree.remembered()));
+        if remembered > self.limits.folder_names {
+            let most = self.limits.folder_names;
+            return Err(UnpackError::Limit(format!("{most} bytes of names of folders")));
+        }
+        if self.entries + implied > self.limits.entries {
             return Err(UnpackError::Limit(format!("{} entries", self.limits.entries)));
         }
-        if self.bytes > self.limits.bytes {
+        if self.bytes.saturating_add(self.attributes) > self.limits.bytes {
             return Err(UnpackError::Limit(format!("{} bytes", self.limits.bytes)));
         }
         Ok(())
@@ -341,26 +338,25 @@ fn deletion(path: &LayerPath) -> Result<Deletion, &'static str> {
 fn meta(member: &Member) -> Result<Meta, &'static str> {
     // 2³²−1 means "leave it" to chown, which would leave the entry to root.
     let id = |id: i64| u32::try_from(id).ok().filter(|&id| id != u32::MAX);
-    let attribute_holder = matches!(member.kind, Kind::File | Kind::Directory);
-    let xattrs = member.xattrs.iter().filter(|(name, value)| keeps(name, value));
+    let kept = member.xattrs.iter().filter(|(name, value)| keeps(member.kind, name, value));
     Ok(Meta {
         mode: member.mode,
         uid: id(member.uid).ok_or("its owner is not a valid id")?,
         gid: id(member.gid).ok_or("its group is not a valid id")?,
         mtime: member.mtime,
-        xattrs: xattrs
-            .filter(|_| attribute_holder)
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect(),
+        xattrs: kept.map(|(name, value)| (name.clone(), value.clone())).collect(),
     })
 }
 
 /// Only what cannot speak to the kernel's own layers: `user.*` without overlayfs's, and file
 /// capabilities of version 2 (`vfs_cap_data`: magic 0x02 in the last byte of the first word).
-fn keeps(name: &[u8], value: &[u8]) -> bool {
-    match name {
-        b"security.capability" => value.len() == 20 && value[3] == 2,
-        _ => name.starts_with(b"user.") && !name.starts_with(b"user.overlay."),
+fn keeps(kind: Kind, name: &[u8], value: &[u8]) -> bool {
+    match kind {
+        Kind::File if name == b"security.capability" => value.len() == 20 && value[3] == 2,
+        Kind::File | Kind::Directory => {
+            name.starts_with(b"user.") && !name.starts_with(b"user.overlay.")
+        }
+        _ => false,
     }
 }
 

@@ -266,7 +266,7 @@ fn owners_that_chown_would_skip_are_refused() {
 
 #[test]
 fn limits_stop_bombs_before_they_are_written() {
-    let limits = Limits { entries: 3, bytes: 1000 };
+    let limits = Limits { entries: 3, bytes: 1000, ..Limits::default() };
     let site = Site::new();
     let many = Archive::default().file("1", "").file("2", "").file("3", "").file("4", "").end();
     assert!(site.unpack_limited(&many, limits).unwrap_err().contains("more than 3 entries"));

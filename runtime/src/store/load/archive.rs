@@ -14,9 +14,11 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use super::super::reference::Reference;
 use super::super::tape::{Kind, Tape};
-use super::super::{StoreError, unpack};
+use super::super::{StoreError, plain};
 
 const MAX_MEMBERS: usize = 100_000;
+/// Names are kept in memory.
+const MAX_NAME: usize = 4096;
 const MAX_LINKS: usize = 8;
 
 /// An archive, open.
@@ -44,7 +46,7 @@ impl Archive {
         }
         let mut magic = Vec::new();
         (&mut file).take(4).read_to_end(&mut magic).map_err(StoreError::host("read", path))?;
-        if unpack::is_compressed(&magic) || file.rewind().is_err() {
+        if plain::is_compressed(&magic) || file.rewind().is_err() {
             return Archive::spool(io::Cursor::new(magic).chain(file), path, aside);
         }
         Archive::index(file, path)
@@ -60,7 +62,7 @@ impl Archive {
         let file = rustix::fs::open(aside, flags, Mode::from_raw_mode(0o600))
             .map_err(|errno| StoreError::host("make a file in", aside)(errno.into()))?;
         let mut file = File::from(file);
-        unpack::copy_plain(stream, &mut file).map_err(|e| problem(path, &e.to_string()))?;
+        plain::copy_plain(stream, &mut file).map_err(|e| problem(path, &e.to_string()))?;
         Archive::index(file, path)
     }
 
@@ -70,7 +72,7 @@ impl Archive {
         let end = file.metadata().map_err(StoreError::host("stat", path))?.len();
         let mut members = BTreeMap::new();
         let mut at = 0;
-        loop {
+        for count in 0.. {
             let mut input = &file;
             input.seek(SeekFrom::Start(at)).map_err(StoreError::host("seek in", path))?;
             let mut tape = Tape::new(BufReader::with_capacity(4096, input));
@@ -79,6 +81,12 @@ impl Archive {
             at = offset.saturating_add(member.stored.next_multiple_of(512));
             if at > end {
                 return Err(failed(&"it ends in the middle of a member"));
+            }
+            if count >= MAX_MEMBERS {
+                return Err(failed(&"it has more than 100000 members"));
+            }
+            if member.path.len().max(member.link.len()) > MAX_NAME {
+                return Err(failed(&"it has a name of more than 4096 bytes"));
             }
             let Some(name) = inside("", &String::from_utf8_lossy(&member.path)) else { continue };
             let part = match member.kind {
@@ -96,9 +104,6 @@ impl Archive {
                 _ => continue,
             };
             members.insert(name, part);
-            if members.len() > MAX_MEMBERS {
-                return Err(failed(&"it has more than 100000 members"));
-            }
         }
         Ok(Archive { path: path.to_owned(), parts: Parts::Tar { file, members } })
     }

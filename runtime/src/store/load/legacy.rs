@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use super::super::digest::{Digest, HashingWriter};
 use super::super::document::{self, Descriptor, Manifest};
 use super::super::reference::Reference;
-use super::super::{StoreError, unpack};
+use super::super::{StoreError, plain};
 use super::archive::Archive;
 use super::{Planned, describe_layer, parse_config};
 
@@ -104,7 +104,7 @@ fn chain(archive: &Archive, top: &str) -> Result<Vec<(String, LayerJson)>, Store
 fn diff_id(archive: &Archive, path: &str) -> Result<Digest, StoreError> {
     let mut hashing = HashingWriter::new(io::sink());
     let content = BufReader::new(archive.content(path)?.0);
-    unpack::copy_plain(content, &mut hashing).map_err(|e| archive.problem(&e.to_string()))?;
+    plain::copy_plain(content, &mut hashing).map_err(|e| archive.problem(&e.to_string()))?;
     Ok(hashing.finish().0)
 }
 

@@ -17,8 +17,9 @@ use super::config::{self, ConfigDocument};
 use super::digest::{Digest, HashingReader};
 use super::document::{self, Descriptor, Document, DocumentError, Manifest, Platform};
 use super::ingest::{Claim, Ingest, LOOK_AGAIN, NewImage, Tee};
+use super::plain::is_compressed;
 use super::reference::Reference;
-use super::unpack::{Limits, is_compressed};
+use super::unpack::Limits;
 use super::{Store, StoreError};
 use archive::Archive;
 

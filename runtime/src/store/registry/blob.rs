@@ -50,7 +50,7 @@ pub(super) async fn make_layer(
         let unpacked = unpacking.await.map_err(|_| StoreError::Stopped)?;
         match (fetched, unpacked) {
             (Err(network), Err(_)) => return Err(network),
-            (_, Ok(())) => break,
+            (_, Ok(_)) => break,
             (Ok(()), Err(content)) => {
                 let _ = std::fs::remove_file(&path);
                 if start == 0 {
