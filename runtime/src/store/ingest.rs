@@ -105,8 +105,19 @@ impl Ingest {
         Err(StoreError::Busy)
     }
 
-    pub(super) fn has_layer(&self, diff_id: &Digest) -> bool {
-        self.store.places.layer_record(diff_id).exists()
+    /// Whether a layer is unpacked, and the bytes it came in are here as `blob` or in another form.
+    pub(super) fn has_layer(&self, diff_id: &Digest, blob: &Digest) -> bool {
+        let places = &self.store.places;
+        places.layer_record(diff_id).exists()
+            && (places.blob(blob).exists() || self.has_other_form(diff_id))
+    }
+
+    fn has_other_form(&self, diff_id: &Digest) -> bool {
+        let records = self.store.records().unwrap_or_default();
+        let same = records.iter().flat_map(|record| &record.layers);
+        let same = same.filter(|layer| layer.diff_id == *diff_id);
+        let mut blobs = same.filter_map(|layer| layer.blob.as_ref());
+        blobs.any(|blob| self.store.places.blob(&blob.digest).exists())
     }
 
     /// A small blob that is here, whole.
@@ -169,10 +180,10 @@ impl Ingest {
         record::write(&path, &record, Durability::Durable).map_err(StoreError::host("write", &path))
     }
 
-    /// Whether it was not there before.
+    /// Whether it was not there before, or not as it should be.
     fn add_blob(&self, bytes: &[u8]) -> Result<bool, StoreError> {
         let path = self.store.places.blob(&Digest::of(bytes));
-        if path.metadata().is_ok_and(|there| there.len() == bytes.len() as u64) {
+        if fs::read(&path).is_ok_and(|there| there == bytes) {
             return Ok(false);
         }
         record::write_bytes(&path, bytes, 0o600, Durability::Volatile)
@@ -212,6 +223,18 @@ impl Claim {
     /// Where the layer's bytes are kept as they come; what a stopped pull left is still there.
     pub(super) fn blob(&self, digest: &Digest) -> PathBuf {
         self.dir.join(format!("blob.{}", digest.hex()))
+    }
+
+    /// [`Claim::blob`], with the bytes that are in the store already if only the layer is missing.
+    ///
+    /// A copy: whatever a registry sends after them must not reach what has a name.
+    pub(super) fn adopt(&self, blob: &Descriptor) -> Result<PathBuf, StoreError> {
+        let (kept, part) = (self.store.places.blob(&blob.digest), self.blob(&blob.digest));
+        let whole = kept.metadata().is_ok_and(|there| there.len() == blob.size);
+        if whole && !part.exists() {
+            fs::copy(&kept, &part).map_err(StoreError::host("copy to", &part))?;
+        }
+        Ok(part)
     }
 
     /// Unpacks `source`, whose bytes end up in [`Claim::blob`], and checks it.
@@ -302,17 +325,19 @@ impl Drop for Claim {
 }
 
 impl Made {
+    /// The blob first: a kill in between leaves a layer that is not there, which the next pull
+    /// makes of the blob. The other way round nobody would ask for the blob again.
     fn publish(self) -> Result<(), StoreError> {
         let places = &self.claim.store.places;
+        let blob = self.claim.blob(&self.blob);
+        if blob.exists() {
+            rename(&blob, &places.blob(&self.blob))?;
+        }
         let layer = places.layer(&self.claim.diff_id);
         // A folder without a record is what a power cut left of an old kernel's rename.
         if !places.layer_record(&self.claim.diff_id).exists() {
             remove_tree(&layer)?;
             rename(&self.claim.layer(), &layer)?;
-        }
-        let blob = self.claim.blob(&self.blob);
-        if blob.exists() {
-            rename(&blob, &places.blob(&self.blob))?;
         }
         Ok(())
     }

@@ -254,7 +254,7 @@ fn load_one(ingest: &Ingest, archive: &Archive, plan: Planned) -> Result<Loaded,
     let wanted: BTreeMap<&Digest, (&Descriptor, &String)> = layers.collect();
     let mut claims = Vec::new();
     for (diff_id, parts) in wanted {
-        if let Some(claim) = claim_waiting(ingest, diff_id)? {
+        if let Some(claim) = claim_waiting(ingest, diff_id, &parts.0.digest)? {
             claims.push((claim, parts));
         }
     }
@@ -282,13 +282,14 @@ fn load_one(ingest: &Ingest, archive: &Archive, plan: Planned) -> Result<Loaded,
 pub(super) fn claim_waiting(
     ingest: &Ingest,
     diff_id: &Digest,
+    blob: &Digest,
 ) -> Result<Option<Claim>, StoreError> {
     for _ in 0..MAX_LOOKS {
-        if ingest.has_layer(diff_id) {
+        if ingest.has_layer(diff_id, blob) {
             return Ok(None);
         }
         if let Some(claim) = ingest.claim(diff_id)? {
-            return Ok((!ingest.has_layer(diff_id)).then_some(claim));
+            return Ok((!ingest.has_layer(diff_id, blob)).then_some(claim));
         }
         std::thread::sleep(LOOK_AGAIN);
     }

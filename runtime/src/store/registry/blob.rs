@@ -37,7 +37,7 @@ pub(super) async fn make_layer(
     progress: &PullProgress,
 ) -> Result<Made, StoreError> {
     let claim = Arc::new(claim);
-    let path = claim.blob(&layer.digest);
+    let path = claim.adopt(layer)?;
     loop {
         let (sender, receiver) = channel(PIECES);
         let source = Part::open(&path, layer.size, receiver)?;

@@ -301,11 +301,11 @@ async fn claim(
     progress: &PullProgress,
 ) -> Result<Option<Claim>, StoreError> {
     for look in 0..MAX_LOOKS {
-        if ingest.has_layer(diff_id) {
+        if ingest.has_layer(diff_id, &layer.digest) {
             return Ok(None);
         }
         if let Some(claim) = ingest.claim(diff_id)? {
-            return Ok((!ingest.has_layer(diff_id)).then_some(claim));
+            return Ok((!ingest.has_layer(diff_id, &layer.digest)).then_some(claim));
         }
         if look == 0 {
             progress(PullEvent::of(layer, 0, PullPhase::Waiting));

@@ -139,6 +139,43 @@ async fn what_an_earlier_pull_left_damaged_is_fetched_from_the_start() {
 }
 
 #[tokio::test]
+async fn a_lost_layer_is_made_of_its_kept_bytes_and_lost_or_damaged_bytes_are_fetched_again() {
+    let image = Image::new(&[1]);
+    let (site, honest) = (Site::new(), image.clone());
+    let registry = Registry::start(move |request| honest.reply(request));
+    let name = registry.image("a");
+    let entry = site.pull(&name).await.unwrap();
+    let root = site.scratch.path().join("images");
+    let layer = site.store.layers(&entry.id).unwrap().remove(0);
+    let blob = root.join("blobs/sha256").join(image.layers[0].hex());
+    let fetched = || registry.requests(image.layers[0].hex()).len();
+    let folder = layer.parent().unwrap();
+
+    std::fs::remove_dir_all(folder).unwrap();
+    site.pull(&name).await.unwrap();
+    assert_eq!((fetched(), layer.join("file").exists(), site.count("making")), (1, true, 0));
+
+    std::fs::remove_file(&blob).unwrap();
+    site.pull(&name).await.unwrap();
+    assert_eq!((fetched(), blob.exists(), site.count("making")), (2, true, 0));
+
+    let mut bytes = std::fs::read(&blob).unwrap();
+    bytes[300_000] ^= 1;
+    std::fs::write(&blob, bytes).unwrap();
+    std::fs::remove_dir_all(folder).unwrap();
+    site.pull(&name).await.unwrap();
+    assert_eq!((fetched(), site.count("making")), (3, 0));
+    assert_eq!(Digest::of(&std::fs::read(&blob).unwrap()), image.layers[0]);
+
+    let config = root.join("blobs/sha256").join(entry.id.strip_prefix("sha256:").unwrap());
+    let mut bytes = std::fs::read(&config).unwrap();
+    bytes[10] ^= 1;
+    std::fs::write(&config, bytes).unwrap();
+    site.pull(&name).await.unwrap();
+    assert_eq!(Digest::of(&std::fs::read(&config).unwrap()).to_string(), entry.id);
+}
+
+#[tokio::test]
 async fn a_lie_about_any_digest_or_size_leaves_nothing_with_a_name() {
     let image = Image::new(&[1]);
     for digest in image.documents.keys() {
