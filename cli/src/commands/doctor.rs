@@ -1,16 +1,26 @@
 //! `berth doctor`.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
+use serde_json::json;
 
 use crate::args::Format;
-use crate::doctor::{Facts, Finding, Verdict, judge};
+use crate::doctor::{Facts, Finding, Verdict, judge, judge_store};
 use crate::failure::{Exit, Failure};
+use crate::flow;
 use crate::session::Session;
 use crate::ui::{Ui, safe};
 
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
+    /// Look at every object of the image store instead: is it whole, and what its name says?
+    #[arg(long)]
+    check_store: bool,
+    /// Take away what is broken in the store, so that the next pull fetches it again
+    #[arg(long, requires = "check_store")]
+    repair: bool,
     /// How to print it
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -18,14 +28,37 @@ pub(crate) struct DoctorArgs {
 
 /// Looks at the host and tells what it can do.
 pub(crate) fn run(session: &Session, args: &DoctorArgs) -> Result<Exit, Failure> {
+    if args.check_store {
+        return check_store(session, args);
+    }
     let facts = Facts::gather(&session.roots());
     let findings = judge(&facts);
     match args.format {
         Format::Json => session.ui.json(&findings)?,
         Format::Table => show(&session.ui, &findings)?,
     }
+    Ok(exit(&findings))
+}
+
+/// Looks at the image store and tells what in it is broken.
+fn check_store(session: &Session, args: &DoctorArgs) -> Result<Exit, Failure> {
+    let host = flow::open(session)?;
+    let repair = args.repair && !session.global.dry_run;
+    let containers = if repair { host.list_containers()? } else { Default::default() };
+    let in_use: BTreeSet<String> =
+        containers.into_values().map(|container| container.record.image_id).collect();
+    let checked = host.store().check(repair, &in_use)?;
+    let findings = judge_store(&checked, repair);
+    match args.format {
+        Format::Json => session.ui.json(&json!({ "store": checked, "findings": findings }))?,
+        Format::Table => show(&session.ui, &findings)?,
+    }
+    Ok(exit(&findings))
+}
+
+fn exit(findings: &[Finding]) -> Exit {
     let worst = findings.iter().map(|finding| finding.verdict).max();
-    Ok(if worst == Some(Verdict::Fail) { Exit::Container(1) } else { Exit::Done })
+    if worst == Some(Verdict::Fail) { Exit::Container(1) } else { Exit::Done }
 }
 
 fn show(ui: &Ui, findings: &[Finding]) -> Result<(), Failure> {

@@ -4,6 +4,8 @@
 
 mod facts;
 mod judge;
+mod store;
 
 pub(crate) use facts::Facts;
 pub(crate) use judge::{Finding, Verdict, judge};
+pub(crate) use store::judge_store;

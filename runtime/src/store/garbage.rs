@@ -57,7 +57,7 @@ impl Store {
     }
 }
 
-fn blobs(record: &ImageRecord) -> impl Iterator<Item = &Digest> {
+pub(super) fn blobs(record: &ImageRecord) -> impl Iterator<Item = &Digest> {
     let layers = record.layers.iter().filter_map(|layer| layer.blob.as_ref());
     let layers = layers.map(|blob| &blob.digest);
     layers.chain(record.manifest.as_ref()).chain([&record.id])
@@ -87,7 +87,7 @@ fn remove(path: &Path) -> Result<u64, StoreError> {
 }
 
 /// Bytes on the disk; a file of several names counts once.
-fn usage(path: &Path) -> u64 {
+pub(super) fn usage(path: &Path) -> u64 {
     let mut seen = BTreeSet::new();
     let mut bytes = 0;
     let mut paths = vec![path.to_owned()];

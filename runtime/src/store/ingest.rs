@@ -387,7 +387,7 @@ fn flock(
 }
 
 /// As [`lock`] on a folder that its last holder may just have removed.
-fn lock_folder(dir: &Path) -> Result<Option<OwnedFd>, StoreError> {
+pub(super) fn lock_folder(dir: &Path) -> Result<Option<OwnedFd>, StoreError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let fd = match rustix::fs::open(dir, flags, Mode::empty()) {
         Ok(fd) => fd,

@@ -10,9 +10,10 @@
 //! `places` (where things are), this module (looking), `ingest` (how something gets in), `tape`,
 //! `plain`, `tree`, `remove` and `unpack` (a layer), `load` and `save` (archives), `registry`
 //! (pulling and pushing), `host_image` (`localhost/host`), `create` and `change` (an image made
-//! here), `history`, `garbage`.
+//! here), `history`, `garbage`, `check`.
 
 mod change;
+mod check;
 mod config;
 mod create;
 mod digest;
@@ -45,6 +46,7 @@ use crate::bundle::BundleMount;
 use crate::record::{self, Durability};
 
 pub use change::{Change, ChangeError, Command, Word};
+pub use check::{Broken, Checked, ObjectKind, Spare};
 pub use config::{ImageConfig, ImageHealthcheck};
 pub use create::About;
 pub use digest::{Digest, NotADigest};
