@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "it is here to print, or to stop")]
 
 mod config;
+mod pull;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -31,8 +32,10 @@ struct Step {
 }
 
 fn main() {
-    if std::env::args().nth(1).is_some_and(|word| word == "config") {
-        return config::measure(&berth_tests::berth_program(), 20);
+    match std::env::args().nth(1).as_deref() {
+        Some("config") => return config::measure(&berth_tests::berth_program(), 20),
+        Some("pull") => return pull::measure(5),
+        _ => {}
     }
     let mut args = std::env::args().skip(1).map(|arg| arg.parse::<usize>().expect("a number"));
     let rounds = args.next().unwrap_or(5).max(1);
