@@ -90,20 +90,18 @@ fn run_with(host: &TestHost, before: &str, words: &str) -> Run {
 }
 
 fn report(pipes: &[Run], pulls: &[Run]) {
-    let least_and_middle = |runs: &[Run], of: fn(&Run) -> f64| {
-        let mut all: Vec<f64> = runs.iter().map(of).collect();
+    println!("{:>12} {:>18} {:>18} {:>8}", "", "pipe min / p50", "berth min / p50", "ratio");
+    row("wall s", pipes, pulls, |run| run.wall);
+    row("cpu s", pipes, pulls, |run| run.cpu);
+    row("memory MiB", pipes, pulls, |run| run.memory);
+}
+
+fn row(name: &str, pipes: &[Run], pulls: &[Run], of: impl Fn(&Run) -> f64) {
+    let [(pipe_min, pipe), (berth_min, berth)] = [pipes, pulls].map(|runs| {
+        let mut all: Vec<f64> = runs.iter().map(&of).collect();
         all.sort_by(f64::total_cmp);
         (all[0], all[all.len() / 2])
-    };
-    let figures: [(&str, fn(&Run) -> f64); 3] =
-        [("wall s", |run| run.wall), ("cpu s", |run| run.cpu), ("memory MiB", |run| run.memory)];
-    println!("{:>12} {:>18} {:>18} {:>8}", "", "pipe min / p50", "berth min / p50", "ratio");
-    for (name, of) in figures {
-        let ((pipe_min, pipe), (berth_min, berth)) =
-            (least_and_middle(pipes, of), least_and_middle(pulls, of));
-        let ratio = berth / pipe;
-        println!(
-            "{name:>12} {pipe_min:>9.2} {pipe:>8.2} {berth_min:>9.2} {berth:>8.2} {ratio:>7.2}x"
-        );
-    }
+    });
+    let ratio = berth / pipe;
+    println!("{name:>12} {pipe_min:>9.2} {pipe:>8.2} {berth_min:>9.2} {berth:>8.2} {ratio:>7.2}x");
 }
