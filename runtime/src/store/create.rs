@@ -16,7 +16,7 @@ use super::load::{claim_waiting, parse_config};
 use super::plain;
 use super::reference::Reference;
 use super::tape::TapeWriter;
-use super::unpack::{Limits, UnpackError};
+use super::unpack::UnpackError;
 use super::{Store, StoreError};
 
 const BUFFER: usize = 256 << 10;
@@ -145,9 +145,10 @@ impl Store {
                 let path = claim.blob(&layer.digest);
                 let _ = std::fs::remove_file(&path);
                 give_name(&layer.file, &path)?;
-                let unpacked = claim.unpack(&layer.file, &descriptor, Limits::default())?;
+                let unpacked = claim.unpack_local(&layer.file, &descriptor)?;
                 // Nobody promised a digest, so nothing else tells a whole archive from a cut one.
                 if !unpacked.has_end {
+                    let _ = std::fs::remove_file(&path);
                     let (digest, source) = (layer.digest, UnpackError::NoEnd);
                     return Err(StoreError::Layer { digest, source });
                 }

@@ -20,7 +20,6 @@ use super::digest::Digest;
 use super::document::{self, Descriptor, Manifest, Platform};
 use super::ingest::{Ingest, NewImage, Tee};
 use super::load::{claim_waiting, parse_config};
-use super::unpack::Limits;
 use super::{ImageEntry, ImageRecord, Store, StoreError};
 use crate::bundle::{BundleMount, BundleSource};
 
@@ -156,7 +155,7 @@ impl Store {
         for (diff_id, layer) in config.diff_ids.iter().zip(&manifest.layers) {
             if let Some(claim) = claim_waiting(&ingest, diff_id, &layer.digest)? {
                 let source = Tee::new(host.layer.as_slice(), &claim.blob(&layer.digest))?;
-                claim.unpack(source, layer, Limits::default())?;
+                claim.unpack_local(source, layer)?;
                 made.push(claim.into_made(&layer.digest));
             }
         }

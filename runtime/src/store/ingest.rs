@@ -253,6 +253,17 @@ impl Claim {
         Ok(unpacked)
     }
 
+    /// As [`Claim::unpack`] from a source that is here: when it fails, nothing is kept.
+    pub(super) fn unpack_local(
+        &self,
+        source: impl Read + Send,
+        promised: &Descriptor,
+    ) -> Result<Unpacked, StoreError> {
+        self.unpack(source, promised, Limits::default()).inspect_err(|_| {
+            let _ = fs::remove_file(self.blob(&promised.digest));
+        })
+    }
+
     /// After [`Claim::unpack`]: the layer waits for its name.
     pub(super) fn into_made(self, blob: &Digest) -> Made {
         Made { blob: blob.clone(), claim: self }

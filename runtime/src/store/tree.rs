@@ -181,10 +181,10 @@ impl Tree {
         path: &LayerPath,
         target: &LayerPath,
     ) -> Result<(), Refused> {
-        let missing = refused("find what it is a hard link to");
+        let missing = refused("find the target of hard link");
         let (folder, name) = target.split().ok_or_else(|| missing(Errno::ISDIR))?;
         if path == target {
-            return Err(refused("hard link to itself")(Errno::INVAL));
+            return Err(refused("link to itself the hard link")(Errno::INVAL));
         }
         let folder = self.open(&folder).map_err(&missing)?;
         match look(folder.as_fd(), name).map_err(&missing)? {

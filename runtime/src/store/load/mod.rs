@@ -19,7 +19,6 @@ use super::document::{self, Descriptor, Document, DocumentError, Manifest, Platf
 use super::ingest::{Claim, Ingest, LOOK_AGAIN, NewImage, Tee};
 use super::plain::is_compressed;
 use super::reference::Reference;
-use super::unpack::Limits;
 use super::{Store, StoreError};
 use archive::Archive;
 
@@ -73,6 +72,9 @@ fn load_all(ingest: &Ingest, archive: &Archive) -> Result<Vec<Loaded>, StoreErro
             None => return Err(archive.problem("it has neither `manifest.json` nor `index.json`")),
         }
     };
+    if plans.is_empty() {
+        return Err(archive.problem("there is no image in it"));
+    }
     plans.into_iter().map(|plan| load_one(ingest, archive, plan)).collect()
 }
 
@@ -261,7 +263,7 @@ fn load_one(ingest: &Ingest, archive: &Archive, plan: Planned) -> Result<Loaded,
     let mut made = Vec::new();
     for (claim, (descriptor, path)) in claims {
         let source = Tee::new(archive.content(path)?.0, &claim.blob(&descriptor.digest))?;
-        claim.unpack(source, descriptor, Limits::default())?;
+        claim.unpack_local(source, descriptor)?;
         made.push(claim.into_made(&descriptor.digest));
     }
     let names = plan.names.iter().map(|name| (name.clone(), None)).collect();

@@ -80,7 +80,9 @@ pub(super) fn pax_records(mut data: &[u8]) -> Result<Records, TapeError> {
         let equals = record.iter().position(|&b| b == b'=').ok_or_else(bad)?;
         let (key, value) = (&record[..equals], &record[equals + 1..]);
         let is_name = matches!(key, b"path" | b"linkpath");
-        if key.is_empty() || key.contains(&0) || (is_name && value.contains(&0)) {
+        // An empty one is the header's for some readers, and empty for others.
+        let is_odd = is_name && (value.is_empty() || value.contains(&0));
+        if key.is_empty() || key.contains(&0) || is_odd || (key == b"size" && value.is_empty()) {
             return Err(bad());
         }
         match (key, map.len() % 2) {

@@ -142,6 +142,7 @@ impl<R: Read> Tape<R> {
     fn member(&mut self, header: &Header, ahead: Ahead) -> Result<Member, TapeError> {
         let pax = ahead.pax.unwrap_or_default();
         let mut member = header.member()?;
+        let was_folder = member.path.ends_with(b"/");
         pick(&mut member.path, ahead.long_name, pax.get(b"path".as_slice()))?;
         pick(&mut member.link, ahead.long_link, pax.get(b"linkpath".as_slice()))?;
         let number = |key: &str| pax.get(key.as_bytes()).map(|value| decimal(value)).transpose();
@@ -160,8 +161,14 @@ impl<R: Read> Tape<R> {
                 member.xattrs.insert(name.to_vec(), value.clone());
             }
         }
-        if member.kind == Kind::File && member.path.ends_with(b"/") && header.kind() != b'S' {
-            member.kind = Kind::Directory;
+        let slashes = [was_folder, member.path.ends_with(b"/")];
+        match (member.kind, header.kind(), slashes) {
+            // Of the time before folders had a type of their own.
+            (Kind::File, 0, [true, true]) => member.kind = Kind::Directory,
+            (Kind::File, 0, [false, true] | [true, false]) | (Kind::File, 1.., [_, true]) => {
+                return Err(TapeError::Header("a file whose name ends with a slash"));
+            }
+            _ => {}
         }
         if member.kind == Kind::File {
             member.stored = stored;
