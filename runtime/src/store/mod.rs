@@ -415,6 +415,8 @@ fn remove_empty_folders(path: &Path, top: &Path) {
 }
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod test_images;
 #[cfg(test)]
 mod tests;

@@ -27,7 +27,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.path);
+        let _ = super::remove::remove(&self.path);
     }
 }
 
@@ -58,6 +58,10 @@ impl Archive {
         (uid, gid): (u64, u64),
         content: &[u8],
     ) -> Archive {
+        if link.len() > 100 {
+            let long = self.pax(&[("linkpath", link.as_bytes())]);
+            return long.owned(name, kind, "", mode, (uid, gid), content);
+        }
         let mut header = tar::Header::new_gnu();
         header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
         header.as_old_mut().linkname[..link.len()].copy_from_slice(link.as_bytes());
@@ -102,6 +106,17 @@ impl Archive {
             content.push(b'\n');
         }
         self.member("pax", b'x', "", 0o644, &content)
+    }
+
+    /// Blocks as they are.
+    pub(super) fn raw(mut self, bytes: &[u8]) -> Archive {
+        self.bytes.extend_from_slice(bytes);
+        self
+    }
+
+    /// The bytes so far, without a mark of their end.
+    pub(super) fn open_end(self) -> Vec<u8> {
+        self.bytes
     }
 
     pub(super) fn end(mut self) -> Vec<u8> {
