@@ -57,6 +57,7 @@ pub use history::HistoryEntry;
 pub use load::Loaded;
 pub use reference::{Reference, ReferenceError};
 pub use registry::{Kept, LoggedIn, LoginOptions, login, logout};
+pub use registry::{Look, Offer};
 pub use registry::{PullEvent, PullOptions, PullPhase, PullProgress, RegistryError, Retry};
 pub use registry::{PushEvent, PushOptions, PushPhase, PushProgress, Pushed, Settings};
 pub use tape::TapeError;

@@ -97,17 +97,22 @@ impl Client {
         Ok(bytes)
     }
 
-    /// The digest of a tag: the registry says it when asked for the head alone, or it is that of
-    /// the document.
+    /// The digest of a tag: the registry or a mirror says it when asked for the head alone, or it
+    /// is that of the document.
     pub(super) async fn digest(&self, tag: Option<&str>) -> Result<Digest, StoreError> {
-        let head = self.ask_for(Method::HEAD, &format!("manifests/{}", tag.unwrap_or("latest")))?;
-        if let Ok(response) = self.ask(&head).await
-            && response.status().is_success()
-            && let Some(digest) = promised(&response)
-        {
-            return Ok(digest);
+        let path = format!("manifests/{}", tag.unwrap_or("latest"));
+        match self.fetch(Method::HEAD, &path, None).await {
+            Ok(response) => {
+                if let Some(digest) = promised(&response) {
+                    return Ok(digest);
+                }
+            }
+            // Some know no heads; of others the whole answer tells what went wrong. Whoever has
+            // had enough of us is not asked for more.
+            Err(StoreError::Registry(RegistryError::Status { status, .. }))
+                if (400..500).contains(&status) && status != 429 => {}
+            Err(error) => return Err(error),
         }
-        // What went wrong is told by the whole answer.
         Ok(Digest::of(&self.manifest(None, tag).await?))
     }
 
@@ -142,8 +147,17 @@ impl Client {
 
     /// From a mirror if one has it, else from the registry.
     async fn get(&self, path: &str, from: Option<u64>) -> Result<Response, StoreError> {
+        self.fetch(Method::GET, path, from).await
+    }
+
+    async fn fetch(
+        &self,
+        method: Method,
+        path: &str,
+        from: Option<u64>,
+    ) -> Result<Response, StoreError> {
         for mirror in self.mirrors.iter().filter(|mirror| !mirror.off.load(Ordering::Relaxed)) {
-            match mirror.client.get_here(path, from).await {
+            match mirror.client.fetch_here(method.clone(), path, from).await {
                 Ok(response) => return Ok(response),
                 Err(error) => {
                     tracing::debug!(%error, "the next mirror is asked");
@@ -151,11 +165,16 @@ impl Client {
                 }
             }
         }
-        self.get_here(path, from).await
+        self.fetch_here(method, path, from).await
     }
 
-    async fn get_here(&self, path: &str, from: Option<u64>) -> Result<Response, StoreError> {
-        let mut ask = self.ask_for(Method::GET, path)?;
+    async fn fetch_here(
+        &self,
+        method: Method,
+        path: &str,
+        from: Option<u64>,
+    ) -> Result<Response, StoreError> {
+        let mut ask = self.ask_for(method, path)?;
         if let Some(from) = from {
             ask = ask.with(RANGE, &format!("bytes={from}-"));
         }
@@ -276,7 +295,11 @@ impl Client {
     }
 
     /// Reads a body of at most `max` bytes.
-    async fn body(&self, mut response: Response, max: u64) -> Result<Vec<u8>, StoreError> {
+    pub(super) async fn body(
+        &self,
+        mut response: Response,
+        max: u64,
+    ) -> Result<Vec<u8>, StoreError> {
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|e| self.broken(reason(&e)))? {
             bytes.extend_from_slice(&chunk);

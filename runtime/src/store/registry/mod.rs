@@ -8,7 +8,7 @@
 //! Reading order: here one pull, `connect` how its registry is spoken to, `client` one request,
 //! `retry` and `error` when it fails, `http` its connection, `auth` and `credentials` the right to
 //! make it, `blob` one layer, `resolver` names to addresses without the C library; `push` one push,
-//! `upload` one blob on its way out; `settings` mirrors and trust; `login` and `keep` logging in and out.
+//! `upload` one blob on its way out; `look` what is under a name; `settings` mirrors and trust; `login` and `keep` logging in and out.
 
 mod auth;
 mod blob;
@@ -19,6 +19,7 @@ mod error;
 mod http;
 mod keep;
 mod login;
+mod look;
 mod push;
 mod resolver;
 mod retry;
@@ -46,6 +47,7 @@ use credentials::Login;
 pub use error::RegistryError;
 pub use keep::Kept;
 pub use login::{LoggedIn, LoginOptions, login, logout};
+pub use look::{Look, Offer};
 pub use push::{PushEvent, PushOptions, PushPhase, PushProgress, Pushed};
 pub use retry::Retry;
 pub use settings::Settings;
@@ -181,16 +183,47 @@ impl Store {
         if reference.is_host() {
             return Ok(self.host_image());
         }
-        let client = Arc::new(Client::connect(&reference, options).await?);
-        let ingest = begin(self).await?;
-        let remote = describe(&client, &ingest, &reference, options).await?;
-        let claims = claim_all(&ingest, &remote, &progress).await?;
-        let made = fetch_all(&client, claims, options, &progress).await?;
-        let digest = remote.digest;
         let named = match reference.digest() {
             Some(digest) => reference.with_digest(digest),
             None => reference.clone(),
         };
+        self.fetch(&reference, &named, options, progress).await?;
+        self.resolve(&named.canonical())?.ok_or_else(|| StoreError::Missing(named.to_string()))
+    }
+
+    /// As [`Store::pull`], but what is fetched is the image of this digest, which the name means
+    /// here from then on, whatever it means to its registry.
+    ///
+    /// # Errors
+    /// As [`Store::pull`], and when the registry does not have the digest.
+    pub async fn pull_locked(
+        &self,
+        reference: &str,
+        digest: &str,
+        options: &PullOptions,
+        progress: PullProgress,
+    ) -> Result<ImageEntry, StoreError> {
+        let named = Reference::parse(reference)?;
+        let exact = Reference::parse(&format!("{reference}@{digest}"))?;
+        self.fetch(&exact, &named, options, progress).await?;
+        self.resolve(&exact.canonical())?.ok_or_else(|| StoreError::Missing(exact.to_string()))
+    }
+
+    /// Fetches what is missing of the image `reference` and gives it the name `named`, and its
+    /// name by digest.
+    async fn fetch(
+        &self,
+        reference: &Reference,
+        named: &Reference,
+        options: &PullOptions,
+        progress: PullProgress,
+    ) -> Result<(), StoreError> {
+        let client = Arc::new(Client::connect(reference, options).await?);
+        let ingest = begin(self).await?;
+        let remote = describe(&client, &ingest, reference, options).await?;
+        let claims = claim_all(&ingest, &remote, &progress).await?;
+        let made = fetch_all(&client, claims, options, &progress).await?;
+        let digest = remote.digest;
         let by_digest = (reference.with_digest(&digest), Some(digest.clone()));
         let names = BTreeMap::from([by_digest, (named.clone(), Some(digest))]);
         let finish = move || {
@@ -204,8 +237,7 @@ impl Store {
                 extra_mounts: Vec::new(),
             })
         };
-        tokio::task::spawn_blocking(finish).await.map_err(|_| StoreError::Stopped)??;
-        self.resolve(&named.canonical())?.ok_or_else(|| StoreError::Missing(named.to_string()))
+        tokio::task::spawn_blocking(finish).await.map_err(|_| StoreError::Stopped)?.map(drop)
     }
 
     /// The whole reference with the digest its registry has for it now; what is pulled does not
@@ -339,6 +371,8 @@ async fn fetch_all(
     Ok(made)
 }
 
+#[cfg(test)]
+mod look_tests;
 #[cfg(test)]
 mod real_tests;
 #[cfg(test)]

@@ -10,15 +10,15 @@ use super::super::{Loaded, places};
 use super::scripted::{Image, Registry, Reply, noise};
 use super::*;
 
-struct Site {
+pub(super) struct Site {
     scratch: Scratch,
-    store: Store,
-    options: PullOptions,
+    pub(super) store: Store,
+    pub(super) options: PullOptions,
     events: Arc<Mutex<Vec<PullEvent>>>,
 }
 
 impl Site {
-    fn new() -> Site {
+    pub(super) fn new() -> Site {
         let scratch = Scratch::new("pull");
         let store = Store::open(scratch.path().join("images"));
         let (first, longest) = (Duration::from_millis(1), Duration::from_millis(5));

@@ -1,0 +1,163 @@
+//! What a registry has under a name, without fetching it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reqwest::header::LINK;
+use reqwest::{Method, Response, Url};
+use serde::Deserialize;
+
+use super::super::digest::Digest;
+use super::super::document::{self, Descriptor, Document, DocumentError, Platform};
+use super::super::reference::Reference;
+use super::super::{Store, StoreError, as_id};
+use super::PullOptions;
+use super::client::{Ask, Client};
+
+/// Tags are listed in so many pieces at most.
+const MAX_PAGES: usize = 20;
+/// No piece of a list of tags is larger.
+const MAX_PAGE: u64 = 4 << 20;
+/// Tags asked for at a time.
+const PAGE: usize = 1000;
+
+/// A registry that is asked about one image.
+pub struct Look {
+    client: Client,
+    reference: Reference,
+}
+
+/// An image as its registry describes it to everybody.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    /// What a pull by digest asks for: that of the index, if there is one.
+    pub digest: String,
+    /// The image of each platform (`linux/arm64/v8`).
+    pub platforms: BTreeMap<String, String>,
+    /// Entries of the index; none when there is only one image.
+    children: Vec<Descriptor>,
+}
+
+impl Look {
+    /// Finds out how the registry of `reference` is spoken to.
+    ///
+    /// # Errors
+    /// When `reference` is not one, or its registry cannot be spoken to.
+    pub async fn at(reference: &str, options: &PullOptions) -> Result<Look, StoreError> {
+        let reference = Reference::parse(reference)?;
+        let client = Client::connect(&reference, options).await?;
+        Ok(Look { client, reference })
+    }
+
+    /// The digest that the name has now: the head of its manifest, as a rule.
+    ///
+    /// # Errors
+    /// What the registry answers.
+    pub async fn digest(&self) -> Result<String, StoreError> {
+        Ok(self.client.digest(self.reference.tag()).await?.to_string())
+    }
+
+    /// All that is told of the image, for every platform.
+    ///
+    /// # Errors
+    /// What the registry answers.
+    pub async fn offer(&self) -> Result<Offer, StoreError> {
+        let bytes = self.client.manifest(self.reference.digest(), self.reference.tag()).await?;
+        let digest = Digest::of(&bytes).to_string();
+        let manifest = match document::parse(&bytes)? {
+            Document::Index(children) => {
+                let images = children.iter().filter(|child| !child.is_attestation());
+                let platforms = images
+                    .filter_map(|child| {
+                        Some((child.platform.as_ref()?.to_string(), child.digest.to_string()))
+                    })
+                    .collect();
+                return Ok(Offer { digest, platforms, children });
+            }
+            Document::Manifest(manifest) => manifest,
+        };
+        let config = self.client.small_blob(&manifest.config, document::MAX_CONFIG).await?;
+        let platform: Platform = serde_json::from_slice(&config)
+            .map_err(|source| DocumentError::Json { what: "config", source })?;
+        let platforms = [(platform.to_string(), digest.clone())].into();
+        Ok(Offer { digest, platforms, children: Vec::new() })
+    }
+
+    /// The tags of the repository, as far as its registry lists them.
+    ///
+    /// # Errors
+    /// What the registry answers.
+    pub async fn tags(&self) -> Result<BTreeSet<String>, StoreError> {
+        let mut tags = BTreeSet::new();
+        let mut ask = self.client.ask_for(Method::GET, &format!("tags/list?n={PAGE}"))?;
+        let mut seen = BTreeSet::new();
+        for _ in 0..MAX_PAGES {
+            seen.insert(ask.url.to_string());
+            let response = self.client.persist(&ask).await?;
+            let next = next_page(&response, &ask.url);
+            let bytes = self.client.body(response, MAX_PAGE).await?;
+            let page: Page = serde_json::from_slice(&bytes)
+                .map_err(|source| DocumentError::Json { what: "list of tags", source })?;
+            tags.extend(page.tags.unwrap_or_default());
+            match next.filter(|url| !seen.contains(url.as_str())) {
+                Some(url) => ask = Ask::new(Method::GET, url),
+                None => break,
+            }
+        }
+        Ok(tags)
+    }
+}
+
+impl Offer {
+    /// Whether there is an image for a platform, `linux/arm64` or `linux/arm/v7`.
+    ///
+    /// # Errors
+    /// [`DocumentError::NoPlatform`] names those there are.
+    pub fn fits(&self, platform: &str) -> Result<(), StoreError> {
+        if self.children.is_empty() {
+            return Ok(());
+        }
+        let mut parts = platform.splitn(3, '/').map(str::to_owned);
+        let mut part = || parts.next();
+        let (os, architecture) = (part().unwrap_or_default(), part().unwrap_or_default());
+        let wanted = Platform { os, architecture, variant: part() };
+        document::choose(&self.children, &wanted)?;
+        Ok(())
+    }
+}
+
+#[derive(Deserialize)]
+struct Page {
+    tags: Option<Vec<String>>,
+}
+
+/// Where a list goes on, if that is with the same registry.
+fn next_page(response: &Response, url: &Url) -> Option<Url> {
+    let links = response.headers().get_all(LINK).iter().filter_map(|value| value.to_str().ok());
+    let next = links.flat_map(|links| links.split(", ")).find_map(|link| {
+        let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+        let relations = parameters.split(';').map(str::trim);
+        let is_next = |word: &str| matches!(word, "rel=\"next\"" | "rel=next");
+        relations.into_iter().any(is_next).then_some(target)
+    })?;
+    let next = url.join(next).ok()?;
+    (next.origin() == url.origin()).then_some(next)
+}
+
+impl Store {
+    /// Digests that the repository of `reference` is known to have given to image `id`.
+    ///
+    /// # Errors
+    /// When `reference` is not one, or the store cannot be read.
+    pub fn digests(&self, id: &str, reference: &str) -> Result<BTreeSet<String>, StoreError> {
+        let reference = Reference::parse(reference)?;
+        let Some(id) = as_id(id) else { return Ok(BTreeSet::new()) };
+        let same = |name: &str| {
+            Reference::parse(name).is_ok_and(|other| {
+                other.domain() == reference.domain() && other.path() == reference.path()
+            })
+        };
+        let names = self.names()?.into_iter().map(|(_, name)| name);
+        let ours = names.filter(|name| name.id == id && same(&name.reference));
+        Ok(ours.filter_map(|name| name.digest).map(|digest| digest.to_string()).collect())
+    }
+}
