@@ -150,6 +150,10 @@ pub(crate) enum Command {
     Rm(commands::rm::RmArgs),
     /// Get the images of services from their registries
     Pull(commands::pull::PullArgs),
+    /// Write down which images the files mean, in berth.lock
+    Lock(commands::lock::LockArgs),
+    /// Tell which images have moved on in their registries
+    Outdated(commands::outdated::OutdatedArgs),
     /// Send the images of services to their registries
     Push(commands::push::PushArgs),
     /// Log in to a registry, as `docker login`

@@ -80,6 +80,20 @@ pub(crate) enum Failure {
     /// What forbids a plan; nothing was changed.
     #[error("this cannot be done")]
     Forbidden(Vec<String>),
+    /// The lock is not of these files.
+    #[error("`{file}` does not fit the files")]
+    LockDiffers {
+        /// The lock.
+        file: String,
+        /// How they differ, one text each.
+        causes: Vec<String>,
+    },
+    /// Registries did not give what was to be locked; nothing was written.
+    #[error("nothing was locked")]
+    NotLocked(Vec<String>),
+    /// Some registries could not be asked; what the others said was told.
+    #[error("not every registry could be asked")]
+    Unasked(Vec<String>),
     /// The host changed under the plan again and again.
     #[error("the host changed while it was worked on, {attempts} times in a row")]
     Stale {
@@ -156,6 +170,9 @@ impl Failure {
             Failure::Partial { causes, .. }
             | Failure::Unhealthy { causes }
             | Failure::Stale { causes, .. }
+            | Failure::LockDiffers { causes, .. }
+            | Failure::NotLocked(causes)
+            | Failure::Unasked(causes)
             | Failure::Forbidden(causes) => causes,
             _ => &[],
         }
@@ -171,7 +188,10 @@ impl Failure {
             Failure::Partial { .. } => 3,
             Failure::Stale { .. } => 4,
             Failure::Unhealthy { .. } => 5,
-            Failure::Forbidden(_) => 1,
+            Failure::Forbidden(_)
+            | Failure::LockDiffers { .. }
+            | Failure::NotLocked(_)
+            | Failure::Unasked(_) => 1,
             Failure::Unconfirmed { .. } => 7,
             Failure::Locked { .. } => 8,
             Failure::NotStarted { code, .. } => *code,
@@ -186,8 +206,13 @@ impl Failure {
             Failure::Usage { help, .. } | Failure::Refused { help, .. } => help.clone(),
             Failure::Invalid(_)
             | Failure::Forbidden(_)
+            | Failure::Unasked(_)
             | Failure::NotStarted { .. }
             | Failure::Output(_) => None,
+            Failure::LockDiffers { .. } => Some("`berth lock` brings it up to date".to_owned()),
+            Failure::NotLocked(_) => {
+                Some("mend it, or name the services to lock the images of".to_owned())
+            }
             Failure::Unhealthy { .. } => Some("`berth ps` and `berth logs` show more".to_owned()),
             Failure::Partial { .. } => {
                 Some("run the same command again: it goes on from here".to_owned())
@@ -259,6 +284,9 @@ mod tests {
             (Failure::Stale { attempts: 3, causes: vec![] }, 4),
             (Failure::Unhealthy { causes: vec![] }, 5),
             (Failure::Forbidden(vec![]), 1),
+            (Failure::LockDiffers { file: "berth.lock".into(), causes: vec![] }, 1),
+            (Failure::NotLocked(vec![]), 1),
+            (Failure::Unasked(vec![]), 1),
             (Failure::Unconfirmed { message: "x".into() }, 7),
             (Failure::Locked { project: "a".into(), holder: "b".into() }, 8),
             (Failure::NotStarted { code: 127, message: "x".into() }, 127),

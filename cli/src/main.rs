@@ -7,6 +7,7 @@
 //! (one module each), [`ui`] (the only place that prints), [`failure`] (how it ends).
 
 mod args;
+mod asking;
 mod attach;
 mod attached;
 mod commands;
@@ -15,6 +16,8 @@ mod extra;
 mod failure;
 mod flow;
 mod follow;
+mod images;
+mod locking;
 mod pick;
 mod ports;
 mod printer;

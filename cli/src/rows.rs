@@ -222,6 +222,7 @@ pub(crate) mod tests {
                 oneoff: false,
                 spec: Default::default(),
                 image_id: String::new(),
+                locked: None,
                 addresses: BTreeMap::new(),
                 id_base: None,
                 depends_on: BTreeMap::new(),

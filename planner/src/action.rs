@@ -17,6 +17,8 @@ pub enum Action {
     PullImage {
         /// Reference as the file has it.
         reference: String,
+        /// The digest it has to have, whatever the tag means now.
+        locked: Option<String>,
     },
     /// Makes the bridge, its addresses and its firewall rules.
     CreateNetwork(NetworkRecord),
@@ -104,7 +106,7 @@ impl Action {
     /// Name of the thing it is done to.
     pub fn target(&self) -> String {
         match self {
-            Action::PullImage { reference } => reference.clone(),
+            Action::PullImage { reference, .. } => reference.clone(),
             Action::CreateNetwork(record) | Action::RepairNetwork(record) => record.name.clone(),
             Action::CreateVolume(record) => record.name.clone(),
             Action::CreateContainer(record) => record.name.clone(),

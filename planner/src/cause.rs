@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use berth_schema::lockfile::FILE_NAME;
 use berth_schema::stack::Place;
 use serde::Serialize;
 
@@ -19,6 +20,18 @@ pub enum Cause {
         before: String,
         /// Image the reference names now.
         after: String,
+    },
+    /// The lock gives the reference to another image than the container was made from.
+    ImageLocked {
+        /// The reference as the file has it.
+        image: String,
+        /// Digest that the lock gives it.
+        digest: String,
+    },
+    /// The lock names the image that is to come.
+    Locked {
+        /// Its digest.
+        digest: String,
     },
     /// The content of a config or secret differs.
     ContentChanged,
@@ -81,6 +94,10 @@ impl fmt::Display for Cause {
             Cause::ImageMoved { before, after } => {
                 write!(f, "image {} → {}", short_digest(before), short_digest(after))
             }
+            Cause::ImageLocked { image, digest } => {
+                write!(f, "image {image} moves to sha256:{} ({FILE_NAME})", short_digest(digest))
+            }
+            Cause::Locked { digest } => write!(f, "sha256:{} ({FILE_NAME})", short_digest(digest)),
             Cause::ContentChanged => f.write_str("content changed"),
             Cause::Scale => f.write_str("scale"),
             Cause::Orphan => f.write_str("orphan: its service is not in the stack"),

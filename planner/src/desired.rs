@@ -13,6 +13,8 @@ use berth_schema::stack::{
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::pull;
+
 /// Everything one project wants.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Desired {
@@ -41,12 +43,22 @@ pub struct ServiceSpec {
     pub container: ContainerSpec,
     /// When its image is pulled.
     pub pull_policy: PullPolicy,
+    /// Digest that the lock gives to its image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked: Option<String>,
     /// Fixed container name, if the file gives one.
     pub container_name: Option<String>,
     /// What must be before it starts, by service name.
     pub depends_on: BTreeMap<String, DependencySpec>,
     /// Whether `up` follows its output.
     pub attach: bool,
+}
+
+impl ServiceSpec {
+    /// What the store is asked for when its image is looked for.
+    pub fn image(&self) -> String {
+        pull::image(&self.container.image, self.locked.as_deref())
+    }
 }
 
 /// How one service needs another.

@@ -7,6 +7,8 @@
 //! Reading order: [`desired`] (what the files ask for), [`resolve`] (how they come to it),
 //! [`observed`] (what the host has), [`action`] (the smallest changes), [`plan`] (the graph of
 //! them with [`cause`]s), [`up`] and [`down`] (how it is made), [`walk`] (its order in parallel).
+//! Images: [`pull`] (which are fetched first), [`lock`] (which digest they have to have),
+//! [`outdated`] (what is behind).
 
 pub mod action;
 pub mod cause;
@@ -16,8 +18,10 @@ pub mod down;
 mod gate;
 pub mod ipam;
 pub mod lifecycle;
+pub mod lock;
 pub mod observed;
 mod order;
+pub mod outdated;
 pub mod plan;
 pub mod problem;
 pub mod pull;

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::desired::{ContainerSpec, DependencySpec, NetworkSpec, PortSpec, VolumeSpec};
+use crate::pull;
 
 /// The host as far as berth is concerned, all projects included.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -122,6 +123,9 @@ pub struct ContainerRecord {
     pub spec: ContainerSpec,
     /// Image it was made from, `sha256:…`; empty until it is created.
     pub image_id: String,
+    /// Digest that the lock gave to its image then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked: Option<String>,
     /// Addresses by network.
     pub addresses: BTreeMap<String, Addresses>,
     /// First id of its user namespace's 65 536; `None` without one.
@@ -132,6 +136,13 @@ pub struct ContainerRecord {
     pub working_dir: String,
     /// Files of the project, for the labels.
     pub config_files: Vec<String>,
+}
+
+impl ContainerRecord {
+    /// What the store is asked for when its image is looked for.
+    pub fn image(&self) -> String {
+        pull::image(&self.spec.image, self.locked.as_deref())
+    }
 }
 
 /// A container's addresses on one network.

@@ -62,7 +62,10 @@ pub enum PlanProblem {
     Address { network: String, container: String, address: String, reason: String },
     #[error("no range of user ids is left for container `{container}`")]
     IdsExhausted { container: String },
-    #[error("image `{image}` is not here and `pull_policy` of service `{service}` is `never`")]
+    #[error(
+        "image `{image}` of service `{service}` is not here and is not to be pulled (`never`): \
+         `berth image pull {image}` gets it all the same"
+    )]
     ImageMissing { service: String, image: String },
     #[error("container `{container}` shares the network of `{parent}`, which does not exist")]
     NoParent { container: String, parent: String },

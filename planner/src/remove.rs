@@ -95,6 +95,7 @@ mod tests {
                 oneoff: false,
                 spec: ContainerSpec { mounts, ..ContainerSpec::default() },
                 image_id: String::new(),
+                locked: None,
                 addresses: BTreeMap::new(),
                 id_base: None,
                 depends_on: BTreeMap::new(),

@@ -178,6 +178,7 @@ impl Resolver<'_> {
             replicas: service.replicas,
             container: self.container(name, service),
             pull_policy: service.pull_policy,
+            locked: None,
             container_name: service.container_name.clone(),
             depends_on,
             attach: service.attach,

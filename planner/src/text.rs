@@ -256,6 +256,8 @@ fn is_told(cause: &Cause, with_changes: bool) -> bool {
         Cause::Missing | Cause::Scale | Cause::Requested => false,
         Cause::Changed | Cause::ContentChanged => !with_changes,
         Cause::ImageMoved { .. }
+        | Cause::ImageLocked { .. }
+        | Cause::Locked { .. }
         | Cause::Orphan
         | Cause::NotInStack
         | Cause::Drift { .. }

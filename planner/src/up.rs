@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use berth_schema::stack::Places;
 
-use crate::desired::{ContainerSpec, DependencySpec, Desired, NetworkMode};
+use crate::desired::{ContainerSpec, DependencySpec, Desired, NetworkMode, ServiceSpec};
 use crate::observed::{ContainerState, Observed, ObservedContainer};
 use crate::order::Order;
 use crate::plan::Plan;
@@ -179,6 +179,18 @@ impl<'a> Survey<'a> {
         });
         let services = services.map(|(_, service)| service);
         services.map(|service| &service.container).chain(self.one_off.iter().map(|one| &one.spec))
+    }
+
+    /// What the store is asked for when the image of a service is looked for.
+    fn image(&self, service: &str, spec: &ContainerSpec) -> String {
+        let service = self.desired.services.get(service);
+        let same = service.filter(|service| service.container.image == spec.image);
+        same.map_or(spec.image.clone(), ServiceSpec::image)
+    }
+
+    /// The digest that the lock gives to the image of a service.
+    fn locked(&self, service: &str) -> Option<&str> {
+        self.desired.services.get(service)?.locked.as_deref()
     }
 
     /// How many containers of a service there shall be.

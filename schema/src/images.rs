@@ -8,12 +8,20 @@ use crate::tree::{Map, Node, Value};
 
 /// Images by the service that names one, as they are written.
 pub fn images(stack: &Stack) -> BTreeMap<String, String> {
+    texts(stack, "image")
+}
+
+/// Pull policies by the service that has one, as they are written.
+pub fn pull_policies(stack: &Stack) -> BTreeMap<String, String> {
+    texts(stack, "pull_policy")
+}
+
+/// What the services say under a name, by service.
+fn texts(stack: &Stack, said: &str) -> BTreeMap<String, String> {
     let services = stack.document.tree().get("services").and_then(Node::as_map);
     let named = services.into_iter().flat_map(|map| map.iter());
     named
-        .filter_map(|(name, service)| {
-            Some((name.to_owned(), service.get_text("image")?.to_owned()))
-        })
+        .filter_map(|(name, service)| Some((name.to_owned(), service.get_text(said)?.to_owned())))
         .collect()
 }
 

@@ -18,6 +18,7 @@ pub mod explain;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod images;
+pub mod lockfile;
 pub mod problem;
 pub mod reference;
 pub mod stack;
@@ -102,6 +103,17 @@ pub trait Source {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
     /// Whether there is a file.
     fn exists(&self, path: &Path) -> bool;
+}
+
+/// A pull policy as `--pull` and the files write it.
+///
+/// # Errors
+/// What is wrong with it, and what to write.
+pub fn pull_policy(text: &str) -> Result<stack::PullPolicy, String> {
+    words::pull_policy(text).map_err(|bad| {
+        let help = bad.help.map(|help| format!("; {help}")).unwrap_or_default();
+        format!("`{text}` {}{help}", bad.why)
+    })
 }
 
 /// A stack, and what the user should know about it.

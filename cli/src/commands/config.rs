@@ -11,8 +11,8 @@ use berth_schema::stack::{Document, Stack};
 use berth_schema::variables::{self, Variable};
 use clap::{Args, ValueEnum};
 use sha2::{Digest, Sha256};
-use tokio::task::JoinSet;
 
+use crate::asking::ask_all;
 use crate::failure::{Exit, Failure};
 use crate::project::{invalid, unknown_service};
 use crate::session::Session;
@@ -147,18 +147,15 @@ pub(crate) async fn run_pinned(session: &Session, args: &ConfigArgs) -> Result<E
     print(session, args, &text)
 }
 
-/// The image of each service with its digest, all asked for at once.
+/// The image of each service with its digest.
 async fn pins(session: &Session, stack: &Stack) -> Result<BTreeMap<String, String>, Failure> {
     let named = images::images(stack);
-    let mut asking = JoinSet::new();
-    for image in named.values().cloned().collect::<BTreeSet<_>>() {
+    let asked = named.values().cloned().collect::<BTreeSet<_>>();
+    let answers = ask_all(asked, |image| {
         let store = Store::open(session.roots().images());
-        asking.spawn(async move {
-            let pinned = store.pinned(&image, &PullOptions::default()).await;
-            (image, pinned.map_err(|e| e.to_string()))
-        });
-    }
-    let answers: BTreeMap<_, _> = asking.join_all().await.into_iter().collect();
+        async move { store.pinned(&image, &PullOptions::default()).await }
+    })
+    .await;
     let (mut pins, mut causes) = (BTreeMap::new(), Vec::new());
     for (service, image) in named {
         match answers.get(&image) {

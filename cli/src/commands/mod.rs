@@ -15,10 +15,12 @@ pub(crate) mod image;
 pub(crate) mod images;
 pub(crate) mod import;
 pub(crate) mod kill;
+pub(crate) mod lock;
 pub(crate) mod login;
 pub(crate) mod logs;
 pub(crate) mod ls;
 pub(crate) mod network;
+pub(crate) mod outdated;
 pub(crate) mod plan;
 pub(crate) mod port;
 pub(crate) mod ps;
@@ -71,6 +73,8 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<Exit, Fai
         Command::Kill(args) => kill::run(session, &args).await,
         Command::Rm(args) => rm::run(session, &args).await,
         Command::Pull(args) => pull::run(session, &args).await,
+        Command::Lock(args) => lock::run(session, &args).await,
+        Command::Outdated(args) => outdated::run(session, &args).await,
         Command::Push(args) => push::run(session, &args).await,
         Command::Login(args) => login::run(session, &args).await,
         Command::Logout(args) => login::run_out(session, &args).await,

@@ -10,7 +10,6 @@ use clap::Args;
 use super::up::Shape;
 use crate::failure::{Exit, Failure};
 use crate::flow;
-use crate::project::references;
 use crate::session::Session;
 
 /// Arguments of `plan`.
@@ -50,8 +49,9 @@ pub(crate) async fn run(session: &Session, args: &PlanArgs) -> Result<Exit, Fail
 async fn plan_up(session: &Session, args: &PlanArgs) -> Result<Plan, Failure> {
     let stack = session.load(&args.services)?;
     let host = flow::open(session)?;
-    let observed = host.observe(&references(&stack)).await?;
-    let desired = args.shape.desired(&stack, &observed)?;
+    let images = args.shape.images(session, &stack)?;
+    let observed = host.observe(&images.asked(&stack)).await?;
+    let desired = images.desired(&stack, &observed)?;
     Ok(up(&desired, &observed, &args.shape.options(&args.services), &stack.places)?)
 }
 

@@ -9,12 +9,13 @@ use berth_planner::observed::Observed;
 use berth_planner::remove::remove_container;
 use berth_planner::run::{self as planner, RunOptions};
 use berth_runtime::host::Host;
-use berth_schema::stack::Stack;
+use berth_schema::stack::{PullPolicy, Stack};
 use clap::Args;
 
 use crate::attached::{self, Ways};
 use crate::failure::{Exit, Failure};
-use crate::project::{desired, references};
+use crate::images::Images;
+use crate::locking::LockedArg;
 use crate::session::Session;
 use crate::values::pairs;
 use crate::{extra, flow, terminal};
@@ -52,6 +53,12 @@ pub(crate) struct RunArgs {
     /// Do not start what the service depends on
     #[arg(long)]
     no_deps: bool,
+    /// When images are pulled, whatever the file says
+    #[arg(long, value_name = "POLICY", value_parser = berth_schema::pull_policy)]
+    pull: Option<PullPolicy>,
+    /// Whether the lock may be behind.
+    #[command(flatten)]
+    locked: LockedArg,
     /// Publish a port, `8080:80`; may be repeated
     #[arg(short, long, value_name = "PORT")]
     publish: Vec<String>,
@@ -90,11 +97,16 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failu
     let ways = ways(args);
     let options = options(session, args, &stack, service, command, ways)?;
     let host = flow::open(session)?;
+    let images = Images::of(session, &stack, args.locked, args.pull)?;
     let plan = |observed: &Observed| {
-        let desired = desired(&stack, &observed.host)?;
+        let desired = images.desired(&stack, observed)?;
         Ok(planner::run(&desired, observed, &options, &stack.places)?)
     };
-    let change = flow::change(session, &host, &stack.name, &references(&stack), plan).await;
+    let pulled = images.pull_first(session, &host, &stack, &plan).await;
+    if let Some(interrupted) = pulled.map_err(Failure::of_a_start)? {
+        return Ok(interrupted.exit());
+    }
+    let change = flow::change(session, &host, &stack.name, &images.asked(&stack), plan).await;
     let name = planner::name(&stack.name, &options);
     let ended = match change {
         Ok(change) if session.global.dry_run || change.interrupted.is_some() => {

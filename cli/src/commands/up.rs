@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_planner::desired::Desired;
 use berth_planner::observed::Observed;
 use berth_planner::plan::Plan;
-use berth_planner::pull::pulls;
 use berth_planner::up::{UpOptions, up};
 use berth_runtime::host::Host;
 use berth_schema::stack::{PullPolicy, Stack};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use jiff::Timestamp;
 
 use crate::attach::{self, Attached, End};
 use crate::failure::{Exit, Failure};
 use crate::flow::{self, Change};
-use crate::project::{desired, references, unknown_service};
+use crate::images::Images;
+use crate::locking::LockedArg;
+use crate::project::unknown_service;
 use crate::ready;
 use crate::session::Session;
 use crate::ui::safe;
@@ -96,23 +96,16 @@ pub(crate) struct Shape {
     /// Run so many containers of a service, `web=3`; may be repeated
     #[arg(long, value_name = "SERVICE=NUMBER", value_parser = pairs::scale)]
     scale: Vec<(String, u32)>,
-    /// When images are pulled, whatever the file says
-    #[arg(long, value_enum)]
-    pull: Option<Pull>,
+    /// When images are pulled, whatever the file says: always, missing, never, daily, weekly,
+    /// every_DURATION
+    #[arg(long, value_name = "POLICY", value_parser = berth_schema::pull_policy)]
+    pull: Option<PullPolicy>,
+    /// Whether the lock may be behind.
+    #[command(flatten)]
+    locked: LockedArg,
     /// How long a container may take to stop, in seconds
     #[arg(short, long, value_name = "SECONDS", value_parser = moment::seconds)]
     timeout: Option<Duration>,
-}
-
-/// When images are pulled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Pull {
-    /// Each time
-    Always,
-    /// When they are not there
-    Missing,
-    /// Not at all
-    Never,
 }
 
 impl Shape {
@@ -136,29 +129,9 @@ impl Shape {
         self.remove_orphans
     }
 
-    /// Whether some image is pulled although it may be here.
-    fn may_pull(&self, stack: &Stack) -> bool {
-        match self.pull {
-            Some(pull) => pull == Pull::Always,
-            None => stack.services.values().any(|service| match service.pull_policy {
-                PullPolicy::Always | PullPolicy::Every(_) => true,
-                PullPolicy::Missing | PullPolicy::Never => false,
-            }),
-        }
-    }
-
-    /// What the stack asks of `observed`'s host, with `--pull` in place of the file's policies.
-    pub(crate) fn desired(&self, stack: &Stack, observed: &Observed) -> Result<Desired, Failure> {
-        let mut desired = desired(stack, &observed.host)?;
-        if let Some(pull) = self.pull {
-            let policy = match pull {
-                Pull::Always => PullPolicy::Always,
-                Pull::Missing => PullPolicy::Missing,
-                Pull::Never => PullPolicy::Never,
-            };
-            desired.services.values_mut().for_each(|service| service.pull_policy = policy);
-        }
-        Ok(desired)
+    /// How images are come by.
+    pub(crate) fn images(&self, session: &Session, stack: &Stack) -> Result<Images, Failure> {
+        Images::of(session, stack, self.locked, self.pull)
     }
 }
 
@@ -212,34 +185,16 @@ async fn bring_up(
     stack: &Stack,
     args: &UpArgs,
 ) -> Result<Change, Failure> {
-    if let Some(interrupted) = pull_first(session, host, stack, &args.shape).await? {
-        return Ok(interrupted);
-    }
+    let images = args.shape.images(session, stack)?;
     let options = UpOptions { no_start: args.no_start, ..args.shape.options(&args.services) };
     let plan = |observed: &Observed| -> Result<Plan, Failure> {
-        let desired = args.shape.desired(stack, observed)?;
+        let desired = images.desired(stack, observed)?;
         Ok(up(&desired, observed, &options, &stack.places)?)
     };
-    flow::change(session, host, &stack.name, &references(stack), plan).await
-}
-
-/// Pulls what policies want pulled although it may be here. The plan is made after that, so that
-/// it sees which images moved. Gives the change if a signal cut it off.
-async fn pull_first(
-    session: &Session,
-    host: &Arc<Host>,
-    stack: &Stack,
-    shape: &Shape,
-) -> Result<Option<Change>, Failure> {
-    if !shape.may_pull(stack) {
-        return Ok(None);
+    if let Some(interrupted) = images.pull_first(session, host, stack, &plan).await? {
+        return Ok(interrupted);
     }
-    let plan = |observed: &Observed| {
-        let now = Timestamp::now().as_second();
-        Ok(pulls(&shape.desired(stack, observed)?, observed, now))
-    };
-    let change = flow::change(session, host, &stack.name, &references(stack), plan).await?;
-    Ok(change.interrupted.is_some().then_some(change))
+    flow::change(session, host, &stack.name, &images.asked(stack), plan).await
 }
 
 /// Services named by options that the stack does not have.

@@ -265,19 +265,34 @@ impl<'a> Judge<'a, '_> {
         if record.service != name {
             causes.push(Cause::Changed);
         }
-        let image = self.survey.observed.images.get(&want.image);
-        if let Some(image) = image.filter(|_| record.spec.image == want.image)
-            && !record.image_id.is_empty()
-            && record.image_id != image.id
-        {
-            let (before, after) = (record.image_id.clone(), image.id.clone());
-            causes.push(Cause::ImageMoved { before, after });
-        }
+        causes.extend(self.moved(name, want, have));
         if self.survey.forced(name) {
             causes.push(Cause::Requested);
         }
         causes.dedup();
         (causes, changes)
+    }
+
+    /// Whether its image reference, which is the same, means another image now.
+    fn moved(&self, name: &str, want: &ContainerSpec, have: &ObservedContainer) -> Option<Cause> {
+        let record = &have.record;
+        if record.spec.image != want.image || record.image_id.is_empty() {
+            return None;
+        }
+        let image = self.survey.observed.images.get(&self.survey.image(name, want));
+        let other = image.map(|image| image.id.clone()).filter(|id| *id != record.image_id);
+        match self.survey.locked(name) {
+            None => {
+                let before = record.image_id.clone();
+                other.map(|after| Cause::ImageMoved { before, after })
+            }
+            Some(digest) => {
+                // What is not here was not what it was made from, unless that is written down.
+                let unknown = image.is_none() && record.locked.as_deref() != Some(digest);
+                let (image, digest) = (want.image.clone(), digest.to_owned());
+                (unknown || other.is_some()).then_some(Cause::ImageLocked { image, digest })
+            }
+        }
     }
 
     /// Why it has to be made anew for what happens to other things.

@@ -26,7 +26,7 @@ pub(super) fn make(
     let mut records = BTreeMap::new();
     for (change, spec) in made(changes) {
         check_image(survey, change, spec, problems);
-        let image = survey.observed.images.get(&spec.image);
+        let image = survey.observed.images.get(&survey.image(change.service, spec));
         let record = ContainerRecord {
             name: change.name.clone(),
             project: survey.desired.project.clone(),
@@ -35,6 +35,7 @@ pub(super) fn make(
             oneoff: change.oneoff,
             spec: spec.clone(),
             image_id: image.map(|image| image.id.clone()).unwrap_or_default(),
+            locked: survey.locked(change.service).map(str::to_owned),
             addresses: addresses.remove(change.name.as_str()).unwrap_or_default(),
             id_base: bases.remove(change.name.as_str()),
             depends_on: change.depends_on.clone(),
@@ -59,9 +60,10 @@ fn check_image(
     problems: &mut PlanProblems,
 ) {
     let policy = survey.desired.services.get(change.service).map(|service| service.pull_policy);
-    let here = survey.observed.images.contains_key(&spec.image) || pull::is_host(&spec.image);
+    let image = survey.image(change.service, spec);
+    let here = survey.observed.images.contains_key(&image) || pull::is_host(&spec.image);
     if !here && policy == Some(PullPolicy::Never) {
-        let (service, image) = (change.service.to_string(), spec.image.clone());
+        let service = change.service.to_string();
         problems.add(PlanProblem::ImageMissing { service, image });
     }
 }

@@ -11,7 +11,7 @@ use berth_schema::stack::Protocol;
 
 use crate::action::Action;
 use crate::cause::Cause;
-use crate::desired::DependencySpec;
+use crate::desired::{ContainerSpec, DependencySpec};
 use crate::down::named_volumes;
 use crate::gate::{Gates, Member};
 use crate::ipam;
@@ -146,14 +146,16 @@ impl<'a> Maker<'a> {
     }
 
     fn pulls(&mut self, records: &BTreeMap<String, ContainerRecord>) {
-        let references: BTreeSet<&str> =
-            records.values().map(|record| record.spec.image.as_str()).collect();
-        for reference in references {
-            let here = self.survey.observed.images.contains_key(reference);
-            if !here && !pull::is_host(reference) {
-                let action = Action::PullImage { reference: reference.to_string() };
-                let slot = self.draft.add(action, vec![Cause::Missing]);
-                self.pulls.insert(reference.to_string(), slot);
+        let wanted: BTreeSet<(&str, Option<&str>)> = records
+            .values()
+            .map(|record| (record.spec.image.as_str(), record.locked.as_deref()))
+            .collect();
+        for (reference, locked) in wanted {
+            let image = pull::image(reference, locked);
+            if !self.survey.observed.images.contains_key(&image) && !pull::is_host(reference) {
+                let (action, cause) = pull::step(reference, locked, Cause::Missing);
+                let slot = self.draft.add(action, vec![cause]);
+                self.pulls.insert(image, slot);
             }
         }
     }
@@ -278,14 +280,19 @@ impl<'a> Maker<'a> {
         slots
     }
 
+    /// The step that brings the image of a container.
+    fn pull_of(&self, change: &Change, want: &ContainerSpec) -> Option<Slot> {
+        self.pulls.get(&self.survey.image(change.service, want)).copied()
+    }
+
     /// A dependent stops before what it depends on, and a container that is replaced only when
     /// its image is here.
     fn order_of_stops(&mut self) {
         for (index, change) in self.changes.iter().enumerate() {
             let Some(stop) = self.slots[index].stop else { continue };
-            let image = change.want.and_then(|want| self.pulls.get(&want.image));
+            let image = change.want.and_then(|want| self.pull_of(change, want));
             if let (Some(pull), Some(_)) = (image, self.slots[index].create) {
-                self.draft.after(stop, *pull);
+                self.draft.after(stop, pull);
             }
             for service in self.survey.order.needs(change.service) {
                 for on in self.by_service.get(service).into_iter().flatten() {
@@ -330,7 +337,7 @@ impl<'a> Maker<'a> {
             let made = made.filter_map(|name| self.networks[name.as_str()].make);
             let volumes = named_volumes(want).filter(|name| volumes.contains_key(name));
             let volumes = volumes.filter_map(|name| self.volumes.get(name).copied());
-            let pull = self.pulls.get(&want.image).filter(|_| slots.create.is_some()).copied();
+            let pull = self.pull_of(change, want).filter(|_| slots.create.is_some());
             if let Some(step) = slots.create.or(slots.start) {
                 for before in made.chain(volumes).chain(pull) {
                     self.draft.after(step, before);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use berth_planner::action::Action;
 use berth_planner::desired::{ContainerSpec, NetworkMode, SourceSpec};
+use berth_planner::lock;
 use berth_planner::observed::*;
 use berth_planner::{Plan, StepId, Walk};
 use berth_schema::stack::Condition;
@@ -115,9 +116,13 @@ impl FakeHost {
 
     pub fn perform(&mut self, action: &Action) -> Result<(), String> {
         match action {
-            Action::PullImage { reference } => {
-                let id = format!("sha256:{reference}");
+            Action::PullImage { reference, locked } => {
+                let id = format!("sha256:{}", locked.as_ref().unwrap_or(reference));
                 let image = ObservedImage { id, pulled_at: 0, repo_digests: Vec::new() };
+                if let Some(digest) = locked {
+                    let by_digest = lock::reference(reference, digest);
+                    self.observed.images.insert(by_digest, image.clone());
+                }
                 self.observed.images.insert(reference.clone(), image);
                 Ok(())
             }
@@ -224,7 +229,7 @@ impl FakeHost {
         for volume in volumes(&record.spec) {
             refuse(!here.volumes.contains_key(volume), "volume missing")?;
         }
-        let image = here.images.get(&record.spec.image).ok_or("image missing")?;
+        let image = here.images.get(&record.image()).ok_or("image missing")?;
         let image_id = image.id.clone();
         let mut container = self.container(record);
         container.record.image_id = image_id;

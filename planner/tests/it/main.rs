@@ -7,6 +7,7 @@ mod checker;
 mod files;
 mod host;
 mod laws;
+mod locks;
 mod plans;
 mod resolving;
 mod stacks;

@@ -505,7 +505,7 @@ fn all_that_forbids_a_plan_comes_at_once() {
     network `elsewhere` is external and does not exist: make it first
     volume `shop_data` was made from another description (driver_opts.type — → "tmpfs"), and making it anew would lose its data: remove it first if that is what you want (`berth volume rm shop_data`)
     network `shop_back` has changed and has to be made anew, but container `other-db-1` (project `other`) is on it: remove that container first
-    image `never:1` is not here and `pull_policy` of service `new` is `never`
+    image `never:1` of service `new` is not here and is not to be pulled (`never`): `berth image pull never:1` gets it all the same
     port 8080/tcp of `shop-new-1` is already published by `shop-web-1`
     "#);
 }
@@ -708,11 +708,11 @@ fn images_are_pulled_first_when_their_policy_says_so() {
     stack.services.get_mut("db").unwrap().pull_policy = PullPolicy::Every(3600);
     stack.services.get_mut("web").unwrap().image = Some("localhost/host".into());
     stack.services.get_mut("web").unwrap().pull_policy = PullPolicy::Always;
-    assert_snapshot!(pulls(&desired(&stack), &host.observed, 3599), @"
+    assert_snapshot!(pulls(&desired(&stack), &host.observed, 3599, false), @"
     pull  image app:1
     Plan: 1 pull
     ");
-    assert_snapshot!(pulls(&desired(&stack), &host.observed, 3600), @"
+    assert_snapshot!(pulls(&desired(&stack), &host.observed, 3600, false), @"
     pull  image app:1
     pull  image postgres:17
     Plan: 2 pull

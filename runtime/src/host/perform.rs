@@ -30,7 +30,9 @@ impl Host {
     pub async fn perform(&self, action: &Action, pulling: PullProgress) -> Result<(), StepError> {
         let roots = &self.roots;
         match action {
-            Action::PullImage { reference } => self.pull(reference, pulling).await,
+            Action::PullImage { reference, locked } => {
+                self.pull(reference, locked.as_deref(), pulling).await
+            }
             Action::CreateNetwork(network) => network::create(roots, network).await,
             Action::RepairNetwork(network) => self.repair(network).await,
             Action::RemoveNetwork { name } => network::remove(roots, name).await,
@@ -47,19 +49,27 @@ impl Host {
         }
     }
 
-    async fn pull(&self, reference: &str, progress: PullProgress) -> Result<(), StepError> {
-        let pulled = self.store.pull(reference, &PullOptions::default(), progress).await;
-        pulled.map(|_| ()).map_err(|e| StepError::failed("pull image", reference, e))
+    async fn pull(
+        &self,
+        reference: &str,
+        locked: Option<&str>,
+        progress: PullProgress,
+    ) -> Result<(), StepError> {
+        let options = PullOptions::default();
+        let pulled = match locked {
+            None => self.store.pull(reference, &options, progress).await,
+            Some(digest) => self.store.pull_locked(reference, digest, &options, progress).await,
+        };
+        pulled.map(drop).map_err(|e| StepError::failed("pull image", reference, e))
     }
 
     async fn create(&self, wanted: &ContainerRecord) -> Result<(), StepError> {
+        let image = wanted.image();
         let entry = self
             .store
-            .resolve(&wanted.spec.image)
-            .map_err(|e| StepError::failed("read image", &wanted.spec.image, e))?
-            .ok_or_else(|| {
-                StepError::Stale(format!("image `{}` is not in the store", wanted.spec.image))
-            })?;
+            .resolve(&image)
+            .map_err(|e| StepError::failed("read image", &image, e))?
+            .ok_or_else(|| StepError::Stale(format!("image `{image}` is not in the store")))?;
         let stored = Stored {
             id: random_id().map_err(|e| StepError::refused("make an id for", &wanted.name, e))?,
             created_at: jiff::Timestamp::now().as_second(),

@@ -1,0 +1,226 @@
+//! `berth outdated`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use berth_planner::lock::Names;
+use berth_planner::observed::Observed;
+use berth_planner::outdated::{Have, Standing, newer};
+use berth_runtime::host::Host;
+use berth_runtime::store::{ImageEntry, Look, PullOptions, Reference, StoreError};
+use berth_schema::lockfile::Lock;
+use berth_schema::stack::Stack;
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::image::short;
+use crate::args::Format;
+use crate::asking::ask_all;
+use crate::failure::{Exit, Failure};
+use crate::flow;
+use crate::locking::{LockFile, names};
+use crate::project::{containers, unknown_service};
+use crate::session::Session;
+use crate::ui::Table;
+use crate::values::moment::rough;
+
+/// Arguments of `outdated`.
+#[derive(Debug, Args)]
+pub(crate) struct OutdatedArgs {
+    /// Only the images of these services
+    services: Vec<String>,
+    /// Also look for newer tags of the same shape (`1.28` for `1.27`)
+    #[arg(long)]
+    tags: bool,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// End with 2 when an image has moved
+    #[arg(long)]
+    exit_code: bool,
+}
+
+/// The image of a service, and what its registry has.
+#[derive(Debug, Serialize)]
+struct Row {
+    service: String,
+    image: String,
+    /// Digests of what its containers run.
+    running: Option<BTreeSet<String>>,
+    /// Digest in the lock.
+    locked: Option<String>,
+    /// Digests of what the store has under the name.
+    local: Option<BTreeSet<String>>,
+    /// Digest of what the registry has under the name.
+    now: Option<String>,
+    /// How they stand to each other; nothing when the registry could not be asked.
+    standing: Option<Standing>,
+    /// When the image that is here was made, in seconds since the epoch.
+    created: Option<i64>,
+    /// The newest tag of the same shape.
+    newer: Option<String>,
+    /// Why the registry could not be asked.
+    error: Option<String>,
+}
+
+/// What a registry answered.
+struct Answer {
+    digest: String,
+    newer: Option<String>,
+}
+
+/// Tells which images have moved on in their registries.
+pub(crate) async fn run(session: &Session, args: &OutdatedArgs) -> Result<Exit, Failure> {
+    let stack = chosen(session.all_services()?, &args.services)?;
+    let lock = LockFile::of(session, &stack).read()?.unwrap_or_default();
+    let names = names(&stack)?;
+    let host = flow::open(session)?;
+    let observed = host.observe(&BTreeSet::new()).await?;
+    let tags = args.tags;
+    let asked: BTreeSet<String> = names.values().cloned().collect();
+    let answers = ask_all(asked, |name| async move { ask(&name, tags).await }).await;
+    let look = Site { host: &host, observed: &observed, stack: &stack, lock: &lock };
+    let rows = look.rows(&names, &answers)?;
+    session.ui.rows(args.format, &rows, || table(&rows))?;
+    let failed: BTreeMap<&str, &str> =
+        rows.iter().filter_map(|row| Some((row.image.as_str(), row.error.as_deref()?))).collect();
+    if !failed.is_empty() {
+        let cause = |(image, why): (&&str, &&str)| format!("image `{image}`: {why}");
+        return Err(Failure::Unasked(failed.iter().map(cause).collect()));
+    }
+    let moved = rows.iter().any(|row| row.standing == Some(Standing::Moved));
+    Ok(if args.exit_code && moved { Exit::Changes } else { Exit::Done })
+}
+
+/// The stack with these services alone.
+fn chosen(mut stack: Stack, services: &[String]) -> Result<Stack, Failure> {
+    if let Some(name) = services.iter().find(|name| !stack.services.contains_key(*name)) {
+        return Err(unknown_service(name, stack.services.keys().map(String::as_str)));
+    }
+    if !services.is_empty() {
+        stack.services.retain(|name, _| services.contains(name));
+    }
+    Ok(stack)
+}
+
+async fn ask(name: &str, tags: bool) -> Result<Answer, StoreError> {
+    let look = Look::at(name, &PullOptions::default()).await?;
+    let digest = look.digest().await?;
+    let reference = Reference::parse(name)?;
+    let newer = match reference.tag().filter(|_| tags) {
+        Some(tag) => newer(tag, &look.tags().await?),
+        None => None,
+    };
+    Ok(Answer { digest, newer })
+}
+
+/// What there is on this side.
+struct Site<'a> {
+    host: &'a Host,
+    observed: &'a Observed,
+    stack: &'a Stack,
+    lock: &'a Lock,
+}
+
+impl Site<'_> {
+    fn rows(
+        &self,
+        names: &Names,
+        answers: &BTreeMap<String, Result<Answer, String>>,
+    ) -> Result<Vec<Row>, Failure> {
+        let mut rows = Vec::new();
+        for (service, said) in &self.stack.services {
+            let Some(image) = &said.image else { continue };
+            let Some(name) = names.get(image) else { continue };
+            let (have, created) = self.have(service, image, name).map_err(Failure::refused)?;
+            let answer = answers.get(name);
+            let good = answer.and_then(|answer| answer.as_ref().ok());
+            rows.push(Row {
+                service: service.clone(),
+                image: image.clone(),
+                now: good.map(|answer| answer.digest.clone()),
+                standing: good.map(|answer| have.standing(&answer.digest)),
+                newer: good.and_then(|answer| answer.newer.clone()),
+                error: answer.and_then(|answer| answer.as_ref().err().cloned()),
+                running: have.running,
+                locked: have.locked,
+                local: have.local,
+                created,
+            });
+        }
+        Ok(rows)
+    }
+
+    /// What a service has, and when that was made.
+    fn have(
+        &self,
+        service: &str,
+        image: &str,
+        name: &str,
+    ) -> Result<(Have, Option<i64>), StoreError> {
+        let store = self.host.store();
+        let own = containers(self.observed, &self.stack.name, &[service.to_owned()]);
+        let ids: BTreeSet<&str> = own
+            .iter()
+            .filter(|have| !have.record.oneoff && have.record.spec.image == image)
+            .map(|have| have.record.image_id.as_str())
+            .collect();
+        let mut running = BTreeSet::new();
+        for id in &ids {
+            running.extend(store.digests(id, name)?);
+        }
+        let entry = store.resolve(name)?;
+        let local = match &entry {
+            Some(ImageEntry { id, .. }) => Some(store.digests(id, name)?),
+            None => None,
+        };
+        let made = match ids.first() {
+            Some(id) => store.resolve(id)?,
+            None => entry,
+        };
+        let have = Have {
+            running: (!ids.is_empty()).then_some(running),
+            locked: self.lock.images.get(name).map(|image| image.digest.clone()),
+            local,
+        };
+        Ok((have, made.and_then(|entry| entry.created)))
+    }
+}
+
+fn table(rows: &[Row]) -> Table {
+    let now = Timestamp::now().as_second();
+    let first = |digests: &Option<BTreeSet<String>>| {
+        digests.as_ref().and_then(|digests| digests.first().cloned())
+    };
+    let cell = |digest: Option<&String>| digest.map_or("-".to_owned(), |digest| short(digest));
+    let newer = rows.iter().any(|row| row.newer.is_some());
+    let mut table = Table::new([
+        "SERVICE",
+        "IMAGE",
+        "HAVE",
+        "NOW",
+        "STATUS",
+        "AGE",
+        if newer { "NEWER" } else { "" },
+    ]);
+    for row in rows {
+        let have = first(&row.running).or(row.locked.clone()).or(first(&row.local));
+        let status = match row.standing {
+            Some(Standing::Current) => "current",
+            Some(Standing::Moved) => "moved",
+            Some(Standing::Absent) => "not here",
+            Some(Standing::Unknown) => "unknown",
+            None => "failed",
+        };
+        table.row([
+            row.service.clone(),
+            row.image.clone(),
+            cell(have.as_ref()),
+            cell(row.now.as_ref()),
+            status.to_owned(),
+            row.created.map_or("-".to_owned(), |made| rough(now - made)),
+            row.newer.clone().unwrap_or_default(),
+        ]);
+    }
+    table
+}
