@@ -27,6 +27,10 @@ bench *words:
 fuzz target *words:
     cd schema && cargo +nightly fuzz run {{ target }} fuzz/corpus/{{ target }} fuzz/seeds/load {{ words }}
 
+# One of the fuzz targets of archives, `tape` or `layer` (as root, it writes below /tmp)
+fuzz-archives target *words:
+    cd runtime && cargo +nightly fuzz run {{ target }} fuzz/corpus/{{ target }} fuzz/seeds/tape {{ words }}
+
 # The quick start
 quickstart:
     examples/quickstart/run

@@ -19,6 +19,8 @@ mod create;
 mod digest;
 mod document;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod garbage;
 mod history;
 mod host_image;

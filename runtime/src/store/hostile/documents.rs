@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::super::Store;
 use super::super::digest::Digest;
 use super::super::test_images::{config_json, gzip, image_archive};
-use super::super::Store;
 use super::*;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";

@@ -196,8 +196,8 @@ impl<R: Read> Tape<R> {
             return Err(TapeError::HeadersTooLong);
         }
         self.left = size;
-        let mut content = vec![0; usize::try_from(size).unwrap_or(0)];
-        self.read_exact(&mut content)?;
+        let mut content = Vec::new();
+        (&mut *self).take(size).read_to_end(&mut content)?;
         self.skip(size.wrapping_neg() % BLOCK as u64)?;
         Ok(content)
     }
@@ -238,9 +238,11 @@ impl<R: Read> Tape<R> {
 
     fn read_exact(&mut self, mut buf: &mut [u8]) -> Result<(), TapeError> {
         while !buf.is_empty() {
-            match self.read(buf)? {
-                0 => return Err(TapeError::Truncated),
-                n => buf = &mut buf[n..],
+            match self.read(buf) {
+                Ok(0) => return Err(TapeError::Truncated),
+                Ok(n) => buf = &mut buf[n..],
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e.into()),
             }
         }
         Ok(())
