@@ -1,6 +1,6 @@
 //! The one line every change walks: lock, observe, plan, apply, and again when the plan was stale.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use berth_runtime::host::{Host, HostError, StepError};
 use tokio::sync::{mpsc, watch};
 
 use crate::failure::{Exit, Failure};
+use crate::layers::REDRAW;
 use crate::ports::{self, Families};
-use crate::pulling::Pulling;
 use crate::session::Session;
 use crate::signals::Signals;
 use crate::ui::{Progress, safe};
@@ -26,6 +26,8 @@ const ATTEMPTS: u32 = 3;
 const REST: Duration = Duration::from_millis(50);
 /// How long another run may hold the lock before we give up.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
+/// Events that may wait: of many steps, and of the layers of some images.
+const EVENTS: usize = 4096;
 
 /// How a change is shown and interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,7 +164,7 @@ async fn perform(
         session.ui.note(&safe(&text));
     }
     let mut signals = Signals::listen()?;
-    let (events, mut happened) = mpsc::channel(256);
+    let (events, mut happened) = mpsc::channel(EVENTS);
     let (interrupt, interrupts) = watch::channel(Interrupt::None);
     let mut teller = Teller {
         plan,
@@ -171,9 +173,8 @@ async fn perform(
             Manner::BetweenOutput => session.ui.progress_in_lines(),
             Manner::Silent => session.ui.no_progress(),
         },
-        pulling: BTreeMap::new(),
     };
-    let mut ticks = tokio::time::interval(Duration::from_millis(100));
+    let mut ticks = tokio::time::interval(REDRAW);
     let mut signalled = None;
     let at_once = at_once(session.global.parallel);
     let applied = apply(host, plan, &journal, &events, interrupts, at_once);
@@ -220,7 +221,6 @@ fn raise(session: &Session, interrupt: &watch::Sender<Interrupt>) {
 struct Teller<'a> {
     plan: &'a Plan,
     progress: Progress<'a>,
-    pulling: BTreeMap<StepId, Pulling>,
 }
 
 impl Teller<'_> {
@@ -239,10 +239,7 @@ impl Teller<'_> {
             ApplyEvent::Done(_) => self.progress.done(&object, done),
             ApplyEvent::Failed(_, why) => self.progress.failed(&object, why),
             ApplyEvent::Skipped(_) => self.progress.skipped(&object, "not tried"),
-            ApplyEvent::Pulling(_, event) => {
-                let text = self.pulling.entry(*id).or_default().take(event);
-                self.progress.detail(&object, &text);
-            }
+            ApplyEvent::Pulling(_, event) => self.progress.layer(&object, event),
         }
     }
 }

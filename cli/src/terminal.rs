@@ -1,6 +1,7 @@
 //! Our own terminal while a container's terminal is shown on it.
 
 use std::io::{self, IsTerminal, Read};
+use std::os::fd::AsFd;
 use std::panic;
 use std::sync::{Mutex, PoisonError};
 
@@ -72,9 +73,18 @@ pub(crate) fn is_interactive() -> bool {
 
 /// Rows and columns of the terminal on standard output.
 pub(crate) fn size() -> Option<(u16, u16)> {
-    if !isatty(io::stdout()) {
+    size_of(io::stdout())
+}
+
+/// Rows and columns of the terminal on standard error.
+pub(crate) fn size_of_errors() -> Option<(u16, u16)> {
+    size_of(io::stderr())
+}
+
+fn size_of(end: impl AsFd) -> Option<(u16, u16)> {
+    if !isatty(&end) {
         return None;
     }
-    let size = tcgetwinsize(io::stdout()).ok()?;
+    let size = tcgetwinsize(&end).ok()?;
     (size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
 }

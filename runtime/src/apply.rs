@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::host::{Host, Journal, StepError};
-use crate::store::{PullEvent, PullProgress};
+use crate::store::{LayerEvent, LayerProgress};
 
 /// How much happens at once unless somebody says otherwise. Waiting for a gate counts for nothing.
 pub const STEPS_AT_ONCE: usize = 16;
@@ -29,7 +29,7 @@ pub enum ApplyEvent {
     /// A step was not tried, because one it comes after failed or the run was interrupted.
     Skipped(StepId),
     /// An image is on its way.
-    Pulling(StepId, PullEvent),
+    Pulling(StepId, LayerEvent),
 }
 
 /// How far the user wants a running apply to go.
@@ -131,7 +131,7 @@ impl Run<'_> {
                     false => permits.acquire_owned().await.ok(),
                 };
                 // Progress that finds the queue full is overtaken by the next one.
-                let pulling: PullProgress = Arc::new(move |event| {
+                let pulling: LayerProgress = Arc::new(move |event| {
                     let _ = events.try_send(ApplyEvent::Pulling(id, event));
                 });
                 (id, host.perform(&action, pulling).await)

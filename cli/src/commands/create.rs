@@ -14,9 +14,15 @@ pub(crate) struct CreateArgs {
     /// What is to be the same for `create`, `plan` and `up`
     #[command(flatten)]
     shape: Shape,
+    /// Show images without their layers while they are pulled
+    #[arg(long)]
+    quiet_pull: bool,
 }
 
 /// Makes everything and starts nothing.
 pub(crate) async fn run(session: &Session, args: CreateArgs) -> Result<Exit, Failure> {
+    if args.quiet_pull {
+        session.ui.hide_layers();
+    }
     super::up::run(session, &UpArgs::of_create(args.services, args.shape)).await
 }

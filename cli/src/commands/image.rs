@@ -1,15 +1,15 @@
 //! `berth image load|save|import|history|pull|ls|rm|inspect`.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use berth_runtime::host::Host;
-use berth_runtime::store::{ImageEntry, PullOptions, StoreError};
+use berth_runtime::store::{ImageEntry, LayerProgress, PullOptions, Reference, StoreError};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 
 use super::history::{self, HistoryArgs};
 use super::import::{self, ImportArgs};
@@ -18,10 +18,10 @@ use super::save::{self, SaveArgs};
 use crate::args::Format;
 use crate::failure::{Exit, Failure};
 use crate::flow;
-use crate::pulling::Pulling;
+use crate::layers::watched;
 use crate::session::Session;
 use crate::signals::Signals;
-use crate::ui::{Table, safe};
+use crate::ui::{Progress, Table, safe};
 use crate::values::{amount, moment};
 
 /// The commands about images.
@@ -68,6 +68,9 @@ pub(crate) struct PullArgs {
     /// The images
     #[arg(required = true)]
     references: Vec<String>,
+    /// Show no progress; print the names in full
+    #[arg(short, long)]
+    quiet: bool,
 }
 
 /// Arguments of `image ls`.
@@ -113,8 +116,8 @@ impl From<StoreError> for Failure {
 pub(crate) async fn run(session: &Session, command: &ImageCommand) -> Result<Exit, Failure> {
     let host = flow::open(session)?;
     match command {
-        ImageCommand::Load(args) => load(session, &host, args),
-        ImageCommand::Import(args) => import::run(session, &host, args),
+        ImageCommand::Load(args) => load(session, &host, args).await,
+        ImageCommand::Import(args) => import::run(session, &host, args).await,
         ImageCommand::Save(args) => save::run(&host, args),
         ImageCommand::History(args) => history::run(session, &host, args),
         ImageCommand::Pull(args) => pull(session, &host, args).await,
@@ -125,63 +128,103 @@ pub(crate) async fn run(session: &Session, command: &ImageCommand) -> Result<Exi
     }
 }
 
-fn load(session: &Session, host: &Host, args: &LoadArgs) -> Result<Exit, Failure> {
+async fn load(session: &Session, host: &Arc<Host>, args: &LoadArgs) -> Result<Exit, Failure> {
     let mut paths: Vec<PathBuf> = args.input.iter().chain(&args.paths).cloned().collect();
     if paths.is_empty() {
         paths.push("-".into());
     }
+    let progress = if args.quiet { session.ui.no_progress() } else { session.ui.progress() };
+    let mut reading = Reading { progress, what: "Loading" };
+    let (mut all, mut ended) = (Vec::new(), Ok(Exit::Done));
     for path in paths {
-        let loaded = match path.to_str() {
-            Some("-") => host.store().load_stream(io::stdin().lock())?,
-            _ => host.store().load(&path)?,
-        };
-        for image in loaded {
-            let names = match image.references.is_empty() {
-                true => vec![image.id.clone()],
-                false => image.references,
-            };
-            match args.quiet {
-                true => session.ui.list([image.id])?,
-                false => {
-                    session.ui.list(names.iter().map(|name| format!("Loaded image: {name}")))?;
-                }
+        let store = host.store().clone();
+        let from = path.clone();
+        let loaded = reading.show(&path, move |tell| match from.to_str() {
+            Some("-") => store.load_stream_telling(io::stdin(), &tell),
+            _ => store.load_telling(&from, &tell),
+        });
+        match loaded.await {
+            Ok(loaded) => all.extend(loaded),
+            Err(failure) => {
+                ended = Err(failure);
+                break;
             }
         }
     }
-    Ok(Exit::Done)
+    reading.progress.finish();
+    for image in all {
+        let names = match image.references.is_empty() {
+            true => vec![image.id.clone()],
+            false => image.references,
+        };
+        match args.quiet {
+            true => session.ui.list([image.id])?,
+            false => {
+                session.ui.list(names.iter().map(|name| format!("Loaded image: {name}")))?;
+            }
+        }
+    }
+    ended
+}
+
+/// Archives that are read, and how that is shown.
+pub(super) struct Reading<'a> {
+    pub(super) progress: Progress<'a>,
+    /// `Loading`
+    pub(super) what: &'static str,
+}
+
+impl Reading<'_> {
+    /// Does `work` on the archive at `path`. A signal ends the program as it would without.
+    pub(super) async fn show<T: Send + 'static>(
+        &mut self,
+        path: &Path,
+        work: impl FnOnce(LayerProgress) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let object = format!("Archive {}", path.display());
+        self.progress.begin(&object, self.what);
+        let work = |tell| tokio::task::spawn_blocking(move || work(tell));
+        let never = std::future::pending::<Infallible>();
+        let Ok(read) = watched(&mut self.progress, &object, never, work).await;
+        let read = read.map_err(Failure::refused)?;
+        match &read {
+            Ok(_) => self.progress.done(&object, "Loaded"),
+            Err(error) => self.progress.failed(&object, &error.to_string()),
+        }
+        Ok(read?)
+    }
 }
 
 async fn pull(session: &Session, host: &Arc<Host>, args: &PullArgs) -> Result<Exit, Failure> {
     let mut signals = Signals::listen()?;
-    let mut progress = session.ui.progress();
+    let mut progress = if args.quiet { session.ui.no_progress() } else { session.ui.progress() };
     let mut ended = Ok(Exit::Done);
+    let options = PullOptions::default();
     for reference in &args.references {
         let object = format!("Image {reference}");
-        let (events, mut happened) = mpsc::channel(64);
-        let mut layers = Pulling::default();
         progress.begin(&object, "Pulling");
-        let options = PullOptions::default();
-        // Progress that finds the queue full is overtaken by the next one.
-        let tell = Arc::new(move |event| drop(events.try_send(event)));
-        let pulled = host.store().pull(reference, &options, tell);
-        tokio::pin!(pulled);
-        let pulled = loop {
-            tokio::select! {
-                pulled = &mut pulled => break pulled,
-                Some(event) = happened.recv() => progress.detail(&object, &layers.take(&event)),
-                number = signals.next() => return Ok(Exit::Signal(number)),
+        let pull = |tell| host.store().pull(reference, &options, tell);
+        match watched(&mut progress, &object, signals.next(), pull).await {
+            Ok(Ok(_)) => {
+                progress.done(&object, "Pulled");
+                if args.quiet {
+                    session.ui.list([whole(reference)])?;
+                }
             }
-        };
-        match pulled {
-            Ok(_) => progress.done(&object, "Pulled"),
-            Err(error) => {
+            Ok(Err(error)) => {
                 progress.failed(&object, &error.to_string());
                 ended = Err(Failure::refused(format!("image `{reference}`: {error}")));
             }
+            Err(number) => return Ok(Exit::Signal(number)),
         }
     }
     progress.finish();
     ended
+}
+
+/// A name with everything that people leave out, as `docker pull -q` prints it.
+fn whole(reference: &str) -> String {
+    Reference::parse(reference).map_or_else(|_| reference.to_owned(), |name| name.canonical())
 }
 
 fn ls(session: &Session, host: &Host, args: &LsArgs) -> Result<Exit, Failure> {

@@ -1,13 +1,15 @@
 //! `berth image import`.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
+use std::path::Path;
 
 use berth_runtime::host::Host;
-use berth_runtime::store::About;
+use berth_runtime::store::{About, Counted};
 use clap::Args;
 
 use super::commit::changes;
+use super::image::Reading;
 use crate::failure::{Exit, Failure};
 use crate::session::Session;
 
@@ -25,10 +27,17 @@ pub(crate) struct ImportArgs {
     /// What was done
     #[arg(short, long)]
     message: Option<String>,
+    /// Show no progress
+    #[arg(short, long)]
+    quiet: bool,
 }
 
 /// Makes an image of one layer from a flat archive.
-pub(crate) fn run(session: &Session, host: &Host, args: &ImportArgs) -> Result<Exit, Failure> {
+pub(crate) async fn run(
+    session: &Session,
+    host: &Host,
+    args: &ImportArgs,
+) -> Result<Exit, Failure> {
     let about = About {
         reference: args.reference.clone(),
         author: None,
@@ -36,8 +45,8 @@ pub(crate) fn run(session: &Session, host: &Host, args: &ImportArgs) -> Result<E
         created_by: "berth image import".to_owned(),
         changes: changes(&args.changes)?,
     };
-    let id = match args.file.as_str() {
-        "-" => host.store().import(io::stdin().lock(), &about)?,
+    let (archive, size): (Box<dyn Read + Send>, u64) = match args.file.as_str() {
+        "-" => (Box::new(io::stdin()), 0),
         path if path.starts_with("http://") || path.starts_with("https://") => {
             let help = format!("`curl -fsSL {path} | berth image import - …` does");
             return Err(
@@ -47,9 +56,18 @@ pub(crate) fn run(session: &Session, host: &Host, args: &ImportArgs) -> Result<E
         path => {
             let file =
                 File::open(path).map_err(|e| Failure::refused(format!("open `{path}`: {e}")))?;
-            host.store().import(file, &about)?
+            let size = file.metadata().map_or(0, |there| there.len());
+            (Box::new(file), size)
         }
     };
+    let store = host.store().clone();
+    let progress = if args.quiet { session.ui.no_progress() } else { session.ui.progress() };
+    let mut reading = Reading { progress, what: "Importing" };
+    let id = reading.show(Path::new(&args.file), move |tell| {
+        store.import(Counted::whole(archive, size, &tell), &about)
+    });
+    let id = id.await?;
+    reading.progress.finish();
     session.ui.list([id])?;
     Ok(Exit::Done)
 }

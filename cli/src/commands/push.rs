@@ -4,19 +4,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use berth_runtime::host::Host;
-use berth_runtime::store::{PushOptions, Pushed, StoreError};
+use berth_runtime::store::PushOptions;
 use berth_schema::config::Switches;
 use berth_schema::stack::Stack;
 use clap::Args;
-use tokio::sync::mpsc;
 
 use super::pull::selected;
 use crate::failure::{Exit, Failure};
 use crate::flow;
-use crate::pushing::Pushing;
+use crate::layers::watched;
 use crate::session::Session;
 use crate::signals::Signals;
-use crate::ui::{Progress, safe};
+use crate::ui::safe;
 
 /// Arguments of `push`.
 #[derive(Debug, Args)]
@@ -129,12 +128,14 @@ async fn push_all(
     let mut signals = Signals::listen()?;
     let mut progress = if quiet { session.ui.no_progress() } else { session.ui.progress() };
     let (mut pushed, mut causes) = (0, Vec::new());
+    let options = PushOptions::default();
     for image in images {
         let object = format!("Image {image}");
         progress.begin(&object, "Pushing");
-        let sent = tokio::select! {
-            sent = push(host, image, &object, &mut progress) => sent,
-            number = signals.next() => return Ok(Ended::Interrupted(number)),
+        let push = |tell| host.store().push(image, &options, tell);
+        let sent = match watched(&mut progress, &object, signals.next(), push).await {
+            Ok(sent) => sent,
+            Err(number) => return Ok(Ended::Interrupted(number)),
         };
         match sent {
             Ok(sent) => {
@@ -149,25 +150,4 @@ async fn push_all(
     }
     progress.finish();
     Ok(Ended::Tried { pushed, causes })
-}
-
-async fn push(
-    host: &Host,
-    image: &str,
-    object: &str,
-    progress: &mut Progress<'_>,
-) -> Result<Pushed, StoreError> {
-    let (events, mut happened) = mpsc::channel(64);
-    let mut layers = Pushing::default();
-    let options = PushOptions::default();
-    // Progress that finds the queue full is overtaken by the next one.
-    let tell = Arc::new(move |event| drop(events.try_send(event)));
-    let pushed = host.store().push(image, &options, tell);
-    tokio::pin!(pushed);
-    loop {
-        tokio::select! {
-            pushed = &mut pushed => return pushed,
-            Some(event) = happened.recv() => progress.detail(object, &layers.take(&event)),
-        }
-    }
 }

@@ -23,6 +23,9 @@ use crate::{extra, flow, terminal};
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
+    /// Show images without their layers while they are pulled
+    #[arg(long)]
+    quiet_pull: bool,
     /// Leave it running and print its name
     #[arg(short, long)]
     detach: bool,
@@ -93,6 +96,9 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failu
     let Some((service, command)) = args.words.split_first() else {
         return Err(Failure::usage("name a service"));
     };
+    if args.quiet_pull {
+        session.ui.hide_layers();
+    }
     let stack = session.load(std::slice::from_ref(service))?;
     let ways = ways(args);
     let options = options(session, args, &stack, service, command, ways)?;

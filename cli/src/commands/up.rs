@@ -40,6 +40,9 @@ pub(crate) struct UpArgs {
     /// What is to be the same for `create`, `plan` and `up`
     #[command(flatten)]
     shape: Shape,
+    /// Show images without their layers while they are pulled
+    #[arg(long)]
+    quiet_pull: bool,
     /// Create containers and start none
     #[arg(long, conflicts_with_all = ["wait", "detach"])]
     no_start: bool,
@@ -151,6 +154,9 @@ impl UpArgs {
 
 /// Makes the host what the file says.
 pub(crate) async fn run(session: &Session, args: &UpArgs) -> Result<Exit, Failure> {
+    if args.quiet_pull {
+        session.ui.hide_layers();
+    }
     let stack = session.load(&args.services)?;
     check_names(&stack, args)?;
     let host = flow::open(session)?;

@@ -10,10 +10,11 @@ mod sanitize;
 mod table;
 
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use berth_runtime::logs::sanitize as container_text;
-use indicatif::MultiProgress;
+use indicatif::{MultiProgress, ProgressDrawTarget};
 use serde::Serialize;
 use serde_json::json;
 
@@ -26,6 +27,9 @@ pub(crate) use table::Table;
 use crate::args::{Ansi, Format, ProgressStyle};
 use crate::failure::Failure;
 
+/// Pictures of progress in a second.
+const PICTURES: u8 = 10;
+
 /// What we talk to and how.
 #[derive(Debug)]
 pub(crate) struct Ui {
@@ -36,6 +40,8 @@ pub(crate) struct Ui {
     progress: ProgressStyle,
     /// Lines of progress on the terminal, while there are any.
     bars: Mutex<Option<MultiProgress>>,
+    /// Layers of images are not shown.
+    hides_layers: AtomicBool,
     /// Standard output, buffered until [`Ui::flush`] or the next of our own data.
     stdout: Mutex<BufWriter<Stdout>>,
 }
@@ -50,7 +56,7 @@ impl Ui {
             Ansi::Always => true,
             Ansi::Auto => terminal && colours_wanted(),
         };
-        let redraw = err_terminal && ansi != Ansi::Never;
+        let redraw = err_terminal && ansi != Ansi::Never && !is_dumb();
         let progress = match progress {
             ProgressStyle::Auto if redraw => ProgressStyle::Tty,
             ProgressStyle::Auto => ProgressStyle::Plain,
@@ -64,6 +70,7 @@ impl Ui {
             err: Paint::when(colours(err_terminal)),
             progress,
             bars: Mutex::new(None),
+            hides_layers: AtomicBool::new(false),
             stdout: Mutex::new(BufWriter::with_capacity(64 << 10, io::stdout())),
         }
     }
@@ -254,10 +261,20 @@ impl Ui {
         Progress::new(self, style)
     }
 
+    /// From now on images are shown without their layers.
+    pub(crate) fn hide_layers(&self) {
+        self.hides_layers.store(true, Ordering::Relaxed);
+    }
+
+    fn hides_layers(&self) -> bool {
+        self.hides_layers.load(Ordering::Relaxed)
+    }
+
     /// The lines of progress, made when they are first needed.
     fn bars(&self) -> MultiProgress {
         let mut bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
-        bars.get_or_insert_with(MultiProgress::new).clone()
+        let target = || ProgressDrawTarget::stderr_with_hz(PICTURES);
+        bars.get_or_insert_with(|| MultiProgress::with_draw_target(target())).clone()
     }
 
     /// The lines of progress stay where they are; what comes now goes below them.
@@ -296,6 +313,10 @@ fn rendered(problem: &dyn miette::Diagnostic, paint: Paint) -> String {
 /// `NO_COLOR` (any value) and a dumb terminal switch colours off.
 fn colours_wanted() -> bool {
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    !no_colour && !dumb
+    !no_colour && !std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
+/// Whether nobody knows how to move the terminal's cursor.
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
 }

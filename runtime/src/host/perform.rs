@@ -19,7 +19,7 @@ use crate::container::cgroup;
 use crate::monitor::client;
 use crate::paths::Roots;
 use crate::record::{self, Durability};
-use crate::store::{PullOptions, PullProgress};
+use crate::store::{LayerProgress, PullOptions};
 
 impl Host {
     /// Performs `action`. Events of a pull go to `pulling`.
@@ -27,7 +27,7 @@ impl Host {
     /// # Errors
     /// [`StepError`]; what had been made by this action is then either nothing, or something that
     /// `observe` shows and the next plan removes.
-    pub async fn perform(&self, action: &Action, pulling: PullProgress) -> Result<(), StepError> {
+    pub async fn perform(&self, action: &Action, pulling: LayerProgress) -> Result<(), StepError> {
         let roots = &self.roots;
         match action {
             Action::PullImage { reference, locked } => {
@@ -53,7 +53,7 @@ impl Host {
         &self,
         reference: &str,
         locked: Option<&str>,
-        progress: PullProgress,
+        progress: LayerProgress,
     ) -> Result<(), StepError> {
         let options = PullOptions::default();
         let pulled = match locked {

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
+use super::super::progress::{Counted, LayerProgress};
 use super::super::reference::Reference;
 use super::super::tape::{Kind, Tape};
 use super::super::{StoreError, plain};
@@ -39,7 +40,11 @@ enum Part {
 
 impl Archive {
     /// Opens a folder or a file; `aside` is where an archive that is compressed is put.
-    pub(super) fn open(path: &Path, aside: &Path) -> Result<Archive, StoreError> {
+    pub(super) fn open(
+        path: &Path,
+        aside: &Path,
+        progress: &LayerProgress,
+    ) -> Result<Archive, StoreError> {
         let mut file = File::open(path).map_err(StoreError::host("open", path))?;
         if file.metadata().is_ok_and(|there| there.is_dir()) {
             return Ok(Archive { path: path.to_owned(), parts: Parts::Folder(file.into()) });
@@ -47,7 +52,9 @@ impl Archive {
         let mut magic = Vec::new();
         (&mut file).take(4).read_to_end(&mut magic).map_err(StoreError::host("read", path))?;
         if plain::is_compressed(&magic) || file.rewind().is_err() {
-            return Archive::spool(io::Cursor::new(magic).chain(file), path, aside);
+            let size = file.metadata().map_or(0, |there| there.len());
+            let stream = Counted::whole(io::Cursor::new(magic).chain(file), size, progress);
+            return Archive::spool(stream, path, aside);
         }
         Archive::index(file, path)
     }

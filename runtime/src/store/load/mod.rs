@@ -10,6 +10,7 @@ mod legacy;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -18,6 +19,7 @@ use super::digest::{Digest, HashingReader};
 use super::document::{self, Descriptor, Document, DocumentError, Manifest, Platform};
 use super::ingest::{Claim, Ingest, LOOK_AGAIN, NewImage, Tee};
 use super::plain::is_compressed;
+use super::progress::{Counted, LayerEvent, LayerPhase, LayerProgress};
 use super::reference::Reference;
 use super::{Store, StoreError};
 use archive::Archive;
@@ -43,9 +45,21 @@ impl Store {
     /// When the archive is not one, a digest is wrong, or the host refuses a step. Images loaded
     /// before the one that failed stay.
     pub fn load(&self, path: &Path) -> Result<Vec<Loaded>, StoreError> {
+        self.load_telling(path, &quiet())
+    }
+
+    /// As [`Store::load`], and tells how far it is.
+    ///
+    /// # Errors
+    /// As [`Store::load`].
+    pub fn load_telling(
+        &self,
+        path: &Path,
+        progress: &LayerProgress,
+    ) -> Result<Vec<Loaded>, StoreError> {
         let ingest = Ingest::begin_waiting(self)?;
-        let archive = Archive::open(path, &self.places.making())?;
-        load_all(&ingest, &archive)
+        let archive = Archive::open(path, &self.places.making(), progress)?;
+        load_all(&ingest, &archive, progress)
     }
 
     /// As [`Store::load`] from a stream, which is first put aside in full.
@@ -53,13 +67,34 @@ impl Store {
     /// # Errors
     /// As [`Store::load`].
     pub fn load_stream(&self, stream: impl Read) -> Result<Vec<Loaded>, StoreError> {
+        self.load_stream_telling(stream, &quiet())
+    }
+
+    /// As [`Store::load_stream`], and tells how far it is.
+    ///
+    /// # Errors
+    /// As [`Store::load`].
+    pub fn load_stream_telling(
+        &self,
+        stream: impl Read,
+        progress: &LayerProgress,
+    ) -> Result<Vec<Loaded>, StoreError> {
         let ingest = Ingest::begin_waiting(self)?;
+        let stream = Counted::whole(stream, 0, progress);
         let archive = Archive::spool(stream, Path::new("-"), &self.places.making())?;
-        load_all(&ingest, &archive)
+        load_all(&ingest, &archive, progress)
     }
 }
 
-fn load_all(ingest: &Ingest, archive: &Archive) -> Result<Vec<Loaded>, StoreError> {
+fn quiet() -> LayerProgress {
+    Arc::new(|_| {})
+}
+
+fn load_all(
+    ingest: &Ingest,
+    archive: &Archive,
+    progress: &LayerProgress,
+) -> Result<Vec<Loaded>, StoreError> {
     let docker = docker_list(archive)?;
     let plans = if archive.has("index.json") {
         plan_layout(archive, docker.as_deref().unwrap_or_default())?
@@ -75,7 +110,7 @@ fn load_all(ingest: &Ingest, archive: &Archive) -> Result<Vec<Loaded>, StoreErro
     if plans.is_empty() {
         return Err(archive.problem("there is no image in it"));
     }
-    plans.into_iter().map(|plan| load_one(ingest, archive, plan)).collect()
+    plans.into_iter().map(|plan| load_one(ingest, archive, plan, progress)).collect()
 }
 
 /// An image found in an archive.
@@ -251,19 +286,32 @@ pub(super) fn check_count(layers: usize, config: &ConfigDocument) -> Result<(), 
     }
 }
 
-fn load_one(ingest: &Ingest, archive: &Archive, plan: Planned) -> Result<Loaded, StoreError> {
+fn load_one(
+    ingest: &Ingest,
+    archive: &Archive,
+    plan: Planned,
+    progress: &LayerProgress,
+) -> Result<Loaded, StoreError> {
     let layers = plan.config.diff_ids.iter().zip(plan.manifest.layers.iter().zip(&plan.paths));
     let wanted: BTreeMap<&Digest, (&Descriptor, &String)> = layers.collect();
     let mut claims = Vec::new();
     for (diff_id, parts) in wanted {
-        if let Some(claim) = claim_waiting(ingest, diff_id, &parts.0.digest)? {
-            claims.push((claim, parts));
-        }
+        let (done, phase) = match claim_waiting(ingest, diff_id, &parts.0.digest)? {
+            Some(claim) => {
+                claims.push((claim, parts));
+                (0, LayerPhase::Waiting)
+            }
+            None => (parts.0.size, LayerPhase::Exists),
+        };
+        progress(LayerEvent::of(parts.0, done, phase));
     }
     let mut made = Vec::new();
     for (claim, (descriptor, path)) in claims {
-        let source = Tee::new(archive.content(path)?.0, &claim.blob(&descriptor.digest))?;
+        let event = LayerEvent::of(descriptor, 0, LayerPhase::Reading);
+        let content = Counted::new(archive.content(path)?.0, event, progress);
+        let source = Tee::new(content, &claim.blob(&descriptor.digest))?;
         claim.unpack_local(source, descriptor)?;
+        progress(LayerEvent::of(descriptor, descriptor.size, LayerPhase::Done));
         made.push(claim.into_made(&descriptor.digest));
     }
     let names = plan.names.iter().map(|name| (name.clone(), None)).collect();

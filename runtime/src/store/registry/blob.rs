@@ -12,10 +12,10 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use super::super::StoreError;
 use super::super::document::Descriptor;
 use super::super::ingest::{Claim, Made};
+use super::super::progress::{LayerEvent, LayerPhase, LayerProgress, Pace};
 use super::super::unpack::Limits;
 use super::client::Client;
 use super::http::reason;
-use super::{PullEvent, PullPhase, PullProgress};
 
 /// Pieces of the body between the network and the unpacking.
 const PIECES: usize = 16;
@@ -34,7 +34,7 @@ pub(super) async fn make_layer(
     claim: Claim,
     layer: &Descriptor,
     limits: Limits,
-    progress: &PullProgress,
+    progress: &LayerProgress,
 ) -> Result<Made, StoreError> {
     let claim = Arc::new(claim);
     let path = claim.adopt(layer)?;
@@ -47,6 +47,9 @@ pub(super) async fn make_layer(
             move || claim.unpack(source, &layer, limits)
         });
         let fetched = fetch(client, layer, start, sender, progress).await;
+        if fetched.is_ok() {
+            progress(LayerEvent::of(layer, layer.size, LayerPhase::Unpacking));
+        }
         let unpacked = unpacking.await.map_err(|_| StoreError::Stopped)?;
         match (fetched, unpacked) {
             (Err(network), Err(_)) => return Err(network),
@@ -60,7 +63,7 @@ pub(super) async fn make_layer(
             }
         }
     }
-    progress(PullEvent::of(layer, layer.size, PullPhase::Done));
+    progress(LayerEvent::of(layer, layer.size, LayerPhase::Done));
     // The unpacking has ended, and with it the other handle.
     let claim = Arc::into_inner(claim).ok_or(StoreError::Stopped)?;
     Ok(claim.into_made(&layer.digest))
@@ -73,14 +76,16 @@ async fn fetch(
     layer: &Descriptor,
     mut at: u64,
     sender: Sender<Vec<u8>>,
-    progress: &PullProgress,
+    progress: &LayerProgress,
 ) -> Result<(), StoreError> {
     let mut failures = 0;
     let mut told = at;
     let mut since = at;
-    progress(PullEvent::of(layer, at, PullPhase::Downloading));
+    let mut pace = Pace::new();
+    progress(LayerEvent::of(layer, at, LayerPhase::Downloading));
     while at < layer.size {
         let mut response = client.blob(layer, at).await?;
+        progress(LayerEvent::of(layer, at, LayerPhase::Downloading));
         // A registry that cannot go on from there sends all of it: the start is skipped.
         let mut skip = if response.status() == StatusCode::PARTIAL_CONTENT { 0 } else { at };
         let mut why = "it ended too early".to_owned();
@@ -108,9 +113,9 @@ async fn fetch(
             if !piece.is_empty() && sender.send(piece.to_vec()).await.is_err() {
                 return Ok(());
             }
-            if at - told >= EVENT_BYTES {
+            if at - told >= EVENT_BYTES || pace.is_due() {
                 told = at;
-                progress(PullEvent::of(layer, at, PullPhase::Downloading));
+                progress(LayerEvent::of(layer, at, LayerPhase::Downloading));
             }
         }
         if at < layer.size {
@@ -120,8 +125,9 @@ async fn fetch(
             if failures >= client.retry().attempts {
                 return Err(client.broken(why).into());
             }
-            progress(PullEvent::of(layer, at, PullPhase::Retrying));
-            tokio::time::sleep(client.retry().pause(failures, None)).await;
+            let wait = client.retry().pause(failures, None);
+            progress(LayerEvent::of(layer, at, LayerPhase::Retrying { why, wait }));
+            tokio::time::sleep(wait).await;
         }
     }
     Ok(())

@@ -19,7 +19,7 @@ use super::Purpose;
 use super::auth::{self, Authority};
 use super::error::{Failure, RegistryError};
 use super::http::reason;
-use super::retry::Retry;
+use super::retry::{self, Retry};
 
 const MAX_MESSAGE: u64 = 16 << 10;
 
@@ -204,7 +204,9 @@ impl Client {
                 }
                 Err(Failure::Passing(error, wanted)) => {
                     tracing::debug!(%error, attempt, "asking the registry again");
-                    tokio::time::sleep(self.retry.pause(attempt, wanted)).await;
+                    let wait = self.retry.pause(attempt, wanted);
+                    retry::told(&error, wait);
+                    tokio::time::sleep(wait).await;
                     attempt += 1;
                 }
             }

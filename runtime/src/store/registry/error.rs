@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use reqwest::StatusCode;
+
 use super::super::StoreError;
 use super::auth::AuthorityError;
 
@@ -37,6 +39,27 @@ pub enum RegistryError {
     Settings { path: String, why: String },
     #[error("`{0}` is not the name of a registry")]
     Name(String),
+}
+
+impl RegistryError {
+    /// The reason in a few words: `429 Too Many Requests`.
+    pub(super) fn brief(&self) -> String {
+        match self {
+            RegistryError::Status { status, .. } => match StatusCode::from_u16(*status) {
+                Ok(known) => known.to_string(),
+                Err(_) => status.to_string(),
+            },
+            RegistryError::Unreachable { why, .. }
+            | RegistryError::Broken { why, .. }
+            | RegistryError::NotTaken { why, .. }
+            | RegistryError::Challenge { why, .. }
+            | RegistryError::Credentials { why, .. }
+            | RegistryError::Login { why, .. }
+            | RegistryError::Settings { why, .. }
+            | RegistryError::Tls(why)
+            | RegistryError::Name(why) => why.clone(),
+        }
+    }
 }
 
 /// An answer that is not what was asked for.

@@ -74,7 +74,7 @@ async fn what_is_locked_is_fetched_by_digest_and_named_by_its_tag() {
     };
     let registry = Registry::start(moved);
     let (name, digest) = (registry.image("a"), image.index.to_string());
-    let progress: PullProgress = Arc::new(|_| {});
+    let progress: LayerProgress = Arc::new(|_| {});
     let pull = |digest: String| {
         let (store, options, name) = (site.store.clone(), site.options.clone(), name.clone());
         let progress = Arc::clone(&progress);

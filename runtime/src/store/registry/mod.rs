@@ -38,6 +38,7 @@ use super::digest::Digest;
 use super::document::{self, Descriptor, Document, DocumentError, Manifest, Platform};
 use super::ingest::{Claim, Ingest, LOOK_AGAIN, Made, NewImage};
 use super::load::{check_count, parse_config};
+use super::progress::{LayerEvent, LayerPhase, LayerProgress};
 use super::reference::Reference;
 use super::unpack::Limits;
 use super::{ImageEntry, Store, StoreError};
@@ -48,7 +49,7 @@ pub use error::RegistryError;
 pub use keep::Kept;
 pub use login::{LoggedIn, LoginOptions, login, logout};
 pub use look::{Look, Offer};
-pub use push::{PushEvent, PushOptions, PushPhase, PushProgress, Pushed};
+pub use push::{PushOptions, Pushed};
 pub use retry::Retry;
 pub use settings::Settings;
 
@@ -117,44 +118,6 @@ impl PullOptions {
     }
 }
 
-/// Something happened to a layer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PullEvent {
-    /// First twelve digits of the layer's digest.
-    pub layer: String,
-    /// Bytes fetched so far.
-    pub done: u64,
-    /// Bytes of the layer.
-    pub total: u64,
-    /// What is being done.
-    pub phase: PullPhase,
-}
-
-/// What is being done with a layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PullPhase {
-    /// Another berth makes it.
-    Waiting,
-    /// It was here before.
-    Exists,
-    /// Fetched, checked and unpacked at once.
-    Downloading,
-    /// The connection failed; it goes on from here.
-    Retrying,
-    /// Unpacked and right.
-    Done,
-}
-
-/// Told about everything that happens; called from several threads.
-pub type PullProgress = Arc<dyn Fn(PullEvent) + Send + Sync>;
-
-impl PullEvent {
-    fn of(layer: &Descriptor, done: u64, phase: PullPhase) -> PullEvent {
-        let layer_name = layer.digest.hex()[..12].to_owned();
-        PullEvent { layer: layer_name, done, total: layer.size, phase }
-    }
-}
-
 /// An image as its registry describes it.
 struct Remote {
     /// What the registry calls it: the index if there is one.
@@ -177,7 +140,7 @@ impl Store {
         &self,
         reference: &str,
         options: &PullOptions,
-        progress: PullProgress,
+        progress: LayerProgress,
     ) -> Result<ImageEntry, StoreError> {
         let reference = Reference::parse(reference)?;
         if reference.is_host() {
@@ -201,7 +164,7 @@ impl Store {
         reference: &str,
         digest: &str,
         options: &PullOptions,
-        progress: PullProgress,
+        progress: LayerProgress,
     ) -> Result<ImageEntry, StoreError> {
         let named = Reference::parse(reference)?;
         let exact = Reference::parse(&format!("{reference}@{digest}"))?;
@@ -216,11 +179,12 @@ impl Store {
         reference: &Reference,
         named: &Reference,
         options: &PullOptions,
-        progress: PullProgress,
+        progress: LayerProgress,
     ) -> Result<(), StoreError> {
         let client = Arc::new(Client::connect(reference, options).await?);
         let ingest = begin(self).await?;
-        let remote = describe(&client, &ingest, reference, options).await?;
+        let listener = retry::Listener::new(&progress, None);
+        let remote = listener.hears(describe(&client, &ingest, reference, options)).await?;
         let claims = claim_all(&ingest, &remote, &progress).await?;
         let made = fetch_all(&client, claims, options, &progress).await?;
         let digest = remote.digest;
@@ -308,7 +272,7 @@ async fn describe(
 async fn claim_all(
     ingest: &Ingest,
     remote: &Remote,
-    progress: &PullProgress,
+    progress: &LayerProgress,
 ) -> Result<Vec<(Claim, Descriptor)>, StoreError> {
     let layers: BTreeMap<&Digest, &Descriptor> =
         remote.config.diff_ids.iter().zip(&remote.manifest.layers).collect();
@@ -316,13 +280,16 @@ async fn claim_all(
     for (diff_id, layer) in layers {
         match claim(ingest, diff_id, layer, progress).await? {
             Some(claim) => claims.push((claim, layer.clone())),
-            None => progress(PullEvent::of(layer, layer.size, PullPhase::Exists)),
+            None => progress(LayerEvent::of(layer, layer.size, LayerPhase::Exists)),
         }
     }
     // The bottom layer, often the largest, first.
     let place =
         |layer: &Descriptor| remote.manifest.layers.iter().position(|l| l.digest == layer.digest);
     claims.sort_by_key(|(_, layer)| place(layer));
+    for (_, layer) in &claims {
+        progress(LayerEvent::of(layer, 0, LayerPhase::Waiting));
+    }
     Ok(claims)
 }
 
@@ -330,7 +297,7 @@ async fn claim(
     ingest: &Ingest,
     diff_id: &Digest,
     layer: &Descriptor,
-    progress: &PullProgress,
+    progress: &LayerProgress,
 ) -> Result<Option<Claim>, StoreError> {
     for look in 0..MAX_LOOKS {
         if ingest.has_layer(diff_id, &layer.digest) {
@@ -340,7 +307,7 @@ async fn claim(
             return Ok((!ingest.has_layer(diff_id, &layer.digest)).then_some(claim));
         }
         if look == 0 {
-            progress(PullEvent::of(layer, 0, PullPhase::Waiting));
+            progress(LayerEvent::of(layer, 0, LayerPhase::Waiting));
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
@@ -352,7 +319,7 @@ async fn fetch_all(
     client: &Arc<Client>,
     claims: Vec<(Claim, Descriptor)>,
     options: &PullOptions,
-    progress: &PullProgress,
+    progress: &LayerProgress,
 ) -> Result<Vec<Made>, StoreError> {
     let places = Arc::new(Semaphore::new(options.parallel.max(1)));
     let mut fetches = JoinSet::new();
@@ -361,7 +328,8 @@ async fn fetch_all(
         let (progress, limits) = (Arc::clone(progress), options.limits);
         fetches.spawn(async move {
             let _place = places.acquire_owned().await.map_err(|_| StoreError::Stopped)?;
-            blob::make_layer(&client, claim, &layer, limits, &progress).await
+            let made = blob::make_layer(&client, claim, &layer, limits, &progress);
+            retry::Listener::new(&progress, Some(&layer)).hears(made).await
         });
     }
     let mut made = Vec::new();

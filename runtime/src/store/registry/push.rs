@@ -18,10 +18,12 @@ use tokio::task::JoinSet;
 use super::super::digest::Digest;
 use super::super::document::{self, Descriptor, Document, DocumentError, Manifest};
 use super::super::pack::is_plain;
+use super::super::progress::{LayerEvent, LayerPhase, LayerProgress};
 use super::super::reference::Reference;
 use super::super::{ImageRecord, NameRecord, Store, StoreError};
 use super::client::Client;
 use super::error::Failure;
+use super::retry::Listener;
 use super::settings::Settings;
 use super::upload::{self, Ended, Source};
 use super::{Access, Purpose, Retry, begin};
@@ -61,48 +63,6 @@ impl Default for PushOptions {
     }
 }
 
-/// Something happened to a layer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PushEvent {
-    /// First twelve digits of the layer's digest.
-    pub layer: String,
-    /// Bytes the registry has so far.
-    pub done: u64,
-    /// Bytes of the layer.
-    pub total: u64,
-    /// What is being done.
-    pub phase: PushPhase,
-}
-
-/// What is being done with a layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PushPhase {
-    /// The registry had it before.
-    Exists,
-    /// The registry took it over from another of its repositories.
-    Mounted,
-    /// It was made here, and is made small.
-    Packing,
-    /// It is small now, and goes on under another digest.
-    Packed,
-    /// On its way.
-    Uploading,
-    /// The connection failed, or the registry was busy; it goes on from here.
-    Retrying,
-    /// The registry has it.
-    Done,
-}
-
-/// Told about everything that happens; called from several threads.
-pub type PushProgress = Arc<dyn Fn(PushEvent) + Send + Sync>;
-
-impl PushEvent {
-    pub(super) fn of(layer: &Descriptor, done: u64, phase: PushPhase) -> PushEvent {
-        let layer_name = layer.digest.hex()[..12].to_owned();
-        PushEvent { layer: layer_name, done, total: layer.size, phase }
-    }
-}
-
 /// An image that its registry has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pushed {
@@ -134,7 +94,7 @@ impl Store {
         &self,
         reference: &str,
         options: &PushOptions,
-        progress: PushProgress,
+        progress: LayerProgress,
     ) -> Result<Pushed, StoreError> {
         let reference = Reference::parse(reference)?;
         if reference.is_host() {
@@ -153,11 +113,12 @@ impl Store {
             outgoing.bytes = with_layers(&outgoing.bytes, &forms)?;
         }
         let config = self.source(&outgoing.manifest.config, &elsewhere);
-        let quiet: PushProgress = Arc::new(|_| {});
-        if upload::bring(&client, &config, options.chunk, &quiet).await? == Ended::Absent {
+        let retries = of_the_whole(&progress);
+        if upload::bring(&client, &config, options.chunk, &retries).await? == Ended::Absent {
             return Err(StoreError::NotKept(config.blob.digest));
         }
-        let digest = put_manifest(&client, tag, &outgoing.bytes).await?;
+        let put = put_manifest(&client, tag, &outgoing.bytes);
+        let digest = Listener::new(&progress, None).hears(put).await?;
         if !forms.is_empty()
             && let Document::Manifest(manifest) = document::parse(&outgoing.bytes)?
         {
@@ -177,7 +138,7 @@ impl Store {
         outgoing: &Outgoing,
         elsewhere: &BTreeMap<Digest, String>,
         options: &PushOptions,
-        progress: &PushProgress,
+        progress: &LayerProgress,
     ) -> Result<BTreeMap<Digest, Descriptor>, StoreError> {
         let layers = outgoing.manifest.layers.iter().filter(|layer| !stays_away(layer));
         let sources = layers.map(|layer| match outgoing.packs(layer) {
@@ -274,7 +235,7 @@ impl Store {
     async fn pack_all(
         &self,
         layers: BTreeMap<Digest, Descriptor>,
-        progress: &PushProgress,
+        progress: &LayerProgress,
     ) -> Result<BTreeMap<Digest, Descriptor>, StoreError> {
         let places = Arc::new(Semaphore::new(PACKED_AT_ONCE));
         let mut packing = JoinSet::new();
@@ -283,8 +244,8 @@ impl Store {
                 (self.clone(), Arc::clone(&places), Arc::clone(progress));
             packing.spawn(async move {
                 let _place = places.acquire_owned().await.map_err(|_| StoreError::Stopped)?;
-                progress(PushEvent::of(&layer, 0, PushPhase::Packing));
-                let event = PushEvent::of(&layer, layer.size, PushPhase::Packed);
+                progress(LayerEvent::of(&layer, 0, LayerPhase::Packing));
+                let event = LayerEvent::of(&layer, layer.size, LayerPhase::Packed);
                 let pack = tokio::task::spawn_blocking(move || store.pack(&layer));
                 let packed = pack.await.map_err(|_| StoreError::Stopped)??;
                 progress(event);
@@ -331,13 +292,23 @@ async fn connect(
     Ok(Arc::new(Client::connect_to(reference, &access, Purpose::Push { sources }).await?))
 }
 
+/// Of what happens to the config, retries are told, as the image's.
+fn of_the_whole(progress: &LayerProgress) -> LayerProgress {
+    let progress = Arc::clone(progress);
+    Arc::new(move |event: LayerEvent| {
+        if matches!(event.phase, LayerPhase::Retrying { .. }) {
+            progress(LayerEvent::whole(0, 0, event.phase));
+        }
+    })
+}
+
 /// Sends the blobs, a few at a time; gives those that neither side has. The first failure stops
 /// the others.
 async fn bring_all(
     client: &Arc<Client>,
     sources: Vec<Source>,
     options: &PushOptions,
-    progress: &PushProgress,
+    progress: &LayerProgress,
 ) -> Result<BTreeSet<Digest>, StoreError> {
     let places = Arc::new(Semaphore::new(options.parallel.max(1)));
     let mut uploads = JoinSet::new();
@@ -346,6 +317,7 @@ async fn bring_all(
         if !seen.insert(source.blob.digest.clone()) {
             continue;
         }
+        progress(LayerEvent::of(&source.blob, 0, LayerPhase::Waiting));
         let (client, places) = (Arc::clone(client), Arc::clone(&places));
         let (progress, chunk) = (Arc::clone(progress), options.chunk);
         uploads.spawn(async move {

@@ -88,7 +88,7 @@ struct Site {
     store: Store,
     options: PushOptions,
     shelf: Arc<Mutex<Shelf>>,
-    events: Arc<Mutex<Vec<PushEvent>>>,
+    events: Arc<Mutex<Vec<LayerEvent>>>,
 }
 
 /// What the registry answers instead of what is right.
@@ -132,11 +132,11 @@ impl Site {
 
     async fn push(&self, name: &str) -> Result<Pushed, String> {
         let events = Arc::clone(&self.events);
-        let progress: PushProgress = Arc::new(move |event| events.lock().unwrap().push(event));
+        let progress: LayerProgress = Arc::new(move |event| events.lock().unwrap().push(event));
         self.store.push(name, &self.options, progress).await.map_err(|e| e.to_string())
     }
 
-    fn phases(&self, phase: PushPhase) -> usize {
+    fn phases(&self, phase: LayerPhase) -> usize {
         self.events.lock().unwrap().iter().filter(|event| event.phase == phase).count()
     }
 }
@@ -157,7 +157,7 @@ async fn what_is_pushed_can_be_pulled_and_has_the_digest_it_had() {
     let digest = site.load(&name, &[1, 2]);
     let pushed = site.push(&name).await.unwrap();
     assert_eq!((pushed.digest, pushed.reference), (digest.to_string(), name.clone()));
-    assert_eq!(site.phases(PushPhase::Done), 2);
+    assert_eq!(site.phases(LayerPhase::Done), 2);
     let entry = site.store.resolve(&name).unwrap().unwrap();
     assert_eq!(entry.digests, [format!("{}@{digest}", registry.image("team/app"))]);
     let other = Store::open(site.scratch.path().join("other"));
@@ -168,7 +168,7 @@ async fn what_is_pushed_can_be_pulled_and_has_the_digest_it_had() {
     // Nothing but the manifest goes a second time.
     let before = of(&registry, "POST").len();
     site.push(&name).await.unwrap();
-    assert_eq!((of(&registry, "POST").len(), site.phases(PushPhase::Exists)), (before, 2));
+    assert_eq!((of(&registry, "POST").len(), site.phases(LayerPhase::Exists)), (before, 2));
 }
 
 #[tokio::test]
@@ -249,7 +249,9 @@ async fn a_broken_upload_goes_on_from_where_the_registry_is() {
         .map(|start| start >> 17)
         .collect();
     assert_eq!(starts, [0, 1, 2, 3, 4]);
-    assert_eq!(site.phases(PushPhase::Retrying), 2);
+    let events = site.events.lock().unwrap();
+    let retried = |event: &&LayerEvent| matches!(event.phase, LayerPhase::Retrying { .. });
+    assert_eq!(events.iter().filter(retried).count(), 2);
 }
 
 #[tokio::test]
@@ -320,7 +322,7 @@ async fn a_layer_that_another_repository_has_is_taken_over_with_a_token_for_both
     assert_eq!(mounts.len(), 1);
     let gzipped = Digest::of(&gzip(&layer(1)));
     assert!(mounts[0].path.contains(gzipped.hex()));
-    assert_eq!(site.phases(PushPhase::Mounted), 1);
+    assert_eq!(site.phases(LayerPhase::Mounted), 1);
 }
 
 #[tokio::test]
@@ -345,7 +347,7 @@ async fn a_layer_that_came_in_another_form_is_sent_in_that_form() {
     let gzip_type = format!("{}+gzip", document::OCI_LAYER);
     assert_eq!(forms[0], (gzip_type.as_str(), zipped.as_str()));
     // The other one nobody has brought in another form: it is packed.
-    assert_eq!((forms[1].0, site.phases(PushPhase::Packing)), (gzip_type.as_str(), 1));
+    assert_eq!((forms[1].0, site.phases(LayerPhase::Packing)), (gzip_type.as_str(), 1));
     assert_eq!(Digest::of(&sent).to_string(), pushed.digest);
     // Without the bytes in any form there is nothing to send.
     std::fs::remove_file(site.store.places.blob(&Digest::of(&gzip(&layer(1))))).unwrap();
@@ -367,7 +369,7 @@ async fn a_layer_made_here_is_packed_once_and_the_image_keeps_its_id() {
     let sent: usize = of(&registry, "PUT").iter().map(|request| request.body.len()).sum();
     assert!(sent < 100_000, "{sent} bytes were sent");
     let again = site.push(&name).await.unwrap();
-    assert_eq!((again.digest, site.phases(PushPhase::Packing)), (pushed.digest.clone(), 1));
+    assert_eq!((again.digest, site.phases(LayerPhase::Packing)), (pushed.digest.clone(), 1));
     let other = Store::open(site.scratch.path().join("other"));
     let options =
         PullOptions { docker_config: site.options.docker_config.clone(), ..PullOptions::default() };
@@ -393,7 +395,7 @@ async fn an_image_that_a_registry_knows_keeps_its_plain_layers_and_its_digest() 
     let elsewhere = Reference::parse("x.y/a:1").unwrap();
     site.store.write_name(&elsewhere, &id, Some(&digest)).unwrap();
     site.push(&name).await.unwrap();
-    assert_eq!(site.phases(PushPhase::Packing), 0);
+    assert_eq!(site.phases(LayerPhase::Packing), 0);
     assert!(site.shelf.lock().unwrap().blobs.contains_key(&Digest::of(&layer(3)).to_string()));
 }
 

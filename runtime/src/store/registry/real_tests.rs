@@ -209,9 +209,9 @@ async fn what_is_pushed_is_what_skopeo_and_another_store_find() {
         store.tag(&name, &again).unwrap();
         let events = Arc::new(std::sync::Mutex::new(Vec::new()));
         let seen = Arc::clone(&events);
-        let progress: PushProgress = Arc::new(move |event| seen.lock().unwrap().push(event.phase));
+        let progress: LayerProgress = Arc::new(move |event| seen.lock().unwrap().push(event.phase));
         assert_eq!(store.push(&again, &options, progress).await.unwrap().digest, digest);
-        assert_eq!(*events.lock().unwrap(), [PushPhase::Mounted]);
+        assert_eq!(*events.lock().unwrap(), [LayerPhase::Waiting, LayerPhase::Mounted]);
     }
 }
 

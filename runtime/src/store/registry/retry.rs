@@ -1,6 +1,11 @@
 //! When a request is made again.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use super::super::document::Descriptor;
+use super::super::progress::{LayerEvent, LayerPhase, LayerProgress};
+use super::error::RegistryError;
 
 /// When a request that failed for a passing reason is made again.
 #[derive(Debug, Clone, Copy)]
@@ -29,4 +34,40 @@ impl Retry {
         let by_chance = doubled / 2 + (doubled / 2).mul_f64(chance as f64 / 1000.0);
         wanted.unwrap_or_default().max(by_chance).min(self.longest)
     }
+}
+
+tokio::task_local! {
+    /// Who hears of the retries of the task that runs.
+    static LISTENER: Listener;
+}
+
+/// Tells progress that what is asked for is asked for again.
+pub(super) struct Listener {
+    progress: LayerProgress,
+    /// `None` for what belongs to the whole image.
+    layer: Option<Descriptor>,
+}
+
+impl Listener {
+    pub(super) fn new(progress: &LayerProgress, layer: Option<&Descriptor>) -> Listener {
+        Listener { progress: Arc::clone(progress), layer: layer.cloned() }
+    }
+
+    /// Does `work` and hears of its retries.
+    pub(super) async fn hears<F: Future>(self, work: F) -> F::Output {
+        LISTENER.scope(self, work).await
+    }
+}
+
+/// The request that the running task makes is made again after `wait`.
+pub(super) fn told(error: &RegistryError, wait: Duration) {
+    // Nobody listens where there is no progress, as at a login.
+    let _ = LISTENER.try_with(|listener| {
+        let phase = LayerPhase::Retrying { why: error.brief(), wait };
+        let event = match &listener.layer {
+            Some(layer) => LayerEvent::of(layer, 0, phase),
+            None => LayerEvent::whole(0, 0, phase),
+        };
+        (listener.progress)(event);
+    });
 }

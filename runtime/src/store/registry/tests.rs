@@ -14,7 +14,7 @@ pub(super) struct Site {
     scratch: Scratch,
     pub(super) store: Store,
     pub(super) options: PullOptions,
-    events: Arc<Mutex<Vec<PullEvent>>>,
+    events: Arc<Mutex<Vec<LayerEvent>>>,
 }
 
 impl Site {
@@ -32,7 +32,7 @@ impl Site {
 
     async fn pull(&self, image: &str) -> Result<ImageEntry, String> {
         let events = Arc::clone(&self.events);
-        let progress: PullProgress = Arc::new(move |event| events.lock().unwrap().push(event));
+        let progress: LayerProgress = Arc::new(move |event| events.lock().unwrap().push(event));
         self.store.pull(image, &self.options, progress).await.map_err(|e| e.to_string())
     }
 
@@ -40,8 +40,8 @@ impl Site {
         places::entries(&self.scratch.path().join("images").join(folder)).unwrap().len()
     }
 
-    fn phases(&self) -> Vec<PullPhase> {
-        self.events.lock().unwrap().iter().map(|event| event.phase).collect()
+    fn phases(&self) -> Vec<LayerPhase> {
+        self.events.lock().unwrap().iter().map(|event| event.phase.clone()).collect()
     }
 
     fn credentials(&self, registry: &Registry, auth: &str) {
@@ -65,7 +65,7 @@ async fn an_image_is_pulled_once_and_known_by_tag_and_digest() {
     assert_eq!(site.store.list().unwrap().len(), 1);
     site.pull(&registry.image("a/b")).await.unwrap();
     assert_eq!(registry.requests("/blobs/").len(), 3);
-    assert_eq!(site.phases().iter().filter(|phase| **phase == PullPhase::Exists).count(), 2);
+    assert_eq!(site.phases().iter().filter(|phase| **phase == LayerPhase::Exists).count(), 2);
     assert_eq!((site.count("making"), site.count("layers")), (0, 2));
     let direct = format!("{}@{}", registry.image("a/b"), image.manifest);
     assert_eq!(site.pull(&direct).await.unwrap().id, entry.id);
@@ -94,7 +94,8 @@ async fn a_cut_layer_is_gone_on_with_from_where_it_was_cut() {
         let layers = site.store.layers(&entry.id).unwrap();
         assert_eq!(std::fs::read(layers[0].join("file")).unwrap(), noise(1, 600_000));
         assert_eq!(registry.requests(image.layers[0].hex()).len(), 4);
-        assert!(site.phases().contains(&PullPhase::Retrying));
+        let retried = |phase: &LayerPhase| matches!(phase, LayerPhase::Retrying { .. });
+        assert!(site.phases().iter().any(retried));
     }
 }
 
@@ -413,7 +414,7 @@ async fn a_stopped_pull_leaves_what_the_next_one_needs() {
         reply
     });
     let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
-    let progress: PullProgress = Arc::new(move |event: PullEvent| {
+    let progress: LayerProgress = Arc::new(move |event: LayerEvent| {
         let _ = sender.send(event.done);
     });
     let name = registry.image("a");

@@ -13,9 +13,9 @@ use reqwest::{Method, Response, StatusCode, Url};
 use super::super::StoreError;
 use super::super::digest::Digest;
 use super::super::document::Descriptor;
+use super::super::progress::{LayerEvent, LayerPhase, LayerProgress};
 use super::client::{Ask, Client};
 use super::error::{Failure, RegistryError};
-use super::push::{PushEvent, PushPhase, PushProgress};
 
 const BYTES: &str = "application/octet-stream";
 /// A registry that wants less at a time than this wants nothing.
@@ -64,7 +64,7 @@ pub(super) async fn bring(
     client: &Client,
     source: &Source,
     chunk: u64,
-    progress: &PushProgress,
+    progress: &LayerProgress,
 ) -> Result<Ended, StoreError> {
     let upload = Upload { client, source, chunk, progress };
     let mut tries = Tries { client, failures: 0, furthest: 0 };
@@ -72,8 +72,8 @@ pub(super) async fn bring(
         match upload.run(&mut tries).await {
             Ok(ended) => return Ok(ended),
             Err(failure) => {
-                let wait = tries.again(failure)?;
-                upload.tell(tries.furthest, PushPhase::Retrying);
+                let (why, wait) = tries.again(failure)?;
+                upload.tell(tries.furthest, LayerPhase::Retrying { why, wait });
                 tokio::time::sleep(wait).await;
             }
         }
@@ -84,27 +84,27 @@ struct Upload<'a> {
     client: &'a Client,
     source: &'a Source,
     chunk: u64,
-    progress: &'a PushProgress,
+    progress: &'a LayerProgress,
 }
 
 impl Upload<'_> {
     async fn run(&self, tries: &mut Tries<'_>) -> Result<Ended, Failure> {
         let blob = &self.source.blob;
         if self.exists().await? {
-            self.tell(blob.size, PushPhase::Exists);
+            self.tell(blob.size, LayerPhase::Exists);
             return Ok(Ended::There);
         }
         if self.source.path.is_none() && self.source.elsewhere.is_none() {
             return Ok(Ended::Absent);
         }
         let Some(mut session) = self.begin().await? else {
-            self.tell(blob.size, PushPhase::Mounted);
+            self.tell(blob.size, LayerPhase::Mounted);
             return Ok(Ended::There);
         };
         let Some(path) = &self.source.path else { return Ok(Ended::Absent) };
         let file = File::open(path).map_err(StoreError::host("open", path))?;
         let file = Arc::new(file);
-        self.tell(0, PushPhase::Uploading);
+        self.tell(0, LayerPhase::Uploading);
         if blob.size <= session.chunk {
             let bytes = self.read(&file, 0, blob.size).await?;
             self.finish(&session, bytes).await?;
@@ -112,7 +112,7 @@ impl Upload<'_> {
             self.send_chunks(&file, &mut session, tries).await?;
             self.finish(&session, Vec::new()).await?;
         }
-        self.tell(blob.size, PushPhase::Done);
+        self.tell(blob.size, LayerPhase::Done);
         Ok(Ended::There)
     }
 
@@ -156,11 +156,11 @@ impl Upload<'_> {
             match self.send_chunk(session, bytes).await {
                 Ok(()) => {
                     tries.came_to(session.at);
-                    self.tell(session.at, PushPhase::Uploading);
+                    self.tell(session.at, LayerPhase::Uploading);
                 }
                 Err(failure) => {
-                    let wait = tries.again(failure)?;
-                    self.tell(session.at, PushPhase::Retrying);
+                    let (why, wait) = tries.again(failure)?;
+                    self.tell(session.at, LayerPhase::Retrying { why, wait });
                     tokio::time::sleep(wait).await;
                     self.find_place(session).await?;
                 }
@@ -262,8 +262,8 @@ impl Upload<'_> {
         Ok(read.map_err(StoreError::host("read", &path))?)
     }
 
-    fn tell(&self, done: u64, phase: PushPhase) {
-        (self.progress)(PushEvent::of(&self.source.blob, done, phase));
+    fn tell(&self, done: u64, phase: LayerPhase) {
+        (self.progress)(LayerEvent::of(&self.source.blob, done, phase));
     }
 }
 
@@ -275,8 +275,8 @@ impl Tries<'_> {
         }
     }
 
-    /// How long to wait before the next try, if there is one.
-    fn again(&mut self, failure: Failure) -> Result<Duration, StoreError> {
+    /// Why there is a next try, if there is one, and how long to wait before it.
+    fn again(&mut self, failure: Failure) -> Result<(String, Duration), StoreError> {
         let (error, wanted) = match failure {
             Failure::Final(error) => return Err(error),
             Failure::Passing(error, wanted) => (error, wanted),
@@ -286,7 +286,7 @@ impl Tries<'_> {
             return Err(error.into());
         }
         tracing::debug!(%error, failures = self.failures, "sending to the registry again");
-        Ok(self.client.retry().pause(self.failures, wanted))
+        Ok((error.brief(), self.client.retry().pause(self.failures, wanted)))
     }
 }
 
