@@ -7,15 +7,20 @@
 //! process, mount, link, rule, cgroup or file too many fails the test.
 //!
 //! Reading order: [`machine`] (the namespaces), [`ledger`] (what is on it), [`command`] (running
-//! something on it), [`host`] (what tests use), [`images`] (what containers are made from).
+//! something on it), [`host`] (what tests use), [`images`] (what containers are made from),
+//! [`registry`] (where images come from), [`http`], [`front`] and [`tokens`] (what stands around it).
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "all of this crate is tests")]
 
 pub mod command;
+pub mod front;
 pub mod host;
+pub mod http;
 pub mod images;
 pub mod ledger;
 pub mod machine;
+pub mod registry;
+pub mod tokens;
 
 pub use command::{Finished, Running};
 pub use host::{TestHost, berth_program};

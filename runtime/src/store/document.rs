@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::digest::Digest;
 
 /// No manifest or index is larger.
-pub(super) const MAX_MANIFEST: u64 = 8 << 20;
+pub(super) const MAX_MANIFEST: u64 = 4 << 20;
 /// No config is larger.
 pub(super) const MAX_CONFIG: u64 = 8 << 20;
 const MAX_CHILDREN: usize = 4096;

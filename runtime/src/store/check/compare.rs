@@ -93,7 +93,8 @@ impl Pair {
         let (mut expected, mut there) = (File::from(expected), File::from(there));
         let (mut a, mut b) = (Vec::with_capacity(CHUNK), Vec::with_capacity(CHUNK));
         loop {
-            (a.clear(), b.clear());
+            a.clear();
+            b.clear();
             (&mut expected).take(CHUNK as u64).read_to_end(&mut a)?;
             (&mut there).take(CHUNK as u64).read_to_end(&mut b)?;
             if a != b {

@@ -5,6 +5,7 @@
 //! is wanted here, whatever the registry suggests.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use reqwest::header::HeaderValue;
 use reqwest::{Response, Url};
@@ -14,6 +15,8 @@ use super::credentials::{Credentials, Login};
 use super::http::{is_loopback, reason};
 
 const MAX_ANSWER: usize = 1 << 20;
+/// So long may a token service take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Gives the header for requests to one repository of one registry.
 pub(super) struct Authority {
@@ -41,7 +44,7 @@ pub(super) struct Challenge {
 }
 
 impl Authority {
-    /// `http` must not follow redirects.
+    /// `http` must not follow redirects: what is said to a token service stays there.
     pub(super) fn new(
         http: reqwest::Client,
         registry: Url,
@@ -125,6 +128,7 @@ impl Authority {
                 }
             }
         };
+        let request = request.timeout(PATIENCE);
         let response = request.send().await.map_err(|e| AuthorityError::Unreachable(reason(&e)))?;
         read_token(response).await
     }

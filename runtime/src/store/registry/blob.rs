@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use reqwest::StatusCode;
@@ -13,8 +13,9 @@ use super::super::StoreError;
 use super::super::document::Descriptor;
 use super::super::ingest::{Claim, Made};
 use super::super::progress::{LayerEvent, LayerPhase, LayerProgress, Pace};
-use super::super::unpack::Limits;
+use super::super::unpack::{Limits, UnpackError};
 use super::client::Client;
+use super::error::RegistryError;
 use super::http::reason;
 
 /// Pieces of the body between the network and the unpacking.
@@ -56,10 +57,14 @@ pub(super) async fn make_layer(
             (_, Ok(_)) => break,
             (Ok(()), Err(content)) => {
                 let _ = std::fs::remove_file(&path);
-                if start == 0 {
+                if is_of_host(&content) {
                     return Err(content);
                 }
-                tracing::debug!(%content, "what an earlier pull left is damaged; from the start");
+                if !client.leave_mirrors() && start == 0 {
+                    let why = format!("{content}; nothing of it is kept");
+                    return Err(client.unfit(why).into());
+                }
+                tracing::debug!(%content, "an earlier pull or a mirror was wrong; from the start");
             }
         }
     }
@@ -67,6 +72,19 @@ pub(super) async fn make_layer(
     // The unpacking has ended, and with it the other handle.
     let claim = Arc::into_inner(claim).ok_or(StoreError::Stopped)?;
     Ok(claim.into_made(&layer.digest))
+}
+
+/// Whether it was this host and not the content that failed.
+fn is_of_host(error: &StoreError) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
+    match error {
+        StoreError::Host { .. } => true,
+        StoreError::Layer { source: UnpackError::Host { .. }, .. } => true,
+        StoreError::Layer { source: UnpackError::Read(e), .. } => {
+            !matches!(e.kind(), InvalidData | InvalidInput | Other | UnexpectedEof)
+        }
+        _ => false,
+    }
 }
 
 /// Sends the bytes from `at` on, over as many connections as it takes. A receiver that went away
@@ -82,15 +100,28 @@ async fn fetch(
     let mut told = at;
     let mut since = at;
     let mut pace = Pace::new();
+    // Some registries cannot go on in the middle, and say so in odd ways.
+    let mut whole = false;
     progress(LayerEvent::of(layer, at, LayerPhase::Downloading));
     while at < layer.size {
-        let mut response = client.blob(layer, at).await?;
+        let mut response = match client.blob(layer, if whole { 0 } else { at }).await {
+            Err(error) if !whole && at > 0 && is_no_range(&error) => {
+                whole = true;
+                continue;
+            }
+            response => response?,
+        };
         progress(LayerEvent::of(layer, at, LayerPhase::Downloading));
         // A registry that cannot go on from there sends all of it: the start is skipped.
         let mut skip = if response.status() == StatusCode::PARTIAL_CONTENT { 0 } else { at };
         let mut why = "it ended too early".to_owned();
         if skip == 0 && at > 0 && !starts_at(&response, at) {
-            return Err(client.broken("it sent another range than it was asked for".into()).into());
+            if whole {
+                let why = "a part of a layer where all of it was asked for";
+                return Err(client.unfit(why.into()).into());
+            }
+            whole = true;
+            continue;
         }
         loop {
             let piece = match response.chunk().await {
@@ -106,9 +137,8 @@ async fn fetch(
             let piece = &piece[skipped..];
             at += piece.len() as u64;
             if at > layer.size {
-                return Err(client
-                    .broken(format!("a layer is larger than its {} bytes", layer.size))
-                    .into());
+                let why = format!("a layer that is larger than its {} bytes", layer.size);
+                return Err(client.unfit(why).into());
             }
             if !piece.is_empty() && sender.send(piece.to_vec()).await.is_err() {
                 return Ok(());
@@ -120,7 +150,7 @@ async fn fetch(
         }
         if at < layer.size {
             failures = if at - since >= FORGIVEN { 1 } else { failures + 1 };
-            client.leave_mirrors();
+            let _ = client.leave_mirrors();
             since = at;
             if failures >= client.retry().attempts {
                 return Err(client.broken(why).into());
@@ -133,6 +163,11 @@ async fn fetch(
     Ok(())
 }
 
+/// Whether the registry does not have what begins in the middle.
+fn is_no_range(error: &StoreError) -> bool {
+    matches!(error, StoreError::Registry(RegistryError::Status { status: 416, .. }))
+}
+
 /// Whether a partial answer begins where it should (`bytes FROM-TO/SIZE`).
 fn starts_at(response: &reqwest::Response, at: u64) -> bool {
     let range = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
@@ -143,6 +178,7 @@ fn starts_at(response: &reqwest::Response, at: u64) -> bool {
 /// The layer's bytes: first those that an earlier pull left, then those that come, which are
 /// added to the file.
 struct Part {
+    path: PathBuf,
     file: File,
     stored: u64,
     unread: u64,
@@ -162,7 +198,16 @@ impl Part {
             stored = 0;
         }
         let piece = io::Cursor::default();
-        Ok(Part { file, stored, unread: stored, came: stored, promised, receiver, piece })
+        let path = path.to_owned();
+        Ok(Part { path, file, stored, unread: stored, came: stored, promised, receiver, piece })
+    }
+}
+
+impl Part {
+    /// Which step on which file the host refused: the reader's own error would only say why.
+    fn refused(&self, error: &io::Error) -> io::Error {
+        let text = format!("write `{}`: {error}", self.path.display());
+        io::Error::new(error.kind(), text)
     }
 }
 
@@ -179,7 +224,7 @@ impl Read for Part {
                 let whole = self.came == self.promised;
                 return if whole { Ok(0) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
             };
-            self.file.write_all(&piece)?;
+            self.file.write_all(&piece).map_err(|e| self.refused(&e))?;
             self.came += piece.len() as u64;
             self.piece = io::Cursor::new(piece);
         }

@@ -1,11 +1,10 @@
 //! One request to a registry: authorised, repeated when that can help, and explained when not.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RANGE, RETRY_AFTER,
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RANGE,
     WWW_AUTHENTICATE,
 };
 use reqwest::{Method, Response, StatusCode, Url};
@@ -17,8 +16,10 @@ use super::super::document::{self, Descriptor};
 use super::super::reference::Reference;
 use super::Purpose;
 use super::auth::{self, Authority};
+use super::busy;
 use super::error::{Failure, RegistryError};
 use super::http::reason;
+use super::redirect::{self, MAX_REDIRECTS};
 use super::retry::{self, Retry};
 
 const MAX_MESSAGE: u64 = 16 << 10;
@@ -26,6 +27,8 @@ const MAX_MESSAGE: u64 = 16 << 10;
 /// A registry, for one repository.
 pub(super) struct Client {
     pub(super) http: reqwest::Client,
+    /// For hosts that it sends us on to.
+    pub(super) elsewhere: reqwest::Client,
     pub(super) base: Url,
     pub(super) registry: String,
     pub(super) reference: Reference,
@@ -54,9 +57,11 @@ pub(super) struct Ask {
 }
 
 impl Client {
-    /// From now on the registry itself is asked: what a mirror sends breaks off.
-    pub(super) fn leave_mirrors(&self) {
-        self.mirrors.iter().for_each(|mirror| mirror.off.store(true, Ordering::Relaxed));
+    /// From now on the registry itself is asked: what a mirror sends is no good. Whether one was
+    /// asked until now.
+    pub(super) fn leave_mirrors(&self) -> bool {
+        let off = |mirror: &Mirror| mirror.off.swap(true, Ordering::Relaxed);
+        self.mirrors.iter().map(off).filter(|was_off| !was_off).count() > 0
     }
 
     /// `https` or `http`.
@@ -88,7 +93,7 @@ impl Client {
         let response = self.get(&format!("manifests/{name}"), None).await?;
         let promised = promised(&response);
         let content_type = header(&response, CONTENT_TYPE.as_str()).map(str::to_owned);
-        let bytes = self.body(response, document::MAX_MANIFEST).await?;
+        let bytes = self.body("manifest", response, document::MAX_MANIFEST).await?;
         let found = Digest::of(&bytes);
         for expected in [digest, promised.as_ref()].into_iter().flatten() {
             check("manifest", expected, &found)?;
@@ -123,7 +128,7 @@ impl Client {
         max: u64,
     ) -> Result<Vec<u8>, StoreError> {
         let response = self.get(&format!("blobs/{}", blob.digest), None).await?;
-        let bytes = self.body(response, blob.size.min(max)).await?;
+        let bytes = self.body("config", response, blob.size.min(max)).await?;
         check("config", &blob.digest, &Digest::of(&bytes))?;
         Ok(bytes)
     }
@@ -137,6 +142,12 @@ impl Client {
     pub(super) fn not_taken(&self, why: String) -> RegistryError {
         let (registry, reference) = (self.registry.clone(), self.reference.to_string());
         RegistryError::NotTaken { registry, reference, why }
+    }
+
+    /// The error for what is not taken from it.
+    pub(super) fn unfit(&self, why: String) -> RegistryError {
+        let (registry, reference) = (self.registry.clone(), self.reference.to_string());
+        RegistryError::Unfit { registry, reference, why }
     }
 
     /// The error for a body that broke off.
@@ -199,12 +210,12 @@ impl Client {
             match answered {
                 Ok(response) => return Ok(response),
                 Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Passing(error, _)) if attempt >= self.retry.attempts => {
+                Err(Failure::Passing(error, wanted)) if self.retry.is_over(attempt, wanted) => {
                     return Err(error.into());
                 }
                 Err(Failure::Passing(error, wanted)) => {
-                    tracing::debug!(%error, attempt, "asking the registry again");
                     let wait = self.retry.pause(attempt, wanted);
+                    tracing::debug!(%error, attempt, ?wait, ?wanted, "asking the registry again");
                     retry::told(&error, wait);
                     tokio::time::sleep(wait).await;
                     attempt += 1;
@@ -219,6 +230,8 @@ impl Client {
         let ours = ask.url.origin() == self.base.origin();
         let used = self.authorization.lock().await.clone().filter(|_| ours);
         let response = self.send(ask, used.as_ref()).await?;
+        // Neither is what another host wants to know.
+        let ours = ours && response.url().origin() == self.base.origin();
         if response.status() != StatusCode::UNAUTHORIZED || !ours {
             return Ok(response);
         }
@@ -241,24 +254,45 @@ impl Client {
         self.send(ask, fresh.as_ref()).await
     }
 
+    /// Sends the request, and sends it on where the answer says so.
     async fn send(
         &self,
         ask: &Ask,
         authorization: Option<&HeaderValue>,
     ) -> Result<Response, Failure> {
-        let mut request = self.http.request(ask.method.clone(), ask.url.clone());
-        request = request.headers(ask.headers.clone());
+        let mut url = ask.url.clone();
+        let (registry, reference) = (self.registry.clone(), self.reference.to_string());
+        for _ in 0..=MAX_REDIRECTS {
+            let ours = url.origin() == self.base.origin();
+            let response = self.send_to(url, ask, authorization.filter(|_| ours)).await?;
+            match redirect::next(&response, &ask.method) {
+                Ok(None) => return Ok(response),
+                Ok(Some(next)) => url = next,
+                Err(why) => {
+                    return Err(RegistryError::Astray { registry, reference, why }.into());
+                }
+            }
+        }
+        let why = format!("more than {MAX_REDIRECTS} times");
+        Err(RegistryError::Astray { registry, reference, why }.into())
+    }
+
+    async fn send_to(
+        &self,
+        url: Url,
+        ask: &Ask,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Response, Failure> {
+        let ours = url.origin() == self.base.origin();
+        let http = if ours { &self.http } else { &self.elsewhere };
+        let mut request = http.request(ask.method.clone(), url).headers(ask.headers.clone());
         if ask.method != Method::GET && ask.method != Method::HEAD {
             request = request.body(ask.body.clone());
         }
         if let Some(authorization) = authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
-        request.send().await.map_err(|error| {
-            let is_redirect = error.is_redirect();
-            let error = self.unreachable(&error);
-            if is_redirect { Failure::Final(error.into()) } else { Failure::Passing(error, None) }
-        })
+        request.send().await.map_err(|error| Failure::Passing(self.unreachable(&error), None))
     }
 
     /// Tells what was asked for from what passes and from what does not.
@@ -267,20 +301,17 @@ impl Client {
         if status.is_success() {
             return Ok(response);
         }
-        let wanted = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let wanted = wanted.and_then(|text| text.parse().ok()).map(Duration::from_secs);
-        let bytes = self.body(response, MAX_MESSAGE).await.unwrap_or_default();
+        let now = jiff::Timestamp::now();
+        let wanted = busy::wanted(response.headers(), now);
+        let limit = busy::limit(response.headers()).map(|limit| format!("; {limit}"));
+        let is_part = response.url().path().contains("/blobs/");
+        let bytes = self.body("answer", response, MAX_MESSAGE).await.unwrap_or_default();
+        let moment = wanted.map(|wanted| busy::moment(wanted, now));
         let next = match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if self.purpose != Purpose::Pull => {
-                "log in with `berth login` as somebody who may push to it"
+            StatusCode::NOT_FOUND if is_part && self.purpose == Purpose::Pull => {
+                "it lacks a part of the image, which has to be pushed there again".to_owned()
             }
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                "check that the image exists and that `auths` in Docker's `config.json` may read it"
-            }
-            StatusCode::NOT_FOUND => "check the name and the tag",
-            StatusCode::TOO_MANY_REQUESTS => "wait, or log in for a higher limit",
-            status if status.is_server_error() => "try again later",
-            _ => "this is not an answer of a registry for images",
+            status => self.next_move(status, moment),
         };
         let error = RegistryError::Status {
             registry: self.registry.clone(),
@@ -288,7 +319,8 @@ impl Client {
             status: status.as_u16(),
             message: auth::error_message(&bytes)
                 .map(|text| format!(": {text}"))
-                .unwrap_or_default(),
+                .unwrap_or_default()
+                + &limit.unwrap_or_default(),
             next,
         };
         let passes = matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
@@ -296,9 +328,37 @@ impl Client {
         Err(if passes { Failure::Passing(error, wanted) } else { Failure::Final(error.into()) })
     }
 
+    /// What somebody can do about a status; `moment` is when the registry wants to be asked again.
+    fn next_move(&self, status: StatusCode, moment: Option<String>) -> String {
+        let words = match (status, moment) {
+            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _)
+                if self.purpose != Purpose::Pull =>
+            {
+                "log in with `berth login` as somebody who may push to it"
+            }
+            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => {
+                "check that the image exists and that `auths` in Docker's `config.json` may read it"
+            }
+            (StatusCode::NOT_FOUND, _) => "check the name and the tag",
+            (StatusCode::TOO_MANY_REQUESTS, Some(moment)) => {
+                return format!("try again {moment}, or log in for a higher limit");
+            }
+            (StatusCode::TOO_MANY_REQUESTS, None) => {
+                "try again in some minutes, or log in for a higher limit"
+            }
+            (status, Some(moment)) if status.is_server_error() => {
+                return format!("try again {moment}");
+            }
+            (status, None) if status.is_server_error() => "try again later",
+            _ => "this is not an answer of a registry for images",
+        };
+        words.to_owned()
+    }
+
     /// Reads a body of at most `max` bytes.
     pub(super) async fn body(
         &self,
+        what: &str,
         mut response: Response,
         max: u64,
     ) -> Result<Vec<u8>, StoreError> {
@@ -306,9 +366,8 @@ impl Client {
         while let Some(chunk) = response.chunk().await.map_err(|e| self.broken(reason(&e)))? {
             bytes.extend_from_slice(&chunk);
             if bytes.len() as u64 > max {
-                return Err(self
-                    .broken(format!("it is larger than the {max} bytes it may have"))
-                    .into());
+                let why = format!("a {what} that is larger than the {max} bytes it may have");
+                return Err(self.unfit(why).into());
             }
         }
         Ok(bytes)

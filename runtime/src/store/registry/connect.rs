@@ -4,7 +4,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use reqwest::Url;
-use reqwest::redirect::Policy;
 use tokio::sync::Mutex;
 
 use super::super::StoreError;
@@ -13,9 +12,10 @@ use super::auth::Authority;
 use super::client::{Client, Mirror};
 use super::credentials::Credentials;
 use super::error::RegistryError;
-use super::http::{Manner, follow, http_client, is_loopback, reason};
-use super::settings::Settings;
-use super::{Access, PullOptions, Purpose, Retry};
+use super::http::{Manner, http_client, is_loopback, reason};
+use super::retry::Retry;
+use super::settings::{Settings, Trust};
+use super::{Access, PullOptions, Purpose};
 
 /// No byte for so long is a broken connection.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -69,11 +69,11 @@ impl Client {
         let bare = secure.host_str().unwrap_or_default();
         let mut insecure = access.insecure.iter().chain(&settings.insecure);
         let listed = insecure.any(|name| *name == registry || name == bare);
-        let patience = purpose.patience();
+        let patience = purpose.patience(settings);
         let plain = loopback || listed;
-        let trusted = settings.certificates_of(&registry)?;
-        let manner = Manner { patience, direct: loopback, plain, trusted };
-        let http = http_client(Policy::custom(follow), &manner)?;
+        let Trust { trusted, identity } = settings.trust_of(&registry)?;
+        let manner = Manner { patience, plain, trusted, identity };
+        let http = http_client(&manner)?;
         // A registry that may be spoken to in plain is still asked for TLS first, as Docker does.
         let hello = if plain { http.get(secure.clone()).send().await.err() } else { None };
         let base = match hello.map(|error| reason(&error)) {
@@ -84,17 +84,17 @@ impl Client {
             }
             Some(_) => url("http")?,
         };
-        let strict = http_client(Policy::none(), &Manner { patience: STALL_TIMEOUT, ..manner })?;
         let credentials = Credentials::new(&registry, access.docker_config.clone());
         let credentials = credentials.or_given(access.login.clone());
         let scopes = purpose.scopes(reference.path());
-        let authority = Authority::new(strict, base.clone(), scopes, credentials);
+        let authority = Authority::new(http.clone(), base.clone(), scopes, credentials);
         Ok(Client {
             http,
+            elsewhere: http_client(&manner.of_others())?,
             base,
             registry,
             reference: reference.clone(),
-            retry: access.retry,
+            retry: settings.retry(access.retry),
             purpose,
             authority,
             authorization: Mutex::new(None),
@@ -111,18 +111,16 @@ impl Client {
     ) -> Result<Client, StoreError> {
         let host = base.host_str().unwrap_or_default();
         let registry = base.port().map_or(host.to_owned(), |port| format!("{host}:{port}"));
-        let manner = Manner {
-            patience: STALL_TIMEOUT,
-            direct: is_loopback(host),
-            plain: base.scheme() == "http",
-            trusted: settings.certificates_of(&registry)?,
-        };
+        let Trust { trusted, identity } = settings.trust_of(&registry)?;
+        let patience = Purpose::Pull.patience(settings);
+        let manner = Manner { patience, plain: base.scheme() == "http", trusted, identity };
         let credentials = Credentials::new(&registry, access.docker_config.clone());
         let scopes = Purpose::Pull.scopes(reference.path());
-        let strict = http_client(Policy::none(), &manner)?;
+        let http = http_client(&manner)?;
         Ok(Client {
-            http: http_client(Policy::custom(follow), &manner)?,
-            authority: Authority::new(strict, base.clone(), scopes, credentials),
+            authority: Authority::new(http.clone(), base.clone(), scopes, credentials),
+            http,
+            elsewhere: http_client(&manner.of_others())?,
             base,
             registry,
             reference: reference.clone(),
@@ -135,9 +133,9 @@ impl Client {
 }
 
 impl Purpose {
-    fn patience(&self) -> Duration {
+    fn patience(&self, settings: &Settings) -> Duration {
         match self {
-            Purpose::Pull | Purpose::Login => STALL_TIMEOUT,
+            Purpose::Pull | Purpose::Login => settings.stall_timeout.unwrap_or(STALL_TIMEOUT),
             Purpose::Push { .. } => UPLOAD_TIMEOUT,
         }
     }

@@ -16,11 +16,17 @@ pub enum RegistryError {
     )]
     Unreachable { registry: String, reference: String, why: String },
     #[error("registry `{registry}` answered {status} for `{reference}`{message}; {next}")]
-    Status { registry: String, reference: String, status: u16, message: String, next: &'static str },
+    Status { registry: String, reference: String, status: u16, message: String, next: String },
     #[error(
         "registry `{registry}` broke off while sending `{reference}`: {why}; run this again to go on from there"
     )]
     Broken { registry: String, reference: String, why: String },
+    #[error(
+        "registry `{registry}` sends the request for `{reference}` on {why}; it is not followed"
+    )]
+    Astray { registry: String, reference: String, why: String },
+    #[error("registry `{registry}` sent for `{reference}` what berth does not take: {why}")]
+    Unfit { registry: String, reference: String, why: String },
     #[error("registry `{registry}` did not take `{reference}`: {why}")]
     NotTaken { registry: String, reference: String, why: String },
     #[error(
@@ -51,6 +57,8 @@ impl RegistryError {
             },
             RegistryError::Unreachable { why, .. }
             | RegistryError::Broken { why, .. }
+            | RegistryError::Astray { why, .. }
+            | RegistryError::Unfit { why, .. }
             | RegistryError::NotTaken { why, .. }
             | RegistryError::Challenge { why, .. }
             | RegistryError::Credentials { why, .. }
@@ -67,6 +75,12 @@ pub(super) enum Failure {
     /// Waiting and asking again may help.
     Passing(RegistryError, Option<Duration>),
     Final(StoreError),
+}
+
+impl From<RegistryError> for Failure {
+    fn from(error: RegistryError) -> Failure {
+        Failure::Final(error.into())
+    }
 }
 
 impl From<StoreError> for Failure {
@@ -86,7 +100,7 @@ impl Failure {
                 Failure::Passing(RegistryError::Unreachable { registry, reference, why }, None)
             }
             AuthorityError::Refused(status, message) => {
-                let next = "check the credentials in Docker's `config.json`";
+                let next = "check the credentials in Docker's `config.json`".to_owned();
                 let message = message.map(|text| format!(": {text}")).unwrap_or_default();
                 let error = RegistryError::Status { registry, reference, status, message, next };
                 if status >= 500 || status == 429 {

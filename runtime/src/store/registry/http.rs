@@ -1,66 +1,64 @@
-//! How connections to registries are made: by which names, certificates and proxies, and which
-//! redirects are followed.
+//! How connections to registries are made: by which names, certificates and proxies.
 
 use std::error::Error as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use reqwest::Certificate;
 use reqwest::redirect::Policy;
+use reqwest::{Certificate, Identity, Proxy};
 
 use super::error::RegistryError;
+use super::proxies::Proxies;
 use super::resolver::Resolver;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-const MAX_REDIRECTS: usize = 5;
 
 /// How connections are made.
 pub(super) struct Manner {
     pub(super) patience: Duration,
-    /// Not through a proxy.
-    pub(super) direct: bool,
     /// It may go without TLS.
     pub(super) plain: bool,
     /// Authorities beyond those of the host.
     pub(super) trusted: Vec<Certificate>,
+    /// Who we are, for a registry that wants a certificate.
+    pub(super) identity: Option<Identity>,
 }
 
-pub(super) fn http_client(
-    redirects: Policy,
-    manner: &Manner,
-) -> Result<reqwest::Client, RegistryError> {
+impl Manner {
+    /// Another host that the registry sends us to gets nothing of what is meant for the registry.
+    pub(super) fn of_others(&self) -> Manner {
+        Manner { patience: self.patience, plain: true, trusted: Vec::new(), identity: None }
+    }
+}
+
+/// A client that follows no redirect: `redirect` does.
+pub(super) fn http_client(manner: &Manner) -> Result<reqwest::Client, RegistryError> {
     // An error only says that another part of this program was first.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder = |redirects: Policy| {
+    let proxies = Proxies::of_environment()?;
+    let builder = || {
+        let proxies = proxies.clone();
         let builder = reqwest::Client::builder()
             .user_agent(concat!("berth/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(manner.patience)
-            .redirect(redirects)
+            .redirect(Policy::none())
             .referer(false)
+            .no_proxy()
+            .proxy(Proxy::custom(move |url| proxies.of(url)))
             .dns_resolver(Resolver::of_this_host());
-        if manner.direct { builder.no_proxy() } else { builder }
+        match &manner.identity {
+            Some(identity) => builder.identity(identity.clone()),
+            None => builder,
+        }
     };
-    match builder(redirects).tls_certs_merge(manner.trusted.clone()).build() {
+    match builder().tls_certs_merge(manner.trusted.clone()).build() {
         // A host without CA certificates can still use its own registry, in plain or by its own.
         Err(_) if manner.plain || !manner.trusted.is_empty() => {
-            let bare = builder(Policy::none()).tls_certs_only(manner.trusted.clone()).build();
+            let bare = builder().tls_certs_only(manner.trusted.clone()).build();
             bare.map_err(|e| RegistryError::Tls(reason(&e)))
         }
         built => built.map_err(|e| RegistryError::Tls(reason(&e))),
-    }
-}
-
-/// Redirects lose the authorisation at another host (the HTTP client sees to that) and never
-/// lead from TLS to plain.
-pub(super) fn follow(attempt: reqwest::redirect::Attempt<'_>) -> reqwest::redirect::Action {
-    let from_tls = attempt.previous().last().is_some_and(|url| url.scheme() == "https");
-    if attempt.previous().len() > MAX_REDIRECTS {
-        attempt.error("it redirects more than five times")
-    } else if from_tls && attempt.url().scheme() != "https" {
-        attempt.error("it redirects from HTTPS to plain HTTP")
-    } else {
-        attempt.follow()
     }
 }
 

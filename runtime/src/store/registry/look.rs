@@ -94,7 +94,7 @@ impl Look {
             seen.insert(ask.url.to_string());
             let response = self.client.persist(&ask).await?;
             let next = next_page(&response, &ask.url);
-            let bytes = self.client.body(response, MAX_PAGE).await?;
+            let bytes = self.client.body("list of tags", response, MAX_PAGE).await?;
             let page: Page = serde_json::from_slice(&bytes)
                 .map_err(|source| DocumentError::Json { what: "list of tags", source })?;
             tags.extend(page.tags.unwrap_or_default());

@@ -6,12 +6,14 @@
 //! future stops the work and leaves only what the next pull can use.
 //!
 //! Reading order: here one pull, `connect` how its registry is spoken to, `client` one request,
-//! `retry` and `error` when it fails, `http` its connection, `auth` and `credentials` the right to
-//! make it, `blob` one layer, `resolver` names to addresses without the C library; `push` one push,
-//! `upload` one blob on its way out; `look` what is under a name; `settings` mirrors and trust; `login` and `keep` logging in and out.
+//! `retry`, `busy` and `error` when it fails, `redirect` when it is sent on, `http` and `proxies` its
+//! connection, `auth` and `credentials` the right to make it, `blob` one layer, `resolver` names
+//! to addresses without the C library; `push` one push, `upload` one blob on its way out; `look`
+//! what is under a name; `settings` mirrors and trust; `login` and `keep` logging in and out.
 
 mod auth;
 mod blob;
+mod busy;
 mod client;
 mod connect;
 mod credentials;
@@ -20,7 +22,9 @@ mod http;
 mod keep;
 mod login;
 mod look;
+mod proxies;
 mod push;
+mod redirect;
 mod resolver;
 mod retry;
 mod settings;

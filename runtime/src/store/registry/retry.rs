@@ -14,7 +14,7 @@ pub struct Retry {
     pub attempts: u32,
     /// Wait before the second; doubled each time.
     pub first: Duration,
-    /// No wait is longer, whatever the registry asks for.
+    /// No wait is longer: a registry that asks for more is not asked again.
     pub longest: Duration,
 }
 
@@ -32,7 +32,13 @@ impl Retry {
         let doubled = self.first.saturating_mul(1 << attempt.saturating_sub(1).min(16));
         let chance = RandomState::new().hash_one(attempt) % 1000;
         let by_chance = doubled / 2 + (doubled / 2).mul_f64(chance as f64 / 1000.0);
-        wanted.unwrap_or_default().max(by_chance).min(self.longest)
+        wanted.unwrap_or_default().max(by_chance.min(self.longest))
+    }
+
+    /// Whether asking once more is no use: it was tried often enough, or the registry wants to be
+    /// left alone for longer than anybody waits.
+    pub(super) fn is_over(&self, attempts: u32, wanted: Option<Duration>) -> bool {
+        attempts >= self.attempts || wanted.is_some_and(|wanted| wanted > self.longest)
     }
 }
 
@@ -70,4 +76,19 @@ pub(super) fn told(error: &RegistryError, wait: Duration) {
         };
         (listener.progress)(event);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_asked_again_who_wants_to_be_left_alone_for_too_long() {
+        let retry = Retry::default();
+        assert!(!retry.is_over(1, Some(Duration::from_secs(30))));
+        assert!(retry.is_over(1, Some(Duration::from_secs(31))) && retry.is_over(5, None));
+        let pause = retry.pause(3, Some(Duration::from_secs(20)));
+        assert_eq!(pause, Duration::from_secs(20));
+        assert!(retry.pause(60, None) <= retry.longest);
+    }
 }

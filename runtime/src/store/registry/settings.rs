@@ -5,24 +5,30 @@
 //! ```json
 //! {
 //!   "mirrors": { "docker.io": ["https://mirror.example", "http://10.0.0.5:5000"] },
-//!   "insecure": ["registry.test:5000"]
+//!   "insecure": ["registry.test:5000"],
+//!   "stall_timeout": 30, "attempts": 5, "longest_wait": 30
 //! }
 //! ```
 //!
 //! A mirror is asked before its registry, with its own credentials only; what it does not have
-//! comes from the next one. `certs.d/HOST[:PORT]` below `/etc/berth`, `/etc/docker` or
-//! `/etc/containers` holds authorities (`*.crt`) that are trusted for that registry alone.
+//! comes from the next one. A connection on which nothing comes for `stall_timeout` seconds is
+//! given up; a request is made `attempts` times, with at most `longest_wait` seconds in between.
+//! `certs.d/HOST[:PORT]` below `/etc/berth`, `/etc/docker` or `/etc/containers` holds authorities
+//! (`*.crt`) that are trusted for that registry alone, and the certificate (`NAME.cert` with
+//! `NAME.key`) by which it knows us.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use reqwest::{Certificate, Url};
+use reqwest::{Certificate, Identity, Url};
 use serde::Deserialize;
 
 use super::super::places;
 use super::error::RegistryError;
+use super::retry::Retry;
 
 const FILE: &str = "/etc/berth/registries.json";
 const CERTIFICATES: [&str; 3] =
@@ -37,6 +43,21 @@ pub struct Settings {
     pub insecure: Vec<String>,
     /// Folders with a folder of authorities for each registry.
     pub certificates: Vec<PathBuf>,
+    /// No byte for so long is a broken connection; `None` is half a minute.
+    pub stall_timeout: Option<Duration>,
+    /// Tries of a request in all.
+    pub attempts: Option<u32>,
+    /// No wait between them is longer.
+    pub longest_wait: Option<Duration>,
+}
+
+/// What `certs.d` has for a registry.
+#[derive(Default)]
+pub(super) struct Trust {
+    /// Authorities.
+    pub(super) trusted: Vec<Certificate>,
+    /// Our own certificate.
+    pub(super) identity: Option<Identity>,
 }
 
 #[derive(Default, Deserialize)]
@@ -44,6 +65,9 @@ pub struct Settings {
 struct Written {
     mirrors: BTreeMap<String, Vec<String>>,
     insecure: Vec<String>,
+    stall_timeout: Option<f64>,
+    attempts: Option<u32>,
+    longest_wait: Option<f64>,
 }
 
 impl Settings {
@@ -71,7 +95,33 @@ impl Settings {
                 ))
             })?;
         }
-        Ok(Settings { mirrors: written.mirrors, insecure: written.insecure, ..Settings::default() })
+        if written.attempts.is_some_and(|attempts| !(1..=100).contains(&attempts)) {
+            return Err(failed("`attempts` is not a number from 1 to 100".to_owned()));
+        }
+        let seconds = |name: &str, written: Option<f64>| match written {
+            None => Ok(None),
+            Some(seconds) if (0.1..=3600.0).contains(&seconds) => {
+                Ok(Some(Duration::from_secs_f64(seconds)))
+            }
+            Some(_) => Err(failed(format!("`{name}` is not a number of seconds from 0.1 to 3600"))),
+        };
+        Ok(Settings {
+            stall_timeout: seconds("stall_timeout", written.stall_timeout)?,
+            longest_wait: seconds("longest_wait", written.longest_wait)?,
+            attempts: written.attempts,
+            mirrors: written.mirrors,
+            insecure: written.insecure,
+            certificates: Vec::new(),
+        })
+    }
+
+    /// When a request is made again: as the caller says, but for what is set here.
+    pub(super) fn retry(&self, retry: Retry) -> Retry {
+        Retry {
+            attempts: self.attempts.unwrap_or(retry.attempts),
+            longest: self.longest_wait.unwrap_or(retry.longest),
+            ..retry
+        }
     }
 
     /// The mirrors of a registry, each as the address that its requests begin with.
@@ -79,38 +129,53 @@ impl Settings {
         self.mirrors.get(registry).into_iter().flatten().filter_map(|text| address(text)).collect()
     }
 
-    /// The authorities for a registry.
-    pub(super) fn certificates_of(
-        &self,
-        registry: &str,
-    ) -> Result<Vec<Certificate>, RegistryError> {
-        let mut found = Vec::new();
+    /// The authorities for a registry, and who we are to it.
+    pub(super) fn trust_of(&self, registry: &str) -> Result<Trust, RegistryError> {
+        let mut trust = Trust::default();
         for folder in self.certificates.iter().map(|folder| folder.join(registry)) {
-            let failed = |path: &Path, why: String| RegistryError::Settings {
-                path: path.display().to_string(),
-                why,
-            };
-            let entries = places::entries(&folder).map_err(|e| failed(&folder, e.to_string()))?;
+            let entries = places::entries(&folder).map_err(|e| wrong(&folder, &e.to_string()))?;
             let mut files: Vec<PathBuf> = entries.iter().map(fs::DirEntry::path).collect();
             files.sort();
             for file in files {
                 match file.extension().and_then(|kind| kind.to_str()) {
                     Some("crt") => {
-                        let text = fs::read(&file).map_err(|e| failed(&file, e.to_string()))?;
-                        let certificates = Certificate::from_pem_bundle(&text)
-                            .map_err(|_| failed(&file, "it holds no certificate".to_owned()))?;
-                        found.extend(certificates);
+                        let certificates = Certificate::from_pem_bundle(&read_file(&file)?)
+                            .map_err(|_| wrong(&file, "it holds no certificate"))?;
+                        trust.trusted.extend(certificates);
                     }
-                    Some("cert" | "key") => {
-                        let why = "berth does not show certificates of its own to registries yet";
-                        return Err(failed(&file, why.to_owned()));
+                    Some("cert") if trust.identity.is_none() => {
+                        trust.identity = Some(identity(&file)?);
+                    }
+                    Some("key") if !file.with_extension("cert").exists() => {
+                        return Err(wrong(&file, "there is no `.cert` beside it"));
                     }
                     _ => {}
                 }
             }
         }
-        Ok(found)
+        Ok(trust)
     }
+}
+
+/// Our certificate with the key beside it.
+fn identity(certificate: &Path) -> Result<Identity, RegistryError> {
+    let key = certificate.with_extension("key");
+    if !key.exists() {
+        return Err(wrong(certificate, "there is no `.key` beside it"));
+    }
+    let mut pem = read_file(certificate)?;
+    pem.push(b'\n');
+    pem.extend(read_file(&key)?);
+    Identity::from_pem(&pem)
+        .map_err(|_| wrong(certificate, "it and the `.key` beside it are no certificate and key"))
+}
+
+fn read_file(file: &Path) -> Result<Vec<u8>, RegistryError> {
+    fs::read(file).map_err(|e| wrong(file, &e.to_string()))
+}
+
+fn wrong(path: &Path, why: &str) -> RegistryError {
+    RegistryError::Settings { path: path.display().to_string(), why: why.to_owned() }
 }
 
 /// `https://mirror.example/path` as the address of its requests, `https://mirror.example/path/v2/`.
@@ -154,6 +219,9 @@ mod tests {
                 "mirror `mirror.example` is not an",
             ),
             (r#"{"mirrors": {"docker.io": ["https://u:p@m"]}}"#, "is not an `https://`"),
+            (r#"{"attempts": 0}"#, "`attempts` is not a number from 1"),
+            (r#"{"stall_timeout": 0}"#, "`stall_timeout` is not a number of seconds"),
+            (r#"{"longest_wait": 1e99}"#, "`longest_wait` is not a number of seconds"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(why), "{error}");

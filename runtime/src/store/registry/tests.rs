@@ -227,7 +227,7 @@ async fn passing_errors_are_waited_out_and_lasting_ones_counted() {
         let mut turn = turn.lock().unwrap();
         *turn += 1;
         match *turn % 3 {
-            1 => Reply::of(429, b"").header("Retry-After", "3600"),
+            1 => Reply::of(429, b"").header("Retry-After", "0"),
             2 => Reply::of(503, b"busy").header("Retry-After", "soon"),
             _ => honest.reply(request),
         }

@@ -282,7 +282,7 @@ impl Tries<'_> {
             Failure::Passing(error, wanted) => (error, wanted),
         };
         self.failures += 1;
-        if self.failures >= self.client.retry().attempts {
+        if self.client.retry().is_over(self.failures, wanted) {
             return Err(error.into());
         }
         tracing::debug!(%error, failures = self.failures, "sending to the registry again");
