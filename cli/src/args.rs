@@ -177,7 +177,10 @@ pub(crate) enum Command {
     Image(commands::image::ImageCommand),
     /// Take names away from images, as `image rm`
     #[command(hide = true)]
-    Rmi(commands::image::RmArgs),
+    Rmi(commands::image_rm::RmArgs),
+    /// Give an image a further name, as `image tag`
+    #[command(hide = true)]
+    Tag(commands::tag::TagArgs),
     /// Make an image of a container: its image, and what it changed
     Commit(commands::commit::CommitArgs),
     /// List the files a container added (A), changed (C) and deleted (D)
@@ -190,6 +193,12 @@ pub(crate) enum Command {
     /// Load images from an archive, as `image load`
     #[command(hide = true)]
     Load(commands::image::LoadArgs),
+    /// The containers of this host, whatever stack they are of
+    #[command(subcommand)]
+    Container(ContainerCommand),
+    /// What takes room on this host
+    #[command(subcommand)]
+    System(commands::system::SystemCommand),
     /// The volumes of this host
     #[command(subcommand)]
     Volume(commands::volume::VolumeCommand),
@@ -208,6 +217,13 @@ pub(crate) enum Command {
     Version(commands::version::VersionArgs),
     /// Tell what this host can and cannot do
     Doctor(commands::doctor::DoctorArgs),
+}
+
+/// The commands about containers of any stack.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ContainerCommand {
+    /// Remove all containers that do not run
+    Prune(commands::prune::PruneArgs),
 }
 
 /// How a table is printed.

@@ -109,7 +109,7 @@ pub(crate) enum Failure {
         message: String,
     },
     /// Another run works on this project.
-    #[error("project `{project}` is locked by {holder}")]
+    #[error("{} is locked by {holder}", locked(.project))]
     Locked {
         /// The project.
         project: String,
@@ -228,6 +228,11 @@ impl Failure {
             }
         }
     }
+}
+
+/// What is not a project is the host itself.
+fn locked(project: &str) -> String {
+    if project.starts_with('_') { "this host".into() } else { format!("project `{project}`") }
 }
 
 /// `, 2 were not tried`, if there are any.

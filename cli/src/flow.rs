@@ -29,6 +29,9 @@ const LOCK_WAIT: Duration = Duration::from_secs(10);
 /// Events that may wait: of many steps, and of the layers of some images.
 const EVENTS: usize = 4096;
 
+/// Where the lock and the journal are of what belongs to no project; no project has that name.
+const HOST: &str = "_host";
+
 /// How a change is shown and interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
@@ -92,6 +95,22 @@ pub(crate) async fn change(
     plan: impl Fn(&Observed) -> Result<Plan, Failure>,
 ) -> Result<Change, Failure> {
     change_as(session, host, project, references, plan, Manner::Usual).await
+}
+
+/// As [`change`], for things of these projects together, or of none. The locks are taken in the
+/// order of the names, so that two such runs never wait for each other.
+pub(crate) async fn change_across(
+    session: &Session,
+    host: &Arc<Host>,
+    projects: &BTreeSet<String>,
+    plan: impl Fn(&Observed) -> Result<Plan, Failure>,
+    manner: Manner,
+) -> Result<Change, Failure> {
+    let mut locks = Vec::new();
+    for project in projects {
+        locks.push(host.lock(project, LOCK_WAIT).await?);
+    }
+    change_as(session, host, HOST, &BTreeSet::new(), plan, manner).await
 }
 
 /// As [`change`], in a manner of one's own.

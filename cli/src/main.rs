@@ -31,6 +31,7 @@ mod session;
 mod signals;
 mod sink;
 mod source;
+mod template;
 mod terminal;
 mod ui;
 mod values;

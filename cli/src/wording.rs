@@ -9,7 +9,10 @@ use crate::ui::Paint;
 /// What a step is done to, as progress names it: `Container shop-web-1`.
 pub(crate) fn object(action: &Action) -> String {
     let kind = match action {
-        Action::PullImage { .. } => "Image",
+        Action::PullImage { .. } | Action::UntagImage { .. } | Action::RemoveImage { .. } => {
+            "Image"
+        }
+        Action::SweepStore => return "Unfinished work".to_owned(),
         Action::CreateNetwork(_) | Action::RepairNetwork(_) | Action::RemoveNetwork { .. } => {
             "Network"
         }
@@ -42,7 +45,10 @@ pub(crate) fn words(action: &Action) -> (&'static str, &'static str) {
         Action::RemoveNetwork { .. }
         | Action::RemoveVolume { .. }
         | Action::RemoveContainer { .. }
+        | Action::RemoveImage { .. }
+        | Action::SweepStore
         | Action::RemoveLeftover(_) => ("Removing", "Removed"),
+        Action::UntagImage { .. } => ("Untagging", "Untagged"),
         Action::StartContainer { .. } => ("Starting", "Started"),
         Action::AdoptContainer { .. } => ("Adopting", "Adopted"),
         Action::AwaitContainer { condition, .. } => match condition {

@@ -80,6 +80,23 @@ pub enum Action {
     },
     /// Removes what a crash left.
     RemoveLeftover(Leftover),
+    /// Takes one name from an image that stays.
+    UntagImage {
+        /// The name, as people write it.
+        name: String,
+        /// The image it means.
+        id: String,
+    },
+    /// Removes an image that no container was made from, with its names and what no other image
+    /// shares with it.
+    RemoveImage {
+        /// Digest of its config.
+        id: String,
+        /// All names it has.
+        names: Vec<String>,
+    },
+    /// Removes what was begun in the image store and not finished, and what no image needs.
+    SweepStore,
 }
 
 impl Action {
@@ -100,6 +117,9 @@ impl Action {
             Action::SignalContainer { .. } => "signal_container",
             Action::RemoveContainer { .. } => "remove_container",
             Action::RemoveLeftover(_) => "remove_leftover",
+            Action::UntagImage { .. } => "untag_image",
+            Action::RemoveImage { .. } => "remove_image",
+            Action::SweepStore => "sweep_store",
         }
     }
 
@@ -119,6 +139,9 @@ impl Action {
             | Action::SignalContainer { name, .. }
             | Action::RemoveContainer { name } => name.clone(),
             Action::RemoveLeftover(leftover) => leftover.name().to_string(),
+            Action::UntagImage { name, .. } => name.clone(),
+            Action::RemoveImage { id, names } => names.first().unwrap_or(id).clone(),
+            Action::SweepStore => "images".to_string(),
         }
     }
 }

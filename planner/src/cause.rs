@@ -66,6 +66,8 @@ pub enum Cause {
     },
     /// The user asked for it.
     Requested,
+    /// Nobody needs it.
+    Unused,
     /// The host has it, the stack does not.
     NotInStack,
     /// A crash left it half made.
@@ -109,6 +111,7 @@ impl fmt::Display for Cause {
                 write!(f, "shares the network of `{container}`, which is made anew")
             }
             Cause::Requested => f.write_str("as asked"),
+            Cause::Unused => f.write_str("nobody needs it"),
             Cause::NotInStack => f.write_str("not in the stack"),
             Cause::CrashLeftover => f.write_str("left half made by a crash"),
             Cause::Exited { exit_code } => write!(f, "exited with {exit_code}"),

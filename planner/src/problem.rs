@@ -35,6 +35,12 @@ pub enum PlanProblem {
     NoVolume { volume: String },
     #[error("volume `{volume}` is in use: container `{container}` has it")]
     VolumeInUse { volume: String, container: String },
+    #[error("image `{image}` is in use: the {state} container `{container}` was made from it")]
+    ImageInUse { image: String, state: &'static str, container: String },
+    #[error(
+        "image `{image}` has several tags (`{tags}`), so its id alone does not say which is to go"
+    )]
+    ManyTags { image: String, tags: String },
     #[error("volume `{volume}` is external and does not exist: make it first")]
     ExternalVolume { volume: String },
     #[error(

@@ -156,7 +156,10 @@ impl Plan {
     fn subject(&self, action: &Action) -> String {
         let target = action.target();
         match action {
-            Action::PullImage { .. } => format!("image {target}"),
+            Action::PullImage { .. } | Action::UntagImage { .. } | Action::RemoveImage { .. } => {
+                format!("image {target}")
+            }
+            Action::SweepStore => "unfinished work".to_string(),
             Action::CreateNetwork(_) | Action::RepairNetwork(_) | Action::RemoveNetwork { .. } => {
                 format!("network {target}")
             }
@@ -206,7 +209,8 @@ fn group(action: &Action) -> u8 {
         Action::RemoveLeftover(Leftover::Bridge(_)) => 1,
         Action::RemoveLeftover(Leftover::PortRules(_)) => 2,
         Action::RemoveLeftover(Leftover::Folder(_)) => 3,
-        Action::PullImage { .. } => 4,
+        Action::PullImage { .. } | Action::UntagImage { .. } | Action::RemoveImage { .. } => 4,
+        Action::SweepStore => 8,
         Action::CreateNetwork(_) | Action::RepairNetwork(_) | Action::RemoveNetwork { .. } => 5,
         Action::CreateVolume(_) | Action::RemoveVolume { .. } => 6,
         Action::CreateContainer(_)
@@ -230,7 +234,10 @@ fn kind(steps: &[&Step]) -> Kind {
             Action::RemoveNetwork { .. }
             | Action::RemoveVolume { .. }
             | Action::RemoveContainer { .. }
-            | Action::RemoveLeftover(_) => gone = true,
+            | Action::RemoveLeftover(_)
+            | Action::UntagImage { .. }
+            | Action::RemoveImage { .. }
+            | Action::SweepStore => gone = true,
             Action::StartContainer { .. } => starts = true,
             Action::StopContainer { .. } => stops = true,
             Action::PullImage { .. } => other = Some(Kind::Pull),
@@ -253,7 +260,7 @@ fn kind(steps: &[&Step]) -> Kind {
 /// Whether a cause says more than the line it stands on.
 fn is_told(cause: &Cause, with_changes: bool) -> bool {
     match cause {
-        Cause::Missing | Cause::Scale | Cause::Requested => false,
+        Cause::Missing | Cause::Scale | Cause::Requested | Cause::Unused => false,
         Cause::Changed | Cause::ContentChanged => !with_changes,
         Cause::ImageMoved { .. }
         | Cause::ImageLocked { .. }

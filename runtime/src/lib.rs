@@ -11,6 +11,7 @@ pub mod bundle;
 pub mod container;
 pub mod host;
 pub mod logs;
+mod meter;
 pub mod monitor;
 pub mod paths;
 pub mod record;

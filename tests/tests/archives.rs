@@ -39,7 +39,7 @@ fn skopeo(host: &TestHost, words: &str) -> String {
 #[track_caller]
 fn id(host: &TestHost, name: &str) -> String {
     let told = host.berth(&format!("image inspect {name}")).succeeds().json();
-    told[0]["ID"].as_str().expect("an id").to_owned()
+    told[0]["Id"].as_str().expect("an id").to_owned()
 }
 
 #[test]

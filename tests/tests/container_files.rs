@@ -86,7 +86,7 @@ fn a_committed_container_is_an_image_that_runs() {
         host.berth(&format!("commit -a Ada -m said {changes} web committed:1")).succeeds().stdout;
     assert!(id.starts_with("sha256:"), "{id}");
     let about = host.berth("image inspect committed:1").succeeds().json();
-    assert_eq!(about[0]["ID"], id.trim());
+    assert_eq!(about[0]["Id"], id.trim());
     assert_eq!(about[0]["Config"]["Cmd"], serde_json::json!(["sleep", "7"]));
     assert_eq!(about[0]["Config"]["Labels"]["a"], "b");
     let env = about[0]["Config"]["Env"].to_string();

@@ -1,6 +1,5 @@
-//! `berth image load|save|import|history|pull|ls|rm|inspect`.
+//! `berth image`: its commands, and `load` and `pull`.
 
-use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,20 +8,22 @@ use std::sync::Arc;
 use berth_runtime::host::Host;
 use berth_runtime::store::{ImageEntry, LayerProgress, PullOptions, Reference, StoreError};
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
 
 use super::history::{self, HistoryArgs};
+use super::image_ls::{self, LsArgs};
+use super::image_rm::{self, RmArgs};
 use super::import::{self, ImportArgs};
+use super::inspect::{self, InspectArgs};
+use super::prune::{self, NamedPruneArgs};
 use super::push::{self, ImagePushArgs};
 use super::save::{self, SaveArgs};
-use crate::args::Format;
+use super::tag::{self, TagArgs};
 use crate::failure::{Exit, Failure};
 use crate::flow;
 use crate::layers::watched;
 use crate::session::Session;
 use crate::signals::Signals;
-use crate::ui::{Progress, Table, safe};
-use crate::values::{amount, moment};
+use crate::ui::Progress;
 
 /// The commands about images.
 #[derive(Debug, Subcommand)]
@@ -42,9 +43,13 @@ pub(crate) enum ImageCommand {
     /// List the images in the store
     #[command(alias = "list")]
     Ls(LsArgs),
-    /// Take names away from images, and remove what has no name left
+    /// Take names away from images, and with its last name the image
     #[command(alias = "remove")]
     Rm(RmArgs),
+    /// Give an image a further name
+    Tag(TagArgs),
+    /// Remove images without a tag that no container was made from
+    Prune(NamedPruneArgs),
     /// Print what images say about their containers
     Inspect(InspectArgs),
 }
@@ -73,36 +78,6 @@ pub(crate) struct PullArgs {
     quiet: bool,
 }
 
-/// Arguments of `image ls`.
-#[derive(Debug, Args)]
-pub(crate) struct LsArgs {
-    /// How to print it
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
-    /// Print ids only
-    #[arg(short, long)]
-    quiet: bool,
-}
-
-/// Arguments of `image rm`.
-#[derive(Debug, Args)]
-pub(crate) struct RmArgs {
-    /// Their names, or ids (at least four digits)
-    #[arg(required = true)]
-    references: Vec<String>,
-    /// Also names of images that containers were made from
-    #[arg(short, long)]
-    force: bool,
-}
-
-/// Arguments of `image inspect`.
-#[derive(Debug, Args)]
-pub(crate) struct InspectArgs {
-    /// Their names, or ids (at least four digits)
-    #[arg(required = true)]
-    references: Vec<String>,
-}
-
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
         match error {
@@ -122,9 +97,11 @@ pub(crate) async fn run(session: &Session, command: &ImageCommand) -> Result<Exi
         ImageCommand::History(args) => history::run(session, &host, args),
         ImageCommand::Pull(args) => pull(session, &host, args).await,
         ImageCommand::Push(args) => push::run_images(session, args).await,
-        ImageCommand::Ls(args) => ls(session, &host, args),
-        ImageCommand::Rm(args) => rm(session, &host, args),
-        ImageCommand::Inspect(args) => inspect(session, &host, args),
+        ImageCommand::Ls(args) => image_ls::run(session, &host, args),
+        ImageCommand::Rm(args) => image_rm::run(session, &host, args).await,
+        ImageCommand::Tag(args) => tag::run(session, &host, args),
+        ImageCommand::Prune(args) => prune::images(session, args).await,
+        ImageCommand::Inspect(args) => inspect::run(session, &host, args),
     }
 }
 
@@ -227,83 +204,6 @@ fn whole(reference: &str) -> String {
     Reference::parse(reference).map_or_else(|_| reference.to_owned(), |name| name.canonical())
 }
 
-fn ls(session: &Session, host: &Host, args: &LsArgs) -> Result<Exit, Failure> {
-    let entries = host.store().list()?;
-    if args.quiet {
-        let ids: BTreeSet<&str> = entries.iter().map(|entry| entry.id.as_str()).collect();
-        session.ui.list(ids)?;
-        return Ok(Exit::Done);
-    }
-    let rows: Vec<Value> = entries.iter().map(row).collect();
-    session.ui.rows(args.format, &rows, || {
-        let now = jiff::Timestamp::now().as_second();
-        let mut table = Table::new(["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"]);
-        for entry in &entries {
-            let (repository, tag) = names(entry);
-            let created = entry.created.map(|at| format!("{} ago", moment::rough(now - at)));
-            let created = created.unwrap_or_default();
-            table.row([repository, tag, short(&entry.id), created, amount::bytes(entry.size)]);
-        }
-        table
-    })?;
-    Ok(Exit::Done)
-}
-
-fn rm(session: &Session, host: &Host, args: &RmArgs) -> Result<Exit, Failure> {
-    let containers = host.list_containers()?;
-    let used: BTreeSet<String> =
-        containers.values().map(|container| container.record.image_id.clone()).collect();
-    for text in &args.references {
-        let entry = find(host, text)?;
-        let user = containers.values().find(|c| c.record.image_id == entry.id);
-        if let Some(user) = user.filter(|_| !args.force) {
-            let message = format!("image `{text}` is in use by container `{}`", user.record.name);
-            return Err(Failure::refused(message)
-                .with_help("`--force` takes the name away and keeps what the container needs"));
-        }
-        let name = if entry.reference.is_some() { text } else { &entry.id };
-        if session.global.dry_run {
-            session.ui.note(&safe(&format!("would remove {name}")));
-            continue;
-        }
-        for gone in host.store().remove(name)? {
-            session.ui.list([format!("Untagged: {gone}")])?;
-        }
-    }
-    if !session.global.dry_run {
-        let collected = host.store().collect(&used)?;
-        session.ui.list(collected.images.iter().map(|id| format!("Deleted: {id}")))?;
-        session.ui.note(&format!("{} freed", amount::bytes(collected.bytes)));
-    }
-    Ok(Exit::Done)
-}
-
-fn inspect(session: &Session, host: &Host, args: &InspectArgs) -> Result<Exit, Failure> {
-    let mut images = Vec::new();
-    for text in &args.references {
-        let entry = find(host, text)?;
-        let config = host.store().config(&entry.id)?;
-        let mut value = row(&entry);
-        value["Config"] = json!({
-            "Entrypoint": config.entrypoint,
-            "Cmd": config.cmd,
-            "Env": config.env,
-            "User": config.user,
-            "WorkingDir": config.working_dir,
-            "Volumes": config.volumes,
-            "ExposedPorts": config.exposed_ports,
-            "StopSignal": config.stop_signal,
-            "Labels": config.labels,
-            "Healthcheck": config.healthcheck.map(|check| check.test),
-        });
-        value["Architecture"] = config.architecture.into();
-        value["Os"] = config.os.into();
-        images.push(value);
-    }
-    session.ui.json(&images)?;
-    Ok(Exit::Done)
-}
-
 /// An image by its name, or by the beginning of its id.
 pub(super) fn find(host: &Host, text: &str) -> Result<ImageEntry, Failure> {
     let by_name = host.store().resolve(text);
@@ -317,25 +217,6 @@ pub(super) fn find(host: &Host, text: &str) -> Result<ImageEntry, Failure> {
             Err(Failure::refused(StoreError::Missing(text.to_owned())))
         }
     }
-}
-
-/// An image with the names that `docker image ls --format json` uses.
-fn row(entry: &ImageEntry) -> Value {
-    let (repository, tag) = names(entry);
-    json!({
-        "ID": entry.id,
-        "Repository": repository,
-        "Tag": tag,
-        "Digests": entry.digests,
-        "CreatedAt": entry.created.map(moment::rfc3339),
-        "PulledAt": moment::rfc3339(entry.pulled_at),
-        "Size": entry.size,
-    })
-}
-
-fn names(entry: &ImageEntry) -> (String, String) {
-    let reference = entry.reference.as_deref().or(entry.digests.first().map(String::as_str));
-    reference.map_or_else(|| ("<none>".into(), "<none>".into()), split)
 }
 
 /// Repository and tag of a reference as people write it.

@@ -12,8 +12,11 @@ pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod history;
 pub(crate) mod image;
+pub(crate) mod image_ls;
+pub(crate) mod image_rm;
 pub(crate) mod images;
 pub(crate) mod import;
+pub(crate) mod inspect;
 pub(crate) mod kill;
 pub(crate) mod lock;
 pub(crate) mod login;
@@ -23,6 +26,7 @@ pub(crate) mod network;
 pub(crate) mod outdated;
 pub(crate) mod plan;
 pub(crate) mod port;
+pub(crate) mod prune;
 pub(crate) mod ps;
 pub(crate) mod pull;
 pub(crate) mod push;
@@ -33,13 +37,15 @@ pub(crate) mod save;
 pub(crate) mod scale;
 pub(crate) mod start;
 pub(crate) mod stop;
+pub(crate) mod system;
+pub(crate) mod tag;
 pub(crate) mod top;
 pub(crate) mod up;
 pub(crate) mod version;
 pub(crate) mod volume;
 pub(crate) mod wait;
 
-use crate::args::Command;
+use crate::args::{Command, ContainerCommand};
 use crate::commands::image::ImageCommand;
 use crate::failure::{Exit, Failure};
 use crate::session::Session;
@@ -86,11 +92,16 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<Exit, Fai
         Command::Images(args) => images::run(session, &args).await,
         Command::Image(command) => image::run(session, &command).await,
         Command::Rmi(args) => image::run(session, &ImageCommand::Rm(args)).await,
+        Command::Tag(args) => image::run(session, &ImageCommand::Tag(args)).await,
         Command::Save(args) => image::run(session, &ImageCommand::Save(args)).await,
         Command::Load(args) => image::run(session, &ImageCommand::Load(args)).await,
         Command::Commit(args) => commit::run(session, &args).await,
         Command::Diff(args) => diff::run(session, &args),
         Command::Export(args) => export::run(session, &args),
+        Command::Container(ContainerCommand::Prune(args)) => {
+            prune::containers(session, &args).await
+        }
+        Command::System(command) => system::run(session, &command).await,
         Command::Volume(command) => volume::run(session, &command).await,
         Command::Network(command) => network::run(session, &command).await,
         Command::Ls(args) => ls::run(session, &args).await,

@@ -1,4 +1,4 @@
-//! `berth network ls|inspect`.
+//! `berth network ls|prune|inspect`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,6 +6,7 @@ use berth_planner::observed::{Observed, ObservedNetwork};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::prune::{self, PruneArgs};
 use crate::args::Format;
 use crate::failure::{Exit, Failure};
 use crate::flow;
@@ -18,6 +19,8 @@ pub(crate) enum NetworkCommand {
     /// List the networks of this host
     #[command(alias = "list")]
     Ls(LsArgs),
+    /// Remove networks that no container is on
+    Prune(PruneArgs),
     /// Print what networks were made from, and who is on them
     Inspect(InspectArgs),
 }
@@ -61,9 +64,13 @@ struct Row {
 
 /// Runs one of them.
 pub(crate) async fn run(session: &Session, command: &NetworkCommand) -> Result<Exit, Failure> {
+    if let NetworkCommand::Prune(args) = command {
+        return prune::networks(session, args).await;
+    }
     let host = flow::open(session)?;
     let observed = host.observe(&BTreeSet::new()).await?;
     match command {
+        NetworkCommand::Prune(_) => {}
         NetworkCommand::Ls(args) if args.quiet => session.ui.list(observed.networks.keys())?,
         NetworkCommand::Ls(args) => {
             let rows: Vec<Row> =

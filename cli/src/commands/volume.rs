@@ -1,4 +1,4 @@
-//! `berth volume ls|rm|inspect`.
+//! `berth volume ls|rm|prune|inspect`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use berth_runtime::host::Host;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::prune::{self, NamedPruneArgs};
 use crate::args::Format;
 use crate::failure::{Exit, Failure};
 use crate::flow;
@@ -24,6 +25,8 @@ pub(crate) enum VolumeCommand {
     /// Remove volumes with their data
     #[command(alias = "remove")]
     Rm(RmArgs),
+    /// Remove volumes without a name that no container has, with their data
+    Prune(NamedPruneArgs),
     /// Print what volumes were made from, and where they are
     Inspect(InspectArgs),
 }
@@ -78,6 +81,7 @@ pub(crate) async fn run(session: &Session, command: &VolumeCommand) -> Result<Ex
     match command {
         VolumeCommand::Ls(args) => ls(session, &host, args).await,
         VolumeCommand::Rm(args) => rm(session, &host, args).await,
+        VolumeCommand::Prune(args) => prune::volumes(session, args).await,
         VolumeCommand::Inspect(args) => inspect(session, &host, args).await,
     }
 }

@@ -229,9 +229,14 @@ impl Ui {
         }
     }
 
+    /// Whether there is somebody to ask.
+    pub(crate) fn can_ask(&self) -> bool {
+        io::stdin().is_terminal() && self.err_terminal
+    }
+
     /// Asks a question that is answered by `y`. `None` when nobody can be asked.
     pub(crate) fn confirm(&self, question: &str) -> Option<bool> {
-        if !(io::stdin().is_terminal() && self.err_terminal) {
+        if !self.can_ask() {
             return None;
         }
         let mut err = io::stderr().lock();

@@ -3,4 +3,5 @@
 pub(crate) mod amount;
 pub(crate) mod moment;
 pub(crate) mod pairs;
+pub(crate) mod pattern;
 pub(crate) mod signal;

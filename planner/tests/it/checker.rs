@@ -118,6 +118,9 @@ impl<'a> Judged<'a> {
             | Action::CreateVolume(_)
             | Action::AdoptContainer { .. }
             | Action::SignalContainer { .. }
+            | Action::UntagImage { .. }
+            | Action::RemoveImage { .. }
+            | Action::SweepStore
             | Action::RemoveLeftover(_) => {}
         }
     }

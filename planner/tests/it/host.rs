@@ -168,6 +168,7 @@ impl FakeHost {
                 self.observed.containers.remove(name);
                 Ok(())
             }
+            Action::UntagImage { .. } | Action::RemoveImage { .. } | Action::SweepStore => Ok(()),
             Action::RemoveLeftover(leftover) => {
                 refuse(!self.observed.leftovers.remove(leftover), "missing")
             }

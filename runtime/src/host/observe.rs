@@ -1,5 +1,7 @@
 //! Reads the host: records, status files, bridges, rules, cgroups. Changes nothing.
 
+mod usage;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;

@@ -1,6 +1,8 @@
 //! Performs one action. Each creates what is not there or removes what is; anything else is a
 //! stale plan.
 
+mod images;
+
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -46,6 +48,9 @@ impl Host {
             Action::SignalContainer { name, signal } => self.signal(name, signal).await,
             Action::RemoveContainer { name } => self.remove(name),
             Action::RemoveLeftover(leftover) => self.remove_leftover(leftover).await,
+            Action::UntagImage { name, id } => images::untag(self, name, id).await,
+            Action::RemoveImage { id, names } => images::remove(self, id, names).await,
+            Action::SweepStore => images::sweep(self).await,
         }
     }
 
@@ -65,6 +70,8 @@ impl Host {
 
     async fn create(&self, wanted: &ContainerRecord) -> Result<(), StepError> {
         let image = wanted.image();
+        // Until the record is there nothing else says that the image is needed.
+        let _using = images::hold(self, &image).await?;
         let entry = self
             .store
             .resolve(&image)

@@ -19,6 +19,10 @@ pub enum StoreError {
     Host { step: &'static str, path: PathBuf, source: io::Error },
     #[error("image `{0}` is not in the store")]
     Missing(String),
+    #[error("`{0}` is the beginning of {1} image ids: write more of it")]
+    Ambiguous(String, usize),
+    #[error("image `{0}` has changed in the meantime")]
+    Moved(String),
     #[error(
         "`localhost/host` is the host's own programs; it cannot be tagged, pushed, removed or replaced"
     )]

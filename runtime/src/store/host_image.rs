@@ -436,7 +436,15 @@ mod tests {
         assert!(store.config(&entry.id).unwrap().is_of_host());
         assert_eq!(store.extra_mounts(&entry.id).unwrap()[0].target, "/usr");
         assert_eq!(store.resolve("localhost/host:latest").unwrap().unwrap().id, entry.id);
-        assert!(matches!(store.remove("localhost/host"), Err(StoreError::Reserved)));
+        let alone = store.alone(std::time::Duration::ZERO).unwrap();
+        let untag = alone.untag("localhost/host:latest", &entry.id);
+        assert!(matches!(untag, Err(StoreError::Reserved)));
+        let image = &store.images().unwrap()[&entry.id];
+        assert_eq!(image.tags, ["localhost/host:latest"]);
+        alone.remove(&entry.id, &image.tags).unwrap();
+        assert!(store.images().unwrap().is_empty());
+        drop(alone);
+        assert_eq!(store.layers(&entry.id).unwrap(), layers);
         assert!(matches!(store.tag(&entry.id, "localhost/host"), Err(StoreError::Reserved)));
     }
 }

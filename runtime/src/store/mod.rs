@@ -3,14 +3,14 @@
 //! Invariants: nothing has its final name before its digest was checked; what has a name stays
 //! whole whatever is killed; a name is resolved by reading two small files, never by looking
 //! around. Layers are shared between images; ids on disk are the image's own and are mapped when
-//! mounted. Garbage is found by marking: [`Store::remove`] takes a name away, [`Store::collect`]
-//! what no name and no caller needs.
+//! mounted. Garbage is found by marking: an image keeps its parts, what keeps an image is
+//! `berth_planner::images::users`, and [`Alone`] takes away what is chosen.
 //!
 //! Reading order: `reference` and `digest` (names), `document` and `config` (what an image says),
 //! `places` (where things are), this module (looking), `ingest` (how something gets in), `tape`,
 //! `plain`, `tree`, `remove` and `unpack` (a layer), `load` and `save` (archives), `registry`
 //! (pulling and pushing), `host_image` (`localhost/host`), `create` and `change` (an image made
-//! here), `history`, `garbage`, `check`.
+//! here), `history`, `inspect`, `garbage`, `check`.
 
 mod change;
 mod check;
@@ -25,6 +25,7 @@ mod garbage;
 mod history;
 mod host_image;
 mod ingest;
+mod inspect;
 mod load;
 mod pack;
 mod places;
@@ -55,8 +56,9 @@ pub use create::About;
 pub use digest::{Digest, NotADigest};
 pub use document::{DocumentError, Platform};
 pub use error::StoreError;
-pub use garbage::Collected;
+pub use garbage::{Alone, Using};
 pub use history::HistoryEntry;
+pub use inspect::Inspected;
 pub use load::Loaded;
 pub use progress::{Counted, LayerEvent, LayerPhase, LayerProgress};
 pub use reference::{Reference, ReferenceError};
@@ -153,10 +155,10 @@ impl Store {
         Ok(self.record(&name.id)?.map(|record| entry(&record, Some(&name))))
     }
 
-    /// The image whose id starts with `prefix` (at least 4 digits), if exactly one does.
+    /// The image whose id starts with `prefix` (at least 4 digits).
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// [`StoreError::Ambiguous`] when several do; when the store cannot be read.
     pub fn find(&self, prefix: &str) -> Result<Option<ImageEntry>, StoreError> {
         let prefix = prefix.strip_prefix("sha256:").unwrap_or(prefix);
         if prefix.len() < 4 || !prefix.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -166,7 +168,8 @@ impl Store {
         let mut found = records.iter().filter(|record| record.id.hex().starts_with(prefix));
         match (found.next(), found.next()) {
             (Some(record), None) => Ok(Some(entry(record, None))),
-            _ => Ok(None),
+            (None, _) => Ok(None),
+            (Some(_), Some(_)) => Err(StoreError::Ambiguous(prefix.to_owned(), 2 + found.count())),
         }
     }
 
@@ -191,35 +194,6 @@ impl Store {
         Ok(entries)
     }
 
-    /// Takes a name away. The image itself stays until [`Store::collect`].
-    ///
-    /// Gives the names that are gone: digests of the repository go with its last tag. By a whole
-    /// image id every name goes.
-    ///
-    /// # Errors
-    /// [`StoreError::Missing`] when there is no such name.
-    pub fn remove(&self, reference: &str) -> Result<Vec<String>, StoreError> {
-        let missing = || StoreError::Missing(reference.to_owned());
-        let gone: Vec<_> = if let Some(id) = as_id(reference) {
-            self.record(&id)?.ok_or_else(missing)?;
-            self.names()?.into_iter().filter(|(_, name)| name.id == id).collect()
-        } else {
-            let reference = Reference::parse(reference)?;
-            if reference.is_host() {
-                return Err(StoreError::Reserved);
-            }
-            let name = self.name(&reference)?.ok_or_else(missing)?;
-            self.names_going_with(&reference, name)?
-        };
-        let mut names = Vec::new();
-        for (path, name) in gone {
-            std::fs::remove_file(&path).map_err(StoreError::host("remove", &path))?;
-            remove_empty_folders(&path, &self.places.refs());
-            names.push(Reference::parse(&name.reference)?.to_string());
-        }
-        Ok(names)
-    }
-
     /// Gives the image that `existing` means a further name.
     ///
     /// # Errors
@@ -229,6 +203,10 @@ impl Store {
         if new.is_host() {
             return Err(StoreError::Reserved);
         }
+        if new.digest().is_some() {
+            return Err(StoreError::NewName(new.to_string()));
+        }
+        let _using = self.hold_waiting()?;
         let entry = self.resolve(existing)?;
         let id = entry.as_ref().and_then(|entry| as_id(&entry.id));
         let record = id.map(|id| self.record(&id)).transpose()?.flatten();
@@ -307,46 +285,30 @@ impl Store {
     /// Every name with its file, in order.
     fn names(&self) -> Result<Vec<(PathBuf, NameRecord)>, StoreError> {
         let mut names = Vec::new();
-        let mut folders = vec![self.places.refs()];
-        while let Some(folder) = folders.pop() {
-            for file in places::entries(&folder).map_err(StoreError::host("list", &folder))? {
-                let path = file.path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else if !file.file_name().as_encoded_bytes().starts_with(b".") {
-                    let name = record::read(&path).map_err(StoreError::host("read", &path))?;
-                    names.extend(name.map(|name| (path, name)));
-                }
-            }
+        for path in self.files_of_names()?.into_iter().filter(|path| !is_hidden(path)) {
+            let name = record::read(&path).map_err(StoreError::host("read", &path))?;
+            names.extend(name.map(|name| (path, name)));
         }
         names.sort_by(|(_, a): &(_, NameRecord), (_, b)| a.reference.cmp(&b.reference));
         Ok(names)
     }
 
-    /// The name itself and, if it was the last tag of its repository for the image, the digests.
-    fn names_going_with(
-        &self,
-        reference: &Reference,
-        name: NameRecord,
-    ) -> Result<Vec<(PathBuf, NameRecord)>, StoreError> {
-        let path = self.places.name(reference);
-        let repository = self.places.repository(reference);
-        let of_image = |folder: &str| -> Result<Vec<(PathBuf, NameRecord)>, StoreError> {
-            let folder = repository.join(folder);
-            let files = places::entries(&folder).map_err(StoreError::host("list", &folder))?;
-            let mut names = Vec::new();
-            for file in files.iter().map(std::fs::DirEntry::path) {
-                let other: Option<NameRecord> =
-                    record::read(&file).map_err(StoreError::host("read", &file))?;
-                names.extend(other.filter(|other| other.id == name.id).map(|other| (file, other)));
+    /// What a kill left beside a name that was being written.
+    fn half_written_names(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let files = self.files_of_names()?.into_iter();
+        Ok(files.filter(|path| is_hidden(path)).collect())
+    }
+
+    fn files_of_names(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let mut files = Vec::new();
+        let mut folders = vec![self.places.refs()];
+        while let Some(folder) = folders.pop() {
+            for file in places::entries(&folder).map_err(StoreError::host("list", &folder))? {
+                let path = file.path();
+                if path.is_dir() { folders.push(path) } else { files.push(path) }
             }
-            Ok(names)
-        };
-        let is_tag = reference.digest().is_none();
-        let last_tag = is_tag && of_image("_tags")?.iter().all(|(other, _)| *other == path);
-        let mut going = if last_tag { of_image("_digests")? } else { Vec::new() };
-        going.insert(0, (path, name));
-        Ok(going)
+        }
+        Ok(files)
     }
 
     fn write_name(
@@ -372,6 +334,11 @@ impl Store {
         }
         Err(StoreError::Busy)
     }
+}
+
+/// Records are written under a hidden name first.
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 /// `sha256:` with 64 digits, or the digits alone.
@@ -417,6 +384,8 @@ fn remove_empty_folders(path: &Path, top: &Path) {
     }
 }
 
+#[cfg(test)]
+mod garbage_tests;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Images that get in, are found by their names, and go.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use super::test_images::{Archive, Scratch, docker_archive, gzip, oci_layout};
 use super::*;
@@ -168,36 +168,6 @@ fn what_is_not_an_archive_is_said_so() {
 }
 
 #[test]
-fn a_removed_image_stays_until_it_is_collected() {
-    let site = Site::new();
-    let archive = docker_archive(&["a:1", "a:2"], &[layer("a"), layer("shared")]);
-    let a = site.load(&archive).unwrap().remove(0).id;
-    let b = site.load(&docker_archive(&["b"], &[layer("shared")])).unwrap().remove(0).id;
-    assert_eq!(site.store.remove("a:1").unwrap(), ["a:1"]);
-    assert!(matches!(site.store.remove("a:1"), Err(StoreError::Missing(_))));
-    assert_eq!(site.store.collect(&BTreeSet::new()).unwrap(), Collected::default());
-    assert_eq!(site.store.remove("a:2").unwrap(), ["a:2"]);
-    assert_eq!(site.store.layers(&a).unwrap().len(), 2);
-    let kept = site.store.collect(&BTreeSet::from([a.clone()])).unwrap();
-    assert_eq!(kept, Collected::default());
-    let collected = site.store.collect(&BTreeSet::new()).unwrap();
-    assert_eq!((collected.images, collected.layers), (vec![a.clone()], 1));
-    assert!(collected.bytes > 0);
-    assert!(matches!(site.store.layers(&a), Err(StoreError::Missing(_))));
-    assert!(site.store.layers(&b).unwrap()[0].join("file").exists());
-    assert_eq!((site.count("blobs/sha256"), site.count("layers")), (3, 1));
-}
-
-#[test]
-fn by_its_id_an_image_loses_every_name() {
-    let site = Site::new();
-    let id = site.load(&docker_archive(&["a:1", "b:2"], &[layer("a")])).unwrap().remove(0).id;
-    assert_eq!(site.store.remove(&id).unwrap(), ["a:1", "b:2"]);
-    assert_eq!(site.count("refs"), 0);
-    assert_eq!(site.store.list().unwrap()[0].reference, None);
-}
-
-#[test]
 fn half_made_layers_are_made_anew_and_swept() {
     let site = Site::new();
     let layer = layer("a");
@@ -208,18 +178,25 @@ fn half_made_layers_are_made_anew_and_swept() {
     let file = site.store.layers(&id).unwrap()[0].join("file");
     assert_eq!(fs::read_to_string(file).unwrap(), "a");
     fs::create_dir_all(half.join("layer/diff")).unwrap();
-    site.store.collect(&BTreeSet::new()).unwrap();
-    assert_eq!(site.count("making"), 0);
+    site.store.alone(Duration::ZERO).unwrap().sweep().unwrap();
+    assert_eq!((site.count("making"), site.count("layers")), (0, 1));
 }
 
 #[test]
-fn the_collector_waits_for_nobody_and_disturbs_nobody() {
+fn nothing_is_taken_away_under_what_gets_in_or_is_used() {
     let site = Site::new();
     site.load(&docker_archive(&["a"], &[layer("a")])).unwrap();
     let ingest = ingest::Ingest::begin(&site.store).unwrap().unwrap();
-    assert!(matches!(site.store.collect(&BTreeSet::new()), Err(StoreError::Busy)));
+    assert!(matches!(site.store.alone(Duration::ZERO), Err(StoreError::Busy)));
     drop(ingest);
-    site.store.collect(&BTreeSet::new()).unwrap();
+    let using = site.store.hold().unwrap().unwrap();
+    assert!(matches!(site.store.alone(Duration::ZERO), Err(StoreError::Busy)));
+    drop(using);
+    let alone = site.store.alone(Duration::ZERO).unwrap();
+    assert!(site.store.hold().unwrap().is_none());
+    assert!(ingest::Ingest::begin(&site.store).unwrap().is_none());
+    drop(alone);
+    assert!(site.store.hold().unwrap().is_some());
 }
 
 #[test]
@@ -252,6 +229,6 @@ fn a_store_that_is_not_there_is_empty() {
     let store = Store::open("/does/not/exist");
     assert_eq!(store.resolve("redis").unwrap(), None);
     assert_eq!(store.list().unwrap(), []);
-    assert_eq!(store.collect(&BTreeSet::new()).unwrap(), Collected::default());
+    assert!(store.images().unwrap().is_empty());
     assert!(store.resolve("Redis").is_err());
 }

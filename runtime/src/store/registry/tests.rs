@@ -1,6 +1,5 @@
 //! Pulls from a registry that does as the test says.
 
-use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -69,8 +68,10 @@ async fn an_image_is_pulled_once_and_known_by_tag_and_digest() {
     assert_eq!((site.count("making"), site.count("layers")), (0, 2));
     let direct = format!("{}@{}", registry.image("a/b"), image.manifest);
     assert_eq!(site.pull(&direct).await.unwrap().id, entry.id);
-    assert_eq!(site.store.remove(&registry.image("a/b")).unwrap().len(), 3);
-    assert_eq!(site.store.list().unwrap()[0].reference, None);
+    let image = site.store.images().unwrap().remove(&entry.id).unwrap();
+    assert_eq!((image.tags.len(), image.digests.len()), (1, 2));
+    site.store.alone(Duration::ZERO).unwrap().remove(&image.id, &image.names()).unwrap();
+    assert_eq!(site.store.list().unwrap(), []);
 }
 
 #[tokio::test]
@@ -429,8 +430,8 @@ async fn a_stopped_pull_leaves_what_the_next_one_needs() {
     let ranges = registry.requests(image.layers[0].hex());
     assert!(ranges[1].headers.contains_key("range"));
     assert_eq!(site.count("making"), 0);
-    let collected = site.store.collect(&BTreeSet::new()).unwrap();
-    assert_eq!(collected.layers, 0);
+    site.store.alone(Duration::ZERO).unwrap().sweep().unwrap();
+    assert_eq!(site.count("layers"), image.layers.len());
 }
 
 #[tokio::test]

@@ -1,0 +1,144 @@
+//! `berth image rm`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use berth_planner::action::Action;
+use berth_planner::images::{Named, StoredImage, remove_image, users};
+use berth_planner::observed::Observed;
+use berth_planner::plan::Plan;
+use berth_runtime::host::Host;
+use berth_runtime::store::{Reference, StoreError};
+use clap::Args;
+
+use crate::failure::{Exit, Failure};
+use crate::flow::{self, Manner};
+use crate::session::Session;
+use crate::ui::safe;
+
+/// Arguments of `image rm`.
+#[derive(Debug, Args)]
+pub(crate) struct RmArgs {
+    /// Their names, or ids (at least four digits)
+    #[arg(required = true)]
+    references: Vec<String>,
+    /// Also the names of images that containers were made from, and all names for one id; no
+    /// failure when there is no such image
+    #[arg(short, long)]
+    force: bool,
+}
+
+/// Takes names away, each for itself; what cannot go does not keep the others.
+pub(crate) async fn run(
+    session: &Session,
+    host: &Arc<Host>,
+    args: &RmArgs,
+) -> Result<Exit, Failure> {
+    let mut causes = Vec::new();
+    let mut done = 0;
+    for text in &args.references {
+        match remove(session, host, text, args.force).await {
+            Ok(exit @ Exit::Signal(_)) => return Ok(exit),
+            Ok(_) => done += 1,
+            Err(failure @ Failure::Output(_)) => return Err(failure),
+            Err(failure) if args.references.len() == 1 => return Err(failure),
+            Err(failure) => causes.push(failure.to_string()),
+        }
+    }
+    match causes.len() {
+        0 => Ok(Exit::Done),
+        failed => Err(Failure::Partial {
+            failed,
+            skipped: 0,
+            steps: done + failed,
+            causes,
+            untouched: done == 0,
+            start: None,
+        }),
+    }
+}
+
+async fn remove(
+    session: &Session,
+    host: &Arc<Host>,
+    text: &str,
+    force: bool,
+) -> Result<Exit, Failure> {
+    let (id, named) = match find(host, text) {
+        Err(error) if force => {
+            session.ui.warn(&error.to_string());
+            return Ok(Exit::Done);
+        }
+        found => found?,
+    };
+    let plan = |observed: &Observed| -> Result<Plan, Failure> {
+        let images = host.store().images()?;
+        let image = images.get(&id).ok_or_else(|| StoreError::Missing(text.to_owned()))?;
+        let users = users(&observed.containers);
+        let users = users.get(id.as_str()).map_or(&[][..], Vec::as_slice);
+        remove_image(image, &named, users, force).map_err(|problems| {
+            Failure::from(problems)
+                .with_help("`--force` takes the names away and keeps what containers need")
+        })
+    };
+    if session.global.dry_run {
+        let plan = plan(&host.observe(&BTreeSet::new()).await?)?;
+        tell(&plan, |line| {
+            session.ui.note(&safe(&format!("would be {line}")));
+            Ok(())
+        })?;
+        return Ok(Exit::Done);
+    }
+    let change = flow::change_across(session, host, &BTreeSet::new(), plan, Manner::Silent).await?;
+    tell(&change.plan, |line| session.ui.list([line]))?;
+    Ok(change.exit())
+}
+
+/// In Docker's words: what was untagged, what was deleted.
+fn tell(plan: &Plan, mut say: impl FnMut(String) -> Result<(), Failure>) -> Result<(), Failure> {
+    for step in &plan.steps {
+        match &step.action {
+            Action::UntagImage { name, .. } => say(format!("Untagged: {name}"))?,
+            Action::RemoveImage { id, names } => {
+                for name in names {
+                    say(format!("Untagged: {name}"))?;
+                }
+                say(format!("Deleted: {id}"))?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The image that is meant, and whether by a name of it or by its id.
+fn find(host: &Host, text: &str) -> Result<(String, Named), StoreError> {
+    let reference = Reference::parse(text);
+    if reference.as_ref().is_ok_and(Reference::is_host) {
+        return Err(StoreError::Reserved);
+    }
+    if let Ok(reference) = &reference {
+        let name = reference.to_string();
+        let images = host.store().images()?;
+        let has = |image: &&StoredImage| image.names().contains(&name);
+        if let Some(image) = images.values().find(has) {
+            return Ok((image.id.clone(), Named::Name(name)));
+        }
+    }
+    let by_id = match as_whole_id(text) {
+        Some(id) => host.store().images()?.contains_key(&id).then_some(id),
+        None => host.store().find(text)?.map(|entry| entry.id),
+    };
+    match (by_id, reference) {
+        (Some(id), _) => Ok((id, Named::Id)),
+        (None, Err(error)) if as_whole_id(text).is_none() => Err(error.into()),
+        (None, _) => Err(StoreError::Missing(text.to_owned())),
+    }
+}
+
+/// `sha256:` with 64 digits, or the digits alone.
+fn as_whole_id(text: &str) -> Option<String> {
+    let digits = text.strip_prefix("sha256:").unwrap_or(text);
+    let whole = digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    whole.then(|| format!("sha256:{digits}"))
+}

@@ -1,0 +1,370 @@
+//! `prune` of containers, networks, volumes, images, and of all of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use berth_planner::images::Images;
+use berth_planner::observed::Observed;
+use berth_planner::prune::{LabelFilter, Prune, Reach, Thing, ThingKind, prunable, removal};
+use berth_planner::room::{Found, Usage};
+use berth_runtime::host::Host;
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::image::short;
+use crate::args::Format;
+use crate::failure::{Exit, Failure};
+use crate::flow::{self, Manner};
+use crate::session::Session;
+use crate::ui::{Table, safe};
+use crate::values::{amount, moment};
+
+/// Arguments of every `prune`.
+#[derive(Debug, Args)]
+pub(crate) struct PruneArgs {
+    /// Do not ask
+    #[arg(short, long)]
+    force: bool,
+    /// Only what fits: `until=24h`, `label=KEY[=VALUE]`, `label!=KEY[=VALUE]`; may be repeated
+    #[arg(long, value_name = "FILTER", value_parser = filter)]
+    filter: Vec<Filter>,
+    /// How `--dry-run` prints it
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// Arguments of `image prune` and `volume prune`.
+#[derive(Debug, Args)]
+pub(crate) struct NamedPruneArgs {
+    /// Also those with a name: images that no container uses, volumes with their data
+    #[arg(short, long)]
+    all: bool,
+    #[command(flatten)]
+    prune: PruneArgs,
+}
+
+/// Arguments of `system prune`.
+#[derive(Debug, Args)]
+pub(crate) struct SystemPruneArgs {
+    /// All images that no container uses, not only those without a tag
+    #[arg(short, long)]
+    all: bool,
+    /// Also anonymous volumes with their data
+    #[arg(long)]
+    volumes: bool,
+    #[command(flatten)]
+    prune: PruneArgs,
+}
+
+/// A condition as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Filter {
+    Until(i64),
+    Label(LabelFilter),
+    Dangling(bool),
+}
+
+fn filter(text: &str) -> Result<Filter, String> {
+    let wrong = || format!("`{text}` is no filter: write `until=24h`, `label=KEY` or `label!=KEY`");
+    let (key, value) = text.split_once('=').ok_or_else(wrong)?;
+    match key {
+        "until" => Ok(Filter::Until(moment::point(value, Timestamp::now())?.as_second())),
+        "label" => Ok(Filter::Label(LabelFilter::new(value, true))),
+        "label!" => Ok(Filter::Label(LabelFilter::new(value, false))),
+        "dangling" => flag(value).map(Filter::Dangling).ok_or_else(wrong),
+        _ => Err(wrong()),
+    }
+}
+
+/// A truth value as Go reads it.
+pub(super) fn flag(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// Removes containers that do not run.
+pub(crate) async fn containers(session: &Session, args: &PruneArgs) -> Result<Exit, Failure> {
+    run(session, Prune { containers: true, ..Prune::default() }, args).await
+}
+
+/// Removes networks that no container is on.
+pub(crate) async fn networks(session: &Session, args: &PruneArgs) -> Result<Exit, Failure> {
+    run(session, Prune { networks: true, ..Prune::default() }, args).await
+}
+
+/// Removes volumes that no container has.
+pub(crate) async fn volumes(session: &Session, args: &NamedPruneArgs) -> Result<Exit, Failure> {
+    run(session, Prune { volumes: Some(reach(args.all)), ..Prune::default() }, &args.prune).await
+}
+
+/// Removes images that no container was made from.
+pub(crate) async fn images(session: &Session, args: &NamedPruneArgs) -> Result<Exit, Failure> {
+    let all = args.prune.filter.iter().rev().find_map(|filter| match filter {
+        Filter::Dangling(only) => Some(!only),
+        _ => None,
+    });
+    let images = Some(reach(args.all || all.unwrap_or(false)));
+    run(session, Prune { images, unfinished: true, ..Prune::default() }, &args.prune).await
+}
+
+/// Removes all of that, but no volume with a name.
+pub(crate) async fn system(session: &Session, args: &SystemPruneArgs) -> Result<Exit, Failure> {
+    let prune = Prune {
+        containers: true,
+        networks: true,
+        volumes: args.volumes.then_some(Reach::Nameless),
+        images: Some(reach(args.all)),
+        unfinished: true,
+        ..Prune::default()
+    };
+    run(session, prune, &args.prune).await
+}
+
+fn reach(all: bool) -> Reach {
+    if all { Reach::Named } else { Reach::Nameless }
+}
+
+/// The host as it is looked at for room.
+pub(super) struct Seen {
+    observed: Observed,
+    images: Images,
+    usage: Usage,
+}
+
+impl Seen {
+    pub(super) async fn look(host: &Host) -> Result<Seen, Failure> {
+        Ok(Seen {
+            observed: host.observe(&BTreeSet::new()).await?,
+            images: host.store().images()?,
+            usage: host.usage()?,
+        })
+    }
+
+    pub(super) fn found(&self) -> Found<'_> {
+        Found { observed: &self.observed, images: &self.images, usage: &self.usage }
+    }
+}
+
+async fn run(session: &Session, prune: Prune, args: &PruneArgs) -> Result<Exit, Failure> {
+    let prune = with_filters(prune, &args.filter)?;
+    let host = flow::open(session)?;
+    let seen = Seen::look(&host).await?;
+    let chosen = prunable(&seen.found(), &prune);
+    if session.global.dry_run {
+        return dry_run(session, &chosen, args.format);
+    }
+    if chosen.is_empty() {
+        session.ui.note("nothing to remove");
+        return told(session, 0);
+    }
+    if !args.force {
+        match ask(session, &chosen) {
+            Some(true) => {}
+            Some(false) => return Ok(Exit::Done),
+            None => {
+                let message = format!("this removes {}", summary(&chosen));
+                return Err(Failure::Unconfirmed { message });
+            }
+        }
+    }
+    let projects = chosen.iter().filter_map(|thing| thing.project.clone()).collect();
+    let plan = |observed: &Observed| {
+        let images = host.store().images()?;
+        let found = Found { observed, images: &images, usage: &seen.usage };
+        Ok(removal(&chosen, &prune, &found))
+    };
+    let change = flow::change_across(session, &host, &projects, plan, Manner::Usual).await;
+    let freed = freed(&host, &chosen).await?;
+    match change {
+        Ok(change) => told(session, freed).map(|_| change.exit()),
+        Err(failure) => {
+            session.ui.note(&format!("{} freed", amount::bytes(freed)));
+            Err(failure)
+        }
+    }
+}
+
+fn with_filters(mut prune: Prune, filters: &[Filter]) -> Result<Prune, Failure> {
+    for filter in filters {
+        match filter {
+            Filter::Until(_) if prune.volumes.is_some() => {
+                let message = "`until` is no filter of volumes: it is not known how old data is";
+                return Err(Failure::usage(message));
+            }
+            Filter::Until(until) => {
+                prune.until = Some(prune.until.map_or(*until, |other| other.min(*until)));
+            }
+            Filter::Label(label) => prune.labels.push(label.clone()),
+            Filter::Dangling(_) if prune.images.is_some() && !prune.containers => {}
+            Filter::Dangling(_) => {
+                return Err(Failure::usage("`dangling` is a filter of `image prune`"));
+            }
+        }
+    }
+    Ok(prune)
+}
+
+/// Bytes of what is gone.
+async fn freed(host: &Arc<Host>, chosen: &[Thing]) -> Result<u64, Failure> {
+    let observed = host.observe(&BTreeSet::new()).await?;
+    let images = host.store().images()?;
+    let is_there = |thing: &&Thing| match thing.kind {
+        ThingKind::Container => observed.containers.contains_key(&thing.name),
+        ThingKind::Network => observed.networks.contains_key(&thing.name),
+        ThingKind::Volume => observed.volumes.contains_key(&thing.name),
+        ThingKind::Image => images.contains_key(&thing.name),
+        ThingKind::Unfinished => false,
+    };
+    Ok(chosen.iter().filter(|thing| !is_there(thing)).map(|thing| thing.bytes).sum())
+}
+
+/// The last line, in the words of `docker system prune`.
+fn told(session: &Session, freed: u64) -> Result<Exit, Failure> {
+    session.ui.data(&format!("Total reclaimed space: {}", amount::bytes(freed)))?;
+    Ok(Exit::Done)
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Row {
+    kind: &'static str,
+    name: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    names: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    project: Option<String>,
+    size: u64,
+}
+
+fn dry_run(session: &Session, chosen: &[Thing], format: Format) -> Result<Exit, Failure> {
+    let row = |thing: &Thing| Row {
+        kind: word(thing.kind),
+        name: thing.name.clone(),
+        names: thing.names.clone(),
+        project: thing.project.clone(),
+        size: thing.bytes,
+    };
+    match format {
+        Format::Json => session.ui.json_lines(&chosen.iter().map(row).collect::<Vec<_>>())?,
+        Format::Table if chosen.is_empty() => session.ui.data("nothing to remove")?,
+        Format::Table => {
+            session.ui.table(&table(chosen))?;
+            session.ui.data(&format!("This would remove {}", summary(chosen)))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Shows what goes and asks. `None` when nobody can be asked.
+fn ask(session: &Session, chosen: &[Thing]) -> Option<bool> {
+    if !session.ui.can_ask() {
+        return None;
+    }
+    table(chosen).lines().iter().for_each(|line| session.ui.note(line));
+    let lost = named(chosen, ThingKind::Volume);
+    if !lost.is_empty() {
+        session.ui.warn(&format!("the data is lost of {lost}"));
+    }
+    session.ui.confirm(&format!("remove {}?", summary(chosen)))
+}
+
+fn named(chosen: &[Thing], kind: ThingKind) -> String {
+    let of_kind = chosen.iter().filter(|thing| thing.kind == kind);
+    of_kind.map(|thing| format!("`{}`", thing.name)).collect::<Vec<_>>().join(", ")
+}
+
+fn table(chosen: &[Thing]) -> Table {
+    let mut table = Table::new(["KIND", "NAME", "SIZE"]);
+    for thing in chosen {
+        let name = match thing.kind {
+            ThingKind::Image => match thing.names.split_first() {
+                None => short(&thing.name),
+                Some((first, [])) => first.clone(),
+                Some((first, more)) => format!("{first} (and {} more names)", more.len()),
+            },
+            _ => thing.name.clone(),
+        };
+        table.row([word(thing.kind).to_owned(), name, amount::bytes(thing.bytes)]);
+    }
+    table
+}
+
+/// `2 containers, 1 image: 12.3MB`.
+fn summary(chosen: &[Thing]) -> String {
+    let mut counts: BTreeMap<ThingKind, usize> = BTreeMap::new();
+    for thing in chosen {
+        *counts.entry(thing.kind).or_default() += 1;
+    }
+    let bytes: u64 = chosen.iter().map(|thing| thing.bytes).sum();
+    let part = |(kind, count): (&ThingKind, &usize)| match (kind, count) {
+        (ThingKind::Unfinished, _) => "unfinished work".to_owned(),
+        (ThingKind::Volume, 1) => "1 volume with its data".to_owned(),
+        (ThingKind::Volume, count) => format!("{count} volumes with their data"),
+        (kind, 1) => format!("1 {}", word(*kind)),
+        (kind, count) => format!("{count} {}s", word(*kind)),
+    };
+    let parts: Vec<String> = counts.iter().map(part).collect();
+    safe(&format!("{}: {}", parts.join(", "), amount::bytes(bytes))).into()
+}
+
+fn word(kind: ThingKind) -> &'static str {
+    match kind {
+        ThingKind::Container => "container",
+        ThingKind::Network => "network",
+        ThingKind::Volume => "volume",
+        ThingKind::Image => "image",
+        ThingKind::Unfinished => "unfinished",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn thing(kind: ThingKind, name: &str, bytes: u64) -> Thing {
+        Thing { kind, name: name.into(), project: None, names: vec![], bytes }
+    }
+
+    #[test]
+    fn a_filter_is_one_of_four() {
+        assert_eq!(filter("until=1136073600"), Ok(Filter::Until(1_136_073_600)));
+        assert_eq!(filter("label=a=b"), Ok(Filter::Label(LabelFilter::new("a=b", true))));
+        assert_eq!(filter("label!=a"), Ok(Filter::Label(LabelFilter::new("a", false))));
+        assert_eq!(filter("dangling=false"), Ok(Filter::Dangling(false)));
+        for wrong in ["", "bogus=1", "until", "dangling=maybe", "until=sometime"] {
+            assert!(filter(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn filters_that_a_kind_does_not_know_are_refused() {
+        let volumes = Prune { volumes: Some(Reach::Nameless), ..Prune::default() };
+        assert_eq!(with_filters(volumes, &[Filter::Until(1)]).unwrap_err().code(), 64);
+        let all = Prune { containers: true, images: Some(Reach::Nameless), ..Prune::default() };
+        assert_eq!(with_filters(all.clone(), &[Filter::Dangling(true)]).unwrap_err().code(), 64);
+        let both = with_filters(all, &[Filter::Until(5), Filter::Until(3)]).unwrap();
+        assert_eq!(both.until, Some(3));
+    }
+
+    #[test]
+    fn a_summary_counts_and_names_data() {
+        let chosen = [
+            thing(ThingKind::Container, "a", 10),
+            thing(ThingKind::Container, "b", 20),
+            thing(ThingKind::Volume, "v", 70),
+            thing(ThingKind::Unfinished, "unfinished work", 0),
+        ];
+        assert_eq!(summary(&chosen), "2 containers, 1 volume with its data, unfinished work: 100B");
+        insta::assert_snapshot!(table(&chosen).lines().join("\n"), @r"
+        KIND         NAME              SIZE
+        container    a                 10B
+        container    b                 20B
+        volume       v                 70B
+        unfinished   unfinished work   0B
+        ");
+    }
+}
