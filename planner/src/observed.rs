@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use berth_schema::stack::Platform;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,9 @@ pub struct HostFacts {
     pub routes: Vec<IpNet>,
     /// Whether containers can have user namespaces with mapped file systems.
     pub userns: bool,
+    /// What programs have to be made for to run here; `None` when nobody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
     /// Tells what this state names on the host from what another state beside it names; empty
     /// for the state at its usual place.
     #[serde(default, skip_serializing_if = "String::is_empty")]

@@ -92,6 +92,8 @@ pub struct Source {
     pub policy: Option<String>,
     /// Digest that the lock gives to its image.
     pub locked: Option<String>,
+    /// It is for a platform that does not run here.
+    pub foreign: bool,
 }
 
 /// Whether an image is fetched by `pull`.
@@ -135,6 +137,8 @@ impl Source {
         };
         if is_host(reference) {
             Verdict::LeaveOut("`localhost/host` is this host itself")
+        } else if self.foreign {
+            Verdict::LeaveOut("it is for a platform that this host does not run")
         } else if here && self.locked.is_some() {
             Verdict::LeaveOut("the image that the lock names is here")
         } else if here && only_missing {

@@ -53,6 +53,8 @@ pub enum ResolveProblem {
     ImageMount { service: String, image: String },
     #[error("{kind} `{name}` is external, which berth does not do yet")]
     External { kind: &'static str, name: String },
+    #[error("service `{service}` is for {wanted}, and this host runs {here}")]
+    Platform { service: String, wanted: String, here: String },
     #[error("network `{network}`: `{value}` is not {expected}")]
     Pool { network: String, value: String, expected: &'static str },
     #[error("service `{service}` refers to {kind} `{name}`, which is not in the stack")]
@@ -67,6 +69,7 @@ impl ResolveProblem {
             | ResolveProblem::External { kind, name }
             | ResolveProblem::VariableMissing { kind, name, .. } => format!("{kind}s.{name}"),
             ResolveProblem::NoParent { service, .. } => format!("services.{service}.network_mode"),
+            ResolveProblem::Platform { service, .. } => format!("services.{service}.platform"),
             ResolveProblem::ImageMount { service, .. } => format!("services.{service}.volumes"),
             ResolveProblem::Pool { network, .. } => format!("networks.{network}.ipam"),
             ResolveProblem::Dangling { service, kind, .. } => format!("services.{service}.{kind}s"),
@@ -174,6 +177,7 @@ impl Resolver<'_> {
             };
             depends_on.entry(parent.to_string()).or_insert(implied);
         }
+        self.check_platform(name, service);
         ServiceSpec {
             replicas: service.replicas,
             container: self.container(name, service),
@@ -182,6 +186,16 @@ impl Resolver<'_> {
             container_name: service.container_name.clone(),
             depends_on,
             attach: service.attach,
+        }
+    }
+
+    fn check_platform(&mut self, name: &str, service: &Service) {
+        if let (Some(wanted), Some(here)) = (&service.platform, &self.facts.platform)
+            && !wanted.runs_on(here)
+        {
+            let (wanted, here) = (wanted.to_string(), here.to_string());
+            let service = name.to_owned();
+            self.problems.insert(ResolveProblem::Platform { service, wanted, here });
         }
     }
 

@@ -131,3 +131,19 @@ fn a_service_that_is_not_there_is_a_mistake_of_the_words() {
     let host = TestHost::with("compose.yaml", FINE);
     host.berth("check wbe").fails_with(1).stderr_has("no such service: `wbe`").stderr_has("`web`");
 }
+
+#[test]
+fn what_is_for_another_platform_is_refused_and_its_own_is_no_obstacle() {
+    let text = "services:\n  web:\n    image: busybox:1\n    platform: linux/s390x\n    command: [sleep, '1000']\n";
+    let host = TestHost::with("compose.yaml", text);
+    let rows = host.berth("check --format json").fails_with(65).json();
+    assert_eq!(told(&rows), ["4 error berth::host_lacks"]);
+    host.berth("up -d").fails_with(65).stderr_has(
+        "compose.yaml:4:15: service `web` is for linux/s390x, and this host runs linux/",
+    );
+    host.berth("pull").succeeds().stderr_has("web is left out: it is for a platform");
+    let machine = host.shell("uname -m").stdout.trim().to_owned();
+    host.edit("compose.yaml", "linux/s390x", &machine);
+    host.berth("up -d").succeeds();
+    host.berth("down").succeeds();
+}

@@ -90,7 +90,8 @@ pub(crate) fn run(session: &Session, args: &CheckArgs) -> Result<Exit, Failure> 
 fn judge(session: &Session, stack: &Stack, checked: &mut Checked) -> Vec<String> {
     let root = rustix::process::geteuid().is_root();
     let (inputs, mut unseen) = read(session, stack, root);
-    let facts = HostFacts { userns: host::userns(&session.roots()), ..HostFacts::default() };
+    let (userns, platform) = (host::userns(&session.roots()), Some(host::platform()));
+    let facts = HostFacts { userns, platform, ..HostFacts::default() };
     let problems = resolve::resolve(stack, &inputs, &facts).err().unwrap_or_default();
     checked.add(problems.iter().filter_map(of_resolving).collect());
     let abilities = host::abilities(&unfit::must_exist(stack));
@@ -132,6 +133,7 @@ fn of_resolving(problem: &ResolveProblem) -> Option<Remark> {
         ResolveProblem::Unreadable { .. } => Code::Unreadable,
         ResolveProblem::VariableMissing { .. } => Code::RequiredVariable,
         ResolveProblem::NoParent { .. } => Code::UnknownService,
+        ResolveProblem::Platform { .. } => Code::HostLacks,
         ResolveProblem::Pool { .. } => Code::BadValue,
     };
     let message = problem.to_string();

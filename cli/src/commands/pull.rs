@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_planner::lock::Pins;
 use berth_planner::observed::Observed;
 use berth_planner::pull::{Fetch, PullOptions, Source, fetches};
+use berth_runtime::host;
 use berth_schema::config::Switches;
 use berth_schema::images;
 use berth_schema::stack::Stack;
@@ -87,12 +88,14 @@ pub(crate) async fn run(session: &Session, args: &PullArgs) -> Result<Exit, Fail
 fn sources(stack: &Stack, pins: &Pins, chosen: &BTreeSet<String>) -> BTreeMap<String, Source> {
     let policies = images::pull_policies(stack);
     let services = stack.services.iter().filter(|(name, _)| chosen.contains(*name));
+    let here = host::platform();
     let source = |(name, service): (&String, &berth_schema::stack::Service)| {
         let source = Source {
             image: service.image.clone(),
             build: service.build.is_some(),
             policy: policies.get(name).cloned(),
             locked: service.image.as_ref().and_then(|image| pins.digest(image)),
+            foreign: service.platform.as_ref().is_some_and(|platform| !platform.runs_on(&here)),
         };
         (name.clone(), source)
     };

@@ -124,7 +124,8 @@ fn a_locked_image_is_pulled_once_whatever_its_policy() {
 
 #[test]
 fn pull_leaves_out_what_the_file_or_the_words_say() {
-    let names = ["always", "both", "built", "here", "host", "locked", "never", "own", "plain"];
+    let names =
+        ["always", "both", "built", "foreign", "here", "host", "locked", "never", "own", "plain"];
     let mut host = FakeHost::new();
     let here = ObservedImage { id: "sha256:1".into(), pulled_at: 0, repo_digests: vec![] };
     for image in ["here:1".to_owned(), "plain:1".into(), format!("locked:1@{}", digest("a"))] {
@@ -144,6 +145,7 @@ fn pull_leaves_out_what_the_file_or_the_words_say() {
             _ => None,
         },
         locked: (name == "locked").then(|| digest("a")),
+        foreign: name == "foreign",
     };
     let sources = names.map(|name| (name.to_owned(), source(name))).into();
     let told = |options: PullOptions| {
@@ -158,6 +160,7 @@ fn pull_leaves_out_what_the_file_or_the_words_say() {
     pull  image plain:1
     Plan: 3 pull
     built: it has no `image` to pull, it is built
+    foreign: it is for a platform that this host does not run
     here: its image is here
     host: `localhost/host` is this host itself
     locked: the image that the lock names is here
@@ -171,6 +174,7 @@ fn pull_leaves_out_what_the_file_or_the_words_say() {
     Plan: 2 pull
     both: it can be built
     built: it has no `image` to pull, it is built
+    foreign: it is for a platform that this host does not run
     here: its image is here
     host: `localhost/host` is this host itself
     locked: the image that the lock names is here
@@ -187,6 +191,7 @@ fn pull_leaves_out_what_the_file_or_the_words_say() {
     pull  image plain:1
     Plan: 6 pull
     built: it has no `image` to pull, it is built
+    foreign: it is for a platform that this host does not run
     host: `localhost/host` is this host itself
     locked: the image that the lock names is here
     ");

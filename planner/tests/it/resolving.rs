@@ -125,3 +125,22 @@ fn a_user_namespace_is_off_where_it_cannot_be_and_for_all_who_share_with_such() 
     let none = resolve(&stack, &Inputs::default(), &HostFacts::default()).unwrap();
     assert!(!none.services["usual"].container.userns);
 }
+
+#[test]
+fn what_is_for_another_platform_does_not_run_here() {
+    let platform = |architecture: &str| Platform {
+        os: "linux".into(),
+        architecture: Some(architecture.into()),
+        variant: None,
+    };
+    let of = |wanted: Option<Platform>| Service { platform: wanted, ..service("app:1") };
+    let stack = with([
+        ("any", of(None)),
+        ("arm", of(Some(platform("arm64")))),
+        ("here", of(Some(platform("amd64")))),
+    ]);
+    let facts = HostFacts { platform: Some(platform("amd64")), ..HostFacts::default() };
+    let problems = resolve(&stack, &Inputs::default(), &facts).unwrap_err();
+    let told: Vec<String> = problems.iter().map(|p| format!("{}: {p}", p.path())).collect();
+    assert_snapshot!(told.join("\n"), @"services.arm.platform: service `arm` is for linux/arm64, and this host runs linux/amd64");
+}

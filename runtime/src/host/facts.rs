@@ -7,18 +7,27 @@ use std::path::{Path, PathBuf};
 use berth_network::bridge;
 use berth_planner::observed::HostFacts;
 use berth_planner::unfit::Abilities;
+use berth_schema::stack::Platform;
 
 use super::HostError;
 use crate::container::cgroup::Hierarchies;
 use crate::container::hard_limits;
 use crate::paths::Roots;
+use crate::store;
 
 /// Reads routes and what containers can have.
 pub(super) async fn read(roots: &Roots) -> Result<HostFacts, HostError> {
     let network = |e: berth_network::error::NetError| HostError::Network(e.to_string());
     let netlink = bridge::open().map_err(network)?;
     let routes = bridge::routes(&netlink).await.map_err(network)?;
-    Ok(HostFacts { routes, userns: userns(roots), realm: roots.realm() })
+    let (userns, realm) = (userns(roots), roots.realm());
+    Ok(HostFacts { routes, userns, platform: Some(platform()), realm })
+}
+
+/// What programs have to be made for to run on this host.
+pub fn platform() -> Platform {
+    let store::Platform { os, architecture, variant } = store::Platform::host();
+    Platform { os, architecture: Some(architecture), variant }
 }
 
 /// Whether containers can have user namespaces: the kernel allows them, overlay knows idmapped

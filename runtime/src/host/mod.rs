@@ -32,7 +32,7 @@ use crate::store::Store;
 
 pub use changes::{Changed, How};
 pub use error::{HostError, StepError};
-pub use facts::{abilities, userns};
+pub use facts::{abilities, platform, userns};
 pub use files::FilesError;
 pub use journal::{Interrupted, Journal};
 pub use lock::{Holder, Lock};

@@ -186,8 +186,8 @@ pub static SERVICE: Record = record(
             .like(&["host", "service:NAME"]),
         done("pids_limit", Int(&PIDS))
             .says("The most processes the container may have; -1 for no limit."),
-        later("platform", Text)
-            .says("The system and processor the image is for.")
+        done("platform", Text)
+            .says("The system and processor the image is for; the host must be able to run it.")
             .like(&["linux/amd64", "linux/arm64"]),
         done("ports", Keyed(&PORTS))
             .says("Ports of the container that are published on this host."),
