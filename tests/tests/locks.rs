@@ -51,6 +51,11 @@ fn publish_as(host: &TestHost, name: &str, version: &str) {
     host.shell(&line).succeeds();
 }
 
+/// How often the registry was asked for something of `shop/app` in this way.
+fn asked(server: &Running, method: &str) -> usize {
+    server.said().matches(&format!("\"{method} /v2/shop/app/")).count()
+}
+
 /// The version that runs.
 fn version(host: &TestHost) -> String {
     host.berth("exec -T web sh -c 'echo $VERSION'").succeeds().stdout.trim().to_owned()
@@ -162,10 +167,7 @@ fn outdated_says_what_moved_and_asks_for_heads_only() {
         host.berth("up -d").succeeds();
         host.berth("outdated --exit-code").succeeds().stdout_has("current");
         publish(host, "two");
-        let asked = |method: &str| {
-            let request = format!("\"{method} /v2/shop/app/");
-            server.said().matches(&request).count()
-        };
+        let asked = |method: &str| asked(server, method);
         let (heads, gets) = (asked("HEAD"), asked("GET"));
         host.berth("outdated --exit-code").fails_with(2).stdout_has("moved");
         host.eventually("the head is logged", || asked("HEAD") > heads);
@@ -195,7 +197,7 @@ fn outdated_says_what_moved_and_asks_for_heads_only() {
 
 #[test]
 fn a_policy_says_when_a_tag_is_looked_at_again() {
-    with_app(|host, _| {
+    with_app(|host, server| {
         let policy = |policy: &str| {
             host.write("compose.yaml", &format!("{STACK}    pull_policy: {policy}\n"));
         };
@@ -243,6 +245,11 @@ fn a_policy_says_when_a_tag_is_looked_at_again() {
         host.berth("plan").succeeds().stdout_has("replace  web-1  image ");
         host.berth("up -d").succeeds();
         assert_eq!(version(host), "three");
+        // What has not moved costs a head each time.
+        let (heads, gets) = (asked(server, "HEAD"), asked(server, "GET"));
+        host.berth("up -d").succeeds();
+        host.eventually("the head is logged", || asked(server, "HEAD") > heads);
+        assert_eq!(asked(server, "GET"), gets);
         publish(host, "four");
         host.berth("run --rm --pull always web sh -c 'echo $VERSION'")
             .succeeds()

@@ -114,6 +114,11 @@ impl Platform {
         }
     }
 
+    /// Whether what is made for `offered` runs here.
+    pub(super) fn runs(&self, offered: &Platform) -> bool {
+        self.rank(offered).is_some()
+    }
+
     /// How well `offered` runs here: lower is better, `None` not at all.
     fn rank(&self, offered: &Platform) -> Option<u32> {
         if self.os != offered.os || self.architecture != offered.architecture {

@@ -208,7 +208,8 @@ pub static SERVICE: Record = record(
             .says("When the image is fetched.")
             .normally("missing")
             .like(&["always", "missing", "never", "build", "daily", "weekly", "every_12h"]),
-        later("pull_refresh_after", Text).says("After what time the image is fetched again."),
+        done("pull_refresh_after", Text)
+            .says("After what time the image is fetched again, with `pull_policy: refresh`."),
         done("read_only", Bool)
             .says("Whether the root file system cannot be written to.")
             .normally("false"),

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::read::{Reader, command, flag, int, is_on, text, texts, time};
 use crate::problem::{Code, Finding};
 use crate::stack::{
-    Condition, Dependency, Healthcheck, Hook, InitStep, Provider, RestartCondition, RestartPolicy,
-    Service,
+    Condition, Dependency, Healthcheck, Hook, InitStep, Provider, PullPolicy, RestartCondition,
+    RestartPolicy, Service,
 };
 use crate::tree::{Node, Value};
 use crate::value;
@@ -22,8 +22,8 @@ impl Reader<'_> {
         service.restart = self.restart(node, service);
         service.stop_signal = self.read(node, "stop_signal", signal);
         service.stop_grace_period = time(node, "stop_grace_period");
-        service.pull_policy = self.read(node, "pull_policy", pull_policy).unwrap_or_default();
         service.pull_refresh_after = self.read(node, "pull_refresh_after", value::duration);
+        service.pull_policy = self.pull_policy(node, service.pull_refresh_after);
         service.replicas = self.replicas(node);
         service.attach = flag(node, "attach").unwrap_or(true);
         service.profiles = texts(node, "profiles");
@@ -31,6 +31,34 @@ impl Reader<'_> {
         service.post_start = self.list(node, "post_start", Self::hook);
         service.pre_stop = self.list(node, "pre_stop", Self::hook);
         service.provider = self.get(node, "provider", |_, node| provider(node));
+    }
+
+    /// When the image is pulled; `refresh` has its time beside it.
+    fn pull_policy(&mut self, node: &Node, after: Option<Duration>) -> PullPolicy {
+        let refresh = node.get_text("pull_policy") == Some("refresh");
+        match (refresh, after) {
+            (true, Some(after)) => return PullPolicy::Every(after.as_secs()),
+            (true, None) => {
+                // One that cannot be read has been told.
+                if node.get("pull_refresh_after").is_none() {
+                    self.get(node, "pull_policy", |reader, node| {
+                        let help = "add it (`pull_refresh_after: 12h`), or write every_DURATION";
+                        reader.refuse(node, "needs `pull_refresh_after` beside it", help);
+                        None::<PullPolicy>
+                    });
+                }
+                return PullPolicy::default();
+            }
+            (false, Some(_)) => {
+                self.get(node, "pull_refresh_after", |reader, node| {
+                    let help = "write `pull_policy: refresh`";
+                    reader.inert(node, "counts only with another `pull_policy`", Some(help));
+                    None::<PullPolicy>
+                });
+            }
+            (false, None) => {}
+        }
+        self.read(node, "pull_policy", pull_policy).unwrap_or_default()
     }
 
     fn depends_on(&mut self, node: &Node) -> BTreeMap<String, Dependency> {

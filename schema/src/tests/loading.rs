@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 
 use super::{lines, load_all, options, stack_of};
-use crate::stack::{Condition, MountSource, RestartPolicy};
+use crate::stack::{Condition, MountSource, PullPolicy, RestartPolicy};
 use crate::{LoadOptions, Stack, config};
 
 fn merged(files: &[(&str, &str)]) -> String {
@@ -352,4 +352,21 @@ fn what_says_nothing_and_names_with_dots_have_their_places() {
     assert_eq!(place("services.a.volumes.1.read_only").as_deref(), Some("compose.yaml:7:57"));
     assert_eq!(place("services.a.volumes.2"), None);
     assert_eq!(place("services.a.tty"), None);
+}
+
+#[test]
+fn a_pull_policy_may_have_its_time_beside_it() {
+    let file = |said: &str| format!("services:\n  a: {{ image: b, {said} }}\n");
+    let load = |said: &str| load_all(&[("compose.yaml", &file(said))], &options());
+    let policy = |said: &str| load(said).unwrap().stack.services["a"].pull_policy;
+    let refresh = "pull_policy: refresh, pull_refresh_after: 1w12h";
+    assert_eq!(policy(refresh), PullPolicy::Every(648_000));
+    assert_eq!(policy("pull_policy: every_1w2d3h4m5s"), PullPolicy::Every(788_645));
+    assert_eq!(policy("pull_policy: if_not_present"), PullPolicy::Missing);
+    let refused = |said: &str| load(said).unwrap_err().to_string();
+    assert_snapshot!(refused("pull_policy: refresh"), @"compose.yaml:2:31: `services.a.pull_policy`: `refresh` needs `pull_refresh_after` beside it");
+    assert_snapshot!(refused("pull_policy: refresh, pull_refresh_after: soon"), @"compose.yaml:2:60: `services.a.pull_refresh_after`: `soon` is not a duration");
+    let warned = load("pull_refresh_after: 12h").unwrap().warnings;
+    let warned: Vec<String> = warned.iter().map(ToString::to_string).collect();
+    assert_snapshot!(warned.join("\n"), @"`services.a.pull_refresh_after` counts only with another `pull_policy`");
 }

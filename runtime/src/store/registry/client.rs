@@ -105,20 +105,26 @@ impl Client {
     /// The digest of a tag: the registry or a mirror says it when asked for the head alone, or it
     /// is that of the document.
     pub(super) async fn digest(&self, tag: Option<&str>) -> Result<Digest, StoreError> {
+        match self.head(tag).await? {
+            Some(digest) => Ok(digest),
+            None => Ok(Digest::of(&self.manifest(None, tag).await?)),
+        }
+    }
+
+    /// The digest of a tag by the head of its manifest; `None` when that does not tell.
+    pub(super) async fn head(&self, tag: Option<&str>) -> Result<Option<Digest>, StoreError> {
         let path = format!("manifests/{}", tag.unwrap_or("latest"));
         match self.fetch(Method::HEAD, &path, None).await {
-            Ok(response) => {
-                if let Some(digest) = promised(&response) {
-                    return Ok(digest);
-                }
-            }
+            Ok(response) => Ok(promised(&response)),
             // Some know no heads; of others the whole answer tells what went wrong. Whoever has
             // had enough of us is not asked for more.
             Err(StoreError::Registry(RegistryError::Status { status, .. }))
-                if (400..500).contains(&status) && status != 429 => {}
-            Err(error) => return Err(error),
+                if (400..500).contains(&status) && status != 429 =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
         }
-        Ok(Digest::of(&self.manifest(None, tag).await?))
     }
 
     /// A blob that is read whole, checked.

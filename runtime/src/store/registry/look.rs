@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::super::digest::Digest;
 use super::super::document::{self, Descriptor, Document, DocumentError, Platform};
 use super::super::reference::Reference;
-use super::super::{Store, StoreError, as_id};
+use super::super::{ImageRecord, LayerRef, Store, StoreError, as_id};
 use super::PullOptions;
 use super::client::{Ask, Client};
 
@@ -144,6 +144,62 @@ fn next_page(response: &Response, url: &Url) -> Option<Url> {
 }
 
 impl Store {
+    /// The whole reference with the digest its registry has for it now; what is pulled does not
+    /// count. Beside a digest the tag falls away, and `localhost/host` stays as it is.
+    ///
+    /// # Errors
+    /// When `reference` is not one, or its registry does not have it.
+    pub async fn pinned(
+        &self,
+        reference: &str,
+        options: &PullOptions,
+    ) -> Result<String, StoreError> {
+        let parsed = Reference::parse(reference)?;
+        if parsed.is_host() {
+            return Ok(reference.to_owned());
+        }
+        if let Some(digest) = parsed.digest() {
+            return Ok(parsed.with_digest(digest).canonical());
+        }
+        let digest = Client::connect(&parsed, options).await?.digest(parsed.tag()).await?;
+        Ok(format!("{}@{digest}", parsed.canonical()))
+    }
+
+    /// Whether a tag still means what it means here, and all of that is here, for this machine. If
+    /// so, the time of the name is that of this look.
+    pub(super) async fn is_current(
+        &self,
+        client: &Client,
+        reference: &Reference,
+    ) -> Result<bool, StoreError> {
+        // The collector waits meanwhile.
+        let _ingest = super::begin(self).await?;
+        let named = self.name(reference)?.filter(|_| reference.digest().is_none());
+        let Some((name, digest)) = named.and_then(|name| Some((name.clone(), name.digest?))) else {
+            return Ok(false);
+        };
+        let whole = self.record(&name.id)?.is_some_and(|record| self.is_whole_and_ours(&record));
+        if !whole || client.head(reference.tag()).await? != Some(digest.clone()) {
+            return Ok(false);
+        }
+        self.write_name(reference, &name.id, Some(&digest))?;
+        Ok(true)
+    }
+
+    /// Whether nothing of an image would have to be fetched for this machine.
+    fn is_whole_and_ours(&self, record: &ImageRecord) -> bool {
+        let places = &self.places;
+        let config = std::fs::read(places.blob(&record.id)).unwrap_or_default();
+        let ours = serde_json::from_slice(&config)
+            .is_ok_and(|platform: Platform| Platform::host().runs(&platform));
+        let there = |layer: &LayerRef| {
+            let blob = layer.blob.as_ref().is_some_and(|blob| places.blob(&blob.digest).exists());
+            blob && places.layer_record(&layer.diff_id).exists()
+        };
+        let manifest = record.manifest.as_ref().is_some_and(|digest| places.blob(digest).exists());
+        ours && manifest && record.layers.iter().all(there)
+    }
+
     /// Digests that the repository of `reference` is known to have given to image `id`.
     ///
     /// # Errors

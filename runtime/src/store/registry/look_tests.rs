@@ -11,8 +11,13 @@ fn asked(registry: &Registry) -> Vec<String> {
     requests.iter().map(|request| format!("{} {}", request.method, request.path)).collect()
 }
 
-fn says(reply: Reply, digest: &Digest) -> Reply {
-    reply.header("Docker-Content-Digest", &digest.to_string())
+/// What an honest registry answers that tells the digest of a tag.
+fn says(image: &Image, request: &Request) -> Reply {
+    let reply = image.reply(request);
+    match request.path.ends_with("/latest") {
+        true => reply.header("Docker-Content-Digest", &image.index.to_string()),
+        false => reply,
+    }
 }
 
 async fn look(registry: &Registry, site: &Site) -> Look {
@@ -23,7 +28,7 @@ async fn look(registry: &Registry, site: &Site) -> Look {
 async fn the_digest_of_a_tag_costs_one_head() {
     let (site, image) = (Site::new(), Image::new(&[1]));
     let honest = image.clone();
-    let registry = Registry::start(move |request| says(honest.reply(request), &honest.index));
+    let registry = Registry::start(move |request| says(&honest, request));
     let digest = look(&registry, &site).await.digest().await.unwrap();
     assert_eq!(digest, image.index.to_string());
     assert_eq!(asked(&registry), ["HEAD /v2/a/manifests/latest"]);
@@ -38,7 +43,7 @@ async fn a_registry_that_has_enough_of_us_is_given_its_time_and_asked_for_no_mor
         *times += 1;
         match *times {
             1 => Reply::of(429, b"").header("Retry-After", "0"),
-            2 => says(honest.reply(request), &honest.index),
+            2 => says(&honest, request),
             _ => Reply::of(429, b"").header("Retry-After", "0"),
         }
     });
@@ -46,7 +51,7 @@ async fn a_registry_that_has_enough_of_us_is_given_its_time_and_asked_for_no_mor
     assert_eq!(there.digest().await.unwrap(), image.index.to_string());
     assert_eq!(asked(&registry), ["HEAD /v2/a/manifests/latest"; 2]);
     let error = there.digest().await.unwrap_err().to_string();
-    assert!(error.contains("429") && error.contains("wait, or log in"), "{error}");
+    assert!(error.contains("429") && error.contains("log in for a higher limit"), "{error}");
     assert_eq!(asked(&registry), ["HEAD /v2/a/manifests/latest"; 6]);
 }
 
@@ -120,4 +125,29 @@ async fn tags_are_read_page_by_page_and_only_from_their_registry() {
     });
     look(&endless, &site).await.tags().await.unwrap();
     assert_eq!(endless.requests("/tags/list").len(), 20);
+}
+
+#[tokio::test]
+async fn an_image_that_has_not_moved_costs_one_head_and_is_looked_at_now() {
+    let (site, image) = (Site::new(), Image::new(&[1]));
+    let honest = image.clone();
+    let registry = Registry::start(move |request| says(&honest, request));
+    let name = registry.image("a");
+    let progress: LayerProgress = Arc::new(|_| {});
+    let pull = || site.store.pull(&name, &site.options, Arc::clone(&progress));
+    let entry = pull().await.unwrap();
+    let before = asked(&registry).len();
+    let parsed = Reference::parse(&name).unwrap();
+    let (path, mut record) =
+        (site.store.places.name(&parsed), site.store.name(&parsed).unwrap().unwrap());
+    record.pulled_at = 0;
+    crate::record::write(&path, &record, crate::record::Durability::Volatile).unwrap();
+    assert_eq!(pull().await.unwrap().id, entry.id);
+    assert_eq!(asked(&registry)[before..], ["HEAD /v2/a/manifests/latest"]);
+    assert!(site.store.resolve(&name).unwrap().unwrap().pulled_at > 0);
+    // What has lost a layer is made whole again.
+    let lost = site.store.layers(&entry.id).unwrap()[0].parent().unwrap().to_owned();
+    std::fs::remove_dir_all(&lost).unwrap();
+    pull().await.unwrap();
+    assert!(lost.join("diff/file").exists());
 }

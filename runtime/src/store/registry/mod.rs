@@ -133,7 +133,8 @@ struct Remote {
 }
 
 impl Store {
-    /// Fetches what is missing of the image and gives it its name, and the name by digest.
+    /// Fetches what is missing of the image and gives it its name, and the name by digest. One that
+    /// is here whole and has not moved costs the head of its manifest.
     ///
     /// `localhost/host` is here already.
     ///
@@ -154,7 +155,13 @@ impl Store {
             Some(digest) => reference.with_digest(digest),
             None => reference.clone(),
         };
-        self.fetch(&reference, &named, options, progress).await?;
+        let client = Arc::new(Client::connect(&reference, options).await?);
+        let listener = retry::Listener::new(&progress, None);
+        let current = listener.hears(self.is_current(&client, &reference));
+        if options.platform.is_none() && current.await? {
+            return self.resolve(&named.canonical())?.ok_or(StoreError::Busy);
+        }
+        self.fetch(&client, &reference, &named, options, progress).await?;
         self.resolve(&named.canonical())?.ok_or_else(|| StoreError::Missing(named.to_string()))
     }
 
@@ -172,7 +179,8 @@ impl Store {
     ) -> Result<ImageEntry, StoreError> {
         let named = Reference::parse(reference)?;
         let exact = Reference::parse(&format!("{reference}@{digest}"))?;
-        self.fetch(&exact, &named, options, progress).await?;
+        let client = Arc::new(Client::connect(&exact, options).await?);
+        self.fetch(&client, &exact, &named, options, progress).await?;
         self.resolve(&exact.canonical())?.ok_or_else(|| StoreError::Missing(exact.to_string()))
     }
 
@@ -180,17 +188,17 @@ impl Store {
     /// name by digest.
     async fn fetch(
         &self,
+        client: &Arc<Client>,
         reference: &Reference,
         named: &Reference,
         options: &PullOptions,
         progress: LayerProgress,
     ) -> Result<(), StoreError> {
-        let client = Arc::new(Client::connect(reference, options).await?);
         let ingest = begin(self).await?;
         let listener = retry::Listener::new(&progress, None);
-        let remote = listener.hears(describe(&client, &ingest, reference, options)).await?;
+        let remote = listener.hears(describe(client, &ingest, reference, options)).await?;
         let claims = claim_all(&ingest, &remote, &progress).await?;
-        let made = fetch_all(&client, claims, options, &progress).await?;
+        let made = fetch_all(client, claims, options, &progress).await?;
         let digest = remote.digest;
         let by_digest = (reference.with_digest(&digest), Some(digest.clone()));
         let names = BTreeMap::from([by_digest, (named.clone(), Some(digest))]);
@@ -206,27 +214,6 @@ impl Store {
             })
         };
         tokio::task::spawn_blocking(finish).await.map_err(|_| StoreError::Stopped)?.map(drop)
-    }
-
-    /// The whole reference with the digest its registry has for it now; what is pulled does not
-    /// count. Beside a digest the tag falls away, and `localhost/host` stays as it is.
-    ///
-    /// # Errors
-    /// When `reference` is not one, or its registry does not have it.
-    pub async fn pinned(
-        &self,
-        reference: &str,
-        options: &PullOptions,
-    ) -> Result<String, StoreError> {
-        let parsed = Reference::parse(reference)?;
-        if parsed.is_host() {
-            return Ok(reference.to_owned());
-        }
-        if let Some(digest) = parsed.digest() {
-            return Ok(parsed.with_digest(digest).canonical());
-        }
-        let digest = Client::connect(&parsed, options).await?.digest(parsed.tag()).await?;
-        Ok(format!("{}@{digest}", parsed.canonical()))
     }
 }
 
