@@ -1,0 +1,148 @@
+//! What is made anew when something changed, and what is put right.
+
+use super::*;
+
+#[test]
+fn a_changed_variable_replaces_that_container_only_and_names_its_place() {
+    let host = up_with(&shop());
+    let mut stack = shop();
+    let app = stack.services.get_mut("app").unwrap();
+    app.environment.insert("LOG".into(), Some("debug".into()));
+    stack.places.insert("services.app.environment.LOG", place(12, 11));
+    let plan = plan(&stack, &host);
+    assert_snapshot!(plan, @r#"
+    replace  app-1  environment.LOG "info" → "debug" (shop.yaml:12:11)
+    Plan: 1 replace, 5 unchanged
+    "#);
+    assert_snapshot!(steps(&plan), @"
+    0 stop_container shop-app-1 ←
+    1 remove_container shop-app-1 ← 0
+    2 create_container shop-app-1 ← 1
+    3 start_container shop-app-1 ← 2
+    ");
+}
+
+#[test]
+fn a_moved_image_replaces_its_containers() {
+    let mut host = up_with(&shop());
+    host.observed.images.get_mut("app:1").unwrap().id = "sha256:abcdef0123456789".into();
+    assert_snapshot!(plan(&shop(), &host), @"
+    replace  app-1  image 1 → abcdef012345
+    Plan: 1 replace, 5 unchanged
+    ");
+}
+
+#[test]
+fn dependents_that_ask_for_it_restart_with_what_they_depend_on() {
+    let mut stack = shop();
+    let app = stack.services.get_mut("app").unwrap();
+    app.depends_on.get_mut("db").unwrap().restart = true;
+    let host = up_with(&stack);
+    stack.services.get_mut("db").unwrap().labels.insert("tier".into(), "data".into());
+    let plan = plan(&stack, &host);
+    assert_snapshot!(plan, @r#"
+    restart  app-1  `db` restarts
+    replace  db-1   labels.tier — → "data"
+    Plan: 1 replace, 1 restart, 4 unchanged
+    "#);
+    assert_snapshot!(steps(&plan), @"
+    0 stop_container shop-app-1 ←
+    1 stop_container shop-db-1 ← 0
+    2 remove_container shop-db-1 ← 1
+    3 create_container shop-db-1 ← 2
+    4 start_container shop-db-1 ← 3
+    5 await_container shop-db-1 ← 4
+    6 start_container shop-app-1 ← 0,5
+    ");
+}
+
+#[test]
+fn a_changed_network_is_made_anew_with_the_containers_on_it() {
+    let host = up_with(&shop());
+    let mut stack = shop();
+    stack.networks.get_mut("back").unwrap().internal = true;
+    let plan = plan(&stack, &host);
+    assert_snapshot!(plan, @"
+    replace  app-1              network `shop_back` is made anew
+    replace  db-1               network `shop_back` is made anew
+    replace  network shop_back  172.19.0.0/16
+                                internal false → true
+    Plan: 3 replace, 3 unchanged
+    ");
+    assert_snapshot!(steps(&plan), @"
+    0 stop_container shop-app-1 ←
+    1 stop_container shop-db-1 ← 0
+    2 remove_container shop-db-1 ← 1
+    3 remove_container shop-app-1 ← 0
+    4 remove_network shop_back ← 2,3
+    5 create_network shop_back ← 4
+    6 create_container shop-db-1 ← 2,5
+    7 start_container shop-db-1 ← 6
+    8 create_container shop-app-1 ← 3,5
+    9 await_container shop-db-1 ← 7
+    10 start_container shop-app-1 ← 8,9
+    ");
+}
+
+#[test]
+fn what_shares_a_network_namespace_follows_its_owner() {
+    let mut stack = shop();
+    let mut side = service("side:1");
+    side.networks.clear();
+    side.network_mode = Some(berth_schema::stack::NetworkMode::Service("app".into()));
+    stack.services.insert("side".into(), side);
+    let host = up_with(&stack);
+    stack.services.get_mut("app").unwrap().tty = true;
+    assert_snapshot!(plan(&stack, &host), @"
+    replace  side-1  shares the network of `shop-app-1`, which is made anew
+    replace  app-1   tty false → true
+    Plan: 2 replace, 5 unchanged
+    ");
+}
+
+#[test]
+fn ended_held_and_unmonitored_containers_are_put_right_without_replacing_them() {
+    let mut host = up_with(&shop());
+    let exited = ContainerState::Exited { exit_code: 137, finished_at: 0 };
+    let containers = &mut host.observed.containers;
+    containers.get_mut("shop-app-1").unwrap().state = exited;
+    containers.get_mut("shop-web-1").unwrap().state = exited;
+    containers.get_mut("shop-web-1").unwrap().held = true;
+    containers.get_mut("shop-db-1").unwrap().monitored = false;
+    host.observed.networks.get_mut("shop_back").unwrap().rules_present = false;
+    host.observed.leftovers.insert(Leftover::Cgroup("berth/old".into()));
+    assert_snapshot!(plan(&shop(), &host), @"
+    remove  cgroup berth/old   left half made by a crash
+    repair  network shop_back  drift: its firewall rules are gone
+    repair  db-1               drift: its monitor is gone
+    start   app-1              exited with 137
+    start   web-1              was stopped by the user
+    Plan: 2 start, 2 repair, 1 remove, 2 unchanged
+    ");
+}
+
+#[test]
+fn a_half_made_container_is_made_anew() {
+    let mut host = up_with(&shop());
+    host.observed.containers.get_mut("shop-app-1").unwrap().state = ContainerState::Broken;
+    assert_snapshot!(plan(&shop(), &host), @"
+    replace  app-1  left half made by a crash
+    Plan: 1 replace, 5 unchanged
+    ");
+}
+
+#[test]
+fn a_replacement_keeps_its_addresses_and_its_ids() {
+    let host = up_with(&shop());
+    let mut stack = shop();
+    stack.services.get_mut("db").unwrap().tty = true;
+    let before = &host.observed.containers["shop-db-1"].record;
+    let plan = plan(&stack, &host);
+    let made = plan.steps.iter().find_map(|step| match &step.action {
+        Action::CreateContainer(record) => Some(record),
+        _ => None,
+    });
+    let made = made.unwrap();
+    assert_eq!((&made.addresses, made.id_base), (&before.addresses, before.id_base));
+    assert!(made.id_base.is_some());
+}

@@ -1,0 +1,186 @@
+//! Down, start, stop, restart, kill, rm and run.
+
+use super::*;
+
+#[test]
+fn down_stops_dependents_first_and_keeps_volumes() {
+    let host = up_with(&shop());
+    let plan = down("shop", &host.observed, &DownOptions::default()).unwrap();
+    assert_snapshot!(steps(&plan), @"
+    0 stop_container shop-web-1 ←
+    1 stop_container shop-app-1 ←  ended 0
+    2 stop_container shop-db-1 ←  ended 1
+    3 remove_container shop-app-1 ← 1
+    4 remove_container shop-db-1 ← 2
+    5 remove_container shop-web-1 ← 0
+    6 remove_network shop_back ← 3,4
+    7 remove_network shop_default ← 3,5
+    ");
+    assert_snapshot!(plan, @"
+    remove  web-1
+    remove  app-1
+    remove  db-1
+    remove  network shop_back
+    remove  network shop_default
+    Plan: 5 remove
+    ");
+    let options = DownOptions { volumes: true, ..DownOptions::default() };
+    let plan = down("shop", &host.observed, &options).unwrap();
+    assert!(plan.to_string().contains("remove  volume shop_data"), "{plan}");
+}
+
+#[test]
+fn down_keeps_what_others_use_and_says_so() {
+    let mut host = up_with(&shop());
+    let mut foreign = host.observed.containers["shop-db-1"].clone();
+    (foreign.record.project, foreign.record.name) = ("other".into(), "other-db-1".into());
+    host.observed.containers.insert("other-db-1".into(), foreign);
+    let options = DownOptions { volumes: true, ..DownOptions::default() };
+    assert_snapshot!(down("shop", &host.observed, &options).unwrap(), @"
+    remove  web-1
+    remove  app-1
+    remove  db-1
+    remove  network shop_default
+    warning: network `shop_back` stays: container `other-db-1` is on it
+    warning: volume `shop_data` stays: container `other-db-1` has it
+    Plan: 4 remove
+    ");
+}
+
+#[test]
+fn down_of_one_service_removes_what_only_it_used() {
+    let host = up_with(&shop());
+    let services = vec!["db".to_string()];
+    let known = Some(Known::of(&desired(&shop())));
+    let options = DownOptions { services, known, volumes: true, ..DownOptions::default() };
+    assert_snapshot!(down("shop", &host.observed, &options).unwrap(), @"
+    remove  db-1
+    remove  volume shop_data
+    warning: network `shop_back` stays: container `shop-app-1` is on it
+    Plan: 2 remove
+    ");
+    let options = DownOptions { services: vec!["dbb".into()], ..options };
+    let refused = down("shop", &host.observed, &options).unwrap_err();
+    assert_snapshot!(refused, @"no such service: `dbb`");
+}
+
+#[test]
+fn start_stop_restart_and_kill_need_no_file() {
+    let mut stack = shop();
+    let app = stack.services.get_mut("app").unwrap();
+    app.depends_on.get_mut("db").unwrap().restart = true;
+    let mut host = up_with(&stack);
+    let db = vec!["db".to_string()];
+    let options = RestartOptions { services: db.clone(), ..RestartOptions::default() };
+    assert_snapshot!(steps(&restart("shop", &host.observed, &options).unwrap()), @"
+    0 stop_container shop-app-1 ←
+    1 stop_container shop-db-1 ←  ended 0
+    2 start_container shop-db-1 ← 1
+    3 await_container shop-db-1 ← 2
+    4 start_container shop-app-1 ← 0,3
+    ");
+    assert_snapshot!(kill("shop", &host.observed, &db, "SIGHUP").unwrap(), @"
+    signal  db-1  SIGHUP
+    Plan: 1 signal
+    ");
+    let stopping = stop("shop", &host.observed, &[], Some(Duration::from_secs(3))).unwrap();
+    assert_snapshot!(steps(&stopping), @"
+    0 stop_container shop-web-1 ←
+    1 stop_container shop-app-1 ←  ended 0
+    2 stop_container shop-db-1 ←  ended 1
+    ");
+    host.apply_all(&stopping, 3);
+    assert!(host.observed.containers.values().all(|container| container.held));
+    assert!(stop("shop", &host.observed, &[], None).unwrap().is_empty());
+    let starting = start("shop", &host.observed, &[]).unwrap();
+    assert_snapshot!(steps(&starting), @"
+    0 start_container shop-db-1 ←
+    1 await_container shop-db-1 ← 0
+    2 start_container shop-app-1 ← 1
+    3 start_container shop-web-1 ← 2
+    ");
+    let refused = start("shop", &host.observed, &["nobody".into()]).unwrap_err();
+    assert_snapshot!(refused, @"service `nobody` has no container: `berth up` makes one");
+}
+
+#[test]
+fn rm_removes_what_does_not_run() {
+    let mut host = up_with(&shop());
+    let exited = ContainerState::Exited { exit_code: 0, finished_at: 0 };
+    host.observed.containers.get_mut("shop-web-1").unwrap().state = exited;
+    assert_snapshot!(rm("shop", &host.observed, &RmOptions::default()).unwrap(), @"
+    remove  web-1
+    Plan: 1 remove, 2 unchanged
+    ");
+    let options = RmOptions { stop: true, ..RmOptions::default() };
+    assert_snapshot!(rm("shop", &host.observed, &options).unwrap(), @"
+    remove  app-1
+    remove  db-1
+    remove  web-1
+    Plan: 3 remove
+    ");
+}
+
+#[test]
+fn run_starts_what_its_service_needs_and_one_container_with_its_own_words() {
+    let mut host = FakeHost::new();
+    let options = RunOptions {
+        service: "app".into(),
+        slug: "0123456789ab".into(),
+        command: Some(vec!["migrate".into()]),
+        ..RunOptions::default()
+    };
+    let plan_of_run = run(&desired(&shop()), &host.observed, &options, &Places::default()).unwrap();
+    judge(&plan_of_run, Some(&desired(&shop())), &host.observed);
+    assert_snapshot!(steps(&plan_of_run), @"
+    0 pull_image app:1 ←
+    1 pull_image postgres:17 ←
+    2 create_network shop_back ← 0,1
+    3 create_network shop_default ← 0,1
+    4 create_volume shop_data ← 0,1
+    5 create_container shop-db-1 ← 1,2,4
+    6 start_container shop-db-1 ← 5
+    7 create_container shop-app-run-0123456789ab ← 0,2,3
+    8 await_container shop-db-1 ← 6
+    9 start_container shop-app-run-0123456789ab ← 7,8
+    ");
+    host.apply_all(&plan_of_run, 5);
+    assert_snapshot!(plan(&shop(), &host), @"
+    pull    image nginx:1.27
+    create  app-1             app:1
+    create  web-1             nginx:1.27
+                              PUBLIC 8080:80/tcp
+    Plan: 2 create, 1 pull, 4 unchanged
+    ");
+    let gone = down("shop", &host.observed, &DownOptions::default()).unwrap();
+    assert!(gone.to_string().contains("app-run-0123456789ab"), "{gone}");
+}
+
+#[test]
+fn start_after_a_reboot_puts_the_networks_right_before() {
+    let mut host = up_with(&shop());
+    for container in host.observed.containers.values_mut() {
+        (container.state, container.monitored) = (ContainerState::Created, false);
+    }
+    for network in host.observed.networks.values_mut() {
+        (network.bridge_up, network.rules_present) = (false, false);
+    }
+    let starting = start("shop", &host.observed, &[]).unwrap();
+    assert_snapshot!(steps(&starting), @"
+    0 repair_network shop_back ←
+    1 repair_network shop_default ←
+    2 start_container shop-db-1 ← 0
+    3 await_container shop-db-1 ← 2
+    4 start_container shop-app-1 ← 0,1,3
+    5 start_container shop-web-1 ← 1,4
+    ");
+    host.apply_all(&starting, 9);
+    host.observed.containers.get_mut("shop-app-1").unwrap().state = ContainerState::Broken;
+    host.drop_network("shop_default").unwrap();
+    let options = RestartOptions::default();
+    assert_snapshot!(restart("shop", &host.observed, &options).unwrap_err(), @"
+    network `shop_default` of container `shop-app-1` does not exist any more: `berth up` makes both anew
+    network `shop_default` of container `shop-web-1` does not exist any more: `berth up` makes both anew
+    container `shop-app-1` is half made: `berth up` makes it anew
+    ");
+}
