@@ -1,5 +1,6 @@
 //! What nobody needs goes when it is asked to, is shown before, and nothing else goes.
 
+use berth_tests::machine::Place;
 use berth_tests::{TestHost, images};
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -193,6 +194,8 @@ fn a_prune_killed_at_any_moment_leaves_whole_images_and_is_gone_on_with() {
             prune.signal(Signal::SIGKILL);
         }
         let _ = prune.ends();
+        // What is left is of use or to be swept, and nothing is broken.
+        host.berth("doctor --check-store").succeeds();
         // What is listed is whole, and what is loaded over the rest is too.
         let listed = host.berth("image ls --format json").succeeds().stdout;
         for line in listed.lines() {
@@ -206,4 +209,71 @@ fn a_prune_killed_at_any_moment_leaves_whole_images_and_is_gone_on_with() {
         let left = host.shell(&format!("find {STATE}/images -type f ! -name lock")).succeeds();
         assert_eq!(left.stdout, "", "round {round}");
     }
+}
+
+#[test]
+fn what_is_being_loaded_is_not_taken_away() {
+    let host = TestHost::bare();
+    let archive = images::busybox();
+    let archive = archive.display();
+    host.shell("mkfifo pipe").succeeds();
+    let load = host.start_shell(Place::Inside, "$berth image load <pipe");
+    let feed = host.start_shell(
+        Place::Inside,
+        &format!(
+            "exec 3>pipe; head -c 700000 {archive} >&3; while ! test -e go; do sleep 0.1; done; \
+             tail -c +700001 {archive} >&3"
+        ),
+    );
+    let lock = format!("flock -n {STATE}/images/lock true");
+    host.eventually("the load has begun", || host.shell(&lock).code != 0);
+    host.berth("system df").succeeds();
+    host.shell(&format!("mkdir {STATE}/images/layers/stray")).succeeds();
+    host.berth("image prune -a -f").fails_with(1).stderr_has("another berth is");
+    host.shell("touch go").succeeds();
+    load.ends().succeeds();
+    feed.ends().succeeds();
+    host.berth("image prune -f").succeeds();
+    host.shell(&format!("ls {STATE}/images/layers")).succeeds().stdout_lacks("stray");
+    host.berth("doctor --check-store").succeeds();
+    host.berth("image ls").succeeds().stdout_has("busybox");
+}
+
+#[test]
+fn what_an_up_has_just_made_is_not_taken_away() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.berth("up -d").succeeds();
+    let prunes = host.start_shell(
+        Place::Inside,
+        "while ! test -e stop; do $berth system prune -f >>said 2>&1 || echo $? >>codes; done",
+    );
+    for _ in 0..6 {
+        host.berth("up -d --force-recreate web").succeeds();
+    }
+    host.shell("touch stop").succeeds();
+    prunes.ends().succeeds();
+    host.shell("cat said codes 2>/dev/null; test ! -s codes").succeeds();
+    host.berth("exec -T web cat /data/seed").succeeds().stdout_is("from the image");
+    host.berth("ps").succeeds().stdout_has("stack-web-1");
+}
+
+#[test]
+fn on_a_terminal_the_plan_is_shown_and_asked_about() {
+    let host = host();
+    host.berth("stop").succeeds();
+    let asked = |answer: &str| {
+        let line = "export berth; script -qec '$berth system prune -a --volumes' /dev/null";
+        host.shell(&format!("berth=$berth; echo {answer} | ( {line} )")).stdout
+    };
+    let shown = asked("n");
+    for text in ["KIND", "stack-web-1", "busybox:1", "the data is lost of", "anon", "[y/N]"] {
+        assert!(shown.contains(text), "{text}: {shown}");
+    }
+    assert!(!shown.contains("reclaimed"), "{shown}");
+    host.berth("ps -a").succeeds().stdout_has("stack-web-1");
+    let shown = asked("y");
+    assert!(shown.contains("Total reclaimed space: "), "{shown}");
+    host.berth("ps -a").succeeds().stdout_lacks("stack-web-1");
+    host.berth("image ls").succeeds().stdout_lacks("busybox");
+    host.berth("volume ls").succeeds().stdout_has("stack_data");
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::image::find;
+use super::image::{find, split};
 use crate::failure::{Exit, Failure};
 use crate::session::Session;
 use crate::template::Template;
@@ -92,14 +92,23 @@ fn look(host: &Host, images: &Images, text: &str) -> Result<Row, Failure> {
     let image = images.get(&entry.id);
     let text_of = |key: &str| inspected.document[key].as_str().unwrap_or_default().to_owned();
     let names = |names: Option<&Vec<String>>| names.cloned().unwrap_or_default();
-    let mut tags = names(image.map(|image| &image.tags));
+    let (mut digests, mut tags) =
+        (names(image.map(|image| &image.digests)), names(image.map(|image| &image.tags)));
     if tags.is_empty() {
-        tags.extend(entry.reference.filter(|name| !name.contains('@')));
+        tags.extend(entry.reference);
     }
+    // A name with both is known by its digest.
+    for name in tags.extract_if(.., |name| name.contains('@')) {
+        if let Some((name, digest)) = name.split_once('@') {
+            digests.push(format!("{}@{digest}", split(name).0));
+        }
+    }
+    digests.sort();
+    digests.dedup();
     Ok(Row {
         id: entry.id,
         repo_tags: tags,
-        repo_digests: names(image.map(|image| &image.digests)),
+        repo_digests: digests,
         parent: "",
         comment: comment(&inspected.document),
         created: inspected.document["created"].as_str().map(str::to_owned),
