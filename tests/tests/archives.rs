@@ -159,6 +159,69 @@ fn what_umoci_writes_is_loaded() {
     assert_ne!(gone.code, 0, "{gone}");
 }
 
+/// Everything there is to see of the files below a folder, but for the folder itself.
+#[track_caller]
+fn tree(host: &TestHost, folder: &str) -> String {
+    let line = format!(
+        "cd {folder} && find . -mindepth 1 -printf '%p %M %U:%G %n %T@ %l\\n' | sort &&
+         find . -type f -exec sha256sum {{}} + | sort && {{ getfattr -R -d -m user . 2>/dev/null; true; }}"
+    );
+    host.shell(&line).succeeds().stdout
+}
+
+#[test]
+fn a_tree_of_many_layers_is_the_same_for_umoci_before_and_after() {
+    if !have(&["skopeo", "umoci"]) {
+        return;
+    }
+    let host = TestHost::bare();
+    host.shell(
+        "umoci init --layout made && umoci new --image made:1 && umoci unpack --image made:1 b && cd b/rootfs &&
+         mkdir -p bin d/e gone/with/all opq && cp $(command -v busybox) bin/busybox && ln -s busybox bin/tar &&
+         echo 1 >d/a && ln d/a d/b && ln -s ../../../etc/passwd d/l && mkfifo d/p && chmod 6755 d/a &&
+         chown 7000:30000 d/e && chmod 1777 d/e && touch -d '2001-02-03 04:05:06.5' d/a d/e &&
+         echo x >opq/below && echo y >gone/with/all/z && truncate -s 1M d/sparse && echo n >'d/two words' &&
+         touch -h -d 2002-02-02 d/l && cd ../.. && umoci repack --image made:1 b && cd b/rootfs &&
+         rm -r gone opq/below d/b && mkdir gone && echo new >gone/new && rm d/l && mkdir d/l && touch d/l/now &&
+         chmod 600 d/a && cd ../.. && umoci repack --image made:1 b"
+    )
+    .succeeds();
+    host.shell("umoci unpack --image made:1 before").succeeds();
+    let before = tree(&host, "before/rootfs");
+    assert!(before.contains("d/l/now") && !before.contains("opq/below"), "{before}");
+    skopeo(&host, "copy -q --dest-compress-format zstd oci:made:1 oci-archive:zstd.tar:made:zstd");
+    skopeo(&host, "copy -q oci:made:1 docker-archive:docker.tar:made:docker");
+    for (load, name) in
+        [("made", "made:1"), ("zstd.tar", "made:zstd"), ("docker.tar", "made:docker")]
+    {
+        host.berth(&format!("load -i {load}")).succeeds().stdout_has(name);
+        host.berth(&format!("save -o saved.tar {name}")).succeeds();
+        for form in ["oci-archive:saved.tar", &format!("docker-archive:saved.tar:{name}")] {
+            skopeo(&host, &format!("copy -q {form} oci:again:1"));
+            host.shell("umoci unpack --image again:1 after").succeeds();
+            assert_eq!(tree(&host, "after/rootfs"), before, "{load} by {form}");
+            host.shell("rm -r after again").succeeds();
+        }
+        host.shell("rm saved.tar").succeeds();
+        // What a container of it sees is the same, too.
+        let stack =
+            "services: { web: { image: 'IMAGE', command: [/bin/busybox, sleep, '100000'] } }";
+        host.write("compose.yaml", &stack.replace("IMAGE", name));
+        host.berth("up -d --pull never").succeeds();
+        host.shell("$berth exec -T web tar -c -C / bin d gone opq >seen.tar").succeeds();
+        host.shell("mkdir seen && tar -C seen --numeric-owner -xpf seen.tar").succeeds();
+        let files = |folder: &str| {
+            let line = format!(
+                "cd {folder} && find . -mindepth 1 ! -name sparse -printf '%p %M %U:%G %n %l\\n' | sort"
+            );
+            host.shell(&line).succeeds().stdout
+        };
+        assert_eq!(files("seen"), files("before/rootfs"), "{load}");
+        host.berth("down").succeeds();
+        host.shell("rm -r seen seen.tar").succeeds();
+    }
+}
+
 #[test]
 fn the_steps_of_an_image_are_listed() {
     let host = with_busybox();

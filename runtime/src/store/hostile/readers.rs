@@ -24,7 +24,7 @@ for path in sys.stdin.read().split():
                 name = m.name.rstrip("/").encode("utf-8", "surrogateescape").hex()
                 said.append(f"{kind} {name} {hashlib.sha256(data).hexdigest()[:8]}")
         print("; ".join(said))
-    except (tarfile.TarError, EOFError, ValueError, OverflowError) as e:
+    except (tarfile.TarError, EOFError, ValueError, OverflowError, OSError):
         print("refused")
 "#;
 
