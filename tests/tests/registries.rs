@@ -65,6 +65,37 @@ fn tagged(host: &TestHost) {
     host.berth("image load web.tar").succeeds();
 }
 
+/// The states of all layers that `push` told a program of.
+fn states_of_push(host: &TestHost) -> Vec<String> {
+    let push = host.berth("--progress json push web").succeeds();
+    assert_eq!(push.stdout, "");
+    let event = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("an event");
+    let events = push.stderr.lines().map(event).filter(|event| event["type"] == "layer");
+    let told: Vec<String> = events
+        .map(|event| {
+            assert_eq!(event["image"], "127.0.0.1:5000/shop/web:1");
+            event["state"].as_str().expect("a state").to_owned()
+        })
+        .collect();
+    told
+}
+
+#[test]
+fn a_program_hears_of_each_layer_that_is_pushed() {
+    with_registry(OPEN, |host| {
+        tagged(host);
+        host.write("compose.yaml", SHOP);
+        let first = states_of_push(host);
+        assert_eq!(first.last().map(String::as_str), Some("complete"), "{first:?}");
+        assert!(first.contains(&"uploading".to_owned()), "{first:?}");
+        let mut again = states_of_push(host);
+        again.dedup();
+        assert_eq!(again, ["waiting", "already_exists"]);
+        let quiet = host.berth("push -q web").succeeds();
+        assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));
+    });
+}
+
 #[test]
 fn what_a_stack_builds_is_pushed_and_comes_back_with_the_same_digest() {
     with_registry(OPEN, |host| {

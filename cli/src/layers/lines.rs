@@ -35,6 +35,19 @@ pub(crate) fn block(
     lines
 }
 
+/// Room for each of those who need so much: all of it if there is enough, else nobody gets less
+/// than his part for another's sake.
+pub(crate) fn share(room: usize, needs: &[usize]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..needs.len()).collect();
+    order.sort_by_key(|place| needs[*place]);
+    let (mut given, mut left) = (vec![0; needs.len()], room);
+    for (turn, place) in order.iter().enumerate() {
+        given[*place] = needs[*place].min(left / (order.len() - turn));
+        left -= given[*place];
+    }
+    given
+}
+
 /// The first of the texts that fits, else the beginning of the last.
 fn first_that_fits(texts: &[String], columns: usize) -> String {
     let fits = |text: &&String| text.chars().count() <= columns;
@@ -273,6 +286,15 @@ mod tests {
         ");
         assert_eq!(shown(80, 1).lines().count(), 1);
         assert_eq!(shown(80, 2).lines().count(), 2);
+    }
+
+    #[test]
+    fn room_is_shared_and_what_one_leaves_is_for_the_others() {
+        assert_eq!(share(20, &[5, 2, 9]), [5, 2, 9]);
+        assert_eq!(share(12, &[31, 2, 2]), [8, 2, 2]);
+        assert_eq!(share(10, &[31, 31, 2]), [4, 4, 2]);
+        assert_eq!(share(1, &[31, 31]), [0, 1]);
+        assert_eq!(share(5, &[]), Vec::<usize>::new());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use berth_runtime::store::{LayerEvent, LayerPhase};
 use serde::Serialize;
 
-pub(crate) use lines::{block, fit};
+pub(crate) use lines::{block, fit, share};
 use rate::{Rate, eta};
 pub(crate) use watch::{REDRAW, watched};
 
@@ -159,6 +159,11 @@ impl Layers {
         Some(Count { done, total, per_second, eta })
     }
 
+    /// Lines that show all of it.
+    pub(crate) fn lines(&self) -> usize {
+        self.layers.len() + 1
+    }
+
     fn ready(&self) -> usize {
         self.layers.iter().filter(|layer| layer.is_ready()).count()
     }
@@ -218,7 +223,8 @@ impl Layer {
     }
 
     fn is_ready(&self) -> bool {
-        matches!(self.phase, LayerPhase::Exists | LayerPhase::Mounted | LayerPhase::Done)
+        let (here, packed) = (LayerPhase::Done, LayerPhase::Packed);
+        [LayerPhase::Exists, LayerPhase::Mounted, packed, here].contains(&self.phase)
     }
 
     /// Whether something is done with it now.

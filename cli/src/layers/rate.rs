@@ -30,18 +30,24 @@ impl Rate {
             self.counts.pop_back();
         }
         self.counts.push_back((now, count));
-        while self.counts.len() > 1 && self.counts[0].0 + WINDOW < now {
+        // The one before the window stays: what is counted seldom is counted from there.
+        while self.counts.get(1).is_some_and(|(at, _)| *at + WINDOW <= now) {
             self.counts.pop_front();
         }
     }
 
     /// Bytes in a second, over the last seconds; `None` as long as too little is known.
     pub(crate) fn per_second(&self, now: Instant) -> Option<u64> {
-        let last = self.counts.back()?.1;
-        let in_window = |(at, _): &&(Instant, u64)| *at + WINDOW >= now;
-        let Some((since, first)) = self.counts.iter().find(in_window) else { return Some(0) };
-        let span = now.saturating_duration_since(*since);
-        (span >= LEAST).then(|| (((last - first) as f64) / span.as_secs_f64()) as u64)
+        let (since, first) = *self.counts.front()?;
+        let (heard, last) = *self.counts.back()?;
+        let before = self.counts.iter().nth_back(1).map_or(heard, |(at, _)| *at);
+        let usual = (heard.saturating_duration_since(before) * 2).max(WINDOW);
+        let span = now.saturating_duration_since(since);
+        match now.saturating_duration_since(heard) > usual {
+            true => Some(0),
+            false if span < LEAST => None,
+            false => Some(((last - first) as f64 / span.as_secs_f64()) as u64),
+        }
     }
 }
 
@@ -87,8 +93,16 @@ mod tests {
     fn what_stands_still_becomes_slower_and_comes_to_nothing() {
         let counts = [(0, 0), (1000, 1_000_000)];
         assert_eq!(rate(&counts, 2000), Some(500_000));
-        assert_eq!(rate(&counts, 8500), Some(0));
-        assert_eq!(rate(&counts, 60_000), Some(0));
+        assert_eq!(rate(&counts, 8000), Some(125_000));
+        assert_eq!(rate(&counts, 9001), Some(0));
+    }
+
+    #[test]
+    fn what_is_counted_seldom_has_a_rate_all_the_same() {
+        let counts: Vec<_> = (0..6).map(|n| (n * 10_000, n * 4_000_000)).collect();
+        assert_eq!(rate(&counts, 50_000), Some(400_000));
+        assert_eq!(rate(&counts, 60_000), Some(200_000));
+        assert_eq!(rate(&counts, 71_000), Some(0));
     }
 
     #[test]

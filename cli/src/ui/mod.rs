@@ -318,7 +318,7 @@ fn rendered(problem: &dyn miette::Diagnostic, paint: Paint) -> String {
 /// `NO_COLOR` (any value) and a dumb terminal switch colours off.
 fn colours_wanted() -> bool {
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    !no_colour && !std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+    !no_colour && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Whether nobody knows how to move the terminal's cursor.

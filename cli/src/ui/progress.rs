@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{Ui, safe, sanitize};
 use crate::args::ProgressStyle;
-use crate::layers::{Layers, News, Told, block, fit};
+use crate::layers::{Layers, News, Told, block, fit, share};
 use crate::terminal;
 
 /// Rows and columns of a terminal that does not say.
@@ -135,16 +135,18 @@ impl<'a> Progress<'a> {
     pub(crate) fn tick(&self) {
         let (rows, columns) = terminal::size_of_errors().unwrap_or(USUAL);
         let (rows, columns) = (usize::from(rows), usize::from(columns).saturating_sub(1));
-        let on_their_way = self.objects.values().filter(|object| object.layers.is_some()).count();
-        let others = self.objects.len() - on_their_way;
-        let each = rows.saturating_sub(others + 1) / on_their_way.max(1);
+        let layers = self.objects.values().filter_map(|object| object.layers.as_ref());
+        let needs: Vec<usize> = layers.map(Layers::lines).collect();
+        let others = self.objects.len() - needs.len();
+        let mut room = share(rows.saturating_sub(others + 1), &needs).into_iter();
         let now = Instant::now();
         for (name, object) in &self.objects {
             let Some(bar) = &object.bar else { continue };
             if let Some(layers) = &object.layers {
                 let prefix = short(name, columns);
                 let first = columns.saturating_sub(prefix.chars().count() + AROUND);
-                let lines = block(layers, now, first, columns, each.max(1));
+                let rows = room.next().unwrap_or_default().max(1);
+                let lines = block(layers, now, first, columns, rows);
                 if bar.prefix() != prefix {
                     bar.set_prefix(prefix);
                 }

@@ -8,7 +8,7 @@
 //!
 //! Reading order: `reference` and `digest` (names), `document` and `config` (what an image says),
 //! `places` (where things are), this module (looking), `ingest` (how something gets in), `tape`,
-//! `plain`, `tree`, `remove` and `unpack` (a layer), `load` and `save` (archives), `registry`
+//! `plain`, `tree`, `remove` and `unpack` (a layer), `progress` (how far it is), `load` and `save` (archives), `registry`
 //! (pulling and pushing), `host_image` (`localhost/host`), `create` and `change` (an image made
 //! here), `history`, `inspect`, `garbage`, `check`.
 

@@ -265,11 +265,16 @@ async fn claim_all(
     remote: &Remote,
     progress: &LayerProgress,
 ) -> Result<Vec<(Claim, Descriptor)>, StoreError> {
-    let layers: BTreeMap<&Digest, &Descriptor> =
-        remote.config.diff_ids.iter().zip(&remote.manifest.layers).collect();
+    let layers = remote.config.diff_ids.iter().zip(&remote.manifest.layers);
+    for (diff_id, layer) in layers.clone() {
+        if !ingest.has_layer(diff_id, &layer.digest) {
+            progress(LayerEvent::of(layer, 0, LayerPhase::Waiting));
+        }
+    }
+    let layers: BTreeMap<&Digest, &Descriptor> = layers.collect();
     let mut claims = Vec::new();
     for (diff_id, layer) in layers {
-        match claim(ingest, diff_id, layer, progress).await? {
+        match claim(ingest, diff_id, layer).await? {
             Some(claim) => claims.push((claim, layer.clone())),
             None => progress(LayerEvent::of(layer, layer.size, LayerPhase::Exists)),
         }
@@ -278,9 +283,6 @@ async fn claim_all(
     let place =
         |layer: &Descriptor| remote.manifest.layers.iter().position(|l| l.digest == layer.digest);
     claims.sort_by_key(|(_, layer)| place(layer));
-    for (_, layer) in &claims {
-        progress(LayerEvent::of(layer, 0, LayerPhase::Waiting));
-    }
     Ok(claims)
 }
 
@@ -288,17 +290,13 @@ async fn claim(
     ingest: &Ingest,
     diff_id: &Digest,
     layer: &Descriptor,
-    progress: &LayerProgress,
 ) -> Result<Option<Claim>, StoreError> {
-    for look in 0..MAX_LOOKS {
+    for _ in 0..MAX_LOOKS {
         if ingest.has_layer(diff_id, &layer.digest) {
             return Ok(None);
         }
         if let Some(claim) = ingest.claim(diff_id)? {
             return Ok((!ingest.has_layer(diff_id, &layer.digest)).then_some(claim));
-        }
-        if look == 0 {
-            progress(LayerEvent::of(layer, 0, LayerPhase::Waiting));
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
