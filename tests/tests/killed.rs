@@ -17,6 +17,8 @@ const BYTES: usize = 2 << 20;
 const SEEDS: [u64; 3] = [11, 12, 13];
 /// Moments at which a pull is killed.
 const POINTS: u64 = 50;
+/// Some pulls are faster than their moment: so many are begun at most.
+const MOST: u64 = 90;
 
 /// A registry with an image of three layers, and a front before it.
 fn with_image(test: impl FnOnce(&TestHost, &Front, &Image)) {
@@ -69,12 +71,12 @@ impl Point {
     fn choose(random: &mut Random, n: u64, all: u64, whole: Duration) -> Point {
         let millis = |random: &mut Random, most| Duration::from_millis(random.below(most));
         match n % 5 {
-            0 | 1 => {
+            0..=2 => {
                 let bytes = usize::try_from(random.below(all)).expect("64 bits");
                 Point::Bytes(bytes, millis(random, 30))
             }
-            2 | 3 => Point::Time(Duration::from_micros(random.below(whole.as_micros() as u64))),
-            _ => Point::End(millis(random, 60)),
+            3 => Point::Time(Duration::from_micros(random.below(whole.as_micros() as u64))),
+            _ => Point::End(millis(random, 20)),
         }
     }
 
@@ -114,8 +116,13 @@ fn a_pull_killed_at_any_moment_leaves_a_store_that_is_whole_and_the_next_one_end
         let all = front.log().served("/blobs/");
         let layers: u64 = image.sizes.iter().sum();
         assert!(all >= layers);
-        let (mut killed, mut again) = (0, 0);
-        for n in 0..POINTS {
+        let (mut killed, mut again, mut n) = (0, 0, 0);
+        while killed < POINTS {
+            n += 1;
+            assert!(
+                n <= MOST,
+                "BERTH_SEED={seed}: only {killed} of {MOST} pulls were killed in time"
+            );
             let point = Point::choose(&mut random, n, all, whole);
             let when = format!("BERTH_SEED={seed}, point {n}: {point:?}");
             front.log().clear();
@@ -125,13 +132,15 @@ fn a_pull_killed_at_any_moment_leaves_a_store_that_is_whole_and_the_next_one_end
             });
             let root = format!("r{n}");
             let pull = start_pull(host, &root);
-            let in_time = point.wait(front, &pull, all);
-            if in_time {
-                kill(&pull);
-                killed += 1;
-            }
+            let in_time = point.wait(front, &pull, all) && kill(&pull);
             front.hold_after(None);
-            drop(pull.ends());
+            let ended = pull.ends();
+            if !in_time || ended.code == 0 {
+                ended.succeeds();
+                std::fs::remove_dir_all(host.project(&root)).expect("its store");
+                continue;
+            }
+            killed += 1;
             let check = host.berth(&format!("--root {root} doctor --check-store --format json"));
             assert_eq!(check.code, 0, "{when}: {check}");
             let told = check.json();
@@ -155,21 +164,19 @@ fn a_pull_killed_at_any_moment_leaves_a_store_that_is_whole_and_the_next_one_end
         }
         host.shell("rm -rf measured").succeeds();
         eprintln!(
-            "{killed} of {POINTS} pulls were killed; {again} bytes were sent again, {} % of {}",
+            "{killed} of {n} pulls were killed; {again} bytes were sent again, {} % of {}",
             again * 100 / (layers * POINTS),
             layers * POINTS
         );
-        assert!(killed >= POINTS / 2, "only {killed} pulls were killed in time");
         // What was on the wire or not yet written is lost, no more.
         assert!(again < layers * POINTS / 2, "{again} bytes were fetched again");
     });
 }
 
-/// A pull that ends right now needs no killing.
-fn kill(pull: &Running) {
-    if let Some(pid) = pull.running() {
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
-    }
+/// False when it has just ended by itself.
+fn kill(pull: &Running) -> bool {
+    let kill = |pid| nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
+    pull.running().is_some_and(|pid| kill(pid).is_ok())
 }
 
 #[test]

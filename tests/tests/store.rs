@@ -68,7 +68,8 @@ fn a_whole_store_passes_and_each_broken_object_is_named_with_the_next_move() {
             let broken = check().fails_with(1).stdout_has(told);
             assert!(broken.stdout.contains(&pull), "no next move after {damage}: {broken}");
             let mended = host.berth("doctor --check-store --repair").succeeds();
-            assert!(mended.stdout.contains("removed; "), "{mended}");
+            let lost = damage.starts_with("rm ") && told == "it is missing";
+            assert!(lost || mended.stdout.contains("removed; "), "{mended}");
             host.berth(&format!("image pull {IMAGE}")).succeeds();
             check().succeeds();
         }

@@ -55,12 +55,12 @@ fn next(broken: &Broken, repairing: bool) -> String {
         }
         _ => format!("`berth image pull {}`", broken.pulled.join(" ")),
     };
+    // There is nothing of a lost blob to take away, and its images still run.
+    let lost = broken.kind == ObjectKind::Blob && broken.problem == "it is missing";
     match (broken.removed, repairing) {
+        _ if lost => again,
         (true, _) => format!("removed; {again}"),
         (false, true) => again,
-        (false, false) if broken.problem == "it is missing" && broken.kind == ObjectKind::Blob => {
-            again
-        }
         (false, false) => {
             format!("`berth doctor --check-store --repair` removes it; then: {again}")
         }

@@ -78,7 +78,7 @@ impl Client {
         let hello = if plain { http.get(secure.clone()).send().await.err() } else { None };
         let base = match hello.map(|error| reason(&error)) {
             None => secure,
-            Some(why) if why.contains("certificate") => {
+            Some(why) if why.to_ascii_lowercase().contains("certificate") => {
                 let reference = reference.to_string();
                 return Err(RegistryError::Unreachable { registry, reference, why }.into());
             }

@@ -27,6 +27,8 @@ enum Guard {
     Password,
     /// With a certificate of an authority that nobody knows.
     Tls,
+    /// The same, and it wants one of us too; it sends who wants a blob on to plain HTTP.
+    Mutual,
 }
 
 /// `None`, said loudly, where it is not installed.
@@ -52,9 +54,15 @@ fn registry(guard: Guard) -> Option<Registry> {
             scratch.path().join("htpasswd").display()
         );
     }
-    if guard == Guard::Tls {
+    if matches!(guard, Guard::Tls | Guard::Mutual) {
         config = config
             .replace(&format!("{free}}}"), &format!("{free}, tls: {}}}", certificate(&scratch)));
+    }
+    if guard == Guard::Mutual {
+        let authority = scratch.path().join("ca.crt");
+        config =
+            config.replace("tls: {", &format!("tls: {{clientcas: [{}], ", authority.display()));
+        config += "middleware: {storage: [{name: redirect, options: {baseurl: 'http://127.0.0.1:1/'}}]}\n";
     }
     let file = scratch.path().join("config.yml");
     std::fs::write(&file, config).unwrap();
@@ -266,4 +274,43 @@ async fn a_certificate_that_nobody_knows_is_named_and_not_gone_around() {
     let name = format!("{}/a/b", registry.address);
     let error = store.pull(&name, &options, Arc::new(|_| {})).await.unwrap_err().to_string();
     assert!(error.contains("answered 404"), "{error}");
+}
+
+#[tokio::test]
+async fn a_registry_that_wants_a_certificate_gets_the_one_that_is_kept_for_it() {
+    let Some(registry) = registry(Guard::Mutual) else { return };
+    let store = Store::open(registry.scratch.path().join("store"));
+    let folder = registry.scratch.path().join("certs.d").join(&registry.address);
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::copy(registry.path("ca.crt"), folder.join("ca.crt")).unwrap();
+    let certificates = vec![registry.scratch.path().join("certs.d")];
+    let settings = Settings { certificates, ..Settings::default() };
+    let retry = Retry { attempts: 1, ..Retry::default() };
+    let options = PullOptions { settings: Some(settings), retry, ..PullOptions::default() };
+    let name = format!("{}/a/b", registry.address);
+    let pull =
+        async || store.pull(&name, &options, Arc::new(|_| {})).await.unwrap_err().to_string();
+
+    let stranger = pull().await;
+    assert!(stranger.contains("cannot reach registry"), "{stranger}");
+    std::fs::copy(registry.path("key.pem"), folder.join("client.key")).unwrap();
+    let half = pull().await;
+    assert!(half.contains("client.key`: there is no `.cert` beside it"), "{half}");
+    std::fs::write(folder.join("client.cert"), "no certificate").unwrap();
+    let wrong = pull().await;
+    assert!(wrong.contains("are no certificate and key"), "{wrong}");
+    std::fs::copy(registry.path("certificate.pem"), folder.join("client.cert")).unwrap();
+    let known = pull().await;
+    assert!(known.contains("answered 404"), "{known}");
+
+    // What it sends on to plain HTTP is not asked for there.
+    let archive = registry.path("image.tar");
+    let layer = Archive::default().file("file", "text").end();
+    std::fs::write(&archive, docker_archive(&[], &[layer])).unwrap();
+    let to = format!("docker://{name}:latest");
+    let from = format!("docker-archive:{archive}");
+    let folder = folder.display().to_string();
+    registry.skopeo(&["copy", "-q", "--dest-cert-dir", &folder, &from, &to]);
+    let astray = pull().await;
+    assert!(astray.contains("from HTTPS to plain HTTP, to `http://127.0.0.1:1/"), "{astray}");
 }
