@@ -124,7 +124,7 @@ pub fn prunable(found: &Found<'_>, prune: &Prune) -> Vec<Thing> {
         things.extend(images(found, prune, reach, &staying));
     }
     if prune.unfinished && prune.until.is_none() && prune.labels.is_empty() {
-        things.extend(unfinished(found));
+        things.extend(unfinished(found, prune));
     }
     things
 }
@@ -146,21 +146,17 @@ pub fn removal(chosen: &[Thing], prune: &Prune, found: &Found<'_>) -> Plan {
             ThingKind::Volume => Action::RemoveVolume { name },
             ThingKind::Image => Action::RemoveImage { id: name, names: thing.names.clone() },
             ThingKind::Unfinished => {
-                if let Some(leftovers) = leftovers(observed, &mut draft) {
+                if prune.containers
+                    && let Some(leftovers) = leftovers(observed, &mut draft)
+                {
                     last_image.iter().for_each(|before| draft.after_tried(leftovers, *before));
                 }
                 Action::SweepStore
             }
         };
         let slot = draft.add(action, vec![Cause::Unused]);
-        let needs = |container: &ObservedContainer| match thing.kind {
-            ThingKind::Network => container.record.spec.networks.contains_key(&thing.name),
-            ThingKind::Volume => mounts(container, observed).any(|v| v == thing.name),
-            ThingKind::Image => container.record.image_id == thing.name,
-            ThingKind::Container | ThingKind::Unfinished => false,
-        };
         for (name, before) in &containers {
-            if observed.containers.get(*name).is_some_and(needs) {
+            if observed.containers.get(*name).is_some_and(|c| needs(c, thing, observed)) {
                 draft.after(slot, *before);
             }
         }
@@ -175,6 +171,16 @@ pub fn removal(chosen: &[Thing], prune: &Prune, found: &Found<'_>) -> Plan {
         }
     }
     draft.finish("")
+}
+
+/// Whether a thing is there for a container.
+fn needs(container: &ObservedContainer, thing: &Thing, observed: &Observed) -> bool {
+    match thing.kind {
+        ThingKind::Network => container.record.spec.networks.contains_key(&thing.name),
+        ThingKind::Volume => mounts(container, observed).any(|volume| volume == thing.name),
+        ThingKind::Image => container.record.image_id == thing.name,
+        ThingKind::Container | ThingKind::Unfinished => false,
+    }
 }
 
 fn container_goes(container: &ObservedContainer, observed: &Observed, prune: &Prune) -> bool {
@@ -266,16 +272,18 @@ fn freed_with(
     freed
 }
 
-/// Nothing while another run is at work in the store: what it makes looks unfinished too.
-fn unfinished(found: &Found<'_>) -> Option<Thing> {
-    let usage = found.usage;
-    let orphans = orphans(found.images, usage);
-    let nothing = usage.unfinished.is_empty() && orphans.is_empty();
-    let busy = usage.unfinished.values().any(|unfinished| unfinished.busy);
-    if busy || (nothing && found.observed.leftovers.is_empty()) {
+/// Nothing while another run is at work there: what it makes looks unfinished too. What a crash
+/// left outside of the image store goes with a prune of containers.
+fn unfinished(found: &Found<'_>, prune: &Prune) -> Option<Thing> {
+    let begun = found.usage.unfinished.iter();
+    let begun = begun.filter(|(path, _)| prune.containers || path.starts_with("images/"));
+    let orphans = orphans(found.images, found.usage);
+    let leftovers = prune.containers && !found.observed.leftovers.is_empty();
+    let nothing = begun.clone().next().is_none() && orphans.is_empty() && !leftovers;
+    if nothing || begun.clone().any(|(_, unfinished)| unfinished.busy) {
         return None;
     }
-    let begun: u64 = usage.unfinished.values().map(|unfinished| unfinished.bytes).sum();
+    let begun: u64 = begun.map(|(_, unfinished)| unfinished.bytes).sum();
     let bytes = begun + orphans.values().sum::<u64>();
     Some(Thing::new(ThingKind::Unfinished, UNFINISHED, None, bytes))
 }

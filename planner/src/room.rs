@@ -82,75 +82,94 @@ pub struct ImageRoom {
 
 /// Every kind with what it takes. The bytes of all rows together are [`Usage::total`].
 pub fn rooms(found: &Found<'_>) -> Vec<Room> {
-    let Found { observed, images, usage } = found;
-    let runs = |c: &&ObservedContainer| !is_stopped(c);
-    let all = observed.containers.values();
-    let logged = |c: &&ObservedContainer| usage_of(usage, c).logs > 0;
-    let mounted: BTreeSet<&str> = all.clone().flat_map(|c| mounts(c, observed)).collect();
-    let everything = Prune {
-        containers: true,
-        volumes: Some(Reach::Named),
-        images: Some(Reach::Named),
-        unfinished: true,
-        ..Prune::default()
-    };
-    // A kind's own prune tells what it would free; the containers stay in that.
-    let freed = |kind, prune: Prune| -> u64 {
-        prunable(found, &prune).iter().filter(|t| t.kind == kind).map(|t| t.bytes).sum()
-    };
-    let only = |prune: Prune| Prune { containers: false, ..prune };
-    let stopped = all.clone().filter(|c| is_stopped(c));
-    let part = |path: &String| usage.parts.get(path).copied().unwrap_or(0);
-    let needed: BTreeSet<&String> = images.values().flat_map(|image| &image.parts).collect();
-    let users = users(&observed.containers);
-    let orphans = orphans(images, usage);
-    let begun: u64 = usage.unfinished.values().map(|unfinished| unfinished.bytes).sum();
-    let mut rooms = vec![
-        Room {
-            kind: "Images",
-            total: images.len(),
-            active: images.keys().filter(|id| users.contains_key(id.as_str())).count(),
-            bytes: needed.into_iter().map(part).sum(),
-            reclaimable: freed(ThingKind::Image, only(everything.clone())),
-        },
-        Room {
-            kind: "Containers",
-            total: observed.containers.len(),
-            active: all.clone().filter(runs).count(),
-            bytes: all.clone().map(|c| usage_of(usage, c).files).sum(),
-            reclaimable: stopped.clone().map(|c| usage_of(usage, c).files).sum(),
-        },
-        Room {
-            kind: "Local Volumes",
-            total: observed.volumes.len(),
-            active: observed.volumes.keys().filter(|name| mounted.contains(name.as_str())).count(),
-            bytes: observed.volumes.keys().filter_map(|name| usage.volumes.get(name)).sum(),
-            reclaimable: freed(ThingKind::Volume, only(everything.clone())),
-        },
-        Room {
-            kind: "Logs",
-            total: all.clone().filter(logged).count(),
-            active: all.clone().filter(logged).filter(runs).count(),
-            bytes: all.map(|c| usage_of(usage, c).logs).sum(),
-            reclaimable: stopped.map(|c| usage_of(usage, c).logs).sum(),
-        },
-        Room {
-            kind: "Unfinished",
-            total: usage.unfinished.len() + orphans.len(),
-            active: usage.unfinished.values().filter(|u| u.busy).count(),
-            bytes: begun + orphans.values().sum::<u64>(),
-            reclaimable: freed(ThingKind::Unfinished, only(everything.clone())),
-        },
-    ];
+    let mut rooms = vec![images(found), containers(found), volumes(found), logs(found)];
+    rooms.push(unfinished(found));
     let told: u64 = rooms.iter().map(|room| room.bytes).sum();
+    let networks = found.observed.networks.len();
     rooms.push(Room {
         kind: "Records",
-        total: observed.networks.len(),
-        active: observed.networks.len(),
-        bytes: usage.total.saturating_sub(told),
+        total: networks,
+        active: networks,
+        bytes: found.usage.total.saturating_sub(told),
         reclaimable: 0,
     });
     rooms
+}
+
+fn images(found: &Found<'_>) -> Room {
+    let Found { observed, images, usage } = found;
+    let users = users(&observed.containers);
+    let needed = holders(images).into_keys();
+    let prune = Prune { images: Some(Reach::Named), ..Prune::default() };
+    Room {
+        kind: "Images",
+        total: images.len(),
+        active: images.keys().filter(|id| users.contains_key(id.as_str())).count(),
+        bytes: needed.filter_map(|part| usage.parts.get(part)).sum(),
+        reclaimable: freed(found, &prune),
+    }
+}
+
+fn containers(found: &Found<'_>) -> Room {
+    let all = found.observed.containers.values();
+    let files = |c: &ObservedContainer| usage_of(found.usage, c).files;
+    Room {
+        kind: "Containers",
+        total: all.len(),
+        active: all.clone().filter(|c| !is_stopped(c)).count(),
+        bytes: all.clone().map(files).sum(),
+        reclaimable: all.filter(|c| is_stopped(c)).map(files).sum(),
+    }
+}
+
+fn volumes(found: &Found<'_>) -> Room {
+    let Found { observed, usage, .. } = found;
+    let containers = observed.containers.values();
+    let mounted: BTreeSet<&str> = containers.flat_map(|c| mounts(c, observed)).collect();
+    let names = observed.volumes.keys();
+    let prune = Prune { volumes: Some(Reach::Named), ..Prune::default() };
+    Room {
+        kind: "Local Volumes",
+        total: names.len(),
+        active: names.clone().filter(|name| mounted.contains(name.as_str())).count(),
+        bytes: names.filter_map(|name| usage.volumes.get(name)).sum(),
+        reclaimable: freed(found, &prune),
+    }
+}
+
+fn logs(found: &Found<'_>) -> Room {
+    let logs = |c: &&ObservedContainer| usage_of(found.usage, c).logs;
+    let all = found.observed.containers.values().filter(|c| logs(c) > 0);
+    let stopped = all.clone().filter(|c| is_stopped(c));
+    Room {
+        kind: "Logs",
+        total: all.clone().count(),
+        active: all.clone().count() - stopped.clone().count(),
+        bytes: all.map(|c| logs(&c)).sum(),
+        reclaimable: stopped.map(|c| logs(&c)).sum(),
+    }
+}
+
+fn unfinished(found: &Found<'_>) -> Room {
+    let orphans = orphans(found.images, found.usage);
+    let begun = found.usage.unfinished.values();
+    // Only a prune of everything takes what is not in the image store.
+    let prune = Prune { containers: true, unfinished: true, ..Prune::default() };
+    let freed = prunable(found, &prune);
+    let freed = freed.iter().filter(|thing| thing.kind == ThingKind::Unfinished);
+    Room {
+        kind: "Unfinished",
+        total: begun.len() + orphans.len(),
+        active: begun.clone().filter(|unfinished| unfinished.busy).count(),
+        bytes: begun.map(|unfinished| unfinished.bytes).sum::<u64>()
+            + orphans.values().sum::<u64>(),
+        reclaimable: freed.map(|thing| thing.bytes).sum(),
+    }
+}
+
+/// What a prune would give back.
+fn freed(found: &Found<'_>, prune: &Prune) -> u64 {
+    prunable(found, prune).iter().map(|thing| thing.bytes).sum()
 }
 
 /// What each image takes, by id.

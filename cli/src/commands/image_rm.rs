@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use berth_planner::action::Action;
-use berth_planner::images::{Named, StoredImage, remove_image, users};
+use berth_planner::images::{Named, remove_image, users};
 use berth_planner::observed::Observed;
 use berth_planner::plan::Plan;
 use berth_runtime::host::Host;
@@ -113,32 +113,25 @@ fn tell(plan: &Plan, mut say: impl FnMut(String) -> Result<(), Failure>) -> Resu
 
 /// The image that is meant, and whether by a name of it or by its id.
 fn find(host: &Host, text: &str) -> Result<(String, Named), StoreError> {
-    let reference = Reference::parse(text);
-    if reference.as_ref().is_ok_and(Reference::is_host) {
+    if Reference::parse(text).is_ok_and(|reference| reference.is_host()) {
         return Err(StoreError::Reserved);
     }
-    if let Ok(reference) = &reference {
-        let name = reference.to_string();
-        let images = host.store().images()?;
-        let has = |image: &&StoredImage| image.names().contains(&name);
-        if let Some(image) = images.values().find(has) {
-            return Ok((image.id.clone(), Named::Name(name)));
-        }
+    let found = host.store().resolve(text);
+    if let Ok(Some(entry)) = found {
+        let by_name = entry.reference.filter(|_| !is_whole_id(text));
+        return Ok((entry.id, by_name.map_or(Named::Id, Named::Name)));
     }
-    let by_id = match as_whole_id(text) {
-        Some(id) => host.store().images()?.contains_key(&id).then_some(id),
-        None => host.store().find(text)?.map(|entry| entry.id),
-    };
-    match (by_id, reference) {
-        (Some(id), _) => Ok((id, Named::Id)),
-        (None, Err(error)) if as_whole_id(text).is_none() => Err(error.into()),
-        (None, _) => Err(StoreError::Missing(text.to_owned())),
+    match host.store().find(text)? {
+        Some(entry) => Ok((entry.id, Named::Id)),
+        None => {
+            found?;
+            Err(StoreError::Missing(text.to_owned()))
+        }
     }
 }
 
 /// `sha256:` with 64 digits, or the digits alone.
-fn as_whole_id(text: &str) -> Option<String> {
+fn is_whole_id(text: &str) -> bool {
     let digits = text.strip_prefix("sha256:").unwrap_or(text);
-    let whole = digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit());
-    whole.then(|| format!("sha256:{digits}"))
+    digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit())
 }

@@ -178,7 +178,8 @@ async fn run(session: &Session, prune: Prune, args: &PruneArgs) -> Result<Exit, 
         Ok(removal(&chosen, &prune, &found))
     };
     let change = flow::change_across(session, &host, &projects, plan, Manner::Usual).await;
-    let freed = freed(&host, &chosen).await?;
+    let whole = change.as_ref().is_ok_and(|change| change.interrupted.is_none());
+    let freed = freed(&host, &chosen, whole).await?;
     match change {
         Ok(change) => told(session, freed).map(|_| change.exit()),
         Err(failure) => {
@@ -208,8 +209,8 @@ fn with_filters(mut prune: Prune, filters: &[Filter]) -> Result<Prune, Failure> 
     Ok(prune)
 }
 
-/// Bytes of what is gone.
-async fn freed(host: &Arc<Host>, chosen: &[Thing]) -> Result<u64, Failure> {
+/// Bytes of what is gone. What was unfinished has no name to look for: it goes last.
+async fn freed(host: &Arc<Host>, chosen: &[Thing], all: bool) -> Result<u64, Failure> {
     let observed = host.observe(&BTreeSet::new()).await?;
     let images = host.store().images()?;
     let is_there = |thing: &&Thing| match thing.kind {
@@ -217,7 +218,7 @@ async fn freed(host: &Arc<Host>, chosen: &[Thing]) -> Result<u64, Failure> {
         ThingKind::Network => observed.networks.contains_key(&thing.name),
         ThingKind::Volume => observed.volumes.contains_key(&thing.name),
         ThingKind::Image => images.contains_key(&thing.name),
-        ThingKind::Unfinished => false,
+        ThingKind::Unfinished => !all,
     };
     Ok(chosen.iter().filter(|thing| !is_there(thing)).map(|thing| thing.bytes).sum())
 }

@@ -196,6 +196,25 @@ fn what_has_come_since_the_plan_was_shown_stays() {
 }
 
 #[test]
+fn a_prune_of_images_touches_the_image_store_alone() {
+    let mut site = Site::new();
+    site.observed.leftovers.insert(Leftover::Folder("trash/1".into()));
+    let idle = Unfinished { bytes: 9, busy: false };
+    site.usage.unfinished.insert("trash/1".into(), idle);
+    let prune = Prune { unfinished: true, ..images(Reach::Nameless) };
+    assert_eq!(site.told(&prune), "Image c 1000\nUnfinished unfinished work 1000");
+    let chosen = prunable(&site.found(), &prune);
+    let plan = removal(&chosen, &prune, &site.found());
+    let verbs: Vec<&str> = plan.steps.iter().map(|step| step.action.verb()).collect();
+    assert_eq!(verbs, ["remove_image", "sweep_store"]);
+    let everything = system(Reach::Nameless);
+    assert!(site.told(&everything).ends_with("Unfinished unfinished work 1009"));
+    let chosen = prunable(&site.found(), &everything);
+    let plan = removal(&chosen, &everything, &site.found());
+    assert!(plan.steps.iter().any(|step| step.action.verb() == "remove_leftover"));
+}
+
+#[test]
 fn filters_must_all_hold() {
     let mut site = Site::new();
     let label = |text, wanted| Prune {
