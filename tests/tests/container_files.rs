@@ -161,6 +161,24 @@ services:
     command: [sh, -c, "trap 'exit 7' TERM; truncate -s 2G /big; while :; do sleep 0.1; done"]
 "#;
 
+const BUSY: &str = r#"
+services:
+  web:
+    image: busybox:1
+    command:
+      - sh
+      - -c
+      - |
+        work() {
+          while :; do
+            for n in 0 1 2 3 4 5 6 7 8 9; do mkdir d$$n; ln -s x l$$n; : >f$$n; done
+            for n in 0 1 2 3 4 5 6 7 8 9; do rmdir d$$n; : >d$$n; rm l$$n f$$n d$$n; done
+          done
+        }
+        for part in a b; do mkdir -p /busy/$$part; (cd /busy/$$part; work) & done
+        wait
+"#;
+
 /// A machine on which `web` runs, heeds its stop signal, and is long to commit.
 fn long_to_commit(before: &str) -> TestHost {
     let host = TestHost::with("compose.yaml", LONG);
@@ -275,4 +293,16 @@ fn a_container_that_stands_still_for_a_commit_can_be_killed() {
     host.berth("kill web").succeeds();
     host.eventually("it has ended", || host.status("stack-web-1")["exit_code"] == 137);
     commit.ends().fails_with(1);
+}
+
+#[test]
+fn what_comes_and_goes_while_it_is_read_is_no_failure() {
+    let host = TestHost::with("compose.yaml", BUSY);
+    host.berth("up -d").succeeds();
+    host.eventually("it works", || host.berth("diff web").stdout.contains("/busy"));
+    for _ in 0..30 {
+        host.berth("diff web").succeeds();
+        host.shell("$berth export web >/dev/null").succeeds();
+        host.berth("commit --pause=false web committed:1").succeeds();
+    }
 }

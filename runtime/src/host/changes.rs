@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{AtFlags, FileType, Mode, Stat};
 
 use super::pack::join;
-use super::view::{Entry, FOLDER, Folder, is, is_opaque, is_whiteout, names_in};
+use super::view::{Entry, FOLDER, Folder, is, is_gone, is_opaque, is_whiteout, names_in};
 
 /// A path that differs from the image.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,7 +58,10 @@ impl<'a> Comparison<'a> {
     ) -> io::Result<()> {
         for name in names_in(upper)? {
             let below = join(path, name.to_bytes());
-            let stat = rustix::fs::statat(upper, &*name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let stat = match rustix::fs::statat(upper, &*name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(errno) if is_gone(errno) => continue,
+                stat => stat?,
+            };
             let under = lower.map_or(Ok(Entry::Nothing), |lower| lower.entry(&name))?;
             let is_new = matches!(under, Entry::Nothing);
             if is_whiteout(&stat) {
@@ -75,7 +78,10 @@ impl<'a> Comparison<'a> {
                 }
                 continue;
             }
-            let folder = rustix::fs::openat(upper, &*name, FOLDER, Mode::empty())?;
+            let folder = match rustix::fs::openat(upper, &*name, FOLDER, Mode::empty()) {
+                Err(errno) if is_gone(errno) => continue,
+                folder => folder?,
+            };
             let hides = opaque || is_opaque(&folder);
             let before = self.found.len();
             let under = match &under {

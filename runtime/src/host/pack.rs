@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::view::{Entry, FOLDER, Folder, is, is_opaque, is_whiteout, names_in};
+use super::view::{Entry, FOLDER, Folder, is, is_gone, is_opaque, is_whiteout, names_in};
 use crate::store::StoreError;
 use crate::store::tape::{Kind, Member, TapeWriter};
 
@@ -90,7 +90,7 @@ impl<'a, W: Write> Packer<'a, W> {
         for name in names_in(upper).map_err(|e| failed(path, e))? {
             let below = join(path, name.to_bytes());
             let stat = match rustix::fs::statat(upper, &*name, AtFlags::SYMLINK_NOFOLLOW) {
-                Err(Errno::NOENT) => continue,
+                Err(errno) if is_gone(errno) => continue,
                 stat => stat.map_err(|e| failed(&below, e.into()))?,
             };
             let under = match lower {
@@ -119,8 +119,10 @@ impl<'a, W: Write> Packer<'a, W> {
         path: &[u8],
         under: Entry<'_>,
     ) -> Result<(), PackError> {
-        let folder = rustix::fs::openat(upper, name, FOLDER, Mode::empty())
-            .map_err(|e| failed(path, e.into()))?;
+        let folder = match rustix::fs::openat(upper, name, FOLDER, Mode::empty()) {
+            Err(errno) if is_gone(errno) => return Ok(()),
+            folder => folder.map_err(|e| failed(path, e.into()))?,
+        };
         let is_new = matches!(under, Entry::Nothing);
         let is_empty = || names_in(&folder).map(|names| names.is_empty());
         if is_new && self.targets.contains(path) && is_empty().map_err(|e| failed(path, e))? {
@@ -182,11 +184,16 @@ impl<'a, W: Write> Packer<'a, W> {
             return self.add(&member, io::empty());
         }
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => self.file(layer, name, path)?,
+            FileType::RegularFile => {
+                if !self.file(layer, name, path)? {
+                    return Ok(());
+                }
+            }
             FileType::Symlink => {
-                let link = rustix::fs::readlinkat(layer, name, Vec::new())
-                    .map_err(|e| failed(path, e.into()))?;
-                let link = link.into_bytes();
+                let link = match rustix::fs::readlinkat(layer, name, Vec::new()) {
+                    Err(errno) if is_gone(errno) => return Ok(()),
+                    link => link.map_err(|e| failed(path, e.into()))?.into_bytes(),
+                };
                 self.add(&Member { link, ..member(Kind::Symlink, path, stat) }, io::empty())?;
             }
             FileType::Fifo => self.add(&member(Kind::Fifo, path, stat), io::empty())?,
@@ -201,16 +208,17 @@ impl<'a, W: Write> Packer<'a, W> {
         Ok(())
     }
 
-    fn file(&mut self, layer: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> Result<(), PackError> {
+    /// Whether it was still there.
+    fn file(&mut self, layer: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> Result<bool, PackError> {
         // What was a file a moment ago may be a FIFO now, which must not be waited for.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(layer, name, flags, Mode::empty()) {
-            Err(Errno::NOENT | Errno::LOOP) => return Ok(()),
+            Err(errno) if is_gone(errno) => return Ok(false),
             file => file.map_err(|e| failed(path, e.into()))?,
         };
         let stat = rustix::fs::fstat(&file).map_err(|e| failed(path, e.into()))?;
         if !is(&stat, FileType::RegularFile) {
-            return Ok(());
+            return Ok(false);
         }
         let mut member = member(Kind::File, path, &stat);
         member.stored = u64::try_from(stat.st_size).unwrap_or(0);
@@ -220,7 +228,7 @@ impl<'a, W: Write> Packer<'a, W> {
         self.packed.shrunk += u64::from(content.ended);
         match content.problem {
             Some(problem) => Err(failed(path, problem)),
-            None => Ok(()),
+            None => Ok(true),
         }
     }
 
@@ -256,7 +264,7 @@ impl Read for Steady {
 /// What a running container removed in between is not there.
 fn found(entry: io::Result<Entry<'_>>) -> io::Result<Entry<'_>> {
     match entry {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Entry::Nothing),
+        Err(e) if Errno::from_io_error(&e).is_some_and(is_gone) => Ok(Entry::Nothing),
         entry => entry,
     }
 }

@@ -172,16 +172,26 @@ impl Folder {
     }
 }
 
-/// Every name in one folder.
+/// Every name in one folder. One that was removed has none.
 pub(super) fn names_in(folder: &OwnedFd) -> io::Result<BTreeSet<CString>> {
     let mut names = BTreeSet::new();
-    for entry in Dir::read_from(folder)? {
+    let entries = match Dir::read_from(folder) {
+        Err(Errno::NOENT) => return Ok(names),
+        entries => entries?,
+    };
+    for entry in entries {
         let entry = entry?;
         if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
             names.insert(entry.file_name().to_owned());
         }
     }
     Ok(names)
+}
+
+/// Whether a running container has removed what was there a moment ago, or put something of
+/// another kind in its place.
+pub(super) fn is_gone(errno: Errno) -> bool {
+    matches!(errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::INVAL | Errno::NXIO)
 }
 
 pub(super) fn is(stat: &Stat, kind: FileType) -> bool {
