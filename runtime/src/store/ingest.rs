@@ -23,7 +23,7 @@ use super::digest::Digest;
 use super::document::{Descriptor, Manifest};
 use super::reference::Reference;
 use super::unpack::{self, Limits, Unpacked};
-use super::{ImageRecord, LayerRef, Store, StoreError, make_dirs, remove};
+use super::{ImageRecord, LayerRef, Store, StoreError, create, make_dirs, remove};
 use crate::bundle::BundleMount;
 use crate::record::{self, Durability};
 
@@ -118,6 +118,32 @@ impl Ingest {
         let same = same.filter(|layer| layer.diff_id == *diff_id);
         let mut blobs = same.filter_map(|layer| layer.blob.as_ref());
         blobs.any(|blob| self.store.places.blob(&blob.digest).exists())
+    }
+
+    /// Keeps the bytes of a layer that is unpacked, but came in another form, such as gzip for zstd.
+    pub(super) fn keep_form(
+        &self,
+        mut content: impl Read,
+        blob: &Descriptor,
+    ) -> Result<(), StoreError> {
+        let to = self.store.places.blob(&blob.digest);
+        let failed = || StoreError::host("write", &to);
+        let copied = self
+            .store
+            .write_layer(|out| io::copy(&mut content, out).map(drop).map_err(failed()))?;
+        if copied.digest != blob.digest {
+            let (expected, found) = (blob.digest.clone(), copied.digest);
+            return Err(StoreError::Digest { what: "layer", expected, found });
+        }
+        copied.file.sync_all().map_err(failed())?;
+        match create::give_name(&copied.file, &to) {
+            Err(_) if to.exists() => Ok(()),
+            named => named,
+        }
+    }
+
+    pub(super) fn has_blob(&self, digest: &Digest) -> bool {
+        self.store.places.blob(digest).exists()
     }
 
     /// A small blob that is here, whole.

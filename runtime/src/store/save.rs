@@ -12,7 +12,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -127,7 +127,10 @@ impl Store {
         digest: &Digest,
     ) -> Result<(), StoreError> {
         let path = self.places.blob(digest);
-        let file = File::open(&path).map_err(StoreError::host("open", &path))?;
+        let file = File::open(&path).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => StoreError::NotKept(digest.clone()),
+            _ => StoreError::host("open", &path)(e),
+        })?;
         let size = file.metadata().map_err(StoreError::host("stat", &path))?.len();
         let mut hashing = HashingReader::new(file);
         let name = format!("blobs/sha256/{}", digest.hex());
