@@ -69,11 +69,16 @@ impl Images {
         }
         let plan = |observed: &Observed| {
             rest(observed)?;
-            let now = Timestamp::now().as_second();
-            Ok(pulls(&self.desired(stack, observed)?, observed, now, self.locked))
+            self.pulls(stack, observed)
         };
         let change = flow::change(session, host, &stack.name, &self.asked(stack), plan).await?;
         Ok(change.interrupted.is_some().then_some(change))
+    }
+
+    /// What is pulled before the rest is planned.
+    pub(crate) fn pulls(&self, stack: &Stack, observed: &Observed) -> Result<Plan, Failure> {
+        let now = Timestamp::now().as_second();
+        Ok(pulls(&self.desired(stack, observed)?, observed, now, self.locked))
     }
 
     /// Whether some image is pulled although it may be here.

@@ -235,7 +235,7 @@ fn a_policy_says_when_a_tag_is_looked_at_again() {
         host.berth("up -d").succeeds();
         assert_eq!(version(host), "two");
         policy("always");
-        host.berth("plan").succeeds();
+        host.berth("plan").succeeds().stderr_has("shop/app:1` is looked at first; if it moved");
         host.berth("up -d --pull missing").succeeds();
         assert_eq!(version(host), "two");
         host.berth("--dry-run up -d")

@@ -11,6 +11,7 @@ use super::up::Shape;
 use crate::failure::{Exit, Failure};
 use crate::flow;
 use crate::session::Session;
+use crate::ui::safe;
 
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
@@ -52,7 +53,17 @@ async fn plan_up(session: &Session, args: &PlanArgs) -> Result<Plan, Failure> {
     let images = args.shape.images(session, &stack)?;
     let observed = host.observe(&images.asked(&stack)).await?;
     let desired = images.desired(&stack, &observed)?;
-    Ok(up(&desired, &observed, &args.shape.options(&args.services), &stack.places)?)
+    let plan = up(&desired, &observed, &args.shape.options(&args.services), &stack.places)?;
+    let first = images.pulls(&stack, &observed)?;
+    for step in &first.steps {
+        // Nobody knows before the pull whether it brings something new.
+        if observed.images.contains_key(&step.action.target()) {
+            let image = step.action.target();
+            let note = format!("image `{image}` is looked at first; if it moved, more is replaced");
+            session.ui.note(&safe(&note));
+        }
+    }
+    Ok(plan)
 }
 
 async fn plan_down(session: &Session, args: &PlanArgs) -> Result<Plan, Failure> {

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::super::digest::Digest;
 use super::super::document::{self, Descriptor, Document, DocumentError, Platform};
+use super::super::ingest::Ingest;
 use super::super::reference::Reference;
 use super::super::{ImageRecord, LayerRef, Store, StoreError, as_id};
 use super::PullOptions;
@@ -173,12 +174,13 @@ impl Store {
         reference: &Reference,
     ) -> Result<bool, StoreError> {
         // The collector waits meanwhile.
-        let _ingest = super::begin(self).await?;
+        let ingest = super::begin(self).await?;
         let named = self.name(reference)?.filter(|_| reference.digest().is_none());
         let Some((name, digest)) = named.and_then(|name| Some((name.clone(), name.digest?))) else {
             return Ok(false);
         };
-        let whole = self.record(&name.id)?.is_some_and(|record| self.is_whole_and_ours(&record));
+        let record = self.record(&name.id)?;
+        let whole = record.is_some_and(|record| self.is_whole_and_ours(&ingest, &record));
         if !whole || client.head(reference.tag()).await? != Some(digest.clone()) {
             return Ok(false);
         }
@@ -187,17 +189,19 @@ impl Store {
     }
 
     /// Whether nothing of an image would have to be fetched for this machine.
-    fn is_whole_and_ours(&self, record: &ImageRecord) -> bool {
-        let places = &self.places;
-        let config = std::fs::read(places.blob(&record.id)).unwrap_or_default();
-        let ours = serde_json::from_slice(&config)
-            .is_ok_and(|platform: Platform| Platform::host().runs(&platform));
-        let there = |layer: &LayerRef| {
-            let blob = layer.blob.as_ref().is_some_and(|blob| places.blob(&blob.digest).exists());
-            blob && places.layer_record(&layer.diff_id).exists()
+    fn is_whole_and_ours(&self, ingest: &Ingest, record: &ImageRecord) -> bool {
+        let read = |digest: &Digest| {
+            let bytes = std::fs::read(self.places.blob(digest)).ok();
+            bytes.filter(|bytes| Digest::of(bytes) == *digest)
         };
-        let manifest = record.manifest.as_ref().is_some_and(|digest| places.blob(digest).exists());
-        ours && manifest && record.layers.iter().all(there)
+        let platform = read(&record.id).and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let ours = platform.is_some_and(|platform: Platform| Platform::host().runs(&platform));
+        let there = |layer: &LayerRef| {
+            let blob = layer.blob.as_ref();
+            blob.is_some_and(|blob| ingest.has_layer(&layer.diff_id, &blob.digest))
+        };
+        let manifest = record.manifest.as_ref().and_then(read);
+        ours && manifest.is_some() && record.layers.iter().all(there)
     }
 
     /// Digests that the repository of `reference` is known to have given to image `id`.

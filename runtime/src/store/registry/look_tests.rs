@@ -150,4 +150,8 @@ async fn an_image_that_has_not_moved_costs_one_head_and_is_looked_at_now() {
     std::fs::remove_dir_all(&lost).unwrap();
     pull().await.unwrap();
     assert!(lost.join("diff/file").exists());
+    let config = site.store.places.blob(&Digest::parse(&entry.id).unwrap());
+    std::fs::write(&config, b"{}").unwrap();
+    pull().await.unwrap();
+    assert_eq!(Digest::of(&std::fs::read(&config).unwrap()).to_string(), entry.id);
 }
