@@ -220,7 +220,7 @@ impl<'a> Users<'a> {
 }
 
 /// Named volumes of a description.
-pub(crate) fn named_volumes(spec: &ContainerSpec) -> impl Iterator<Item = &str> {
+pub fn named_volumes(spec: &ContainerSpec) -> impl Iterator<Item = &str> {
     spec.mounts.values().filter_map(|mount| match &mount.source {
         SourceSpec::Volume { name, .. } => Some(name.as_str()),
         SourceSpec::Anonymous { .. } | SourceSpec::Bind { .. } => None,

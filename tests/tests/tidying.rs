@@ -277,3 +277,28 @@ fn on_a_terminal_the_plan_is_shown_and_asked_about() {
     host.berth("image ls").succeeds().stdout_lacks("busybox");
     host.berth("volume ls").succeeds().stdout_has("stack_data");
 }
+
+#[test]
+fn a_volume_that_another_project_is_just_taking_is_not_removed_under_it() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.write(
+        "other.yaml",
+        "services: { user: { image: 'busybox:1', command: [sleep, '1000'], volumes: ['theirs:/data'] } }
+volumes: { theirs: { external: true, name: stack_data } }",
+    );
+    for round in 0..8 {
+        host.berth("up -d web").succeeds();
+        host.berth("down").succeeds();
+        let prune = host
+            .start_shell(Place::Inside, &format!("sleep 0.0{round}; $berth volume prune -a -f"));
+        let up = host.berth("-f other.yaml -p other up -d");
+        prune.ends();
+        let there = host.berth("volume ls -q").succeeds().stdout.contains("stack_data");
+        assert_eq!(up.code == 0, there, "round {round}: {up}");
+        if there {
+            let read = host.berth("-f other.yaml -p other exec -T user cat /data/seed");
+            read.succeeds().stdout_is("from the image");
+        }
+        host.berth("-f other.yaml -p other down").succeeds();
+    }
+}

@@ -2,6 +2,7 @@
 //! stale plan.
 
 mod images;
+mod volumes;
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read};
@@ -39,7 +40,7 @@ impl Host {
             Action::RepairNetwork(network) => self.repair(network).await,
             Action::RemoveNetwork { name } => network::remove(roots, name).await,
             Action::CreateVolume(record) => volume::create(roots, record),
-            Action::RemoveVolume { name } => volume::remove(roots, name),
+            Action::RemoveVolume { name } => volumes::remove(self, name).await,
             Action::CreateContainer(record) => self.create(record).await,
             Action::StartContainer { name } => self.start(name).await,
             Action::AdoptContainer { name } => self.adopt(name).await,
@@ -70,8 +71,9 @@ impl Host {
 
     async fn create(&self, wanted: &ContainerRecord) -> Result<(), StepError> {
         let image = wanted.image();
-        // Until the record is there nothing else says that the image is needed.
+        // Until the record is there nothing else says what the container needs.
         let _using = images::hold(self, &image).await?;
+        let _volumes = volumes::hold(self, &wanted.name).await?;
         let entry = self
             .store
             .resolve(&image)

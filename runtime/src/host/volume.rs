@@ -27,11 +27,6 @@ pub(super) fn create(roots: &Roots, volume: &VolumeRecord) -> Result<(), StepErr
     record::write(&dir.join("record.json"), volume, Durability::Durable).map_err(refused)
 }
 
-/// Removes a volume with its data.
-pub(super) fn remove(roots: &Roots, name: &str) -> Result<(), StepError> {
-    perform::discard(roots, &roots.volume(name), "remove volume", name)
-}
-
 /// Where the data of a volume is: its own folder, or the `device` of a bind.
 pub(super) fn data(roots: &Roots, name: &str) -> Result<PathBuf, StepError> {
     let dir = roots.volume(name);
