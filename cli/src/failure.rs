@@ -253,6 +253,22 @@ fn problems(reports: &[miette::Report]) -> String {
     }
 }
 
+/// How work on several things ends: `causes` says of each that failed why.
+pub(crate) fn tried(done: usize, mut causes: Vec<String>) -> Result<Exit, Failure> {
+    match (done, causes.len()) {
+        (_, 0) => Ok(Exit::Done),
+        (0, 1) => Err(Failure::refused(causes.remove(0))),
+        (_, failed) => Err(Failure::Partial {
+            failed,
+            skipped: 0,
+            steps: done + failed,
+            causes,
+            untouched: done == 0,
+            start: None,
+        }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,6 +21,7 @@ mod security;
 mod service;
 mod tmpfs;
 
+pub(crate) use grammar::platform;
 pub(crate) use mounts::mounts;
 
 use self::read::Reader;

@@ -110,10 +110,20 @@ pub trait Source {
 /// # Errors
 /// What is wrong with it, and what to write.
 pub fn pull_policy(text: &str) -> Result<stack::PullPolicy, String> {
-    words::pull_policy(text).map_err(|bad| {
-        let help = bad.help.map(|help| format!("; {help}")).unwrap_or_default();
-        format!("`{text}` {}{help}", bad.why)
-    })
+    words::pull_policy(text).map_err(|bad| in_one_line(text, bad))
+}
+
+/// Reads a platform as `platform` has it, for a flag of the command line.
+///
+/// # Errors
+/// What is wrong with it, and what to write.
+pub fn platform(text: &str) -> Result<stack::Platform, String> {
+    decode::platform(text).map_err(|bad| in_one_line(text, bad))
+}
+
+fn in_one_line(text: &str, bad: value::Bad) -> String {
+    let help = bad.help.map(|help| format!("; {help}")).unwrap_or_default();
+    format!("`{text}` {}{help}", bad.why)
 }
 
 /// A stack, and what the user should know about it.

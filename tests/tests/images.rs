@@ -104,6 +104,22 @@ fn up_pulls_what_is_missing_from_a_registry() {
 }
 
 #[test]
+fn an_image_for_another_machine_is_pulled_when_it_is_asked_for_and_each_failure_is_told() {
+    with_registry(|host| {
+        let name = "127.0.0.1:5000/busybox:1";
+        let missing = "127.0.0.1:5000/a:1 127.0.0.1:5000/b:1";
+        let told = host.berth(&format!("image pull -q {missing} {name}")).fails_with(3);
+        told.stderr_has("127.0.0.1:5000/a:1").stderr_has("127.0.0.1:5000/b:1").stdout_has(name);
+        host.berth(&format!("image pull --platform linux/s390x {name}"))
+            .fails_with(1)
+            .stderr_has("linux/s390x");
+        host.berth(&format!("image pull --platform s309x {name}"))
+            .fails_with(64)
+            .stderr_has("write it like `linux/amd64`");
+    });
+}
+
+#[test]
 fn an_image_is_pulled_by_name_and_by_digest() {
     with_registry(|host| {
         host.berth("image pull 127.0.0.1:5000/busybox:1").succeeds();

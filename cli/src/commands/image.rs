@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use berth_runtime::host::Host;
-use berth_runtime::store::{ImageEntry, LayerProgress, PullOptions, Reference, StoreError};
+use berth_runtime::store::{
+    ImageEntry, LayerProgress, Platform, PullOptions, Reference, StoreError,
+};
 use clap::{Args, Subcommand};
 
 use super::history::{self, HistoryArgs};
@@ -18,7 +20,7 @@ use super::prune::{self, NamedPruneArgs};
 use super::push::{self, ImagePushArgs};
 use super::save::{self, SaveArgs};
 use super::tag::{self, TagArgs};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, tried};
 use crate::flow;
 use crate::layers::watched;
 use crate::session::Session;
@@ -73,6 +75,9 @@ pub(crate) struct PullArgs {
     /// The images
     #[arg(required = true)]
     references: Vec<String>,
+    /// The machine they are for, `linux/arm64`; this one without it
+    #[arg(long, value_name = "PLATFORM", value_parser = berth_schema::platform)]
+    platform: Option<berth_schema::stack::Platform>,
     /// Show no progress; print the names in full
     #[arg(short, long)]
     quiet: bool,
@@ -175,14 +180,20 @@ impl Reading<'_> {
 async fn pull(session: &Session, host: &Arc<Host>, args: &PullArgs) -> Result<Exit, Failure> {
     let mut signals = Signals::listen()?;
     let mut progress = if args.quiet { session.ui.no_progress() } else { session.ui.progress() };
-    let mut ended = Ok(Exit::Done);
-    let options = PullOptions::default();
+    let (mut pulled, mut causes) = (0, Vec::new());
+    let platform = args.platform.clone().map(|wanted| Platform {
+        os: wanted.os,
+        architecture: wanted.architecture.unwrap_or_else(|| Platform::host().architecture),
+        variant: wanted.variant,
+    });
+    let options = PullOptions { platform, ..PullOptions::default() };
     for reference in &args.references {
         let object = format!("Image {reference}");
         progress.begin(&object, "Pulling");
         let pull = |tell| host.store().pull(reference, &options, tell);
         match watched(&mut progress, &object, signals.next(), pull).await {
             Ok(Ok(_)) => {
+                pulled += 1;
                 progress.done(&object, "Pulled");
                 if args.quiet {
                     session.ui.list([whole(reference)])?;
@@ -190,13 +201,13 @@ async fn pull(session: &Session, host: &Arc<Host>, args: &PullArgs) -> Result<Ex
             }
             Ok(Err(error)) => {
                 progress.failed(&object, &error.to_string());
-                ended = Err(Failure::refused(format!("image `{reference}`: {error}")));
+                causes.push(format!("image `{reference}`: {error}"));
             }
             Err(number) => return Ok(Exit::Signal(number)),
         }
     }
     progress.finish();
-    ended
+    tried(pulled, causes)
 }
 
 /// A name with everything that people leave out, as `docker pull -q` prints it.

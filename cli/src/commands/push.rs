@@ -10,7 +10,7 @@ use berth_schema::stack::Stack;
 use clap::Args;
 
 use super::pull::selected;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, tried};
 use crate::flow;
 use crate::layers::watched;
 use crate::session::Session;
@@ -58,7 +58,7 @@ pub(crate) async fn run(session: &Session, args: &PushArgs) -> Result<Exit, Fail
         causes.iter().for_each(|cause| session.ui.warn(cause));
         return Ok(Exit::Done);
     }
-    ended(pushed, causes)
+    tried(pushed, causes)
 }
 
 /// Sends images to their registries.
@@ -66,7 +66,7 @@ pub(crate) async fn run_images(session: &Session, args: &ImagePushArgs) -> Resul
     let host = flow::open(session)?;
     match push_all(session, &host, &args.references, args.quiet).await? {
         Ended::Interrupted(number) => Ok(Exit::Signal(number)),
-        Ended::Tried { pushed, causes } => ended(pushed, causes),
+        Ended::Tried { pushed, causes } => tried(pushed, causes),
     }
 }
 
@@ -74,21 +74,6 @@ pub(crate) async fn run_images(session: &Session, args: &ImagePushArgs) -> Resul
 enum Ended {
     Interrupted(i32),
     Tried { pushed: usize, causes: Vec<String> },
-}
-
-fn ended(pushed: usize, mut causes: Vec<String>) -> Result<Exit, Failure> {
-    match (pushed, causes.len()) {
-        (_, 0) => Ok(Exit::Done),
-        (0, 1) => Err(Failure::refused(causes.remove(0))),
-        (_, failed) => Err(Failure::Partial {
-            failed,
-            skipped: 0,
-            steps: pushed + failed,
-            causes,
-            untouched: pushed == 0,
-            start: None,
-        }),
-    }
 }
 
 /// The images of the chosen services, each once. One that is only used here is nobody's to push,

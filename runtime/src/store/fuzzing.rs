@@ -91,7 +91,7 @@ struct Drip<'a> {
 impl Read for Drip<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.n += 1;
-        if self.n % 5 == 0 {
+        if self.n.is_multiple_of(5) {
             return Err(io::ErrorKind::Interrupted.into());
         }
         let most = buf.len().min(1 + self.n % 97);

@@ -41,7 +41,7 @@ pub(super) fn settings(text: &str) -> Result<BTreeMap<String, String>, Bad> {
 }
 
 /// `OS[/ARCHITECTURE[/VARIANT]]`, or a processor alone.
-pub(super) fn platform(text: &str) -> Result<Platform, Bad> {
+pub(crate) fn platform(text: &str) -> Result<Platform, Bad> {
     const HELP: &str = "write it like `linux/amd64` or `linux/arm64/v8`";
     let is_word = |word: &&str| {
         let ok = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);

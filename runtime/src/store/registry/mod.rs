@@ -256,6 +256,15 @@ async fn describe(
     };
     let config = parse_config(&config_bytes)?;
     check_count(manifest.layers.len(), &config)?;
+    // A manifest without an index is that of one machine, which may be another.
+    let made_for = Platform {
+        os: config.config.os.clone(),
+        architecture: config.config.architecture.clone(),
+        variant: None,
+    };
+    if let Some(wanted) = options.platform.clone().filter(|wanted| !wanted.runs(&made_for)) {
+        return Err(DocumentError::NoPlatform { wanted, found: made_for.to_string() }.into());
+    }
     Ok(Remote { digest, manifest_bytes, manifest, config_bytes, config })
 }
 
