@@ -1,6 +1,7 @@
 //! `berth doctor`.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
@@ -11,6 +12,9 @@ use crate::failure::{Exit, Failure};
 use crate::flow;
 use crate::session::Session;
 use crate::ui::{Ui, safe};
+
+/// How long the store may be in use before a repair gives up.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
@@ -44,10 +48,15 @@ pub(crate) fn run(session: &Session, args: &DoctorArgs) -> Result<Exit, Failure>
 fn check_store(session: &Session, args: &DoctorArgs) -> Result<Exit, Failure> {
     let host = flow::open(session)?;
     let repair = args.repair && !session.global.dry_run;
-    let containers = if repair { host.list_containers()? } else { Default::default() };
-    let in_use: BTreeSet<String> =
-        containers.into_values().map(|container| container.record.image_id).collect();
-    let checked = host.store().check(repair, &in_use)?;
+    let checked = if repair {
+        let alone = host.store().alone(PATIENCE)?;
+        // No container is made meanwhile.
+        let containers = host.list_containers()?.into_values();
+        let in_use: BTreeSet<String> = containers.map(|c| c.record.image_id).collect();
+        alone.repair(&in_use)?
+    } else {
+        host.store().check()?
+    };
     let findings = judge_store(&checked, repair);
     match args.format {
         Format::Json => session.ui.json(&json!({ "store": checked, "findings": findings }))?,

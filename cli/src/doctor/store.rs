@@ -20,7 +20,8 @@ pub(crate) fn judge_store(checked: &Checked, repairing: bool) -> Vec<Finding> {
         &checked.parts,
         "left by stopped pulls and loads, no harm: the next pull goes on from there",
     ));
-    findings.extend(spare(&checked.unneeded, "that no image needs; `berth image rm` clears up"));
+    findings
+        .extend(spare(&checked.unneeded, "that no image needs; `berth image prune` removes them"));
     if checked.making > 0 {
         findings.push(fine("making", format!("{} layers are being made now", checked.making)));
     }

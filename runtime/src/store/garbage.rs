@@ -22,7 +22,7 @@ use crate::meter;
 /// The store with nobody else at work in it, until the value is dropped.
 #[derive(Debug)]
 pub struct Alone {
-    store: Store,
+    pub(super) store: Store,
     _lock: OwnedFd,
 }
 

@@ -16,10 +16,10 @@ mod repair;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
 use serde::Serialize;
 
 use super::digest::Digest;
+use super::garbage::Alone;
 use super::{ImageRecord, Store, StoreError, garbage, ingest, places};
 use content::Contents;
 use names::Catalogue;
@@ -69,7 +69,7 @@ pub struct Spare {
     pub bytes: u64,
 }
 
-/// What [`Store::check`] found.
+/// What [`Store::check`] and [`Alone::repair`] found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Checked {
     /// Names that were looked at.
@@ -102,22 +102,39 @@ struct Inspection<'a> {
 }
 
 impl Store {
-    /// Looks at every object of the store. With `repair`, what is broken is taken away, so that
-    /// the next pull fetches it again; images in `in_use` stay, and so does what is not the
-    /// store's.
+    /// Looks at every object of the store.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] when another berth works on the store for too long (or, with
-    /// `repair`, at all), and when the host refuses to let something be read.
-    pub fn check(&self, repair: bool, in_use: &BTreeSet<String>) -> Result<Checked, StoreError> {
+    /// [`StoreError::Busy`] when something is taken away for too long, and when the host refuses
+    /// to let something be read.
+    pub fn check(&self) -> Result<Checked, StoreError> {
         if !self.places.root.exists() {
             return Ok(Checked::default());
         }
-        let _lock = self.lock_for_check(repair)?;
+        let _using = self.hold_waiting()?;
+        Ok(Inspection::of(self, &BTreeSet::new())?.checked)
+    }
+}
+
+impl Alone {
+    /// As [`Store::check`], and takes away what is broken, so that the next pull fetches it again.
+    /// Images in `in_use` stay, and so does what is not the store's.
+    ///
+    /// # Errors
+    /// When the host refuses to let something be read or removed.
+    pub fn repair(&self, in_use: &BTreeSet<String>) -> Result<Checked, StoreError> {
+        let mut inspection = Inspection::of(&self.store, in_use)?;
+        inspection.repair()?;
+        Ok(inspection.checked)
+    }
+}
+
+impl<'a> Inspection<'a> {
+    /// What is read first needs what is read later.
+    fn of(store: &'a Store, in_use: &'a BTreeSet<String>) -> Result<Inspection<'a>, StoreError> {
         let catalogue = Catalogue::default();
         let checked = Checked::default();
-        let mut inspection =
-            Inspection { store: self, in_use, catalogue, checked, beside: Vec::new() };
+        let mut inspection = Inspection { store, in_use, catalogue, checked, beside: Vec::new() };
         inspection.names()?;
         inspection.records()?;
         let contents = Contents::read(&mut inspection)?;
@@ -126,27 +143,7 @@ impl Store {
         inspection.making()?;
         inspection.strangers()?;
         inspection.checked.broken.sort_by(|a, b| (a.kind, &a.object).cmp(&(b.kind, &b.object)));
-        if repair {
-            inspection.repair()?;
-        }
-        Ok(inspection.checked)
-    }
-
-    fn lock_for_check(&self, repair: bool) -> Result<std::os::fd::OwnedFd, StoreError> {
-        let operation = match repair {
-            true => FlockOperation::NonBlockingLockExclusive,
-            false => FlockOperation::NonBlockingLockShared,
-        };
-        for _ in 0..600 {
-            if let Some(lock) = ingest::lock(&self.places.lock(), operation)? {
-                return Ok(lock);
-            }
-            if repair {
-                break;
-            }
-            std::thread::sleep(ingest::LOOK_AGAIN);
-        }
-        Err(StoreError::Busy)
+        Ok(inspection)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use super::super::test_images::{Archive, Scratch, docker_archive};
 use super::*;
@@ -54,7 +55,10 @@ impl Site {
     }
 
     fn check(&self, repair: bool) -> Checked {
-        self.store.check(repair, &BTreeSet::new()).unwrap()
+        match repair {
+            true => self.store.alone(Duration::ZERO).unwrap().repair(&BTreeSet::new()).unwrap(),
+            false => self.store.check().unwrap(),
+        }
     }
 
     fn told(&self) -> Vec<String> {
@@ -77,10 +81,7 @@ fn a_whole_store_has_nothing_to_tell() {
     assert_eq!(checked.broken, []);
     assert_eq!((checked.names, checked.images, checked.layers, checked.blobs), (1, 1, 2, 4));
     assert_eq!((checked.parts, checked.unneeded, checked.making), Default::default());
-    assert_eq!(
-        Store::open(site.scratch.path().join("none")).check(true, &BTreeSet::new()).unwrap(),
-        Checked::default()
-    );
+    assert_eq!(Store::open(site.scratch.path().join("none")).check().unwrap(), Checked::default());
 }
 
 #[test]
@@ -191,7 +192,7 @@ fn an_image_that_a_container_was_made_from_stays() {
     let site = Site::new();
     fs::write(site.files().join("etc/file"), "c").unwrap();
     let id = site.store.resolve("shop/web:1").unwrap().unwrap().id;
-    let checked = site.store.check(true, &[id].into()).unwrap();
+    let checked = site.store.alone(Duration::ZERO).unwrap().repair(&[id].into()).unwrap();
     assert!(checked.broken[0].kept.as_ref().unwrap().contains("a container was made"));
     assert!(site.files().join("etc/file").exists());
 }
@@ -201,6 +202,6 @@ fn a_check_waits_for_the_collector_and_repairs_only_alone() {
     let site = Site::new();
     let _shared = ingest::Ingest::begin(&site.store).unwrap().unwrap();
     assert_eq!(site.check(false).broken, []);
-    let busy = site.store.check(true, &BTreeSet::new()).unwrap_err();
+    let busy = site.store.alone(Duration::ZERO).unwrap_err();
     assert!(matches!(busy, StoreError::Busy));
 }

@@ -175,11 +175,11 @@ impl Store {
     ) -> Result<bool, StoreError> {
         // The collector waits meanwhile.
         let ingest = super::begin(self).await?;
-        let named = self.name(reference)?.filter(|_| reference.digest().is_none());
+        let named = self.name(reference).ok().flatten().filter(|_| reference.digest().is_none());
         let Some((name, digest)) = named.and_then(|name| Some((name.clone(), name.digest?))) else {
             return Ok(false);
         };
-        let record = self.record(&name.id)?;
+        let record = self.record(&name.id).ok().flatten();
         let whole = record.is_some_and(|record| self.is_whole_and_ours(&ingest, &record));
         if !whole || client.head(reference.tag()).await? != Some(digest.clone()) {
             return Ok(false);

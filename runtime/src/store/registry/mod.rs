@@ -342,6 +342,8 @@ mod look_tests;
 #[cfg(test)]
 mod real_tests;
 #[cfg(test)]
+mod resume_tests;
+#[cfg(test)]
 mod scripted;
 #[cfg(test)]
 mod tests;
