@@ -98,7 +98,8 @@ fn what_runs_and_what_has_a_name_stays() {
     host.berth("volume ls").succeeds().stdout_lacks("stack_data");
     host.berth("image prune -f").succeeds();
     host.berth("image ls").succeeds().stdout_has("busybox");
-    host.berth("image prune -f -a").succeeds();
+    let gone = host.berth("image prune -f -a --format json").succeeds().json();
+    assert_eq!((&gone["Kind"], &gone["Names"][0]), (&"image".into(), &"busybox:1".into()));
     host.berth("image ls").succeeds().stdout_lacks("busybox");
     let left = host.shell(&format!("find {STATE}/images -type f ! -name lock")).succeeds();
     assert_eq!(left.stdout, "");

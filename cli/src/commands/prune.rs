@@ -29,7 +29,7 @@ pub(crate) struct PruneArgs {
     /// Only what fits: `until=24h`, `label=KEY[=VALUE]`, `label!=KEY[=VALUE]`; may be repeated
     #[arg(long, value_name = "FILTER", value_parser = filter)]
     filter: Vec<Filter>,
-    /// How `--dry-run` prints it
+    /// How to print what went, or with `--dry-run` what would go
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
@@ -159,7 +159,7 @@ async fn run(session: &Session, prune: Prune, args: &PruneArgs) -> Result<Exit, 
     }
     if chosen.is_empty() {
         session.ui.note("nothing to remove");
-        return told(session, 0);
+        return told(session, &[], args.format);
     }
     if !args.force {
         match ask(session, &chosen) {
@@ -179,14 +179,9 @@ async fn run(session: &Session, prune: Prune, args: &PruneArgs) -> Result<Exit, 
     };
     let change = flow::change_across(session, &host, &projects, plan, Manner::Usual).await;
     let whole = change.as_ref().is_ok_and(|change| change.interrupted.is_none());
-    let freed = freed(&host, &chosen, whole).await?;
-    match change {
-        Ok(change) => told(session, freed).map(|_| change.exit()),
-        Err(failure) => {
-            session.ui.note(&format!("{} freed", amount::bytes(freed)));
-            Err(failure)
-        }
-    }
+    let gone = gone(&host, chosen, whole).await?;
+    told(session, &gone, args.format)?;
+    change.map(|change| change.exit())
 }
 
 fn with_filters(mut prune: Prune, filters: &[Filter]) -> Result<Prune, Failure> {
@@ -209,23 +204,27 @@ fn with_filters(mut prune: Prune, filters: &[Filter]) -> Result<Prune, Failure> 
     Ok(prune)
 }
 
-/// Bytes of what is gone. What was unfinished has no name to look for: it goes last.
-async fn freed(host: &Arc<Host>, chosen: &[Thing], all: bool) -> Result<u64, Failure> {
+/// What is gone. What was unfinished has no name to look for: it goes last.
+async fn gone(host: &Arc<Host>, mut chosen: Vec<Thing>, all: bool) -> Result<Vec<Thing>, Failure> {
     let observed = host.observe(&BTreeSet::new()).await?;
     let images = host.store().images()?;
-    let is_there = |thing: &&Thing| match thing.kind {
+    chosen.retain(|thing| !match thing.kind {
         ThingKind::Container => observed.containers.contains_key(&thing.name),
         ThingKind::Network => observed.networks.contains_key(&thing.name),
         ThingKind::Volume => observed.volumes.contains_key(&thing.name),
         ThingKind::Image => images.contains_key(&thing.name),
         ThingKind::Unfinished => !all,
-    };
-    Ok(chosen.iter().filter(|thing| !is_there(thing)).map(|thing| thing.bytes).sum())
+    });
+    Ok(chosen)
 }
 
 /// The last line, in the words of `docker system prune`.
-fn told(session: &Session, freed: u64) -> Result<Exit, Failure> {
-    session.ui.data(&format!("Total reclaimed space: {}", amount::bytes(freed)))?;
+fn told(session: &Session, gone: &[Thing], format: Format) -> Result<Exit, Failure> {
+    let freed = amount::bytes(gone.iter().map(|thing| thing.bytes).sum());
+    match format {
+        Format::Json => session.ui.json_lines(&gone.iter().map(row).collect::<Vec<_>>())?,
+        Format::Table => session.ui.data(&format!("Total reclaimed space: {freed}"))?,
+    }
     Ok(Exit::Done)
 }
 
@@ -241,14 +240,17 @@ struct Row {
     size: u64,
 }
 
-fn dry_run(session: &Session, chosen: &[Thing], format: Format) -> Result<Exit, Failure> {
-    let row = |thing: &Thing| Row {
+fn row(thing: &Thing) -> Row {
+    Row {
         kind: word(thing.kind),
         name: thing.name.clone(),
         names: thing.names.clone(),
         project: thing.project.clone(),
         size: thing.bytes,
-    };
+    }
+}
+
+fn dry_run(session: &Session, chosen: &[Thing], format: Format) -> Result<Exit, Failure> {
     match format {
         Format::Json => session.ui.json_lines(&chosen.iter().map(row).collect::<Vec<_>>())?,
         Format::Table if chosen.is_empty() => session.ui.data("nothing to remove")?,
