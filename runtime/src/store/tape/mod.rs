@@ -151,10 +151,9 @@ impl<R: Read> Tape<R> {
         if let Some(time) = pax.get(b"mtime".as_slice()) {
             member.mtime = pax_time(time)?;
         }
-        let stored = match number("size")? {
-            Some(size) => size,
-            None => header.number(124..136)?,
-        };
+        // A damaged field is damage even where a record takes its place.
+        let written = header.number(124..136)?;
+        let stored = number("size")?.unwrap_or(written);
         let stored = u64::try_from(stored).map_err(|_| TapeError::Header("a negative size"))?;
         for (key, value) in &pax {
             if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
@@ -190,6 +189,10 @@ impl<R: Read> Tape<R> {
     }
 
     fn extension(&mut self, header: &Header, bytes: &mut u64) -> Result<Vec<u8>, TapeError> {
+        // A field that no one needs here is damage all the same: some readers stop at it.
+        for field in [100..108, 108..116, 116..124, 136..148] {
+            header.number(field)?;
+        }
         let size = positive(header.number(124..136)?)?;
         *bytes = bytes.saturating_add(size).saturating_add(1);
         if *bytes > MAX_HEADERS {
