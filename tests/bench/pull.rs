@@ -4,14 +4,10 @@
 //! the disk.
 
 use berth_tests::TestHost;
-use berth_tests::machine::Place;
-use nix::sys::signal::Signal;
+use berth_tests::registry::{OPEN, Registry};
 
 /// Megabytes of the files in the image: the first of `/usr`.
 const MEGABYTES: u32 = 600;
-
-const REGISTRY: &str = "version: 0.1\nlog: { level: error }\n\
-    storage: { filesystem: { rootdirectory: registry } }\nhttp: { addr: '127.0.0.1:5000' }\n";
 
 /// Runs its words and prints seconds of wall and of processor time, and the KiB of the largest
 /// process of them.
@@ -39,12 +35,10 @@ struct Run {
 /// Prints the least and the middle of both, and what one is of the other.
 pub fn measure(rounds: usize) {
     let host = TestHost::bare();
-    for (file, text) in [("registry.yml", REGISTRY), ("meter.py", METER), ("pipe.sh", PIPE)] {
+    for (file, text) in [("meter.py", METER), ("pipe.sh", PIPE)] {
         host.write(file, text);
     }
-    let serving = "exec docker-registry serve registry.yml";
-    let server = host.start_shell(Place::Inside, serving);
-    host.eventually("the registry answers", || host.get("127.0.0.1:5000/v2/") == "{}");
+    let registry = Registry::start(&host, OPEN);
     let blob = make_image(&host);
     let (mut pipes, mut pulls) = (Vec::new(), Vec::new());
     for round in 0..rounds {
@@ -52,8 +46,7 @@ pub fn measure(rounds: usize) {
         let root = format!("export BERTH_ROOT=$PWD/root.{round};");
         pulls.push(run_with(&host, &root, "$berth image pull 127.0.0.1:5000/bench:1"));
     }
-    server.signal(Signal::SIGKILL);
-    let _ = server.ends();
+    registry.end();
     report(&pipes, &pulls);
 }
 

@@ -52,9 +52,16 @@ impl<'a> Registry<'a> {
         Registry { host, server }
     }
 
-    /// Ends it.
+    /// Its process, which prints every request.
+    pub fn server(&self) -> &Running {
+        &self.server
+    }
+
+    /// Ends it, if a test has not.
     pub fn end(self) {
-        self.server.signal(Signal::SIGKILL);
+        if self.server.running().is_some() {
+            self.server.signal(Signal::SIGKILL);
+        }
         let _ = self.server.ends();
     }
 

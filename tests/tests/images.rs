@@ -1,5 +1,6 @@
 //! Images come from archives and registries, are checked, listed and removed.
 
+use berth_tests::registry::{self, OPEN, Registry};
 use berth_tests::{TestHost, images};
 
 const STACK: &str = "services: { web: { image: 'IMAGE', command: [sleep, '100000'] } }";
@@ -69,28 +70,17 @@ fn skopeo(host: &TestHost, words: &str) -> String {
 
 /// A registry on the machine's loopback with `busybox:1` in it, as `127.0.0.1:5000/busybox:1`.
 fn with_registry(test: impl FnOnce(&TestHost)) {
-    for program in ["docker-registry", "skopeo"] {
-        if !images::on_path(program) {
-            return berth_tests::skipped(&format!("{program} is not installed"));
-        }
+    if !registry::is_here() {
+        return;
     }
     let host = TestHost::bare();
-    host.write(
-        "registry.yml",
-        "version: 0.1\nlog: { level: error }\nstorage: { filesystem: { rootdirectory: registry } }\nhttp: { addr: '127.0.0.1:5000' }\n",
-    );
-    let server = host.start_shell(
-        berth_tests::machine::Place::Inside,
-        "exec docker-registry serve registry.yml",
-    );
-    host.eventually("the registry answers", || host.get("127.0.0.1:5000/v2/") == "{}");
+    let registry = Registry::start(&host, OPEN);
     let archive = images::busybox();
     let to = "--dest-tls-verify=false docker://127.0.0.1:5000/busybox:1";
     skopeo(&host, &format!("copy -q docker-archive:{} {to}", archive.display()));
     test(&host);
     host.berth("-p stack down -v").succeeds();
-    server.signal(nix::sys::signal::Signal::SIGKILL);
-    let _ = server.ends();
+    registry.end();
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! is looked at.
 
 use berth_tests::command::Running;
-use berth_tests::machine::Place;
+use berth_tests::registry::{self, OPEN, Registry};
 use berth_tests::{TestHost, images};
 
 const STACK: &str = "
@@ -15,23 +15,15 @@ services:
 /// A registry on the machine's loopback with `shop/app:1`, and a stack of it. The test is given
 /// the registry, which logs every request.
 fn with_app(test: impl FnOnce(&TestHost, &Running)) {
-    if !images::on_path("docker-registry") {
-        return berth_tests::skipped("docker-registry is not installed");
+    if !registry::is_here() {
+        return;
     }
     let host = TestHost::bare();
-    let config = "version: 0.1\nstorage: { filesystem: { rootdirectory: registry } }\n\
-                  http: { addr: '127.0.0.1:5000' }\n";
-    host.write("registry.yml", config);
-    let server = host.start_shell(Place::Inside, "exec docker-registry serve registry.yml");
-    let status = "curl -s -o /dev/null -w %{http_code} http://127.0.0.1:5000/v2/";
-    host.eventually("the registry answers", || host.shell(status).stdout == "200");
+    let registry = Registry::start(&host, OPEN);
     publish(&host, "one");
     host.write("compose.yaml", STACK);
-    test(&host, &server);
-    if server.running().is_some() {
-        server.signal(nix::sys::signal::Signal::SIGKILL);
-    }
-    let _ = server.ends();
+    test(&host, registry.server());
+    registry.end();
 }
 
 /// Lets `shop/app:1` mean an image whose variable VERSION is this.

@@ -1,36 +1,18 @@
 //! Images are pushed to registries, which may want to know who asks.
 
-use berth_tests::machine::Place;
+use berth_tests::registry::{self, GUARDED, OPEN, Registry};
 use berth_tests::{TestHost, images};
-
-/// `user:secret`, as `htpasswd -B` writes it.
-const HTPASSWD: &str = "user:$2y$05$XGQzq2xhfo6dXJfEyQ0sIebLusCuLfm/nZ5Zcdn7ad916JKgBsdBm\n";
-
-const OPEN: &str = "";
-const GUARDED: &str = "auth: { htpasswd: { realm: berth, path: htpasswd } }\n";
 
 /// An empty registry on the machine's loopback, `127.0.0.1:5000`, and busybox in the store.
 fn with_registry(auth: &str, test: impl FnOnce(&TestHost)) {
-    for program in ["docker-registry", "skopeo"] {
-        if !images::on_path(program) {
-            return berth_tests::skipped(&format!("{program} is not installed"));
-        }
+    if !registry::is_here() {
+        return;
     }
     let host = TestHost::bare();
-    let config = "version: 0.1\nlog: { level: error }\n\
-                  storage: { filesystem: { rootdirectory: registry } }\n\
-                  http: { addr: '127.0.0.1:5000' }\n";
-    host.write("registry.yml", &format!("{config}{auth}"));
-    host.write("htpasswd", HTPASSWD);
-    let server = host.start_shell(Place::Inside, "exec docker-registry serve registry.yml");
-    let status = "curl -s -o /dev/null -w %{http_code} http://127.0.0.1:5000/v2/";
-    host.eventually("the registry answers", || {
-        ["200", "401"].contains(&&*host.shell(status).stdout)
-    });
+    let registry = Registry::start(&host, auth);
     host.load(&images::busybox());
     test(&host);
-    server.signal(nix::sys::signal::Signal::SIGKILL);
-    let _ = server.ends();
+    registry.end();
 }
 
 /// Runs berth with a folder of its own for Docker's `config.json`.
