@@ -11,7 +11,7 @@ use berth_runtime::host::Host;
 use berth_runtime::store::{Reference, StoreError};
 use clap::Args;
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, tried};
 use crate::flow::{self, Manner};
 use crate::session::Session;
 use crate::ui::safe;
@@ -45,17 +45,7 @@ pub(crate) async fn run(
             Err(failure) => causes.push(failure.to_string()),
         }
     }
-    match causes.len() {
-        0 => Ok(Exit::Done),
-        failed => Err(Failure::Partial {
-            failed,
-            skipped: 0,
-            steps: done + failed,
-            causes,
-            untouched: done == 0,
-            start: None,
-        }),
-    }
+    tried(done, causes)
 }
 
 async fn remove(
