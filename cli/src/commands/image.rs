@@ -203,7 +203,10 @@ async fn pull(session: &Session, host: &Arc<Host>, args: &PullArgs) -> Result<Ex
                 progress.failed(&object, &error.to_string());
                 causes.push(format!("image `{reference}`: {error}"));
             }
-            Err(number) => return Ok(Exit::Signal(number)),
+            Err(number) => {
+                progress.finish();
+                return Ok(Exit::Signal(number));
+            }
         }
     }
     progress.finish();

@@ -120,7 +120,10 @@ async fn push_all(
         let push = |tell| host.store().push(image, &options, tell);
         let sent = match watched(&mut progress, &object, signals.next(), push).await {
             Ok(sent) => sent,
-            Err(number) => return Ok(Ended::Interrupted(number)),
+            Err(number) => {
+                progress.finish();
+                return Ok(Ended::Interrupted(number));
+            }
         };
         match sent {
             Ok(sent) => {

@@ -102,7 +102,6 @@ async fn fetch(
     let mut pace = Pace::new();
     // Some registries cannot go on in the middle, and say so in odd ways.
     let mut whole = false;
-    progress(LayerEvent::of(layer, at, LayerPhase::Downloading));
     while at < layer.size {
         let mut response = match client.blob(layer, if whole { 0 } else { at }).await {
             Err(error) if !whole && at > 0 && is_no_range(&error) => {
