@@ -119,7 +119,7 @@ impl Client {
             // Some know no heads; of others the whole answer tells what went wrong. Whoever has
             // had enough of us is not asked for more.
             Err(StoreError::Registry(RegistryError::Status { status, .. }))
-                if (400..500).contains(&status) && status != 429 =>
+                if status == 501 || (400..500).contains(&status) && status != 429 =>
             {
                 Ok(None)
             }
@@ -330,7 +330,7 @@ impl Client {
             next,
         };
         let passes = matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
-            || status.is_server_error();
+            || status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED;
         Err(if passes { Failure::Passing(error, wanted) } else { Failure::Final(error.into()) })
     }
 
