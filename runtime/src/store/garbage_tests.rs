@@ -70,7 +70,8 @@ impl Site {
         let (observed, images) = (self.observed(), self.store.images().unwrap());
         let begun = places::entries(&self.store.places.making()).unwrap();
         let begun = begun.iter().map(|file| file.file_name().into_string().unwrap());
-        let unfinished = begun.map(|name| (name, Unfinished::default())).collect();
+        let unfinished =
+            begun.map(|name| (format!("images/making/{name}"), Unfinished::default())).collect();
         let usage = Usage { parts: self.parts(), unfinished, ..Usage::default() };
         let found = Found { observed: &observed, images: &images, usage: &usage };
         let chosen = prunable(&found, &prune);
