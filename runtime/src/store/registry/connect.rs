@@ -76,9 +76,10 @@ impl Client {
         let http = http_client(&manner)?;
         // A registry that may be spoken to in plain is still asked for TLS first, as Docker does.
         let hello = if plain { http.get(secure.clone()).send().await.err() } else { None };
-        let base = match hello.map(|error| reason(&error)) {
+        // What went wrong once they had shaken hands is no reason to speak in plain.
+        let base = match hello.filter(reqwest::Error::is_connect).map(|error| reason(&error)) {
             None => secure,
-            Some(why) if why.to_ascii_lowercase().contains("certificate") => {
+            Some(why) if is_of_tls(&why) => {
                 let reference = reference.to_string();
                 return Err(RegistryError::Unreachable { registry, reference, why }.into());
             }
@@ -130,6 +131,12 @@ impl Client {
             mirrors: Vec::new(),
         })
     }
+}
+
+/// Whether the other side speaks TLS, and something about it is wrong.
+fn is_of_tls(why: &str) -> bool {
+    let why = why.to_ascii_lowercase();
+    why.contains("certificate") || why.contains("fatal alert")
 }
 
 impl Purpose {
