@@ -3,7 +3,7 @@
 //! `runtime/src/store/hostile` has every row of the list; these are the main ones from outside: by
 //! `load`, by `image import`, and by a pull from a registry.
 
-use berth_tests::machine::Place;
+use berth_tests::registry::{self, OPEN, Registry};
 use berth_tests::{TestHost, images};
 
 /// A tree that nothing may change, and what can be told of it and of the machine around it.
@@ -38,8 +38,11 @@ fn member(name: &str, kind: u8, link: &str, mode: u32, content: &[u8]) -> Vec<u8
     bytes
 }
 
-/// Layers by name, each with what it is refused for, or what is in it when it is taken.
-fn layers(sentinel: &str) -> Vec<(&'static str, Vec<Vec<u8>>, Result<(), &'static str>)> {
+/// What a layer is refused for; it is taken where that is harmless.
+type Outcome = Result<(), &'static str>;
+
+/// Layers by name, each with its members.
+fn layers(sentinel: &str) -> Vec<(&'static str, Vec<Vec<u8>>, Outcome)> {
     let file = |name: &str| member(name, b'0', "", 0o6777, b"dead");
     let link = |name: &str, to: &str| member(name, b'2', to, 0o777, b"");
     let up = format!("{}{}", "../".repeat(9), &sentinel[1..]);
@@ -74,7 +77,7 @@ const PACK: &str = r#"
     done"#;
 
 /// A machine with the sentinel, and the archives of all layers.
-fn with_layers() -> (TestHost, Vec<(&'static str, Result<(), &'static str>)>) {
+fn with_layers() -> (TestHost, Vec<(&'static str, Outcome)>) {
     let host = TestHost::bare();
     host.shell(SENTINEL).succeeds();
     let sentinel = host.shell("echo $PWD/sentinel").succeeds().stdout.trim().to_owned();
@@ -90,7 +93,7 @@ fn with_layers() -> (TestHost, Vec<(&'static str, Result<(), &'static str>)>) {
 
 /// Runs `words` for the image and holds what comes of it against what should.
 #[track_caller]
-fn take(host: &TestHost, words: &str, outcome: Result<(), &str>) {
+fn take(host: &TestHost, words: &str, outcome: Outcome) {
     let before = host.shell(LOOK).stdout;
     let done = host.shell(words);
     assert_eq!(host.shell(LOOK).stdout, before, "{words} has changed something: {done}");
@@ -117,20 +120,11 @@ fn a_hostile_layer_that_is_loaded_or_imported_stays_in_the_store() {
 
 #[test]
 fn a_hostile_layer_that_is_pulled_stays_in_the_store() {
-    for program in ["docker-registry", "skopeo"] {
-        if !images::on_path(program) {
-            return berth_tests::skipped(&format!("{program} is not installed"));
-        }
+    if !registry::is_here() {
+        return;
     }
     let (host, names) = with_layers();
-    host.write(
-        "registry.yml",
-        "version: 0.1\nlog: { level: error }\nstorage: { filesystem: { rootdirectory: registry } }\n\
-         http: { addr: '127.0.0.1:5000' }\n",
-    );
-    let server = host.start_shell(Place::Inside, "exec docker-registry serve registry.yml");
-    let status = "curl -s -o /dev/null -w %{http_code} http://127.0.0.1:5000/v2/";
-    host.eventually("the registry answers", || host.shell(status).stdout == "200");
+    let registry = Registry::start(&host, OPEN);
     for (n, (name, _)) in names.iter().enumerate() {
         let form = if n % 2 == 0 { "gzip" } else { "zstd --format oci" };
         host.shell(&format!(
@@ -144,8 +138,7 @@ fn a_hostile_layer_that_is_pulled_stays_in_the_store() {
     for (name, outcome) in &names {
         take(&host, &format!("$berth image pull 127.0.0.1:5000/evil:{name}"), *outcome);
     }
-    server.signal(nix::sys::signal::Signal::SIGKILL);
-    let _ = server.ends();
+    registry.end();
 }
 
 #[test]
