@@ -15,7 +15,7 @@ use berth_planner::images::{Images, StoredImage};
 use rustix::fs::FlockOperation;
 
 use super::digest::Digest;
-use super::{ImageRecord, NameRecord, Reference, Store, StoreError};
+use super::{ImageRecord, LayerRef, NameRecord, Reference, Store, StoreError};
 use super::{host_image, ingest, places, remove_empty_folders};
 use crate::meter;
 
@@ -224,8 +224,7 @@ fn stored(record: &ImageRecord) -> StoredImage {
 
 /// Everything in the blobs that an image needs.
 pub(super) fn blobs(record: &ImageRecord) -> impl Iterator<Item = &Digest> {
-    let layers = record.layers.iter().filter_map(|layer| layer.blob.as_ref());
-    let layers = layers.map(|blob| &blob.digest);
+    let layers = record.layers.iter().flat_map(LayerRef::forms).map(|blob| &blob.digest);
     layers.chain(record.manifest.as_ref()).chain([&record.id])
 }
 

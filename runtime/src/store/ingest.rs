@@ -23,7 +23,7 @@ use super::digest::Digest;
 use super::document::{Descriptor, Manifest};
 use super::reference::Reference;
 use super::unpack::{self, Limits, Unpacked};
-use super::{ImageRecord, LayerRef, Store, StoreError, create, make_dirs, remove};
+use super::{ImageRecord, LayerRef, Store, StoreError, make_dirs, remove};
 use crate::bundle::BundleMount;
 use crate::record::{self, Durability};
 
@@ -109,41 +109,7 @@ impl Ingest {
     pub(super) fn has_layer(&self, diff_id: &Digest, blob: &Digest) -> bool {
         let places = &self.store.places;
         places.layer_record(diff_id).exists()
-            && (places.blob(blob).exists() || self.has_other_form(diff_id))
-    }
-
-    fn has_other_form(&self, diff_id: &Digest) -> bool {
-        let records = self.store.records().unwrap_or_default();
-        let same = records.iter().flat_map(|record| &record.layers);
-        let same = same.filter(|layer| layer.diff_id == *diff_id);
-        let mut blobs = same.filter_map(|layer| layer.blob.as_ref());
-        blobs.any(|blob| self.store.places.blob(&blob.digest).exists())
-    }
-
-    /// Keeps the bytes of a layer that is unpacked, but came in another form, such as gzip for zstd.
-    pub(super) fn keep_form(
-        &self,
-        mut content: impl Read,
-        blob: &Descriptor,
-    ) -> Result<(), StoreError> {
-        let to = self.store.places.blob(&blob.digest);
-        let failed = || StoreError::host("write", &to);
-        let copied = self
-            .store
-            .write_layer(|out| io::copy(&mut content, out).map(drop).map_err(failed()))?;
-        if copied.digest != blob.digest {
-            let (expected, found) = (blob.digest.clone(), copied.digest);
-            return Err(StoreError::Digest { what: "layer", expected, found });
-        }
-        copied.file.sync_all().map_err(failed())?;
-        match create::give_name(&copied.file, &to) {
-            Err(_) if to.exists() => Ok(()),
-            named => named,
-        }
-    }
-
-    pub(super) fn has_blob(&self, digest: &Digest) -> bool {
-        self.store.places.blob(digest).exists()
+            && (places.blob(blob).exists() || self.store.other_form(diff_id).is_some())
     }
 
     /// A small blob that is here, whole.
@@ -200,7 +166,7 @@ impl Ingest {
         sync(&self.store.places.root)?;
         record.manifest = Some(Digest::of(manifest_bytes));
         for (layer, blob) in record.layers.iter_mut().zip(layers) {
-            layer.blob = Some(blob);
+            (layer.blob, layer.kept) = (Some(blob), None);
         }
         let path = self.store.places.image(&record.id);
         record::write(&path, &record, Durability::Durable).map_err(StoreError::host("write", &path))
@@ -230,7 +196,11 @@ impl Ingest {
             let layer: Option<LayerRecord> =
                 record::read(&path).map_err(StoreError::host("read", &path))?;
             size += layer.ok_or_else(|| StoreError::Missing(diff_id.to_string()))?.size;
-            layers.push(LayerRef { diff_id, blob: Some(blob.clone()) });
+            let kept = match self.store.is_whole(blob) {
+                true => None,
+                false => self.store.other_form(&diff_id),
+            };
+            layers.push(LayerRef { diff_id, blob: Some(blob.clone()), kept });
         }
         Ok(ImageRecord {
             id: manifest.config.digest.clone(),

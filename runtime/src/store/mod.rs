@@ -19,6 +19,7 @@ mod create;
 mod digest;
 mod document;
 mod error;
+mod forms;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod garbage;
@@ -27,7 +28,6 @@ mod host_image;
 mod ingest;
 mod inspect;
 mod load;
-mod pack;
 mod places;
 mod plain;
 mod progress;
@@ -118,6 +118,16 @@ struct LayerRef {
     diff_id: Digest,
     /// As the manifest has it.
     blob: Option<Descriptor>,
+    /// The form in which another image brought it, where that one is not here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kept: Option<Descriptor>,
+}
+
+impl LayerRef {
+    /// What its bytes may be here as.
+    fn forms(&self) -> impl Iterator<Item = &Descriptor> {
+        self.blob.iter().chain(&self.kept)
+    }
 }
 
 /// What a name means.

@@ -12,22 +12,24 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::digest::{Digest, HashingReader};
+use super::forms::{media_type, with_layers};
 use super::ingest::Ingest;
 use super::load::{CONTAINERD_NAME, REF_NAME};
 use super::reference::Reference;
 use super::tape::{Kind, Member, TapeWriter};
-use super::{ImageRecord, Store, StoreError, as_id, document};
+use super::{ImageRecord, Store, StoreError, as_id};
 
 /// An image to be saved.
 struct Chosen {
     record: ImageRecord,
     manifest: Digest,
+    /// The manifest, where it is written for this archive because layers go in other forms.
+    rewritten: Option<Vec<u8>>,
     names: BTreeSet<Reference>,
 }
 
@@ -47,6 +49,9 @@ impl Store {
         }
         for digest in blobs(&chosen) {
             self.add_blob(&mut tape, digest)?;
+        }
+        for (digest, bytes) in chosen.iter().filter_map(Chosen::rewritten) {
+            add(&mut tape, Kind::File, &format!("blobs/sha256/{}", digest.hex()), bytes)?;
         }
         let index = self.index(&chosen)?.to_string();
         let list = Value::from_iter(chosen.iter().map(docker_entry)).to_string();
@@ -80,12 +85,36 @@ impl Store {
                     Some(there) => there.names.extend(name),
                     None => {
                         let names = name.into_iter().collect();
-                        chosen.push(Chosen { record, manifest, names });
+                        chosen.push(self.in_forms_here(record, manifest, names)?);
                     }
                 }
             }
         }
         if missing.is_empty() { Ok(chosen) } else { Err(StoreError::MissingAll(missing)) }
+    }
+
+    /// The image with its layers as they are here, whatever form its manifest has them in.
+    fn in_forms_here(
+        &self,
+        mut record: ImageRecord,
+        manifest: Digest,
+        names: BTreeSet<Reference>,
+    ) -> Result<Chosen, StoreError> {
+        let blobs = record.layers.iter().filter_map(|layer| layer.blob.as_ref());
+        let absent = blobs.filter(|blob| !self.is_whole(blob)).map(|blob| blob.digest.clone());
+        let forms = self.other_forms(&record, &absent.collect())?;
+        if forms.is_empty() {
+            return Ok(Chosen { record, manifest, rewritten: None, names });
+        }
+        let path = self.places.blob(&manifest);
+        let bytes = std::fs::read(&path).map_err(StoreError::host("read", &path))?;
+        let bytes = with_layers(&bytes, &forms)?;
+        for blob in record.layers.iter_mut().filter_map(|layer| layer.blob.as_mut()) {
+            if let Some(form) = forms.get(&blob.digest) {
+                *blob = form.clone();
+            }
+        }
+        Ok(Chosen { record, manifest: Digest::of(&bytes), rewritten: Some(bytes), names })
     }
 
     /// The images that `text` means, each with the name it is saved by.
@@ -145,7 +174,7 @@ impl Store {
     fn index(&self, chosen: &[Chosen]) -> Result<Value, StoreError> {
         let mut manifests = Vec::new();
         for image in chosen {
-            let plain = self.manifest_descriptor(&image.manifest)?;
+            let plain = self.manifest_descriptor(image)?;
             if image.names.is_empty() {
                 manifests.push(plain.clone());
             }
@@ -163,22 +192,23 @@ impl Store {
         }))
     }
 
-    fn manifest_descriptor(&self, digest: &Digest) -> Result<Value, StoreError> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Typed {
-            media_type: Option<String>,
-        }
-        let path = self.places.blob(digest);
-        let mut bytes = Vec::new();
-        let file = File::open(&path).map_err(StoreError::host("open", &path))?;
-        file.take(document::MAX_MANIFEST)
-            .read_to_end(&mut bytes)
-            .map_err(StoreError::host("read", &path))?;
-        let typed: Option<Typed> = serde_json::from_slice(&bytes).ok();
-        let media_type = typed.and_then(|typed| typed.media_type);
-        let media_type = media_type.unwrap_or_else(|| document::OCI_MANIFEST.to_owned());
+    fn manifest_descriptor(&self, image: &Chosen) -> Result<Value, StoreError> {
+        let bytes = match &image.rewritten {
+            Some(bytes) => bytes.clone(),
+            None => {
+                let path = self.places.blob(&image.manifest);
+                std::fs::read(&path).map_err(StoreError::host("read", &path))?
+            }
+        };
+        let manifest: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let (media_type, digest) = (media_type(&manifest), &image.manifest);
         Ok(json!({ "mediaType": media_type, "digest": digest, "size": bytes.len() }))
+    }
+}
+
+impl Chosen {
+    fn rewritten(&self) -> Option<(&Digest, &[u8])> {
+        Some((&self.manifest, self.rewritten.as_deref()?))
     }
 }
 
@@ -191,8 +221,9 @@ fn after_slash(text: &str) -> &str {
 fn blobs(chosen: &[Chosen]) -> BTreeSet<&Digest> {
     let layers = chosen.iter().flat_map(|image| &image.record.layers);
     let layers = layers.filter_map(|layer| layer.blob.as_ref()).map(|blob| &blob.digest);
-    let documents = chosen.iter().flat_map(|image| [&image.manifest, &image.record.id]);
-    layers.chain(documents).collect()
+    let manifests = chosen.iter().filter(|image| image.rewritten.is_none());
+    let configs = chosen.iter().map(|image| &image.record.id);
+    layers.chain(manifests.map(|image| &image.manifest)).chain(configs).collect()
 }
 
 fn docker_entry(image: &Chosen) -> Value {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
+use super::super::LayerRef;
 use super::super::digest::{Digest, HashingReader};
 use super::super::ingest::{self, LayerRecord};
 use super::super::unpack::{self, Limits};
@@ -186,12 +187,12 @@ impl Inspection<'_> {
     fn forms(&self, diff_id: &Digest) -> BTreeSet<Digest> {
         let layers = self.catalogue.records.values().flat_map(|record| &record.layers);
         let same = layers.filter(|layer| layer.diff_id == *diff_id);
-        same.filter_map(|layer| layer.blob.as_ref()).map(|blob| blob.digest.clone()).collect()
+        same.flat_map(LayerRef::forms).map(|blob| blob.digest.clone()).collect()
     }
 
     fn promised(&self, blob: &Digest) -> Option<u64> {
         let layers = self.catalogue.records.values().flat_map(|record| &record.layers);
-        let mut blobs = layers.filter_map(|layer| layer.blob.as_ref());
+        let mut blobs = layers.flat_map(LayerRef::forms);
         blobs.find(|layer| layer.digest == *blob).map(|layer| layer.size)
     }
 

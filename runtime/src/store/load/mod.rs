@@ -301,12 +301,7 @@ fn load_one(
                 claims.push((claim, parts));
                 (0, LayerPhase::Waiting)
             }
-            None => {
-                if !ingest.has_blob(&parts.0.digest) {
-                    ingest.keep_form(archive.content(parts.1)?.0, parts.0)?;
-                }
-                (parts.0.size, LayerPhase::Exists)
-            }
+            None => (parts.0.size, LayerPhase::Exists),
         };
         progress(LayerEvent::of(parts.0, done, phase));
     }

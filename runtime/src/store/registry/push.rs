@@ -11,13 +11,12 @@ use std::sync::Arc;
 
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
-use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::super::digest::Digest;
 use super::super::document::{self, Descriptor, Document, DocumentError, Manifest};
-use super::super::pack::is_plain;
+use super::super::forms::{is_plain, media_type, with_layers};
 use super::super::progress::{LayerEvent, LayerPhase, LayerProgress};
 use super::super::reference::Reference;
 use super::super::{ImageRecord, NameRecord, Store, StoreError};
@@ -146,7 +145,7 @@ impl Store {
             false => self.source(layer, elsewhere),
         });
         let absent = bring_all(client, sources.collect(), options, progress).await?;
-        let mut forms = self.other_forms(outgoing, &absent)?;
+        let mut forms = self.other_forms(&outgoing.record, &absent)?;
         let plain = forms.clone().into_iter().filter(|(_, layer)| outgoing.packs(layer)).collect();
         forms.extend(self.pack_all(plain, progress).await?);
         let sources = forms.values().map(|layer| self.source(layer, elsewhere)).collect();
@@ -177,11 +176,9 @@ impl Store {
     }
 
     fn source(&self, blob: &Descriptor, elsewhere: &BTreeMap<Digest, String>) -> Source {
-        let path = self.places.blob(&blob.digest);
-        let whole = path.metadata().is_ok_and(|there| there.len() == blob.size);
         Source {
             blob: blob.clone(),
-            path: whole.then_some(path),
+            path: self.is_whole(blob).then(|| self.places.blob(&blob.digest)),
             elsewhere: elsewhere.get(&blob.digest).cloned(),
         }
     }
@@ -201,34 +198,6 @@ impl Store {
             }
         }
         Ok(found)
-    }
-
-    /// For each layer that the registry does not have: the same layer as another image brought
-    /// it, best a packed one.
-    fn other_forms(
-        &self,
-        outgoing: &Outgoing,
-        absent: &BTreeSet<Digest>,
-    ) -> Result<BTreeMap<Digest, Descriptor>, StoreError> {
-        if absent.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        let records = self.records()?;
-        let all = || records.iter().flat_map(|record| &record.layers);
-        let mut forms = BTreeMap::new();
-        for layer in &outgoing.record.layers {
-            let Some(blob) = layer.blob.as_ref().filter(|blob| absent.contains(&blob.digest))
-            else {
-                continue;
-            };
-            let same = all().filter(|other| other.diff_id == layer.diff_id);
-            let here = |blob: &&Descriptor| self.source(blob, &BTreeMap::new()).path.is_some();
-            let same = same.filter_map(|other| other.blob.as_ref()).filter(here);
-            let other = same.min_by_key(|blob| is_plain(&blob.media_type));
-            let other = other.ok_or_else(|| StoreError::NotKept(blob.digest.clone()))?;
-            forms.insert(blob.digest.clone(), other.clone());
-        }
-        Ok(forms)
     }
 
     /// Packs plain layers, a few at a time; each stays in the place of the same layer.
@@ -331,26 +300,6 @@ async fn bring_all(
         absent.extend(brought.map_err(|_| StoreError::Stopped)??);
     }
     Ok(absent)
-}
-
-/// The manifest with some layers in the forms they were sent in.
-fn with_layers(bytes: &[u8], others: &BTreeMap<Digest, Descriptor>) -> Result<Vec<u8>, StoreError> {
-    let json = |source| DocumentError::Json { what: "manifest", source };
-    let mut manifest: Value = serde_json::from_slice(bytes).map_err(json)?;
-    let docker = media_type(&manifest) == document::DOCKER_MANIFEST;
-    for layer in manifest["layers"].as_array_mut().into_iter().flatten() {
-        let digest = layer["digest"].as_str().and_then(|text| Digest::parse(text).ok());
-        if let Some(other) = digest.and_then(|digest| others.get(&digest)) {
-            layer["mediaType"] = document::layer_type(&other.media_type, docker).into();
-            layer["digest"] = other.digest.to_string().into();
-            layer["size"] = other.size.into();
-        }
-    }
-    Ok(manifest.to_string().into_bytes())
-}
-
-fn media_type(manifest: &Value) -> String {
-    manifest["mediaType"].as_str().unwrap_or(document::OCI_MANIFEST).to_owned()
 }
 
 async fn put_manifest(client: &Client, tag: &str, bytes: &[u8]) -> Result<Digest, StoreError> {

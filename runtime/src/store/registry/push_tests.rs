@@ -3,6 +3,8 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::super::super::test_images::{Archive, Scratch, docker_archive, gzip, oci_layout};
 use super::super::PullOptions;
 use super::super::scripted::{Registry, Reply, Request, noise};
