@@ -99,10 +99,14 @@ impl Channel {
         let mut load = [0; PACKET];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_PER_PACKET))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut reset = false;
         let received = loop {
             let mut into = [IoSliceMut::new(&mut load)];
             match recvmsg(&self.0, &mut into, &mut control, RecvFlags::CMSG_CLOEXEC) {
                 Err(Errno::INTR) => {}
+                // The other side has not read everything. What it said is still there, once this
+                // has been told.
+                Err(Errno::CONNRESET) if !reset => reset = true,
                 Err(Errno::CONNRESET) => return Ok(Packet::Closed),
                 received => break received?,
             }
@@ -175,6 +179,17 @@ mod tests {
     fn a_failure_arrives_whole_and_then_the_end() {
         let (parent, child) = Channel::pair().unwrap();
         let error = SetupError::refused("mount", "/a", "because");
+        child.send_failure(&error).unwrap();
+        drop(child);
+        assert!(matches!(parent.receive().unwrap(), Packet::Failed(e) if e == error));
+        assert!(matches!(parent.receive().unwrap(), Packet::Closed));
+    }
+
+    #[test]
+    fn a_failure_arrives_although_its_teller_has_not_read_everything() {
+        let (parent, child) = Channel::pair().unwrap();
+        let error = SetupError::refused("mount", "/a", "because");
+        parent.send_network().unwrap();
         child.send_failure(&error).unwrap();
         drop(child);
         assert!(matches!(parent.receive().unwrap(), Packet::Failed(e) if e == error));
