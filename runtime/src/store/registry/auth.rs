@@ -21,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Gives the header for requests to one repository of one registry.
 pub(super) struct Authority {
     http: reqwest::Client,
+    elsewhere: reqwest::Client,
     registry: Url,
     scopes: Vec<String>,
     credentials: Credentials,
@@ -44,14 +45,16 @@ pub(super) struct Challenge {
 }
 
 impl Authority {
-    /// `http` must not follow redirects: what is said to a token service stays there.
+    /// `http` must not follow redirects: what is said to a token service stays there. One on another
+    /// site is asked by `elsewhere`, which has no certificate and no authorities of the registry.
     pub(super) fn new(
         http: reqwest::Client,
+        elsewhere: reqwest::Client,
         registry: Url,
         scopes: Vec<String>,
         credentials: Credentials,
     ) -> Authority {
-        Authority { http, registry, scopes, credentials }
+        Authority { http, elsewhere, registry, scopes, credentials }
     }
 
     /// The header that answers one of the challenges; `None` when only credentials would and
@@ -96,6 +99,7 @@ impl Authority {
             return Err(AuthorityError::Challenge(why));
         }
         let login = login.filter(|_| near);
+        let http = if near { &self.http } else { &self.elsewhere };
         let request = match login {
             Some(Login::Identity(token)) => {
                 let mut form =
@@ -108,7 +112,7 @@ impl Authority {
                     .append_pair("refresh_token", token);
                 let body = form.query().unwrap_or_default().to_owned();
                 let form_type = "application/x-www-form-urlencoded";
-                self.http.post(realm).header(reqwest::header::CONTENT_TYPE, form_type).body(body)
+                http.post(realm).header(reqwest::header::CONTENT_TYPE, form_type).body(body)
             }
             Some(Login::Password { .. } | Login::Token(_)) | None => {
                 let mut query = realm.query_pairs_mut();
@@ -119,7 +123,7 @@ impl Authority {
                     query.append_pair("scope", scope);
                 }
                 drop(query);
-                let request = self.http.get(realm);
+                let request = http.get(realm);
                 match login {
                     Some(Login::Password { user, password }) => {
                         request.basic_auth(user, Some(password))

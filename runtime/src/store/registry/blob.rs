@@ -43,6 +43,7 @@ pub(super) async fn make_layer(
         let (sender, receiver) = channel(PIECES);
         let source = Part::open(&path, layer.size, receiver)?;
         let start = source.stored;
+        let from_mirror = client.asks_mirrors();
         let unpacking = tokio::task::spawn_blocking({
             let (claim, layer) = (Arc::clone(&claim), layer.clone());
             move || claim.unpack(source, &layer, limits)
@@ -60,7 +61,8 @@ pub(super) async fn make_layer(
                 if is_of_host(&content) {
                     return Err(content);
                 }
-                if !client.leave_mirrors() && start == 0 {
+                client.leave_mirrors();
+                if !from_mirror && start == 0 {
                     let why = format!("{content}; nothing of it is kept");
                     return Err(client.unfit(why).into());
                 }
@@ -149,7 +151,7 @@ async fn fetch(
         }
         if at < layer.size {
             failures = if at - since >= FORGIVEN { 1 } else { failures + 1 };
-            let _ = client.leave_mirrors();
+            client.leave_mirrors();
             since = at;
             if failures >= client.retry().attempts {
                 return Err(client.broken(why).into());

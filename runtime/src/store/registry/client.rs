@@ -57,11 +57,14 @@ pub(super) struct Ask {
 }
 
 impl Client {
-    /// From now on the registry itself is asked: what a mirror sends is no good. Whether one was
-    /// asked until now.
-    pub(super) fn leave_mirrors(&self) -> bool {
-        let off = |mirror: &Mirror| mirror.off.swap(true, Ordering::Relaxed);
-        self.mirrors.iter().map(off).filter(|was_off| !was_off).count() > 0
+    /// Whether a mirror is asked before the registry itself.
+    pub(super) fn asks_mirrors(&self) -> bool {
+        self.mirrors.iter().any(|mirror| !mirror.off.load(Ordering::Relaxed))
+    }
+
+    /// From now on the registry itself is asked: what a mirror sends is no good.
+    pub(super) fn leave_mirrors(&self) {
+        self.mirrors.iter().for_each(|mirror| mirror.off.store(true, Ordering::Relaxed));
     }
 
     /// `https` or `http`.

@@ -88,10 +88,12 @@ impl Client {
         let credentials = Credentials::new(&registry, access.docker_config.clone());
         let credentials = credentials.or_given(access.login.clone());
         let scopes = purpose.scopes(reference.path());
-        let authority = Authority::new(http.clone(), base.clone(), scopes, credentials);
+        let elsewhere = http_client(&manner.of_others())?;
+        let ways = (http.clone(), elsewhere.clone());
+        let authority = Authority::new(ways.0, ways.1, base.clone(), scopes, credentials);
         Ok(Client {
             http,
-            elsewhere: http_client(&manner.of_others())?,
+            elsewhere,
             base,
             registry,
             reference: reference.clone(),
@@ -117,11 +119,12 @@ impl Client {
         let manner = Manner { patience, plain: base.scheme() == "http", trusted, identity };
         let credentials = Credentials::new(&registry, access.docker_config.clone());
         let scopes = Purpose::Pull.scopes(reference.path());
-        let http = http_client(&manner)?;
+        let (http, elsewhere) = (http_client(&manner)?, http_client(&manner.of_others())?);
+        let ways = (http.clone(), elsewhere.clone());
         Ok(Client {
-            authority: Authority::new(http.clone(), base.clone(), scopes, credentials),
+            authority: Authority::new(ways.0, ways.1, base.clone(), scopes, credentials),
             http,
-            elsewhere: http_client(&manner.of_others())?,
+            elsewhere,
             base,
             registry,
             reference: reference.clone(),
