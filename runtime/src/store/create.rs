@@ -141,7 +141,7 @@ impl Store {
         let mut made = Vec::new();
         if let Some(layer) = layer {
             let descriptor = descriptor(document::OCI_LAYER, layer.digest.clone(), layer.size);
-            if let Some(claim) = claim_waiting(ingest, &layer.digest, &layer.digest)? {
+            if let Some(claim) = claim_waiting(ingest, &layer.digest)? {
                 let path = claim.blob(&layer.digest);
                 let _ = std::fs::remove_file(&path);
                 give_name(&layer.file, &path)?;

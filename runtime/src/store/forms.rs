@@ -14,7 +14,9 @@ use serde_json::Value;
 
 use super::digest::{Digest, HashingReader};
 use super::document::{self, Descriptor, DocumentError};
-use super::{ImageRecord, LayerRef, Store, StoreError, create};
+use super::ingest::LayerRecord;
+use super::{ImageRecord, Store, StoreError, create};
+use crate::record::{self, Durability};
 
 /// Whether a layer of this media type is a tar archive as it is.
 pub(super) fn is_plain(media_type: &str) -> bool {
@@ -28,14 +30,39 @@ impl Store {
         there.is_ok_and(|there| there.len() == blob.size)
     }
 
-    /// A form in which some image brought the layer and that is here, best a packed one.
-    pub(super) fn other_form(&self, diff_id: &Digest) -> Option<Descriptor> {
-        let records = self.records().unwrap_or_default();
-        let layers = records.iter().flat_map(|record| &record.layers);
-        let same = layers.filter(|layer| layer.diff_id == *diff_id).flat_map(LayerRef::forms);
-        same.filter(|blob| self.is_whole(blob))
-            .min_by_key(|blob| is_plain(&blob.media_type))
-            .cloned()
+    /// A blob that was unpacked and found to be the layer, and that is here; best a packed one.
+    ///
+    /// What a manifest says a layer came in does not count: nobody may have looked.
+    pub(super) fn form(&self, diff_id: &Digest) -> Option<Descriptor> {
+        let here = self.forms(diff_id).into_iter().filter(|blob| self.is_whole(blob));
+        here.min_by_key(|blob| is_plain(&blob.media_type))
+    }
+
+    /// All blobs that were found to be the layer, here or not.
+    pub(super) fn forms(&self, diff_id: &Digest) -> Vec<Descriptor> {
+        let record = record::read::<LayerRecord>(&self.places.layer_record(diff_id));
+        record.ok().flatten().map(|record| record.forms).unwrap_or_default()
+    }
+
+    /// What an image keeps of a layer instead of `blob`, which its manifest has: nothing if that
+    /// one is here and is the layer.
+    pub(super) fn kept(&self, diff_id: &Digest, blob: &Descriptor) -> Option<Descriptor> {
+        let own = self.forms(diff_id).iter().any(|form| form.digest == blob.digest);
+        if own && self.is_whole(blob) { None } else { self.form(diff_id) }
+    }
+
+    /// Writes down that a blob was found to be the layer.
+    pub(super) fn add_form(&self, diff_id: &Digest, form: &Descriptor) -> Result<(), StoreError> {
+        let path = self.places.layer_record(diff_id);
+        let record = record::read::<LayerRecord>(&path).map_err(StoreError::host("read", &path))?;
+        match record {
+            Some(mut record) if record.forms.iter().all(|known| known.digest != form.digest) => {
+                record.forms.push(form.clone());
+                record::write(&path, &record, Durability::Durable)
+                    .map_err(StoreError::host("write", &path))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// For each of the `absent` layers of an image, the same layer in another form.
@@ -50,7 +77,7 @@ impl Store {
             else {
                 continue;
             };
-            let form = self.other_form(&layer.diff_id);
+            let form = self.form(&layer.diff_id);
             let form = form.ok_or_else(|| StoreError::NotKept(blob.digest.clone()))?;
             forms.insert(blob.digest.clone(), form);
         }
@@ -83,7 +110,10 @@ impl Store {
         }
         let media_type = format!("{}+gzip", document::OCI_LAYER);
         let (digest, size) = (packed.digest, packed.size);
-        Ok(Descriptor { media_type, digest, size, platform: None, annotations: None })
+        let form = Descriptor { media_type, digest, size, platform: None, annotations: None };
+        // A plain layer's digest is that of its content.
+        self.add_form(&layer.digest, &form)?;
+        Ok(form)
     }
 }
 
@@ -150,5 +180,24 @@ mod tests {
         alone.sweep().unwrap();
         drop(alone);
         assert_eq!(reloaded(&store, "b:zstd", &scratch.path().join("again")), ids[1]);
+    }
+
+    #[test]
+    fn a_blob_that_was_never_compared_with_a_layer_is_no_form_of_it() {
+        let scratch = Scratch::new("forms");
+        let store = Store::open(scratch.path().join("images"));
+        let [one, two] = ["1", "2"].map(|text| Archive::default().file("file", text).end());
+        let all = [gzip(&one), gzip(&two)];
+        let config = config_json(&[one.clone(), two.clone()]);
+        store.load_stream(image_archive(&["a:1"], &config, &all).as_slice()).unwrap();
+        // It says that the first layer comes as the second one's bytes, and nobody unpacks them.
+        let config = String::from_utf8(config_json(std::slice::from_ref(&one))).unwrap();
+        let lying = config.replace("A=b", "lying").into_bytes();
+        let archive = image_archive(&["lying:1"], &lying, &all[1..]);
+        store.load_stream(archive.as_slice()).unwrap();
+        assert_eq!(store.form(&Digest::of(&one)).unwrap().digest, Digest::of(&all[0]));
+        let base = image_archive(&["base:1"], config.as_bytes(), std::slice::from_ref(&one));
+        let id = store.load_stream(base.as_slice()).unwrap()[0].id.clone();
+        assert_eq!(reloaded(&store, "base:1", &scratch.path().join("base")), id);
     }
 }

@@ -153,7 +153,7 @@ impl Store {
             Manifest { config: describe(document::OCI_CONFIG, &host.config), layers: vec![layer] };
         let mut made = Vec::new();
         for (diff_id, layer) in config.diff_ids.iter().zip(&manifest.layers) {
-            if let Some(claim) = claim_waiting(&ingest, diff_id, &layer.digest)? {
+            if let Some(claim) = claim_waiting(&ingest, diff_id)? {
                 let source = Tee::new(host.layer.as_slice(), &claim.blob(&layer.digest))?;
                 claim.unpack_local(source, layer)?;
                 made.push(claim.into_made(&layer.digest));

@@ -39,6 +39,9 @@ pub(super) struct LayerRecord {
     pub(super) size: u64,
     pub(super) entries: u64,
     pub(super) skipped_devices: u64,
+    /// Blobs that were unpacked and found to be this layer.
+    #[serde(default)]
+    pub(super) forms: Vec<Descriptor>,
 }
 
 /// Work that adds to the store; the collector waits for its end.
@@ -105,11 +108,9 @@ impl Ingest {
         Err(StoreError::Busy)
     }
 
-    /// Whether a layer is unpacked, and the bytes it came in are here as `blob` or in another form.
-    pub(super) fn has_layer(&self, diff_id: &Digest, blob: &Digest) -> bool {
-        let places = &self.store.places;
-        places.layer_record(diff_id).exists()
-            && (places.blob(blob).exists() || self.store.other_form(diff_id).is_some())
+    /// Whether a layer is unpacked, and the bytes it came in are here in some form.
+    pub(super) fn has_layer(&self, diff_id: &Digest) -> bool {
+        self.store.form(diff_id).is_some()
     }
 
     /// A small blob that is here, whole.
@@ -166,7 +167,8 @@ impl Ingest {
         sync(&self.store.places.root)?;
         record.manifest = Some(Digest::of(manifest_bytes));
         for (layer, blob) in record.layers.iter_mut().zip(layers) {
-            (layer.blob, layer.kept) = (Some(blob), None);
+            layer.kept = self.store.kept(&layer.diff_id, &blob);
+            layer.blob = Some(blob);
         }
         let path = self.store.places.image(&record.id);
         record::write(&path, &record, Durability::Durable).map_err(StoreError::host("write", &path))
@@ -196,10 +198,7 @@ impl Ingest {
             let layer: Option<LayerRecord> =
                 record::read(&path).map_err(StoreError::host("read", &path))?;
             size += layer.ok_or_else(|| StoreError::Missing(diff_id.to_string()))?.size;
-            let kept = match self.store.is_whole(blob) {
-                true => None,
-                false => self.store.other_form(&diff_id),
-            };
+            let kept = self.store.kept(&diff_id, blob);
             layers.push(LayerRef { diff_id, blob: Some(blob.clone()), kept });
         }
         Ok(ImageRecord {
@@ -244,7 +243,7 @@ impl Claim {
         promised: &Descriptor,
         limits: Limits,
     ) -> Result<Unpacked, StoreError> {
-        let unpacked = self.write(source, limits)?;
+        let unpacked = self.write(source, promised, limits)?;
         self.check(&unpacked, promised)?;
         Ok(unpacked)
     }
@@ -269,7 +268,12 @@ impl Claim {
         self.dir.join("layer")
     }
 
-    fn write(&self, source: impl Read + Send, limits: Limits) -> Result<Unpacked, StoreError> {
+    fn write(
+        &self,
+        source: impl Read + Send,
+        promised: &Descriptor,
+        limits: Limits,
+    ) -> Result<Unpacked, StoreError> {
         let layer = self.layer();
         remove_tree(&layer)?;
         let diff = layer.join("diff");
@@ -285,6 +289,8 @@ impl Claim {
             size: unpacked.size,
             entries: unpacked.entries,
             skipped_devices: unpacked.skipped_devices,
+            // Right once the digests are compared; until then the layer has no name.
+            forms: vec![promised.clone()],
         };
         let path = layer.join("layer.json");
         record::write(&path, &record, Durability::Volatile)
@@ -341,12 +347,16 @@ impl Made {
             rename(&blob, &places.blob(&self.blob))?;
         }
         let layer = places.layer(&self.claim.diff_id);
+        let made: Option<LayerRecord> = record::read(&self.claim.layer().join("layer.json"))
+            .map_err(StoreError::host("read", &self.claim.layer()))?;
         // A folder without a record is what a power cut left of an old kernel's rename.
         if !places.layer_record(&self.claim.diff_id).exists() {
             remove_tree(&layer)?;
-            rename(&self.claim.layer(), &layer)?;
+            return rename(&self.claim.layer(), &layer);
         }
-        Ok(())
+        // Only its bytes were not here, or in no form that is known to be it.
+        let forms = made.map(|made| made.forms).unwrap_or_default();
+        forms.iter().try_for_each(|form| self.claim.store.add_form(&self.claim.diff_id, form))
     }
 }
 

@@ -42,6 +42,7 @@ mod unpack;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
@@ -334,6 +335,9 @@ impl Store {
             digest: digest.cloned(),
             pulled_at: jiff::Timestamp::now().as_second(),
         };
+        // Of one process they are written one after another: the file beside carries its pid only.
+        static NAMES: Mutex<()> = Mutex::new(());
+        let _one_at_a_time = NAMES.lock();
         // Another berth may take the empty folder away in between.
         for _ in 0..8 {
             make_dirs(path.parent().unwrap_or(Path::new("/")))?;

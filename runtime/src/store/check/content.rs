@@ -1,7 +1,7 @@
 //! Blobs and layers: their bytes are those of their digests, and none is missing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -183,11 +183,9 @@ impl Inspection<'_> {
         compare::difference(root.as_fd(), there.as_fd()).map_err(StoreError::host("compare", diff))
     }
 
-    /// Digests of the blobs that a layer came in.
+    /// Digests of the blobs that were found to be a layer.
     fn forms(&self, diff_id: &Digest) -> BTreeSet<Digest> {
-        let layers = self.catalogue.records.values().flat_map(|record| &record.layers);
-        let same = layers.filter(|layer| layer.diff_id == *diff_id);
-        same.flat_map(LayerRef::forms).map(|blob| blob.digest.clone()).collect()
+        self.store.forms(diff_id).into_iter().map(|blob| blob.digest).collect()
     }
 
     fn promised(&self, blob: &Digest) -> Option<u64> {
@@ -226,7 +224,7 @@ impl Aside {
 
 impl Drop for Aside {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.dir);
+        let _ = ingest::remove_tree(&self.dir);
     }
 }
 

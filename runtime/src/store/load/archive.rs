@@ -20,6 +20,8 @@ use super::super::{StoreError, plain};
 const MAX_MEMBERS: usize = 100_000;
 /// Names are kept in memory.
 const MAX_NAME: usize = 4096;
+/// Bytes of all names and links together.
+const MAX_NAMES: usize = 64 << 20;
 const MAX_LINKS: usize = 8;
 
 /// An archive, open.
@@ -78,7 +80,7 @@ impl Archive {
             |e: &dyn std::fmt::Display| problem(path, &format!("it is not an image archive: {e}"));
         let end = file.metadata().map_err(StoreError::host("stat", path))?.len();
         let mut members = BTreeMap::new();
-        let mut at = 0;
+        let (mut at, mut names) = (0, 0);
         for count in 0.. {
             let mut input = &file;
             input.seek(SeekFrom::Start(at)).map_err(StoreError::host("seek in", path))?;
@@ -94,6 +96,10 @@ impl Archive {
             }
             if member.path.len().max(member.link.len()) > MAX_NAME {
                 return Err(failed(&"it has a name of more than 4096 bytes"));
+            }
+            names += member.path.len() + member.link.len();
+            if names > MAX_NAMES {
+                return Err(failed(&"it has more than 64 MiB of names"));
             }
             let Some(name) = inside("", &String::from_utf8_lossy(&member.path)) else { continue };
             let part = match member.kind {

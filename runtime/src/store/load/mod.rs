@@ -296,7 +296,7 @@ fn load_one(
     let wanted: BTreeMap<&Digest, (&Descriptor, &String)> = layers.collect();
     let mut claims = Vec::new();
     for (diff_id, parts) in wanted {
-        let (done, phase) = match claim_waiting(ingest, diff_id, &parts.0.digest)? {
+        let (done, phase) = match claim_waiting(ingest, diff_id)? {
             Some(claim) => {
                 claims.push((claim, parts));
                 (0, LayerPhase::Waiting)
@@ -332,14 +332,13 @@ fn load_one(
 pub(super) fn claim_waiting(
     ingest: &Ingest,
     diff_id: &Digest,
-    blob: &Digest,
 ) -> Result<Option<Claim>, StoreError> {
     for _ in 0..MAX_LOOKS {
-        if ingest.has_layer(diff_id, blob) {
+        if ingest.has_layer(diff_id) {
             return Ok(None);
         }
         if let Some(claim) = ingest.claim(diff_id)? {
-            return Ok((!ingest.has_layer(diff_id, blob)).then_some(claim));
+            return Ok((!ingest.has_layer(diff_id)).then_some(claim));
         }
         std::thread::sleep(LOOK_AGAIN);
     }

@@ -15,7 +15,7 @@ use super::PullOptions;
 use super::client::{Ask, Client};
 
 /// Tags are listed in so many pieces at most.
-const MAX_PAGES: usize = 20;
+const MAX_PAGES: usize = 200;
 /// No piece of a list of tags is larger.
 const MAX_PAGE: u64 = 4 << 20;
 /// Tags asked for at a time.
@@ -101,10 +101,11 @@ impl Look {
             tags.extend(page.tags.unwrap_or_default());
             match next.filter(|url| !seen.contains(url.as_str())) {
                 Some(url) => ask = Ask::new(Method::GET, url),
-                None => break,
+                None => return Ok(tags),
             }
         }
-        Ok(tags)
+        let why = format!("it lists its tags on more than {MAX_PAGES} pages");
+        Err(self.client.unfit(why).into())
     }
 }
 
@@ -114,16 +115,28 @@ impl Offer {
     /// # Errors
     /// [`DocumentError::NoPlatform`] names those there are.
     pub fn fits(&self, platform: &str) -> Result<(), StoreError> {
+        let wanted = platform_of(platform);
         if self.children.is_empty() {
-            return Ok(());
+            let mut offered = self.platforms.keys().map(|found| platform_of(found));
+            return match offered.any(|offered| wanted.runs(&offered)) {
+                true => Ok(()),
+                false => {
+                    let found = Vec::from_iter(self.platforms.keys().cloned()).join(", ");
+                    Err(DocumentError::NoPlatform { wanted, found }.into())
+                }
+            };
         }
-        let mut parts = platform.splitn(3, '/').map(str::to_owned);
-        let mut part = || parts.next();
-        let (os, architecture) = (part().unwrap_or_default(), part().unwrap_or_default());
-        let wanted = Platform { os, architecture, variant: part() };
         document::choose(&self.children, &wanted)?;
         Ok(())
     }
+}
+
+/// `linux/arm64` or `linux/arm/v7` in its parts.
+fn platform_of(text: &str) -> Platform {
+    let mut parts = text.splitn(3, '/').map(str::to_owned);
+    let mut part = || parts.next();
+    let (os, architecture) = (part().unwrap_or_default(), part().unwrap_or_default());
+    Platform { os, architecture, variant: part() }
 }
 
 #[derive(Deserialize)]
@@ -196,10 +209,7 @@ impl Store {
         };
         let platform = read(&record.id).and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let ours = platform.is_some_and(|platform: Platform| Platform::host().runs(&platform));
-        let there = |layer: &LayerRef| {
-            let blob = layer.blob.as_ref();
-            blob.is_some_and(|blob| ingest.has_layer(&layer.diff_id, &blob.digest))
-        };
+        let there = |layer: &LayerRef| ingest.has_layer(&layer.diff_id);
         let manifest = record.manifest.as_ref().and_then(read);
         ours && manifest.is_some() && record.layers.iter().all(there)
     }

@@ -123,8 +123,9 @@ async fn tags_are_read_page_by_page_and_only_from_their_registry() {
         Reply::of(200, br#"{"tags":[]}"#)
             .header("Link", &format!("<{}&x={next}>; rel=next", request.path))
     });
-    look(&endless, &site).await.tags().await.unwrap();
-    assert_eq!(endless.requests("/tags/list").len(), 20);
+    let error = look(&endless, &site).await.tags().await.unwrap_err().to_string();
+    assert!(error.contains("on more than 200 pages"), "{error}");
+    assert_eq!(endless.requests("/tags/list").len(), 200);
 }
 
 #[tokio::test]

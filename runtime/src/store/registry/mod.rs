@@ -157,16 +157,16 @@ impl Store {
         };
         let client = Arc::new(Client::connect(&reference, options).await?);
         let listener = retry::Listener::new(&progress, None);
-        let current = listener.hears(self.is_current(&client, &reference));
-        if options.platform.is_none() && current.await? {
+        let asked = options.platform.is_none();
+        if asked && listener.hears(self.is_current(&client, &reference)).await? {
             return self.resolve(&named.canonical())?.ok_or(StoreError::Busy);
         }
         self.fetch(&client, &reference, &named, options, progress).await?;
         self.resolve(&named.canonical())?.ok_or_else(|| StoreError::Missing(named.to_string()))
     }
 
-    /// As [`Store::pull`], but what is fetched is the image of this digest, which the name means
-    /// here from then on, whatever it means to its registry.
+    /// As [`Store::pull`], but what is fetched is the image of this digest, whatever the name means
+    /// to its registry. A name that is taken here keeps its meaning: others may go by it.
     ///
     /// # Errors
     /// As [`Store::pull`], and when the registry does not have the digest.
@@ -177,8 +177,11 @@ impl Store {
         options: &PullOptions,
         progress: LayerProgress,
     ) -> Result<ImageEntry, StoreError> {
-        let named = Reference::parse(reference)?;
         let exact = Reference::parse(&format!("{reference}@{digest}"))?;
+        let mut named = Reference::parse(reference)?;
+        if let (Some(_), Some(digest)) = (self.name(&named)?, exact.digest()) {
+            named = exact.with_digest(digest);
+        }
         let client = Arc::new(Client::connect(&exact, options).await?);
         self.fetch(&client, &exact, &named, options, progress).await?;
         self.resolve(&exact.canonical())?.ok_or_else(|| StoreError::Missing(exact.to_string()))
@@ -235,9 +238,11 @@ async fn describe(
 ) -> Result<Remote, StoreError> {
     let mut manifest_bytes = client.manifest(reference.digest(), reference.tag()).await?;
     let digest = Digest::of(&manifest_bytes);
+    let mut alone = true;
     let manifest = match document::parse(&manifest_bytes)? {
         Document::Manifest(manifest) => manifest,
         Document::Index(children) => {
+            alone = false;
             let wanted = options.platform.clone().unwrap_or_else(Platform::host);
             let child = document::choose(&children, &wanted)?;
             manifest_bytes = match ingest.read_blob(child) {
@@ -257,13 +262,13 @@ async fn describe(
     let config = parse_config(&config_bytes)?;
     check_count(manifest.layers.len(), &config)?;
     // A manifest without an index is that of one machine, which may be another.
-    let made_for = Platform {
-        os: config.config.os.clone(),
-        architecture: config.config.architecture.clone(),
-        variant: None,
-    };
-    if let Some(wanted) = options.platform.clone().filter(|wanted| !wanted.runs(&made_for)) {
-        return Err(DocumentError::NoPlatform { wanted, found: made_for.to_string() }.into());
+    if let (true, Some(wanted)) = (alone, &options.platform) {
+        let found: Platform = serde_json::from_slice(&config_bytes)
+            .map_err(|source| DocumentError::Json { what: "config", source })?;
+        if !wanted.runs(&found) {
+            let (wanted, found) = (wanted.clone(), found.to_string());
+            return Err(DocumentError::NoPlatform { wanted, found }.into());
+        }
     }
     Ok(Remote { digest, manifest_bytes, manifest, config_bytes, config })
 }
@@ -276,14 +281,14 @@ async fn claim_all(
 ) -> Result<Vec<(Claim, Descriptor)>, StoreError> {
     let layers = remote.config.diff_ids.iter().zip(&remote.manifest.layers);
     for (diff_id, layer) in layers.clone() {
-        if !ingest.has_layer(diff_id, &layer.digest) {
+        if !ingest.has_layer(diff_id) {
             progress(LayerEvent::of(layer, 0, LayerPhase::Waiting));
         }
     }
     let layers: BTreeMap<&Digest, &Descriptor> = layers.collect();
     let mut claims = Vec::new();
     for (diff_id, layer) in layers {
-        match claim(ingest, diff_id, layer).await? {
+        match claim(ingest, diff_id).await? {
             Some(claim) => claims.push((claim, layer.clone())),
             None => progress(LayerEvent::of(layer, layer.size, LayerPhase::Exists)),
         }
@@ -295,17 +300,13 @@ async fn claim_all(
     Ok(claims)
 }
 
-async fn claim(
-    ingest: &Ingest,
-    diff_id: &Digest,
-    layer: &Descriptor,
-) -> Result<Option<Claim>, StoreError> {
+async fn claim(ingest: &Ingest, diff_id: &Digest) -> Result<Option<Claim>, StoreError> {
     for _ in 0..MAX_LOOKS {
-        if ingest.has_layer(diff_id, &layer.digest) {
+        if ingest.has_layer(diff_id) {
             return Ok(None);
         }
         if let Some(claim) = ingest.claim(diff_id)? {
-            return Ok((!ingest.has_layer(diff_id, &layer.digest)).then_some(claim));
+            return Ok((!ingest.has_layer(diff_id)).then_some(claim));
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }

@@ -119,6 +119,7 @@ impl Store {
         let put = put_manifest(&client, tag, &outgoing.bytes);
         let digest = Listener::new(&progress, None).hears(put).await?;
         if !forms.is_empty()
+            && !outgoing.known
             && let Document::Manifest(manifest) = document::parse(&outgoing.bytes)?
         {
             ingest.repack(outgoing.record.clone(), &outgoing.bytes, manifest.layers)?;

@@ -402,6 +402,46 @@ async fn an_image_that_a_registry_knows_keeps_its_plain_layers_and_its_digest() 
 }
 
 #[tokio::test]
+async fn what_is_kept_of_a_layer_stays_kept_after_a_push() {
+    let site = Site::new();
+    let registry = site.registry(|_| None);
+    site.load("first", &[1]);
+    let name = registry.image("a:1");
+    let archive = docker_archive(&[&name], &[layer(1), layer(2)]);
+    let id = site.store.load_stream(archive.as_slice()).unwrap().remove(0).id;
+    let id = Digest::parse(&id).unwrap();
+    let zipped = Digest::of(&gzip(&layer(1)));
+    let kept = || {
+        let record = site.store.record(&id).unwrap().unwrap();
+        let blob = &record.layers[0];
+        blob.kept.as_ref().or(blob.blob.as_ref()).unwrap().digest.clone()
+    };
+    // The registry has the first layer as the manifest says, the second one is packed.
+    let plain = layer(1);
+    site.shelf.lock().unwrap().blobs.insert(Digest::of(&plain).to_string(), plain);
+    assert_eq!(kept(), zipped);
+    site.push(&name).await.unwrap();
+    assert_eq!((site.phases(LayerPhase::Packing), kept()), (1, zipped));
+}
+
+#[tokio::test]
+async fn an_image_that_a_registry_knows_is_not_written_anew_for_another() {
+    let site = Site::new();
+    let registry = site.registry(|_| None);
+    site.load("first", &[1]);
+    let name = registry.image("a:1");
+    let loaded = site.store.load_stream(docker_archive(&[&name], &[layer(1)]).as_slice());
+    let id = Digest::parse(&loaded.unwrap()[0].id).unwrap();
+    let elsewhere = Reference::parse("x.y/a:1").unwrap();
+    site.store.write_name(&elsewhere, &id, Some(&Digest::of(b"told"))).unwrap();
+    let manifest = || site.store.record(&id).unwrap().unwrap().manifest;
+    let before = manifest();
+    let pushed = site.push(&name).await.unwrap();
+    assert_eq!(manifest(), before);
+    assert_eq!(site.push(&name).await.unwrap().digest, pushed.digest);
+}
+
+#[tokio::test]
 async fn a_registry_that_takes_something_else_is_not_believed() {
     for what in ["/uploads/", "/manifests/"] {
         let site = Site::new();
