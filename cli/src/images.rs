@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use berth_planner::action::Action;
 use berth_planner::desired::Desired;
 use berth_planner::lock::Pins;
 use berth_planner::observed::Observed;
 use berth_planner::plan::Plan;
 use berth_planner::pull::pulls;
+use berth_planner::run::{self as once, RunOptions};
+use berth_planner::up::{self as whole, UpOptions};
 use berth_runtime::host::Host;
 use berth_schema::stack::{PullPolicy, Stack};
 use jiff::Timestamp;
@@ -17,6 +20,16 @@ use crate::flow::{self, Change};
 use crate::locking::{LockedArg, asked};
 use crate::project::desired;
 use crate::session::Session;
+use crate::ui::safe;
+
+/// What a run is to come to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Aim<'a> {
+    /// Services as the files say.
+    Up(&'a UpOptions),
+    /// One container of a service, once.
+    Once(&'a RunOptions),
+}
 
 /// What decides about the images of a run, besides the files.
 #[derive(Debug)]
@@ -54,31 +67,78 @@ impl Images {
         Ok(desired)
     }
 
+    /// What makes `observed`'s host what is aimed at.
+    pub(crate) fn plan(
+        &self,
+        stack: &Stack,
+        observed: &Observed,
+        aim: Aim<'_>,
+    ) -> Result<Plan, Failure> {
+        let desired = self.desired(stack, observed)?;
+        Ok(match aim {
+            Aim::Up(options) => whole::up(&desired, observed, options, &stack.places)?,
+            Aim::Once(options) => once::run(&desired, observed, options, &stack.places)?,
+        })
+    }
+
     /// Pulls what policies want pulled although it may be here, and with `--locked` all that the
     /// lock names. The plan of the rest is made after that, so that it sees which images moved;
     /// but what forbids it, forbids the pulls as well. Gives the change if a signal cut it off.
+    ///
+    /// A dry run has one plan only, and is told what is not known before the pulls.
     pub(crate) async fn pull_first(
         &self,
         session: &Session,
         host: &Arc<Host>,
         stack: &Stack,
-        rest: impl Fn(&Observed) -> Result<Plan, Failure>,
+        aim: Aim<'_>,
     ) -> Result<Option<Change>, Failure> {
         if !self.may_pull(stack) {
             return Ok(None);
         }
+        if session.global.dry_run {
+            let observed = host.observe(&self.asked(stack)).await?;
+            self.plan(stack, &observed, aim)?;
+            self.tell_open(session, stack, &observed, aim)?;
+            return Ok(None);
+        }
         let plan = |observed: &Observed| {
-            rest(observed)?;
-            self.pulls(stack, observed)
+            self.plan(stack, observed, aim)?;
+            self.pulls(stack, observed, aim)
         };
         let change = flow::change(session, host, &stack.name, &self.asked(stack), plan).await?;
         Ok(change.interrupted.is_some().then_some(change))
     }
 
     /// What is pulled before the rest is planned.
-    pub(crate) fn pulls(&self, stack: &Stack, observed: &Observed) -> Result<Plan, Failure> {
+    fn pulls(&self, stack: &Stack, observed: &Observed, aim: Aim<'_>) -> Result<Plan, Failure> {
         let now = Timestamp::now().as_second();
-        Ok(pulls(&self.desired(stack, observed)?, observed, now, self.locked))
+        let desired = self.desired(stack, observed)?;
+        let covered = match aim {
+            Aim::Up(options) => whole::covered(&desired, options)?,
+            Aim::Once(options) => once::covered(&desired, options)?,
+        };
+        Ok(pulls(&desired, &covered, observed, now, self.locked))
+    }
+
+    /// Tells of which images nobody knows before their pull whether it brings something new. What
+    /// the lock names does not move.
+    pub(crate) fn tell_open(
+        &self,
+        session: &Session,
+        stack: &Stack,
+        observed: &Observed,
+        aim: Aim<'_>,
+    ) -> Result<(), Failure> {
+        for step in self.pulls(stack, observed, aim)?.steps {
+            let Action::PullImage { reference, locked: None } = &step.action else { continue };
+            if observed.images.contains_key(reference) {
+                session.ui.note(&safe(&format!(
+                    "image `{reference}` is looked at first; if it moved, more is replaced"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Whether some image is pulled although it may be here.

@@ -28,13 +28,19 @@ pub(crate) fn step(reference: &str, locked: Option<&str>, cause: Cause) -> (Acti
     (Action::PullImage { reference: reference.to_owned(), locked: digest }, cause)
 }
 
-/// Pulls that policies ask for although an image may be here: each time, or when it is older
-/// than so many seconds. `now` is in seconds since the epoch. With `all_locked` also those that
-/// the lock names and that are not here.
+/// Pulls that the policies of these services ask for although an image may be here: each time, or
+/// when it is older than so many seconds. `now` is in seconds since the epoch. With `all_locked`
+/// also those that the lock names and that are not here.
 ///
 /// What a lock names is pulled once: a digest means the same image for ever. Whoever runs this
 /// plan observes again before the next one, to see which images moved.
-pub fn pulls(desired: &Desired, observed: &Observed, now: i64, all_locked: bool) -> Plan {
+pub fn pulls(
+    desired: &Desired,
+    covered: &BTreeSet<&str>,
+    observed: &Observed,
+    now: i64,
+    all_locked: bool,
+) -> Plan {
     let due = |service: &&ServiceSpec| {
         let image = observed.images.get(&service.image());
         match (service.pull_policy, image) {
@@ -47,9 +53,11 @@ pub fn pulls(desired: &Desired, observed: &Observed, now: i64, all_locked: bool)
             (PullPolicy::Missing | PullPolicy::Never, _) => false,
         }
     };
-    let images = desired.services.values().filter(due);
-    let images =
-        images.map(|service| (service.container.image.as_str(), service.locked.as_deref()));
+    let services = desired.services.iter().filter(|(name, _)| covered.contains(name.as_str()));
+    let images = services
+        .map(|(_, service)| service)
+        .filter(due)
+        .map(|service| (service.container.image.as_str(), service.locked.as_deref()));
     plan_of(&desired.project, images.filter(|(image, _)| !is_host(image)).collect())
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_schema::stack::{Places, RestartPolicy};
 
-use crate::desired::{ContainerSpec, Desired, MountSpec, PortSpec};
+use crate::desired::{ContainerSpec, Desired, MountSpec, PortSpec, ServiceSpec};
 use crate::observed::Observed;
 use crate::plan::Plan;
 use crate::problem::{PlanProblem, PlanProblems};
@@ -69,17 +69,8 @@ pub fn run(
     options: &RunOptions,
     places: &Places,
 ) -> Result<Plan, PlanProblems> {
-    let Some((service, wanted)) = desired.services.get_key_value(&options.service) else {
-        let service = options.service.clone();
-        return Err(PlanProblems(vec![PlanProblem::UnknownService { service }]));
-    };
-    let scope: BTreeSet<&str> = match options.no_deps {
-        true => BTreeSet::new(),
-        false => {
-            let order = order(desired);
-            order.closure(order.needs(service))
-        }
-    };
+    let (service, wanted) = chosen(desired, options)?;
+    let scope = dependencies(desired, options);
     let one_off = OneOff {
         name: name(&desired.project, options),
         service,
@@ -88,6 +79,41 @@ pub fn run(
     };
     let up = UpOptions::default();
     make(&Survey::new(desired, observed, &up, places, scope, Some(one_off)))
+}
+
+/// The services that [`run`] makes containers of: the one that is asked for, and unless it is to
+/// run alone those it depends on.
+///
+/// # Errors
+/// The stack does not have it.
+pub fn covered<'a>(
+    desired: &'a Desired,
+    options: &RunOptions,
+) -> Result<BTreeSet<&'a str>, PlanProblems> {
+    let (service, _) = chosen(desired, options)?;
+    let mut covered = dependencies(desired, options);
+    covered.insert(service);
+    Ok(covered)
+}
+
+fn chosen<'a>(
+    desired: &'a Desired,
+    options: &RunOptions,
+) -> Result<(&'a str, &'a ServiceSpec), PlanProblems> {
+    let found = desired.services.get_key_value(&options.service);
+    found.map(|(name, wanted)| (name.as_str(), wanted)).ok_or_else(|| {
+        let service = options.service.clone();
+        PlanProblems(vec![PlanProblem::UnknownService { service }])
+    })
+}
+
+/// What the service depends on, unless it is to run alone.
+fn dependencies<'a>(desired: &'a Desired, options: &RunOptions) -> BTreeSet<&'a str> {
+    if options.no_deps {
+        return BTreeSet::new();
+    }
+    let order = order(desired);
+    order.closure(order.needs(&options.service))
 }
 
 /// The service's description with what was asked for.

@@ -56,7 +56,7 @@ pub fn up(
     options: &UpOptions,
     places: &Places,
 ) -> Result<Plan, PlanProblems> {
-    let scope = selected(desired, options)?;
+    let scope = covered(desired, options)?;
     make(&Survey::new(desired, observed, options, places, scope, None))
 }
 
@@ -80,7 +80,11 @@ pub(crate) fn make(survey: &Survey) -> Result<Plan, PlanProblems> {
     Ok(steps::draft(survey, &networks, &volumes, &changes, records).finish(&survey.desired.project))
 }
 
-fn selected<'a>(
+/// The services whose containers [`up`] makes as described.
+///
+/// # Errors
+/// Names that the stack does not have.
+pub fn covered<'a>(
     desired: &'a Desired,
     options: &UpOptions,
 ) -> Result<BTreeSet<&'a str>, PlanProblems> {

@@ -90,6 +90,8 @@ fn a_lock_keeps_the_image_until_it_is_updated() {
         let short = &second[..19];
         let reason = format!("image 127.0.0.1:5000/shop/app:1 moves to {short} (berth.lock)");
         host.berth("plan --detailed-exitcode").fails_with(2).stdout_has(&reason);
+        let planned = host.berth("plan --locked").succeeds().stdout_has(&reason);
+        assert!(!planned.stderr.contains("looked at"), "{}", planned.stderr);
         host.berth("up -d --locked").succeeds();
         assert_eq!(version(host), "two");
         // The other image is here still, and another host gets it by its digest.
@@ -233,7 +235,8 @@ fn a_policy_says_when_a_tag_is_looked_at_again() {
         assert_eq!(version(host), "two");
         host.berth("--dry-run up -d")
             .succeeds()
-            .stdout_has("pull  image 127.0.0.1:5000/shop/app:1");
+            .stdout_is("nothing to do")
+            .stderr_has("shop/app:1` is looked at first; if it moved");
         host.berth("pull").succeeds();
         host.berth("plan").succeeds().stdout_has("replace  web-1  image ");
         host.berth("up -d").succeeds();
@@ -254,6 +257,19 @@ fn a_policy_says_when_a_tag_is_looked_at_again() {
         policy("build");
         host.berth("up -d").fails_with(65).stderr_has("needs a builder");
         host.berth("up -d --pull sometimes").fails_with(64).stderr_has("is not a pull policy");
+    });
+}
+
+#[test]
+fn what_is_done_without_dependencies_does_not_pull_them() {
+    with_app(|host, _| {
+        let more =
+            "    depends_on: [far]\n  far: { image: '127.0.0.1:9/far:1', pull_policy: always }\n";
+        host.write("compose.yaml", &format!("{STACK}{more}"));
+        host.berth("up -d --no-deps web").succeeds();
+        let said = host.berth("run --rm --no-deps --pull always web sh -c 'echo $VERSION'");
+        said.succeeds().stdout_has("one");
+        host.berth("up -d web").fails_with(1).stderr_has("127.0.0.1:9/far:1");
     });
 }
 

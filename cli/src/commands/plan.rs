@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 
 use berth_planner::down::down;
 use berth_planner::plan::Plan;
-use berth_planner::up::up;
 use clap::Args;
 
 use super::up::Shape;
 use crate::failure::{Exit, Failure};
 use crate::flow;
+use crate::images::Aim;
 use crate::session::Session;
-use crate::ui::safe;
 
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
@@ -52,17 +51,9 @@ async fn plan_up(session: &Session, args: &PlanArgs) -> Result<Plan, Failure> {
     let host = flow::open(session)?;
     let images = args.shape.images(session, &stack)?;
     let observed = host.observe(&images.asked(&stack)).await?;
-    let desired = images.desired(&stack, &observed)?;
-    let plan = up(&desired, &observed, &args.shape.options(&args.services), &stack.places)?;
-    let first = images.pulls(&stack, &observed)?;
-    for step in &first.steps {
-        // Nobody knows before the pull whether it brings something new.
-        if observed.images.contains_key(&step.action.target()) {
-            let image = step.action.target();
-            let note = format!("image `{image}` is looked at first; if it moved, more is replaced");
-            session.ui.note(&safe(&note));
-        }
-    }
+    let options = args.shape.options(&args.services);
+    let plan = images.plan(&stack, &observed, Aim::Up(&options))?;
+    images.tell_open(session, &stack, &observed, Aim::Up(&options))?;
     Ok(plan)
 }
 

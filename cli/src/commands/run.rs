@@ -14,7 +14,7 @@ use clap::Args;
 
 use crate::attached::{self, Ways};
 use crate::failure::{Exit, Failure};
-use crate::images::Images;
+use crate::images::{Aim, Images};
 use crate::locking::LockedArg;
 use crate::session::Session;
 use crate::values::pairs;
@@ -104,11 +104,9 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failu
     let options = options(session, args, &stack, service, command, ways)?;
     let host = flow::open(session)?;
     let images = Images::of(session, &stack, args.locked, args.pull)?;
-    let plan = |observed: &Observed| {
-        let desired = images.desired(&stack, observed)?;
-        Ok(planner::run(&desired, observed, &options, &stack.places)?)
-    };
-    let pulled = images.pull_first(session, &host, &stack, &plan).await;
+    let aim = Aim::Once(&options);
+    let plan = |observed: &Observed| images.plan(&stack, observed, aim);
+    let pulled = images.pull_first(session, &host, &stack, aim).await;
     if let Some(interrupted) = pulled.map_err(Failure::of_a_start)? {
         return Ok(interrupted.exit());
     }

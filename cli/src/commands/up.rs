@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_planner::observed::Observed;
-use berth_planner::plan::Plan;
-use berth_planner::up::{UpOptions, up};
+use berth_planner::up::UpOptions;
 use berth_runtime::host::Host;
 use berth_schema::stack::{PullPolicy, Stack};
 use clap::Args;
@@ -15,7 +14,7 @@ use jiff::Timestamp;
 use crate::attach::{self, Attached, End};
 use crate::failure::{Exit, Failure};
 use crate::flow::{self, Change};
-use crate::images::Images;
+use crate::images::{Aim, Images};
 use crate::locking::LockedArg;
 use crate::project::unknown_service;
 use crate::ready;
@@ -193,11 +192,9 @@ async fn bring_up(
 ) -> Result<Change, Failure> {
     let images = args.shape.images(session, stack)?;
     let options = UpOptions { no_start: args.no_start, ..args.shape.options(&args.services) };
-    let plan = |observed: &Observed| -> Result<Plan, Failure> {
-        let desired = images.desired(stack, observed)?;
-        Ok(up(&desired, observed, &options, &stack.places)?)
-    };
-    if let Some(interrupted) = images.pull_first(session, host, stack, &plan).await? {
+    let aim = Aim::Up(&options);
+    let plan = |observed: &Observed| images.plan(stack, observed, aim);
+    if let Some(interrupted) = images.pull_first(session, host, stack, aim).await? {
         return Ok(interrupted);
     }
     flow::change(session, host, &stack.name, &images.asked(stack), plan).await

@@ -3,6 +3,7 @@
 use berth_planner::lock::{Names, Pins};
 use berth_planner::observed::ObservedImage;
 use berth_planner::pull::{Fetch, PullOptions, Source, fetches};
+use berth_planner::up::covered;
 use berth_planner::{Plan, UpOptions, pulls, up};
 use berth_schema::lockfile::{Lock, LockedImage};
 use berth_schema::stack::{PullPolicy, Stack};
@@ -105,7 +106,9 @@ fn a_locked_image_is_pulled_once_whatever_its_policy() {
     let (mut stack, mut host) = (stack(), FakeHost::new());
     stack.services.get_mut("web").unwrap().pull_policy = PullPolicy::Always;
     let due = |stack: &Stack, host: &FakeHost, all| {
-        pulls(&desired(stack, &[("nginx:1", "a"), ("pg:17", "b")]), &host.observed, 0, all)
+        let desired = desired(stack, &[("nginx:1", "a"), ("pg:17", "b")]);
+        let covered = covered(&desired, &UpOptions::default()).unwrap();
+        pulls(&desired, &covered, &host.observed, 0, all)
     };
     assert_snapshot!(due(&stack, &host, false), @"
     pull  image nginx:1  sha256:aaaaaaaaaaaa (berth.lock)

@@ -149,15 +149,31 @@ fn images_are_pulled_first_when_their_policy_says_so() {
     stack.services.get_mut("db").unwrap().pull_policy = PullPolicy::Every(3600);
     stack.services.get_mut("web").unwrap().image = Some("localhost/host".into());
     stack.services.get_mut("web").unwrap().pull_policy = PullPolicy::Always;
-    assert_snapshot!(pulls(&desired(&stack), &host.observed, 3599, false), @"
+    let desired = desired(&stack);
+    let pulls = |options: &UpOptions, now| {
+        pulls(&desired, &up::covered(&desired, options).unwrap(), &host.observed, now, false)
+    };
+    assert_snapshot!(pulls(&UpOptions::default(), 3599), @"
     pull  image app:1
     Plan: 1 pull
     ");
-    assert_snapshot!(pulls(&desired(&stack), &host.observed, 3600, false), @"
+    assert_snapshot!(pulls(&UpOptions::default(), 3600), @"
     pull  image app:1
     pull  image postgres:17
     Plan: 2 pull
     ");
+    let services = vec!["app".to_owned()];
+    let named = UpOptions { services, ..UpOptions::default() };
+    assert_eq!(pulls(&named, 3600).steps.len(), 2, "what it depends on is pulled too");
+    assert_snapshot!(pulls(&UpOptions { no_deps: true, ..named }, 3600), @"
+    pull  image app:1
+    Plan: 1 pull
+    ");
+    let once = |no_deps| {
+        let options = RunOptions { service: "app".into(), no_deps, ..RunOptions::default() };
+        run::covered(&desired, &options).unwrap()
+    };
+    assert_eq!([once(false), once(true)], [["app", "db"].into(), ["app"].into()]);
 }
 
 #[test]
