@@ -8,7 +8,18 @@ const STACK: &str = "services: { web: { image: 'IMAGE', command: [sleep, '100000
 #[test]
 fn an_archive_is_loaded_listed_used_and_removed() {
     let host = TestHost::bare();
-    host.load(&images::busybox()).stdout_has("busybox:1");
+    let archive = images::busybox();
+    let load = format!("image load -i {}", archive.display());
+    host.berth(&format!("--dry-run {load}")).succeeds().stdout_is("").stderr_has("would load ");
+    host.berth("--dry-run image pull busybox:1").succeeds().stderr_has("would pull busybox:1");
+    host.berth("--dry-run image import a.tar").fails_with(1).stderr_has("open `a.tar`");
+    let import = format!("--dry-run image import {} flat:1", archive.display());
+    host.berth(&import).succeeds().stdout_is("").stderr_has(" as flat:1");
+    host.berth("image ls -q").succeeds().stdout_is("");
+    host.load(&archive).stdout_has("busybox:1");
+    let save = host.berth("--dry-run image save -o out.tar busybox:1").succeeds();
+    save.stderr_has("would save busybox:1 to out.tar");
+    host.shell("test ! -e out.tar").succeeds();
     host.berth("image ls").succeeds().stdout_has("busybox");
     host.write("compose.yaml", &STACK.replace("IMAGE", "busybox:1"));
     host.berth("up -d").succeeds();

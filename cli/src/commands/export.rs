@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use berth_runtime::host::Packed;
 use clap::Args;
 
+use super::image::would;
+use super::save::to;
 use crate::failure::{Exit, Failure};
 use crate::session::Session;
 use crate::{flow, pick, sink};
@@ -28,6 +30,11 @@ pub(crate) fn run(session: &Session, args: &ExportArgs) -> Result<Exit, Failure>
     let host = flow::open(session)?;
     let all = host.list_containers()?;
     let container = pick::any(all.values(), &project, &args.service, args.index)?;
+    if session.global.dry_run {
+        let what = format!("export {}{}", container.record.name, to(args.output.as_deref()));
+        would(session, [what]);
+        return Ok(Exit::Done);
+    }
     let mut packed = Packed::default();
     sink::write(args.output.as_deref(), |out| {
         packed = host.export(&container.record.name, out)?;

@@ -25,7 +25,7 @@ use crate::flow;
 use crate::layers::watched;
 use crate::session::Session;
 use crate::signals::Signals;
-use crate::ui::Progress;
+use crate::ui::{Progress, safe};
 
 /// The commands about images.
 #[derive(Debug, Subcommand)]
@@ -98,7 +98,7 @@ pub(crate) async fn run(session: &Session, command: &ImageCommand) -> Result<Exi
     match command {
         ImageCommand::Load(args) => load(session, &host, args).await,
         ImageCommand::Import(args) => import::run(session, &host, args).await,
-        ImageCommand::Save(args) => save::run(&host, args),
+        ImageCommand::Save(args) => save::run(session, &host, args),
         ImageCommand::History(args) => history::run(session, &host, args),
         ImageCommand::Pull(args) => pull(session, &host, args).await,
         ImageCommand::Push(args) => push::run_images(session, args).await,
@@ -114,6 +114,10 @@ async fn load(session: &Session, host: &Arc<Host>, args: &LoadArgs) -> Result<Ex
     let mut paths: Vec<PathBuf> = args.input.iter().chain(&args.paths).cloned().collect();
     if paths.is_empty() {
         paths.push("-".into());
+    }
+    if session.global.dry_run {
+        would(session, paths.iter().map(|path| format!("load {}", path.display())));
+        return Ok(Exit::Done);
     }
     let progress = if args.quiet { session.ui.no_progress() } else { session.ui.progress() };
     let mut reading = Reading { progress, what: "Loading" };
@@ -177,7 +181,16 @@ impl Reading<'_> {
     }
 }
 
+/// Tells what a dry run leaves undone.
+pub(super) fn would(session: &Session, what: impl IntoIterator<Item = String>) {
+    what.into_iter().for_each(|what| session.ui.note(&safe(&format!("would {what}"))));
+}
+
 async fn pull(session: &Session, host: &Arc<Host>, args: &PullArgs) -> Result<Exit, Failure> {
+    if session.global.dry_run {
+        would(session, args.references.iter().map(|reference| format!("pull {reference}")));
+        return Ok(Exit::Done);
+    }
     let mut signals = Signals::listen()?;
     let mut progress = if args.quiet { session.ui.no_progress() } else { session.ui.progress() };
     let (mut pulled, mut causes) = (0, Vec::new());

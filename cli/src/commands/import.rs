@@ -9,7 +9,7 @@ use berth_runtime::store::{About, Counted};
 use clap::Args;
 
 use super::commit::changes;
-use super::image::Reading;
+use super::image::{Reading, would};
 use crate::failure::{Exit, Failure};
 use crate::session::Session;
 
@@ -60,6 +60,11 @@ pub(crate) async fn run(
             (Box::new(file), size)
         }
     };
+    if session.global.dry_run {
+        let name = args.reference.as_ref().map(|name| format!(" as {name}")).unwrap_or_default();
+        would(session, [format!("import {}{name}", args.file)]);
+        return Ok(Exit::Done);
+    }
     let store = host.store().clone();
     let progress = if args.quiet { session.ui.no_progress() } else { session.ui.progress() };
     let mut reading = Reading { progress, what: "Importing" };

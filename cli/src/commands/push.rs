@@ -9,6 +9,7 @@ use berth_schema::config::Switches;
 use berth_schema::stack::Stack;
 use clap::Args;
 
+use super::image::would;
 use super::pull::selected;
 use crate::failure::{Exit, Failure, tried};
 use crate::flow;
@@ -107,7 +108,7 @@ async fn push_all(
     quiet: bool,
 ) -> Result<Ended, Failure> {
     if session.global.dry_run {
-        images.iter().for_each(|image| session.ui.note(&safe(&format!("would push {image}"))));
+        would(session, images.iter().map(|image| format!("push {image}")));
         return Ok(Ended::Tried { pushed: images.len(), causes: Vec::new() });
     }
     let mut signals = Signals::listen()?;
