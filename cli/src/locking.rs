@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::PathBuf;
 
-use berth_planner::lock::{self, Names, Need, Pins};
+use berth_planner::lock::{self, Difference, Names, Need, Pins};
 use berth_runtime::record::{self, Durability};
 use berth_runtime::store::{Platform, Reference};
 use berth_schema::LARGEST_FILE;
@@ -147,10 +147,12 @@ impl Session {
 
     /// Images without an entry are what their tags say, which may not be what was meant.
     fn tell_missing(&self, needs: &BTreeMap<String, Need>, file: &LockFile, lock: &Lock) {
-        let open: Vec<String> = needs
-            .keys()
-            .filter(|name| !lock.images.contains_key(*name))
-            .map(|name| format!("`{name}`"))
+        let open: Vec<String> = lock::differences(needs, lock)
+            .into_iter()
+            .filter_map(|difference| match difference {
+                Difference::Without { image, .. } => Some(format!("`{image}`")),
+                Difference::Unused { .. } => None,
+            })
             .collect();
         if !open.is_empty() {
             self.ui.warn(&format!(

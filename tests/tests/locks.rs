@@ -300,5 +300,15 @@ fn pull_leaves_out_what_it_need_not_fetch_and_says_so() {
             .succeeds()
             .stdout_has("shop/app:1 is sha256:")
             .stderr_has("shop/both:latest is left out, it is built here");
+        host.write(
+            "compose.yaml",
+            &format!("{STACK}  both: {{ image: '127.0.0.1:5000/shop/both', build: . }}\n"),
+        );
+        host.berth("outdated")
+            .succeeds()
+            .stdout_has("built here")
+            .stderr_has("127.0.0.1:5000/shop/both is built here: ");
+        let pulled = host.berth("pull --ignore-buildable").succeeds();
+        assert!(!pulled.stderr.contains("the tag counts"), "{}", pulled.stderr);
     });
 }

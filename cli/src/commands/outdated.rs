@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_planner::lock::Names;
+use berth_planner::lock::{self, Names};
 use berth_planner::observed::Observed;
 use berth_planner::outdated::{Have, Standing, newer};
 use berth_runtime::host::Host;
@@ -18,10 +18,10 @@ use crate::args::Format;
 use crate::asking::ask_all;
 use crate::failure::{Exit, Failure};
 use crate::flow;
-use crate::locking::{LockFile, names};
+use crate::locking::{LockFile, here, names};
 use crate::project::{containers, unknown_service};
 use crate::session::Session;
-use crate::ui::Table;
+use crate::ui::{Table, safe};
 use crate::values::moment::rough;
 
 /// Arguments of `outdated`.
@@ -61,6 +61,9 @@ struct Row {
     newer: Option<String>,
     /// Why the registry could not be asked.
     error: Option<String>,
+    /// It is built here, so a registry need not have it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    built: bool,
 }
 
 /// What a registry answered.
@@ -82,8 +85,14 @@ pub(crate) async fn run(session: &Session, args: &OutdatedArgs) -> Result<Exit, 
     let look = Site { host: &host, observed: &observed, stack: &stack, lock: &lock };
     let rows = look.rows(&names, &answers)?;
     session.ui.rows(args.format, &rows, || table(&rows))?;
-    let failed: BTreeMap<&str, &str> =
-        rows.iter().filter_map(|row| Some((row.image.as_str(), row.error.as_deref()?))).collect();
+    let failed = |built: bool| -> BTreeMap<&str, &str> {
+        let of_kind = rows.iter().filter(|row| row.built == built);
+        of_kind.filter_map(|row| Some((row.image.as_str(), row.error.as_deref()?))).collect()
+    };
+    for (image, why) in failed(true) {
+        session.ui.note(&safe(&format!(" {image} is built here: {why}")));
+    }
+    let failed = failed(false);
     if !failed.is_empty() {
         let cause = |(image, why): (&&str, &&str)| format!("image `{image}`: {why}");
         return Err(Failure::Unasked(failed.iter().map(cause).collect()));
@@ -129,6 +138,7 @@ impl Site<'_> {
         answers: &BTreeMap<String, Result<Answer, String>>,
     ) -> Result<Vec<Row>, Failure> {
         let mut rows = Vec::new();
+        let needs = lock::needs(self.stack, names, &here());
         for (service, said) in &self.stack.services {
             let Some(image) = &said.image else { continue };
             let Some(name) = names.get(image) else { continue };
@@ -146,6 +156,7 @@ impl Site<'_> {
                 locked: have.locked,
                 local: have.local,
                 created,
+                built: needs.get(name).is_some_and(|need| need.buildable),
             });
         }
         Ok(rows)
@@ -210,6 +221,7 @@ fn table(rows: &[Row]) -> Table {
             Some(Standing::Moved) => "moved",
             Some(Standing::Absent) => "not here",
             Some(Standing::Unknown) => "unknown",
+            None if row.built => "built here",
             None => "failed",
         };
         table.row([
