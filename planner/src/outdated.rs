@@ -18,34 +18,57 @@ pub enum Standing {
     Unknown,
 }
 
-/// What a service has of an image: digests by which its registry knew it; `None` where there is
-/// nothing.
+/// What a service has of an image: digests by which its registry knew it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Have {
-    /// What its containers run, together.
-    pub running: Option<BTreeSet<String>>,
+    /// What its containers run: of each image that one of them was made from.
+    pub running: Vec<BTreeSet<String>>,
     /// What the lock says.
     pub locked: Option<String>,
-    /// What the store has under the name.
+    /// What the store has under the name, if it has anything.
     pub local: Option<BTreeSet<String>>,
 }
 
 impl Have {
-    /// What counts: what runs, else what would be taken.
-    pub fn digests(&self) -> Option<BTreeSet<String>> {
-        let locked = || self.locked.clone().map(|digest| BTreeSet::from([digest]));
-        self.running.clone().or_else(locked).or_else(|| self.local.clone())
+    /// What counts: what runs, else what would be taken; of each image.
+    fn images(&self) -> Vec<BTreeSet<String>> {
+        if !self.running.is_empty() {
+            return self.running.clone();
+        }
+        let locked = self.locked.clone().map(|digest| BTreeSet::from([digest]));
+        locked.or_else(|| self.local.clone()).into_iter().collect()
     }
 
-    /// How it stands to what the registry has.
+    /// How it stands to what the registry has: an old replica, or an old lock, is behind for all.
     pub fn standing(&self, now: &str) -> Standing {
-        let Some(have) = self.digests() else { return Standing::Absent };
-        let behind = self.locked.as_ref().is_some_and(|locked| locked != now);
-        match have.contains(now) {
-            true if !behind => Standing::Current,
-            false if have.is_empty() && !behind => Standing::Unknown,
-            _ => Standing::Moved,
+        let images = self.images();
+        let same = |image: &BTreeSet<String>| image.contains(now);
+        if images.is_empty() {
+            Standing::Absent
+        } else if self.behind(now).is_some() {
+            Standing::Moved
+        } else if images.iter().all(same) {
+            Standing::Current
+        } else {
+            Standing::Unknown
         }
+    }
+
+    /// The digest to show beside what the registry has: the one that is behind, if one is.
+    pub fn shown(&self, now: Option<&str>) -> Option<String> {
+        let images = self.images();
+        let same = now.filter(|now| images.iter().any(|image| image.contains(*now)));
+        now.and_then(|now| self.behind(now))
+            .or_else(|| same.map(str::to_owned))
+            .or_else(|| images.iter().find_map(|image| image.first().cloned()))
+    }
+
+    /// A digest that the registry does not mean any more.
+    fn behind(&self, now: &str) -> Option<String> {
+        let images = self.images();
+        let mut old = images.iter().filter(|image| !image.contains(now));
+        let locked = || self.locked.clone().filter(|locked| locked != now);
+        old.find_map(|image| image.first().cloned()).or_else(locked)
     }
 }
 
@@ -84,7 +107,7 @@ mod tests {
     #[test]
     fn what_runs_counts_before_the_lock_and_that_before_what_is_here() {
         let have = |running: Option<&[&str]>, locked: Option<&str>, local: Option<&[&str]>| Have {
-            running: running.map(set),
+            running: running.map(set).into_iter().collect(),
             locked: locked.map(str::to_owned),
             local: local.map(set),
         };
@@ -104,6 +127,29 @@ mod tests {
         for (have, standing) in table {
             assert_eq!(have.standing("a"), standing, "{have:?}");
         }
+    }
+
+    #[test]
+    fn one_old_replica_is_behind_for_all_and_what_is_behind_is_shown() {
+        let have = |running: &[&[&str]], locked: Option<&str>| Have {
+            running: running.iter().map(|image| set(image)).collect(),
+            locked: locked.map(str::to_owned),
+            local: None,
+        };
+        let table = [
+            (have(&[&["a"], &["b"]], None), Standing::Moved, Some("b")),
+            (have(&[&["a", "A"], &["a"]], None), Standing::Current, Some("a")),
+            (have(&[&["a"], &[]], None), Standing::Unknown, Some("a")),
+            (have(&[&["b"], &[]], None), Standing::Moved, Some("b")),
+            (have(&[&["a"]], Some("c")), Standing::Moved, Some("c")),
+            (have(&[&["0", "a"]], None), Standing::Current, Some("a")),
+            (have(&[&[]], None), Standing::Unknown, None),
+        ];
+        for (have, standing, shown) in table {
+            assert_eq!(have.standing("a"), standing, "{have:?}");
+            assert_eq!(have.shown(Some("a")).as_deref(), shown, "{have:?}");
+        }
+        assert_eq!(have(&[&["b"]], Some("c")).shown(None).as_deref(), Some("b"));
     }
 
     #[test]

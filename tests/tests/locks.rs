@@ -174,6 +174,9 @@ fn outdated_says_what_moved_and_asks_for_heads_only() {
             (&"moved".into(), &serde_json::Value::Null)
         );
         assert_eq!((&json["local"][0], &json["service"]), (&json["now"], &"web".into()));
+        // A new replica beside the old one does not make the old one new.
+        host.berth("up -d --scale web=2 --no-recreate").succeeds();
+        host.berth("outdated --exit-code").fails_with(2).stdout_has("moved");
         host.berth("up -d").succeeds();
         host.berth("outdated --exit-code").succeeds();
         publish_as(host, "127.0.0.1:5000/shop/app:3", "three");

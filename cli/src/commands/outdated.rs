@@ -45,7 +45,7 @@ pub(crate) struct OutdatedArgs {
 struct Row {
     service: String,
     image: String,
-    /// Digests of what its containers run.
+    /// Digests of what its containers run, together.
     running: Option<BTreeSet<String>>,
     /// Digest in the lock.
     locked: Option<String>,
@@ -61,6 +61,9 @@ struct Row {
     newer: Option<String>,
     /// Why the registry could not be asked.
     error: Option<String>,
+    /// What people are shown of what is here.
+    #[serde(skip)]
+    shown: Option<String>,
     /// It is built here, so a registry need not have it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     built: bool,
@@ -152,7 +155,9 @@ impl Site<'_> {
                 standing: good.map(|answer| have.standing(&answer.digest)),
                 newer: good.and_then(|answer| answer.newer.clone()),
                 error: answer.and_then(|answer| answer.as_ref().err().cloned()),
-                running: have.running,
+                shown: have.shown(good.map(|answer| answer.digest.as_str())),
+                running: (!have.running.is_empty())
+                    .then(|| have.running.iter().flatten().cloned().collect()),
                 locked: have.locked,
                 local: have.local,
                 created,
@@ -176,10 +181,7 @@ impl Site<'_> {
             .filter(|have| !have.record.oneoff && have.record.spec.image == image)
             .map(|have| have.record.image_id.as_str())
             .collect();
-        let mut running = BTreeSet::new();
-        for id in &ids {
-            running.extend(store.digests(id, name)?);
-        }
+        let running: Result<_, StoreError> = ids.iter().map(|id| store.digests(id, name)).collect();
         let entry = store.resolve(name)?;
         let local = match &entry {
             Some(ImageEntry { id, .. }) => Some(store.digests(id, name)?),
@@ -190,7 +192,7 @@ impl Site<'_> {
             None => entry,
         };
         let have = Have {
-            running: (!ids.is_empty()).then_some(running),
+            running: running?,
             locked: self.lock.images.get(name).map(|image| image.digest.clone()),
             local,
         };
@@ -200,9 +202,6 @@ impl Site<'_> {
 
 fn table(rows: &[Row]) -> Table {
     let now = Timestamp::now().as_second();
-    let first = |digests: &Option<BTreeSet<String>>| {
-        digests.as_ref().and_then(|digests| digests.first().cloned())
-    };
     let cell = |digest: Option<&String>| digest.map_or("-".to_owned(), |digest| short(digest));
     let newer = rows.iter().any(|row| row.newer.is_some());
     let mut table = Table::new([
@@ -215,7 +214,6 @@ fn table(rows: &[Row]) -> Table {
         if newer { "NEWER" } else { "" },
     ]);
     for row in rows {
-        let have = first(&row.running).or(row.locked.clone()).or(first(&row.local));
         let status = match row.standing {
             Some(Standing::Current) => "current",
             Some(Standing::Moved) => "moved",
@@ -227,7 +225,7 @@ fn table(rows: &[Row]) -> Table {
         table.row([
             row.service.clone(),
             row.image.clone(),
-            cell(have.as_ref()),
+            cell(row.shown.as_ref()),
             cell(row.now.as_ref()),
             status.to_owned(),
             row.created.map_or("-".to_owned(), |made| rough(now - made)),
