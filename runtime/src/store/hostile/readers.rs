@@ -1,7 +1,7 @@
-//! I13. Other readers see the same members in an archive as we do, or we refuse it.
+//! I13. Another reader sees the same members in an archive as we do, or we refuse it.
 //!
 //! Archives are made at random from a fixed start: members of every kind, extended headers that
-//! agree and disagree, damaged ones. Python's reader and GNU tar say what they see.
+//! agree and disagree, damaged ones. Python's reader says what it sees.
 //! `BERTH_FUZZ_ROUNDS` makes it more archives.
 
 use std::io::{Read, Write};
