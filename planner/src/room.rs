@@ -113,12 +113,13 @@ fn images(found: &Found<'_>) -> Room {
 fn containers(found: &Found<'_>) -> Room {
     let all = found.observed.containers.values();
     let files = |c: &ObservedContainer| usage_of(found.usage, c).files;
+    let going = going(found);
     Room {
         kind: "Containers",
         total: all.len(),
         active: all.clone().filter(|c| !is_stopped(c)).count(),
         bytes: all.clone().map(files).sum(),
-        reclaimable: all.filter(|c| is_stopped(c)).map(files).sum(),
+        reclaimable: all.filter(|c| going.contains(&c.record.name)).map(files).sum(),
     }
 }
 
@@ -140,14 +141,22 @@ fn volumes(found: &Found<'_>) -> Room {
 fn logs(found: &Found<'_>) -> Room {
     let logs = |c: &&ObservedContainer| usage_of(found.usage, c).logs;
     let all = found.observed.containers.values().filter(|c| logs(c) > 0);
-    let stopped = all.clone().filter(|c| is_stopped(c));
+    let stopped = all.clone().filter(|c| is_stopped(c)).count();
+    let going = going(found);
     Room {
         kind: "Logs",
         total: all.clone().count(),
-        active: all.clone().count() - stopped.clone().count(),
-        bytes: all.map(|c| logs(&c)).sum(),
-        reclaimable: stopped.map(|c| logs(&c)).sum(),
+        active: all.clone().count() - stopped,
+        bytes: all.clone().map(|c| logs(&c)).sum(),
+        reclaimable: all.filter(|c| going.contains(&c.record.name)).map(|c| logs(&c)).sum(),
     }
+}
+
+/// Names of the containers that a prune takes: of those that have stopped, one may be kept for
+/// another that shares its network.
+fn going(found: &Found<'_>) -> BTreeSet<String> {
+    let prune = Prune { containers: true, ..Prune::default() };
+    prunable(found, &prune).into_iter().map(|thing| thing.name).collect()
 }
 
 fn unfinished(found: &Found<'_>) -> Room {

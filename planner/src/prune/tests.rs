@@ -249,4 +249,11 @@ fn all_rows_together_are_all_there_is_and_reclaimable_is_what_prune_frees() {
     Unfinished 2 1 1007 0
     Records 1 1 4678 0
     ");
+    // One that runs in its network keeps the container and its logs.
+    let mut sharing = container("shop-app-1", "a");
+    sharing.record.spec.network_mode = NetworkMode::Container("shop-web-1".into());
+    sharing.state = ContainerState::Running { pid: 1, started_at: 0 };
+    site.observed.containers.insert("shop-app-1".into(), sharing);
+    let told: Vec<String> = crate::room::rooms(&site.found()).iter().map(line).collect();
+    assert_eq!([&told[1], &told[3]], ["Containers 2 1 10 0", "Logs 1 0 5 0"]);
 }
