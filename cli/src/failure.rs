@@ -94,6 +94,9 @@ pub(crate) enum Failure {
     /// Some registries could not be asked; what the others said was told.
     #[error("not every registry could be asked")]
     Unasked(Vec<String>),
+    /// Some things could not be shown; the others were.
+    #[error("not everything that was asked for could be shown")]
+    Unshown(Vec<String>),
     /// The host changed under the plan again and again.
     #[error("the host changed while it was worked on, {attempts} times in a row")]
     Stale {
@@ -173,6 +176,7 @@ impl Failure {
             | Failure::LockDiffers { causes, .. }
             | Failure::NotLocked(causes)
             | Failure::Unasked(causes)
+            | Failure::Unshown(causes)
             | Failure::Forbidden(causes) => causes,
             _ => &[],
         }
@@ -191,7 +195,8 @@ impl Failure {
             Failure::Forbidden(_)
             | Failure::LockDiffers { .. }
             | Failure::NotLocked(_)
-            | Failure::Unasked(_) => 1,
+            | Failure::Unasked(_)
+            | Failure::Unshown(_) => 1,
             Failure::Unconfirmed { .. } => 7,
             Failure::Locked { .. } => 8,
             Failure::NotStarted { code, .. } => *code,
@@ -207,6 +212,7 @@ impl Failure {
             Failure::Invalid(_)
             | Failure::Forbidden(_)
             | Failure::Unasked(_)
+            | Failure::Unshown(_)
             | Failure::NotStarted { .. }
             | Failure::Output(_) => None,
             Failure::LockDiffers { .. } => Some("`berth lock` brings it up to date".to_owned()),
@@ -308,6 +314,7 @@ mod tests {
             (Failure::LockDiffers { file: "berth.lock".into(), causes: vec![] }, 1),
             (Failure::NotLocked(vec![]), 1),
             (Failure::Unasked(vec![]), 1),
+            (Failure::Unshown(vec![]), 1),
             (Failure::Unconfirmed { message: "x".into() }, 7),
             (Failure::Locked { project: "a".into(), holder: "b".into() }, 8),
             (Failure::NotStarted { code: 127, message: "x".into() }, 127),

@@ -55,7 +55,7 @@ async fn remove(
     force: bool,
 ) -> Result<Exit, Failure> {
     let (id, named) = match find(host, text) {
-        Err(error) if force => {
+        Err(error @ StoreError::Missing(_)) if force => {
             session.ui.warn(&error.to_string());
             return Ok(Exit::Done);
         }

@@ -77,7 +77,7 @@ pub(crate) fn run(session: &Session, host: &Host, args: &InspectArgs) -> Result<
     match causes.len() {
         0 => Ok(Exit::Done),
         1 => Err(causes.remove(0)),
-        _ => Err(Failure::Forbidden(causes.iter().map(ToString::to_string).collect())),
+        _ => Err(Failure::Unshown(causes.iter().map(ToString::to_string).collect())),
     }
 }
 
