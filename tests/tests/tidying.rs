@@ -149,6 +149,9 @@ fn names_go_one_by_one_and_the_image_with_the_last() {
         .stdout_is(&format!("Untagged: a:1\nUntagged: b:1\nDeleted: {id}"));
     host.berth("rmi nothing:1").fails_with(1);
     host.berth("rmi -f nothing:1").succeeds().stderr_has("nothing:1");
+    host.berth("rmi -f abc").succeeds().stderr_has("`abc`");
+    host.berth("rmi -f Not//A//Name").fails_with(1).stderr_has("Not//A//Name");
+    host.berth("rmi -f localhost/host").fails_with(1);
     host.berth("tag nothing:1 a:1").fails_with(1).stderr_has("`nothing:1` is not in the store");
     host.berth("image ls").succeeds().stdout_lacks("busybox");
 }
@@ -175,6 +178,10 @@ fn images_are_listed_by_what_they_are() {
     host.berth("image inspect -f '{{.Os}} {{json .Config.Cmd}} {{index .RepoTags 1}}' busybox:1")
         .succeeds()
         .stdout_is("linux [\"sh\"] shop/web:1");
+    let seen = host.berth("image inspect nothing:1 nobody:1").fails_with(1);
+    seen.stderr_has("`nobody:1`").stderr_has("not everything that was asked for could be shown");
+    host.berth("image prune -h").succeeds().stdout_lacks("volume").stdout_has("dangling");
+    host.berth("volume prune -h").succeeds().stdout_lacks("image").stdout_lacks("until");
     host.berth("image inspect -f '{{.Nope}}' busybox:1").fails_with(64).stderr_has("`Nope`");
     host.shell("$berth image inspect busybox:1 | head -c 1; exit 0").succeeds().stdout_is("[");
 }

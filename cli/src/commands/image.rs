@@ -16,7 +16,7 @@ use super::image_ls::{self, LsArgs};
 use super::image_rm::{self, RmArgs};
 use super::import::{self, ImportArgs};
 use super::inspect::{self, InspectArgs};
-use super::prune::{self, NamedPruneArgs};
+use super::prune::{self, ImagePruneArgs};
 use super::push::{self, ImagePushArgs};
 use super::save::{self, SaveArgs};
 use super::tag::{self, TagArgs};
@@ -51,7 +51,7 @@ pub(crate) enum ImageCommand {
     /// Give an image a further name
     Tag(TagArgs),
     /// Remove images without a tag that no container was made from
-    Prune(NamedPruneArgs),
+    Prune(ImagePruneArgs),
     /// Print what images say about their containers
     Inspect(InspectArgs),
 }

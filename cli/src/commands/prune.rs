@@ -22,26 +22,50 @@ use crate::values::{amount, moment};
 
 /// Arguments of every `prune`.
 #[derive(Debug, Args)]
-pub(crate) struct PruneArgs {
+struct Ways {
     /// Do not ask
     #[arg(short, long)]
     force: bool,
-    /// Only what fits: `until=24h`, `label=KEY[=VALUE]`, `label!=KEY[=VALUE]`; may be repeated
-    #[arg(long, value_name = "FILTER", value_parser = filter)]
-    filter: Vec<Filter>,
     /// How to print what went, or with `--dry-run` what would go
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
 
-/// Arguments of `image prune` and `volume prune`.
+/// Arguments of `container prune` and `network prune`.
 #[derive(Debug, Args)]
-pub(crate) struct NamedPruneArgs {
-    /// Also those with a name: images that no container uses, volumes with their data
+pub(crate) struct PruneArgs {
+    /// Only what fits: `until=24h`, `label=KEY[=VALUE]`, `label!=KEY[=VALUE]`; may be repeated
+    #[arg(long, value_name = "FILTER", value_parser = filter)]
+    filter: Vec<Filter>,
+    #[command(flatten)]
+    ways: Ways,
+}
+
+/// Arguments of `image prune`.
+#[derive(Debug, Args)]
+pub(crate) struct ImagePruneArgs {
+    /// All images that no container uses, not only those without a tag
     #[arg(short, long)]
     all: bool,
+    /// Only what fits: `until=24h`, `label=KEY[=VALUE]`, `label!=KEY[=VALUE]`; may be repeated.
+    /// `dangling=false` is the same as --all
+    #[arg(long, value_name = "FILTER", value_parser = filter)]
+    filter: Vec<Filter>,
     #[command(flatten)]
-    prune: PruneArgs,
+    ways: Ways,
+}
+
+/// Arguments of `volume prune`.
+#[derive(Debug, Args)]
+pub(crate) struct VolumePruneArgs {
+    /// Also volumes with a name, with their data
+    #[arg(short, long)]
+    all: bool,
+    /// Only what fits: `label=KEY[=VALUE]`, `label!=KEY[=VALUE]`; may be repeated
+    #[arg(long, value_name = "FILTER", value_parser = filter)]
+    filter: Vec<Filter>,
+    #[command(flatten)]
+    ways: Ways,
 }
 
 /// Arguments of `system prune`.
@@ -53,8 +77,12 @@ pub(crate) struct SystemPruneArgs {
     /// Also anonymous volumes with their data
     #[arg(long)]
     volumes: bool,
+    /// Only what fits: `until=24h` (not with --volumes), `label=KEY[=VALUE]`,
+    /// `label!=KEY[=VALUE]`; may be repeated
+    #[arg(long, value_name = "FILTER", value_parser = filter)]
+    filter: Vec<Filter>,
     #[command(flatten)]
-    prune: PruneArgs,
+    ways: Ways,
 }
 
 /// A condition as it was written.
@@ -88,27 +116,31 @@ pub(super) fn flag(text: &str) -> Option<bool> {
 
 /// Removes containers that do not run.
 pub(crate) async fn containers(session: &Session, args: &PruneArgs) -> Result<Exit, Failure> {
-    run(session, Prune { containers: true, ..Prune::default() }, args).await
+    let prune = Prune { containers: true, ..Prune::default() };
+    run(session, prune, &args.filter, &args.ways).await
 }
 
 /// Removes networks that no container is on.
 pub(crate) async fn networks(session: &Session, args: &PruneArgs) -> Result<Exit, Failure> {
-    run(session, Prune { networks: true, ..Prune::default() }, args).await
+    let prune = Prune { networks: true, ..Prune::default() };
+    run(session, prune, &args.filter, &args.ways).await
 }
 
 /// Removes volumes that no container has.
-pub(crate) async fn volumes(session: &Session, args: &NamedPruneArgs) -> Result<Exit, Failure> {
-    run(session, Prune { volumes: Some(reach(args.all)), ..Prune::default() }, &args.prune).await
+pub(crate) async fn volumes(session: &Session, args: &VolumePruneArgs) -> Result<Exit, Failure> {
+    let prune = Prune { volumes: Some(reach(args.all)), ..Prune::default() };
+    run(session, prune, &args.filter, &args.ways).await
 }
 
 /// Removes images that no container was made from.
-pub(crate) async fn images(session: &Session, args: &NamedPruneArgs) -> Result<Exit, Failure> {
-    let all = args.prune.filter.iter().rev().find_map(|filter| match filter {
+pub(crate) async fn images(session: &Session, args: &ImagePruneArgs) -> Result<Exit, Failure> {
+    let all = args.filter.iter().rev().find_map(|filter| match filter {
         Filter::Dangling(only) => Some(!only),
         _ => None,
     });
     let images = Some(reach(args.all || all.unwrap_or(false)));
-    run(session, Prune { images, unfinished: true, ..Prune::default() }, &args.prune).await
+    let prune = Prune { images, unfinished: true, ..Prune::default() };
+    run(session, prune, &args.filter, &args.ways).await
 }
 
 /// Removes all of that, but no volume with a name.
@@ -121,7 +153,7 @@ pub(crate) async fn system(session: &Session, args: &SystemPruneArgs) -> Result<
         unfinished: true,
         ..Prune::default()
     };
-    run(session, prune, &args.prune).await
+    run(session, prune, &args.filter, &args.ways).await
 }
 
 fn reach(all: bool) -> Reach {
@@ -149,8 +181,13 @@ impl Seen {
     }
 }
 
-async fn run(session: &Session, prune: Prune, args: &PruneArgs) -> Result<Exit, Failure> {
-    let prune = with_filters(prune, &args.filter)?;
+async fn run(
+    session: &Session,
+    prune: Prune,
+    filters: &[Filter],
+    args: &Ways,
+) -> Result<Exit, Failure> {
+    let prune = with_filters(prune, filters)?;
     let host = flow::open(session)?;
     let seen = Seen::look(&host).await?;
     let chosen = prunable(&seen.found(), &prune);
@@ -283,15 +320,14 @@ fn named(chosen: &[Thing], kind: ThingKind) -> String {
 fn table(chosen: &[Thing]) -> Table {
     let mut table = Table::new(["KIND", "NAME", "SIZE"]);
     for thing in chosen {
+        let mut names = thing.names.iter().cloned();
         let name = match thing.kind {
-            ThingKind::Image => match thing.names.split_first() {
-                None => short(&thing.name),
-                Some((first, [])) => first.clone(),
-                Some((first, more)) => format!("{first} (and {} more names)", more.len()),
-            },
+            ThingKind::Image => names.next().unwrap_or_else(|| short(&thing.name)),
             _ => thing.name.clone(),
         };
         table.row([word(thing.kind).to_owned(), name, amount::bytes(thing.bytes)]);
+        // Whoever is asked sees each name that goes.
+        names.for_each(|more| table.row([String::new(), more, String::new()]));
     }
     table
 }
@@ -359,14 +395,23 @@ mod tests {
             thing(ThingKind::Container, "a", 10),
             thing(ThingKind::Container, "b", 20),
             thing(ThingKind::Volume, "v", 70),
+            Thing {
+                names: vec!["app:1".into(), "app:2".into()],
+                ..thing(ThingKind::Image, "sha256:0", 0)
+            },
             thing(ThingKind::Unfinished, "unfinished work", 0),
         ];
-        assert_eq!(summary(&chosen), "2 containers, 1 volume with its data, unfinished work: 100B");
+        assert_eq!(
+            summary(&chosen),
+            "2 containers, 1 volume with its data, 1 image, unfinished work: 100B"
+        );
         insta::assert_snapshot!(table(&chosen).lines().join("\n"), @r"
         KIND         NAME              SIZE
         container    a                 10B
         container    b                 20B
         volume       v                 70B
+        image        app:1             0B
+                     app:2
         unfinished   unfinished work   0B
         ");
     }

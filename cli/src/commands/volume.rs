@@ -9,7 +9,7 @@ use berth_runtime::host::Host;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::prune::{self, NamedPruneArgs};
+use super::prune::{self, VolumePruneArgs};
 use crate::args::Format;
 use crate::failure::{Exit, Failure};
 use crate::flow;
@@ -26,7 +26,7 @@ pub(crate) enum VolumeCommand {
     #[command(alias = "remove")]
     Rm(RmArgs),
     /// Remove volumes without a name that no container has, with their data
-    Prune(NamedPruneArgs),
+    Prune(VolumePruneArgs),
     /// Print what volumes were made from, and where they are
     Inspect(InspectArgs),
 }
