@@ -51,20 +51,28 @@ impl Scope<'_> {
                         out.push_str(&functions::plain(&value));
                     }
                 }
-                Node::If(branch) => {
-                    let value = self.pipe(&branch.pipe, dot)?;
-                    let nodes = if functions::truth(&value) { &branch.then } else { &branch.other };
-                    self.nodes(nodes, dot, out)?;
-                }
-                Node::With(branch) => {
-                    let value = self.pipe(&branch.pipe, dot)?;
-                    match functions::truth(&value) {
-                        true => self.nodes(&branch.then, &value, out)?,
-                        false => self.nodes(&branch.other, dot, out)?,
-                    }
-                }
+                Node::If(branch) => self.branch(branch, dot, false, out)?,
+                Node::With(branch) => self.branch(branch, dot, true, out)?,
                 Node::Range(branch) => self.range(branch, dot, out)?,
             }
+        }
+        self.variables.truncate(outer);
+        Ok(())
+    }
+
+    /// `if`, or `with`, where the dot is the value. Variables of its pipe end with it.
+    fn branch(
+        &mut self,
+        branch: &Branch,
+        dot: &Value,
+        with: bool,
+        out: &mut String,
+    ) -> Result<(), String> {
+        let outer = self.variables.len();
+        let value = self.pipe(&branch.pipe, dot)?;
+        match functions::truth(&value) {
+            true => self.nodes(&branch.then, if with { &value } else { dot }, out)?,
+            false => self.nodes(&branch.other, dot, out)?,
         }
         self.variables.truncate(outer);
         Ok(())
@@ -131,6 +139,9 @@ impl Scope<'_> {
                 false => Err("can't give argument to non-function".to_owned()),
             };
         };
+        if let "and" | "or" = name.as_str() {
+            return self.decided(name == "or", rest, dot, piped);
+        }
         let mut arguments = Vec::new();
         for term in rest {
             arguments.push(self.term(term, dot)?);
@@ -139,9 +150,29 @@ impl Scope<'_> {
         functions::call(name, &arguments)
     }
 
+    /// `and`, `or`: the first value that decides, else the last; what stands behind the first is
+    /// not looked at.
+    fn decided(
+        &mut self,
+        by: bool,
+        terms: &[Term],
+        dot: &Value,
+        piped: Option<Value>,
+    ) -> Result<Value, String> {
+        let mut last = Err("`and` and `or` want a value".to_owned());
+        for term in terms {
+            let value = self.term(term, dot)?;
+            if functions::truth(&value) == by {
+                return Ok(value);
+            }
+            last = Ok(value);
+        }
+        piped.map_or(last, Ok)
+    }
+
     fn term(&mut self, term: &Term, dot: &Value) -> Result<Value, String> {
         match term {
-            Term::Field(path) => field(dot, path),
+            Term::Field(path) => self.field(dot, path),
             Term::Variable(name, path) => {
                 let mut known = self.variables.iter().rev();
                 let value = match known.find(|(known, _)| known == name) {
@@ -149,27 +180,38 @@ impl Scope<'_> {
                     None if name.is_empty() => self.root,
                     None => return Err(format!("undefined variable \"${name}\"")),
                 };
-                field(value, path)
+                self.field(value, path)
             }
             Term::Literal(value) => Ok(value.clone()),
-            Term::Group(pipe, path) => field(&self.pipe(pipe, dot)?, path),
+            Term::Group(pipe, path) => {
+                let value = self.pipe(pipe, dot)?;
+                self.field(&value, path)
+            }
             Term::Function(name) => functions::call(name, &[]),
         }
     }
-}
 
-fn field(value: &Value, path: &[String]) -> Result<Value, String> {
-    let mut value = value;
-    for key in path {
-        value = match value {
-            Value::Object(map) => {
-                map.get(key).ok_or_else(|| format!("there is no `{key}` here"))?
-            }
-            Value::Null => return Err(format!("there is no `{key}` in nothing")),
-            other => return Err(format!("there is no `{key}` in `{}`", functions::plain(other))),
-        };
+    /// What is not in a map is nothing, as a label that nobody gave; but what it is all about is
+    /// known, so that what is not there has been mistyped.
+    fn field(&self, value: &Value, path: &[String]) -> Result<Value, String> {
+        let mut value = value;
+        for key in path {
+            value = match value {
+                Value::Object(map) => match map.get(key) {
+                    Some(value) => value,
+                    None if std::ptr::eq(value, self.root) => {
+                        return Err(format!("there is no `{key}` here"));
+                    }
+                    None => &Value::Null,
+                },
+                Value::Null => &Value::Null,
+                other => {
+                    return Err(format!("there is no `{key}` in `{}`", functions::plain(other)));
+                }
+            };
+        }
+        Ok(value.clone())
     }
-    Ok(value.clone())
 }
 
 #[cfg(test)]
@@ -202,6 +244,7 @@ mod tests {
             ("{{slice .Id 0 3}}", "sha"),
             ("{{printf \"%s-%d %v %q\" .Id .Size .Tags \"x\"}}", "sha256:00-12 [a:1 b:2] \"x\""),
             ("{{println .Size}}", "12\n"),
+            ("{{print 1 2}}{{print 1 \"a\" \"b\" 2}}", "1 21ab2"),
             ("a {{- 1 -}} b", "a1b"),
             ("{{/* said */}}x", "x"),
         ] {
@@ -221,6 +264,12 @@ mod tests {
             ("{{if eq .Size 12}}y{{end}}{{if ne .Id \"x\"}}z{{end}}", "yz"),
             ("{{with .Config}}{{.Env}}{{$.Id}}{{end}}", "[A=b]sha256:00"),
             ("{{$x := .Size}}{{$x}}", "12"),
+            ("{{$x := 1}}{{with $x := .Id}}{{$x}}{{end}}{{$x}}", "sha256:001"),
+            ("{{if .Config.Healthcheck}}a{{else}}b{{end}}", "b"),
+            ("{{with .Config.ExposedPorts}}a{{end}}{{.Config.Labels.nobody}}", "<no value>"),
+            ("{{if .Null.Deeper}}a{{end}}{{json .Config.Health.Test}}", "null"),
+            ("{{if and .Null .Nope}}a{{end}}{{if or .Id .Nope}}b{{end}}", "b"),
+            ("{{and 1 2}}{{or 0 3}}{{.Size | and 1}}", "2312"),
         ] {
             assert_eq!(filled(text), expected, "{text}");
         }
@@ -237,6 +286,9 @@ mod tests {
             ("{{nope .Id}}", "`nope`"),
             ("{{index .Tags 9}}", "out of range"),
             ("{{$y}}", "undefined"),
+            ("{{if $y := .Id}}{{end}}{{$y}}", "undefined"),
+            ("{{with .Config}}{{$.Nope}}{{end}}", "`Nope`"),
+            ("{{and}}", "want a value"),
             ("{{\"a}}", "string"),
             ("{{template \"x\"}}", "`template`"),
         ] {

@@ -182,6 +182,10 @@ fn images_are_listed_by_what_they_are() {
     seen.stderr_has("`nobody:1`").stderr_has("not everything that was asked for could be shown");
     host.berth("image prune -h").succeeds().stdout_lacks("volume").stdout_has("dangling");
     host.berth("volume prune -h").succeeds().stdout_lacks("image").stdout_lacks("until");
+    let unsaid =
+        "{{if .Config.Healthcheck}}x{{end}}{{.Config.StopSignal}}{{.Config.Labels.nobody}}";
+    let seen = host.berth(&format!("image inspect -f '{unsaid}' busybox:1")).succeeds();
+    seen.stdout_is("<no value>");
     host.berth("image inspect -f '{{.Nope}}' busybox:1").fails_with(64).stderr_has("`Nope`");
     host.shell("$berth image inspect busybox:1 | head -c 1; exit 0").succeeds().stdout_is("[");
 }

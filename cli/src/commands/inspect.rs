@@ -66,8 +66,7 @@ pub(crate) fn run(session: &Session, host: &Host, args: &InspectArgs) -> Result<
     match (&template, args.format.is_some()) {
         (Some(template), _) => {
             for row in &rows {
-                let value = serde_json::to_value(row).map_err(std::io::Error::from)?;
-                let filled = template.fill(&value).map_err(|e| bad_template(&e))?;
+                let filled = template.fill(&fields(row)?).map_err(|e| bad_template(&e))?;
                 session.ui.data(&safe(&filled))?;
             }
         }
@@ -79,6 +78,20 @@ pub(crate) fn run(session: &Session, host: &Host, args: &InspectArgs) -> Result<
         1 => Err(causes.remove(0)),
         _ => Err(Failure::Unshown(causes.iter().map(ToString::to_string).collect())),
     }
+}
+
+/// What a template is filled with: also what Docker has as an empty text there and leaves out when
+/// it prints all.
+fn fields(row: &Row) -> Result<Value, Failure> {
+    let mut value = serde_json::to_value(row).map_err(std::io::Error::from)?;
+    let put = |map: &mut Value, key: &str| {
+        if let Some(map) = map.as_object_mut() {
+            map.entry(key).or_insert("".into());
+        }
+    };
+    put(&mut value, "Variant");
+    put(&mut value["Config"], "StopSignal");
+    Ok(value)
 }
 
 fn bad_template(why: &str) -> Failure {

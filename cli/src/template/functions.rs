@@ -23,15 +23,13 @@ pub(super) fn call(name: &str, arguments: &[Value]) -> Result<Value, String> {
             let length = whole(length)?;
             Ok(plain(value).chars().take(length).collect::<String>().into())
         }
-        ("print", values) => Ok(values.iter().map(plain).collect::<String>().into()),
+        ("print", values) => Ok(print(values).into()),
         ("println", values) => {
             let words: Vec<String> = values.iter().map(plain).collect();
             Ok(format!("{}\n", words.join(" ")).into())
         }
         ("printf", [Value::String(format), values @ ..]) => printf(format, values),
         ("not", [value]) => Ok((!truth(value)).into()),
-        ("and", [.., last]) => Ok(arguments.iter().find(|v| !truth(v)).unwrap_or(last).clone()),
-        ("or", [.., last]) => Ok(arguments.iter().find(|v| truth(v)).unwrap_or(last).clone()),
         ("eq", [first, others @ ..]) if !others.is_empty() => {
             Ok(others.iter().any(|other| same(first, other)).into())
         }
@@ -113,6 +111,18 @@ fn slice(value: &Value, bounds: &[Value]) -> Result<Value, String> {
 fn whole(value: &Value) -> Result<usize, String> {
     let whole = value.as_u64().and_then(|number| usize::try_from(number).ok());
     whole.ok_or_else(|| format!("`{}` is no index", plain(value)))
+}
+
+/// There is a space between two values of which none is a text.
+fn print(values: &[Value]) -> String {
+    let mut out = String::new();
+    for (at, value) in values.iter().enumerate() {
+        if at > 0 && !value.is_string() && !values[at - 1].is_string() {
+            out.push(' ');
+        }
+        out.push_str(&plain(value));
+    }
+    out
 }
 
 fn title(text: &str) -> String {
