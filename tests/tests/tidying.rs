@@ -316,3 +316,18 @@ volumes: { theirs: { external: true, name: stack_data } }",
         host.berth("-f other.yaml -p other down").succeeds();
     }
 }
+
+#[test]
+fn a_lost_record_is_no_reason_to_take_layers_from_under_a_container() {
+    let host = host();
+    host.shell(&format!("for record in {STATE}/images/images/*.json; do : >$record; done"))
+        .succeeds();
+    let layers = || host.shell(&format!("ls {STATE}/images/layers")).succeeds().stdout;
+    let before = layers();
+    host.berth("image prune -f").fails_with(1).stderr_has("is lost, and `stack-");
+    assert_eq!(layers(), before);
+    host.berth("exec -T web cat /data/seed").succeeds().stdout_is("from the image");
+    host.load(&images::busybox());
+    host.berth("image prune -f").succeeds();
+    assert_eq!(layers(), before);
+}

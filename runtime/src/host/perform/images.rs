@@ -52,9 +52,21 @@ pub(super) async fn remove(host: &Host, id: &str, names: &[String]) -> Result<()
         .await
 }
 
-/// Removes what is unfinished in the store.
+/// Removes what is unfinished in the store. A lost record makes all of its image look so, which is
+/// no reason to take the layers from under a container.
 pub(super) async fn sweep(host: &Host) -> Result<(), StepError> {
+    let failed = |e: &dyn std::fmt::Display| StepError::failed("tidy up", "images", e.to_string());
     let alone = alone(host, "tidy up", "images").await?;
+    let containers = host.list_containers().map_err(|e| failed(&e))?;
+    let images = host.store().images().map_err(|e| failed(&e))?;
+    let users = users(&containers);
+    if let Some((id, users)) = users.iter().find(|(id, _)| !images.contains_key(**id)) {
+        let names: Vec<&str> = users.iter().map(|user| user.record.name.as_str()).collect();
+        let names = names.join("`, `");
+        return Err(failed(&format!(
+            "the record of {id} is lost, and `{names}` was made from it; pull or load the image again"
+        )));
+    }
     blocking(move || alone.sweep().map_err(|e| refused("tidy up", "images", e))).await
 }
 

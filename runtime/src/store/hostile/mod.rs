@@ -37,7 +37,7 @@
 //! | I43 | a damaged store | `doctor --check-store` |
 //! | I44 to I48 | networks, TLS, many pulls at once | `registry::tests`, end to end `registries.rs` |
 //! | I49 | names of images | `reference::tests` |
-//! | I50 | the collector | `store::tests` |
+//! | I50 | the collector | `garbage_tests`, end to end `tidying.rs` |
 
 mod documents;
 mod paths;
