@@ -7,13 +7,15 @@ use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 const CHUNK: usize = 256 << 10;
 const MAX_XATTR: usize = 64 << 10;
+/// Bytes of a path that is opened at once; no name is longer than 255.
+const MAX_PATH: usize = 4000;
 
 /// What is different in `there`, for people; `None` when nothing is.
 pub(super) fn difference(
@@ -142,7 +144,15 @@ fn stat(folder: &OwnedFd, name: &CStr) -> io::Result<Stat> {
     Ok(rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
+/// Opens a folder of any depth: the kernel takes a path of less than 4096 bytes at once.
 fn open(root: BorrowedFd<'_>, path: &[u8]) -> io::Result<OwnedFd> {
+    let Some(long) = path.get(..MAX_PATH) else { return open_short(root, path) };
+    let slash = long.iter().rposition(|byte| *byte == b'/').ok_or(Errno::NAMETOOLONG)?;
+    let above = open_short(root, &path[..slash])?;
+    open(above.as_fd(), &path[slash + 1..])
+}
+
+fn open_short(root: BorrowedFd<'_>, path: &[u8]) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     // EAGAIN: a rename elsewhere on the host raced with the look-up (openat2(2)).
@@ -185,4 +195,44 @@ fn xattrs(fd: &OwnedFd) -> io::Result<BTreeSet<(Vec<u8>, Vec<u8>)>> {
 /// A path for people: bytes that are not text or move the cursor are escaped.
 fn show(path: &[u8]) -> String {
     String::from_utf8_lossy(path).chars().take(300).collect::<String>().escape_debug().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::test_images::Scratch;
+    use super::*;
+
+    /// A chain of folders whose path is longer than the kernel takes, with a file at its end.
+    fn deep(root: &OwnedFd, text: &[u8]) {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let name = "d".repeat(200);
+        let mut here = root.try_clone().unwrap();
+        for _ in 0..25 {
+            rustix::fs::mkdirat(&here, &*name, Mode::from_raw_mode(0o755)).unwrap();
+            here = rustix::fs::openat(&here, &*name, flags, Mode::empty()).unwrap();
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE;
+        let file = rustix::fs::openat(&here, "file", flags, Mode::from_raw_mode(0o644)).unwrap();
+        rustix::io::write(&file, text).unwrap();
+        let time = rustix::fs::Timespec { tv_sec: 1, tv_nsec: 0 };
+        let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
+        rustix::fs::futimens(&file, &times).unwrap();
+    }
+
+    #[test]
+    fn what_is_deeper_than_a_path_is_compared_too() {
+        let scratch = Scratch::new("compare");
+        let folder = |name: &str, text: &[u8]| {
+            let path = scratch.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            let folder = OwnedFd::from(File::open(path).unwrap());
+            deep(&folder, text);
+            folder
+        };
+        let [one, same, other] =
+            [("a", "text"), ("b", "text"), ("c", "TEXT")].map(|(n, t)| folder(n, t.as_bytes()));
+        assert_eq!(difference(one.as_fd(), same.as_fd()).unwrap(), None);
+        let told = difference(one.as_fd(), other.as_fd()).unwrap().unwrap();
+        assert!(told.ends_with("has other bytes"), "{told}");
+    }
 }
