@@ -113,6 +113,7 @@ async fn answer(
 ) -> Result<LockedImage, StoreError> {
     let look = Look::at(name, &PullOptions::default()).await?;
     if let Some(locked) = locked
+        && platforms.iter().all(|platform| locked.platforms.contains_key(platform))
         && look.digest().await? == locked.digest
     {
         return Ok(locked);
