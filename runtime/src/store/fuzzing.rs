@@ -153,19 +153,10 @@ fn about(path: &Path) -> (String, (i64, i64)) {
 mod tests {
     use std::panic::catch_unwind;
 
+    use super::super::test_images::Numbers;
     use super::*;
 
-    /// A fixed row of numbers that look random (SplitMix64).
-    struct Numbers(u64);
-
     impl Numbers {
-        fn below(&mut self, most: usize) -> usize {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            ((mixed ^ (mixed >> 31)) % most.max(1) as u64) as usize
-        }
-
         /// Changes an archive in one place. `other` is another seed.
         fn change(&mut self, bytes: &mut Vec<u8>, other: &[u8]) {
             let blocks = bytes.len() / BLOCK;

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use super::super::digest::Digest;
 use super::super::tape::{Kind, Tape};
+use super::super::test_images::Numbers;
 use super::*;
 
 /// Reads file names from its input; prints the members of each on one line.
@@ -28,17 +29,7 @@ for path in sys.stdin.read().split():
         print("refused")
 "#;
 
-/// A fixed row of numbers that look random (SplitMix64).
-struct Numbers(u64);
-
 impl Numbers {
-    fn below(&mut self, most: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % most as u64) as usize
-    }
-
     fn of<'a, T: ?Sized>(&mut self, choices: &[&'a T]) -> &'a T {
         choices[self.below(choices.len())]
     }
