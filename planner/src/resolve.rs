@@ -3,21 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use berth_schema::stack::{
-    self, Condition, FileContent, FileMount, FileObject, IpamPool, MountSource, Network, Service,
-    Stack, UsernsMode,
-};
-use ipnet::IpNet;
+use berth_schema::stack::{self, Condition, FileContent, Service, Stack, UsernsMode};
 use sha2::{Digest, Sha256};
-use thiserror::Error;
 
-use crate::desired::{
-    ContainerSpec, Content, DependencySpec, Desired, EndpointSpec, FileSpec, MountSpec,
-    NetworkMode, NetworkSpec, PoolSpec, PortSpec, ServiceSpec, SourceSpec, VolumeSpec,
-};
+use crate::desired::{ContainerSpec, DependencySpec, Desired, NetworkMode, ServiceSpec};
 use crate::observed::HostFacts;
+
+mod mounts;
+mod networks;
+mod problem;
+
+pub use problem::ResolveProblem;
 
 /// What the stack refers to and somebody else has read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,44 +36,6 @@ pub fn wanted(stack: &Stack) -> BTreeSet<PathBuf> {
         .collect()
 }
 
-/// Why a stack cannot be what it asks for.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Error)]
-#[allow(missing_docs, reason = "the messages say what the fields are")]
-pub enum ResolveProblem {
-    #[error("{kind} `{name}` is read from `{path}`: {reason}")]
-    Unreadable { kind: &'static str, name: String, path: String, reason: String },
-    #[error("{kind} `{name}` is taken from the variable `{variable}`, which is not set")]
-    VariableMissing { kind: &'static str, name: String, variable: String },
-    #[error("service `{service}` shares the network of `{parent}`, which has no container")]
-    NoParent { service: String, parent: String },
-    #[error("service `{service}` mounts the image `{image}`, which berth does not do yet")]
-    ImageMount { service: String, image: String },
-    #[error("{kind} `{name}` is external, which berth does not do yet")]
-    External { kind: &'static str, name: String },
-    #[error("service `{service}` is for {wanted}, and this host runs {here}")]
-    Platform { service: String, wanted: String, here: String },
-    #[error("network `{network}`: `{value}` is not {expected}")]
-    Pool { network: String, value: String, expected: &'static str },
-    #[error("service `{service}` refers to {kind} `{name}`, which is not in the stack")]
-    Dangling { service: String, kind: &'static str, name: String },
-}
-
-impl ResolveProblem {
-    /// Where in the model the problem is, to be looked up in `Stack::places`.
-    pub fn path(&self) -> String {
-        match self {
-            ResolveProblem::Unreadable { kind, name, .. }
-            | ResolveProblem::External { kind, name }
-            | ResolveProblem::VariableMissing { kind, name, .. } => format!("{kind}s.{name}"),
-            ResolveProblem::NoParent { service, .. } => format!("services.{service}.network_mode"),
-            ResolveProblem::Platform { service, .. } => format!("services.{service}.platform"),
-            ResolveProblem::ImageMount { service, .. } => format!("services.{service}.volumes"),
-            ResolveProblem::Pool { network, .. } => format!("networks.{network}.ipam"),
-            ResolveProblem::Dangling { service, kind, .. } => format!("services.{service}.{kind}s"),
-        }
-    }
-}
-
 /// What the stack asks of a host with these abilities.
 ///
 /// # Errors
@@ -94,7 +53,7 @@ pub fn resolve(
         files: stack.files.clone(),
         services: resolver.services(),
         networks,
-        volumes: volumes(stack),
+        volumes: mounts::volumes(stack),
         inactive: stack.inactive.clone(),
     };
     if resolver.problems.is_empty() {
@@ -125,18 +84,6 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
 /// Lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn volumes(stack: &Stack) -> BTreeMap<String, VolumeSpec> {
-    let volume = |volume: &berth_schema::stack::Volume| {
-        let spec = VolumeSpec {
-            external: volume.external,
-            driver_opts: volume.driver_opts.clone(),
-            labels: volume.labels.clone(),
-        };
-        (volume.name.clone(), spec)
-    };
-    stack.volumes.values().map(volume).collect()
 }
 
 struct Resolver<'a> {
@@ -208,7 +155,7 @@ impl Resolver<'_> {
             command: service.command.clone(),
             entrypoint: service.entrypoint.clone(),
             environment: service.environment.clone(),
-            ports: ports(service),
+            ports: networks::ports(service),
             expose: service.expose.clone(),
             mounts,
             tmpfs,
@@ -285,160 +232,6 @@ impl Resolver<'_> {
             }
         }
     }
-
-    fn endpoints(&mut self, name: &str, service: &Service) -> BTreeMap<String, EndpointSpec> {
-        let mut endpoints = BTreeMap::new();
-        for (key, on) in &service.networks {
-            let Some(network) = self.stack.networks.get(key) else {
-                self.dangling(name, "network", key);
-                continue;
-            };
-            let endpoint = EndpointSpec {
-                aliases: on.aliases.clone(),
-                ipv4_address: on.ipv4_address,
-                ipv6_address: on.ipv6_address,
-                mac_address: on.mac_address.clone(),
-                priority: on.priority,
-                gw_priority: on.gw_priority,
-            };
-            endpoints.insert(network.name.clone(), endpoint);
-        }
-        endpoints
-    }
-
-    fn mounts(
-        &mut self,
-        name: &str,
-        service: &Service,
-    ) -> (BTreeMap<String, MountSpec>, Vec<berth_schema::stack::Tmpfs>) {
-        let (mut mounts, mut tmpfs) = (BTreeMap::new(), Vec::new());
-        for mount in &service.volumes {
-            let source = match &mount.source {
-                MountSource::Tmpfs(memory) => {
-                    tmpfs.push(memory.clone());
-                    continue;
-                }
-                MountSource::Anonymous { nocopy, .. } => SourceSpec::Anonymous { nocopy: *nocopy },
-                MountSource::Bind { path, create_host_path, propagation, .. } => SourceSpec::Bind {
-                    path: path.clone(),
-                    create_host_path: *create_host_path,
-                    propagation: propagation.map(|word| word.as_str().to_owned()),
-                },
-                MountSource::Image { reference, .. } => {
-                    let image = reference.clone();
-                    let service = name.to_string();
-                    self.problems.insert(ResolveProblem::ImageMount { service, image });
-                    continue;
-                }
-                MountSource::Volume { name: key, nocopy, subpath } => {
-                    let Some(volume) = self.stack.volumes.get(key) else {
-                        self.dangling(name, "volume", key);
-                        continue;
-                    };
-                    SourceSpec::Volume {
-                        name: volume.name.clone(),
-                        nocopy: *nocopy,
-                        subpath: subpath.clone(),
-                    }
-                }
-            };
-            mounts.insert(mount.target.clone(), MountSpec { source, read_only: mount.read_only });
-        }
-        (mounts, tmpfs)
-    }
-
-    fn files(&mut self, name: &str, service: &Service) -> Vec<FileSpec> {
-        let stack = self.stack;
-        let configs = service.configs.iter().map(|mount| (mount, "config", &stack.configs));
-        let secrets = service.secrets.iter().map(|mount| (mount, "secret", &stack.secrets));
-        let mut files: Vec<FileSpec> = configs
-            .chain(secrets)
-            .filter_map(|(mount, kind, objects)| match objects.get(&mount.source) {
-                Some(object) => self.file(mount, kind, object),
-                None => {
-                    self.dangling(name, kind, &mount.source);
-                    None
-                }
-            })
-            .collect();
-        files.sort_by(|a, b| a.target.cmp(&b.target));
-        files
-    }
-
-    fn file(
-        &mut self,
-        mount: &FileMount,
-        kind: &'static str,
-        object: &FileObject,
-    ) -> Option<FileSpec> {
-        match content(kind, &mount.source, object, self.inputs) {
-            Ok(bytes) => Some(FileSpec {
-                target: mount.target.clone(),
-                uid: mount.uid.unwrap_or(0),
-                gid: mount.gid.unwrap_or(0),
-                mode: mount.mode.unwrap_or(0o444),
-                secret: kind == "secret",
-                digest: digest(&bytes),
-                content: Content(Arc::new(bytes)),
-            }),
-            Err(problem) => {
-                self.problems.insert(problem);
-                None
-            }
-        }
-    }
-
-    fn dangling(&mut self, service: &str, kind: &'static str, name: &str) {
-        self.problems.insert(ResolveProblem::Dangling {
-            service: service.to_string(),
-            kind,
-            name: name.to_string(),
-        });
-    }
-
-    fn network(&mut self, key: &str, network: &Network) -> (String, NetworkSpec) {
-        let pools = network.ipam.iter().filter_map(|pool| self.pool(key, pool)).collect();
-        let spec = NetworkSpec {
-            external: network.external,
-            internal: network.internal,
-            enable_ipv6: network.enable_ipv6,
-            pools,
-            driver_opts: network.driver_opts.clone(),
-            labels: network.labels.clone(),
-        };
-        (network.name.clone(), spec)
-    }
-
-    /// A pool; one without a subnet asks for nothing that is not the default.
-    fn pool(&mut self, key: &str, pool: &IpamPool) -> Option<PoolSpec> {
-        let subnet = self.subnet(key, pool.subnet.as_deref()?)?;
-        let ip_range = match pool.ip_range.as_deref() {
-            Some(range) => Some(self.subnet(key, range)?),
-            None => None,
-        };
-        if let Some(range) = ip_range.filter(|range| !subnet.contains(range)) {
-            self.problems.insert(ResolveProblem::Pool {
-                network: key.to_string(),
-                value: range.to_string(),
-                expected: "a part of its subnet",
-            });
-        }
-        let mut reserved: Vec<_> = pool.aux_addresses.values().copied().collect();
-        reserved.sort_unstable();
-        Some(PoolSpec { subnet, ip_range, gateway: pool.gateway, reserved })
-    }
-
-    fn subnet(&mut self, key: &str, text: &str) -> Option<IpNet> {
-        let net = text.parse::<IpNet>().ok().map(|net| net.trunc());
-        if net.is_none() {
-            self.problems.insert(ResolveProblem::Pool {
-                network: key.to_string(),
-                value: text.to_string(),
-                expected: "a subnet like `10.1.0.0/24`",
-            });
-        }
-        net
-    }
 }
 
 /// The service whose network namespace this one shares.
@@ -446,48 +239,5 @@ fn shared(service: &Service) -> Option<&str> {
     match &service.network_mode {
         Some(stack::NetworkMode::Service(parent)) => Some(parent),
         _ => None,
-    }
-}
-
-fn ports(service: &Service) -> Vec<PortSpec> {
-    let mut ports: Vec<PortSpec> = service
-        .ports
-        .iter()
-        .map(|port| PortSpec {
-            host_ip: port.host_ip,
-            published: port.published,
-            target: port.target,
-            protocol: port.protocol,
-        })
-        .collect();
-    ports.sort();
-    ports.dedup();
-    ports
-}
-
-fn content(
-    kind: &'static str,
-    name: &str,
-    object: &FileObject,
-    inputs: &Inputs,
-) -> Result<Vec<u8>, ResolveProblem> {
-    match &object.content {
-        FileContent::Inline(text) => Ok(text.clone().into_bytes()),
-        FileContent::Environment(_, Some(value)) => Ok(value.clone().into_bytes()),
-        FileContent::Environment(variable, None) => Err(ResolveProblem::VariableMissing {
-            kind,
-            name: name.to_string(),
-            variable: variable.clone(),
-        }),
-        FileContent::External => Err(ResolveProblem::External { kind, name: name.to_string() }),
-        FileContent::File(path) => inputs.files.get(path).cloned().ok_or_else(|| {
-            let reason = inputs.unreadable.get(path).map_or("it was not read", String::as_str);
-            ResolveProblem::Unreadable {
-                kind,
-                name: name.to_string(),
-                path: path.display().to_string(),
-                reason: reason.to_string(),
-            }
-        }),
     }
 }

@@ -5,11 +5,18 @@
 //! plan. Image defaults are folded in, names of users are resolved, every path is absolute.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use berth_planner::desired::PortSpec;
 use serde::{Deserialize, Serialize};
+
+mod mounts;
+mod network;
+mod status;
+
+pub use mounts::{BundleMount, BundleSource, Rootfs};
+pub use network::{Dns, Link, NameRecord, Network};
+pub use status::{Phase, Status};
 
 /// Everything about one container, for its monitor and its init.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -101,57 +108,6 @@ pub struct Process {
     pub oom_score_adj: Option<i32>,
 }
 
-/// Where the root file system comes from.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rootfs {
-    /// Unpacked layers, the top one first. Read-only, shared.
-    pub lowers: Vec<PathBuf>,
-    /// Files of this container (`state_dir/upper`), work folder beside it.
-    pub upper: PathBuf,
-    /// The overlay's work folder.
-    pub work: PathBuf,
-}
-
-/// A mount in the container.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BundleMount {
-    /// Absolute path in the container; made when missing (a folder, or a file for a file).
-    pub target: String,
-    /// What is mounted.
-    pub source: BundleSource,
-    /// Not writable, recursively.
-    pub read_only: bool,
-}
-
-/// What a [`BundleMount`] shows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BundleSource {
-    /// A folder or file of the host.
-    Bind {
-        /// Absolute path on the host; it exists.
-        path: PathBuf,
-        /// Map ids so that owners on disk equal owners in the container. `false` for what is
-        /// already shifted or must show the host's owners.
-        idmap: bool,
-        /// Include mounts below it.
-        recursive: bool,
-        /// `private`, `slave`, `shared`; default private.
-        propagation: Option<String>,
-        /// Device nodes work on it (off by default).
-        dev: bool,
-    },
-    /// Memory.
-    Tmpfs {
-        /// Bytes.
-        size: Option<u64>,
-        /// Mode of its root.
-        mode: u32,
-        /// `exec`, `suid`, `dev`, `uid=…`, `gid=…`, …
-        options: Vec<String>,
-    },
-}
-
 /// A cgroup and its limits.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cgroup {
@@ -173,68 +129,6 @@ pub struct Cgroup {
     pub pids: i64,
     /// Further device rules beyond the default ones (`c 10:200 rwm`).
     pub devices: Vec<String>,
-}
-
-/// Where the network namespace comes from.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Network {
-    /// A namespace of its own with these links (none: loopback only).
-    Own(Vec<Link>),
-    /// The host's.
-    #[default]
-    Host,
-    /// That of another container of this host, by name.
-    Container(String),
-}
-
-/// A link into a bridge.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Link {
-    /// Network by name on the host.
-    pub network: String,
-    /// Its bridge.
-    pub bridge: String,
-    /// Name inside (`eth0`).
-    pub name: String,
-    /// Fixed MAC; else made from the IPv4 address.
-    pub mac: Option<[u8; 6]>,
-    /// IPv4 address with prefix length.
-    pub ipv4: Option<(Ipv4Addr, u8)>,
-    /// IPv6 address with prefix length.
-    pub ipv6: Option<(Ipv6Addr, u8)>,
-    /// Next hops of the default route, when this link has it.
-    pub gateways: Vec<IpAddr>,
-    /// Names of the container on this network.
-    pub names: Vec<String>,
-}
-
-/// What the container's resolver knows besides its networks.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Dns {
-    /// `/run/berth/names/NETWORK` of each network it is on: name → folder of [`NameRecord`]s.
-    pub networks: BTreeMap<String, PathBuf>,
-    /// Servers for other names; empty follows the host's resolv.conf.
-    pub servers: Vec<IpAddr>,
-    /// Search domains.
-    pub search: Vec<String>,
-    /// Options.
-    pub options: Vec<String>,
-    /// Lines of `/etc/hosts`: name, address.
-    pub hosts: Vec<(String, IpAddr)>,
-    /// Other names are not forwarded (all its networks are internal).
-    pub internal: bool,
-}
-
-/// One running container on one network, as the file `names/NETWORK/CONTAINER` holds it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NameRecord {
-    /// Its IPv4 address.
-    pub ipv4: Option<Ipv4Addr>,
-    /// Its IPv6 address.
-    pub ipv6: Option<Ipv6Addr>,
-    /// Every name it answers to on this network; the first is the one a reverse lookup gives.
-    pub names: Vec<String>,
 }
 
 /// A health probe with every default filled in.
@@ -276,61 +170,4 @@ pub struct Log {
     pub max_size: u64,
     /// Files kept, the current one included.
     pub max_files: u32,
-}
-
-/// What the monitor writes to `status.json` at each change (volatile, atomic).
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Status {
-    /// Boot it was written on (`/proc/sys/kernel/random/boot_id`).
-    pub boot_id: String,
-    /// Process id of the monitor.
-    pub monitor: i32,
-    /// Start time of the monitor in clock ticks (`/proc/PID/stat` field 22).
-    pub monitor_start: u64,
-    /// What the container does.
-    pub phase: Phase,
-    /// Process id of the container's init; 0 without one.
-    pub pid: i32,
-    /// Start time of that process in clock ticks.
-    pub pid_start: u64,
-    /// Milliseconds since the epoch of the last start.
-    pub started_ms: i64,
-    /// Milliseconds since the epoch of the last end.
-    pub finished_ms: i64,
-    /// Last exit status, 128 + n for signal n, −1 when it is not known.
-    pub exit_code: i32,
-    /// The kernel killed a process of it for memory.
-    pub oom_killed: bool,
-    /// Result of the probe: `none`, `starting`, `healthy`, `unhealthy`.
-    pub health: berth_planner::observed::Health,
-    /// End of the last probe's output, at most 4 KiB.
-    pub health_output: String,
-    /// Times it was started again.
-    pub restarts: u32,
-    /// The user stopped it.
-    pub held: bool,
-    /// Host ports it really has.
-    pub published: Vec<PortSpec>,
-    /// Ports of its resolver on 127.0.0.11 in its network namespace, UDP and TCP.
-    #[serde(default)]
-    pub resolver: Option<(u16, u16)>,
-    /// Why the last start failed.
-    pub error: Option<String>,
-}
-
-/// What a container does, for its monitor.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// The monitor is about to start it.
-    #[default]
-    Starting,
-    /// It runs.
-    Running,
-    /// It ended and is to be started again.
-    Waiting,
-    /// A stop was asked for and is under way.
-    Stopping,
-    /// It ended for good.
-    Exited,
 }

@@ -1,0 +1,95 @@
+//! Networks, what joins them, and published ports.
+
+use std::collections::BTreeMap;
+
+use berth_schema::stack::{IpamPool, Network, Service};
+use ipnet::IpNet;
+
+use super::{ResolveProblem, Resolver};
+use crate::desired::{EndpointSpec, NetworkSpec, PoolSpec, PortSpec};
+
+impl Resolver<'_> {
+    pub(super) fn endpoints(
+        &mut self,
+        name: &str,
+        service: &Service,
+    ) -> BTreeMap<String, EndpointSpec> {
+        let mut endpoints = BTreeMap::new();
+        for (key, on) in &service.networks {
+            let Some(network) = self.stack.networks.get(key) else {
+                self.dangling(name, "network", key);
+                continue;
+            };
+            let endpoint = EndpointSpec {
+                aliases: on.aliases.clone(),
+                ipv4_address: on.ipv4_address,
+                ipv6_address: on.ipv6_address,
+                mac_address: on.mac_address.clone(),
+                priority: on.priority,
+                gw_priority: on.gw_priority,
+            };
+            endpoints.insert(network.name.clone(), endpoint);
+        }
+        endpoints
+    }
+
+    pub(super) fn network(&mut self, key: &str, network: &Network) -> (String, NetworkSpec) {
+        let pools = network.ipam.iter().filter_map(|pool| self.pool(key, pool)).collect();
+        let spec = NetworkSpec {
+            external: network.external,
+            internal: network.internal,
+            enable_ipv6: network.enable_ipv6,
+            pools,
+            driver_opts: network.driver_opts.clone(),
+            labels: network.labels.clone(),
+        };
+        (network.name.clone(), spec)
+    }
+
+    /// A pool; one without a subnet asks for nothing that is not the default.
+    fn pool(&mut self, key: &str, pool: &IpamPool) -> Option<PoolSpec> {
+        let subnet = self.subnet(key, pool.subnet.as_deref()?)?;
+        let ip_range = match pool.ip_range.as_deref() {
+            Some(range) => Some(self.subnet(key, range)?),
+            None => None,
+        };
+        if let Some(range) = ip_range.filter(|range| !subnet.contains(range)) {
+            self.problems.insert(ResolveProblem::Pool {
+                network: key.to_string(),
+                value: range.to_string(),
+                expected: "a part of its subnet",
+            });
+        }
+        let mut reserved: Vec<_> = pool.aux_addresses.values().copied().collect();
+        reserved.sort_unstable();
+        Some(PoolSpec { subnet, ip_range, gateway: pool.gateway, reserved })
+    }
+
+    fn subnet(&mut self, key: &str, text: &str) -> Option<IpNet> {
+        let net = text.parse::<IpNet>().ok().map(|net| net.trunc());
+        if net.is_none() {
+            self.problems.insert(ResolveProblem::Pool {
+                network: key.to_string(),
+                value: text.to_string(),
+                expected: "a subnet like `10.1.0.0/24`",
+            });
+        }
+        net
+    }
+}
+
+pub(super) fn ports(service: &Service) -> Vec<PortSpec> {
+    let mut ports: Vec<PortSpec> = service
+        .ports
+        .iter()
+        .map(|port| PortSpec {
+            host_ip: port.host_ip,
+            published: port.published,
+            target: port.target,
+            protocol: port.protocol,
+        })
+        .collect();
+    ports.sort();
+    ports.dedup();
+    ports
+}

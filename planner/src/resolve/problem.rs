@@ -1,0 +1,41 @@
+//! Why a stack cannot be what it asks for.
+
+use thiserror::Error;
+
+/// Why a stack cannot be what it asks for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Error)]
+#[allow(missing_docs, reason = "the messages say what the fields are")]
+pub enum ResolveProblem {
+    #[error("{kind} `{name}` is read from `{path}`: {reason}")]
+    Unreadable { kind: &'static str, name: String, path: String, reason: String },
+    #[error("{kind} `{name}` is taken from the variable `{variable}`, which is not set")]
+    VariableMissing { kind: &'static str, name: String, variable: String },
+    #[error("service `{service}` shares the network of `{parent}`, which has no container")]
+    NoParent { service: String, parent: String },
+    #[error("service `{service}` mounts the image `{image}`, which berth does not do yet")]
+    ImageMount { service: String, image: String },
+    #[error("{kind} `{name}` is external, which berth does not do yet")]
+    External { kind: &'static str, name: String },
+    #[error("service `{service}` is for {wanted}, and this host runs {here}")]
+    Platform { service: String, wanted: String, here: String },
+    #[error("network `{network}`: `{value}` is not {expected}")]
+    Pool { network: String, value: String, expected: &'static str },
+    #[error("service `{service}` refers to {kind} `{name}`, which is not in the stack")]
+    Dangling { service: String, kind: &'static str, name: String },
+}
+
+impl ResolveProblem {
+    /// Where in the model the problem is, to be looked up in `Stack::places`.
+    pub fn path(&self) -> String {
+        match self {
+            ResolveProblem::Unreadable { kind, name, .. }
+            | ResolveProblem::External { kind, name }
+            | ResolveProblem::VariableMissing { kind, name, .. } => format!("{kind}s.{name}"),
+            ResolveProblem::NoParent { service, .. } => format!("services.{service}.network_mode"),
+            ResolveProblem::Platform { service, .. } => format!("services.{service}.platform"),
+            ResolveProblem::ImageMount { service, .. } => format!("services.{service}.volumes"),
+            ResolveProblem::Pool { network, .. } => format!("networks.{network}.ipam"),
+            ResolveProblem::Dangling { service, kind, .. } => format!("services.{service}.{kind}s"),
+        }
+    }
+}

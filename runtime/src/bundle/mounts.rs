@@ -1,0 +1,56 @@
+//! The root file system of a container and what is mounted in it.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Where the root file system comes from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rootfs {
+    /// Unpacked layers, the top one first. Read-only, shared.
+    pub lowers: Vec<PathBuf>,
+    /// Files of this container (`state_dir/upper`), work folder beside it.
+    pub upper: PathBuf,
+    /// The overlay's work folder.
+    pub work: PathBuf,
+}
+
+/// A mount in the container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundleMount {
+    /// Absolute path in the container; made when missing (a folder, or a file for a file).
+    pub target: String,
+    /// What is mounted.
+    pub source: BundleSource,
+    /// Not writable, recursively.
+    pub read_only: bool,
+}
+
+/// What a [`BundleMount`] shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BundleSource {
+    /// A folder or file of the host.
+    Bind {
+        /// Absolute path on the host; it exists.
+        path: PathBuf,
+        /// Map ids so that owners on disk equal owners in the container. `false` for what is
+        /// already shifted or must show the host's owners.
+        idmap: bool,
+        /// Include mounts below it.
+        recursive: bool,
+        /// `private`, `slave`, `shared`; default private.
+        propagation: Option<String>,
+        /// Device nodes work on it (off by default).
+        dev: bool,
+    },
+    /// Memory.
+    Tmpfs {
+        /// Bytes.
+        size: Option<u64>,
+        /// Mode of its root.
+        mode: u32,
+        /// `exec`, `suid`, `dev`, `uid=…`, `gid=…`, …
+        options: Vec<String>,
+    },
+}

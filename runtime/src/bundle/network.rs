@@ -1,0 +1,69 @@
+//! Networks of a container, and the names on them.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Where the network namespace comes from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// A namespace of its own with these links (none: loopback only).
+    Own(Vec<Link>),
+    /// The host's.
+    #[default]
+    Host,
+    /// That of another container of this host, by name.
+    Container(String),
+}
+
+/// A link into a bridge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Network by name on the host.
+    pub network: String,
+    /// Its bridge.
+    pub bridge: String,
+    /// Name inside (`eth0`).
+    pub name: String,
+    /// Fixed MAC; else made from the IPv4 address.
+    pub mac: Option<[u8; 6]>,
+    /// IPv4 address with prefix length.
+    pub ipv4: Option<(Ipv4Addr, u8)>,
+    /// IPv6 address with prefix length.
+    pub ipv6: Option<(Ipv6Addr, u8)>,
+    /// Next hops of the default route, when this link has it.
+    pub gateways: Vec<IpAddr>,
+    /// Names of the container on this network.
+    pub names: Vec<String>,
+}
+
+/// What the container's resolver knows besides its networks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dns {
+    /// `/run/berth/names/NETWORK` of each network it is on: name → folder of [`NameRecord`]s.
+    pub networks: BTreeMap<String, PathBuf>,
+    /// Servers for other names; empty follows the host's resolv.conf.
+    pub servers: Vec<IpAddr>,
+    /// Search domains.
+    pub search: Vec<String>,
+    /// Options.
+    pub options: Vec<String>,
+    /// Lines of `/etc/hosts`: name, address.
+    pub hosts: Vec<(String, IpAddr)>,
+    /// Other names are not forwarded (all its networks are internal).
+    pub internal: bool,
+}
+
+/// One running container on one network, as the file `names/NETWORK/CONTAINER` holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameRecord {
+    /// Its IPv4 address.
+    pub ipv4: Option<Ipv4Addr>,
+    /// Its IPv6 address.
+    pub ipv6: Option<Ipv6Addr>,
+    /// Every name it answers to on this network; the first is the one a reverse lookup gives.
+    pub names: Vec<String>,
+}

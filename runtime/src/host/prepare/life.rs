@@ -1,0 +1,91 @@
+//! How a container is probed, started again and stopped.
+
+use std::time::Duration;
+
+use berth_schema::stack::{Healthcheck, RestartPolicy};
+
+use super::Preparation;
+use crate::bundle::{Probe, Restart};
+use crate::host::StepError;
+use crate::store::ImageHealthcheck;
+
+impl Preparation<'_> {
+    pub(super) fn stop_signal(&self) -> Result<i32, StepError> {
+        let asked = self.spec().stop_signal.as_deref();
+        let name = asked.or(self.image.config.stop_signal.as_deref()).unwrap_or("SIGTERM");
+        signal_number(name).ok_or_else(|| {
+            let why = format!("there is no signal `{name}`");
+            StepError::failed("prepare container", &self.record().name, why)
+        })
+    }
+}
+
+/// The probe of the file over that of the image, with Docker's defaults.
+pub(super) fn probe(
+    asked: Option<&Healthcheck>,
+    image: Option<&ImageHealthcheck>,
+) -> Option<Probe> {
+    let (no_own, no_image) = (Healthcheck::default(), ImageHealthcheck::default());
+    let (asked, image) = (asked.unwrap_or(&no_own), image.unwrap_or(&no_image));
+    if asked.disable {
+        return None;
+    }
+    let argv = match asked.test.as_ref().unwrap_or(&image.test).split_first()? {
+        (kind, [line]) if kind == "CMD-SHELL" => {
+            vec!["/bin/sh".to_owned(), "-c".to_owned(), line.clone()]
+        }
+        (kind, argv) if kind == "CMD" && !argv.is_empty() => argv.to_vec(),
+        _ => return None,
+    };
+    let time = |own: Option<Duration>, of_image: Option<Duration>, ms| {
+        own.or(of_image).map_or(ms, |d| d.as_millis() as u64)
+    };
+    Some(Probe {
+        argv,
+        interval_ms: time(asked.interval, image.interval, 30_000),
+        timeout_ms: time(asked.timeout, image.timeout, 30_000),
+        start_period_ms: time(asked.start_period, image.start_period, 0),
+        start_interval_ms: time(asked.start_interval, image.start_interval, 5_000),
+        retries: asked.retries.or(image.retries).unwrap_or(3).max(1),
+    })
+}
+
+pub(super) fn restart(policy: RestartPolicy) -> Restart {
+    match policy {
+        RestartPolicy::No => Restart::No,
+        RestartPolicy::Always | RestartPolicy::UnlessStopped => Restart::Always,
+        RestartPolicy::OnFailure(times) => Restart::OnFailure(times),
+    }
+}
+
+/// The number of a signal by name (`SIGTERM`, `TERM`, `15`, `SIGRTMIN+3`); `None` without one.
+pub(in crate::host) fn signal_number(name: &str) -> Option<i32> {
+    let name = name.to_ascii_uppercase();
+    let name = name.strip_prefix("SIG").unwrap_or(&name);
+    if let Ok(number) = name.parse::<i32>() {
+        return (1..=libc::SIGRTMAX()).contains(&number).then_some(number);
+    }
+    let real_time = |rest: &str| if rest.is_empty() { Some(0) } else { rest.parse().ok() };
+    if let Some(rest) = name.strip_prefix("RTMIN") {
+        return real_time(rest).map(|n: i32| libc::SIGRTMIN() + n);
+    }
+    if let Some(rest) = name.strip_prefix("RTMAX") {
+        return real_time(rest).map(|n: i32| libc::SIGRTMAX() + n);
+    }
+    format!("SIG{name}").parse::<nix::sys::signal::Signal>().ok().map(|signal| signal as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_go_by_name_number_and_real_time_offset() {
+        assert_eq!(signal_number("SIGTERM"), Some(15));
+        assert_eq!(signal_number("kill"), Some(9));
+        assert_eq!(signal_number("3"), Some(3));
+        assert_eq!(signal_number("SIGRTMIN+3"), Some(libc::SIGRTMIN() + 3));
+        assert_eq!(signal_number("SIGNONE"), None);
+        assert_eq!(signal_number("0"), None);
+    }
+}

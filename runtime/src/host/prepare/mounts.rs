@@ -1,0 +1,88 @@
+//! What is mounted into a container, beside its `/etc` files.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use berth_planner::desired::{ContainerSpec, MountSpec, SourceSpec};
+use berth_schema::stack::Tmpfs;
+
+use super::Preparation;
+use crate::bundle::{BundleMount, BundleSource};
+use crate::host::{StepError, perform, volume};
+use crate::store::ImageConfig;
+
+impl Preparation<'_> {
+    /// Every mount but those of `/etc`, whatever their order.
+    pub(super) fn mounts(&self) -> Result<Vec<BundleMount>, StepError> {
+        let mut mounts = self.image.extra.clone();
+        for (target, mount) in all_mounts(&self.image.config, self.spec()) {
+            mounts.push(self.mount(&target, &mount)?);
+        }
+        for tmpfs in &self.spec().tmpfs {
+            mounts.push(tmpfs_mount(tmpfs));
+        }
+        for (index, file) in self.spec().files.iter().enumerate() {
+            let dir = perform::files_dir(self.roots, &self.record().name, file.secret);
+            mounts.push(self.bind(&file.target, dir.join(index.to_string()), true));
+        }
+        Ok(mounts)
+    }
+
+    fn mount(&self, target: &str, mount: &MountSpec) -> Result<BundleMount, StepError> {
+        let path = match &mount.source {
+            SourceSpec::Volume { name, subpath, .. } => {
+                let data = volume::data(self.roots, name)?;
+                subpath.as_ref().map_or(Ok(data.clone()), |below| volume::below(&data, below))?
+            }
+            SourceSpec::Anonymous { .. } => {
+                volume::data(self.roots, &volume::anonymous_name(&self.record().name, target))?
+            }
+            SourceSpec::Bind { path, .. } => path.clone(),
+        };
+        let mut bind = self.bind(target, path, mount.read_only);
+        if let (
+            SourceSpec::Bind { propagation: asked, .. },
+            BundleSource::Bind { propagation, .. },
+        ) = (&mount.source, &mut bind.source)
+        {
+            propagation.clone_from(asked);
+        }
+        Ok(bind)
+    }
+
+    fn bind(&self, target: &str, path: PathBuf, read_only: bool) -> BundleMount {
+        let source = BundleSource::Bind {
+            path,
+            idmap: self.record().id_base.is_some(),
+            recursive: true,
+            propagation: None,
+            dev: false,
+        };
+        BundleMount { target: target.to_owned(), source, read_only }
+    }
+}
+
+/// The mounts of the description and, where it has none, the volumes its image declares.
+pub(in crate::host) fn all_mounts(
+    config: &ImageConfig,
+    spec: &ContainerSpec,
+) -> BTreeMap<String, MountSpec> {
+    let mut mounts = spec.mounts.clone();
+    for target in &config.volumes {
+        if !spec.tmpfs.iter().any(|tmpfs| tmpfs.target == *target) {
+            let source = SourceSpec::Anonymous { nocopy: false };
+            mounts.entry(target.clone()).or_insert(MountSpec { source, read_only: false });
+        }
+    }
+    mounts
+}
+
+fn tmpfs_mount(tmpfs: &Tmpfs) -> BundleMount {
+    let read_only = tmpfs.options.iter().any(|option| option == "ro");
+    let source = BundleSource::Tmpfs {
+        size: tmpfs.size,
+        mode: tmpfs.mode.unwrap_or(0o1777),
+        options: tmpfs.options.iter().filter(|o| *o != "ro" && *o != "rw").cloned().collect(),
+    };
+    BundleMount { target: tmpfs.target.clone(), source, read_only }
+}
