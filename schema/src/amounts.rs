@@ -5,6 +5,9 @@ use crate::tree::Value;
 use crate::value::{self, Bad, bad};
 use crate::words;
 
+/// The most memory a regular expression may take, compiled.
+const PATTERN_BYTES: usize = 256 << 10;
+
 /// A duration as the Compose tools print it.
 pub fn duration(value: &Value) -> Result<Value, Bad> {
     match value {
@@ -113,6 +116,28 @@ pub fn expose(value: &Value) -> Result<Value, Bad> {
         return bad(format!("has the protocol `{protocol}`"), "protocols are tcp, udp and sctp");
     }
     Ok(Value::Text(text))
+}
+
+/// A regular expression, matched against one line at a time.
+pub fn pattern(value: &Value) -> Result<Value, Bad> {
+    let Value::Text(text) = value else {
+        return bad("is no regular expression", "write it as text, in quotes");
+    };
+    if text.is_empty() {
+        return bad("matches every line", "write what the line must hold");
+    }
+    match regex::RegexBuilder::new(text).size_limit(PATTERN_BYTES).build() {
+        Ok(_) => Ok(Value::Text(text.clone())),
+        Err(regex::Error::CompiledTooBig(_)) => {
+            bad("is too large a regular expression", "repeat less, or write `.*`")
+        }
+        Err(error) => {
+            let why = error.to_string();
+            let last = why.lines().last().unwrap_or_default();
+            let last = last.strip_prefix("error: ").unwrap_or(last);
+            bad(format!("is no regular expression: {last}"), "see docs.rs/regex for the syntax")
+        }
+    }
 }
 
 /// The host side of a port: a port, a range, or nothing.

@@ -3,6 +3,7 @@
 //! Each row says what a value may be and in which class it is: done, refused for now, or inert
 //! on one Linux host. Checking, expanding, merging and reporting all read this table.
 
+mod berth;
 mod build;
 mod deploy;
 mod grammars;
@@ -20,6 +21,7 @@ use crate::shape::{
 use crate::short;
 use crate::tree::Node;
 
+use berth::STACK_BERTH;
 use resources::{CONFIG, MODEL, NETWORK, SECRET, VOLUME};
 
 pub use grammars::NUMBER;
@@ -56,6 +58,8 @@ pub static FILE: Record = record(
             .says("The version of the file format, which no longer matters."),
         done("volumes", Map(&Nullable(&Rec(&VOLUME))))
             .says("Folders that outlive the containers, by name."),
+        done("x-berth", Rec(&STACK_BERTH))
+            .says("What berth adds to the specification; other tools do not look at it."),
     ],
 );
 

@@ -3,6 +3,7 @@
 //! A value that cannot work is noted and left out, so that all of them come in one run. After
 //! this nothing reads text again.
 
+mod berth;
 mod build;
 mod deploy;
 mod develop;

@@ -253,6 +253,7 @@ pub fn unknown(record: &Record, path: &str, name: &str, entry: &Entry, around: &
         None if path.is_empty() => {
             format!("{} has {}; keys of your own start with `x-`", record.name, names_of(record))
         }
+        None if record.attributes.is_empty() => "nothing can stand here yet".into(),
         None => format!("{} has {}", record.name, names_of(record)),
     })
 }
@@ -311,7 +312,8 @@ fn elsewhere(record: &Record, path: &str, name: &str, value: &Node) -> Option<St
 
 /// The records below `record` that know `name`, as paths.
 fn below(record: &Record, name: &str, path: &str, depth: usize, places: &mut Vec<String>) {
-    for attribute in record.attributes {
+    // Nobody means a key of berth's own who does not write it.
+    for attribute in record.attributes.iter().filter(|known| !known.name.starts_with("x-")) {
         let Some(inner) = record_of(&attribute.shape) else {
             continue;
         };

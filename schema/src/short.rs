@@ -92,6 +92,32 @@ pub fn health_test(walk: &mut Walk<'_>, node: Node) -> Node {
     node
 }
 
+/// `http: PORT` or `http: PORT/PATH`, also with `http://localhost:` before it.
+pub fn ready_http(walk: &mut Walk<'_>, node: Node) -> Node {
+    let text = match &node.value {
+        Value::Int(port) => port.to_string(),
+        Value::Text(text) => text.clone(),
+        _ => return node,
+    };
+    let rest = text.strip_prefix("http://").unwrap_or(&text);
+    let (host, path) = match rest.split_once('/') {
+        Some((host, path)) => (host, format!("/{path}")),
+        None => (rest, "/".to_owned()),
+    };
+    let (host, port) = host.rsplit_once(':').unwrap_or(match host.parse::<u16>() {
+        Ok(_) => ("", host),
+        Err(_) => (host, "80"),
+    });
+    let here = ["", "localhost", "127.0.0.1", "[::1]"].contains(&host);
+    if !here || text.contains(char::is_whitespace) {
+        let why = "is no page of the container itself".to_owned();
+        let help = Some("write `PORT/PATH`, like `8080/health`".to_owned());
+        walk.bad(&node, Bad { why, help });
+        return map_of(&node, &[]);
+    }
+    map_of(&node, &[("port", port), ("path", &path)])
+}
+
 /// `ssh: [KEY=PATH]` or a map.
 pub fn ssh(_: &mut Walk<'_>, node: Node) -> Node {
     let Value::Map(map) = &node.value else {
@@ -244,6 +270,13 @@ pub fn other_driver(left: &Node, right: &Node) -> bool {
         (Some(left), Some(right)) => left != right,
         _ => false,
     }
+}
+
+/// Two signs of readiness of different kinds: the later one replaces the earlier.
+pub fn other_sign(left: &Node, right: &Node) -> bool {
+    let kind =
+        |node: &Node| ["tcp", "http", "log"].into_iter().find(|name| node.get(name).is_some());
+    matches!((kind(left), kind(right)), (Some(left), Some(right)) if left != right)
 }
 
 /// `SRC[:DST[:PERMISSIONS]]`.

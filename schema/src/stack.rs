@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+mod berth;
 mod build;
 mod deploy;
 mod develop;
@@ -25,6 +26,7 @@ mod platform;
 mod security;
 mod service;
 
+pub use berth::{Berth, OnUnhealthy, Owner, Ready, ReadySign};
 pub use build::{
     Attestation, Build, BuildNetwork, BuildSecret, BuildSource, Cache, CacheKind, Dockerfile,
     Entitlement, GitSource, NamedContext, Ssh,

@@ -347,13 +347,11 @@ impl<'a> Walk<'a> {
         }
         let mut unknown = Vec::new();
         for (name, entry) in &mut map.0 {
-            if name.starts_with("x-") {
-                continue;
-            }
             match record.attribute(name) {
                 Some(attribute) => {
                     self.below(name, |walk| walk.conform(&attribute.shape, &mut entry.node));
                 }
+                None if name.starts_with("x-") => {}
                 None => unknown.push(name.clone()),
             }
         }

@@ -39,6 +39,8 @@ const QUOTA: Range =
 const MICROSECONDS: Range = Range { least: 0, unit: "microseconds", firm: false, ..ANY_INT };
 const PORTS: Range = Range { least: 1, most: 65535, ..ANY_INT };
 const PORTS_OR_ANY: Range = Range { least: 0, ..PORTS };
+/// A status of HTTP.
+pub(super) const HTTP_STATUS: Range = Range { least: 100, most: 599, ..ANY_INT };
 const MODES: Range = Range { least: 0, most: 0o7777, ..ANY_INT };
 
 /// A number in a text.
@@ -195,6 +197,23 @@ pub(super) const CONTAINER_NAME: Grammar = Grammar {
     pattern: Some("[a-zA-Z0-9][a-zA-Z0-9_.-]+"),
     firm: true,
     examples: &["web-1"],
+};
+/// A page of a container, in short.
+pub(super) const PAGE: Grammar = Grammar {
+    name: "a page",
+    pattern: Some("^(http://)?(localhost|127\\.0\\.0\\.1|\\[::1\\])?:?[0-9]*(/[^ ]*)?$"),
+    examples: &["8080", "8080/health"],
+    ..TARGET_PORT
+};
+/// A regular expression.
+pub(super) const PATTERN: Grammar = Grammar {
+    name: "a regular expression",
+    read: amounts::pattern,
+    number: Number::No,
+    range: None,
+    pattern: Some("."),
+    firm: true,
+    examples: &["listening on port [0-9]+"],
 };
 /// The mode of a file.
 pub(super) const FILE_MODE: Grammar = Grammar {

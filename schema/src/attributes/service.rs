@@ -1,5 +1,6 @@
 //! One service: what is written below `services.NAME`.
 
+use super::berth::BERTH;
 use super::build::BUILD;
 use super::deploy::{DEPLOY, DEVICE_REQUEST};
 use super::grammars::{
@@ -270,5 +271,7 @@ pub static SERVICE: Record = record(
             .like(&["db", "db:ro"]),
         done("working_dir", Text)
             .says("The folder the process starts in; instead of that of the image."),
+        done("x-berth", Rec(&BERTH))
+            .says("What berth adds to the specification; other tools do not look at it."),
     ],
 );

@@ -117,7 +117,7 @@ impl Reader<'_> {
     }
 
     /// A time between or for probes; 0 is the default.
-    fn probe_time(&mut self, node: &Node, name: &str) -> Option<Duration> {
+    pub(super) fn probe_time(&mut self, node: &Node, name: &str) -> Option<Duration> {
         let asked = time(node, name)?;
         if !asked.is_zero() && asked < Duration::from_millis(1) {
             self.get(node, name, |reader, at| {

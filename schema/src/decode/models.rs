@@ -46,11 +46,12 @@ fn is_variable(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// What the `x-` keys of a map say.
+/// What the `x-` keys of a map say, those of berth not included.
 pub(super) fn extensions(node: &Node) -> BTreeMap<String, serde_json::Value> {
     let entries = node.as_map().into_iter().flat_map(|map| map.0.range("x-".to_owned()..));
     entries
         .take_while(|(name, _)| name.starts_with("x-"))
+        .filter(|(name, _)| *name != "x-berth")
         .map(|(name, entry)| (name.clone(), json(&entry.node)))
         .collect()
 }

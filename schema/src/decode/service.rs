@@ -27,6 +27,8 @@ impl Reader<'_> {
         service.build = self.get(node, "build", |r, node| Some(Box::new(r.build(node))));
         service.watch = self.watches(node);
         service.models = self.service_models(node);
+        service.berth =
+            self.get(node, "x-berth", |r, node| Some(r.berth(node))).unwrap_or_default();
         service
     }
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BlockIo, Build, CgroupMode, Dependency, Deploy, Device, DeviceRequest, DeviceRule, FileMount,
-    Healthcheck, Hook, InitStep, IpcMode, Limits, Link, Logging, Mount, NetworkMode, PidMode,
-    Platform, Port, Provider, PullPolicy, RestartPolicy, SecurityOptions, ServiceModel,
+    Berth, BlockIo, Build, CgroupMode, Dependency, Deploy, Device, DeviceRequest, DeviceRule,
+    FileMount, Healthcheck, Hook, InitStep, IpcMode, Limits, Link, Logging, Mount, NetworkMode,
+    PidMode, Platform, Port, Provider, PullPolicy, RestartPolicy, SecurityOptions, ServiceModel,
     ServiceNetwork, Tmpfs, UsernsMode, UtsMode, VolumesFrom, Watch,
 };
 
@@ -171,6 +171,8 @@ pub struct Service {
     pub use_api_socket: bool,
     /// Mounts of others that it has too.
     pub volumes_from: Vec<VolumesFrom>,
-    /// What its `x-` keys say.
+    /// What `x-berth` says.
+    pub berth: Berth,
+    /// What its other `x-` keys say.
     pub extensions: BTreeMap<String, serde_json::Value>,
 }

@@ -235,7 +235,7 @@ fn only_the_service_that_is_extended_must_be_right() {
     assert_snapshot!(super::lines(&warnings), @r"
     base.yaml:1:1 berth::unknown_key
       a Compose file has no attribute `foo`
-      → a Compose file has configs, include, models, name, networks, secrets, services, version, volumes; keys of your own start with `x-`
+      → a Compose file has configs, include, models, name, networks, secrets, services, version, volumes, x-berth; keys of your own start with `x-`
     base.yaml:4:9 berth::unknown_key
       `services.bad`: a service has no attribute `imag`
       → did you mean `image`?

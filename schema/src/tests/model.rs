@@ -8,6 +8,7 @@ use crate::problem::Code;
 use crate::stack::Service;
 use crate::{Stack, config};
 
+mod berth;
 mod build;
 mod deploy;
 mod devices;

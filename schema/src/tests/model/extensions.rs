@@ -7,11 +7,11 @@ use super::shown;
 use crate::config;
 
 const TEXT: &str = "\
-x-berth: {ports: loopback}
+x-mine: {ports: loopback}
 services:
   web:
     image: i
-    x-berth: {drain: 5s, retries: 3, share: 0.5, on: true, list: [a, null]}
+    x-mine: {drain: 5s, retries: 3, share: 0.5, on: true, list: [a, null]}
     environment: {x-name: v}
     deploy: {x-note: 1, replicas: 1}
 networks: {default: {x-net: 1}}
@@ -20,10 +20,10 @@ networks: {default: {x-net: 1}}
 #[test]
 fn the_model_keeps_what_extensions_say() {
     let stack = shown(TEXT);
-    assert_eq!(stack.extensions["x-berth"], json!({"ports": "loopback"}));
+    assert_eq!(stack.extensions["x-mine"], json!({"ports": "loopback"}));
     let web = &stack.services["web"];
     assert_eq!(
-        web.extensions["x-berth"],
+        web.extensions["x-mine"],
         json!({"drain": "5s", "retries": 3, "share": 0.5, "on": true, "list": ["a", null]})
     );
     assert_eq!(web.extensions.len(), 1);
@@ -50,7 +50,7 @@ fn yaml_shows_extensions_everywhere_and_json_at_the_top() {
         image: i
         networks:
           default: null
-        x-berth:
+        x-mine:
           drain: "5s"
           list:
             - a
@@ -58,13 +58,13 @@ fn yaml_shows_extensions_everywhere_and_json_at_the_top() {
           "on": true
           retries: 3
           share: 0.5
-    x-berth:
+    x-mine:
       ports: loopback
     "#);
     let json: serde_json::Value = serde_json::from_str(&config::to_json(&stack)).unwrap();
-    assert_eq!(json["x-berth"], json!({"ports": "loopback"}));
+    assert_eq!(json["x-mine"], json!({"ports": "loopback"}));
     let web = &json["services"]["web"];
-    assert_eq!(web.get("x-berth"), None);
+    assert_eq!(web.get("x-mine"), None);
     assert_eq!(web["environment"], json!({"x-name": "v"}));
     assert_eq!(web["deploy"].get("x-note"), None);
     assert_eq!(json["networks"]["default"].get("x-net"), None);

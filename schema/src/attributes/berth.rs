@@ -1,0 +1,70 @@
+//! What berth adds to the specification, below `x-berth`, where other tools do not look.
+
+use super::NOT_NEGATIVE;
+use super::grammars::{DURATION, HTTP_STATUS, PAGE, PATTERN, TARGET_PORT};
+use crate::shape::Shape::{Amount, Int, Record as Rec, Short, Text, Word};
+use crate::shape::{Brief, Record, later, record};
+use crate::short;
+
+/// Below `x-berth` of a service.
+pub(super) static BERTH: Record = record(
+    "what berth adds to a service",
+    &[
+        later("on_unhealthy", Word(&["none", "restart"]))
+            .says("What happens to a container that is unhealthy.")
+            .normally("none"),
+        later("owner", Word(&["container", "host"]))
+            .says("Whose files those in binds are: as in the container, or those of the user of this host who runs the stack.")
+            .normally("container"),
+        later("privileged", Word(&["contained"]))
+            .says("All capabilities and nothing hidden, within the user namespace of the container."),
+        later("ready", Rec(&READY))
+            .says("How it is found out whether the service can be used, with nothing in its image."),
+    ],
+);
+
+static READY: Record = Record {
+    name: "a sign of readiness",
+    attributes: &[
+        later(
+            "http",
+            Short(
+                Brief { expand: short::ready_http, also: Some(&Amount(&PAGE)) },
+                &Rec(&READY_HTTP),
+            ),
+        )
+        .says("A page that must answer, by its port or in full.")
+        .like(&["8080"]),
+        later("interval", Amount(&DURATION))
+            .says("How long to wait between two looks.")
+            .normally("1s"),
+        later("log", Amount(&PATTERN))
+            .says("A regular expression that a line of the output must match.")
+            .like(&["ready to accept connections"]),
+        later("retries", NOT_NEGATIVE)
+            .says("How many looks in a row must fail before the service is unhealthy.")
+            .normally("30"),
+        later("start_period", Amount(&DURATION))
+            .says("How long failing looks do not count after the start.")
+            .normally("0s"),
+        later("tcp", Amount(&TARGET_PORT))
+            .says("A port in the container that must take connections.")
+            .like(&["5432"]),
+        later("timeout", Amount(&DURATION)).says("How long one look may take.").normally("5s"),
+    ],
+    required: &[],
+    replaces: Some(short::other_sign),
+};
+
+static READY_HTTP: Record = record(
+    "a page",
+    &[
+        later("path", Text).says("The path, with a query if need be.").normally("/"),
+        later("port", Amount(&TARGET_PORT)).says("The port in the container.").normally("80"),
+        later("status", Int(&HTTP_STATUS))
+            .says("The status it must answer with; normally any of 200 to 399."),
+    ],
+);
+
+/// Below `x-berth` of the file, where there is nothing yet.
+pub(super) static STACK_BERTH: Record = record("what berth adds to a stack", &[]);
