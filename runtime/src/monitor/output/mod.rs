@@ -6,8 +6,12 @@
 //! with it: a FIFO forgets with its last opener.) A terminal has no name, so it ends with its
 //! monitor.
 
+mod input;
+#[cfg(test)]
+mod tests;
+
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -126,34 +130,6 @@ impl Output {
         Ok(Streams::Files { stdin, stdout: stdout?, stderr: stderr? })
     }
 
-    fn open_input(&mut self) -> io::Result<File> {
-        let path = self.run_dir.join(INPUT);
-        // Open both ways for the moment in which it gets its two ends.
-        let both = open_fifo(&path, libc::O_NONBLOCK)?;
-        let options = |read: bool, flags| {
-            OpenOptions::new()
-                .read(read)
-                .write(!read)
-                .custom_flags(flags | libc::O_NOFOLLOW)
-                .open(&path)
-        };
-        let theirs = options(true, 0)?;
-        self.input = Some(options(false, libc::O_NONBLOCK)?);
-        self.input_ends = false;
-        self.typed.clear();
-        drop(both);
-        Ok(theirs)
-    }
-
-    /// Goes on writing to the input of a container that runs already, if it still reads it.
-    pub(super) fn reopen_input(&mut self) {
-        if self.stdin_open && !self.tty {
-            let mut options = OpenOptions::new();
-            options.write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW);
-            self.input = options.open(self.run_dir.join(INPUT)).ok();
-        }
-    }
-
     /// Takes the master of the terminal of a process that has started.
     ///
     /// # Errors
@@ -265,53 +241,6 @@ impl Output {
         taken
     }
 
-    /// Whether no more input should be taken from clients for now.
-    pub(super) fn input_full(&self) -> bool {
-        self.typed.len() >= INPUT_WAITING
-    }
-
-    /// Takes bytes for the container's input; none ends it.
-    pub(super) fn type_in(&mut self, bytes: &[u8]) {
-        if self.input.is_none() {
-            return;
-        }
-        if !bytes.is_empty() {
-            self.typed.extend_from_slice(bytes);
-        } else if self.tty {
-            // What a terminal takes for the end of input.
-            self.typed.push(4);
-        } else {
-            self.input_ends = true;
-        }
-        self.write_input();
-    }
-
-    /// Writes as much input as the container takes.
-    pub(super) fn write_input(&mut self) {
-        let Some(input) = &mut self.input else { return };
-        let mut written = 0;
-        while written < self.typed.len() {
-            match input.write(&self.typed[written..]) {
-                Ok(n) => written += n,
-                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                // Nobody reads it any more.
-                Err(_) => {
-                    self.typed.clear();
-                    self.input = None;
-                    return;
-                }
-            }
-        }
-        self.typed.drain(..written);
-        if self.typed.is_empty() {
-            self.typed = Vec::new();
-            if self.input_ends {
-                self.input = None;
-            }
-        }
-    }
-
     /// Removes the FIFOs of a container that has ended.
     pub(super) fn remove(run_dir: &Path) {
         for name in FIFOS.map(|(name, _)| name).into_iter().chain([INPUT]) {
@@ -365,127 +294,5 @@ fn open_fifo(path: &Path, flags: i32) -> io::Result<File> {
         Ok(file)
     } else {
         Err(io::Error::other(format!("{} is not a FIFO", path.display())))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::bundle::Log;
-    use crate::logs::testing::Folder;
-    use crate::logs::{LogQuery, read};
-
-    fn bundle(dir: &Folder) -> Bundle {
-        fs::create_dir(dir.path().join("run")).unwrap();
-        Bundle {
-            run_dir: dir.path().join("run"),
-            state_dir: dir.path().to_owned(),
-            log: Log { none: false, max_size: 0, max_files: 1 },
-            stdin_open: true,
-            ..Bundle::default()
-        }
-    }
-
-    fn written(dir: &Folder) -> Vec<String> {
-        read(&dir.path().join("logs"), &LogQuery::default())
-            .unwrap()
-            .map(|line| line.unwrap())
-            .map(|line| format!("{} {}", line.stream, String::from_utf8_lossy(&line.text)))
-            .collect()
-    }
-
-    #[test]
-    fn what_is_written_without_a_monitor_is_read_by_the_next() {
-        let dir = Folder::new();
-        let bundle = bundle(&dir);
-        let mut output = Output::open(&bundle).unwrap();
-        let streams = output.streams().unwrap();
-        drop(output);
-        let Streams::Files { mut stdout, mut stderr, .. } = streams else { panic!("files") };
-        stdout.write_all(b"one\ntwo\n").unwrap();
-        stderr.write_all(b"half a line").unwrap();
-
-        let mut next = Output::open(&bundle).unwrap();
-        let mut server = Server::listen(&bundle.run_dir).unwrap();
-        next.drain(&mut server);
-        let mut lines = written(&dir);
-        lines.sort();
-        assert_eq!(lines, ["stderr half a line", "stdout one", "stdout two"]);
-    }
-
-    #[test]
-    fn many_small_writes_are_read_together_after_a_pause() {
-        let dir = Folder::new();
-        let bundle = bundle(&dir);
-        let mut output = Output::open(&bundle).unwrap();
-        let mut server = Server::listen(&bundle.run_dir).unwrap();
-        let now = Instant::now();
-        output.read(0, &mut server, now);
-        assert_eq!(output.pause, None);
-        output.read(0, &mut server, now + Duration::from_millis(1));
-        assert_eq!(output.pause, Some(now + Duration::from_millis(1) + PAUSE));
-        output.read(0, &mut server, now + Duration::from_millis(50));
-        assert_eq!(output.pause, None);
-    }
-
-    #[test]
-    fn the_beginning_of_a_line_is_written_when_its_end_does_not_come() {
-        let dir = Folder::new();
-        let bundle = bundle(&dir);
-        let mut output = Output::open(&bundle).unwrap();
-        let mut server = Server::listen(&bundle.run_dir).unwrap();
-        let Streams::Files { mut stdout, .. } = output.streams().unwrap() else { panic!("files") };
-        let now = Instant::now();
-        stdout.write_all(b"password: ").unwrap();
-        output.read(0, &mut server, now);
-        output.tick(now + HOLD / 2);
-        assert!(written(&dir).is_empty());
-        output.tick(now + HOLD);
-        assert_eq!(written(&dir), ["stdout password: "]);
-    }
-
-    #[test]
-    fn input_arrives_and_ends_when_it_is_ended() {
-        let dir = Folder::new();
-        let bundle = bundle(&dir);
-        let mut output = Output::open(&bundle).unwrap();
-        let Streams::Files { mut stdin, .. } = output.streams().unwrap() else { panic!("files") };
-        output.type_in(b"hello");
-        output.type_in(b"");
-        let mut text = String::new();
-        stdin.read_to_string(&mut text).unwrap();
-        assert_eq!(text, "hello");
-    }
-
-    #[test]
-    fn input_that_nobody_reads_waits_and_is_bounded() {
-        let dir = Folder::new();
-        let bundle = bundle(&dir);
-        let mut output = Output::open(&bundle).unwrap();
-        let Streams::Files { mut stdin, .. } = output.streams().unwrap() else { panic!("files") };
-        let bytes = vec![b'x'; 64 * 1024];
-        while !output.input_full() {
-            output.type_in(&bytes);
-        }
-        output.type_in(b"");
-        let mut total = 0;
-        let mut buffer = vec![0; 64 * 1024];
-        loop {
-            let n = stdin.read(&mut buffer).unwrap();
-            total += n;
-            output.write_input();
-            if n == 0 {
-                break;
-            }
-        }
-        assert!(total > INPUT_WAITING && total % bytes.len() == 0, "{total}");
-    }
-
-    #[test]
-    fn something_else_in_a_fifos_place_is_refused() {
-        let dir = Folder::new();
-        let bundle = bundle(&dir);
-        fs::write(bundle.run_dir.join("out"), "").unwrap();
-        assert!(Output::open(&bundle).is_err());
     }
 }
