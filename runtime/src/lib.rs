@@ -15,6 +15,7 @@ mod meter;
 pub mod monitor;
 pub mod paths;
 pub mod record;
+mod sabotage;
 pub mod starter;
 pub mod store;
 pub mod sys;

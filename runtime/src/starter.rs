@@ -35,13 +35,14 @@ use tokio::net::UnixStream;
 use crate::bundle::Status;
 use crate::monitor::{self, Mode, StartFailure};
 use crate::paths::Roots;
+use crate::sabotage::{self, defence};
 use crate::sys::{self, MountAttr};
 
 /// The hidden word that makes the program a starter.
 pub const WORD: &str = "starter";
 /// What the program is called in a list of processes, by whatever descriptor it was started; the
 /// command line says what it does.
-const NAME: &CStr = c"berth";
+pub(crate) const NAME: &CStr = c"berth";
 /// Bytes of a starter's command line that are there for the names of its monitors.
 const ROOM: usize = 128;
 /// Bytes of the longest request: a letter and a path.
@@ -74,6 +75,7 @@ impl Starter {
             .arg(&roots.run)
             .arg(" ".repeat(ROOM))
             .env_clear()
+            .envs(sabotage::passed_on())
             .current_dir("/")
             .stdin(theirs)
             .stdout(Stdio::null())
@@ -151,8 +153,12 @@ fn letter(mode: Mode) -> u8 {
 }
 
 /// Our own program as a file that nobody can write to.
-fn sealed_program() -> io::Result<OwnedFd> {
-    read_only_mount().or_else(|_| sealed_copy())
+pub(crate) fn sealed_program() -> io::Result<OwnedFd> {
+    defence!(
+        "program.sealed",
+        read_only_mount().or_else(|_| sealed_copy()),
+        File::open("/proc/self/exe").map(OwnedFd::from)
+    )
 }
 
 fn read_only_mount() -> io::Result<OwnedFd> {
@@ -175,6 +181,7 @@ fn sealed_copy() -> io::Result<OwnedFd> {
 /// The life of a starter. Entered at the very beginning of `main` when the first argument is
 /// [`WORD`]; the second is the folder that run folders are below, the third is blank.
 pub fn main() -> ! {
+    sabotage::read();
     // Whoever calls this by hand has no socket for us, and is told by the status alone.
     let run = std::env::args_os().nth(2).map(PathBuf::from);
     let status = match (run, become_starter()) {

@@ -8,6 +8,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+#[cfg(feature = "sabotage")]
+use std::sync::atomic::AtomicU32;
 
 /// What [`clone_process`] returns, once in each of the two processes.
 #[derive(Debug)]
@@ -351,6 +353,26 @@ pub fn pidfd_exit_status(pidfd: BorrowedFd<'_>) -> Option<i32> {
 pub fn return_large_memory(bytes: i32) {
     // SAFETY: only integers; called while there is one thread.
     unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, bytes) };
+}
+
+/// `mmap(2)`: so many numbers of a file as memory that is shared with everybody who has it, until
+/// this process ends.
+#[cfg(feature = "sabotage")]
+pub fn shared_words(file: &std::fs::File, count: usize) -> io::Result<&'static [AtomicU32]> {
+    let size = count * std::mem::size_of::<AtomicU32>();
+    if file.metadata()?.len() < size as u64 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    let (null, fd) = (std::ptr::null_mut(), file.as_raw_fd());
+    // SAFETY: a new mapping at an address that the kernel chooses; nothing of ours lies there.
+    let memory = unsafe { libc::mmap(null, size, access, libc::MAP_SHARED, fd, 0) };
+    if memory == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the mapping is `size` bytes of the file, which is as long, begins at a page and is
+    // never unmapped; others change it, which atomic numbers allow.
+    Ok(unsafe { std::slice::from_raw_parts(memory.cast(), count) })
 }
 
 /// Where the words of this process's command line lie, which `/proc/PID/cmdline` shows.

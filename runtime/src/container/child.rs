@@ -14,6 +14,7 @@ use super::process::{self, Rights, Stdio, Streams};
 use super::rootfs::{self, Scratch};
 use super::{fs, init, sysctl, system};
 use crate::bundle::{Bundle, Network};
+use crate::sabotage::{defence, place};
 use crate::sys;
 
 /// What the child takes with it.
@@ -63,7 +64,9 @@ impl Start<'_> {
         if let Some(slave) = streams.console() {
             console(&dev, slave)?;
         }
-        let cwd = inside::make(root.as_fd(), cwd_of(bundle), Kind::Folder)?;
+        let cwd = cwd_of(bundle);
+        let cwd = inside::make(root.as_fd(), defence!("cwd.inside", cwd, "/"), Kind::Folder)?;
+        place!("mounts.before_mask");
         if !bundle.privileged {
             system::hide(root.as_fd(), &scratch.empty_folder()?)?;
         }
@@ -74,6 +77,7 @@ impl Start<'_> {
         rustix::system::sethostname(bundle.hostname.as_bytes())
             .step("set hostname", &bundle.hostname)?;
         wait_for_network(channel)?;
+        place!("sysctl.before_write");
         sysctl::write_all(settings.as_fd(), bundle)?;
         process::enter(&cwd, cwd_of(bundle))?;
         process::drop_rights(&bundle.process, &self.rights)?;

@@ -18,6 +18,7 @@ use super::process::{self, Rights, Stdio, Streams};
 use super::spawn::{self, give_pipes};
 use super::{inside, rlimits, users};
 use crate::bundle::{Bundle, Process, Status};
+use crate::sabotage::{defence, place, without};
 use crate::sys::{self, Cloned};
 
 /// What to run, where it differs from the container's own program.
@@ -72,7 +73,8 @@ impl Target {
 
     /// It runs and is the same process.
     pub fn is_alive(&self) -> bool {
-        start_time(self.pid) == Some(self.start)
+        let start = start_time(self.pid);
+        defence!("pid.start_time", start == Some(self.start), start.is_some())
     }
 
     /// Its wait status, when it has ended and nobody has reaped it yet.
@@ -114,11 +116,14 @@ pub fn exec(
     stdio: Stdio<'_>,
 ) -> Result<Child, SetupError> {
     let pidfd = target.open()?;
+    place!("exec.opened_pidfd");
     let process = process_of(target, bundle, spec)?;
     let mut rights = Rights::of(&process, bundle.privileged)?;
+    without!("seccomp.exec", rights = rights.unfiltered());
     if spec.privileged {
         rights = Rights::all();
     }
+    without!("cwd.inside", crate::sabotage::naive::leave_open());
     let group = Group::find(&bundle.cgroup.path)?;
     if group.is_frozen() {
         // The new process would be born frozen and never answer.
@@ -252,7 +257,9 @@ impl Join<'_> {
             "" => "/",
             cwd => cwd,
         };
-        let folder = inside::open(root.as_fd(), cwd, flags).step("enter working directory", cwd)?;
+        let inside = defence!("cwd.inside", cwd, "/");
+        let folder = inside::open(root.as_fd(), inside, flags);
+        let folder = folder.step("enter working directory", cwd)?;
         let streams = match self.stdio {
             Stdio::Files { stdin, stdout, stderr } => Streams::files(stdin, stdout, stderr)?,
             Stdio::Terminal => {

@@ -11,6 +11,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::error::{Context, SetupError};
+use crate::sabotage::defence;
 
 const SYSFS_MAGIC: i64 = 0x6265_6572;
 const PROC_MAGIC: i64 = 0x9fa0;
@@ -38,7 +39,11 @@ pub(crate) fn plain_folder(parent: BorrowedFd<'_>, name: &str) -> Result<OwnedFd
     let open = || {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        retried(|| openat2(parent, name, flags, Mode::empty(), resolve))
+        defence!(
+            "root.plain_folder",
+            retried(|| openat2(parent, name, flags, Mode::empty(), resolve)),
+            crate::sabotage::naive::follow(parent, name)
+        )
     };
     let opened = match open() {
         Err(Errno::NOENT) => {

@@ -42,5 +42,8 @@ pub use processes::{Process, processes};
 pub use rlimits::hard_limits;
 pub use spawn::{IDS, Init, spawn};
 
+#[cfg(feature = "sabotage")]
+pub(crate) use inside::{Kind, open as open_in_root};
+
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use super::error::{Context, SetupError};
 use super::inside::{self, Kind};
 use super::{fs, rootfs};
 use crate::bundle::{Bundle, BundleMount, BundleSource};
+use crate::sabotage::{defence, place};
 use crate::sys::{self, MountAttr};
 
 /// Unattached mounts in the order they travel to the child: the state folder, the layers, a
@@ -191,11 +192,20 @@ pub(crate) fn put_all(
                 (tmpfs(target, *size, *mode, options, mount.read_only)?, Kind::Folder)
             }
         };
-        let place = inside::make(root, target, kind)?;
-        refuse_place(root, &place, bundle.privileged, target)?;
-        fs::put_on(&tree, &place).step("mount", target)?;
+        let place =
+            defence!("mount.beneath", inside::make(root, target, kind)?, by_text(target, kind)?);
+        defence!("mount.kernel_files", refuse_place(root, &place, bundle.privileged, target)?, ());
+        place!("mount.resolved");
+        let again = defence!("mount.once", place, by_text(target, kind)?);
+        fs::put_on(&tree, &again).step("mount", target)?;
     }
     Ok(())
+}
+
+/// Where a program would mount that joins the target to the root.
+#[cfg(feature = "sabotage")]
+fn by_text(target: &str, kind: Kind) -> Result<OwnedFd, SetupError> {
+    crate::sabotage::naive::target(target, kind).step("open mount target", target)
 }
 
 /// The root itself and the kernel's file systems cannot be covered.

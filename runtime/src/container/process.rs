@@ -12,6 +12,7 @@ use super::channel::Channel;
 use super::error::{Context, SetupError};
 use super::{caps, seccomp};
 use crate::bundle::Process;
+use crate::sabotage::{defence, place, without};
 use crate::sys;
 
 /// Where the program's standard streams go.
@@ -111,6 +112,12 @@ impl Rights {
         Ok(Rights { capabilities, filter })
     }
 
+    /// These without the filter.
+    #[cfg(feature = "sabotage")]
+    pub(crate) fn unfiltered(self) -> Rights {
+        Rights { filter: None, ..self }
+    }
+
     /// All capabilities that the user namespace has, and no filter.
     pub(crate) fn all() -> Rights {
         Rights { capabilities: caps::all(), filter: None }
@@ -119,9 +126,11 @@ impl Rights {
 
 /// Enters the working directory, opened before inside the root.
 pub(crate) fn enter(cwd: &OwnedFd, name: &str) -> Result<(), SetupError> {
-    rustix::process::fchdir(cwd).step("enter working directory", name)?;
+    let entered =
+        defence!("cwd.inside", rustix::process::fchdir(cwd), rustix::process::chdir(name));
+    entered.step("enter working directory", name)?;
     let path = rustix::process::getcwd(Vec::new()).step("enter working directory", name)?;
-    if !path.to_bytes().starts_with(b"/") {
+    if !defence!("cwd.inside", path.to_bytes().starts_with(b"/"), true) {
         let reason = "it is outside the container's root";
         return Err(SetupError::refused("enter working directory", name, reason));
     }
@@ -139,7 +148,7 @@ pub(crate) fn drop_rights(process: &Process, rights: &Rights) -> Result<(), Setu
         joined => joined.step("join session keyring", "")?,
     }
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    if process.no_new_privs {
+    if defence!("no_new_privs", process.no_new_privs, false) {
         rustix::thread::set_no_new_privs(true).step("set no_new_privs", "")?;
     }
     if let Some(filter) = &rights.filter {
@@ -160,7 +169,8 @@ pub(crate) fn drop_rights(process: &Process, rights: &Rights) -> Result<(), Setu
         0 => rights.capabilities & permitted,
         _ => CapabilitySet::empty(),
     };
-    let inheritable = CapabilitySet::empty();
+    let inheritable =
+        defence!("caps.inheritable", CapabilitySet::empty(), rights.capabilities & permitted);
     let sets = CapabilitySets { effective, permitted: effective, inheritable };
     rustix::thread::set_capabilities(None, sets).step(STEP, "effective")?;
     rustix::thread::clear_ambient_capability_set().step(STEP, "ambient")
@@ -199,6 +209,8 @@ fn prepare(
     let env = strings(&process.env, "environment")?;
     streams.take_their_numbers()?;
     sys::close_from_on_exec(3).step("close descriptors", "3…")?;
+    without!("fds.closed", crate::sabotage::naive::leave_open());
+    place!("start.before_exec");
     channel.send_executing().step("report", "parent")?;
     sys::reset_signals();
     Ok((argv, env))

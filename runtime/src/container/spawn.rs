@@ -16,6 +16,7 @@ use super::mounts::Trees;
 use super::process::{Rights, Stdio};
 use super::{fs, rlimits, sysctl};
 use crate::bundle::{Bundle, Network, Status};
+use crate::sabotage::{defence, without};
 use crate::sys::{self, Cloned};
 
 /// Ids that each user namespace maps.
@@ -49,7 +50,8 @@ pub fn spawn(
     stdio: Stdio<'_>,
     configure_net: &mut dyn FnMut(BorrowedFd<'_>) -> Result<(), String>,
 ) -> Result<Init, SetupError> {
-    sysctl::check(bundle)?;
+    defence!("sysctl.grammar", sysctl::check(bundle)?, ());
+    without!("cwd.inside", crate::sabotage::naive::leave_open());
     let rights = Rights::of(&bundle.process, bundle.privileged)?;
     let limits = rlimits::parse(&bundle.process.rlimits)?;
     group.make()?;
@@ -173,11 +175,12 @@ impl Child {
 
     /// Limits of the group, while the child mounts.
     fn set_group_limits(&mut self, start: &Start<'_>) -> Result<(), SetupError> {
-        let devices = match (start.bundle.privileged, start.bundle.id_base) {
+        let allowed = match (start.bundle.privileged, start.bundle.id_base) {
             (true, _) => Devices::All,
             (false, Some(_)) => Devices::ListedIfPossible,
             (false, None) => Devices::Listed,
         };
+        let devices = defence!("devices.program", allowed, Devices::All);
         self.warnings.extend(start.group.set_limits(&start.bundle.cgroup, devices)?);
         Ok(())
     }

@@ -7,6 +7,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use super::child::has_own_network;
 use super::error::{Context, SetupError};
 use crate::bundle::Bundle;
+use crate::sabotage::defence;
 
 const STEP: &str = "set sysctl";
 
@@ -70,7 +71,12 @@ fn write(settings: BorrowedFd<'_>, key: &str, value: &str) -> Result<(), SetupEr
     let object = || format!("{key}={value}");
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-    let file = openat2(settings, path(key), flags, Mode::empty(), resolve).step(STEP, object())?;
+    let file = defence!(
+        "sysctl.beneath",
+        openat2(settings, path(key), flags, Mode::empty(), resolve),
+        crate::sabotage::naive::open(format!("/proc/sys/{}", path(key)), flags)
+    );
+    let file = file.step(STEP, object())?;
     rustix::io::write(file.as_fd(), value.as_bytes()).map(drop).step(STEP, object())
 }
 

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use super::error::{Context, SetupError};
 use super::{cgroup, fs, inside};
+use crate::sabotage::defence;
 
 /// Device nodes every container has: name, major, minor.
 const DEVICES: [(&str, u32, u32); 6] = [
@@ -101,7 +102,8 @@ fn cgroups(
     const STEP: &str = "mount cgroup";
     let own = |folder: &Path| -> Result<OwnedFd, SetupError> {
         let mount = fs::copy_of_path(folder).step(STEP, folder.display())?;
-        fs::set(&mount, attr, false).step(STEP, folder.display())?;
+        fs::set(&mount, defence!("cgroup.read_only", attr, attr - fs::RDONLY), false)
+            .step(STEP, folder.display())?;
         Ok(mount)
     };
     if let Some(unified) = group.unified_only() {
@@ -159,8 +161,15 @@ fn mount_in(dev: &OwnedFd, name: &str, mount: &OwnedFd) -> Result<(), Errno> {
 
 /// Covers and write-protects the paths that show or change the host.
 pub(crate) fn hide(root: BorrowedFd<'_>, empty: &OwnedFd) -> Result<(), SetupError> {
-    let null = inside::device("null", 1, 3)?;
+    let null = defence!(
+        "mask.source",
+        inside::device("null", 1, 3)?,
+        inside::open(root, "dev/null", OFlags::PATH).step("mask", "/dev/null")?
+    );
     for path in MASKED {
+        if defence!("mask.list", false, path == "proc/interrupts") {
+            continue;
+        }
         mask(root, path, empty, &null).step("mask", format!("/{path}"))?;
     }
     for cpu in throttles(root).step("mask", "/sys/devices/system/cpu")? {

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::error::{Context, SetupError};
 use super::inside;
+use crate::sabotage::{defence, without};
 
 const STEP: &str = "look up user";
 /// Larger files of accounts are refused.
@@ -77,6 +78,7 @@ pub fn resolve_in_layers(
 
 /// Reads a regular file of bounded size below `root`.
 fn read_in(root: BorrowedFd<'_>, path: &str) -> io::Result<Option<String>> {
+    without!("users.bounds", return crate::sabotage::naive::read(root, path));
     // Not blocking: a FIFO of that name would otherwise wait for a writer.
     match inside::open(root, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY) {
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
@@ -182,7 +184,9 @@ fn number(text: &str) -> Result<Option<u32>, SetupError> {
         return refuse("a number starts with a digit other than 0");
     }
     match text.parse() {
-        Ok(u32::MAX) | Err(_) => refuse("the number is out of range"),
+        Ok(u32::MAX) | Err(_) => {
+            defence!("users.numbers", refuse("the number is out of range"), Ok(None))
+        }
         Ok(number) => Ok(Some(number)),
     }
 }

@@ -27,6 +27,7 @@ use tokio::sync::OnceCell;
 
 use crate::paths::Roots;
 use crate::record;
+use crate::sabotage::defence;
 use crate::starter::Starter;
 use crate::store::Store;
 
@@ -143,7 +144,7 @@ fn private_folder(dir: &Path) -> Result<(), HostError> {
         Ok(_) => Ok(()),
         Err(_) => fs::DirBuilder::new()
             .recursive(true)
-            .mode(0o700)
+            .mode(defence!("state.private", 0o700, 0o755))
             .create(dir)
             .map_err(|e| HostError::io("make folder", dir, e)),
     }

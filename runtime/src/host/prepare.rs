@@ -15,6 +15,7 @@ use super::{StepError, Stored, etc, network};
 use crate::bundle::{Bundle, BundleMount, Cgroup, Log, Rootfs};
 use crate::paths::Roots;
 use crate::record::{self, Durability};
+use crate::sabotage::defence;
 use crate::store::{ImageConfig, Store};
 
 mod life;
@@ -24,6 +25,9 @@ mod process;
 pub(super) use life::signal_number;
 pub(super) use mounts::all_mounts;
 
+/// The ids of every container, if each had the same.
+#[cfg(feature = "sabotage")]
+const ONE_RANGE: u32 = 0x7000_0000;
 /// Processes a container may have when the file gives no limit.
 const PIDS: i64 = 2048;
 /// Bytes of `/dev/shm` when the file gives none.
@@ -109,7 +113,7 @@ impl Preparation<'_> {
             read_only: spec.read_only,
             shm_size: spec.shm_size.unwrap_or(SHM),
             hostname,
-            id_base: record.id_base,
+            id_base: defence!("ids.range", record.id_base, record.id_base.map(|_| ONE_RANGE)),
             privileged: spec.privileged,
             sysctls: spec.sysctls.clone(),
             cgroup: cgroup(self.roots.cgroup(&record.name), record),

@@ -11,6 +11,7 @@ use super::format::{Prefix, Stream};
 use super::splitter::Splitter;
 use super::{CURRENT, file_name};
 use crate::bundle::Log;
+use crate::sabotage::defence;
 
 /// Bytes put together before they are written.
 const BATCH: usize = 256 * 1024;
@@ -188,7 +189,7 @@ impl Writer {
             .read(true)
             .create(true)
             .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .custom_flags(defence!("log.no_follow", libc::O_NOFOLLOW, 0) | libc::O_NONBLOCK)
             .open(self.dir.join(CURRENT))?;
         let meta = file.metadata()?;
         if !meta.is_file() {

@@ -18,6 +18,7 @@ use super::resolver::Resolver;
 use super::{StartFailure, Step, names, network, ports};
 use crate::bundle::{Phase, Status};
 use crate::container::{self, Target};
+use crate::sabotage::{defence, place};
 use crate::sys;
 
 /// Exit status of a process that SIGKILL ended.
@@ -76,6 +77,16 @@ impl Running {
             None => self.health.as_ref().and_then(HealthCheck::due),
         };
         set.until(due.filter(|_| !frozen));
+    }
+
+    /// Sends a signal to the first process, never to one that has its number by now.
+    fn send(&self, signal: i32) -> std::io::Result<()> {
+        place!("signal.before");
+        defence!(
+            "signal.pidfd",
+            sys::pidfd_send_signal(self.pidfd.as_fd(), signal),
+            sys::kill(self.target.pid, signal)
+        )
     }
 }
 
@@ -239,7 +250,7 @@ impl Monitor {
                 running.kill_at = [running.kill_at, until].into_iter().flatten().min();
                 if first && !grace.is_zero() {
                     // It may have ended just now, which the next wait tells.
-                    let _ = sys::pidfd_send_signal(running.pidfd.as_fd(), signal);
+                    let _ = running.send(signal);
                     self.events.add(Happening::Kill { signal });
                 }
                 self.enter(Phase::Stopping);
@@ -256,7 +267,7 @@ impl Monitor {
             return;
         }
         running.killed = true;
-        let _ = sys::pidfd_send_signal(running.pidfd.as_fd(), libc::SIGKILL);
+        let _ = running.send(libc::SIGKILL);
         self.events.add(Happening::Kill { signal: libc::SIGKILL });
         // The first process takes its pid namespace with it; this reaches a frozen group too.
         let _ = self.group.kill_all();
@@ -268,8 +279,7 @@ impl Monitor {
         let Life::Running(running) = &self.life else {
             return Err("the container does not run".to_owned());
         };
-        sys::pidfd_send_signal(running.pidfd.as_fd(), number)
-            .map_err(|error| format!("send signal {number}: {error}"))?;
+        running.send(number).map_err(|error| format!("send signal {number}: {error}"))?;
         if ends {
             self.run_free(Instant::now());
         }

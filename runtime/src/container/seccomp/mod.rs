@@ -14,6 +14,7 @@ use rustix::thread::CapabilitySet;
 
 use super::caps;
 use super::error::SetupError;
+use crate::sabotage::defence;
 
 /// What becomes of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,11 +70,12 @@ fn rules(capabilities: CapabilitySet) -> Result<BTreeMap<u32, Rule>, SetupError>
         put(numbers, if open { Rule::Open } else { Rule::Closed });
     }
     let admin = capabilities.contains(CapabilitySet::SYS_ADMIN);
-    put(&[libc::SYS_clone], if admin { Rule::Open } else { Rule::Clone });
+    let clone = defence!("seccomp.clone", Rule::Clone, Rule::Open);
+    put(&[libc::SYS_clone], if admin { Rule::Open } else { clone });
     // Its flags are behind a pointer that a filter cannot follow; C libraries fall back to clone.
     put(&[libc::SYS_clone3], if admin { Rule::Open } else { Rule::Unknown });
     put(&[libc::SYS_personality], Rule::Personality);
-    put(&[libc::SYS_socket], Rule::Socket);
+    put(&[libc::SYS_socket], defence!("seccomp.socket", Rule::Socket, Rule::Open));
     put(&[libc::SYS_ioctl], Rule::Ioctl);
     Ok(rules)
 }

@@ -1,0 +1,53 @@
+//! What a program without a defence would do in its place.
+
+use std::io::Read;
+use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+
+use crate::container::{Kind, open_in_root};
+
+/// Opens a path by its text, whatever lies on the way.
+pub(crate) fn open(path: impl AsRef<Path>, flags: OFlags) -> Result<OwnedFd, Errno> {
+    openat(CWD, path.as_ref(), flags | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Leaves a folder of the host open in this process and in those it starts.
+pub(crate) fn leave_open() {
+    if let Ok(fd) = openat(CWD, "/", OFlags::PATH | OFlags::DIRECTORY, Mode::empty()) {
+        let _ = fd.into_raw_fd();
+    }
+}
+
+/// Joins the target to the root as text, makes what is missing, and follows every link. The root is
+/// where [`crate::container`] puts its pieces together.
+pub(crate) fn target(target: &str, kind: Kind) -> Result<OwnedFd, Errno> {
+    let path = format!("/proc/root{target}");
+    let path = Path::new(&path);
+    let folder = if kind == Kind::Folder { Some(path) } else { path.parent() };
+    let _ = std::fs::create_dir_all(folder.unwrap_or(path));
+    if kind == Kind::File {
+        let _ = std::fs::File::options().create(true).append(true).open(path);
+    }
+    open(path, OFlags::PATH)
+}
+
+/// Opens a name in a folder, and follows a link there as the container would.
+pub(crate) fn follow(parent: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+    open_in_root(parent, name, OFlags::PATH | OFlags::DIRECTORY)
+}
+
+/// Reads a file of a root to its end, whatever it is and however long.
+pub(crate) fn read(root: BorrowedFd<'_>, path: &str) -> std::io::Result<Option<String>> {
+    let mut bytes = Vec::new();
+    std::fs::File::from(open_in_root(root, path, OFlags::RDONLY)?).read_to_end(&mut bytes)?;
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// Asks the container's `ps` about its processes, with the rights of this program.
+pub(crate) fn run_ps(pid: &i32) {
+    let program = format!("/proc/{pid}/root/bin/ps");
+    let _ = std::process::Command::new(program).stdout(std::process::Stdio::null()).status();
+}
