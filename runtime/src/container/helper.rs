@@ -6,7 +6,8 @@
 //! and passes every signal on to it.
 
 use std::io::{Read, Seek, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio as ProcessStdio};
 
@@ -18,6 +19,8 @@ use super::error::{Context, SetupError};
 use super::exec::{ExecSpec, exec_in};
 use super::init;
 use super::process::Stdio;
+use crate::sabotage;
+use crate::starter::{NAME, sealed_program};
 use crate::sys;
 
 /// Hidden word on the command line that makes the program a helper.
@@ -49,8 +52,11 @@ pub struct Helper {
 pub fn start_helper(run_dir: &Path, spec: &ExecSpec) -> Result<Helper, SetupError> {
     const STEP: &str = "start helper";
     let (ours, theirs) = Channel::pair().step(STEP, "socket pair")?;
-    let mut command = Command::new("/proc/self/exe");
-    command.arg(WORD);
+    let program = sealed_program().step(STEP, "program")?;
+    // Not under a number that the channel takes.
+    let program = rustix::io::fcntl_dupfd_cloexec(&program, NUMBER + 1).step(STEP, "program")?;
+    let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
+    command.arg0("berth").arg(WORD);
     if spec.tty {
         command.stdin(ProcessStdio::null()).stdout(ProcessStdio::null());
     }
@@ -97,6 +103,9 @@ fn answer(channel: &Channel) -> Result<Option<OwnedFd>, SetupError> {
 
 /// The helper, entered at the top of `main` when [`WORD`] is the first argument.
 pub fn helper_main() -> ! {
+    sabotage::read();
+    // Cosmetic: in a list of processes it is not called by the number of a descriptor.
+    let _ = rustix::thread::set_name(NAME);
     match sys::passed_as(NUMBER) {
         Ok(fd) => serve(&Channel::from_fd(fd)),
         Err(_) => sys::exit_now(125), // not started by us: nobody to tell
