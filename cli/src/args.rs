@@ -144,6 +144,10 @@ pub(crate) enum Command {
     Stop(commands::stop::StopArgs),
     /// Stop services and start them again
     Restart(commands::restart::RestartArgs),
+    /// Make the processes of services stand still
+    Pause(commands::pause::PauseArgs),
+    /// Let the processes of paused services run on
+    Unpause(commands::pause::PauseArgs),
     /// Send a signal to services, SIGKILL unless told otherwise
     Kill(commands::kill::KillArgs),
     /// Remove stopped containers

@@ -91,7 +91,7 @@ impl Row {
             running_for: format!("{} ago", moment::rough(now - container.created_at)),
             service: record.service.clone(),
             size: "0B".to_owned(),
-            state: state(container.state),
+            state: state(container),
             status: status(container, now),
         }
     }
@@ -120,8 +120,9 @@ pub(crate) fn argv(roots: &Roots, container: &ObservedContainer) -> Vec<String> 
 }
 
 /// One word as Docker has it.
-pub(crate) fn state(state: ContainerState) -> &'static str {
-    match state {
+pub(crate) fn state(container: &ObservedContainer) -> &'static str {
+    match container.state {
+        ContainerState::Running { .. } if container.paused => "paused",
         ContainerState::Created => "created",
         ContainerState::Running { .. } => "running",
         ContainerState::Restarting { .. } => "restarting",
@@ -170,6 +171,9 @@ fn status(container: &ObservedContainer, now: i64) -> String {
                 Health::Starting => notes.push("health: starting"),
                 Health::Healthy => notes.push("healthy"),
                 Health::Unhealthy => notes.push("unhealthy"),
+            }
+            if container.paused {
+                notes.push("Paused");
             }
             if !container.monitored {
                 notes.push("no monitor");
@@ -235,6 +239,7 @@ pub(crate) mod tests {
             health: Health::None,
             monitored: true,
             held: false,
+            paused: false,
             published: vec![],
             restarts: 0,
         }

@@ -23,6 +23,8 @@ pub(crate) fn object(action: &Action) -> String {
         | Action::AwaitContainer { .. }
         | Action::StopContainer { .. }
         | Action::SignalContainer { .. }
+        | Action::PauseContainer { .. }
+        | Action::UnpauseContainer { .. }
         | Action::RemoveContainer { .. } => "Container",
         Action::RemoveLeftover(leftover) => match leftover {
             Leftover::Cgroup(_) => "Leftover cgroup",
@@ -58,6 +60,8 @@ pub(crate) fn words(action: &Action) -> (&'static str, &'static str) {
         },
         Action::StopContainer { .. } => ("Stopping", "Stopped"),
         Action::SignalContainer { .. } => ("Signalling", "Signalled"),
+        Action::PauseContainer { .. } => ("Pausing", "Paused"),
+        Action::UnpauseContainer { .. } => ("Unpausing", "Unpaused"),
     }
 }
 
@@ -66,8 +70,8 @@ pub(crate) fn coloured(line: &str, paint: Paint) -> String {
     let rest = line.trim_start();
     let Some(word) = rest.split([' ', ':']).next() else { return line.to_owned() };
     let painted = match word {
-        "create" | "start" | "pull" => paint.green(word),
-        "remove" | "stop" | "signal" => paint.red(word),
+        "create" | "start" | "pull" | "unpause" => paint.green(word),
+        "remove" | "stop" | "signal" | "pause" => paint.red(word),
         "replace" | "restart" | "repair" | "warning" | "PUBLIC" => paint.yellow(word),
         "Plan" | "nothing" => paint.bold(word),
         _ => return line.to_owned(),

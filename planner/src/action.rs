@@ -73,6 +73,16 @@ pub enum Action {
         /// Signal name (`SIGKILL`).
         signal: String,
     },
+    /// Makes all processes of a container stand still, until it is unpaused or ends.
+    PauseContainer {
+        /// Name on the host.
+        name: String,
+    },
+    /// Lets the processes of a paused container run on.
+    UnpauseContainer {
+        /// Name on the host.
+        name: String,
+    },
     /// Removes everything of a container that does not run; volumes stay.
     RemoveContainer {
         /// Name on the host.
@@ -115,6 +125,8 @@ impl Action {
             Action::AwaitContainer { .. } => "await_container",
             Action::StopContainer { .. } => "stop_container",
             Action::SignalContainer { .. } => "signal_container",
+            Action::PauseContainer { .. } => "pause_container",
+            Action::UnpauseContainer { .. } => "unpause_container",
             Action::RemoveContainer { .. } => "remove_container",
             Action::RemoveLeftover(_) => "remove_leftover",
             Action::UntagImage { .. } => "untag_image",
@@ -137,6 +149,8 @@ impl Action {
             | Action::AwaitContainer { name, .. }
             | Action::StopContainer { name, .. }
             | Action::SignalContainer { name, .. }
+            | Action::PauseContainer { name }
+            | Action::UnpauseContainer { name }
             | Action::RemoveContainer { name } => name.clone(),
             Action::RemoveLeftover(leftover) => leftover.name().to_string(),
             Action::UntagImage { name, .. } => name.clone(),

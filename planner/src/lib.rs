@@ -23,6 +23,7 @@ pub mod lock;
 pub mod observed;
 mod order;
 pub mod outdated;
+pub mod pause;
 pub mod plan;
 pub mod problem;
 pub mod prune;

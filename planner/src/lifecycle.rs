@@ -10,9 +10,10 @@ use crate::down::of_project;
 use crate::gate::{Gates, Member};
 use crate::observed::{ContainerState, Observed, ObservedContainer};
 use crate::order::Order;
+use crate::pause::{adopted, run_on_again};
 use crate::plan::{Draft, Plan, Slot};
 use crate::problem::{PlanProblem, PlanProblems};
-use crate::up::{UNMONITORED, drift, is_active, parent};
+use crate::up::{drift, is_active, parent};
 
 /// What `restart` is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -162,7 +163,7 @@ pub fn rm(project: &str, observed: &Observed, options: &RmOptions) -> Result<Pla
 }
 
 /// Containers `up` made, of these services or of all.
-fn of_services<'a>(
+pub(crate) fn of_services<'a>(
     project: &str,
     observed: &'a Observed,
     services: &[String],
@@ -361,11 +362,13 @@ fn starts<'a>(
         for container in groups.members(service) {
             if !begins(container) {
                 let name = container.record.name.as_str();
-                if container.monitored {
-                    draft.unchanged += 1;
-                } else {
-                    let adopt = Action::AdoptContainer { name: name.to_string() };
-                    steps.insert(name, draft.add(adopt, vec![UNMONITORED]));
+                let step = match container.paused {
+                    true => Some(run_on_again(draft, container)),
+                    false => adopted(draft, container),
+                };
+                match step {
+                    Some(step) => drop(steps.insert(name, step)),
+                    None => draft.unchanged += 1,
                 }
                 continue;
             }

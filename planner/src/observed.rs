@@ -182,6 +182,9 @@ pub struct ObservedContainer {
     pub monitored: bool,
     /// The user stopped it.
     pub held: bool,
+    /// Its processes stand still, because the user asked for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
     /// Host ports it really has.
     pub published: Vec<PortSpec>,
     /// Times the monitor started it again.

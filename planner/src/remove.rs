@@ -108,6 +108,7 @@ mod tests {
             health: Health::None,
             monitored: false,
             held: false,
+            paused: false,
             published: vec![],
             restarts: 0,
         }

@@ -32,6 +32,10 @@ pub enum Kind {
     Stop,
     /// It gets a signal.
     Signal,
+    /// It stands still.
+    Pause,
+    /// It runs on.
+    Unpause,
     /// It goes.
     Remove,
 }
@@ -48,6 +52,8 @@ impl Kind {
             Kind::Pull => "pull",
             Kind::Stop => "stop",
             Kind::Signal => "signal",
+            Kind::Pause => "pause",
+            Kind::Unpause => "unpause",
             Kind::Remove => "remove",
         }
     }
@@ -171,6 +177,8 @@ impl Plan {
             | Action::AwaitContainer { .. }
             | Action::StopContainer { .. }
             | Action::SignalContainer { .. }
+            | Action::PauseContainer { .. }
+            | Action::UnpauseContainer { .. }
             | Action::RemoveContainer { .. } => {
                 let short = target.strip_prefix(&self.project).and_then(|t| t.strip_prefix('-'));
                 short.unwrap_or(&target).to_string()
@@ -219,6 +227,8 @@ fn group(action: &Action) -> u8 {
         | Action::AwaitContainer { .. }
         | Action::StopContainer { .. }
         | Action::SignalContainer { .. }
+        | Action::PauseContainer { .. }
+        | Action::UnpauseContainer { .. }
         | Action::RemoveContainer { .. } => 7,
     }
 }
@@ -243,6 +253,8 @@ fn kind(steps: &[&Step]) -> Kind {
             Action::PullImage { .. } => other = Some(Kind::Pull),
             Action::RepairNetwork(_) | Action::AdoptContainer { .. } => other = Some(Kind::Repair),
             Action::SignalContainer { .. } => other = Some(Kind::Signal),
+            Action::PauseContainer { .. } => other = Some(Kind::Pause),
+            Action::UnpauseContainer { .. } => other = Some(Kind::Unpause),
             Action::AwaitContainer { .. } => {}
         }
     }

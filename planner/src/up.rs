@@ -20,7 +20,7 @@ use crate::order::Order;
 use crate::plan::Plan;
 use crate::problem::{PlanProblem, PlanProblems};
 
-pub(crate) use self::containers::UNMONITORED;
+pub(crate) use self::containers::{PAUSED, UNMONITORED};
 pub(crate) use self::resources::drift;
 
 /// What `up` is asked for.

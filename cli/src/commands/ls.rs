@@ -66,7 +66,7 @@ fn projects<'a>(containers: impl Iterator<Item = &'a ObservedContainer>, all: bo
 fn row(name: &str, containers: &[&ObservedContainer]) -> Row {
     let mut states: BTreeMap<&str, usize> = BTreeMap::new();
     for container in containers {
-        *states.entry(rows::state(container.state)).or_default() += 1;
+        *states.entry(rows::state(container)).or_default() += 1;
     }
     let status: Vec<String> = states.iter().map(|(s, count)| format!("{s}({count})")).collect();
     let files: BTreeSet<&str> =

@@ -24,6 +24,7 @@ pub(crate) mod logs;
 pub(crate) mod ls;
 pub(crate) mod network;
 pub(crate) mod outdated;
+pub(crate) mod pause;
 pub(crate) mod plan;
 pub(crate) mod port;
 pub(crate) mod prune;
@@ -76,6 +77,8 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<Exit, Fai
         Command::Start(args) => start::run(session, &args).await,
         Command::Stop(args) => stop::run(session, &args).await,
         Command::Restart(args) => restart::run(session, &args).await,
+        Command::Pause(args) => pause::run(session, &args).await,
+        Command::Unpause(args) => pause::run_on(session, &args).await,
         Command::Kill(args) => kill::run(session, &args).await,
         Command::Rm(args) => rm::run(session, &args).await,
         Command::Pull(args) => pull::run(session, &args).await,

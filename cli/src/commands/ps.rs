@@ -29,8 +29,8 @@ pub(crate) struct PsArgs {
     /// Print names of services only
     #[arg(long = "services", conflicts_with = "quiet")]
     names: bool,
-    /// Only containers in this state: created, running, restarting, exited, dead
-    #[arg(long, value_name = "STATE", value_parser = ["created", "running", "restarting", "exited", "dead"])]
+    /// Only containers in this state: created, running, paused, restarting, exited, dead
+    #[arg(long, value_name = "STATE", value_parser = ["created", "running", "paused", "restarting", "exited", "dead"])]
     status: Vec<String>,
     /// As --status, written `status=STATE`
     #[arg(long, value_name = "FILTER", value_parser = status_filter)]
@@ -60,7 +60,7 @@ pub(crate) async fn run(session: &Session, args: &PsArgs) -> Result<Exit, Failur
             let mut wanted = args.status.iter().chain(&args.filter).peekable();
             match wanted.peek() {
                 None => args.all || rows::is_up(container.state),
-                Some(_) => wanted.any(|state| state == rows::state(container.state)),
+                Some(_) => wanted.any(|state| state == rows::state(container)),
             }
         })
         .collect();

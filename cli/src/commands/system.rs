@@ -189,7 +189,7 @@ fn container_table(found: &Found<'_>, now: i64) -> Table {
             amount::bytes(usage.files),
             amount::bytes(usage.logs),
             format!("{} ago", moment::rough(now - container.created_at)),
-            rows::state(container.state).to_owned(),
+            rows::state(container).to_owned(),
             name.clone(),
         ]);
     }
@@ -229,7 +229,7 @@ fn details(found: &Found<'_>) -> Value {
             "ID": container.id, "Names": name, "Image": container.record.spec.image,
             "LocalVolumes": mounts(container, found.observed).count(), "Size": usage.files,
             "LogSize": usage.logs, "CreatedAt": moment::rfc3339(container.created_at),
-            "State": rows::state(container.state),
+            "State": rows::state(container),
         })
     };
     let volume = |(name, links, bytes): (String, usize, u64)| json!({ "Name": name, "Links": links, "Size": bytes });

@@ -33,6 +33,7 @@ pub(crate) fn container(name: &str, image_id: &str) -> ObservedContainer {
         health: Health::None,
         monitored: false,
         held: false,
+        paused: false,
         published: vec![],
         restarts: 0,
     }

@@ -18,6 +18,7 @@ pub(super) enum Fate {
     Keep,
     Create,
     Adopt,
+    Unpause,
     Start,
     Restart,
     Replace,
@@ -48,7 +49,7 @@ pub(super) struct Verdict {
 
 impl Verdict {
     fn of(fate: Fate, causes: Vec<Cause>) -> Verdict {
-        let starts = !matches!(fate, Fate::Keep | Fate::Adopt | Fate::Remove);
+        let starts = !matches!(fate, Fate::Keep | Fate::Adopt | Fate::Unpause | Fate::Remove);
         Verdict { fate, causes, changes: Vec::new(), starts }
     }
 }
@@ -173,7 +174,7 @@ impl<'a> Judge<'a, '_> {
 
     fn remember(&mut self, container: &str, service: &'a str, fate: Fate) {
         match fate {
-            Fate::Keep | Fate::Adopt | Fate::Remove => {}
+            Fate::Keep | Fate::Adopt | Fate::Unpause | Fate::Remove => {}
             Fate::Create => {
                 self.renewed.insert(container.to_string(), true);
             }
@@ -367,6 +368,9 @@ impl<'a> Judge<'a, '_> {
     }
 }
 
+/// Why its processes are let run on.
+pub(crate) const PAUSED: Cause = Cause::Drift { what: "it is paused" };
+
 /// Why it is given a monitor.
 pub(crate) const UNMONITORED: Cause = Cause::Drift { what: "its monitor is gone" };
 
@@ -377,6 +381,9 @@ fn state_verdict(have: &ObservedContainer, no_start: bool) -> Verdict {
         false => Verdict::of(Fate::Start, vec![cause]),
     };
     match (have.state, have.monitored) {
+        (ContainerState::Running { .. }, _) if have.paused && !no_start => {
+            Verdict::of(Fate::Unpause, vec![PAUSED])
+        }
         (ContainerState::Running { .. }, true) | (ContainerState::Restarting { .. }, true) => {
             Verdict::of(Fate::Keep, Vec::new())
         }

@@ -16,6 +16,7 @@ use crate::down::named_volumes;
 use crate::gate::{Gates, Member};
 use crate::ipam;
 use crate::observed::{Addresses, ContainerRecord, Subnet};
+use crate::pause::run_on_again;
 use crate::plan::{Draft, Slot};
 use crate::pull;
 
@@ -252,6 +253,9 @@ impl<'a> Maker<'a> {
             Fate::Adopt => {
                 let adopt = Action::AdoptContainer { name: name() };
                 slots.adopt = Some(self.draft.add(adopt, causes()));
+            }
+            Fate::Unpause => {
+                slots.adopt = change.have.map(|have| run_on_again(&mut self.draft, have));
             }
             Fate::Create | Fate::Start | Fate::Restart | Fate::Replace | Fate::Remove => {}
         }

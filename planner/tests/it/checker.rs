@@ -118,6 +118,8 @@ impl<'a> Judged<'a> {
             | Action::CreateVolume(_)
             | Action::AdoptContainer { .. }
             | Action::SignalContainer { .. }
+            | Action::PauseContainer { .. }
+            | Action::UnpauseContainer { .. }
             | Action::UntagImage { .. }
             | Action::RemoveImage { .. }
             | Action::SweepStore

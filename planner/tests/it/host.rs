@@ -109,6 +109,7 @@ impl FakeHost {
             health: Health::None,
             monitored: false,
             held: false,
+            paused: false,
             published: Vec::new(),
             restarts: 0,
         }
@@ -155,13 +156,22 @@ impl FakeHost {
                 refuse(!active(container), "does not run")?;
                 container.state = ContainerState::Exited { exit_code: 143, finished_at: 0 };
                 (container.held, container.monitored) = (*hold, false);
-                container.health = Health::None;
+                (container.health, container.paused) = (Health::None, false);
                 self.links.remove(name);
                 Ok(())
             }
             Action::SignalContainer { name, .. } => {
                 let container = self.get(name)?;
                 refuse(!active(container), "does not run")
+            }
+            Action::PauseContainer { name } | Action::UnpauseContainer { name } => {
+                let pauses = matches!(action, Action::PauseContainer { .. });
+                let container = self.get(name)?;
+                let running = matches!(container.state, ContainerState::Running { .. });
+                refuse(!running || !container.monitored, "does not run under a monitor")?;
+                refuse(container.paused == pauses, "is so already")?;
+                container.paused = pauses;
+                Ok(())
             }
             Action::RemoveContainer { name } => {
                 refuse(active(self.get(name)?), "runs")?;

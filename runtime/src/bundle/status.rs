@@ -34,6 +34,9 @@ pub struct Status {
     pub restarts: u32,
     /// The user stopped it.
     pub held: bool,
+    /// Its processes stand still until the user lets them run on.
+    #[serde(default)]
+    pub paused: bool,
     /// Host ports it really has.
     pub published: Vec<PortSpec>,
     /// Ports of its resolver on 127.0.0.11 in its network namespace, UDP and TCP.

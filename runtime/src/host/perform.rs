@@ -47,6 +47,8 @@ impl Host {
             Action::AwaitContainer { name, condition } => self.wait_for(name, *condition).await,
             Action::StopContainer { name, grace, hold } => self.stop(name, *grace, *hold).await,
             Action::SignalContainer { name, signal } => self.signal(name, signal).await,
+            Action::PauseContainer { name } => self.pause(name).await,
+            Action::UnpauseContainer { name } => self.unpause(name).await,
             Action::RemoveContainer { name } => self.remove(name),
             Action::RemoveLeftover(leftover) => self.remove_leftover(leftover).await,
             Action::UntagImage { name, id } => images::untag(self, name, id).await,
@@ -176,6 +178,26 @@ impl Host {
         client::signal(&self.roots.container_run(name), number)
             .await
             .map_err(|e| StepError::refused("signal container", name, e))
+    }
+
+    async fn pause(&self, name: &str) -> Result<(), StepError> {
+        let refused = |e| StepError::refused("pause container", name, e);
+        client::pause(&self.roots.container_run(name)).await.map_err(refused)?;
+        // Done means that nothing of it runs any more.
+        let path = self.roots.cgroup(name);
+        blocking(move || {
+            let group = cgroup::Group::find(&path);
+            group
+                .and_then(|group| group.await_frozen())
+                .map_err(|e| StepError::failed("pause container", &path, e))
+        })
+        .await
+    }
+
+    async fn unpause(&self, name: &str) -> Result<(), StepError> {
+        client::unpause(&self.roots.container_run(name))
+            .await
+            .map_err(|e| StepError::refused("unpause container", name, e))
     }
 
     fn remove(&self, name: &str) -> Result<(), StepError> {

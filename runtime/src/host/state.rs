@@ -74,6 +74,7 @@ pub(super) fn observe(roots: &Roots, stored: Stored) -> io::Result<ObservedConta
         health: Default::default(),
         monitored: is_monitored(&run_dir),
         held,
+        paused: false,
         published: Vec::new(),
         restarts: 0,
     };
@@ -85,6 +86,8 @@ pub(super) fn observe(roots: &Roots, stored: Stored) -> io::Result<ObservedConta
         observed.health = status.health;
         observed.published = status.published;
         observed.restarts = status.restarts;
+        let runs = matches!(observed.state, ContainerState::Running { .. });
+        observed.paused = status.paused && runs;
     }
     let runs = matches!(observed.state, ContainerState::Running { .. });
     if secrets_lost && !runs && !observed.monitored {

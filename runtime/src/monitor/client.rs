@@ -114,6 +114,22 @@ pub async fn freeze(run_dir: &Path) -> io::Result<Frozen> {
     done(reply).map(|()| Frozen { connection })
 }
 
+/// Stops all processes of the container where they are, until [`unpause`] or its end.
+///
+/// # Errors
+/// There is no monitor, or the container does not run, is paused, or is to end.
+pub async fn pause(run_dir: &Path) -> io::Result<()> {
+    done(Connection::ask(run_dir, &Request::Pause).await?.1)
+}
+
+/// Lets a paused container run on.
+///
+/// # Errors
+/// There is no monitor, or the container is not paused.
+pub async fn unpause(run_dir: &Path) -> io::Result<()> {
+    done(Connection::ask(run_dir, &Request::Unpause).await?.1)
+}
+
 /// A container that stands still, see [`freeze`].
 pub struct Frozen {
     connection: Connection,

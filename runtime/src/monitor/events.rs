@@ -61,6 +61,10 @@ pub enum Happening {
     },
     /// It was stopped on request.
     Stop,
+    /// Its processes stand still.
+    Pause,
+    /// They run on.
+    Unpause,
 }
 
 /// Where the monitor of one container writes.

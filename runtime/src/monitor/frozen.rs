@@ -1,10 +1,15 @@
-//! A container that stands still: its processes are frozen as long as a client wants it, and run on
-//! when the last one says so or is gone, for whatever reason. What is to end runs on at once. A
-//! monitor that goes on for a killed one lets them run: it knows of no clients.
+//! A container that stands still.
+//!
+//! For a client (`commit`) its processes are frozen as long as it wants that, and run on when the
+//! last one says so or is gone, for whatever reason; a monitor that goes on for a killed one lets
+//! them run, as it knows of no clients. For the user (`pause`) they stand until `unpause`, whoever
+//! is gone meanwhile; the status says so, and the next monitor goes by it. What is to end runs on
+//! at once.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use super::events::Happening;
 use super::keep::Monitor;
 use super::life::Life;
 
@@ -18,12 +23,22 @@ pub(super) struct Frozen {
     clients: BTreeSet<u64>,
     /// Somebody else had frozen them before, and they stay so.
     before: bool,
+    /// The user wants it.
+    paused: bool,
 }
 
 impl Frozen {
     /// When to try again to let them run on.
     pub(super) fn again(&self) -> Option<Instant> {
-        self.clients.is_empty().then(|| Instant::now() + PAUSE)
+        self.is_unwanted().then(|| Instant::now() + PAUSE)
+    }
+
+    fn is_unwanted(&self) -> bool {
+        self.clients.is_empty() && !self.paused
+    }
+
+    fn now(before: bool) -> Frozen {
+        Frozen { since: Instant::now(), clients: BTreeSet::new(), before, paused: false }
     }
 }
 
@@ -33,6 +48,53 @@ impl Monitor {
     /// # Errors
     /// With words: there is nothing to be stopped, or the kernel refuses.
     pub(super) fn freeze(&mut self, client: u64) -> Result<(), String> {
+        self.halt()?.clients.insert(client);
+        Ok(())
+    }
+
+    /// Stops all processes until the user lets them run on.
+    ///
+    /// # Errors
+    /// With words: there is nothing to be stopped, or it is so already, or the kernel refuses.
+    pub(super) fn pause(&mut self) -> Result<(), String> {
+        if self.status.paused {
+            return Err("it is paused already".to_owned());
+        }
+        let frozen = self.halt()?;
+        (frozen.paused, frozen.before) = (true, false);
+        self.status.paused = true;
+        self.tell();
+        self.events.add(Happening::Pause);
+        Ok(())
+    }
+
+    /// Lets them run on for the user.
+    ///
+    /// # Errors
+    /// With words, when it is not paused or the kernel refuses.
+    pub(super) fn unpause(&mut self) -> Result<(), String> {
+        if !std::mem::take(&mut self.status.paused) {
+            return Err("it is not paused".to_owned());
+        }
+        if let Some(frozen) = &mut self.frozen {
+            frozen.paused = false;
+        }
+        self.tick_frozen(Instant::now());
+        if self.frozen.as_ref().is_some_and(Frozen::is_unwanted) {
+            return Err("the kernel does not let its processes run on".to_owned());
+        }
+        self.tell();
+        self.events.add(Happening::Unpause);
+        Ok(())
+    }
+
+    /// Goes on with a container that the user had paused under the monitor before.
+    pub(super) fn stand_still(&mut self) {
+        self.frozen = Some(Frozen { paused: true, ..Frozen::now(false) });
+    }
+
+    /// Stops its processes, unless they stand already.
+    fn halt(&mut self) -> Result<&mut Frozen, String> {
         match &self.life {
             Life::Running(_) if self.stopped => return Err("the container is to end".to_owned()),
             Life::Running(_) => {}
@@ -40,17 +102,12 @@ impl Monitor {
                 return Err("the container does not run".to_owned());
             }
         }
-        let mut frozen = match self.frozen.take() {
-            Some(frozen) => frozen,
-            None => {
-                let before = self.group.is_frozen();
-                self.group.freeze().map_err(|error| error.to_string())?;
-                Frozen { since: Instant::now(), clients: BTreeSet::new(), before }
-            }
-        };
-        frozen.clients.insert(client);
-        self.frozen = Some(frozen);
-        Ok(())
+        if self.frozen.is_none() {
+            let before = self.group.is_frozen();
+            self.group.freeze().map_err(|error| error.to_string())?;
+            self.frozen = Some(Frozen::now(before));
+        }
+        self.frozen.as_mut().ok_or_else(|| "it does not stand".to_owned())
     }
 
     /// Lets them run on, as far as this client is concerned.
@@ -67,7 +124,7 @@ impl Monitor {
     pub(super) fn tick_frozen(&mut self, now: Instant) {
         let Some(frozen) = &mut self.frozen else { return };
         frozen.clients.retain(|client| self.server.has(*client));
-        if frozen.clients.is_empty() {
+        if frozen.is_unwanted() {
             self.run_on_again(now);
         }
     }
@@ -75,12 +132,10 @@ impl Monitor {
     /// Lets them run on, whoever has frozen them: one that stands still heeds no signal, and
     /// nothing can be started in a frozen group.
     pub(super) fn run_free(&mut self, now: Instant) {
+        self.status.paused = false;
         match &mut self.frozen {
-            Some(frozen) => frozen.before = false,
-            None if self.group.is_frozen() => {
-                let clients = BTreeSet::new();
-                self.frozen = Some(Frozen { since: now, clients, before: false });
-            }
+            Some(frozen) => (frozen.before, frozen.paused) = (false, false),
+            None if self.group.is_frozen() => self.frozen = Some(Frozen::now(false)),
             None => return,
         }
         self.run_on_again(now);

@@ -218,6 +218,14 @@ impl Monitor {
                 let thawed = self.thaw(client);
                 self.server.answer(client, thawed);
             }
+            Wish::Pause { client } => {
+                let paused = self.pause();
+                self.server.answer(client, paused);
+            }
+            Wish::Unpause { client } => {
+                let unpaused = self.unpause();
+                self.server.answer(client, unpaused);
+            }
             Wish::Resize { client, rows, columns } => {
                 let resized = self.output.resize(rows, columns);
                 self.server.answer(client, resized);

@@ -320,8 +320,11 @@ impl Monitor {
     fn go_on(&mut self, target: Target, pidfd: OwnedFd, last: &Status) -> Result<(), StartFailure> {
         let path = format!("/proc/{}/ns/net", target.pid);
         let netns = std::fs::File::open(&path).map(OwnedFd::from).step("open", &path)?;
-        // It may stand still for clients of the monitor before.
-        self.run_free(Instant::now());
+        match last.paused && last.phase == Phase::Running {
+            true => self.stand_still(),
+            // It may stand still for clients of the monitor before.
+            false => self.run_free(Instant::now()),
+        }
         let ran = Timestamp::now().as_millisecond().saturating_sub(last.started_ms);
         let ran = Duration::from_millis(u64::try_from(ran).unwrap_or_default());
         let now = Instant::now();

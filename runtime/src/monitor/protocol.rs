@@ -38,6 +38,11 @@ pub enum Request {
     Freeze,
     /// Let them run on. Refused when they did before, because the container was to end.
     Thaw,
+    /// Stop all its processes where they are, until [`Request::Unpause`], its end, or a signal
+    /// that ends it. It stays so when this connection ends, and under a new monitor.
+    Pause,
+    /// Let a paused one run on.
+    Unpause,
     /// Size of the terminal.
     Resize {
         /// Lines.

@@ -159,6 +159,7 @@ fn made_of(name: &str, image: &str) -> ObservedContainer {
         health: Health::None,
         monitored: false,
         held: false,
+        paused: false,
         published: vec![],
         restarts: 0,
     }

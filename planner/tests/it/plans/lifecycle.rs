@@ -184,3 +184,33 @@ fn start_after_a_reboot_puts_the_networks_right_before() {
     container `shop-app-1` is half made: `berth up` makes it anew
     ");
 }
+
+#[test]
+fn pause_touches_what_runs_and_up_lets_it_run_on() {
+    let mut host = up_with(&shop());
+    let stands = pause::pause("shop", &host.observed, &["db".into()]).unwrap();
+    assert_snapshot!(stands, @"
+    pause  db-1
+    Plan: 1 pause
+    ");
+    host.apply_all(&stands, 1);
+    let again = pause::pause("shop", &host.observed, &["db".into()]).unwrap();
+    assert!(again.is_empty(), "{again}");
+    assert_snapshot!(pause::unpause("shop", &host.observed, &[]).unwrap(), @"
+    unpause  db-1
+    Plan: 1 unpause, 2 unchanged
+    ");
+    assert_snapshot!(start("shop", &host.observed, &[]).unwrap(), @"
+    unpause  db-1  drift: it is paused
+    Plan: 1 unpause, 2 unchanged
+    ");
+    let container = host.observed.containers.get_mut("shop-db-1").unwrap();
+    container.monitored = false;
+    let adopted = plan(&shop(), &host);
+    assert_snapshot!(steps(&adopted), @"
+    0 adopt_container shop-db-1 ←
+    1 unpause_container shop-db-1 ← 0
+    ");
+    host.apply_all(&adopted, 1);
+    assert!(plan(&shop(), &host).is_empty());
+}

@@ -52,6 +52,10 @@ pub(super) enum Wish {
     Freeze { client: u64 },
     /// Let them run on; an answer is due to the client.
     Thaw { client: u64 },
+    /// Stop the processes until the user wants them to run on; an answer is due to the client.
+    Pause { client: u64 },
+    /// Let them run on; an answer is due to the client.
+    Unpause { client: u64 },
     /// Resize the terminal; an answer is due to the client.
     Resize { client: u64, rows: u16, columns: u16 },
     /// Somebody has attached.

@@ -117,6 +117,8 @@ impl Client {
             Request::Signal { number } => (Role::Waiting, Wish::Signal { client: id, number }),
             Request::Freeze => (Role::Waiting, Wish::Freeze { client: id }),
             Request::Thaw => (Role::Waiting, Wish::Thaw { client: id }),
+            Request::Pause => (Role::Waiting, Wish::Pause { client: id }),
+            Request::Unpause => (Role::Waiting, Wish::Unpause { client: id }),
             Request::Resize { rows, columns } => {
                 (Role::Waiting, Wish::Resize { client: id, rows, columns })
             }
