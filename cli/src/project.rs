@@ -6,6 +6,8 @@ use std::fs;
 use berth_planner::desired::Desired;
 use berth_planner::observed::{HostFacts, Observed, ObservedContainer};
 use berth_planner::resolve::{self, Inputs, ResolveProblem};
+use berth_planner::unfit;
+use berth_runtime::host;
 use berth_schema::config::{self, Switches};
 use berth_schema::problem::Code;
 use berth_schema::stack::{Document, Stack};
@@ -123,6 +125,7 @@ pub(crate) fn desired(stack: &Stack, facts: &HostFacts) -> Result<Desired, Failu
             Err(e) => drop(inputs.unreadable.insert(path, e.to_string())),
         }
     }
+    inputs.missing = host::absent(&unfit::must_exist(stack));
     resolve::resolve(stack, &inputs, facts).map_err(|problems| unresolved(stack, &problems))
 }
 

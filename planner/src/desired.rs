@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_schema::stack::{
-    Condition, Healthcheck, Limits, Logging, Protocol, PullPolicy, RestartPolicy, Tmpfs,
+    Condition, Healthcheck, Limits, Logging, Protocol, PullPolicy, Recursive, RestartPolicy, Tmpfs,
 };
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -207,6 +207,9 @@ pub enum SourceSpec {
     Anonymous {
         /// No copy of the image's content.
         nocopy: bool,
+        /// Labels of the volume.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        labels: BTreeMap<String, String>,
     },
     /// A path of the host.
     Bind {
@@ -216,7 +219,14 @@ pub enum SourceSpec {
         create_host_path: bool,
         /// Mount propagation.
         propagation: Option<String>,
+        /// What becomes of mounts below it.
+        #[serde(default, skip_serializing_if = "is_enabled")]
+        recursive: Recursive,
     },
+}
+
+fn is_enabled(recursive: &Recursive) -> bool {
+    *recursive == Recursive::Enabled
 }
 
 /// A config or secret as the container sees it.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use berth_schema::stack::{Place, Places};
+use berth_schema::stack::{Place, Places, Recursive};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -135,13 +135,21 @@ fn mount_text(mount: &MountSpec) -> Value {
             let part = subpath.as_ref().map(|part| format!("/{part}")).unwrap_or_default();
             format!("volume {name}{part}{}", if *nocopy { " (nocopy)" } else { "" })
         }
-        SourceSpec::Anonymous { nocopy } => {
-            format!("anonymous volume{}", if *nocopy { " (nocopy)" } else { "" })
+        SourceSpec::Anonymous { nocopy, labels } => {
+            let labels: String =
+                labels.iter().map(|(key, value)| format!(" {key}={value}")).collect();
+            format!("anonymous volume{}{labels}", if *nocopy { " (nocopy)" } else { "" })
         }
-        SourceSpec::Bind { path, create_host_path, propagation } => {
+        SourceSpec::Bind { path, create_host_path, propagation, recursive } => {
             let create = if *create_host_path { "" } else { " (must exist)" };
             let propagation = propagation.as_ref().map(|p| format!(" ({p})")).unwrap_or_default();
-            format!("{}{create}{propagation}", path.display())
+            let recursive = match recursive {
+                Recursive::Enabled => "",
+                Recursive::Disabled => " (without mounts below it)",
+                Recursive::Writable => " (mounts below it writable)",
+                Recursive::ReadOnly => " (mounts below it read-only)",
+            };
+            format!("{}{create}{propagation}{recursive}", path.display())
         }
     };
     Value::from(format!("{source}{mode}"))

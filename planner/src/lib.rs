@@ -11,6 +11,7 @@
 //! [`outdated`] (what is behind).
 
 pub mod action;
+pub mod backing;
 pub mod cause;
 pub mod desired;
 mod diff;

@@ -34,6 +34,9 @@ pub struct HostFacts {
     pub routes: Vec<IpNet>,
     /// Whether containers can have user namespaces with mapped file systems.
     pub userns: bool,
+    /// Whether files carry labels that decide what containers may do with them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub selinux: bool,
     /// What programs have to be made for to run here; `None` when nobody looked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,

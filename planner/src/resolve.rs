@@ -23,6 +23,9 @@ pub struct Inputs {
     pub files: BTreeMap<PathBuf, Vec<u8>>,
     /// Files that could not be read, with the reason.
     pub unreadable: BTreeMap<PathBuf, String>,
+    /// Sources of binds that have to be there, see [`must_exist`](crate::unfit::must_exist), and are
+    /// not.
+    pub missing: BTreeSet<PathBuf>,
 }
 
 /// Files [`resolve`] needs the bytes of.
@@ -53,7 +56,7 @@ pub fn resolve(
         files: stack.files.clone(),
         services: resolver.services(),
         networks,
-        volumes: mounts::volumes(stack),
+        volumes: resolver.volumes(),
         inactive: stack.inactive.clone(),
     };
     if resolver.problems.is_empty() {
@@ -125,6 +128,7 @@ impl Resolver<'_> {
             depends_on.entry(parent.to_string()).or_insert(implied);
         }
         self.check_platform(name, service);
+        self.check_targets(name, service);
         ServiceSpec {
             replicas: service.replicas,
             container: self.container(name, service),

@@ -40,6 +40,8 @@ pub struct UpOptions {
     pub remove_orphans: bool,
     /// Numbers of containers that count instead of the file's.
     pub scale: BTreeMap<String, u32>,
+    /// Containers that are made get new anonymous volumes, not those of the one before.
+    pub renew_volumes: bool,
     /// Create containers, start none.
     pub no_start: bool,
     /// How long a stop may take; `None` takes what each container says.

@@ -91,7 +91,7 @@ fn judge(session: &Session, stack: &Stack, checked: &mut Checked) -> Vec<String>
     let root = rustix::process::geteuid().is_root();
     let (inputs, mut unseen) = read(session, stack, root);
     let (userns, platform) = (host::userns(&session.roots()), Some(host::platform()));
-    let facts = HostFacts { userns, platform, ..HostFacts::default() };
+    let facts = HostFacts { userns, platform, selinux: host::selinux(), ..HostFacts::default() };
     let problems = resolve::resolve(stack, &inputs, &facts).err().unwrap_or_default();
     checked.add(problems.iter().filter_map(of_resolving).collect());
     let abilities = host::abilities(&unfit::must_exist(stack));
@@ -133,8 +133,12 @@ fn of_resolving(problem: &ResolveProblem) -> Option<Remark> {
         ResolveProblem::Unreadable { .. } => Code::Unreadable,
         ResolveProblem::VariableMissing { .. } => Code::RequiredVariable,
         ResolveProblem::NoParent { .. } => Code::UnknownService,
-        ResolveProblem::Platform { .. } => Code::HostLacks,
-        ResolveProblem::Pool { .. } => Code::BadValue,
+        ResolveProblem::Platform { .. }
+        | ResolveProblem::NoSource { .. }
+        | ResolveProblem::Relabel { .. } => Code::HostLacks,
+        ResolveProblem::Pool { .. }
+        | ResolveProblem::Target { .. }
+        | ResolveProblem::Backing { .. } => Code::BadValue,
     };
     let message = problem.to_string();
     Some(Remark { code, warning: false, path: problem.path(), message, help: None })

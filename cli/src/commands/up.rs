@@ -92,6 +92,9 @@ pub(crate) struct Shape {
     /// Do not touch what the named services depend on
     #[arg(long)]
     no_deps: bool,
+    /// Containers that are made get new anonymous volumes, not those of the one before
+    #[arg(short = 'V', long)]
+    renew_anon_volumes: bool,
     /// Remove containers whose service is not in the file
     #[arg(long, env = "COMPOSE_REMOVE_ORPHANS", hide_env = true, value_parser = clap::builder::FalseyValueParser::new())]
     remove_orphans: bool,
@@ -121,6 +124,7 @@ impl Shape {
             no_recreate: self.no_recreate,
             remove_orphans: self.remove_orphans,
             scale: self.scale.iter().cloned().collect::<BTreeMap<_, _>>(),
+            renew_volumes: self.renew_anon_volumes,
             no_start: false,
             grace: self.timeout,
         }
@@ -278,6 +282,7 @@ mod tests {
                 no_recreate: false,
                 remove_orphans: true,
                 scale: [("web".to_owned(), 3)].into(),
+                renew_volumes: false,
                 no_start: false,
                 grace: Some(Duration::from_secs(5)),
             }

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use berth_schema::stack::{FileContent, FileMount, FileObject, MountSource, Service, Stack, Tmpfs};
+use berth_schema::stack::{
+    FileContent, FileMount, FileObject, Mount, MountSource, Service, Tmpfs, Volume,
+};
 
 use super::{Inputs, ResolveProblem, Resolver, digest};
+use crate::backing::Backing;
 use crate::desired::{Content, FileSpec, MountSpec, SourceSpec, VolumeSpec};
 
 impl Resolver<'_> {
@@ -15,18 +18,24 @@ impl Resolver<'_> {
         service: &Service,
     ) -> (BTreeMap<String, MountSpec>, Vec<Tmpfs>) {
         let (mut mounts, mut tmpfs) = (BTreeMap::new(), Vec::new());
-        for mount in &service.volumes {
+        for (index, mount) in service.volumes.iter().enumerate() {
+            self.check_source(name, index, &mount.source);
             let source = match &mount.source {
                 MountSource::Tmpfs(memory) => {
                     tmpfs.push(memory.clone());
                     continue;
                 }
-                MountSource::Anonymous { nocopy, .. } => SourceSpec::Anonymous { nocopy: *nocopy },
-                MountSource::Bind { path, create_host_path, propagation, .. } => SourceSpec::Bind {
-                    path: path.clone(),
-                    create_host_path: *create_host_path,
-                    propagation: propagation.map(|word| word.as_str().to_owned()),
-                },
+                MountSource::Anonymous { nocopy, labels } => {
+                    SourceSpec::Anonymous { nocopy: *nocopy, labels: labels.clone() }
+                }
+                MountSource::Bind { path, create_host_path, propagation, recursive, .. } => {
+                    SourceSpec::Bind {
+                        path: path.clone(),
+                        create_host_path: *create_host_path,
+                        propagation: propagation.map(|word| word.as_str().to_owned()),
+                        recursive: *recursive,
+                    }
+                }
                 MountSource::Image { reference, .. } => {
                     let image = reference.clone();
                     let service = name.to_string();
@@ -48,6 +57,37 @@ impl Resolver<'_> {
             mounts.insert(mount.target.clone(), MountSpec { source, read_only: mount.read_only });
         }
         (mounts, tmpfs)
+    }
+
+    /// What this host cannot mount.
+    fn check_source(&mut self, service: &str, index: usize, source: &MountSource) {
+        let MountSource::Bind { path, create_host_path, selinux, .. } = source else { return };
+        if !create_host_path && self.inputs.missing.contains(path) {
+            let (service, path) = (service.to_owned(), path.display().to_string());
+            self.problems.insert(ResolveProblem::NoSource { service, index, path });
+        }
+        if selinux.is_some() && self.facts.selinux {
+            self.problems.insert(ResolveProblem::Relabel { service: service.to_owned(), index });
+        }
+    }
+
+    /// What would cover the kernel's own file systems in a container that is shut in.
+    pub(super) fn check_targets(&mut self, name: &str, service: &Service) {
+        let volumes = service.volumes.iter().map(|mount| &mount.target).enumerate();
+        let tmpfs = service.tmpfs.iter().map(|memory| &memory.target).enumerate();
+        let configs = service.configs.iter().map(|file| &file.target).enumerate();
+        let secrets = service.secrets.iter().map(|file| &file.target).enumerate();
+        let all = volumes
+            .map(|of| ("volumes", of))
+            .chain(tmpfs.map(|of| ("tmpfs", of)))
+            .chain(configs.map(|of| ("configs", of)))
+            .chain(secrets.map(|of| ("secrets", of)));
+        for (list, (index, target)) in all {
+            if !service.privileged && is_of_kernel(target) {
+                let (service, target) = (name.to_owned(), target.clone());
+                self.problems.insert(ResolveProblem::Target { service, list, index, target });
+            }
+        }
     }
 
     pub(super) fn files(&mut self, name: &str, service: &Service) -> Vec<FileSpec> {
@@ -91,6 +131,52 @@ impl Resolver<'_> {
         }
     }
 
+    pub(super) fn volumes(&mut self) -> BTreeMap<String, VolumeSpec> {
+        let stack = self.stack;
+        let mut volumes = BTreeMap::new();
+        for (key, volume) in &stack.volumes {
+            self.check_backing(key, volume);
+            let spec = VolumeSpec {
+                external: volume.external,
+                driver_opts: volume.driver_opts.clone(),
+                labels: volume.labels.clone(),
+            };
+            volumes.insert(volume.name.clone(), spec);
+        }
+        volumes
+    }
+
+    /// Memory is that of one container: others would see nothing of what it holds.
+    fn check_backing(&mut self, key: &str, volume: &Volume) {
+        let why = match Backing::of(&volume.driver_opts) {
+            Ok(Backing::Memory { .. }) => {
+                let mut mounts = self.stack.services.values().flat_map(|service| &service.volumes);
+                let part = |mount: &Mount| {
+                    matches!(&mount.source, MountSource::Volume { name, subpath: Some(_), .. }
+                        if name == key)
+                };
+                let why = "it is memory, which begins empty and has no `subpath`";
+                if mounts.any(part) {
+                    let volume = key.to_owned();
+                    self.problems.insert(ResolveProblem::Backing { volume, why: why.to_owned() });
+                }
+                let users = self.stack.services.values().flat_map(|service| {
+                    let mounts = service.volumes.iter().filter(|mount| is_of(mount, key));
+                    mounts.map(|_| service.replicas)
+                });
+                if users.sum::<u32>() < 2 {
+                    return;
+                }
+                "memory cannot be shared by several containers: give each a mount of type `tmpfs`, \
+                 or share a folder"
+                    .to_owned()
+            }
+            Ok(Backing::Own | Backing::Bind { .. }) => return,
+            Err(why) => why,
+        };
+        self.problems.insert(ResolveProblem::Backing { volume: key.to_owned(), why });
+    }
+
     pub(super) fn dangling(&mut self, service: &str, kind: &'static str, name: &str) {
         self.problems.insert(ResolveProblem::Dangling {
             service: service.to_string(),
@@ -100,16 +186,16 @@ impl Resolver<'_> {
     }
 }
 
-pub(super) fn volumes(stack: &Stack) -> BTreeMap<String, VolumeSpec> {
-    let volume = |volume: &berth_schema::stack::Volume| {
-        let spec = VolumeSpec {
-            external: volume.external,
-            driver_opts: volume.driver_opts.clone(),
-            labels: volume.labels.clone(),
-        };
-        (volume.name.clone(), spec)
+fn is_of(mount: &Mount, volume: &str) -> bool {
+    matches!(&mount.source, MountSource::Volume { name, .. } if name == volume)
+}
+
+/// On or below `/proc`, `/sys` or `/dev`, but for the shared memory.
+fn is_of_kernel(target: &str) -> bool {
+    let below = |folder: &str| {
+        target.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    stack.volumes.values().map(volume).collect()
+    ["/proc", "/sys", "/dev"].into_iter().any(below) && !below("/dev/shm")
 }
 
 fn content(

@@ -12,6 +12,23 @@ pub enum ResolveProblem {
     VariableMissing { kind: &'static str, name: String, variable: String },
     #[error("service `{service}` shares the network of `{parent}`, which has no container")]
     NoParent { service: String, parent: String },
+    #[error(
+        "service `{service}` mounts `{path}`, which is not there, and `create_host_path` is off: \
+         make it first"
+    )]
+    NoSource { service: String, index: usize, path: String },
+    #[error(
+        "service `{service}` wants a bind labelled for SELinux, which berth cannot do on a host \
+         that has it: label the folder with `chcon -t container_file_t` and take `selinux` away"
+    )]
+    Relabel { service: String, index: usize },
+    #[error(
+        "service `{service}` mounts something at `{target}`, where the container has what the kernel \
+         shows: choose another target (`/dev/shm` can be had)"
+    )]
+    Target { service: String, list: &'static str, index: usize, target: String },
+    #[error("volume `{volume}` has `driver_opts` that cannot be met: {why}")]
+    Backing { volume: String, why: String },
     #[error("service `{service}` mounts the image `{image}`, which berth does not do yet")]
     ImageMount { service: String, image: String },
     #[error("{kind} `{name}` is external, which berth does not do yet")]
@@ -33,6 +50,19 @@ impl ResolveProblem {
             | ResolveProblem::VariableMissing { kind, name, .. } => format!("{kind}s.{name}"),
             ResolveProblem::NoParent { service, .. } => format!("services.{service}.network_mode"),
             ResolveProblem::Platform { service, .. } => format!("services.{service}.platform"),
+            ResolveProblem::NoSource { service, index, .. } => {
+                format!("services.{service}.volumes.{index}.source")
+            }
+            ResolveProblem::Relabel { service, index } => {
+                format!("services.{service}.volumes.{index}.bind.selinux")
+            }
+            ResolveProblem::Target { service, list, index, .. } if *list == "tmpfs" => {
+                format!("services.{service}.tmpfs.{index}")
+            }
+            ResolveProblem::Target { service, list, index, .. } => {
+                format!("services.{service}.{list}.{index}.target")
+            }
+            ResolveProblem::Backing { volume, .. } => format!("volumes.{volume}.driver_opts"),
             ResolveProblem::ImageMount { service, .. } => format!("services.{service}.volumes"),
             ResolveProblem::Pool { network, .. } => format!("networks.{network}.ipam"),
             ResolveProblem::Dangling { service, kind, .. } => format!("services.{service}.{kind}s"),

@@ -268,6 +268,16 @@ impl<'a> Maker<'a> {
         if matches!(fate, Fate::Replace | Fate::Remove) {
             slots.remove = Some(self.draft.add(Action::RemoveContainer { name: name() }, causes()));
         }
+        let mut renewed = Vec::new();
+        if self.survey.options.renew_volumes && record.is_some() && !change.oneoff {
+            let own = self.survey.observed.volumes.iter().filter(|(_, volume)| {
+                volume.record.container.as_deref() == Some(change.name.as_str())
+            });
+            for (volume, _) in own {
+                let remove = Action::RemoveVolume { name: volume.clone() };
+                renewed.push(self.draft.add(remove, vec![Cause::Requested]));
+            }
+        }
         if let Some(record) = record {
             let create = self.draft.add(Action::CreateContainer(Box::new(record)), causes());
             self.draft.changes(create, verdict.changes.clone());
@@ -280,6 +290,10 @@ impl<'a> Maker<'a> {
         let in_order: Vec<Slot> = in_order.into_iter().flatten().collect();
         for pair in in_order.windows(2) {
             self.draft.after(pair[1], pair[0]);
+        }
+        for volume in renewed {
+            slots.remove.into_iter().for_each(|gone| self.draft.after(volume, gone));
+            slots.create.into_iter().for_each(|create| self.draft.after(create, volume));
         }
         slots
     }

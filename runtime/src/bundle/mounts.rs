@@ -22,7 +22,7 @@ pub struct BundleMount {
     pub target: String,
     /// What is mounted.
     pub source: BundleSource,
-    /// Not writable, recursively.
+    /// Not writable, recursively unless its source says otherwise.
     pub read_only: bool,
 }
 
@@ -34,12 +34,19 @@ pub enum BundleSource {
     Bind {
         /// Absolute path on the host; it exists.
         path: PathBuf,
+        /// The part of it that is shown. It is looked up when the container starts, and never
+        /// leads out of `path`.
+        #[serde(default)]
+        below: Option<String>,
         /// Map ids so that owners on disk equal owners in the container. `false` for what is
         /// already shifted or must show the host's owners.
         idmap: bool,
         /// Include mounts below it.
         recursive: bool,
-        /// `private`, `slave`, `shared`; default private.
+        /// When it is read-only: mounts below it are not.
+        #[serde(default)]
+        writable_below: bool,
+        /// A word of mount(8), from `private` to `rshared`; default `rprivate`.
         propagation: Option<String>,
         /// Device nodes work on it (off by default).
         dev: bool,

@@ -17,6 +17,8 @@ const SYSFS_MAGIC: i64 = 0x6265_6572;
 const PROC_MAGIC: i64 = 0x9fa0;
 const CGROUP_MAGIC: i64 = 0x0027_e0eb;
 const CGROUP2_MAGIC: i64 = 0x6367_7270;
+const DEVPTS_MAGIC: i64 = 0x1cd1;
+const MQUEUE_MAGIC: i64 = 0x1980_0202;
 
 /// What a missing last component is made as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +33,13 @@ pub(crate) enum Kind {
 pub fn open(root: BorrowedFd<'_>, path: impl AsRef<Path>, flags: OFlags) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     retried(|| openat2(root, path.as_ref(), flags | OFlags::CLOEXEC, Mode::empty(), resolve))
+}
+
+/// Opens `path` below the folder `root`; what leads out of it, on whichever way, is `EXDEV`.
+pub(crate) fn beneath(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    retried(|| openat2(root, path, flags, Mode::empty(), resolve))
 }
 
 /// Opens one existing folder directly below `parent`, which must be a real folder on the same
@@ -93,10 +102,11 @@ pub(crate) fn make(root: BorrowedFd<'_>, path: &str, kind: Kind) -> Result<Owned
     }
 }
 
-/// The descriptor lies on procfs, sysfs or a cgroup tree.
+/// The descriptor lies on procfs, sysfs, a cgroup tree, or among terminals or message queues.
 pub(crate) fn is_kernel_file_system(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
     let magic = fstatfs(fd)?.f_type;
-    Ok([PROC_MAGIC, SYSFS_MAGIC, CGROUP_MAGIC, CGROUP2_MAGIC].contains(&magic))
+    Ok([PROC_MAGIC, SYSFS_MAGIC, CGROUP_MAGIC, CGROUP2_MAGIC, DEVPTS_MAGIC, MQUEUE_MAGIC]
+        .contains(&magic))
 }
 
 /// Opens a device node of the host and checks that it is the one meant.

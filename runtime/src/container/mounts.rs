@@ -4,6 +4,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
+use rustix::io::Errno;
 
 use super::error::{Context, SetupError};
 use super::inside::{self, Kind};
@@ -64,7 +65,7 @@ impl Trees {
             ));
         }
         let mut fds = fds.into_iter();
-        let mut next = || fds.next().ok_or(rustix::io::Errno::BADF).step("receive mounts", "");
+        let mut next = || fds.next().ok_or(Errno::BADF).step("receive mounts", "");
         Ok(Trees {
             state: next()?,
             lowers: (0..layers).map(|_| next()).collect::<Result<_, _>>()?,
@@ -98,37 +99,70 @@ fn bind(
     userns: Option<BorrowedFd<'_>>,
     privileged: bool,
 ) -> Result<OwnedFd, SetupError> {
-    let BundleSource::Bind { path, idmap, recursive, propagation, dev } = &mount.source else {
+    let BundleSource::Bind { path, below, idmap, recursive, writable_below, propagation, dev } =
+        &mount.source
+    else {
         return Err(SetupError::refused("bind", &mount.target, "it is not a bind"));
     };
     let object = path.display();
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let source = openat(CWD, path, flags, Mode::empty()).step("bind", &object)?;
+    let source = open_source(path, below.as_deref())?;
     refuse_private(&source, propagation.as_deref(), path)?;
     let tree = fs::copy_of(&source, *recursive).step("bind", &object)?;
-    let mut attr = MountAttr {
-        propagation: propagation_of(propagation.as_deref()).ok_or_else(|| {
-            let reason = format!("unknown propagation `{}`", propagation.as_deref().unwrap_or(""));
-            SetupError::refused("bind", &object, reason)
-        })?,
-        recursive: *recursive,
-        ..MountAttr::default()
-    };
+    spread(&tree, *recursive, propagation.as_deref()).step("set propagation of bind", &object)?;
+    let mut attr = MountAttr { recursive: *recursive, ..MountAttr::default() };
     if !privileged {
         attr.set |= u64::from(fs::NOSUID.bits());
         if !dev {
             attr.set |= u64::from(fs::NODEV.bits());
         }
     }
-    if mount.read_only {
+    if mount.read_only && !writable_below {
         attr.set |= u64::from(fs::RDONLY.bits());
     }
     sys::mount_setattr(tree.as_fd(), &attr).step("set attributes of bind", &object)?;
+    if mount.read_only && *writable_below {
+        fs::set(&tree, fs::RDONLY, false).step("make read-only", &object)?;
+    }
     if let Some(userns) = userns.filter(|_| *idmap) {
         let attr = MountAttr { idmap: Some(userns), recursive: *recursive, ..MountAttr::default() };
         sys::mount_setattr(tree.as_fd(), &attr).step("map ids of bind", &object)?;
     }
     Ok(tree)
+}
+
+/// Opens what is to be bound: a path of the host, or a part of it, which cannot lead out of it.
+fn open_source(path: &std::path::Path, below: Option<&str>) -> Result<OwnedFd, SetupError> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let source = openat(CWD, path, flags, Mode::empty()).step("bind", path.display())?;
+    match below {
+        None => Ok(source),
+        Some(below) => {
+            let object = || path.join(below).display().to_string();
+            inside::beneath(source.as_fd(), below).map_err(|errno| match errno {
+                Errno::XDEV => SetupError::refused("bind", object(), "it leads out of the volume"),
+                other => SetupError::kernel("bind", object(), &other.into()),
+            })
+        }
+    }
+}
+
+/// How mounts made later come and go between a copy and what it was copied from (mount(8)): a word
+/// without `r` leaves the mounts below receiving.
+fn spread(tree: &OwnedFd, recursive: bool, word: Option<&str>) -> std::io::Result<()> {
+    let set = |propagation, recursive| {
+        let attr = MountAttr { propagation, recursive, ..MountAttr::default() };
+        sys::mount_setattr(tree.as_fd(), &attr)
+    };
+    match word {
+        None | Some("rprivate") => set(libc::MS_PRIVATE, recursive),
+        Some("private") => {
+            set(libc::MS_SLAVE, recursive)?;
+            set(libc::MS_PRIVATE, false)
+        }
+        Some("slave" | "rslave") => set(libc::MS_SLAVE, recursive),
+        Some("shared" | "rshared") => set(libc::MS_SHARED, recursive),
+        Some(other) => Err(std::io::Error::other(format!("unknown propagation `{other}`"))),
+    }
 }
 
 /// Mounts can only travel between this bind and a mount that the host shares.
@@ -163,27 +197,20 @@ fn refuse_private(
     Err(SetupError::refused(STEP, path.display(), reason))
 }
 
-fn propagation_of(name: Option<&str>) -> Option<u64> {
-    match name {
-        None | Some("private" | "rprivate") => Some(libc::MS_PRIVATE),
-        Some("slave" | "rslave") => Some(libc::MS_SLAVE),
-        Some("shared" | "rshared") => Some(libc::MS_SHARED),
-        Some(_) => None,
-    }
-}
-
 /// Puts the description's mounts in place, in its order.
 pub(crate) fn put_all(
     root: BorrowedFd<'_>,
+    dev: BorrowedFd<'_>,
     bundle: &Bundle,
     binds: Vec<OwnedFd>,
 ) -> Result<(), SetupError> {
+    let kernels = Kernels { root, dev };
     let mut binds = binds.into_iter();
     for mount in &bundle.mounts {
         let target = &mount.target;
         let (tree, kind) = match &mount.source {
             BundleSource::Bind { path, .. } => {
-                let tree = binds.next().ok_or(rustix::io::Errno::BADF).step("bind", target)?;
+                let tree = binds.next().ok_or(Errno::BADF).step("bind", target)?;
                 let mode = fstat(&tree).step("bind", path.display())?.st_mode;
                 let is_folder = FileType::from_raw_mode(mode).is_dir();
                 (tree, if is_folder { Kind::Folder } else { Kind::File })
@@ -192,9 +219,14 @@ pub(crate) fn put_all(
                 (tmpfs(target, *size, *mode, options, mount.read_only)?, Kind::Folder)
             }
         };
+        let is_node = matches!(mount.source, BundleSource::Bind { dev: true, .. });
         let place =
             defence!("mount.beneath", inside::make(root, target, kind)?, by_text(target, kind)?);
-        defence!("mount.kernel_files", refuse_place(root, &place, bundle.privileged, target)?, ());
+        defence!(
+            "mount.kernel_files",
+            kernels.refuse(&place, bundle.privileged, is_node, target)?,
+            ()
+        );
         place!("mount.resolved");
         let again = defence!("mount.once", place, by_text(target, kind)?);
         fs::put_on(&tree, &again).step("mount", target)?;
@@ -208,22 +240,38 @@ fn by_text(target: &str, kind: Kind) -> Result<OwnedFd, SetupError> {
     crate::sabotage::naive::target(target, kind).step("open mount target", target)
 }
 
-/// The root itself and the kernel's file systems cannot be covered.
-fn refuse_place(
-    root: BorrowedFd<'_>,
-    place: &OwnedFd,
-    privileged: bool,
-    target: &str,
-) -> Result<(), SetupError> {
-    let (root, at) = (fstat(root).step("mount", "/")?, fstat(place).step("mount", target)?);
-    if (root.st_dev, root.st_ino) == (at.st_dev, at.st_ino) {
-        return Err(SetupError::refused("mount", target, "the root cannot be covered"));
+/// What no mount of a description may cover.
+struct Kernels<'a> {
+    root: BorrowedFd<'a>,
+    dev: BorrowedFd<'a>,
+}
+
+impl Kernels<'_> {
+    /// The root itself, the kernel's file systems, and `/dev` but for the nodes that were asked for
+    /// and the shared memory, which is a mount of its own.
+    fn refuse(
+        &self,
+        place: &OwnedFd,
+        privileged: bool,
+        is_node: bool,
+        target: &str,
+    ) -> Result<(), SetupError> {
+        let stat = |fd| fstat(fd).step("mount", target);
+        let (root, dev, at) = (stat(self.root)?, stat(self.dev)?, stat(place.as_fd())?);
+        if (root.st_dev, root.st_ino) == (at.st_dev, at.st_ino) {
+            return Err(SetupError::refused("mount", target, "the root cannot be covered"));
+        }
+        if privileged {
+            return Ok(());
+        }
+        let of_kernel = inside::is_kernel_file_system(place.as_fd()).step("mount", target)?;
+        if of_kernel || (dev.st_dev == at.st_dev && !is_node) {
+            let reason = "nothing can be mounted in `/proc`, `/sys` or `/dev` of an unprivileged \
+                          container";
+            return Err(SetupError::refused("mount", target, reason));
+        }
+        Ok(())
     }
-    if !privileged && inside::is_kernel_file_system(place.as_fd()).step("mount", target)? {
-        let reason = "nothing can be mounted in `/proc` or `/sys` of an unprivileged container";
-        return Err(SetupError::refused("mount", target, reason));
-    }
-    Ok(())
 }
 
 fn tmpfs(

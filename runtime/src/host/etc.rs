@@ -54,8 +54,10 @@ pub(super) fn write(
 fn mount(target: &str, path: &Path, idmap: bool) -> BundleMount {
     let source = BundleSource::Bind {
         path: path.to_owned(),
+        below: None,
         idmap,
         recursive: false,
+        writable_below: false,
         propagation: None,
         dev: false,
     };

@@ -21,7 +21,20 @@ pub(super) async fn read(roots: &Roots) -> Result<HostFacts, HostError> {
     let netlink = bridge::open().map_err(network)?;
     let routes = bridge::routes(&netlink).await.map_err(network)?;
     let (userns, realm) = (userns(roots), roots.realm());
-    Ok(HostFacts { routes, userns, platform: Some(platform()), realm })
+    Ok(HostFacts { routes, userns, selinux: selinux(), platform: Some(platform()), realm })
+}
+
+/// Whether the kernel runs `SELinux`: its file system is there only then (selinuxfs).
+pub fn selinux() -> bool {
+    Path::new("/sys/fs/selinux/enforce").exists()
+}
+
+/// Of these paths those that are not there.
+pub fn absent(paths: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
+    let absent = |path: &&PathBuf| {
+        fs::symlink_metadata(path).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
+    };
+    paths.iter().filter(absent).cloned().collect()
 }
 
 /// What programs have to be made for to run on this host.
@@ -42,15 +55,12 @@ pub fn userns(roots: &Roots) -> bool {
 /// `must_exist`, what is not there is told.
 pub fn abilities(must_exist: &BTreeSet<PathBuf>) -> Abilities {
     let groups = Hierarchies::discover().unwrap_or_default();
-    let absent = |path: &&PathBuf| {
-        fs::symlink_metadata(path).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
-    };
     Abilities {
         controllers: groups.controllers(),
         swap: groups.count_swap(),
         ipv6: has_ipv6(),
         hard_limits: hard_limits(),
-        missing: must_exist.iter().filter(absent).cloned().collect(),
+        missing: absent(must_exist),
     }
 }
 

@@ -33,7 +33,7 @@ use crate::store::Store;
 
 pub use changes::{Changed, How};
 pub use error::{HostError, StepError};
-pub use facts::{abilities, platform, userns};
+pub use facts::{abilities, absent, platform, selinux, userns};
 pub use files::FilesError;
 pub use journal::{Interrupted, Journal};
 pub use lock::{Holder, Lock};

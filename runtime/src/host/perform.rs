@@ -4,6 +4,7 @@
 mod images;
 mod volumes;
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use berth_planner::action::Action;
-use berth_planner::desired::{MountSpec, SourceSpec};
+use berth_planner::desired::{MountSpec, SourceSpec, VolumeSpec};
 use berth_planner::observed::{ContainerRecord, Health, Leftover, NetworkRecord, VolumeRecord};
 use berth_schema::stack::Condition;
 
@@ -361,11 +362,11 @@ fn make_mount_source(
             volume::copy_up(roots, name, lowers, target)
         }
         SourceSpec::Volume { name, .. } => volume::data(roots, name).map(|_| ()),
-        SourceSpec::Anonymous { nocopy } => {
+        SourceSpec::Anonymous { nocopy, labels } => {
             let name = volume::anonymous_name(&record.name, target);
             // A replaced container leaves its anonymous volumes to the next one of its name.
             if !roots.volume(&name).join("record.json").exists() {
-                volume::create(roots, &anonymous_volume(record, name.clone()))?;
+                volume::create(roots, &anonymous_volume(record, name.clone(), labels))?;
             }
             if *nocopy { Ok(()) } else { volume::copy_up(roots, &name, lowers, target) }
         }
@@ -377,11 +378,15 @@ fn make_mount_source(
     }
 }
 
-fn anonymous_volume(record: &ContainerRecord, name: String) -> VolumeRecord {
+fn anonymous_volume(
+    record: &ContainerRecord,
+    name: String,
+    labels: &BTreeMap<String, String>,
+) -> VolumeRecord {
     VolumeRecord {
         name,
         project: record.project.clone(),
-        spec: Default::default(),
+        spec: VolumeSpec { labels: labels.clone(), ..VolumeSpec::default() },
         container: Some(record.name.clone()),
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use berth_planner::backing::Backing;
 use berth_planner::observed::VolumeRecord;
 use sha2::{Digest, Sha256};
 
@@ -18,8 +19,7 @@ pub(super) fn create(roots: &Roots, volume: &VolumeRecord) -> Result<(), StepErr
     let dir = roots.volume(&volume.name);
     let _working = perform::new_folder("create volume", &dir, &volume.name)?;
     let refused = |e| StepError::refused("create volume", &volume.name, e);
-    let device = bind_device(volume)?;
-    if device.is_none() {
+    if backing(volume)? == Backing::Own {
         let data = dir.join("data");
         fs::create_dir(&data).map_err(refused)?;
         fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).map_err(refused)?;
@@ -27,36 +27,31 @@ pub(super) fn create(roots: &Roots, volume: &VolumeRecord) -> Result<(), StepErr
     record::write(&dir.join("record.json"), volume, Durability::Durable).map_err(refused)
 }
 
-/// Where the data of a volume is: its own folder, or the `device` of a bind.
-pub(super) fn data(roots: &Roots, name: &str) -> Result<PathBuf, StepError> {
+/// What keeps the data of a volume, with the folder that it is in.
+pub(super) fn data(roots: &Roots, name: &str) -> Result<(Backing, PathBuf), StepError> {
     let dir = roots.volume(name);
     let stored: Option<VolumeRecord> = record::read(&dir.join("record.json"))
         .map_err(|e| StepError::refused("read volume", name, e))?;
     let Some(stored) = stored else {
         return Err(StepError::Stale(format!("volume `{name}` is not there")));
     };
-    Ok(bind_device(&stored)?.unwrap_or_else(|| dir.join("data")))
+    let backing = backing(&stored)?;
+    let path = match &backing {
+        Backing::Bind { device, .. } => device.clone(),
+        Backing::Own | Backing::Memory { .. } => dir.join("data"),
+    };
+    Ok((backing, path))
 }
 
-/// The folder that `driver_opts` bind (`type: none`, `o: bind`, `device: /path`), if they do.
-fn bind_device(volume: &VolumeRecord) -> Result<Option<PathBuf>, StepError> {
-    let opts = &volume.spec.driver_opts;
-    if opts.is_empty() {
-        return Ok(None);
-    }
-    let binds = opts.get("o").is_some_and(|o| o.split(',').any(|o| o == "bind" || o == "rbind"));
-    match opts.get("device") {
-        Some(device) if binds && Path::new(device).is_dir() => Ok(Some(device.into())),
-        Some(device) if binds => Err(StepError::failed(
-            "create volume",
-            &volume.name,
-            format!("its device `{device}` is not a folder of this host"),
-        )),
-        _ => Err(StepError::failed(
-            "create volume",
-            &volume.name,
-            "of its driver_opts berth does `o: bind` with a `device` only",
-        )),
+/// What keeps its data; a bound folder has to be there.
+fn backing(volume: &VolumeRecord) -> Result<Backing, StepError> {
+    let failed = |why: String| StepError::failed("find the data of volume", &volume.name, why);
+    match Backing::of(&volume.spec.driver_opts).map_err(failed)? {
+        Backing::Bind { device, .. } if !device.is_dir() => {
+            let device = device.display();
+            Err(failed(format!("its device `{device}` is not a folder of this host")))
+        }
+        backing => Ok(backing),
     }
 }
 
@@ -110,17 +105,6 @@ fn clear(dir: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// A folder of a volume, which must be there and must not lead out of it.
-pub(super) fn below(data: &Path, subpath: &str) -> Result<PathBuf, StepError> {
-    let refused = |e| StepError::refused("find in volume", subpath, e);
-    let real = data.join(subpath).canonicalize().map_err(refused)?;
-    let root = data.canonicalize().map_err(refused)?;
-    if !real.starts_with(&root) {
-        return Err(StepError::failed("find in volume", subpath, "it leads out of the volume"));
-    }
-    Ok(real)
 }
 
 /// Makes a missing source of a bind, as Compose does with `create_host_path`.

@@ -261,8 +261,10 @@ impl Plan<'_> {
             target: format!("/{path}"),
             source: BundleSource::Bind {
                 path: there,
+                below: None,
                 idmap: false,
                 recursive: true,
+                writable_below: false,
                 propagation: None,
                 dev: false,
             },

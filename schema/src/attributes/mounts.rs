@@ -45,11 +45,11 @@ static MOUNT_BIND: Record = record(
             .says("Whether mounts made later appear on the other side.")
             .normally("rprivate")
             .like(&["rprivate", "private", "rshared", "shared", "rslave", "slave"]),
-        later("recursive", Word(&["enabled", "disabled", "writable", "readonly"]))
+        done("recursive", Word(&["enabled", "disabled", "writable", "readonly"]))
             .says("Whether mounts inside the folder come along, and can be written to.")
             .normally("enabled"),
         done("selinux", Word(&["z", "Z"])).says(
-            "Labels for SELinux, shared or private; berth sets none, and hosts without SELinux need \
+            "Labels for SELinux, shared or private; a host with SELinux refuses them, and others need \
              none.",
         ),
     ],
@@ -74,7 +74,7 @@ static MOUNT_TMPFS: Record = record(
 static MOUNT_VOLUME: Record = record(
     "a volume mount",
     &[
-        later("labels", Dict(Empty)).says("Labels of the volume, when it is made for this mount."),
+        done("labels", Dict(Empty)).says("Labels of the volume, when it is made for this mount."),
         done("nocopy", Bool)
             .says("Whether an empty volume stays empty and gets no files of the image.")
             .normally("false"),

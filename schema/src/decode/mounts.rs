@@ -65,7 +65,7 @@ impl Reader<'_> {
         let read_only = is_on(node, "read_only");
         let source = match (node.get_text("type")?, text(node, "source")) {
             ("volume", name) => self.volume_mount(node, name)?,
-            ("bind", Some(path)) => self.bind_mount(node, path),
+            ("bind", Some(path)) => self.bind_mount(node, path, read_only),
             ("tmpfs", _) => MountSource::Tmpfs(self.tmpfs_mount(node, &target, read_only)),
             ("image", Some(reference)) => self.image_mount(node, reference),
             ("image", None) => {
@@ -96,7 +96,7 @@ impl Reader<'_> {
         Some(MountSource::Volume { name, nocopy, subpath })
     }
 
-    fn bind_mount(&mut self, node: &Node, path: String) -> MountSource {
+    fn bind_mount(&mut self, node: &Node, path: String, read_only: bool) -> MountSource {
         let create = node.get("bind").and_then(|bind| flag(bind, "create_host_path"));
         let mut source = MountSource::Bind {
             path: path.into(),
@@ -113,7 +113,32 @@ impl Reader<'_> {
             }
             Some(())
         });
+        if let (MountSource::Bind { recursive, propagation, .. }, Some(at)) =
+            (&source, node.at(&["bind", "recursive"]))
+        {
+            self.recursive_fits(at, *recursive, *propagation, read_only);
+        }
         source
+    }
+
+    /// Words about what is not writable need something that is not writable.
+    fn recursive_fits(
+        &mut self,
+        at: &Node,
+        recursive: Recursive,
+        propagation: Option<Propagation>,
+        read_only: bool,
+    ) {
+        let of_read_only = matches!(recursive, Recursive::Writable | Recursive::ReadOnly);
+        if of_read_only && !read_only {
+            let help = "add `read_only: true` to the mount, or take `recursive` away";
+            self.refuse(at, "is for a mount that is read-only", help);
+        }
+        let private = matches!(propagation, None | Some(Propagation::RPrivate));
+        if recursive == Recursive::ReadOnly && !private {
+            let help = "take `propagation` away: what is mounted later would be writable";
+            self.refuse(at, "holds only with the propagation `rprivate`", help);
+        }
     }
 
     fn image_mount(&mut self, node: &Node, reference: String) -> MountSource {

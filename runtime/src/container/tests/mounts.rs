@@ -9,8 +9,10 @@ use crate::bundle::{BundleMount, BundleSource};
 fn bind(path: impl Into<std::path::PathBuf>, target: &str, read_only: bool) -> BundleMount {
     let source = BundleSource::Bind {
         path: path.into(),
+        below: None,
         idmap: true,
         recursive: true,
+        writable_below: false,
         propagation: None,
         dev: false,
     };

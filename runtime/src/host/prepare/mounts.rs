@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use berth_planner::backing::Backing;
 use berth_planner::desired::{ContainerSpec, MountSpec, SourceSpec};
-use berth_schema::stack::Tmpfs;
+use berth_schema::stack::{Recursive, Tmpfs};
 
 use super::Preparation;
 use crate::bundle::{BundleMount, BundleSource};
@@ -29,32 +30,59 @@ impl Preparation<'_> {
     }
 
     fn mount(&self, target: &str, mount: &MountSpec) -> Result<BundleMount, StepError> {
-        let path = match &mount.source {
+        Ok(match &mount.source {
             SourceSpec::Volume { name, subpath, .. } => {
-                let data = volume::data(self.roots, name)?;
-                subpath.as_ref().map_or(Ok(data.clone()), |below| volume::below(&data, below))?
+                self.volume(target, mount.read_only, name, subpath.as_deref())?
             }
             SourceSpec::Anonymous { .. } => {
-                volume::data(self.roots, &volume::anonymous_name(&self.record().name, target))?
+                let name = volume::anonymous_name(&self.record().name, target);
+                self.volume(target, mount.read_only, &name, None)?
             }
-            SourceSpec::Bind { path, .. } => path.clone(),
+            SourceSpec::Bind { path, propagation: asked, recursive: below, .. } => {
+                let mut bind = self.bind(target, path.clone(), mount.read_only);
+                if let BundleSource::Bind { recursive, writable_below, propagation, .. } =
+                    &mut bind.source
+                {
+                    propagation.clone_from(asked);
+                    *recursive = *below != Recursive::Disabled;
+                    *writable_below = *below == Recursive::Writable;
+                }
+                bind
+            }
+        })
+    }
+
+    fn volume(
+        &self,
+        target: &str,
+        read_only: bool,
+        name: &str,
+        subpath: Option<&str>,
+    ) -> Result<BundleMount, StepError> {
+        let (backing, path) = volume::data(self.roots, name)?;
+        let (with_below, read_only) = match backing {
+            Backing::Own => (true, read_only),
+            Backing::Bind { recursive, read_only: always, .. } => (recursive, read_only || always),
+            Backing::Memory { options } => {
+                let source = BundleSource::Tmpfs { size: None, mode: 0o1777, options };
+                return Ok(BundleMount { target: target.to_owned(), source, read_only });
+            }
         };
-        let mut bind = self.bind(target, path, mount.read_only);
-        if let (
-            SourceSpec::Bind { propagation: asked, .. },
-            BundleSource::Bind { propagation, .. },
-        ) = (&mount.source, &mut bind.source)
-        {
-            propagation.clone_from(asked);
+        let mut mount = self.bind(target, path, read_only);
+        if let BundleSource::Bind { below, recursive, .. } = &mut mount.source {
+            *below = subpath.map(str::to_owned);
+            *recursive = with_below;
         }
-        Ok(bind)
+        Ok(mount)
     }
 
     fn bind(&self, target: &str, path: PathBuf, read_only: bool) -> BundleMount {
         let source = BundleSource::Bind {
             path,
+            below: None,
             idmap: self.record().id_base.is_some(),
             recursive: true,
+            writable_below: false,
             propagation: None,
             dev: false,
         };
@@ -70,7 +98,7 @@ pub(in crate::host) fn all_mounts(
     let mut mounts = spec.mounts.clone();
     for target in &config.volumes {
         if !spec.tmpfs.iter().any(|tmpfs| tmpfs.target == *target) {
-            let source = SourceSpec::Anonymous { nocopy: false };
+            let source = SourceSpec::Anonymous { nocopy: false, labels: BTreeMap::new() };
             mounts.entry(target.clone()).or_insert(MountSpec { source, read_only: false });
         }
     }
