@@ -26,6 +26,18 @@ pub fn shop() -> Result<PathBuf, String> {
     made("shop.tar", "../examples/shop/images")
 }
 
+/// The docker-archive of the images `debian/postgres:1`, `redis`, `nginx`, `rabbitmq`, `mariadb` and
+/// `memcached`, whose first process is root as in those that people pull.
+///
+/// # Errors
+/// Why they cannot be made here.
+pub fn services() -> Result<PathBuf, String> {
+    if !on_path("mmdebstrap") {
+        return Err("mmdebstrap is not installed".into());
+    }
+    made("services.tar", "images/services")
+}
+
 /// Whether a program is installed.
 pub fn on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -24,6 +24,8 @@ enum Rule {
     Closed,
     /// ENOSYS.
     Unknown,
+    /// EPROTONOSUPPORT, what a kernel without it says: PAM goes on then, and gives up at EPERM.
+    NoProtocol,
     /// No new namespaces.
     Clone,
     /// One of the five harmless personalities.
@@ -123,7 +125,7 @@ fn search(ranges: &[(u32, Rule)]) -> Vec<sock_filter> {
 /// The end of a search: an answer, after a look at the arguments where the rule needs it.
 fn leaf(rule: Rule) -> Vec<sock_filter> {
     match rule {
-        Rule::Open | Rule::Closed | Rule::Unknown => vec![answer(rule)],
+        Rule::Open | Rule::Closed | Rule::Unknown | Rule::NoProtocol => vec![answer(rule)],
         Rule::Clone => vec![
             load(argument(0)),
             jump(libc::BPF_JSET, NEW_NAMESPACES, 0, 1),
@@ -137,13 +139,14 @@ fn leaf(rule: Rule) -> Vec<sock_filter> {
         }
         Rule::Socket => vec![
             load(argument(0)),
-            jump(libc::BPF_JEQ, libc::AF_ALG as u32, 4, 0),
-            jump(libc::BPF_JEQ, libc::AF_VSOCK as u32, 3, 0),
+            jump(libc::BPF_JEQ, libc::AF_ALG as u32, 6, 0),
+            jump(libc::BPF_JEQ, libc::AF_VSOCK as u32, 5, 0),
             jump(libc::BPF_JEQ, libc::AF_NETLINK as u32, 0, 3),
             load(argument(2)),
             jump(libc::BPF_JEQ, libc::NETLINK_AUDIT as u32, 0, 1),
-            answer(Rule::Closed),
+            answer(Rule::NoProtocol),
             answer(Rule::Open),
+            answer(Rule::Closed),
         ],
     }
 }
@@ -177,6 +180,7 @@ fn answer(rule: Rule) -> sock_filter {
     let value = match rule {
         Rule::Closed => libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
         Rule::Unknown => libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32,
+        Rule::NoProtocol => libc::SECCOMP_RET_ERRNO | libc::EPROTONOSUPPORT as u32,
         Rule::Open | Rule::Clone | Rule::Personality | Rule::Socket | Rule::Ioctl => {
             libc::SECCOMP_RET_ALLOW
         }

@@ -45,6 +45,7 @@ fn every_number_has_the_answer_of_its_rule() {
         let expected = match rules.get(&number).unwrap_or(&Rule::Unknown) {
             Rule::Closed => libc::EPERM,
             Rule::Unknown => libc::ENOSYS,
+            Rule::NoProtocol => libc::EPROTONOSUPPORT,
             Rule::Open | Rule::Clone | Rule::Personality | Rule::Socket | Rule::Ioctl => 0,
         };
         assert_eq!(plain(&program, i64::from(number)), expected, "number {number}");
@@ -91,7 +92,7 @@ fn arguments_are_looked_at() {
     };
     assert_eq!([socket(libc::AF_INET, 6), socket(libc::AF_UNIX, 9)], [0, 0]);
     assert_eq!(socket(libc::AF_NETLINK, libc::NETLINK_ROUTE), 0);
-    assert_eq!(socket(libc::AF_NETLINK, libc::NETLINK_AUDIT), libc::EPERM);
+    assert_eq!(socket(libc::AF_NETLINK, libc::NETLINK_AUDIT), libc::EPROTONOSUPPORT);
     assert_eq!([socket(libc::AF_ALG, 0), socket(libc::AF_VSOCK, 0)], [libc::EPERM; 2]);
     let ioctl = |request: u64| ask(libc::SYS_ioctl, 0, request, 0);
     assert_eq!([ioctl(libc::TIOCSTI), ioctl(libc::TIOCLINUX)], [libc::EPERM; 2]);
