@@ -126,6 +126,7 @@ pub(crate) fn desired(stack: &Stack, facts: &HostFacts) -> Result<Desired, Failu
         }
     }
     inputs.missing = host::absent(&unfit::must_exist(stack));
+    inputs.devices = host::devices(&resolve::wanted_devices(stack));
     resolve::resolve(stack, &inputs, facts).map_err(|problems| unresolved(stack, &problems))
 }
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_schema::stack::{
-    Condition, Healthcheck, Limits, Logging, Protocol, PullPolicy, Recursive, RestartPolicy, Tmpfs,
+    BlockIo, Condition, Healthcheck, Limits, Logging, Protocol, PullPolicy, Recursive,
+    RestartPolicy, Tmpfs,
 };
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -143,6 +144,27 @@ pub struct ContainerSpec {
     pub dns_opt: Vec<String>,
     /// Limits.
     pub limits: Limits,
+    /// Shares and limits of block devices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blkio_config: Option<BlockIo>,
+    /// How readily its memory is swapped out, 0…100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mem_swappiness: Option<u8>,
+    /// No process of it is ended when its memory is used up; it waits.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub oom_kill_disable: bool,
+    /// Microseconds of the period of `cpu_rt_runtime`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_rt_period: Option<u64>,
+    /// Microseconds of real-time scheduling in a period.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_rt_runtime: Option<u64>,
+    /// It sees the cgroups of the host instead of its own.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub cgroup_host: bool,
+    /// The cgroup its own is below, from the root of each hierarchy, without slashes around it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup_parent: Option<String>,
     /// Bytes of `/dev/shm`.
     pub shm_size: Option<u64>,
     /// Process limits.
@@ -151,6 +173,11 @@ pub struct ContainerSpec {
     pub sysctls: BTreeMap<String, String>,
     /// How output is kept.
     pub logging: Logging,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_off(switch: &bool) -> bool {
+    !switch
 }
 
 /// How a container reaches the network.

@@ -1,9 +1,10 @@
 //! Two descriptions compared, field by field, in the words of the file.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
-use berth_schema::stack::{Place, Places, Recursive};
+use berth_schema::stack::{BlockIo, DeviceRate, Place, Places, Recursive};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -97,6 +98,9 @@ fn container_view(spec: &ContainerSpec) -> Value {
         spell_durations(check);
     }
     fields.insert("shm_size".into(), amount(spec.shm_size));
+    if let Some(io) = &spec.blkio_config {
+        fields.insert("blkio_config".into(), block_io_view(io));
+    }
     if let Some(limits) = fields.get_mut("limits").and_then(Value::as_object_mut) {
         limits.insert("memory".into(), amount(spec.limits.memory));
         limits.insert("memory_reservation".into(), amount(spec.limits.memory_reservation));
@@ -105,6 +109,24 @@ fn container_view(spec: &ContainerSpec) -> Value {
         limits.insert("cpus".into(), cpus.map_or(Value::Null, Value::from));
     }
     all
+}
+
+/// Limits by device, in the words of the file.
+fn block_io_view(io: &BlockIo) -> Value {
+    let name = |path: &Path| path.display().to_string();
+    let rates = |rates: &[DeviceRate], show: fn(u64) -> Value| {
+        Value::Object(rates.iter().map(|one| (name(&one.path), show(one.rate))).collect())
+    };
+    let bytes = |rate| amount(Some(rate));
+    let weights = io.weights.iter().map(|one| (name(&one.path), Value::from(one.weight)));
+    let mut fields = Map::new();
+    fields.insert("weight".into(), io.weight.map_or(Value::Null, Value::from));
+    fields.insert("weight_device".into(), Value::Object(weights.collect()));
+    fields.insert("device_read_bps".into(), rates(&io.read_bytes, bytes));
+    fields.insert("device_write_bps".into(), rates(&io.write_bytes, bytes));
+    fields.insert("device_read_iops".into(), rates(&io.read_operations, Value::from));
+    fields.insert("device_write_iops".into(), rates(&io.write_operations, Value::from));
+    Value::Object(fields)
 }
 
 /// `1.5s`.
@@ -274,13 +296,15 @@ fn holds_secret(value: &Value) -> bool {
 fn place(root: &str, path: &str, places: &Places) -> Option<Place> {
     let written: &[&str] = match path {
         "limits.memory" => &["deploy.resources.limits.memory", "mem_limit"],
-        "limits.cpus" => &["deploy.resources.limits.cpus", "cpus"],
+        "limits.cpus" => &["deploy.resources.limits.cpus", "cpus", "cpu_quota"],
+        "limits.cpu_period" => &["cpu_period"],
         "limits.pids" => &["deploy.resources.limits.pids", "pids_limit"],
         "limits.memory_swap" => &["memswap_limit"],
         "limits.memory_reservation" => &["deploy.resources.reservations.memory", "mem_reservation"],
         "limits.cpu_shares" => &["cpu_shares"],
         "limits.cpuset" => &["cpuset"],
         "limits.oom_score_adj" => &["oom_score_adj"],
+        "cgroup_host" => &["cgroup"],
         "pools" => &["ipam"],
         other if other.starts_with("logging.") => &["logging"],
         _ => &[],

@@ -46,6 +46,15 @@ pub struct HostFacts {
     pub realm: String,
 }
 
+/// The cgroup above those of all containers of the state that `realm` stands for, below the root
+/// of each hierarchy.
+pub fn cgroups(realm: &str) -> String {
+    match realm {
+        "" => "berth".to_owned(),
+        realm => format!("berth-{realm}"),
+    }
+}
+
 /// An image in the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedImage {

@@ -4,16 +4,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use berth_schema::stack::{self, Condition, FileContent, Service, Stack, UsernsMode};
+use std::time::Duration;
+
+use berth_schema::stack::{self, CgroupMode, Condition, FileContent, Service, Stack, UsernsMode};
 use sha2::{Digest, Sha256};
 
 use crate::desired::{ContainerSpec, DependencySpec, Desired, NetworkMode, ServiceSpec};
-use crate::observed::HostFacts;
+use crate::observed::{self, HostFacts};
 
+mod devices;
 mod mounts;
 mod networks;
 mod problem;
 
+pub use devices::{HostDevice, wanted_devices};
 pub use problem::ResolveProblem;
 
 /// What the stack refers to and somebody else has read.
@@ -26,6 +30,8 @@ pub struct Inputs {
     /// Sources of binds that have to be there, see [`must_exist`](crate::unfit::must_exist), and are
     /// not.
     pub missing: BTreeSet<PathBuf>,
+    /// What the host has at the paths of [`wanted_devices`].
+    pub devices: BTreeMap<PathBuf, HostDevice>,
 }
 
 /// Files [`resolve`] needs the bytes of.
@@ -188,6 +194,13 @@ impl Resolver<'_> {
             dns_search: service.dns_search.clone(),
             dns_opt: service.dns_opt.clone(),
             limits: service.limits.clone(),
+            blkio_config: self.block_io(name, service),
+            mem_swappiness: service.mem_swappiness,
+            oom_kill_disable: service.oom_kill_disable,
+            cpu_rt_period: service.cpu_rt_period.map(micros),
+            cpu_rt_runtime: service.cpu_rt_runtime.map(micros),
+            cgroup_host: service.cgroup == Some(CgroupMode::Host),
+            cgroup_parent: self.cgroup_parent(name, service),
             shm_size: service.shm_size,
             ulimits: service.ulimits.clone(),
             sysctls: service.sysctls.clone(),
@@ -213,6 +226,17 @@ impl Resolver<'_> {
         false
     }
 
+    /// Below one of our own groups nothing else may be: it would go with that container.
+    fn cgroup_parent(&mut self, name: &str, service: &Service) -> Option<String> {
+        let parent = service.cgroup_parent.as_deref()?;
+        let first = parent.split('/').next().unwrap_or(parent);
+        if first == observed::cgroups(&self.facts.realm) {
+            let (service, parent) = (name.to_owned(), parent.to_owned());
+            self.problems.insert(ResolveProblem::OwnCgroup { service, parent });
+        }
+        Some(parent.to_owned())
+    }
+
     fn network_mode(&mut self, name: &str, service: &Service) -> NetworkMode {
         let parent = match &service.network_mode {
             None => return NetworkMode::Bridge,
@@ -236,6 +260,10 @@ impl Resolver<'_> {
             }
         }
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The service whose network namespace this one shares.

@@ -13,6 +13,8 @@ pub struct Abilities {
     pub controllers: BTreeMap<String, bool>,
     /// The kernel counts swap for each group.
     pub swap: bool,
+    /// The kernel shares block devices by weight.
+    pub block_weights: bool,
     /// Links can have IPv6 addresses.
     pub ipv6: bool,
     /// Hard limits that a process here cannot go beyond, by name; a missing one has no end.
@@ -42,7 +44,7 @@ struct Need {
     asked: fn(&Limits) -> bool,
 }
 
-const NEEDS: [Need; 7] = [
+const NEEDS: [Need; 8] = [
     Need {
         attributes: &["mem_limit", "deploy.resources.limits.memory"],
         controller: "memory",
@@ -66,6 +68,12 @@ const NEEDS: [Need; 7] = [
         controller: "cpu",
         fails: true,
         asked: |limits| limits.cpu_micros.is_some(),
+    },
+    Need {
+        attributes: &["cpu_period"],
+        controller: "cpu",
+        fails: true,
+        asked: |limits| limits.cpu_period.is_some(),
     },
     Need {
         attributes: &["cpu_shares"],
@@ -181,6 +189,10 @@ impl Judge<'_> {
         if !controllers.contains_key("io") && !controllers.contains_key("blkio") {
             for path in self.written(at, &["blkio_config"]) {
                 self.note(path, false, "this host has no `io` cgroup controller");
+            }
+        } else if !self.abilities.block_weights {
+            for path in self.written(at, &["blkio_config.weight", "blkio_config.weight_device"]) {
+                self.note(path, false, "the kernel of this host has no weights for block devices");
             }
         }
         for (attribute, controller) in ONLY_V1 {

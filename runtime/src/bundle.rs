@@ -10,10 +10,12 @@ use std::path::PathBuf;
 use berth_planner::desired::PortSpec;
 use serde::{Deserialize, Serialize};
 
+mod cgroup;
 mod mounts;
 mod network;
 mod status;
 
+pub use cgroup::{BlockLimits, Cgroup};
 pub use mounts::{BundleMount, BundleSource, Rootfs};
 pub use network::{Dns, Link, NameRecord, Network};
 pub use status::{Phase, Status};
@@ -106,29 +108,6 @@ pub struct Process {
     pub rlimits: BTreeMap<String, (u64, u64)>,
     /// −1000…1000.
     pub oom_score_adj: Option<i32>,
-}
-
-/// A cgroup and its limits.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cgroup {
-    /// Path below the root of each hierarchy, `berth/NAME`.
-    pub path: String,
-    /// Bytes.
-    pub memory: Option<u64>,
-    /// Bytes of memory and swap together; −1 unlimited.
-    pub memory_swap: Option<i64>,
-    /// Bytes kept under pressure.
-    pub memory_reservation: Option<u64>,
-    /// Millionths of a CPU.
-    pub cpu_micros: Option<u64>,
-    /// Weight as v1 counts it.
-    pub cpu_shares: Option<u64>,
-    /// CPU list.
-    pub cpuset: Option<String>,
-    /// Processes; −1 unlimited.
-    pub pids: i64,
-    /// Further device rules beyond the default ones (`c 10:200 rwm`).
-    pub devices: Vec<String>,
 }
 
 /// A health probe with every default filled in.

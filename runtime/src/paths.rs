@@ -3,6 +3,8 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use berth_planner::desired::ContainerSpec;
+use berth_planner::observed;
 use sha2::{Digest, Sha256};
 
 /// The two roots. `BERTH_ROOT=/x` moves them to `/x/lib` and `/x/run`.
@@ -38,15 +40,18 @@ impl Roots {
 
     /// The cgroup above those of all containers, below the root of each hierarchy.
     pub fn cgroups(&self) -> String {
-        match self.realm() {
-            realm if realm.is_empty() => "berth".to_owned(),
-            realm => format!("berth-{realm}"),
-        }
+        observed::cgroups(&self.realm())
     }
 
     /// The cgroup of a container.
     pub fn cgroup(&self, container: &str) -> String {
         format!("{}/{container}", self.cgroups())
+    }
+
+    /// The cgroup of a container that may have its own in another one.
+    pub fn cgroup_of(&self, container: &str, spec: &ContainerSpec) -> String {
+        let own = self.cgroup(container);
+        spec.cgroup_parent.as_ref().map_or(own.clone(), |parent| format!("{parent}/{own}"))
     }
 
     /// Durable folder of a container: `record.json`, `upper/`, `work/`, `logs/`.

@@ -121,6 +121,7 @@ fn read(session: &Session, stack: &Stack, root: bool) -> (Inputs, Vec<String>) {
             Err(e) => drop(inputs.unreadable.insert(path, e.to_string())),
         }
     }
+    inputs.devices = host::devices(&resolve::wanted_devices(stack));
     (inputs, unseen.into_iter().collect())
 }
 
@@ -135,9 +136,11 @@ fn of_resolving(problem: &ResolveProblem) -> Option<Remark> {
         ResolveProblem::NoParent { .. } => Code::UnknownService,
         ResolveProblem::Platform { .. }
         | ResolveProblem::NoSource { .. }
+        | ResolveProblem::Device { .. }
         | ResolveProblem::Relabel { .. } => Code::HostLacks,
         ResolveProblem::Pool { .. }
         | ResolveProblem::Target { .. }
+        | ResolveProblem::OwnCgroup { .. }
         | ResolveProblem::Backing { .. } => Code::BadValue,
     };
     let message = problem.to_string();

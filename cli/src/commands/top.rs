@@ -50,7 +50,7 @@ pub(crate) async fn run(session: &Session, args: &TopArgs) -> Result<Exit, Failu
     let mut rows = Vec::new();
     for container in containers(&observed, &project.name, &args.services) {
         if rows::is_up(container.state) {
-            let cgroup = host.roots().cgroup(&container.record.name);
+            let cgroup = host.roots().cgroup_of(&container.record.name, &container.record.spec);
             let running = processes(&cgroup).map_err(Failure::refused)?;
             rows.extend(running.into_iter().map(|process| row(container, process)));
         }

@@ -33,6 +33,10 @@ pub enum ResolveProblem {
     ImageMount { service: String, image: String },
     #[error("{kind} `{name}` is external, which berth does not do yet")]
     External { kind: &'static str, name: String },
+    #[error("service `{service}` needs the device `{device}`: {why}")]
+    Device { service: String, device: String, why: String, at: String },
+    #[error("service `{service}` is to have its cgroup in `{parent}`, which is for berth itself")]
+    OwnCgroup { service: String, parent: String },
     #[error("service `{service}` is for {wanted}, and this host runs {here}")]
     Platform { service: String, wanted: String, here: String },
     #[error("network `{network}`: `{value}` is not {expected}")]
@@ -49,6 +53,10 @@ impl ResolveProblem {
             | ResolveProblem::External { kind, name }
             | ResolveProblem::VariableMissing { kind, name, .. } => format!("{kind}s.{name}"),
             ResolveProblem::NoParent { service, .. } => format!("services.{service}.network_mode"),
+            ResolveProblem::Device { service, at, .. } => format!("services.{service}.{at}"),
+            ResolveProblem::OwnCgroup { service, .. } => {
+                format!("services.{service}.cgroup_parent")
+            }
             ResolveProblem::Platform { service, .. } => format!("services.{service}.platform"),
             ResolveProblem::NoSource { service, index, .. } => {
                 format!("services.{service}.volumes.{index}.source")

@@ -15,6 +15,7 @@ fn limited() -> Stack {
         memory_swap: Some(2 << 20),
         memory_reservation: Some(1 << 20),
         cpu_micros: Some(1_000_000),
+        cpu_period: None,
         cpu_shares: Some(10),
         cpuset: Some("0".into()),
         pids: Some(5),
@@ -32,6 +33,7 @@ fn limited() -> Stack {
         "pids_limit",
         "mem_swappiness",
         "blkio_config",
+        "blkio_config.weight",
     ];
     let place = Place { file: "shop.yaml".into(), line: 1, column: 1 };
     let places = written.map(|name| (format!("services.web.{name}"), place.clone()));
@@ -71,12 +73,21 @@ fn a_limit_without_its_controller_fails_or_is_inert_as_it_would_at_the_start() {
 fn with_every_controller_of_v1_nothing_is_unfit() {
     let abilities =
         Abilities { controllers: controllers(true), swap: true, ipv6: true, ..<_>::default() };
+    let weights = "inert web.blkio_config.weight: the kernel of this host has no weights for block \
+                   devices";
+    assert_eq!(told(&limited(), &abilities), weights);
+    let abilities = Abilities { block_weights: true, ..abilities };
     assert_eq!(told(&limited(), &abilities), "");
 }
 
 #[test]
 fn what_only_v1_knows_is_inert_on_v2() {
-    let abilities = Abilities { controllers: controllers(false), ipv6: true, ..<_>::default() };
+    let abilities = Abilities {
+        controllers: controllers(false),
+        block_weights: true,
+        ipv6: true,
+        ..<_>::default()
+    };
     insta::assert_snapshot!(told(&limited(), &abilities), @"
     inert web.mem_swappiness: this host has cgroup v2, which has no such setting
     inert web.memswap_limit: the kernel of this host counts no swap for each container
@@ -88,6 +99,7 @@ fn a_hard_limit_above_ours_fails() {
     let abilities = Abilities {
         controllers: controllers(true),
         swap: true,
+        block_weights: true,
         ipv6: true,
         hard_limits: [("nofile".to_owned(), 1024), ("core".to_owned(), 0)].into(),
         ..<_>::default()

@@ -51,8 +51,10 @@ impl Start<'_> {
         rustix::process::set_dumpable_behavior(dumpable).step("protect", "process")?;
         rustix::process::umask(Mode::from_raw_mode(0o022));
         attach(self.attach)?;
-        // Only after attaching: the root of the view is where the process is now.
-        unshare(CloneFlags::CLONE_NEWCGROUP).step("unshare", "cgroup namespace")?;
+        if !bundle.cgroup.host_view {
+            // Only after attaching: the root of the view is where the process is now.
+            unshare(CloneFlags::CLONE_NEWCGROUP).step("unshare", "cgroup namespace")?;
+        }
         rootfs::refuse_chroot()?;
         let trees = Trees::from_fds(bundle, self.with_sysfs, receive(channel)?)?;
         process::become_user(0, 0, &[])?;
@@ -94,7 +96,8 @@ impl Start<'_> {
         let nosuid = bundle.process.no_new_privs;
         let root = scratch.overlay(&bundle.rootfs, &trees.state, &trees.lowers, nosuid)?;
         let settings = system::proc(root.as_fd())?;
-        system::sys(root.as_fd(), trees.sysfs, self.group, bundle.privileged)?;
+        let groups = (self.group, bundle.cgroup.host_view);
+        system::sys(root.as_fd(), trees.sysfs, groups, bundle.privileged)?;
         // A user namespace cannot make nodes, whatever its rights.
         let all = bundle.privileged && bundle.id_base.is_none();
         let dev = system::dev(root.as_fd(), bundle.shm_size, all)?;

@@ -241,10 +241,12 @@ impl Join<'_> {
         rustix::process::umask(Mode::from_raw_mode(0o022));
         attach(self.attach)?;
         let mut kinds = ThreadNameSpaceType::MOUNT
-            | ThreadNameSpaceType::CONTROL_GROUP
             | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
             | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
             | ThreadNameSpaceType::NETWORK;
+        if !self.bundle.cgroup.host_view {
+            kinds |= ThreadNameSpaceType::CONTROL_GROUP;
+        }
         if self.bundle.id_base.is_some() {
             kinds |= ThreadNameSpaceType::USER;
         }

@@ -70,7 +70,7 @@ pub(crate) fn proc(root: BorrowedFd<'_>) -> Result<OwnedFd, SetupError> {
 pub(crate) fn sys(
     root: BorrowedFd<'_>,
     ready: Option<OwnedFd>,
-    group: &cgroup::Group,
+    (group, of_host): (&cgroup::Group, bool),
     writable: bool,
 ) -> Result<(), SetupError> {
     let target = inside::plain_folder(root, "sys")?;
@@ -88,15 +88,15 @@ pub(crate) fn sys(
     fs::put_on(&sys, &target).step("mount sysfs", "/sys")?;
     match openat(&sys, "fs/cgroup", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
         Err(Errno::NOENT) => Ok(()),
-        target => cgroups(&target.step("open folder", "/sys/fs/cgroup")?, group, attr),
+        target => cgroups(&target.step("open folder", "/sys/fs/cgroup")?, (group, of_host), attr),
     }
 }
 
-/// The container's own groups as the whole tree: one mount with v2 alone, a folder of mounts
-/// otherwise.
+/// The container's own groups as the whole tree, or those of the host: one mount with v2 alone, a
+/// folder of mounts otherwise.
 fn cgroups(
     target: &OwnedFd,
-    group: &cgroup::Group,
+    (group, of_host): (&cgroup::Group, bool),
     attr: rustix::mount::MountAttrFlags,
 ) -> Result<(), SetupError> {
     const STEP: &str = "mount cgroup";
@@ -106,12 +106,12 @@ fn cgroups(
             .step(STEP, folder.display())?;
         Ok(mount)
     };
-    if let Some(unified) = group.unified_only() {
+    if let Some(unified) = group.unified_view(of_host) {
         return fs::put_on(&own(unified)?, target).step(STEP, "/sys/fs/cgroup");
     }
     let folder = fs::new("tmpfs", &["mode=0755", "size=64k"], fs::NOSUID | fs::NODEV | fs::NOEXEC)?;
     fs::put_on(&folder, target).step(STEP, "/sys/fs/cgroup")?;
-    for (name, path) in group.views() {
+    for (name, path) in group.views(of_host) {
         mkdirat(&folder, name, Mode::from_raw_mode(0o755)).step(STEP, name)?;
         fs::put_at(&own(path)?, folder.as_fd(), name).step(STEP, name)?;
         for controller in name.split(',').filter(|_| name.contains(',')) {

@@ -58,6 +58,7 @@ pub fn abilities(must_exist: &BTreeSet<PathBuf>) -> Abilities {
     Abilities {
         controllers: groups.controllers(),
         swap: groups.count_swap(),
+        block_weights: groups.weigh_block_devices(),
         ipv6: has_ipv6(),
         hard_limits: hard_limits(),
         missing: absent(must_exist),

@@ -14,7 +14,7 @@ use super::changes::{Changed, Comparison};
 use super::pack::{PackError, Packed, Packer};
 use super::prepare::all_mounts;
 use super::view::{FOLDER, ImageView};
-use super::{Host, Stored};
+use super::{Host, Stored, state};
 use crate::container::cgroup::Group;
 use crate::monitor::client;
 use crate::store::tape::TapeWriter;
@@ -129,7 +129,8 @@ impl Host {
     async fn freeze(&self, name: &str) -> Result<client::Frozen, FilesError> {
         let refused = |source| FilesError::Freeze { name: name.to_owned(), source };
         let frozen = client::freeze(&self.roots().container_run(name)).await.map_err(refused)?;
-        Group::find(&self.roots().cgroup(name))
+        let path = state::cgroup(self.roots(), name).map_err(refused)?;
+        Group::find(&path)
             .and_then(|group| group.await_frozen())
             .map_err(|error| refused(io::Error::other(error)))?;
         Ok(frozen)

@@ -3,6 +3,7 @@
 
 mod changes;
 mod claims;
+mod devices;
 mod error;
 mod etc;
 mod facts;
@@ -32,6 +33,7 @@ use crate::starter::Starter;
 use crate::store::Store;
 
 pub use changes::{Changed, How};
+pub use devices::devices;
 pub use error::{HostError, StepError};
 pub use facts::{abilities, absent, platform, selinux, userns};
 pub use files::FilesError;

@@ -26,12 +26,16 @@ impl Host {
         // The kernel's things are listed before the records that explain them: what another run
         // makes in between is then not seen, and never taken for something left over.
         let kernel = network::Kernel::read(&self.roots).await?;
-        let groups = Hierarchies::discover()
-            .map_err(|e| HostError::Cgroups(e.to_string()))?
-            .below(&self.roots.cgroups());
+        let hierarchies = Hierarchies::discover().map_err(|e| HostError::Cgroups(e.to_string()))?;
+        let groups = hierarchies.below(&self.roots.cgroups());
         let containers = self.containers(&mut leftovers)?;
         let volumes = self.observe_volumes(&mut leftovers)?;
         let networks = network::observe(&self.roots, &kernel, &containers, &mut leftovers)?;
+        let placed = containers.iter().filter(|(_, c)| c.record.spec.cgroup_parent.is_some());
+        let elsewhere = placed.filter(|(name, container)| {
+            hierarchies.group(&self.roots.cgroup_of(name, &container.record.spec)).exists()
+        });
+        let groups = groups.into_iter().chain(elsewhere.map(|(name, _)| name.clone())).collect();
         leftovers.extend(stray_cgroups(groups, &containers));
         for name in names_in(&self.roots.state.join("trash"))? {
             half_made(&self.roots, format!("trash/{name}"), &mut leftovers);

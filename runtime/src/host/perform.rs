@@ -185,7 +185,7 @@ impl Host {
         let refused = |e| StepError::refused("pause container", name, e);
         client::pause(&self.roots.container_run(name)).await.map_err(refused)?;
         // Done means that nothing of it runs any more.
-        let path = self.roots.cgroup(name);
+        let path = state::cgroup(&self.roots, name).map_err(refused)?;
         blocking(move || {
             let group = cgroup::Group::find(&path);
             group
@@ -225,7 +225,8 @@ impl Host {
         match leftover {
             Leftover::Cgroup(name) => {
                 self.refuse_monitored(name)?;
-                let path = roots.cgroup(name);
+                let path = state::cgroup(roots, name)
+                    .map_err(|e| StepError::refused("read container", name, e))?;
                 blocking(move || remove_cgroup(&path)).await
             }
             Leftover::Bridge(name) => network::remove_stray_bridge(roots, name).await,

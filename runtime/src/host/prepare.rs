@@ -12,13 +12,14 @@ use berth_schema::stack::LogDriver;
 
 use super::view::ImageView;
 use super::{StepError, Stored, etc, network};
-use crate::bundle::{Bundle, BundleMount, Cgroup, Log, Rootfs};
+use crate::bundle::{Bundle, BundleMount, Log, Rootfs};
 use crate::paths::Roots;
 use crate::record::{self, Durability};
 use crate::sabotage::defence;
 use crate::store::{ImageConfig, Store};
 
 mod life;
+mod limits;
 mod mounts;
 mod process;
 
@@ -28,8 +29,6 @@ pub(super) use mounts::all_mounts;
 /// The ids of every container, if each had the same.
 #[cfg(feature = "sabotage")]
 const ONE_RANGE: u32 = 0x7000_0000;
-/// Processes a container may have when the file gives no limit.
-const PIDS: i64 = 2048;
 /// Bytes of `/dev/shm` when the file gives none.
 const SHM: u64 = 64 << 20;
 
@@ -116,7 +115,7 @@ impl Preparation<'_> {
             id_base: defence!("ids.range", record.id_base, record.id_base.map(|_| ONE_RANGE)),
             privileged: spec.privileged,
             sysctls: spec.sysctls.clone(),
-            cgroup: cgroup(self.roots.cgroup(&record.name), record),
+            cgroup: limits::cgroup(self.roots, record)?,
             network,
             dns,
             ports: spec.ports.clone(),
@@ -136,20 +135,5 @@ impl Preparation<'_> {
             state_dir,
             run_dir,
         })
-    }
-}
-
-fn cgroup(path: String, record: &ContainerRecord) -> Cgroup {
-    let limits = &record.spec.limits;
-    Cgroup {
-        path,
-        memory: limits.memory,
-        memory_swap: limits.memory_swap,
-        memory_reservation: limits.memory_reservation,
-        cpu_micros: limits.cpu_micros,
-        cpu_shares: limits.cpu_shares,
-        cpuset: limits.cpuset.clone(),
-        pids: limits.pids.unwrap_or(PIDS),
-        devices: Vec::new(),
     }
 }

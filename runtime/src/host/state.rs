@@ -51,6 +51,12 @@ pub(super) fn busy(dir: &Path) -> Option<bool> {
     Some(flock(&folder, FlockOperation::NonBlockingLockShared).is_err())
 }
 
+/// The cgroup of a container; without a record it is where containers usually have it.
+pub(super) fn cgroup(roots: &Roots, name: &str) -> io::Result<String> {
+    let stored = Stored::read(roots, name)?;
+    Ok(stored.map_or(roots.cgroup(name), |s| roots.cgroup_of(name, &s.record.spec)))
+}
+
 /// Marks a container that the user stopped; it survives a reboot.
 pub(super) fn held_mark(roots: &Roots, name: &str) -> std::path::PathBuf {
     roots.container(name).join("held")

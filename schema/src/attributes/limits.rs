@@ -3,40 +3,40 @@
 use super::grammars::{LIMIT, RATE, WEIGHT};
 use super::nothing;
 use crate::shape::Shape::{Amount, Int, List, Record as Rec, Text};
-use crate::shape::{Keyed as KeyedShape, Record, done, later, record, requiring};
+use crate::shape::{Keyed as KeyedShape, Record, done, record, requiring};
 use crate::short;
 
 pub(super) static BLKIO: Record = record(
     "block device limits",
     &[
-        later("device_read_bps", List(&Rec(&BLKIO_RATE)))
+        done("device_read_bps", List(&Rec(&BLKIO_RATE)))
             .says("The most bytes a second that are read from a device."),
-        later("device_read_iops", List(&Rec(&BLKIO_RATE)))
+        done("device_read_iops", List(&Rec(&BLKIO_RATE)))
             .says("The most reads a second from a device."),
-        later("device_write_bps", List(&Rec(&BLKIO_RATE)))
+        done("device_write_bps", List(&Rec(&BLKIO_RATE)))
             .says("The most bytes a second that are written to a device."),
-        later("device_write_iops", List(&Rec(&BLKIO_RATE)))
+        done("device_write_iops", List(&Rec(&BLKIO_RATE)))
             .says("The most writes a second to a device."),
-        later("weight", Int(&WEIGHT))
+        done("weight", Int(&WEIGHT))
             .says("The share of block device time, 10 to 1000.")
             .normally("500"),
-        later("weight_device", List(&Rec(&BLKIO_WEIGHT))).says("Shares for single devices."),
+        done("weight_device", List(&Rec(&BLKIO_WEIGHT))).says("Shares for single devices."),
     ],
 );
 
 static BLKIO_WEIGHT: Record = record(
     "a device weight",
     &[
-        later("path", Text).says("The device.").like(&["/dev/sda"]),
-        later("weight", Int(&WEIGHT)).says("Its share, 10 to 1000."),
+        done("path", Text).says("The device.").like(&["/dev/sda"]),
+        done("weight", Int(&WEIGHT)).says("Its share, 10 to 1000."),
     ],
 );
 
 static BLKIO_RATE: Record = record(
     "a device rate",
     &[
-        later("path", Text).says("The device.").like(&["/dev/sda"]),
-        later("rate", Amount(&RATE)).says("Bytes (a unit allowed) or operations in a second."),
+        done("path", Text).says("The device.").like(&["/dev/sda"]),
+        done("rate", Amount(&RATE)).says("Bytes (a unit allowed) or operations in a second."),
     ],
 );
 

@@ -32,7 +32,7 @@ pub static SERVICE: Record = record(
         done("attach", Bool)
             .says("Whether `up` shows the output of this service.")
             .normally("true"),
-        later("blkio_config", Rec(&BLKIO)).says("Shares and limits of block devices."),
+        done("blkio_config", Rec(&BLKIO)).says("Shares and limits of block devices."),
         later("build", Short(Brief { expand: short::build, also: Some(&Text) }, &Rec(&BUILD)))
             .says("How the image is made from a Dockerfile; the text is its context."),
         done("cap_add", Set(&Text))
@@ -41,10 +41,10 @@ pub static SERVICE: Record = record(
         done("cap_drop", Set(&Text))
             .says("Capabilities of the kernel the container does not get.")
             .like(&["ALL", "NET_RAW"]),
-        later("cgroup", Word(&["host", "private"]))
+        done("cgroup", Word(&["host", "private"]))
             .says("Whether the container sees a cgroup tree of its own or that of the host.")
             .normally("private"),
-        later("cgroup_parent", Text).says("The cgroup below which that of the container is made."),
+        done("cgroup_parent", Text).says("The cgroup below which that of the container is made."),
         done("command", Nullable(&Command)).says(
             "What is run, as the arguments of the entry point; instead of that of the image.",
         ),
@@ -62,9 +62,9 @@ pub static SERVICE: Record = record(
         done("cpu_quota", Amount(&CPU_QUOTA)).says(
             "The processor time the container may use in each `cpu_period`, in microseconds.",
         ),
-        later("cpu_rt_period", Amount(&CPU_TIME))
+        done("cpu_rt_period", Amount(&CPU_TIME))
             .says("The period of `cpu_rt_runtime`, in microseconds."),
-        later("cpu_rt_runtime", Amount(&CPU_TIME))
+        done("cpu_rt_runtime", Amount(&CPU_TIME))
             .says("The time real-time processes may run in each period, in microseconds."),
         done("cpu_shares", Int(&SHARES))
             .says("The weight of the container when processors are short.")
@@ -165,7 +165,7 @@ pub static SERVICE: Record = record(
             .says("The most memory the container may use; beyond it the kernel ends a process."),
         done("mem_reservation", Amount(&MEMORY))
             .says("Memory the kernel tries to leave the container when memory is short."),
-        later("mem_swappiness", Amount(&SWAP_SHARE))
+        done("mem_swappiness", Amount(&SWAP_SHARE))
             .says("How readily memory of the container is swapped out."),
         done("memswap_limit", Amount(&MEMORY_OR_NONE))
             .says("The most memory and swap together; -1 for no limit."),
@@ -176,7 +176,7 @@ pub static SERVICE: Record = record(
             .like(&["host", "none", "service:NAME", "bridge"]),
         done("networks", Names(&Nullable(&Rec(&SERVICE_NETWORK))))
             .says("The networks the service joins."),
-        later("oom_kill_disable", Bool)
+        done("oom_kill_disable", Bool)
             .says("Whether the kernel ends no process when memory is short.")
             .normally("false"),
         done("oom_score_adj", Int(&OOM_SCORE))

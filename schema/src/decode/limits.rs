@@ -70,6 +70,7 @@ impl Reader<'_> {
                 either("mem_reservation", reserved, "memory").as_ref().and_then(int),
             ),
             cpu_micros: cpus,
+            cpu_period: number(node, "cpu_period").filter(|period: &u64| *period > 0),
             cpu_shares: number(node, "cpu_shares").filter(|shares: &u64| *shares > 0),
             cpuset: self.read(node, "cpuset", cpuset),
             pids: either("pids_limit", limits, "pids")

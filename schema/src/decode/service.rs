@@ -6,7 +6,7 @@ use super::models::extensions;
 use super::read::{Reader, command, flag, is_on, text, text_map, texts};
 use crate::stack::Service;
 use crate::tree::Node;
-use crate::value;
+use crate::value::{self, Bad, bad};
 
 impl Reader<'_> {
     pub(super) fn service(&mut self, node: &Node) -> Service {
@@ -58,6 +58,31 @@ impl Reader<'_> {
         service.extensions = extensions(node);
         service.logging = self.logging(node);
         service.sysctls = text_map(node, "sysctls");
-        service.cgroup_parent = text(node, "cgroup_parent");
+        service.cgroup_parent = self.read(node, "cgroup_parent", cgroup_parent).flatten();
     }
+}
+
+/// A cgroup below the root of each hierarchy, without slashes around it. The slice `a-b.slice` is
+/// where systemd has it: `a.slice/a-b.slice` (systemd.slice(5)).
+fn cgroup_parent(text: &str) -> Result<Option<String>, Bad> {
+    const HELP: &str = "write a path like `/batch/nightly`, or a slice like `batch.slice`";
+    let names: Vec<&str> = text.split('/').filter(|name| !name.is_empty()).collect();
+    if names.iter().any(|name| matches!(*name, "." | "..")) {
+        return bad("is not a plain path: it has `.` or `..`", HELP);
+    }
+    if names.iter().any(|name| name.len() > 255 || name.contains(char::is_control)) {
+        return bad("is not the name of a cgroup", HELP);
+    }
+    Ok(match names.as_slice() {
+        [] | ["-.slice"] => None,
+        [slice] if slice.ends_with(".slice") => Some(slices(slice)),
+        names => Some(names.join("/")),
+    })
+}
+
+fn slices(slice: &str) -> String {
+    let stem = slice.trim_end_matches(".slice");
+    let dashes = stem.match_indices('-').map(|(at, _)| &stem[..at]);
+    let above: Vec<String> = dashes.map(|stem| format!("{stem}.slice/")).collect();
+    above.concat() + slice
 }

@@ -4,8 +4,8 @@ use super::{both, number, says_something};
 use crate::problem::{Code, Finding};
 use crate::tree::{Node, Value};
 
-/// Less memory than any process needs.
-const LEAST_MEMORY: i128 = 1 << 20;
+/// As in Docker: a process that starts needs more than less.
+const LEAST_MEMORY: i128 = 6 << 20;
 
 pub(super) fn check(name: &str, service: &Node, found: &mut Vec<Finding>) {
     let path = format!("services.{name}");
@@ -27,7 +27,7 @@ fn memory(path: &str, service: &Node, found: &mut Vec<Finding>) {
     {
         let message = format!("`{path}.{name}` is {bytes} bytes, too little for any program");
         found.push(Finding::at(Code::BadValue, node.span, "bytes", message).help(format!(
-            "did you mean `{bytes}m`? units are b k m g t p, times 1024 each; the least is `1m`"
+            "did you mean `{bytes}m`? units are b k m g t p, times 1024 each; the least is `6m`"
         )));
     }
     if let (Some((limit, a, most)), Some((reserved, b, least))) = (limit, reserved)

@@ -15,6 +15,9 @@ pub struct Limits {
     pub memory_reservation: Option<u64>,
     /// Millionths of a CPU (1.5 CPUs are 1 500 000).
     pub cpu_micros: Option<u64>,
+    /// Microseconds in which that share of processor time is counted; `None` is 100 000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_period: Option<u64>,
     /// Relative weight as cgroup v1 counts it (2…262144).
     pub cpu_shares: Option<u64>,
     /// CPUs it may use (`0-1,3`).

@@ -138,7 +138,7 @@ services:
     assert_snapshot!(problems(text), @r"
     compose.yaml:2:28 berth::bad_value
       `services.a.mem_limit` is 512 bytes, too little for any program
-      → did you mean `512m`? units are b k m g t p, times 1024 each; the least is `1m`
+      → did you mean `512m`? units are b k m g t p, times 1024 each; the least is `6m`
     compose.yaml:2:50 berth::conflict
       `services.a.mem_reservation` is more than `mem_limit`
       → reserve no more than the limit, or raise the limit

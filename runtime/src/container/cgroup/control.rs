@@ -125,8 +125,8 @@ impl Group {
             remove_tree(&member.folder).step("remove cgroup", member.folder.display())?;
             let mut above = member.folder.parent();
             while let Some(folder) = above.filter(|folder| *folder != member.mount) {
-                if fs::remove_dir(folder).is_err() {
-                    break; // other containers are in it
+                if !member.is_ours(folder) || fs::remove_dir(folder).is_err() {
+                    break; // somebody else's, or other containers are in it
                 }
                 above = folder.parent();
             }

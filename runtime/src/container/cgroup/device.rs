@@ -30,6 +30,20 @@ pub(super) fn rules(further: &[String]) -> Vec<String> {
     DEFAULT.iter().map(ToString::to_string).chain(further.iter().cloned()).collect()
 }
 
+/// The same for the v1 controller. To it a rule for all kinds lets everything through whatever
+/// its numbers are, so it becomes one for each kind.
+pub(super) fn legacy_rules(further: &[String]) -> Result<Vec<String>, SetupError> {
+    let mut all = Vec::new();
+    for rule in rules(further) {
+        Rule::parse(&rule)?;
+        match rule.strip_prefix('a') {
+            Some(rest) => all.extend(["b", "c"].map(|kind| format!("{kind}{rest}"))),
+            None => all.push(rule),
+        }
+    }
+    Ok(all)
+}
+
 /// Attaches the rules to a group of the v2 tree, for as long as it exists.
 pub(super) fn attach(member: &Member, rules: &[String]) -> Result<(), SetupError> {
     const STEP: &str = "set device rules";
@@ -140,6 +154,13 @@ mod tests {
         for text in ["", "c", "c 1:3", "x 1:3 r", "c 1 r", "c 1:x r", "c 1:3 rx"] {
             assert!(Rule::parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_rule_for_all_kinds_keeps_its_numbers_on_v1() {
+        let rules = legacy_rules(&["a 7:* rw".to_owned()]).unwrap();
+        assert_eq!(rules[DEFAULT.len()..], ["b 7:* rw", "c 7:* rw"]);
+        assert!(legacy_rules(&["a 7".to_owned()]).is_err());
     }
 
     #[test]

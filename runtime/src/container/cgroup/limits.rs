@@ -1,15 +1,14 @@
-//! Limits, in the words of both interfaces.
+//! Limits written to a group: all of them when it is new, the differing ones while it is in use.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
-use std::path::Path;
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
 
+use super::settings::{self, Setting, Weight};
 use super::{Group, Version, device, put};
 use crate::bundle::Cgroup;
 use crate::container::error::{Context, SetupError};
-
-/// The period that CPU quotas are counted in, in microseconds.
-const PERIOD: u64 = 100_000;
 
 /// Which device nodes work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,102 +30,116 @@ impl Group {
         limits: &Cgroup,
         devices: Devices,
     ) -> Result<Vec<String>, SetupError> {
-        let mut warnings = Vec::new();
-        self.limit_memory(limits, &mut warnings)?;
-        self.limit_cpu(limits, &mut warnings)?;
-        if let Some(cpus) = &limits.cpuset {
-            let (folder, _) = self.needed("cpuset", "cpuset")?;
-            write(folder, "cpuset.cpus", cpus)?;
+        if limits.cpu_rt_runtime.is_some() {
+            self.make_room_for_real_time(limits)?;
         }
-        match self.controller("pids") {
-            Some((folder, _)) if limits.pids > 0 => {
-                write(folder, "pids.max", &limits.pids.to_string())?;
-            }
-            Some((folder, _)) => write(folder, "pids.max", "max")?,
-            None if limits.pids > 0 => warnings.push(unavailable("pids_limit", "pids")),
-            None => {}
+        let mut warnings = Warnings::default();
+        for setting in self.settings(limits) {
+            let text = setting.line();
+            warnings.note(&setting, self.set(&setting, &text)?);
         }
         match (devices, self.limit_devices(devices, &limits.devices)) {
             (Devices::All | Devices::ListedIfPossible, _) => {}
             (Devices::Listed, limited) => limited?,
         }
-        Ok(warnings)
+        Ok(warnings.told())
     }
 
-    fn limit_memory(&self, limits: &Cgroup, warnings: &mut Vec<String>) -> Result<(), SetupError> {
-        if let Some(bytes) = limits.memory {
-            let (folder, version) = self.needed("memory", "mem_limit")?;
-            let file = match version {
-                Version::V1 => "memory.limit_in_bytes",
-                Version::V2 => "memory.max",
-            };
-            write(folder, file, &bytes.to_string())?;
+    /// Changes the limits of a group in use from those of `before` to those of `after`. Devices
+    /// stay as they are.
+    ///
+    /// When the kernel refuses one, those that were changed already are put back.
+    pub(crate) fn change_limits(&self, before: &Cgroup, after: &Cgroup) -> Result<(), SetupError> {
+        self.refuse_less_than_used(before, after)?;
+        if after.cpu_rt_runtime.is_some() {
+            self.make_room_for_real_time(after)?;
         }
-        if let Some(total) = limits.memory_swap {
-            let (folder, version) = self.needed("memory", "memswap_limit")?;
-            let memory = i64::try_from(limits.memory.unwrap_or(0)).unwrap_or(i64::MAX);
-            let (file, value) = match (version, total) {
-                (Version::V1, total) => ("memory.memsw.limit_in_bytes", total.to_string()),
-                (Version::V2, -1) => ("memory.swap.max", "max".into()),
-                (Version::V2, total) => ("memory.swap.max", (total - memory).max(0).to_string()),
-            };
-            // Kernels without swap accounting lack the file.
-            match fs::exists(folder.join(file)).step("look for", file)? {
-                true => write(folder, file, &value)?,
-                false => warnings.push(unavailable("memswap_limit", "swap accounting")),
+        let (was, shall) = (self.settings(before), self.settings(after));
+        let grows = grows(before, after);
+        let changed = changes(&was, &shall, grows).iter().try_for_each(|it| self.change(it));
+        changed.inspect_err(|_| {
+            for change in changes(&shall, &was, !grows) {
+                // It was accepted before; if not now, the first error says what matters.
+                let _ = self.change(&change);
             }
-        }
-        if let Some(bytes) = limits.memory_reservation {
-            match self.controller("memory") {
-                Some((folder, Version::V1)) => {
-                    write(folder, "memory.soft_limit_in_bytes", &bytes.to_string())?;
-                }
-                Some((folder, Version::V2)) => write(folder, "memory.low", &bytes.to_string())?,
-                None => warnings.push(unavailable("mem_reservation", "memory")),
-            }
-        }
-        Ok(())
+        })
     }
 
-    fn limit_cpu(&self, limits: &Cgroup, warnings: &mut Vec<String>) -> Result<(), SetupError> {
-        if let Some(micros) = limits.cpu_micros {
-            // Less than a millisecond of quota is refused by the kernel.
-            let quota = (micros.saturating_mul(PERIOD) / 1_000_000).max(1000);
-            match self.needed("cpu", "cpus")? {
-                (folder, Version::V1) => {
-                    write(folder, "cpu.cfs_period_us", &PERIOD.to_string())?;
-                    write(folder, "cpu.cfs_quota_us", &quota.to_string())?;
-                }
-                (folder, Version::V2) => write(folder, "cpu.max", &format!("{quota} {PERIOD}"))?,
+    fn settings(&self, limits: &Cgroup) -> Vec<Setting> {
+        settings::settings(limits, |name| self.controller(name).map(|(_, version)| version))
+    }
+
+    fn change(&self, change: &Change<'_>) -> Result<(), SetupError> {
+        let setting = change.setting;
+        // What is counted in a period is lifted while that changes; it follows in the list.
+        let lifted = match setting.file {
+            settings::PERIOD_V1 => Some((settings::QUOTA_V1, "-1")),
+            settings::RT_PERIOD => Some((settings::RT_RUNTIME, "0")),
+            _ => None,
+        };
+        if let (Some((file, text)), Some((folder, _))) = (lifted, self.controller("cpu")) {
+            let file = folder.join(file);
+            put(&file, text).step("set limit", format!("{} = {text}", file.display()))?;
+        }
+        let text = match (&change.shall, setting.reset_line()) {
+            (Some(text), _) => text.clone(),
+            (None, Some(text)) => text,
+            (None, None) => self.of_parent(setting)?,
+        };
+        self.set(setting, &text).map(drop)
+    }
+
+    fn of_parent(&self, setting: &Setting) -> Result<String, SetupError> {
+        let (folder, _) = self.needed(setting)?;
+        let file = folder.parent().unwrap_or(folder).join(setting.file);
+        let text = fs::read_to_string(&file).step("read", file.display())?;
+        Ok(text.trim().to_owned())
+    }
+
+    /// Writes one setting. `false`: this host does not have it, and it is left out.
+    fn set(&self, setting: &Setting, text: &str) -> Result<bool, SetupError> {
+        let folder = match (self.controller(setting.controller), setting.weight) {
+            (Some((folder, _)), _) => folder,
+            (None, Weight::Must) => self.needed(setting)?.0,
+            (None, Weight::May | Weight::Silent) => return Ok(false),
+        };
+        match (put(&folder.join(setting.file), text), setting.weight) {
+            (Err(error), Weight::May | Weight::Silent) if is_unknown(&error) => Ok(false),
+            (written, _) => {
+                written.map(|()| true).map_err(|error| explained(folder, setting, text, &error))
             }
         }
-        if let Some(shares) = limits.cpu_shares {
-            match self.controller("cpu") {
-                Some((folder, Version::V1)) => write(folder, "cpu.shares", &shares.to_string())?,
-                Some((folder, Version::V2)) => {
-                    write(folder, "cpu.weight", &weight(shares).to_string())?;
-                }
-                None => warnings.push(unavailable("cpu_shares", "cpu")),
+    }
+
+    /// v2 would end processes until the rest fits; v1 refuses by itself.
+    fn refuse_less_than_used(&self, before: &Cgroup, after: &Cgroup) -> Result<(), SetupError> {
+        let (Some((_, Version::V2)), Some(limit)) = (self.controller("memory"), after.memory)
+        else {
+            return Ok(());
+        };
+        match self.usage().memory {
+            Some(used) if before.memory.is_none_or(|before| limit < before) && used > limit => {
+                let reason = format!("the container uses {used} bytes now");
+                Err(SetupError::refused("set limit", format!("mem_limit = {limit}"), reason))
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn limit_devices(&self, devices: Devices, further: &[String]) -> Result<(), SetupError> {
         if devices == Devices::All {
             return Ok(());
         }
-        let rules = device::rules(further);
         if let Some((folder, Version::V1)) = self.controller("devices") {
-            write(folder, "devices.deny", "a")?;
+            put(&folder.join("devices.deny"), "a").step("deny devices", folder.display())?;
             let allow = folder.join("devices.allow");
             let file = File::options().write(true).open(&allow).step("open", allow.display())?;
-            return rules.iter().try_for_each(|rule| {
+            return device::legacy_rules(further)?.iter().try_for_each(|rule| {
                 (&file).write_all(rule.as_bytes()).step("allow device", rule)
             });
         }
         match &self.unified {
-            Some(unified) => device::attach(unified, &rules),
+            Some(unified) => device::attach(unified, &device::rules(further)),
             None => Err(SetupError::refused(
                 "set device rules",
                 &self.path,
@@ -135,41 +148,186 @@ impl Group {
         }
     }
 
-    fn needed(&self, controller: &str, attribute: &str) -> Result<(&Path, Version), SetupError> {
-        self.controller(controller).ok_or_else(|| {
-            let reason = format!("this host has no `{controller}` cgroup controller");
-            SetupError::refused("set limit", attribute, reason)
+    fn needed(&self, setting: &Setting) -> Result<(&Path, Version), SetupError> {
+        self.controller(setting.controller).ok_or_else(|| {
+            let reason = match self.withheld(setting.controller) {
+                Some(folder) => format!(
+                    "cgroup `{}` does not pass the `{}` controller on to those below it, as one \
+                     with processes of its own cannot",
+                    folder.display(),
+                    setting.controller
+                ),
+                None => format!("this host has no `{}` cgroup controller", setting.controller),
+            };
+            SetupError::refused("set limit", setting.attribute, reason)
         })
     }
-}
 
-/// v1 shares 2…262144 on the v2 scale 1…10000.
-fn weight(shares: u64) -> u64 {
-    1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142
-}
-
-fn unavailable(attribute: &str, what: &str) -> String {
-    format!("`{attribute}` is not in force: this host has no {what} cgroup controller")
-}
-
-fn write(folder: &Path, file: &str, value: &str) -> Result<(), SetupError> {
-    let path = folder.join(file);
-    match put(&path, value) {
-        Err(error) if error.kind() == ErrorKind::InvalidInput => Err(SetupError::refused(
-            "set limit",
-            format!("{file} = {value}"),
-            "the kernel refuses this value (EINVAL)",
-        )),
-        written => written.step("set limit", format!("{} = {value}", path.display())),
+    /// The group above that does not pass on a controller it has.
+    fn withheld(&self, controller: &str) -> Option<PathBuf> {
+        let unified = self.unified.as_ref()?;
+        let has = |folder: &Path| {
+            let file = folder.join("cgroup.controllers");
+            super::words(&file).iter().any(|name| name == controller)
+        };
+        let above = unified.folder.ancestors().skip(1);
+        above
+            .take_while(|folder| folder.starts_with(&unified.mount))
+            .find(|f| has(f))
+            .map(Into::into)
     }
+}
+
+/// Limits that are not in force, by attribute. One file of several is enough.
+#[derive(Debug, Default)]
+struct Warnings {
+    unknown: BTreeSet<&'static str>,
+    set: BTreeSet<&'static str>,
+}
+
+impl Warnings {
+    fn note(&mut self, setting: &Setting, set: bool) {
+        match (set, setting.weight) {
+            (true, _) => drop(self.set.insert(setting.attribute)),
+            (false, Weight::Silent) => {}
+            (false, Weight::Must | Weight::May) => drop(self.unknown.insert(setting.attribute)),
+        }
+    }
+
+    fn told(&self) -> Vec<String> {
+        let told = self.unknown.difference(&self.set);
+        told.map(|name| format!("`{name}` is not in force: this host does not have it")).collect()
+    }
+}
+
+/// A file that changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Change<'a> {
+    setting: &'a Setting,
+    /// What it shall say; `None` is what it says in a new group.
+    shall: Option<String>,
+}
+
+/// What has to be written, in the order in which the kernel takes it.
+fn changes<'a>(was: &'a [Setting], shall: &'a [Setting], grows: bool) -> Vec<Change<'a>> {
+    let of = |all: &[Setting], place: &Setting| {
+        all.iter().find(|one| one.same_place(place)).map(Setting::line)
+    };
+    let differs = |file: &str| {
+        let old = was.iter().find(|one| one.file == file).map(Setting::line);
+        let new = shall.iter().find(|one| one.file == file).map(Setting::line);
+        old != new
+    };
+    let gone = was.iter().filter(|old| of(shall, old).is_none());
+    let mut all: Vec<Change<'a>> = gone.map(|setting| Change { setting, shall: None }).collect();
+    for setting in shall {
+        let lifted = match setting.file {
+            settings::QUOTA_V1 => differs(settings::PERIOD_V1),
+            settings::RT_RUNTIME => differs(settings::RT_PERIOD),
+            _ => false,
+        };
+        let line = setting.line();
+        if lifted || of(was, setting).as_ref() != Some(&line) {
+            all.push(Change { setting, shall: Some(line) });
+        }
+    }
+    // Memory and swap together are never less than memory, not even between two writes.
+    if grows {
+        all.sort_by_key(|change| change.setting.file != settings::SWAP_V1);
+    }
+    all
+}
+
+/// Whether there is more memory and swap together than before.
+fn grows(before: &Cgroup, after: &Cgroup) -> bool {
+    let bytes = |limits| settings::total(limits).and_then(|total| u64::try_from(total).ok());
+    let end = |limits| bytes(limits).unwrap_or(u64::MAX);
+    end(after) > end(before)
+}
+
+/// The kernel does not know the file, or the device has no such setting.
+fn is_unknown(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(libc::EOPNOTSUPP)
+}
+
+fn explained(folder: &Path, setting: &Setting, text: &str, error: &io::Error) -> SetupError {
+    let object = format!("{} = {}", folder.join(setting.file).display(), text.trim());
+    let reason = match error.raw_os_error() {
+        Some(libc::EINVAL) => "the kernel refuses this value (EINVAL)",
+        Some(libc::EBUSY) if setting.controller == "memory" => {
+            "the container uses more than that now (EBUSY)"
+        }
+        Some(libc::ENODEV) => "limits are for whole disks, and this is none (ENODEV)",
+        _ => return SetupError::kernel("set limit", object, error),
+    };
+    SetupError::refused("set limit", object, reason)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn written(before: &Cgroup, after: &Cgroup) -> String {
+        let of = |limits| settings::settings(limits, |_| Some(Version::V1));
+        let (was, shall) = (of(before), of(after));
+        let line = |change: &Change<'_>| {
+            let text = change.shall.clone().or(change.setting.reset_line());
+            format!("{} = {}", change.setting.file, text.unwrap_or("that of the parent".into()))
+        };
+        let all = changes(&was, &shall, grows(before, after));
+        all.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    fn memory(bytes: Option<u64>) -> Cgroup {
+        Cgroup { memory: bytes, pids: 10, ..Cgroup::default() }
+    }
+
     #[test]
-    fn shares_become_weights_at_both_ends() {
-        assert_eq!([weight(2), weight(1024), weight(262_144)], [1, 39, 10_000]);
+    fn swap_goes_before_memory_when_they_grow_and_after_it_when_they_shrink() {
+        let (small, large) = (memory(Some(64 << 20)), memory(Some(128 << 20)));
+        insta::assert_snapshot!(written(&small, &large), @r"
+        memory.memsw.limit_in_bytes = 268435456
+        memory.limit_in_bytes = 134217728
+        ");
+        insta::assert_snapshot!(written(&large, &small), @r"
+        memory.limit_in_bytes = 67108864
+        memory.memsw.limit_in_bytes = 134217728
+        ");
+        insta::assert_snapshot!(written(&small, &memory(None)), @r"
+        memory.memsw.limit_in_bytes = -1
+        memory.limit_in_bytes = -1
+        ");
+    }
+
+    #[test]
+    fn what_differs_is_written_and_what_is_gone_is_taken_back() {
+        let io = |rate| crate::bundle::BlockLimits {
+            read_bytes: [("8:0".to_owned(), rate)].into(),
+            ..Default::default()
+        };
+        let before = Cgroup { cpuset: Some("0".into()), io: io(5), ..memory(None) };
+        let mut after = Cgroup { io: io(6), cpu_shares: Some(3), ..memory(None) };
+        insta::assert_snapshot!(written(&before, &after), @r"
+        cpuset.cpus = that of the parent
+        cpu.shares = 3
+        blkio.throttle.read_bps_device = 8:0 6
+        ");
+        assert_eq!(written(&after, &after), "");
+        after.io = Default::default();
+        let before = Cgroup { io: io(5), ..after.clone() };
+        assert_eq!(written(&before, &after), "blkio.throttle.read_bps_device = 8:0 0");
+    }
+
+    #[test]
+    fn a_quota_is_written_again_after_its_period() {
+        let cpu = |micros, period| Cgroup {
+            cpu_micros: Some(micros),
+            cpu_period: Some(period),
+            ..memory(None)
+        };
+        insta::assert_snapshot!(written(&cpu(500_000, 100_000), &cpu(1_000_000, 50_000)), @r"
+        cpu.cfs_period_us = 50000
+        cpu.cfs_quota_us = 50000
+        ");
     }
 }

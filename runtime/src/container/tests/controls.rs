@@ -95,7 +95,7 @@ fn every_layout_of_hierarchies_is_understood() {
     let root = std::path::Path::new("/test");
     let group = Hierarchies::parse(hybrid, root).group("berth/web");
     let views: Vec<String> =
-        group.views().map(|(name, path)| format!("{name} {}", path.display())).collect();
+        group.views(false).map(|(name, path)| format!("{name} {}", path.display())).collect();
     assert_eq!(
         views,
         [
@@ -105,11 +105,11 @@ fn every_layout_of_hierarchies_is_understood() {
             "unified /test/sys/fs/cgroup/unified/berth/web",
         ]
     );
-    assert_eq!(group.unified_only(), None);
+    assert_eq!(group.unified_view(false), None);
     let pure = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n";
     let group = Hierarchies::parse(pure, root).group("berth/web");
     let folder = std::path::Path::new("/test/sys/fs/cgroup/berth/web");
-    assert_eq!(group.unified_only(), Some(folder));
+    assert_eq!(group.unified_view(false), Some(folder));
 }
 
 #[test]
