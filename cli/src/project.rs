@@ -2,15 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use berth_planner::desired::Desired;
+use berth_planner::desired::OwnerSpec;
 use berth_planner::observed::{HostFacts, Observed, ObservedContainer};
-use berth_planner::resolve::{self, Inputs, ResolveProblem};
+use berth_planner::resolve::{self, Inputs, Invoker, ResolveProblem};
 use berth_planner::unfit;
 use berth_runtime::host;
 use berth_schema::config::{self, Switches};
 use berth_schema::problem::Code;
-use berth_schema::stack::{Document, Stack};
+use berth_schema::stack::{Document, MountSource, Stack};
 use berth_schema::{LoadOptions, Loaded, Problems};
 use miette::Diagnostic as _;
 
@@ -125,9 +128,27 @@ pub(crate) fn desired(stack: &Stack, facts: &HostFacts) -> Result<Desired, Failu
             Err(e) => drop(inputs.unreadable.insert(path, e.to_string())),
         }
     }
+    inputs.invoker = invoker(&stack.working_dir);
     inputs.missing = host::absent(&unfit::must_exist(stack));
     inputs.devices = host::devices(&resolve::wanted_devices(stack));
     resolve::resolve(stack, &inputs, facts).map_err(|problems| unresolved(stack, &problems))
+}
+
+/// Who may be meant by `owner: host`: root by sudo(8), or the owner of the project's folder.
+pub(crate) fn invoker(folder: &Path) -> Invoker {
+    let id = |name: &str| std::env::var(name).ok().and_then(|id| id.parse().ok());
+    let sudo = id("SUDO_UID").zip(id("SUDO_GID")).map(|(uid, gid)| OwnerSpec { uid, gid });
+    let folder = fs::metadata(folder).ok().map(|at| OwnerSpec { uid: at.uid(), gid: at.gid() });
+    Invoker { sudo, folder }
+}
+
+/// Images the containers of a stack mount.
+pub(crate) fn mounted_images(stack: &Stack) -> impl Iterator<Item = String> {
+    let mounts = stack.services.values().flat_map(|service| &service.volumes);
+    mounts.filter_map(|mount| match &mount.source {
+        MountSource::Image { reference, .. } => Some(reference.clone()),
+        _ => None,
+    })
 }
 
 /// Images the containers of a stack are made from.

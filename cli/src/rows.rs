@@ -63,6 +63,7 @@ impl Row {
             .map(|(target, mount)| match &mount.source {
                 SourceSpec::Volume { name, .. } => name.clone(),
                 SourceSpec::Anonymous { .. } => target.clone(),
+                SourceSpec::Image { reference, .. } => reference.clone(),
                 SourceSpec::Bind { path, .. } => path.display().to_string(),
             })
             .collect();
@@ -226,6 +227,7 @@ pub(crate) mod tests {
                 oneoff: false,
                 spec: Default::default(),
                 image_id: String::new(),
+                borrowed: Default::default(),
                 locked: None,
                 addresses: BTreeMap::new(),
                 id_base: None,

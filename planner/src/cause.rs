@@ -64,6 +64,11 @@ pub enum Cause {
         /// Name of that container on the host.
         container: String,
     },
+    /// A container whose volumes it has is made anew.
+    VolumesReplaced {
+        /// Name of that container on the host.
+        container: String,
+    },
     /// The user asked for it.
     Requested,
     /// Nobody needs it.
@@ -109,6 +114,9 @@ impl fmt::Display for Cause {
             Cause::VolumeReplaced { volume } => write!(f, "volume `{volume}` is made anew"),
             Cause::NamespaceParentReplaced { container } => {
                 write!(f, "shares the network of `{container}`, which is made anew")
+            }
+            Cause::VolumesReplaced { container } => {
+                write!(f, "has the volumes of `{container}`, which is made anew")
             }
             Cause::Requested => f.write_str("as asked"),
             Cause::Unused => f.write_str("nobody needs it"),

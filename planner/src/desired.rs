@@ -92,6 +92,12 @@ pub struct ContainerSpec {
     pub expose: Vec<String>,
     /// Mounts by target.
     pub mounts: BTreeMap<String, MountSpec>,
+    /// Containers whose mounts it has too, where it has none of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes_from: Vec<VolumesFromSpec>,
+    /// User and group of the host to whom files in binds belong that are its user's inside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<OwnerSpec>,
     /// Tmpfs mounts.
     pub tmpfs: Vec<Tmpfs>,
     /// Configs and secrets.
@@ -134,6 +140,9 @@ pub struct ContainerSpec {
     pub cap_add: Vec<String>,
     /// Capabilities dropped, without `CAP_`.
     pub cap_drop: Vec<String>,
+    /// Names that lead to others for this container alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<LinkSpec>,
     /// Host names with addresses.
     pub extra_hosts: Vec<(String, String)>,
     /// Name servers asked for what is not of the stack.
@@ -178,6 +187,47 @@ pub struct ContainerSpec {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 fn is_off(switch: &bool) -> bool {
     !switch
+}
+
+/// A container whose mounts another one has too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumesFromSpec {
+    /// Name on the host.
+    pub container: String,
+    /// None of them is writable.
+    pub read_only: bool,
+}
+
+/// A user of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerSpec {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+}
+
+/// A name that leads to another container, for one container alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkSpec {
+    /// What the other is called on the networks they share.
+    pub name: String,
+    /// What it is called here.
+    pub alias: String,
+    /// It is a service of the stack, whose containers are `NAME-1`, `NAME-2`, … here.
+    pub service: bool,
+}
+
+impl ContainerSpec {
+    /// References of the images it mounts.
+    pub fn mounted_images(&self) -> impl Iterator<Item = &str> {
+        self.mounts.values().filter_map(|mount| match &mount.source {
+            SourceSpec::Image { reference, .. } => Some(reference.as_str()),
+            SourceSpec::Volume { .. } | SourceSpec::Anonymous { .. } | SourceSpec::Bind { .. } => {
+                None
+            }
+        })
+    }
 }
 
 /// How a container reaches the network.
@@ -237,6 +287,13 @@ pub enum SourceSpec {
         /// Labels of the volume.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         labels: BTreeMap<String, String>,
+    },
+    /// Files of an image, never writable.
+    Image {
+        /// Reference as the file has it.
+        reference: String,
+        /// Folder of the image.
+        subpath: Option<String>,
     },
     /// A path of the host.
     Bind {

@@ -162,6 +162,10 @@ fn mount_text(mount: &MountSpec) -> Value {
                 labels.iter().map(|(key, value)| format!(" {key}={value}")).collect();
             format!("anonymous volume{}{labels}", if *nocopy { " (nocopy)" } else { "" })
         }
+        SourceSpec::Image { reference, subpath } => {
+            let part = subpath.as_ref().map(|part| format!(" (/{part})")).unwrap_or_default();
+            format!("image {reference}{part}")
+        }
         SourceSpec::Bind { path, create_host_path, propagation, recursive } => {
             let create = if *create_host_path { "" } else { " (must exist)" };
             let propagation = propagation.as_ref().map(|p| format!(" ({p})")).unwrap_or_default();

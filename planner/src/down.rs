@@ -7,7 +7,7 @@ use crate::action::Action;
 use crate::cause::Cause;
 use crate::desired::{ContainerSpec, Desired, SourceSpec};
 use crate::lifecycle::{self, Stopping};
-use crate::observed::{Observed, ObservedContainer};
+use crate::observed::{ContainerRecord, Observed, ObservedContainer};
 use crate::plan::{Draft, Plan, Slot};
 use crate::problem::{PlanProblem, PlanProblems};
 
@@ -194,7 +194,7 @@ impl<'a> Users<'a> {
                     None => drop(users.staying_networks.entry(network).or_insert(name)),
                 }
             }
-            for volume in named_volumes(spec) {
+            for volume in volumes_of(&container.record) {
                 match gone {
                     Some(step) => users.going_volumes.entry(volume).or_default().push(*step),
                     None => drop(users.staying_volumes.entry(volume).or_insert(name)),
@@ -223,6 +223,16 @@ impl<'a> Users<'a> {
 pub fn named_volumes(spec: &ContainerSpec) -> impl Iterator<Item = &str> {
     spec.mounts.values().filter_map(|mount| match &mount.source {
         SourceSpec::Volume { name, .. } => Some(name.as_str()),
-        SourceSpec::Anonymous { .. } | SourceSpec::Bind { .. } => None,
+        SourceSpec::Anonymous { .. } | SourceSpec::Image { .. } | SourceSpec::Bind { .. } => None,
     })
+}
+
+/// Volumes of a container that have a name for it: those of its description, and those it has of
+/// other containers.
+pub fn volumes_of(record: &ContainerRecord) -> impl Iterator<Item = &str> {
+    let found = record.borrowed.mounts.values().filter_map(|mount| match &mount.source {
+        SourceSpec::Volume { name, .. } => Some(name.as_str()),
+        SourceSpec::Anonymous { .. } | SourceSpec::Image { .. } | SourceSpec::Bind { .. } => None,
+    });
+    named_volumes(&record.spec).chain(found)
 }

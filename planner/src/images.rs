@@ -1,6 +1,6 @@
 //! Images by what keeps them, and what `image rm` takes away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::action::Action;
 use crate::cause::Cause;
@@ -40,14 +40,21 @@ pub type Images = BTreeMap<String, StoredImage>;
 /// What keeps images beside their names, by image id.
 ///
 /// This is the one list of roots: containers of every stack, running or not. What a stack was
-/// last made of is in the records of its containers; a generation that is kept beyond them is to
+/// last made of, and what these mount, is in the records of its containers; a generation that is kept beyond them is to
 /// be listed here, and every removal then respects it.
 pub fn users(
     containers: &BTreeMap<String, ObservedContainer>,
 ) -> BTreeMap<&str, Vec<&ObservedContainer>> {
     let mut users: BTreeMap<&str, Vec<&ObservedContainer>> = BTreeMap::new();
     for container in containers.values() {
-        users.entry(&container.record.image_id).or_default().push(container);
+        let record = &container.record;
+        let all: BTreeSet<&str> = record.borrowed.images.values().map(String::as_str).collect();
+        for image in all.into_iter().chain([record.image_id.as_str()]) {
+            let users = users.entry(image).or_default();
+            if users.last().is_none_or(|last| last.record.name != record.name) {
+                users.push(container);
+            }
+        }
     }
     users
 }

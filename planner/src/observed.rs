@@ -7,7 +7,7 @@ use berth_schema::stack::Platform;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::desired::{ContainerSpec, DependencySpec, NetworkSpec, PortSpec, VolumeSpec};
+use crate::desired::{ContainerSpec, DependencySpec, MountSpec, NetworkSpec, PortSpec, VolumeSpec};
 use crate::pull;
 
 /// The host as far as berth is concerned, all projects included.
@@ -139,6 +139,9 @@ pub struct ContainerRecord {
     pub spec: ContainerSpec,
     /// Image it was made from, `sha256:…`; empty until it is created.
     pub image_id: String,
+    /// What its mounts were found to be when it was made.
+    #[serde(default, skip_serializing_if = "Borrowed::is_empty")]
+    pub borrowed: Borrowed,
     /// Digest that the lock gave to its image then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locked: Option<String>,
@@ -152,6 +155,24 @@ pub struct ContainerRecord {
     pub working_dir: String,
     /// Files of the project, for the labels.
     pub config_files: Vec<String>,
+}
+
+/// What mounts that name something else were found to be when the container was made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Borrowed {
+    /// Images it mounts (`sha256:…`) by their references.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub images: BTreeMap<String, String>,
+    /// Mounts it has of other containers, by target.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mounts: BTreeMap<String, MountSpec>,
+}
+
+impl Borrowed {
+    /// Whether nothing was looked for.
+    pub fn is_empty(&self) -> bool {
+        self.images.is_empty() && self.mounts.is_empty()
+    }
 }
 
 impl ContainerRecord {

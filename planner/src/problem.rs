@@ -75,6 +75,8 @@ pub enum PlanProblem {
     ImageMissing { service: String, image: String },
     #[error("container `{container}` shares the network of `{parent}`, which does not exist")]
     NoParent { container: String, parent: String },
+    #[error("container `{container}` has the volumes of `{other}`, which does not exist")]
+    NoVolumesOf { container: String, other: String },
     #[error("port {port} of `{container}` is already published by `{other}`")]
     PortTaken { port: String, container: String, other: String },
 }

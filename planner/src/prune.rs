@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::action::Action;
 use crate::cause::Cause;
 use crate::desired::NetworkMode;
-use crate::down::{leftovers, named_volumes};
+use crate::down::{leftovers, volumes_of};
 use crate::images::users;
 use crate::observed::{Observed, ObservedContainer};
 use crate::plan::{Draft, Plan, Slot};
@@ -299,7 +299,7 @@ pub fn mounts<'a>(
     let name = container.record.name.as_str();
     let own = observed.volumes.iter();
     let own = own.filter(move |(_, v)| v.record.container.as_deref() == Some(name));
-    named_volumes(&container.record.spec).chain(own.map(|(name, _)| name.as_str()))
+    volumes_of(&container.record).chain(own.map(|(name, _)| name.as_str()))
 }
 
 const PROJECT_LABEL: &str = "com.docker.compose.project";

@@ -53,12 +53,30 @@ pub fn pulls(
             (PullPolicy::Missing | PullPolicy::Never, _) => false,
         }
     };
-    let services = desired.services.iter().filter(|(name, _)| covered.contains(name.as_str()));
+    let covers = |name: &String| covered.contains(name.as_str());
+    let services = desired.services.iter().filter(|(name, _)| covers(name));
+    let mounted = services.clone().flat_map(|(_, service)| {
+        let images = service.container.mounted_images();
+        images.filter(|image| mount_is_due(service.pull_policy, image, observed, now))
+    });
+    let mounted = mounted.map(|image| (image, None));
     let images = services
         .map(|(_, service)| service)
         .filter(due)
         .map(|service| (service.container.image.as_str(), service.locked.as_deref()));
-    plan_of(&desired.project, images.filter(|(image, _)| !is_host(image)).collect())
+    let own = images.filter(|(image, _)| !is_host(image));
+    plan_of(&desired.project, own.chain(mounted).collect())
+}
+
+/// Whether the policy of a service asks for the pull of an image that it mounts.
+fn mount_is_due(policy: PullPolicy, image: &str, observed: &Observed, now: i64) -> bool {
+    match (policy, observed.images.get(image)) {
+        (PullPolicy::Always, _) | (PullPolicy::Every(_), None) => true,
+        (PullPolicy::Every(age), Some(image)) => {
+            now.saturating_sub(image.pulled_at) >= i64::try_from(age).unwrap_or(i64::MAX)
+        }
+        (PullPolicy::Missing | PullPolicy::Never, _) => false,
+    }
 }
 
 /// The pulls of these images with their digests.

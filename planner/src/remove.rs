@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::action::Action;
 use crate::cause::Cause;
-use crate::down::named_volumes;
+use crate::down::volumes_of;
 use crate::observed::{Observed, ObservedContainer};
 use crate::plan::{Draft, Plan};
 use crate::problem::{PlanProblem, PlanProblems};
@@ -29,7 +29,7 @@ pub fn remove_volumes(
         let owner = found.record.container.as_ref();
         let has = |container: &&ObservedContainer| {
             owner == Some(&container.record.name)
-                || named_volumes(&container.record.spec).any(|mounted| mounted == name)
+                || volumes_of(&container.record).any(|mounted| mounted == name)
         };
         match observed.containers.values().find(has) {
             Some(user) => {
@@ -95,6 +95,7 @@ mod tests {
                 oneoff: false,
                 spec: ContainerSpec { mounts, ..ContainerSpec::default() },
                 image_id: String::new(),
+                borrowed: Default::default(),
                 locked: None,
                 addresses: BTreeMap::new(),
                 id_base: None,

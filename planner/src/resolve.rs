@@ -6,10 +6,12 @@ use std::path::PathBuf;
 
 use std::time::Duration;
 
-use berth_schema::stack::{self, CgroupMode, Condition, FileContent, Service, Stack, UsernsMode};
+use berth_schema::stack::{
+    self, CgroupMode, Condition, FileContent, Service, Stack, UsernsMode, VolumesSource,
+};
 use sha2::{Digest, Sha256};
 
-use crate::desired::{ContainerSpec, DependencySpec, Desired, NetworkMode, ServiceSpec};
+use crate::desired::{ContainerSpec, DependencySpec, Desired, NetworkMode, OwnerSpec, ServiceSpec};
 use crate::observed::{self, HostFacts};
 
 mod devices;
@@ -27,11 +29,22 @@ pub struct Inputs {
     pub files: BTreeMap<PathBuf, Vec<u8>>,
     /// Files that could not be read, with the reason.
     pub unreadable: BTreeMap<PathBuf, String>,
+    /// Who may have asked.
+    pub invoker: Invoker,
     /// Sources of binds that have to be there, see [`must_exist`](crate::unfit::must_exist), and are
     /// not.
     pub missing: BTreeSet<PathBuf>,
     /// What the host has at the paths of [`wanted_devices`].
     pub devices: BTreeMap<PathBuf, HostDevice>,
+}
+
+/// Those of the host who may be meant by `owner: host`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Invoker {
+    /// Who became root by sudo (`SUDO_UID`, `SUDO_GID`).
+    pub sudo: Option<OwnerSpec>,
+    /// Whose the folder of the project is.
+    pub folder: Option<OwnerSpec>,
 }
 
 /// Files [`resolve`] needs the bytes of.
@@ -133,6 +146,11 @@ impl Resolver<'_> {
             };
             depends_on.entry(parent.to_string()).or_insert(implied);
         }
+        for (other, restart) in implied(service) {
+            let started =
+                DependencySpec { condition: Condition::ServiceStarted, restart, required: true };
+            depends_on.entry(other.to_owned()).or_insert(started);
+        }
         self.check_platform(name, service);
         self.check_targets(name, service);
         ServiceSpec {
@@ -169,6 +187,8 @@ impl Resolver<'_> {
             expose: service.expose.clone(),
             mounts,
             tmpfs,
+            volumes_from: self.volumes_from(name, service),
+            owner: self.owner(name, service),
             files: self.files(name, service),
             networks: self.endpoints(name, service),
             network_mode: self.network_mode(name, service),
@@ -189,6 +209,7 @@ impl Resolver<'_> {
             userns: self.userns(service),
             cap_add: service.cap_add.clone(),
             cap_drop: service.cap_drop.clone(),
+            links: networks::links(service),
             extra_hosts: service.extra_hosts.clone(),
             dns: service.dns.clone(),
             dns_search: service.dns_search.clone(),
@@ -237,6 +258,12 @@ impl Resolver<'_> {
         Some(parent.to_owned())
     }
 
+    /// Name of the first container of a service of the stack that has one.
+    fn first_container(&self, service: &str) -> Option<String> {
+        let spec = self.stack.services.get(service).filter(|spec| spec.replicas > 0)?;
+        Some(container_name(&self.stack.name, service, spec.container_name.as_deref(), 1))
+    }
+
     fn network_mode(&mut self, name: &str, service: &Service) -> NetworkMode {
         let parent = match &service.network_mode {
             None => return NetworkMode::Bridge,
@@ -264,6 +291,17 @@ impl Resolver<'_> {
 
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Services that `links` and `volumes_from` ask to be started before, and whether a restart of them
+/// is one of the service.
+fn implied(service: &Service) -> impl Iterator<Item = (&str, bool)> {
+    let links = service.links.iter().map(|link| (link.name.as_str(), true));
+    let volumes = service.volumes_from.iter().filter_map(|from| match &from.source {
+        VolumesSource::Service(other) => Some((other.as_str(), false)),
+        VolumesSource::Container(_) => None,
+    });
+    links.chain(volumes)
 }
 
 /// The service whose network namespace this one shares.

@@ -135,6 +135,13 @@ impl Plan {
                     let told = kind == Kind::Create;
                     let moved = step.changes.iter().any(|change| change.path == "ports");
                     notes.extend(told.then(|| record.spec.image.clone()));
+                    let owner = record.spec.owner.filter(|_| told);
+                    notes.extend(owner.map(|owner| {
+                        format!(
+                            "files in binds are those of {}:{} on the host",
+                            owner.uid, owner.gid
+                        )
+                    }));
                     let ports = &record.spec.ports;
                     let shown = ports.iter().filter(|p| told || (moved && is_public(p)));
                     notes.extend(shown.map(marked));
@@ -284,6 +291,7 @@ fn is_told(cause: &Cause, with_changes: bool) -> bool {
         | Cause::NetworkReplaced { .. }
         | Cause::VolumeReplaced { .. }
         | Cause::NamespaceParentReplaced { .. }
+        | Cause::VolumesReplaced { .. }
         | Cause::CrashLeftover
         | Cause::Exited { .. }
         | Cause::Held

@@ -16,8 +16,8 @@ mod network;
 mod status;
 
 pub use cgroup::{BlockLimits, Cgroup};
-pub use mounts::{BundleMount, BundleSource, Rootfs};
-pub use network::{Dns, Link, NameRecord, Network};
+pub use mounts::{BindOwner, BundleMount, BundleSource, Rootfs};
+pub use network::{Dns, Link, NameLink, NameRecord, Network};
 pub use status::{Phase, Status};
 
 /// Everything about one container, for its monitor and its init.

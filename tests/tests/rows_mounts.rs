@@ -335,3 +335,191 @@ fn nothing_is_mounted_over_what_the_kernel_shows() {
     host.write("compose.yaml", "services: { web: { image: 'busybox:1', tmpfs: ['/proc/scsi'] } }");
     host.berth("up -d").fails_with(65).stderr_has("choose another target");
 }
+
+/// An image `tools:1` with two layers above that of `busybox:1`, loaded.
+fn load_tools(host: &TestHost, text: &str) {
+    host.write(
+        "tools/compose.yaml",
+        "services: { t: { image: 'busybox:1', command: [sleep, '9999'] } }",
+    );
+    host.berth("-f tools/compose.yaml -p tools up -d").succeeds();
+    let line = format!(
+        "mkdir -p /opt/bin; echo {text} >/opt/bin/tool; ln -sfn /opt /way; rm -f /bin/tac; chown 1000:1000 /opt/bin/tool"
+    );
+    host.berth(&format!("-f tools/compose.yaml -p tools exec -T t sh -c '{line}'")).succeeds();
+    host.berth("-f tools/compose.yaml -p tools commit t tools:1").succeeds();
+    host.berth("-f tools/compose.yaml -p tools down -t 0").succeeds();
+}
+
+const IMAGES: &str = "
+services:
+  web:
+    image: busybox:1
+    command: [sleep, '100000']
+    volumes:
+      - { type: image, source: 'tools:1', target: /all }
+      - { type: image, source: 'tools:1', target: /part, image: { subpath: way/bin } }
+";
+
+#[test]
+fn an_image_is_mounted_whole_or_in_part_and_never_written() {
+    let host = TestHost::with("compose.yaml", IMAGES);
+    load_tools(&host, "one");
+    host.berth("up -d --pull never").succeeds();
+    assert_eq!(inside(&host, "cat /part/tool /all/opt/bin/tool"), "one\none");
+    assert_eq!(
+        inside(&host, "stat -c %u:%g /part/tool; ls /all/bin/tac 2>&1 | grep -c No"),
+        "1000:1000\n1"
+    );
+    inside(&host, "! touch /part/x && ! rm /all/opt/bin/tool && ! touch /all/x");
+    for target in ["/all", "/part"] {
+        let options = mount(&host, "web", target).expect("a mount").0;
+        assert_eq!(options, "ro,nosuid,nodev,relatime", "{target}");
+    }
+    host.edit("compose.yaml", "way/bin", "none");
+    host.berth("up -d").fails_with(3).stderr_has("`none`");
+}
+
+#[test]
+fn a_mounted_image_is_in_use_and_another_one_of_its_name_is_a_change() {
+    let host = TestHost::with("compose.yaml", IMAGES);
+    load_tools(&host, "one");
+    host.berth("up -d").succeeds();
+    host.berth("image rm tools:1").fails_with(1).stderr_has("is in use");
+    host.berth("up -d").succeeds().stderr_has("nothing to do");
+    load_tools(&host, "two");
+    assert_eq!(inside(&host, "cat /part/tool"), "one");
+    host.berth("plan").succeeds().stdout_has("replace").stdout_has("image");
+    host.berth("image prune -a -f").succeeds();
+    assert_eq!(inside(&host, "cat /part/tool"), "one");
+    load_tools(&host, "two");
+    host.berth("up -d").succeeds();
+    assert_eq!(inside(&host, "cat /part/tool"), "two");
+    host.berth("kill web").succeeds();
+    host.berth("start").succeeds();
+    assert_eq!(inside(&host, "cat /part/tool"), "two");
+    host.berth("down -t 0").succeeds();
+    host.berth("image rm tools:1").succeeds();
+    host.edit("compose.yaml", "command:", "pull_policy: never\n    command:");
+    host.berth("up -d").fails_with(1).stderr_has("image `tools:1` of service `web` is not here");
+    host.edit("compose.yaml", "'tools:1', target: /all", "'localhost/host', target: /all");
+    host.berth("up -d").fails_with(65).stderr_has("bind the one that is wanted");
+}
+
+#[test]
+fn the_mounts_of_another_container_are_had_unless_there_are_own_ones() {
+    let host = TestHost::with(
+        "compose.yaml",
+        "services:
+  web:
+    image: busybox:1
+    command: [sleep, '100000']
+    volumes_from: [data]
+    volumes: ['./mine:/own']
+  reader:
+    image: busybox:1
+    command: [sleep, '100000']
+    volumes_from: ['data:ro']
+  data:
+    image: busybox:1
+    command: [sleep, '100000']
+    environment: { N: '1' }
+    tmpfs: /memory
+    volumes: ['named:/named', '/anonymous', './bound:/bound', './theirs:/own', { type: volume, source: named, target: /fixed, read_only: true }]
+volumes: { named: {} }
+",
+    );
+    host.write("mine/file", "mine");
+    host.write("theirs/file", "theirs");
+    host.berth("up -d web").succeeds().stderr_has("stack-data-1");
+    let data = |line: &str| host.berth(&format!("exec -T data sh -c '{line}'")).succeeds().stdout;
+    data("for d in named anonymous bound; do echo $d >/$d/f; done");
+    assert_eq!(
+        inside(&host, "cat /named/f /anonymous/f /bound/f /own/file"),
+        "named\nanonymous\nbound\nmine"
+    );
+    inside(&host, "echo back >/anonymous/back && ! touch /fixed/x && ! test -e /memory");
+    assert_eq!(data("cat /anonymous/back"), "back\n");
+    host.berth("up -d").succeeds();
+    host.berth(
+        "exec -T reader sh -c 'cat /own/file /named/f; ! touch /named/x && ! touch /anonymous/x'",
+    )
+    .succeeds()
+    .stdout_has("theirs");
+    let before = host.pid_of("web");
+    host.berth("up -d").succeeds().stderr_has("nothing to do");
+    assert_eq!(host.pid_of("web"), before);
+    // Who has its mounts follows when it is made anew, also when these become others.
+    host.edit("compose.yaml", "'./bound:/bound'", "'./bound:/bound2'");
+    host.berth("plan").succeeds().stdout_has("has the volumes of `stack-data-1`");
+    host.berth("up -d").succeeds();
+    assert_eq!(inside(&host, "cat /bound2/f /anonymous/f; ! test -e /bound/f"), "bound\nanonymous");
+    // Its volumes are in use by the others.
+    host.berth("volume rm stack_named").fails_with(1).stderr_has("is in use");
+    host.berth("up -d --force-recreate -V").succeeds();
+    assert_eq!(inside(&host, "ls -A /anonymous"), "");
+    host.edit("compose.yaml", "volumes_from: ['data:ro']", "volumes_from: ['container:nobody']");
+    host.berth("up -d")
+        .fails_with(1)
+        .stderr_has("has the volumes of `nobody`, which does not exist");
+    host.edit("compose.yaml", "container:nobody", "container:stack-data-1");
+    host.berth("up -d").succeeds();
+    host.berth("exec -T reader cat /own/file").succeeds().stdout_has("theirs");
+}
+
+#[test]
+fn files_in_binds_are_those_of_the_user_of_the_host() {
+    let host = TestHost::with(
+        "compose.yaml",
+        "services:
+  root:
+    image: busybox:1
+    command: [sleep, '100000']
+    x-berth: { owner: host }
+    volumes: ['./own:/own', './made/deep:/made', 'data:/data']
+  app:
+    image: busybox:1
+    command: [sleep, '100000']
+    user: app
+    x-berth: { owner: host }
+    volumes: ['./own:/own']
+  off:
+    image: busybox:1
+    command: [sleep, '100000']
+    userns_mode: host
+    x-berth: { owner: host }
+    volumes: ['./own:/own']
+  plain:
+    image: busybox:1
+    command: [sleep, '100000']
+    volumes: ['./own:/own']
+volumes: { data: {} }
+",
+    );
+    host.shell("mkdir own && echo x >own/file && chown -R 1234:2345 . own && echo y >own/roots")
+        .succeeds();
+    host.berth("plan").succeeds().stdout_has("files in binds are those of 1234:2345 on the host");
+    host.berth("up -d").succeeds();
+    let on = |service: &str, line: &str| {
+        host.berth(&format!("exec -T {service} sh -c '{line}'")).succeeds().stdout.trim().to_owned()
+    };
+    let owners =
+        |names: &str| host.shell(&format!("cd own && stat -c %u:%g {names}")).succeeds().stdout;
+    assert_eq!(on("root", "stat -c %u:%g /own/file /own/roots"), "0:0\n1234:2345");
+    assert_eq!(on("app", "stat -c %u:%g /own/file; id -u"), "1000:1000\n1000");
+    assert_eq!(on("off", "stat -c %u:%g /own/file"), "0:0");
+    assert_eq!(on("plain", "stat -c %u:%g /own/file /own/roots"), "1234:2345\n0:0");
+    on("root", "echo r >/own/by-root; echo d >/data/by-root; echo m >/made/by-root");
+    on("app", "echo a >/own/by-app && echo more >>/own/file");
+    on("off", "echo o >/own/by-off");
+    on("plain", "echo p >/own/by-plain");
+    assert_eq!(owners("by-root by-app by-off by-plain"), "1234:2345\n1234:2345\n1234:2345\n0:0\n");
+    host.shell("test \"$(stat -c %u:%g made made/deep made/deep/by-root | sort -u)\" = 1234:2345")
+        .succeeds();
+    host.shell("stat -c %u /var/lib/berth/volumes/stack_data/data/by-root")
+        .succeeds()
+        .stdout_is("0");
+    host.berth("down -v -t 0").succeeds();
+    let sudo = "SUDO_UID=77 SUDO_GID=88 $berth plan";
+    host.shell(sudo).succeeds().stdout_has("those of 77:88 on the host");
+}

@@ -17,7 +17,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::failure::{Exit, Failure};
-use crate::project::invalid;
+use crate::project::{invalid, invoker};
 use crate::session::Session;
 use crate::source::Disk;
 use crate::ui::safe;
@@ -92,6 +92,7 @@ fn judge(session: &Session, stack: &Stack, checked: &mut Checked) -> Vec<String>
     let (inputs, mut unseen) = read(session, stack, root);
     let (userns, platform) = (host::userns(&session.roots()), Some(host::platform()));
     let facts = HostFacts { userns, platform, selinux: host::selinux(), ..HostFacts::default() };
+    let inputs = Inputs { invoker: invoker(&stack.working_dir), ..inputs };
     let problems = resolve::resolve(stack, &inputs, &facts).err().unwrap_or_default();
     checked.add(problems.iter().filter_map(of_resolving).collect());
     let abilities = host::abilities(&unfit::must_exist(stack));
@@ -128,19 +129,21 @@ fn read(session: &Session, stack: &Stack, root: bool) -> (Inputs, Vec<String>) {
 fn of_resolving(problem: &ResolveProblem) -> Option<Remark> {
     let code = match problem {
         // The loader has told it, with its places.
-        ResolveProblem::Dangling { .. }
-        | ResolveProblem::ImageMount { .. }
-        | ResolveProblem::External { .. } => return None,
+        ResolveProblem::Dangling { .. } | ResolveProblem::External { .. } => return None,
         ResolveProblem::Unreadable { .. } => Code::Unreadable,
         ResolveProblem::VariableMissing { .. } => Code::RequiredVariable,
         ResolveProblem::NoParent { .. } => Code::UnknownService,
         ResolveProblem::Platform { .. }
         | ResolveProblem::NoSource { .. }
         | ResolveProblem::Device { .. }
+        | ResolveProblem::NoOwner { .. }
         | ResolveProblem::Relabel { .. } => Code::HostLacks,
         ResolveProblem::Pool { .. }
         | ResolveProblem::Target { .. }
         | ResolveProblem::OwnCgroup { .. }
+        | ResolveProblem::HostImage { .. }
+        | ResolveProblem::NoVolumes { .. }
+        | ResolveProblem::Mac { .. }
         | ResolveProblem::Backing { .. } => Code::BadValue,
     };
     let message = problem.to_string();

@@ -20,6 +20,7 @@ pub(crate) fn container(name: &str, image_id: &str) -> ObservedContainer {
             oneoff: false,
             spec: ContainerSpec { mounts, networks, ..ContainerSpec::default() },
             image_id: image_id.into(),
+            borrowed: Default::default(),
             addresses: BTreeMap::new(),
             id_base: None,
             depends_on: BTreeMap::new(),

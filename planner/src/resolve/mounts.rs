@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use berth_schema::stack::{
-    FileContent, FileMount, FileObject, Mount, MountSource, Service, Tmpfs, Volume,
+    FileContent, FileMount, FileObject, Mount, MountSource, Owner, Service, Tmpfs, Volume,
+    VolumesSource,
 };
 
 use super::{Inputs, ResolveProblem, Resolver, digest};
 use crate::backing::Backing;
-use crate::desired::{Content, FileSpec, MountSpec, SourceSpec, VolumeSpec};
+use crate::desired::{
+    Content, FileSpec, MountSpec, OwnerSpec, SourceSpec, VolumeSpec, VolumesFromSpec,
+};
+use crate::pull;
 
 impl Resolver<'_> {
     pub(super) fn mounts(
@@ -36,11 +40,8 @@ impl Resolver<'_> {
                         recursive: *recursive,
                     }
                 }
-                MountSource::Image { reference, .. } => {
-                    let image = reference.clone();
-                    let service = name.to_string();
-                    self.problems.insert(ResolveProblem::ImageMount { service, image });
-                    continue;
+                MountSource::Image { reference, subpath } => {
+                    SourceSpec::Image { reference: reference.clone(), subpath: subpath.clone() }
                 }
                 MountSource::Volume { name: key, nocopy, subpath } => {
                     let Some(volume) = self.stack.volumes.get(key) else {
@@ -61,6 +62,11 @@ impl Resolver<'_> {
 
     /// What this host cannot mount.
     fn check_source(&mut self, service: &str, index: usize, source: &MountSource) {
+        if let MountSource::Image { reference, .. } = source
+            && pull::is_host(reference)
+        {
+            self.problems.insert(ResolveProblem::HostImage { service: service.to_owned(), index });
+        }
         let MountSource::Bind { path, create_host_path, selinux, .. } = source else { return };
         if !create_host_path && self.inputs.missing.contains(path) {
             let (service, path) = (service.to_owned(), path.display().to_string());
@@ -88,6 +94,40 @@ impl Resolver<'_> {
                 self.problems.insert(ResolveProblem::Target { service, list, index, target });
             }
         }
+    }
+
+    /// The containers whose mounts the service has too.
+    pub(super) fn volumes_from(&mut self, name: &str, service: &Service) -> Vec<VolumesFromSpec> {
+        let mut from = Vec::new();
+        for (index, source) in service.volumes_from.iter().enumerate() {
+            let container = match &source.source {
+                VolumesSource::Container(container) => Some(container.clone()),
+                VolumesSource::Service(other) => self.first_container(other),
+            };
+            match container {
+                Some(container) => {
+                    from.push(VolumesFromSpec { container, read_only: source.read_only });
+                }
+                None => {
+                    let service = name.to_owned();
+                    self.problems.insert(ResolveProblem::NoVolumes { service, index });
+                }
+            }
+        }
+        from
+    }
+
+    /// Whose the files of binds are on the host: the one who became root by sudo, else whoever the
+    /// folder of the project belongs to.
+    pub(super) fn owner(&mut self, name: &str, service: &Service) -> Option<OwnerSpec> {
+        if service.berth.owner != Owner::Host {
+            return None;
+        }
+        let owner = self.inputs.invoker.sudo.or(self.inputs.invoker.folder);
+        if owner.is_none() {
+            self.problems.insert(ResolveProblem::NoOwner { service: name.to_owned() });
+        }
+        owner
     }
 
     pub(super) fn files(&mut self, name: &str, service: &Service) -> Vec<FileSpec> {

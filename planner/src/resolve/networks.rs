@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use berth_schema::stack::{IpamPool, Network, Service};
+use berth_schema::stack::{IpamPool, Link, Network, Service};
 use ipnet::IpNet;
 
 use super::{ResolveProblem, Resolver};
-use crate::desired::{EndpointSpec, NetworkSpec, PoolSpec, PortSpec};
+use crate::desired::{EndpointSpec, LinkSpec, NetworkSpec, PoolSpec, PortSpec};
 
 impl Resolver<'_> {
     pub(super) fn endpoints(
@@ -30,7 +30,35 @@ impl Resolver<'_> {
             };
             endpoints.insert(network.name.clone(), endpoint);
         }
+        if let Some(address) = &service.mac_address {
+            self.hardware(name, address, &mut endpoints);
+        }
         endpoints
+    }
+
+    /// Gives the service's own MAC address to the link that is made first.
+    fn hardware(
+        &mut self,
+        service: &str,
+        address: &str,
+        endpoints: &mut BTreeMap<String, EndpointSpec>,
+    ) {
+        let first = endpoints.iter_mut().min_by_key(|(name, on)| (-on.priority, (*name).clone()));
+        let plain = |text: &str| text.to_ascii_lowercase().replace('-', ":");
+        let why = match first {
+            None => "no network of its own to have it on".to_owned(),
+            Some((network, on)) => match &on.mac_address {
+                Some(other) if plain(other) != plain(address) => {
+                    format!("network `{network}`, which it is for, gives it {other}")
+                }
+                _ => {
+                    on.mac_address = Some(address.to_owned());
+                    return;
+                }
+            },
+        };
+        let (service, address) = (service.to_owned(), address.to_owned());
+        self.problems.insert(ResolveProblem::Mac { service, address, why });
     }
 
     pub(super) fn network(&mut self, key: &str, network: &Network) -> (String, NetworkSpec) {
@@ -76,6 +104,16 @@ impl Resolver<'_> {
         }
         net
     }
+}
+
+/// Names for others that this service alone knows.
+pub(super) fn links(service: &Service) -> Vec<LinkSpec> {
+    let of = |link: &Link, service| {
+        let (name, alias) = (link.name.clone(), link.alias.clone());
+        LinkSpec { name, alias, service }
+    };
+    let own = service.links.iter().map(|link| of(link, true));
+    own.chain(service.external_links.iter().map(|link| of(link, false))).collect()
 }
 
 pub(super) fn ports(service: &Service) -> Vec<PortSpec> {

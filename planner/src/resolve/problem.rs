@@ -29,8 +29,19 @@ pub enum ResolveProblem {
     Target { service: String, list: &'static str, index: usize, target: String },
     #[error("volume `{volume}` has `driver_opts` that cannot be met: {why}")]
     Backing { volume: String, why: String },
-    #[error("service `{service}` mounts the image `{image}`, which berth does not do yet")]
-    ImageMount { service: String, image: String },
+    #[error(
+        "service `{service}` mounts `localhost/host`, which is made of folders of this host: bind \
+         the one that is wanted"
+    )]
+    HostImage { service: String, index: usize },
+    #[error("service `{service}` has the volumes of a service that has no container")]
+    NoVolumes { service: String, index: usize },
+    #[error(
+        "service `{service}` has `owner: host`, and nobody can tell who that is: run berth by `sudo`"
+    )]
+    NoOwner { service: String },
+    #[error("service `{service}` has the MAC address {address}, and {why}")]
+    Mac { service: String, address: String, why: String },
     #[error("{kind} `{name}` is external, which berth does not do yet")]
     External { kind: &'static str, name: String },
     #[error("service `{service}` needs the device `{device}`: {why}")]
@@ -71,7 +82,14 @@ impl ResolveProblem {
                 format!("services.{service}.{list}.{index}.target")
             }
             ResolveProblem::Backing { volume, .. } => format!("volumes.{volume}.driver_opts"),
-            ResolveProblem::ImageMount { service, .. } => format!("services.{service}.volumes"),
+            ResolveProblem::HostImage { service, index } => {
+                format!("services.{service}.volumes.{index}.source")
+            }
+            ResolveProblem::NoVolumes { service, index } => {
+                format!("services.{service}.volumes_from.{index}")
+            }
+            ResolveProblem::NoOwner { service } => format!("services.{service}.x-berth.owner"),
+            ResolveProblem::Mac { service, .. } => format!("services.{service}.mac_address"),
             ResolveProblem::Pool { network, .. } => format!("networks.{network}.ipam"),
             ResolveProblem::Dangling { service, kind, .. } => format!("services.{service}.{kind}s"),
         }

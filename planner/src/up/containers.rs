@@ -202,6 +202,15 @@ impl<'a> Judge<'a, '_> {
     }
 
     fn check_parent(&mut self, container: &str, spec: &ContainerSpec) {
+        for from in &spec.volumes_from {
+            let other = &from.container;
+            let exists = self.renewed.contains_key(other)
+                || self.survey.observed.containers.contains_key(other);
+            if !exists {
+                let (container, other) = (container.to_owned(), other.clone());
+                self.problems.add(PlanProblem::NoVolumesOf { container, other });
+            }
+        }
         let Some(parent) = parent(spec) else { return };
         let exists = self.renewed.contains_key(parent)
             || self.survey.observed.containers.contains_key(parent);
@@ -267,6 +276,7 @@ impl<'a> Judge<'a, '_> {
             causes.push(Cause::Changed);
         }
         causes.extend(self.moved(name, want, have));
+        causes.extend(self.mounts_moved(want, have));
         if self.survey.forced(name) {
             causes.push(Cause::Requested);
         }
@@ -296,6 +306,15 @@ impl<'a> Judge<'a, '_> {
         }
     }
 
+    /// Images it mounts whose references mean other images now.
+    fn mounts_moved(&self, want: &ContainerSpec, have: &ObservedContainer) -> Option<Cause> {
+        want.mounted_images().find_map(|reference| {
+            let before = have.record.borrowed.images.get(reference)?.clone();
+            let after = self.survey.observed.images.get(reference)?.id.clone();
+            (before != after).then_some(Cause::ImageMoved { before, after })
+        })
+    }
+
     /// Why it has to be made anew for what happens to other things.
     fn dragged(&self, have: &ObservedContainer) -> Vec<Cause> {
         let spec = &have.record.spec;
@@ -319,6 +338,11 @@ impl<'a> Judge<'a, '_> {
             && is_active(have)
         {
             causes.push(Cause::NamespaceParentReplaced { container: parent.to_string() });
+        }
+        for from in &spec.volumes_from {
+            if self.renewed.get(&from.container) == Some(&true) {
+                causes.push(Cause::VolumesReplaced { container: from.container.clone() });
+            }
         }
         causes.sort();
         causes.dedup();

@@ -6,7 +6,7 @@ use berth_schema::stack::PullPolicy;
 
 use crate::desired::ContainerSpec;
 use crate::ipam::{AddressBook, IdRanges, Request};
-use crate::observed::{Addresses, ContainerRecord};
+use crate::observed::{Addresses, Borrowed, ContainerRecord};
 use crate::problem::{PlanProblem, PlanProblems};
 use crate::pull;
 
@@ -35,6 +35,7 @@ pub(super) fn make(
             oneoff: change.oneoff,
             spec: spec.clone(),
             image_id: image.map(|image| image.id.clone()).unwrap_or_default(),
+            borrowed: Borrowed::default(),
             locked: survey.locked(change.service).map(str::to_owned),
             addresses: addresses.remove(change.name.as_str()).unwrap_or_default(),
             id_base: bases.remove(change.name.as_str()),
@@ -65,6 +66,12 @@ fn check_image(
     if !here && policy == Some(PullPolicy::Never) {
         let service = change.service.to_string();
         problems.add(PlanProblem::ImageMissing { service, image });
+    }
+    for image in spec.mounted_images().filter(|_| policy == Some(PullPolicy::Never)) {
+        if !survey.observed.images.contains_key(image) {
+            let (service, image) = (change.service.to_owned(), image.to_owned());
+            problems.add(PlanProblem::ImageMissing { service, image });
+        }
     }
 }
 

@@ -192,7 +192,9 @@ pub(super) fn volumes<'a>(
     let used: BTreeSet<&str> = mounts
         .filter_map(|mount| match &mount.source {
             SourceSpec::Volume { name, .. } => Some(name.as_str()),
-            SourceSpec::Anonymous { .. } | SourceSpec::Bind { .. } => None,
+            SourceSpec::Anonymous { .. } | SourceSpec::Image { .. } | SourceSpec::Bind { .. } => {
+                None
+            }
         })
         .collect();
     let mut fates = BTreeMap::new();

@@ -12,7 +12,7 @@ use berth_schema::stack::Protocol;
 use crate::action::Action;
 use crate::cause::Cause;
 use crate::desired::{ContainerSpec, DependencySpec};
-use crate::down::named_volumes;
+use crate::down::{named_volumes, volumes_of};
 use crate::gate::{Gates, Member};
 use crate::ipam;
 use crate::observed::{Addresses, ContainerRecord, Subnet};
@@ -56,6 +56,7 @@ pub(super) fn draft(
     maker.order_of_pulls();
     maker.containers(records);
     maker.order_of_stops();
+    maker.order_of_volumes();
     maker.order_of_resources(networks, volumes);
     maker.unused_networks();
     maker.order_of_starts();
@@ -147,10 +148,11 @@ impl<'a> Maker<'a> {
     }
 
     fn pulls(&mut self, records: &BTreeMap<String, ContainerRecord>) {
-        let wanted: BTreeSet<(&str, Option<&str>)> = records
-            .values()
-            .map(|record| (record.spec.image.as_str(), record.locked.as_deref()))
-            .collect();
+        let own =
+            records.values().map(|record| (record.spec.image.as_str(), record.locked.as_deref()));
+        let mounted = records.values().flat_map(|record| record.spec.mounted_images());
+        let wanted: BTreeSet<(&str, Option<&str>)> =
+            own.chain(mounted.map(|image| (image, None))).collect();
         for (reference, locked) in wanted {
             let image = pull::image(reference, locked);
             if !self.survey.observed.images.contains_key(&image) && !pull::is_host(reference) {
@@ -268,16 +270,6 @@ impl<'a> Maker<'a> {
         if matches!(fate, Fate::Replace | Fate::Remove) {
             slots.remove = Some(self.draft.add(Action::RemoveContainer { name: name() }, causes()));
         }
-        let mut renewed = Vec::new();
-        if self.survey.options.renew_volumes && record.is_some() && !change.oneoff {
-            let own = self.survey.observed.volumes.iter().filter(|(_, volume)| {
-                volume.record.container.as_deref() == Some(change.name.as_str())
-            });
-            for (volume, _) in own {
-                let remove = Action::RemoveVolume { name: volume.clone() };
-                renewed.push(self.draft.add(remove, vec![Cause::Requested]));
-            }
-        }
         if let Some(record) = record {
             let create = self.draft.add(Action::CreateContainer(Box::new(record)), causes());
             self.draft.changes(create, verdict.changes.clone());
@@ -291,16 +283,16 @@ impl<'a> Maker<'a> {
         for pair in in_order.windows(2) {
             self.draft.after(pair[1], pair[0]);
         }
-        for volume in renewed {
-            slots.remove.into_iter().for_each(|gone| self.draft.after(volume, gone));
-            slots.create.into_iter().for_each(|create| self.draft.after(create, volume));
-        }
         slots
     }
 
-    /// The step that brings the image of a container.
-    fn pull_of(&self, change: &Change, want: &ContainerSpec) -> Option<Slot> {
-        self.pulls.get(&self.survey.image(change.service, want)).copied()
+    /// The steps that bring the image of a container and those it mounts.
+    fn pulls_of(&self, change: &Change, want: &ContainerSpec) -> Vec<Slot> {
+        let own = self.pulls.get(&self.survey.image(change.service, want));
+        own.into_iter()
+            .chain(want.mounted_images().filter_map(|i| self.pulls.get(i)))
+            .copied()
+            .collect()
     }
 
     /// A dependent stops before what it depends on, and a container that is replaced only when
@@ -308,9 +300,10 @@ impl<'a> Maker<'a> {
     fn order_of_stops(&mut self) {
         for (index, change) in self.changes.iter().enumerate() {
             let Some(stop) = self.slots[index].stop else { continue };
-            let image = change.want.and_then(|want| self.pull_of(change, want));
-            if let (Some(pull), Some(_)) = (image, self.slots[index].create) {
-                self.draft.after(stop, pull);
+            if let (Some(want), Some(_)) = (change.want, self.slots[index].create) {
+                for pull in self.pulls_of(change, want) {
+                    self.draft.after(stop, pull);
+                }
             }
             for service in self.survey.order.needs(change.service) {
                 for on in self.by_service.get(service).into_iter().flatten() {
@@ -324,6 +317,40 @@ impl<'a> Maker<'a> {
                 }
             }
         }
+    }
+
+    /// Who has the volumes of another is made after it, and ends before those are renewed.
+    fn order_of_volumes(&mut self) {
+        for index in 0..self.changes.len() {
+            let (change, slots) = (&self.changes[index], self.slots[index]);
+            let Some(create) = slots.create else { continue };
+            let members = self.changes.iter().zip(&self.slots).filter(|(other, _)| {
+                let of = other.want.into_iter().chain(other.have.map(|have| &have.record.spec));
+                of.flat_map(|spec| &spec.volumes_from).any(|from| from.container == change.name)
+            });
+            let members: Vec<Slots> = members.map(|(_, slots)| *slots).collect();
+            for member in members.iter().filter_map(|member| member.create) {
+                self.draft.after(member, create);
+            }
+            let gone: Vec<Slot> =
+                members.iter().chain([&slots]).filter_map(|slots| slots.remove).collect();
+            for volume in self.renewed(change) {
+                let remove = Action::RemoveVolume { name: volume };
+                let remove = self.draft.add(remove, vec![Cause::Requested]);
+                gone.iter().for_each(|gone| self.draft.after(remove, *gone));
+                self.draft.after(create, remove);
+            }
+        }
+    }
+
+    /// Anonymous volumes that a container leaves, when the next of its name shall have new ones.
+    fn renewed(&self, change: &Change) -> Vec<String> {
+        if !self.survey.options.renew_volumes || change.oneoff {
+            return Vec::new();
+        }
+        let all = self.survey.observed.volumes.iter();
+        let own = all.filter(|(_, v)| v.record.container.as_deref() == Some(change.name.as_str()));
+        own.map(|(name, _)| name.clone()).collect()
     }
 
     fn order_of_resources(
@@ -344,7 +371,7 @@ impl<'a> Maker<'a> {
                         self.draft.after(after, gone);
                     }
                 }
-                for volume in named_volumes(&have.record.spec) {
+                for volume in volumes_of(&have.record) {
                     if let Some(make) = self.volumes.get(volume) {
                         self.draft.after(*make, gone);
                     }
@@ -355,9 +382,9 @@ impl<'a> Maker<'a> {
             let made = made.filter_map(|name| self.networks[name.as_str()].make);
             let volumes = named_volumes(want).filter(|name| volumes.contains_key(name));
             let volumes = volumes.filter_map(|name| self.volumes.get(name).copied());
-            let pull = self.pull_of(change, want).filter(|_| slots.create.is_some());
+            let pulls = slots.create.map(|_| self.pulls_of(change, want)).unwrap_or_default();
             if let Some(step) = slots.create.or(slots.start) {
-                for before in made.chain(volumes).chain(pull) {
+                for before in made.chain(volumes).chain(pulls) {
                     self.draft.after(step, before);
                 }
             }

@@ -345,7 +345,7 @@ pub fn active(container: &ObservedContainer) -> bool {
 fn volumes(spec: &ContainerSpec) -> impl Iterator<Item = &str> {
     spec.mounts.values().filter_map(|mount| match &mount.source {
         SourceSpec::Volume { name, .. } => Some(name.as_str()),
-        SourceSpec::Anonymous { .. } | SourceSpec::Bind { .. } => None,
+        SourceSpec::Anonymous { .. } | SourceSpec::Image { .. } | SourceSpec::Bind { .. } => None,
     })
 }
 

@@ -57,7 +57,7 @@ fn all_problems_come_at_once() {
     app.secrets = vec![mount("variable", "/variable"), mount("kept", "/kept")];
     app.network_mode = Some(Shared::Service("web".into()));
     let mut odd = service("odd:1");
-    let source = MountSource::Image { reference: "tools:1".into(), subpath: None };
+    let source = MountSource::Image { reference: "localhost/host".into(), subpath: None };
     odd.volumes = vec![Mount { target: "/tools".into(), source, read_only: true }];
     let mut web = service("web:1");
     web.replicas = 0;
@@ -77,7 +77,7 @@ fn all_problems_come_at_once() {
     configs.file: config `file` is read from `/srv/shop/app.conf`: it was not read
     secrets.variable: secret `variable` is taken from the variable `TOKEN`, which is not set
     services.app.network_mode: service `app` shares the network of `web`, which has no container
-    services.odd.volumes: service `odd` mounts the image `tools:1`, which berth does not do yet
+    services.odd.volumes.0.source: service `odd` mounts `localhost/host`, which is made of folders of this host: bind the one that is wanted
     secrets.kept: secret `kept` is external, which berth does not do yet
     networks.default.ipam: network `default`: `10.0.0.0/33` is not a subnet like `10.1.0.0/24`
     ");

@@ -41,6 +41,9 @@ pub enum BundleSource {
         /// Map ids so that owners on disk equal owners in the container. `false` for what is
         /// already shifted or must show the host's owners.
         idmap: bool,
+        /// Files of this user of the host are those of the container's user.
+        #[serde(default)]
+        owner: Option<BindOwner>,
         /// Include mounts below it.
         recursive: bool,
         /// When it is read-only: mounts below it are not.
@@ -51,6 +54,13 @@ pub enum BundleSource {
         /// Device nodes work on it (off by default).
         dev: bool,
     },
+    /// The files of an image, not writable.
+    Image {
+        /// Its unpacked layers, the top one first.
+        lowers: Vec<PathBuf>,
+        /// The part of it that is shown.
+        below: Option<String>,
+    },
     /// Memory.
     Tmpfs {
         /// Bytes.
@@ -60,4 +70,13 @@ pub enum BundleSource {
         /// `exec`, `suid`, `dev`, `uid=…`, `gid=…`, …
         options: Vec<String>,
     },
+}
+
+/// Whose the files of a bind are on both sides, user and group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BindOwner {
+    /// On the host.
+    pub host: (u32, u32),
+    /// In the container.
+    pub inside: (u32, u32),
 }

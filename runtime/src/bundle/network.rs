@@ -51,6 +51,9 @@ pub struct Dns {
     pub search: Vec<String>,
     /// Options.
     pub options: Vec<String>,
+    /// Names for others that this container alone knows.
+    #[serde(default)]
+    pub links: Vec<NameLink>,
     /// Lines of `/etc/hosts`: name, address.
     pub hosts: Vec<(String, IpAddr)>,
     /// Other names are not forwarded (all its networks are internal).
@@ -66,4 +69,29 @@ pub struct NameRecord {
     pub ipv6: Option<Ipv6Addr>,
     /// Every name it answers to on this network; the first is the one a reverse lookup gives.
     pub names: Vec<String>,
+}
+
+/// A name that one container alone has for another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameLink {
+    /// A name of the other on a network they share.
+    pub name: String,
+    /// What it is called here.
+    pub alias: String,
+    /// What stands before the number in names of the other's containers; they are `name-1` here.
+    pub numbered: Option<String>,
+}
+
+impl NameLink {
+    /// What somebody of these names is called besides.
+    pub fn names_for(&self, names: &[String]) -> Vec<String> {
+        if !names.iter().any(|name| name.eq_ignore_ascii_case(&self.name)) {
+            return Vec::new();
+        }
+        let number = self.numbered.as_deref().and_then(|prefix| {
+            let number = names.first()?.strip_prefix(prefix)?;
+            number.parse::<u32>().is_ok().then(|| format!("{}-{number}", self.name))
+        });
+        std::iter::once(self.alias.clone()).chain(number).collect()
+    }
 }

@@ -101,7 +101,7 @@ impl Start<'_> {
         // A user namespace cannot make nodes, whatever its rights.
         let all = bundle.privileged && bundle.id_base.is_none();
         let dev = system::dev(root.as_fd(), bundle.shm_size, all)?;
-        mounts::put_all(root.as_fd(), dev.as_fd(), bundle, trees.binds)?;
+        mounts::put_all(root.as_fd(), dev.as_fd(), &scratch, bundle, trees.binds)?;
         Ok((root, dev, settings, scratch))
     }
 }

@@ -21,6 +21,7 @@ mod error;
 mod exec;
 mod fs;
 mod helper;
+mod idmap;
 mod init;
 mod inside;
 mod mounts;

@@ -8,8 +8,9 @@ use rustix::io::Errno;
 
 use super::error::{Context, SetupError};
 use super::inside::{self, Kind};
-use super::{fs, rootfs};
-use crate::bundle::{Bundle, BundleMount, BundleSource};
+use super::rootfs::{self, Scratch};
+use super::{fs, idmap};
+use crate::bundle::{BindOwner, Bundle, BundleMount, BundleSource};
 use crate::sabotage::{defence, place};
 use crate::sys::{self, MountAttr};
 
@@ -23,7 +24,7 @@ pub(crate) struct Trees {
     pub(crate) lowers: Vec<OwnedFd>,
     /// A sysfs of the joined network namespace.
     pub(crate) sysfs: Option<OwnedFd>,
-    /// One for each bind of the description.
+    /// One for each bind of the description, and one for each layer of an image in it.
     pub(crate) binds: Vec<OwnedFd>,
 }
 
@@ -38,9 +39,24 @@ impl Trees {
         let read_only = u64::from(fs::RDONLY.bits());
         let lowers = bundle.rootfs.lowers.iter().map(|path| layer(path, userns, read_only));
         let lowers = lowers.collect::<Result<_, _>>()?;
-        let binds = bundle.mounts.iter().filter(|mount| is_bind(mount));
-        let binds = binds.map(|mount| bind(mount, userns, bundle.privileged));
-        Ok(Trees { state, lowers, sysfs, binds: binds.collect::<Result<_, _>>()? })
+        let owned = owner_of(bundle).map(|owner| idmap::of_owner(&owner, bundle.id_base));
+        let owned = owned.transpose()?;
+        let mut binds = Vec::new();
+        for mount in &bundle.mounts {
+            match &mount.source {
+                BundleSource::Bind { owner, .. } => {
+                    let owned = owned.as_ref().filter(|_| owner.is_some()).map(AsFd::as_fd);
+                    binds.push(bind(mount, owned.or(userns), bundle.privileged)?);
+                }
+                BundleSource::Image { lowers, .. } => {
+                    for path in lowers {
+                        binds.push(layer(path, userns, read_only)?);
+                    }
+                }
+                BundleSource::Tmpfs { .. } => {}
+            }
+        }
+        Ok(Trees { state, lowers, sysfs, binds })
     }
 
     /// As one row of descriptors.
@@ -56,7 +72,7 @@ impl Trees {
         fds: Vec<OwnedFd>,
     ) -> Result<Trees, SetupError> {
         let layers = bundle.rootfs.lowers.len();
-        let binds = bundle.mounts.iter().filter(|mount| is_bind(mount)).count();
+        let binds: usize = bundle.mounts.iter().map(trees_of).sum();
         if fds.len() != 1 + layers + usize::from(with_sysfs) + binds {
             return Err(SetupError::refused(
                 "receive mounts",
@@ -89,8 +105,21 @@ fn layer(
     Ok(tree)
 }
 
-fn is_bind(mount: &BundleMount) -> bool {
-    matches!(mount.source, BundleSource::Bind { .. })
+/// How many unattached mounts a mount is made of.
+fn trees_of(mount: &BundleMount) -> usize {
+    match &mount.source {
+        BundleSource::Bind { .. } => 1,
+        BundleSource::Image { lowers, .. } => lowers.len(),
+        BundleSource::Tmpfs { .. } => 0,
+    }
+}
+
+/// Whose the files of its binds are, if somebody's of the host: they are one user's.
+fn owner_of(bundle: &Bundle) -> Option<BindOwner> {
+    bundle.mounts.iter().find_map(|mount| match &mount.source {
+        BundleSource::Bind { owner, .. } => *owner,
+        BundleSource::Image { .. } | BundleSource::Tmpfs { .. } => None,
+    })
 }
 
 /// A copy of the host's mount with the attributes it will have, so that it is never seen without.
@@ -99,8 +128,16 @@ fn bind(
     userns: Option<BorrowedFd<'_>>,
     privileged: bool,
 ) -> Result<OwnedFd, SetupError> {
-    let BundleSource::Bind { path, below, idmap, recursive, writable_below, propagation, dev } =
-        &mount.source
+    let BundleSource::Bind {
+        path,
+        below,
+        idmap,
+        recursive,
+        writable_below,
+        propagation,
+        dev,
+        owner,
+    } = &mount.source
     else {
         return Err(SetupError::refused("bind", &mount.target, "it is not a bind"));
     };
@@ -123,7 +160,7 @@ fn bind(
     if mount.read_only && *writable_below {
         fs::set(&tree, fs::RDONLY, false).step("make read-only", &object)?;
     }
-    if let Some(userns) = userns.filter(|_| *idmap) {
+    if let Some(userns) = userns.filter(|_| *idmap || owner.is_some()) {
         let attr = MountAttr { idmap: Some(userns), recursive: *recursive, ..MountAttr::default() };
         sys::mount_setattr(tree.as_fd(), &attr).step("map ids of bind", &object)?;
     }
@@ -201,19 +238,25 @@ fn refuse_private(
 pub(crate) fn put_all(
     root: BorrowedFd<'_>,
     dev: BorrowedFd<'_>,
+    scratch: &Scratch,
     bundle: &Bundle,
     binds: Vec<OwnedFd>,
 ) -> Result<(), SetupError> {
     let kernels = Kernels { root, dev };
     let mut binds = binds.into_iter();
-    for mount in &bundle.mounts {
+    for (index, mount) in bundle.mounts.iter().enumerate() {
         let target = &mount.target;
         let (tree, kind) = match &mount.source {
             BundleSource::Bind { path, .. } => {
                 let tree = binds.next().ok_or(Errno::BADF).step("bind", target)?;
-                let mode = fstat(&tree).step("bind", path.display())?.st_mode;
-                let is_folder = FileType::from_raw_mode(mode).is_dir();
-                (tree, if is_folder { Kind::Folder } else { Kind::File })
+                let kind = kind_of(&tree).step("bind", path.display())?;
+                (tree, kind)
+            }
+            BundleSource::Image { lowers, below } => {
+                let layers: Vec<OwnedFd> = binds.by_ref().take(lowers.len()).collect();
+                let tree = image(scratch, index, &layers, below.as_deref())?;
+                let kind = kind_of(&tree).step("mount image", target)?;
+                (tree, kind)
             }
             BundleSource::Tmpfs { size, mode, options } => {
                 (tmpfs(target, *size, *mode, options, mount.read_only)?, Kind::Folder)
@@ -232,6 +275,30 @@ pub(crate) fn put_all(
         fs::put_on(&tree, &again).step("mount", target)?;
     }
     Ok(())
+}
+
+fn kind_of(tree: &OwnedFd) -> Result<Kind, Errno> {
+    let is_folder = FileType::from_raw_mode(fstat(tree)?.st_mode).is_dir();
+    Ok(if is_folder { Kind::Folder } else { Kind::File })
+}
+
+/// The files of an image, or a part of them: links in it mean what they mean in the image.
+fn image(
+    scratch: &Scratch,
+    index: usize,
+    layers: &[OwnedFd],
+    below: Option<&str>,
+) -> Result<OwnedFd, SetupError> {
+    const STEP: &str = "mount image";
+    let root = scratch.image(index, layers)?;
+    let part = match below {
+        Some(below) => inside::open(root.as_fd(), below, OFlags::PATH).step(STEP, below)?,
+        None => root,
+    };
+    let tree = fs::copy_of(&part, false).step(STEP, below.unwrap_or("/"))?;
+    let attr = fs::RDONLY | fs::NOSUID | fs::NODEV;
+    fs::set(&tree, attr, false).step(STEP, below.unwrap_or("/"))?;
+    Ok(tree)
 }
 
 /// Where a program would mount that joins the target to the root.

@@ -81,6 +81,34 @@ impl Scratch {
         openat(&self.folder, "root", flags, Mode::empty()).step(STEP, &upper)
     }
 
+    /// The files of an image for a mount of the description, from unattached mounts of its layers.
+    pub(crate) fn image(&self, index: usize, layers: &[OwnedFd]) -> Result<OwnedFd, SetupError> {
+        const STEP: &str = "mount image";
+        let own = format!("image-{index}");
+        let mut names = Vec::with_capacity(layers.len() + 1);
+        for (layer, tree) in layers.iter().enumerate() {
+            let name = format!("{own}-{layer}");
+            self.attach(tree, &name).step(STEP, &name)?;
+            names.push(name);
+        }
+        // Without an upper folder the kernel wants two.
+        let empty = format!("{own}-empty");
+        for folder in [&empty, &own] {
+            mkdirat(&self.folder, folder.as_str(), Mode::from_raw_mode(0o755))
+                .step(STEP, folder)?;
+        }
+        names.push(empty);
+        rustix::process::fchdir(&self.folder).step(STEP, "scratch")?;
+        let options = format!("lowerdir={},userxattr,index=off", names.join(":"));
+        let options = std::ffi::CString::new(options).map_err(std::io::Error::from);
+        let options = options.step(STEP, &own)?;
+        let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::RDONLY;
+        rustix::mount::mount("overlay", own.as_str(), "overlay", flags, options.as_c_str())
+            .step(STEP, &own)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        openat(&self.folder, own.as_str(), flags, Mode::empty()).step(STEP, &own)
+    }
+
     /// A read-only empty folder to cover things with.
     pub(crate) fn empty_folder(&self) -> Result<OwnedFd, SetupError> {
         let attr = fs::RDONLY | fs::NODEV | fs::NOSUID | fs::NOEXEC;

@@ -343,7 +343,7 @@ pub(super) fn open(path: &str) -> Result<OwnedFd, SetupError> {
     File::open(path).map(OwnedFd::from).step("open", path)
 }
 
-fn write(path: &str, text: &str) -> Result<(), SetupError> {
+pub(super) fn write(path: &str, text: &str) -> Result<(), SetupError> {
     let mut file = File::options().write(true).open(path).step("open", path)?;
     file.write_all(text.as_bytes()).step("write", format!("{path}: {text}"))
 }

@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 use std::fs::{self, DirBuilder};
+use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
@@ -56,6 +57,7 @@ fn mount(target: &str, path: &Path, idmap: bool) -> BundleMount {
         path: path.to_owned(),
         below: None,
         idmap,
+        owner: None,
         recursive: false,
         writable_below: false,
         propagation: None,
@@ -71,7 +73,10 @@ fn hosts(hostname: &str, network: &Network, dns: &Dns) -> String {
          fe00::\tip6-localnet\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n",
     );
     let links: &[Link] = if let Network::Own(links) = network { links } else { &[] };
-    let addresses = links.iter().filter_map(|link| link.ipv4).map(|(address, _)| address);
+    let addresses = links.iter().flat_map(|link| {
+        let v4 = link.ipv4.map(|(address, _)| IpAddr::V4(address));
+        v4.into_iter().chain(link.ipv6.map(|(address, _)| IpAddr::V6(address)))
+    });
     for address in addresses {
         let _ = writeln!(text, "{address}\t{hostname}");
     }

@@ -148,7 +148,7 @@ impl Host {
         let config = self.store().config(image)?;
         let spec = &stored.record.spec;
         let extra = self.store().extra_mounts(image)?;
-        let targets = all_mounts(&config, spec)
+        let targets = all_mounts(&config, &stored.record)
             .into_keys()
             .chain(extra.into_iter().map(|mount| mount.target))
             .chain(spec.tmpfs.iter().map(|tmpfs| tmpfs.target.clone()))

@@ -1,6 +1,7 @@
 //! The host as berth sees and changes it: [`Host::observe`] reads, [`Host::perform`] does one
 //! [`Action`](berth_planner::action::Action), nothing else touches it.
 
+mod borrowed;
 mod changes;
 mod claims;
 mod devices;
@@ -8,6 +9,7 @@ mod error;
 mod etc;
 mod facts;
 mod files;
+
 mod journal;
 mod lock;
 mod network;

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use berth_network::error::NetError;
 use berth_network::{bridge, firewall};
-use berth_planner::desired::{EndpointSpec, NetworkMode};
+use berth_planner::desired::{EndpointSpec, LinkSpec, NetworkMode};
 use berth_planner::ipam::bridge_name;
 use berth_planner::observed::{
     ContainerRecord, Leftover, NetworkRecord, ObservedContainer, ObservedNetwork, Subnet,
@@ -15,7 +15,7 @@ use ipnet::IpNet;
 
 use super::observe::{half_made, names_in};
 use super::{HostError, StepError, perform, state};
-use crate::bundle::{Bundle, Dns, Link, Network};
+use crate::bundle::{Bundle, Dns, Link, NameLink, Network};
 use crate::monitor::published;
 use crate::paths::Roots;
 use crate::record::{self, Durability};
@@ -380,9 +380,18 @@ pub(super) fn dns(
         servers: spec.dns.clone(),
         search: spec.dns_search.clone(),
         options: spec.dns_opt.clone(),
+        links: spec.links.iter().map(|link| name_link(container, link)).collect(),
         hosts: hosts.collect::<Result<_, _>>()?,
         internal: links.iter().all(|link| link.gateways.is_empty()),
     })
+}
+
+fn name_link(container: &ContainerRecord, link: &LinkSpec) -> NameLink {
+    NameLink {
+        name: link.name.clone(),
+        alias: link.alias.clone(),
+        numbered: link.service.then(|| format!("{}-{}-", container.project, link.name)),
+    }
 }
 
 /// The host's own address as the container sees it: that of its first bridge.

@@ -17,7 +17,7 @@ use berth_planner::observed::{ContainerRecord, Health, Leftover, NetworkRecord, 
 use berth_schema::stack::Condition;
 
 use super::state::held_mark;
-use super::{Host, StepError, Stored, claims, network, prepare, state, volume};
+use super::{Host, StepError, Stored, borrowed, claims, network, prepare, state, volume};
 use crate::bundle::{Phase, Status};
 use crate::container::cgroup;
 use crate::monitor::client;
@@ -319,6 +319,10 @@ fn create_container(
 ) -> Result<(), StepError> {
     let record = &stored.record;
     let dir = roots.container(&record.name);
+    let borrowed = borrowed::look(roots, store, record)?;
+    let record = ContainerRecord { borrowed, ..record.clone() };
+    let stored = &Stored { record, ..stored.clone() };
+    let record = &stored.record;
     let _working = new_folder("create container", &dir, &record.name)?;
     claims::take(roots, record)?;
     // What a failure leaves is a folder without a record, and no claims.
@@ -344,7 +348,7 @@ fn fill(
     };
     let config = store.config(&record.image_id).map_err(|e| image(&e))?;
     let lowers = store.layers(&record.image_id).map_err(|e| image(&e))?;
-    for (target, mount) in prepare::all_mounts(&config, &record.spec) {
+    for (target, mount) in prepare::all_mounts(&config, record) {
         make_mount_source(roots, record, &target, &mount, &lowers)?;
     }
     write_files(roots, record)?;
@@ -371,9 +375,11 @@ fn make_mount_source(
             }
             if *nocopy { Ok(()) } else { volume::copy_up(roots, &name, lowers, target) }
         }
+        // Its layers are held against the store when the container starts.
+        SourceSpec::Image { .. } => Ok(()),
         SourceSpec::Bind { path, create_host_path, .. } => match path.symlink_metadata() {
             Ok(_) => Ok(()),
-            Err(_) if *create_host_path => volume::make_source(path),
+            Err(_) if *create_host_path => volume::make_source(path, record.spec.owner),
             Err(e) => Err(StepError::refused("find the source of a bind mount", path, e)),
         },
     }

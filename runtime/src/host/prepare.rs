@@ -42,7 +42,7 @@ pub(super) fn bundle(roots: &Roots, store: &Store, name: &str) -> Result<Bundle,
     let refused = |e| StepError::refused("prepare container", name, e);
     DirBuilder::new().recursive(true).mode(0o700).create(&run_dir).map_err(refused)?;
     let image = Image::open(store, &stored.record)?;
-    let bundle = Preparation { roots, stored: &stored, image: &image }.bundle()?;
+    let bundle = Preparation { roots, stored: &stored, image: &image, store }.bundle()?;
     record::write(&run_dir.join("bundle.json"), &bundle, Durability::Volatile).map_err(refused)?;
     Ok(bundle)
 }
@@ -74,6 +74,7 @@ struct Preparation<'a> {
     roots: &'a Roots,
     stored: &'a Stored,
     image: &'a Image,
+    store: &'a Store,
 }
 
 impl Preparation<'_> {
@@ -93,7 +94,8 @@ impl Preparation<'_> {
         let network = network::connection(self.roots, record, &self.stored.id)?;
         let dns = network::dns(self.roots, record, &network)?;
         let etc = etc::write(self.roots, record, &hostname, &network, &dns)?;
-        let mut mounts = self.mounts()?;
+        let process = self.process(&hostname)?;
+        let mut mounts = self.mounts(&process)?;
         mounts.extend(etc);
         mounts.sort_by(|a, b| a.target.cmp(&b.target));
         Ok(Bundle {
@@ -101,7 +103,7 @@ impl Preparation<'_> {
             id: self.stored.id.clone(),
             project: record.project.clone(),
             service: record.service.clone(),
-            process: self.process(&hostname)?,
+            process,
             init: spec.init.unwrap_or(false),
             rootfs: Rootfs {
                 lowers: self.image.layers.clone(),

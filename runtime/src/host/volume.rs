@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use berth_planner::backing::Backing;
+use berth_planner::desired::OwnerSpec;
 use berth_planner::observed::VolumeRecord;
 use sha2::{Digest, Sha256};
 
@@ -107,11 +108,16 @@ fn clear(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a missing source of a bind, as Compose does with `create_host_path`.
-pub(super) fn make_source(path: &Path) -> Result<(), StepError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(path)
-        .map_err(|e| StepError::refused("make the source of a bind mount", path, e))
+/// Makes a missing source of a bind, as Compose does with `create_host_path`. It belongs to `owner`
+/// if there is one, with what had to be made above it.
+pub(super) fn make_source(path: &Path, owner: Option<OwnerSpec>) -> Result<(), StepError> {
+    let refused = |e| StepError::refused("make the source of a bind mount", path, e);
+    let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
+    DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(refused)?;
+    for made in missing {
+        if let Some(OwnerSpec { uid, gid }) = owner {
+            std::os::unix::fs::lchown(made, Some(uid), Some(gid)).map_err(refused)?;
+        }
+    }
+    Ok(())
 }

@@ -146,6 +146,7 @@ fn made_of(name: &str, image: &str) -> ObservedContainer {
             oneoff: false,
             spec: ContainerSpec::default(),
             image_id: image.into(),
+            borrowed: Default::default(),
             addresses: BTreeMap::new(),
             id_base: None,
             depends_on: BTreeMap::new(),

@@ -263,6 +263,7 @@ impl Plan<'_> {
                 path: there,
                 below: None,
                 idmap: false,
+                owner: None,
                 recursive: true,
                 writable_below: false,
                 propagation: None,

@@ -3,7 +3,7 @@
 use super::NOT_NEGATIVE;
 use super::grammars::{DURATION, HTTP_STATUS, PAGE, PATTERN, TARGET_PORT};
 use crate::shape::Shape::{Amount, Int, Record as Rec, Short, Text, Word};
-use crate::shape::{Brief, Record, later, record};
+use crate::shape::{Brief, Record, done, later, record};
 use crate::short;
 
 /// Below `x-berth` of a service.
@@ -13,7 +13,7 @@ pub(super) static BERTH: Record = record(
         later("on_unhealthy", Word(&["none", "restart"]))
             .says("What happens to a container that is unhealthy.")
             .normally("none"),
-        later("owner", Word(&["container", "host"]))
+        done("owner", Word(&["container", "host"]))
             .says("Whose files those in binds are: as in the container, or those of the user of this host who runs the stack.")
             .normally("container"),
         later("privileged", Word(&["contained"]))

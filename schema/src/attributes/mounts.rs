@@ -4,7 +4,7 @@ use super::grammars::{FILE_MODE, TMPFS_MODE, TMPFS_SIZE};
 use super::nothing;
 use crate::shape::Bare::Empty;
 use crate::shape::Shape::{Amount, Bool, Dict, Nullable, Record as Rec, Text, Word};
-use crate::shape::{Keyed as KeyedShape, Record, docker, done, inert, later, record, requiring};
+use crate::shape::{Keyed as KeyedShape, Record, docker, done, inert, record, requiring};
 use crate::short;
 
 pub(super) static MOUNTS: KeyedShape = KeyedShape {
@@ -24,7 +24,7 @@ static MOUNT: Record = requiring(
         done("bind", Nullable(&Rec(&MOUNT_BIND))).says("More about a folder of the host."),
         inert("consistency", Text, docker("a Linux host has one file system"))
             .says("How strictly the folder is kept equal, on other systems."),
-        later("image", Rec(&MOUNT_IMAGE)).says("More about an image that is mounted."),
+        done("image", Rec(&MOUNT_IMAGE)).says("More about an image that is mounted."),
         done("read_only", Bool).says("Whether it cannot be written to.").normally("false"),
         done("source", Text).says("The volume by name, or the path on this host."),
         done("target", Text).says("Where it is mounted in the container."),

@@ -114,7 +114,7 @@ pub static SERVICE: Record = record(
             .says("Ports the service listens on, for people and tools; nothing is published."),
         done("extends", Short(Brief { expand: short::extends, also: Some(&Text) }, &Rec(&EXTENDS)))
             .says("A service to start from, of this file or another one."),
-        later("external_links", Distinct(&Text))
+        done("external_links", Distinct(&Text))
             .says("Containers of other stacks to be reached by name."),
         done(
             "extra_hosts",
@@ -156,10 +156,10 @@ pub static SERVICE: Record = record(
             .says("Files with labels; `labels` wins over them."),
         done("labels", Dict(Empty))
             .says("Labels of the container; `com.docker.compose.*` are set by berth."),
-        later("links", Set(&Text))
+        done("links", Set(&Text))
             .says("Services to be reached by another name; they start first."),
         done("logging", Rec(&LOGGING)).says("How the output of the container is kept."),
-        later("mac_address", Text)
+        done("mac_address", Text)
             .says("The hardware address of the container on its first network."),
         done("mem_limit", Amount(&MEMORY))
             .says("The most memory the container may use; beyond it the kernel ends a process."),
@@ -266,7 +266,7 @@ pub static SERVICE: Record = record(
         done("volumes", Keyed(&MOUNTS))
             .says("What is mounted: volumes, folders of the host, memory.")
             .like(&["data:/var/lib/data", "./src:/app:ro"]),
-        later("volumes_from", Distinct(&Text))
+        done("volumes_from", Distinct(&Text))
             .says("Services whose mounts the container gets too.")
             .like(&["db", "db:ro"]),
         done("working_dir", Text)

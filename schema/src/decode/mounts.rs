@@ -143,10 +143,6 @@ impl Reader<'_> {
 
     fn image_mount(&mut self, node: &Node, reference: String) -> MountSource {
         self.read(node, "source", value::image_reference);
-        if let Some(kind) = node.get("type") {
-            let help = "use a volume, a bind mount or a tmpfs";
-            self.not_yet(kind, "a mount of type `image`", help);
-        }
         MountSource::Image { reference, subpath: self.subpath(node, "image") }
     }
 

@@ -31,17 +31,6 @@ services:
     volumes_from: [a]
 ";
     assert_snapshot!(report(&[("compose.yaml", text)]), @r"
-    berth::not_yet
-
-      × `services.c.volumes_from` is part of the Compose Specification, but berth does not do it yet
-        ╭─[compose.yaml:10:5]
-      9 │     image: i
-     10 │     volumes_from: [a]
-        ·     ──────┬─────
-        ·           ╰── not done yet
-        ╰────
-      help: take it away to go on without it
-
     berth::cycle
 
       × services depend on each other in a circle: a → b → c → a
@@ -75,9 +64,6 @@ services:
   d: {build: {context: ., additional_contexts: {base: \"service:c\", x: \"service:dd\"}}}
 ";
     assert_snapshot!(problems(text), @r"
-    compose.yaml:2:17 berth::not_yet
-      `services.a.links` is part of the Compose Specification, but berth does not do it yet
-      → take it away to go on without it
     compose.yaml:3:17 berth::not_yet
       `services.b.ipc` is part of the Compose Specification, but berth does not do it yet
       → take it away to go on without it

@@ -11,6 +11,7 @@ fn bind(path: impl Into<std::path::PathBuf>, target: &str, read_only: bool) -> B
         path: path.into(),
         below: None,
         idmap: true,
+        owner: None,
         recursive: true,
         writable_below: false,
         propagation: None,

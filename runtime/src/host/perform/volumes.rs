@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::time::Duration;
 
-use berth_planner::down::named_volumes;
+use berth_planner::down::volumes_of;
 use berth_planner::observed::ObservedContainer;
 use rustix::fs::{FlockOperation, flock};
 
@@ -23,9 +23,8 @@ pub(super) async fn remove(host: &Host, name: &str) -> Result<(), StepError> {
     let step = "remove volume";
     let alone = lock(host, FlockOperation::NonBlockingLockExclusive, step, name).await?;
     let containers = host.list_containers().map_err(|e| StepError::failed(step, name, e))?;
-    let has = |container: &&ObservedContainer| {
-        named_volumes(&container.record.spec).any(|volume| volume == name)
-    };
+    let has =
+        |container: &&ObservedContainer| volumes_of(&container.record).any(|volume| volume == name);
     if let Some(user) = containers.values().find(has) {
         let user = &user.record.name;
         return Err(StepError::Stale(format!("volume `{name}` is in use by container `{user}`")));

@@ -4,20 +4,21 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use berth_planner::backing::Backing;
-use berth_planner::desired::{ContainerSpec, MountSpec, SourceSpec};
+use berth_planner::desired::{MountSpec, SourceSpec};
+use berth_planner::observed::ContainerRecord;
 use berth_schema::stack::{Recursive, Tmpfs};
 
 use super::Preparation;
-use crate::bundle::{BundleMount, BundleSource};
+use crate::bundle::{BindOwner, BundleMount, BundleSource, Process};
 use crate::host::{StepError, perform, volume};
 use crate::store::ImageConfig;
 
 impl Preparation<'_> {
     /// Every mount but those of `/etc`, whatever their order.
-    pub(super) fn mounts(&self) -> Result<Vec<BundleMount>, StepError> {
+    pub(super) fn mounts(&self, user: &Process) -> Result<Vec<BundleMount>, StepError> {
         let mut mounts = self.image.extra.clone();
-        for (target, mount) in all_mounts(&self.image.config, self.spec()) {
-            mounts.push(self.mount(&target, &mount)?);
+        for (target, mount) in all_mounts(&self.image.config, self.record()) {
+            mounts.push(self.mount(&target, &mount, user)?);
         }
         for tmpfs in &self.spec().tmpfs {
             mounts.push(tmpfs_mount(tmpfs));
@@ -29,7 +30,12 @@ impl Preparation<'_> {
         Ok(mounts)
     }
 
-    fn mount(&self, target: &str, mount: &MountSpec) -> Result<BundleMount, StepError> {
+    fn mount(
+        &self,
+        target: &str,
+        mount: &MountSpec,
+        user: &Process,
+    ) -> Result<BundleMount, StepError> {
         Ok(match &mount.source {
             SourceSpec::Volume { name, subpath, .. } => {
                 self.volume(target, mount.read_only, name, subpath.as_deref())?
@@ -38,11 +44,21 @@ impl Preparation<'_> {
                 let name = volume::anonymous_name(&self.record().name, target);
                 self.volume(target, mount.read_only, &name, None)?
             }
+            SourceSpec::Image { reference, subpath } => {
+                let lowers = self.layers_of(reference)?;
+                let source = BundleSource::Image { lowers, below: subpath.clone() };
+                BundleMount { target: target.to_owned(), source, read_only: true }
+            }
             SourceSpec::Bind { path, propagation: asked, recursive: below, .. } => {
                 let mut bind = self.bind(target, path.clone(), mount.read_only);
-                if let BundleSource::Bind { recursive, writable_below, propagation, .. } =
-                    &mut bind.source
+                if let BundleSource::Bind {
+                    owner, recursive, writable_below, propagation, ..
+                } = &mut bind.source
                 {
+                    *owner = self.spec().owner.map(|host| BindOwner {
+                        host: (host.uid, host.gid),
+                        inside: (user.uid, user.gid),
+                    });
                     propagation.clone_from(asked);
                     *recursive = *below != Recursive::Disabled;
                     *writable_below = *below == Recursive::Writable;
@@ -50,6 +66,15 @@ impl Preparation<'_> {
                 bind
             }
         })
+    }
+
+    /// The layers of an image that is mounted.
+    fn layers_of(&self, reference: &str) -> Result<Vec<PathBuf>, StepError> {
+        let id = self.record().borrowed.images.get(reference);
+        let id = id.ok_or_else(|| {
+            StepError::Stale(format!("container `{}` has no `{reference}`", self.record().name))
+        })?;
+        self.store.layers(id).map_err(|e| StepError::failed("read image", reference, e))
     }
 
     fn volume(
@@ -81,6 +106,7 @@ impl Preparation<'_> {
             path,
             below: None,
             idmap: self.record().id_base.is_some(),
+            owner: None,
             recursive: true,
             writable_below: false,
             propagation: None,
@@ -90,12 +116,15 @@ impl Preparation<'_> {
     }
 }
 
-/// The mounts of the description and, where it has none, the volumes its image declares.
+/// The mounts of the description; where it has none those of other containers, and then the volumes
+/// its image declares.
 pub(in crate::host) fn all_mounts(
     config: &ImageConfig,
-    spec: &ContainerSpec,
+    record: &ContainerRecord,
 ) -> BTreeMap<String, MountSpec> {
-    let mut mounts = spec.mounts.clone();
+    let spec = &record.spec;
+    let mut mounts = record.borrowed.mounts.clone();
+    mounts.extend(spec.mounts.clone());
     for target in &config.volumes {
         if !spec.tmpfs.iter().any(|tmpfs| tmpfs.target == *target) {
             let source = SourceSpec::Anonymous { nocopy: false, labels: BTreeMap::new() };

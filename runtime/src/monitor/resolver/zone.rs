@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use berth_network::dns::{Answer, Transport, Zone, answer};
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use crate::bundle::{Bundle, NameRecord, Network};
+use crate::bundle::{Bundle, NameLink, NameRecord, Network};
 use crate::record;
 
 /// A folder that changed less than this ago may change again without a new time.
@@ -21,6 +21,7 @@ pub(super) struct Names {
     /// Without names, but with what is known from the start.
     empty: Zone,
     zone: Zone,
+    links: Vec<NameLink>,
     seed: u64,
 }
 
@@ -38,7 +39,8 @@ impl Names {
             v6.into_iter().for_each(|net| empty.own(net.trunc().into()));
         }
         let folders = bundle.dns.networks.values().map(|folder| (folder.clone(), None)).collect();
-        Names { folders, zone: empty.clone(), empty, seed: 0 }
+        let links = bundle.dns.links.clone();
+        Names { folders, zone: empty.clone(), empty, links, seed: 0 }
     }
 
     /// What becomes of a question.
@@ -67,7 +69,11 @@ impl Names {
             for entry in entries.filter(|e| !e.file_name().as_encoded_bytes().starts_with(b".")) {
                 if let Ok(Some(record)) = record::read::<NameRecord>(&entry.path()) {
                     let v4 = record.ipv4.map(IpAddr::V4);
-                    self.zone.add(&record.names, v4.into_iter().chain(record.ipv6.map(IpAddr::V6)));
+                    let mut names = record.names;
+                    let here: Vec<String> =
+                        self.links.iter().flat_map(|link| link.names_for(&names)).collect();
+                    names.extend(here);
+                    self.zone.add(&names, v4.into_iter().chain(record.ipv6.map(IpAddr::V6)));
                 }
             }
         }

@@ -403,9 +403,6 @@ networks:
     compose.yaml:8:26 berth::not_yet
       `services.web.networks.default.interface_name` is part of the Compose Specification, but berth does not do it yet
       → take it away to go on without it
-    compose.yaml:9:22 berth::not_yet
-      `services.web.volumes.0`: a mount of type `image` is part of the Compose Specification, but berth does not do it yet
-      → use a volume, a bind mount or a tmpfs
     compose.yaml:10:23 berth::not_yet
       `services.web.logging.driver`: the log driver `syslog` is part of the Compose Specification, but berth does not do it yet
       → use json-file, local or none
