@@ -136,6 +136,7 @@ pub(crate) async fn change_as(
         let observed = host.observe(references).await?;
         let plan = plan(&observed)?;
         plan.warnings.iter().for_each(|warning| session.ui.warn(warning));
+        plan.notes.iter().for_each(|note| session.ui.note(&format!("note: {}", safe(note))));
         if plan.is_empty() {
             return Ok(Change { plan, done, interrupted: None });
         }

@@ -113,7 +113,7 @@ impl fmt::Display for Cause {
             Cause::NetworkReplaced { network } => write!(f, "network `{network}` is made anew"),
             Cause::VolumeReplaced { volume } => write!(f, "volume `{volume}` is made anew"),
             Cause::NamespaceParentReplaced { container } => {
-                write!(f, "shares the network of `{container}`, which is made anew")
+                write!(f, "shares a namespace of `{container}`, which is made anew")
             }
             Cause::VolumesReplaced { container } => {
                 write!(f, "has the volumes of `{container}`, which is made anew")

@@ -1,6 +1,6 @@
 //! What a stack asks of the host, in the host's own terms: real names, no keys, no syntax.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -15,6 +15,10 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::pull;
+
+mod confinement;
+
+pub use confinement::{IpcSpace, PidSpace, Seccomp, Security};
 
 /// Everything one project wants.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -49,6 +53,9 @@ pub struct ServiceSpec {
     pub locked: Option<String>,
     /// Fixed container name, if the file gives one.
     pub container_name: Option<String>,
+    /// Why its containers have no user namespace, when they have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_userns: Option<String>,
     /// What must be before it starts, by service name.
     pub depends_on: BTreeMap<String, DependencySpec>,
     /// Whether `up` follows its output.
@@ -121,6 +128,9 @@ pub struct ContainerSpec {
     /// As in the file.
     pub hostname: Option<String>,
     /// As in the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domainname: Option<String>,
+    /// As in the file.
     pub stop_signal: Option<String>,
     /// Default 10 s.
     pub stop_grace_period: Option<Duration>,
@@ -132,14 +142,29 @@ pub struct ContainerSpec {
     pub tty: bool,
     /// Standard input kept open.
     pub stdin_open: bool,
-    /// Everything allowed.
+    /// Everything allowed, on the host.
     pub privileged: bool,
+    /// Everything allowed that reaches no further than its user namespace.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub contained: bool,
     /// Own user namespace.
     pub userns: bool,
     /// Capabilities added, without `CAP_`.
     pub cap_add: Vec<String>,
     /// Capabilities dropped, without `CAP_`.
     pub cap_drop: Vec<String>,
+    /// What confines it beyond its capabilities.
+    #[serde(default, skip_serializing_if = "Security::is_usual")]
+    pub security: Security,
+    /// Whose processes it sees.
+    #[serde(default, skip_serializing_if = "PidSpace::is_own")]
+    pub pid: PidSpace,
+    /// Whose shared memory it uses.
+    #[serde(default, skip_serializing_if = "IpcSpace::is_own")]
+    pub ipc: IpcSpace,
+    /// It has the host name of the host.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub host_names: bool,
     /// Names that lead to others for this container alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<LinkSpec>,
@@ -227,6 +252,29 @@ impl ContainerSpec {
                 None
             }
         })
+    }
+
+    /// The containers whose namespaces it shares.
+    pub fn parents(&self) -> BTreeSet<&str> {
+        let network = match &self.network_mode {
+            NetworkMode::Container(parent) => Some(parent.as_str()),
+            NetworkMode::Bridge | NetworkMode::None | NetworkMode::Host => None,
+        };
+        network.into_iter().chain(self.kin()).collect()
+    }
+
+    /// The containers whose user namespace it has to share, because only there is it somebody:
+    /// those whose processes or shared memory it uses.
+    pub fn kin(&self) -> BTreeSet<&str> {
+        let pid = match &self.pid {
+            PidSpace::Container(parent) => Some(parent.as_str()),
+            PidSpace::Own | PidSpace::Host => None,
+        };
+        let ipc = match &self.ipc {
+            IpcSpace::Container(parent) => Some(parent.as_str()),
+            IpcSpace::Own | IpcSpace::Shareable | IpcSpace::None | IpcSpace::Host => None,
+        };
+        pid.into_iter().chain(ipc).collect()
     }
 }
 

@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 
 use crate::cause::FieldChange;
 use crate::desired::{
-    ContainerSpec, FileSpec, MountSpec, NetworkMode, NetworkSpec, SourceSpec, VolumeSpec,
+    ContainerSpec, FileSpec, IpcSpace, MountSpec, NetworkMode, NetworkSpec, PidSpace, SourceSpec,
+    VolumeSpec,
 };
 use crate::text;
 
@@ -90,6 +91,14 @@ fn container_view(spec: &ContainerSpec) -> Value {
     fields.insert("configs".into(), files_view(spec.files.iter().filter(|file| !file.secret)));
     fields.insert("secrets".into(), files_view(spec.files.iter().filter(|file| file.secret)));
     fields.insert("network_mode".into(), mode_text(&spec.network_mode));
+    fields.remove("security");
+    fields.insert("security_opt".into(), Value::from(spec.security.words()));
+    fields.insert("pid".into(), pid_text(&spec.pid));
+    fields.insert("ipc".into(), ipc_text(&spec.ipc));
+    fields.remove("host_names");
+    fields.insert("uts".into(), Value::from(if spec.host_names { "host" } else { "private" }));
+    fields.entry("contained").or_insert(Value::Bool(false));
+    fields.entry("domainname").or_insert(Value::Null);
     let tmpfs: BTreeMap<&str, _> =
         spec.tmpfs.iter().map(|tmpfs| (tmpfs.target.as_str(), tmpfs)).collect();
     fields.insert("tmpfs".into(), view(&tmpfs));
@@ -187,6 +196,24 @@ fn mode_text(mode: &NetworkMode) -> Value {
         NetworkMode::None => "none".to_string(),
         NetworkMode::Host => "host".to_string(),
         NetworkMode::Container(name) => format!("container:{name}"),
+    })
+}
+
+fn pid_text(pid: &PidSpace) -> Value {
+    Value::from(match pid {
+        PidSpace::Own => "private".to_string(),
+        PidSpace::Host => "host".to_string(),
+        PidSpace::Container(name) => format!("container:{name}"),
+    })
+}
+
+fn ipc_text(ipc: &IpcSpace) -> Value {
+    Value::from(match ipc {
+        IpcSpace::Own => "private".to_string(),
+        IpcSpace::Shareable => "shareable".to_string(),
+        IpcSpace::None => "none".to_string(),
+        IpcSpace::Host => "host".to_string(),
+        IpcSpace::Container(name) => format!("container:{name}"),
     })
 }
 

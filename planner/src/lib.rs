@@ -33,6 +33,7 @@ pub mod remove;
 pub mod resolve;
 pub mod room;
 pub mod run;
+pub mod seccomp;
 pub mod text;
 pub mod unfit;
 pub mod up;

@@ -13,7 +13,7 @@ use crate::order::Order;
 use crate::pause::{adopted, run_on_again};
 use crate::plan::{Draft, Plan, Slot};
 use crate::problem::{PlanProblem, PlanProblems};
-use crate::up::{drift, is_active, parent};
+use crate::up::{drift, is_active};
 
 /// What `restart` is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -206,7 +206,8 @@ fn dragged<'a>(
         let record = &container.record;
         let restarting = record.depends_on.iter().filter(|(_, on)| on.restart);
         let on = restarting.map(|(on, _)| on.as_str());
-        let shared = parent(&record.spec).and_then(|parent| services.get(parent).copied());
+        let parents = record.spec.parents().into_iter();
+        let shared = parents.filter_map(|parent| services.get(parent).copied());
         for on in on.chain(shared) {
             follows.entry(on).or_default().insert(&record.service);
         }
@@ -384,9 +385,10 @@ fn starts<'a>(
                     gates.connect(draft, start, (service, *how), member);
                 }
             }
-            let shared = parent(&container.record.spec).and_then(|parent| steps.get(parent));
-            if let Some(shared) = shared {
-                draft.after(start, *shared);
+            for parent in container.record.spec.parents() {
+                if let Some(shared) = steps.get(parent) {
+                    draft.after(start, *shared);
+                }
             }
         }
     }
@@ -412,7 +414,8 @@ impl<'a> Groups<'a> {
             members.entry(&record.service).or_default().push(container);
             let needs = needs.entry(&record.service).or_default();
             needs.extend(record.depends_on.keys().map(String::as_str));
-            needs.extend(parent(&record.spec).and_then(|parent| services.get(parent)));
+            let parents = record.spec.parents().into_iter();
+            needs.extend(parents.filter_map(|parent| services.get(parent)));
         }
         Groups { order: Order::of(needs), members }
     }

@@ -71,6 +71,8 @@ pub struct Plan {
     pub unchanged: usize,
     /// What people should know, one sentence each.
     pub warnings: Vec<String>,
+    /// What is less confined than usual, and why; one line each.
+    pub notes: Vec<String>,
 }
 
 impl Plan {
@@ -115,6 +117,8 @@ struct View<'a> {
     summary: crate::text::Summary,
     steps: Vec<StepView<'a>>,
     warnings: &'a [String],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    notes: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -147,6 +151,7 @@ impl<'a> View<'a> {
             summary: plan.summary(),
             steps: steps.collect(),
             warnings: &plan.warnings,
+            notes: &plan.notes,
         }
     }
 }
@@ -161,6 +166,7 @@ pub(crate) struct Draft {
     steps: Vec<DraftStep>,
     pub(crate) unchanged: usize,
     pub(crate) warnings: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -252,6 +258,7 @@ impl Draft {
             steps,
             unchanged: self.unchanged,
             warnings: self.warnings,
+            notes: self.notes,
         }
     }
 

@@ -73,10 +73,21 @@ pub enum PlanProblem {
          `berth image pull {image}` gets it all the same"
     )]
     ImageMissing { service: String, image: String },
-    #[error("container `{container}` shares the network of `{parent}`, which does not exist")]
+    #[error("container `{container}` shares a namespace of `{parent}`, which does not exist")]
     NoParent { container: String, parent: String },
     #[error("container `{container}` has the volumes of `{other}`, which does not exist")]
     NoVolumesOf { container: String, other: String },
+    #[error(
+        "container `{container}` uses the shared memory of `{parent}`, which keeps it to itself: \
+         that needs `ipc: shareable`"
+    )]
+    NotShareable { container: String, parent: String },
+    #[error(
+        "container `{container}` shares the processes of one container and the memory of another, \
+         `{first}` and `{second}`, and these have different user namespaces: it can be in one of \
+         them only"
+    )]
+    TwoUserNamespaces { container: String, first: String, second: String },
     #[error("port {port} of `{container}` is already published by `{other}`")]
     PortTaken { port: String, container: String, other: String },
 }

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::action::Action;
 use crate::cause::Cause;
-use crate::desired::NetworkMode;
 use crate::down::{leftovers, volumes_of};
 use crate::images::users;
 use crate::observed::{Observed, ObservedContainer};
@@ -188,8 +187,7 @@ fn container_goes(container: &ObservedContainer, observed: &Observed, prune: &Pr
     let mut labels = with_project(&record.spec.labels, &record.project);
     labels.insert(SERVICE_LABEL.into(), record.service.clone());
     let shares = |other: &ObservedContainer| {
-        other.record.spec.network_mode == NetworkMode::Container(record.name.clone())
-            && !is_stopped(other)
+        other.record.spec.parents().contains(record.name.as_str()) && !is_stopped(other)
     };
     is_stopped(container)
         && fits(prune, Some(container.created_at), &labels)

@@ -3,21 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-
 use std::time::Duration;
 
-use berth_schema::stack::{
-    self, CgroupMode, Condition, FileContent, Service, Stack, UsernsMode, VolumesSource,
-};
+use berth_schema::stack::{CgroupMode, Condition, FileContent, Service, Stack, VolumesSource};
 use sha2::{Digest, Sha256};
 
-use crate::desired::{ContainerSpec, DependencySpec, Desired, NetworkMode, OwnerSpec, ServiceSpec};
+use crate::desired::{ContainerSpec, DependencySpec, Desired, OwnerSpec, ServiceSpec};
 use crate::observed::{self, HostFacts};
 
 mod devices;
 mod mounts;
 mod networks;
 mod problem;
+mod spaces;
 
 pub use devices::{HostDevice, wanted_devices};
 pub use problem::ResolveProblem;
@@ -25,7 +23,7 @@ pub use problem::ResolveProblem;
 /// What the stack refers to and somebody else has read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Inputs {
-    /// Bytes of the files of configs and secrets, see [`wanted`].
+    /// Bytes of the files of configs, secrets and profiles, see [`wanted`].
     pub files: BTreeMap<PathBuf, Vec<u8>>,
     /// Files that could not be read, with the reason.
     pub unreadable: BTreeMap<PathBuf, String>,
@@ -50,12 +48,11 @@ pub struct Invoker {
 /// Files [`resolve`] needs the bytes of.
 pub fn wanted(stack: &Stack) -> BTreeSet<PathBuf> {
     let objects = stack.configs.values().chain(stack.secrets.values());
-    objects
-        .filter_map(|object| match &object.content {
-            FileContent::File(path) => Some(path.clone()),
-            FileContent::Environment(..) | FileContent::Inline(_) | FileContent::External => None,
-        })
-        .collect()
+    let contents = objects.filter_map(|object| match &object.content {
+        FileContent::File(path) => Some(path.clone()),
+        FileContent::Environment(..) | FileContent::Inline(_) | FileContent::External => None,
+    });
+    contents.chain(spaces::profiles(stack).cloned()).collect()
 }
 
 /// What the stack asks of a host with these abilities.
@@ -138,13 +135,8 @@ impl Resolver<'_> {
                 (on.clone(), spec)
             })
             .collect();
-        if let Some(parent) = shared(service) {
-            let implied = DependencySpec {
-                condition: Condition::ServiceStarted,
-                restart: true,
-                required: true,
-            };
-            depends_on.entry(parent.to_string()).or_insert(implied);
+        for (_, parent) in spaces::parents(service) {
+            depends_on.entry(parent.to_string()).or_insert(spaces::IMPLIED);
         }
         for (other, restart) in implied(service) {
             let started =
@@ -158,6 +150,7 @@ impl Resolver<'_> {
             container: self.container(name, service),
             pull_policy: service.pull_policy,
             locked: None,
+            no_userns: self.no_userns(service, 0),
             container_name: service.container_name.clone(),
             depends_on,
             attach: service.attach,
@@ -178,7 +171,7 @@ impl Resolver<'_> {
         let image = service.image.clone();
         let (mounts, mut tmpfs) = self.mounts(name, service);
         tmpfs.splice(0..0, service.tmpfs.iter().cloned());
-        ContainerSpec {
+        let mut spec = ContainerSpec {
             image: image.unwrap_or_else(|| format!("{}-{name}", self.stack.name)),
             command: service.command.clone(),
             entrypoint: service.entrypoint.clone(),
@@ -191,22 +184,18 @@ impl Resolver<'_> {
             owner: self.owner(name, service),
             files: self.files(name, service),
             networks: self.endpoints(name, service),
-            network_mode: self.network_mode(name, service),
             healthcheck: service.healthcheck.clone(),
             restart: service.restart,
             labels: service.labels.clone(),
             user: service.user.clone(),
             group_add: service.group_add.clone(),
             working_dir: service.working_dir.clone(),
-            hostname: service.hostname.clone(),
             stop_signal: service.stop_signal.clone(),
             stop_grace_period: service.stop_grace_period,
             read_only: service.read_only,
             init: service.init,
             tty: service.tty,
             stdin_open: service.stdin_open,
-            privileged: service.privileged,
-            userns: self.userns(service),
             cap_add: service.cap_add.clone(),
             cap_drop: service.cap_drop.clone(),
             links: networks::links(service),
@@ -226,25 +215,10 @@ impl Resolver<'_> {
             ulimits: service.ulimits.clone(),
             sysctls: service.sysctls.clone(),
             logging: service.logging.clone(),
-        }
-    }
-
-    /// Whether the service, and all it shares a network namespace with, can have a user namespace.
-    fn userns(&self, service: &Service) -> bool {
-        let mut service = service;
-        // A chain of sharers is no longer than the stack; the loader refuses circles.
-        for _ in 0..=self.stack.services.len() {
-            let host = service.network_mode == Some(stack::NetworkMode::Host);
-            let off = service.privileged || host || service.userns_mode == UsernsMode::Host;
-            if !self.facts.userns || off {
-                return false;
-            }
-            match shared(service).and_then(|parent| self.stack.services.get(parent)) {
-                Some(parent) => service = parent,
-                None => return true,
-            }
-        }
-        false
+            ..ContainerSpec::default()
+        };
+        self.spaces(name, service, &mut spec);
+        spec
     }
 
     /// Below one of our own groups nothing else may be: it would go with that container.
@@ -263,30 +237,6 @@ impl Resolver<'_> {
         let spec = self.stack.services.get(service).filter(|spec| spec.replicas > 0)?;
         Some(container_name(&self.stack.name, service, spec.container_name.as_deref(), 1))
     }
-
-    fn network_mode(&mut self, name: &str, service: &Service) -> NetworkMode {
-        let parent = match &service.network_mode {
-            None => return NetworkMode::Bridge,
-            Some(stack::NetworkMode::None) => return NetworkMode::None,
-            Some(stack::NetworkMode::Host) => return NetworkMode::Host,
-            Some(stack::NetworkMode::Container(name)) => {
-                return NetworkMode::Container(name.clone());
-            }
-            Some(stack::NetworkMode::Service(parent)) => parent,
-        };
-        match self.stack.services.get(parent) {
-            Some(spec) if spec.replicas > 0 => {
-                let fixed = spec.container_name.as_deref();
-                NetworkMode::Container(container_name(&self.stack.name, parent, fixed, 1))
-            }
-            _ => {
-                let problem =
-                    ResolveProblem::NoParent { service: name.into(), parent: parent.to_string() };
-                self.problems.insert(problem);
-                NetworkMode::None
-            }
-        }
-    }
 }
 
 fn micros(time: Duration) -> u64 {
@@ -302,12 +252,4 @@ fn implied(service: &Service) -> impl Iterator<Item = (&str, bool)> {
         VolumesSource::Container(_) => None,
     });
     links.chain(volumes)
-}
-
-/// The service whose network namespace this one shares.
-fn shared(service: &Service) -> Option<&str> {
-    match &service.network_mode {
-        Some(stack::NetworkMode::Service(parent)) => Some(parent),
-        _ => None,
-    }
 }

@@ -205,6 +205,9 @@ impl fmt::Display for Plan {
             let notes = line.notes.join(&format!("\n{indent}"));
             writeln!(f, "{}", format!("{text}  {notes}").trim_end())?;
         }
+        for note in &self.notes {
+            writeln!(f, "note: {note}")?;
+        }
         for warning in &self.warnings {
             writeln!(f, "warning: {warning}")?;
         }

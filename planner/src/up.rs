@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use berth_schema::stack::Places;
 
-use crate::desired::{ContainerSpec, DependencySpec, Desired, NetworkMode, ServiceSpec};
+use crate::desired::{ContainerSpec, DependencySpec, Desired, ServiceSpec};
 use crate::observed::{ContainerState, Observed, ObservedContainer};
 use crate::order::Order;
 use crate::plan::Plan;
@@ -221,13 +221,5 @@ pub(crate) fn is_active(container: &ObservedContainer) -> bool {
         ContainerState::Running { .. } => true,
         ContainerState::Restarting { .. } => container.monitored,
         ContainerState::Created | ContainerState::Exited { .. } | ContainerState::Broken => false,
-    }
-}
-
-/// The container whose network a description shares.
-pub(crate) fn parent(spec: &ContainerSpec) -> Option<&str> {
-    match &spec.network_mode {
-        NetworkMode::Container(parent) => Some(parent),
-        NetworkMode::Bridge | NetworkMode::None | NetworkMode::Host => None,
     }
 }

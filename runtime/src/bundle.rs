@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use berth_planner::desired::PortSpec;
+use berth_planner::desired::{IpcSpace, PidSpace, PortSpec, Seccomp};
 use serde::{Deserialize, Serialize};
 
 mod cgroup;
@@ -53,6 +53,24 @@ pub struct Bundle {
     pub id_base: Option<u32>,
     /// No masks, all devices, no seccomp, writable /sys and cgroups.
     pub privileged: bool,
+    /// Nothing of `/proc` and `/sys` is hidden or write-protected.
+    #[serde(default)]
+    pub unconfined_paths: bool,
+    /// `/sys` is writable as far as its user namespace goes.
+    #[serde(default)]
+    pub contained: bool,
+    /// Whose processes it sees.
+    #[serde(default)]
+    pub pid: PidSpace,
+    /// Whose shared memory it uses.
+    #[serde(default)]
+    pub ipc: IpcSpace,
+    /// It has the UTS namespace of the host; `hostname` is only written down then.
+    #[serde(default)]
+    pub host_names: bool,
+    /// NIS domain name of the UTS namespace.
+    #[serde(default)]
+    pub domainname: Option<String>,
     /// Kernel settings, written inside.
     pub sysctls: BTreeMap<String, String>,
     /// Cgroup below each hierarchy's root (`berth/NAME`) and its limits.
@@ -104,6 +122,9 @@ pub struct Process {
     pub capabilities: Vec<String>,
     /// Set `no_new_privs`.
     pub no_new_privs: bool,
+    /// Which system calls pass; all of them in a privileged container without a profile.
+    #[serde(default)]
+    pub seccomp: Seccomp,
     /// `nofile` and so on: soft and hard; `u64::MAX` is unlimited.
     pub rlimits: BTreeMap<String, (u64, u64)>,
     /// −1000…1000.

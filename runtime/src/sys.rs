@@ -152,13 +152,15 @@ fn close_range(first: u32, flags: libc::c_uint) -> io::Result<()> {
 
 /// Every signal back to its default action, and none blocked, for the program to come.
 pub fn reset_signals() {
-    // SAFETY: an all-zero sigaction is SIG_DFL without flags; sigset and actions are of this
-    // frame; no handler is installed.
+    // `struct sigaction` of the kernel has at most these 32 bytes; all zero is SIG_DFL.
+    let default = [0_u64; 4];
+    // SAFETY: sigset and action are of this frame, the kernel reads no more of the action than it
+    // has, and no handler is installed. The library's sigaction(3) would leave out the two signals
+    // it keeps for itself, 32 and 33.
     unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = libc::SIG_DFL;
         for signal in 1..=64 {
-            libc::sigaction(signal, &action, std::ptr::null_mut());
+            let (action, before) = (default.as_ptr(), std::ptr::null_mut::<u64>());
+            libc::syscall(libc::SYS_rt_sigaction, signal, action, before, 8);
         }
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&mut none);
@@ -204,8 +206,9 @@ pub fn fresh_session_keyring() -> io::Result<()> {
     })
 }
 
-/// `seccomp(SECCOMP_SET_MODE_FILTER)`: this filter from now on.
-pub fn seccomp_filter(program: &[libc::sock_filter]) -> io::Result<()> {
+/// `seccomp(SECCOMP_SET_MODE_FILTER)`: this filter from now on, with these
+/// `SECCOMP_FILTER_FLAG_…`.
+pub fn seccomp_filter(program: &[libc::sock_filter], flags: libc::c_ulong) -> io::Result<()> {
     let Ok(len) = u16::try_from(program.len()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
@@ -213,7 +216,7 @@ pub fn seccomp_filter(program: &[libc::sock_filter]) -> io::Result<()> {
     // SAFETY: `prog` points at `len` instructions that outlive the call; the kernel copies them
     // and writes nothing.
     check(unsafe {
-        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const prog)
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const prog)
     })
 }
 

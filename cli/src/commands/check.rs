@@ -133,12 +133,16 @@ fn of_resolving(problem: &ResolveProblem) -> Option<Remark> {
         ResolveProblem::Unreadable { .. } => Code::Unreadable,
         ResolveProblem::VariableMissing { .. } => Code::RequiredVariable,
         ResolveProblem::NoParent { .. } => Code::UnknownService,
+        ResolveProblem::NotShareable { .. } => Code::Conflict,
         ResolveProblem::Platform { .. }
+        | ResolveProblem::NoModule { .. }
+        | ResolveProblem::Contained { .. }
         | ResolveProblem::NoSource { .. }
         | ResolveProblem::Device { .. }
         | ResolveProblem::NoOwner { .. }
         | ResolveProblem::Relabel { .. } => Code::HostLacks,
         ResolveProblem::Pool { .. }
+        | ResolveProblem::Profile { .. }
         | ResolveProblem::Target { .. }
         | ResolveProblem::OwnCgroup { .. }
         | ResolveProblem::HostImage { .. }

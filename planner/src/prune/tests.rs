@@ -253,7 +253,7 @@ fn all_rows_together_are_all_there_is_and_reclaimable_is_what_prune_frees() {
     ");
     // One that runs in its network keeps the container and its logs.
     let mut sharing = container("shop-app-1", "a");
-    sharing.record.spec.network_mode = NetworkMode::Container("shop-web-1".into());
+    sharing.record.spec.network_mode = crate::desired::NetworkMode::Container("shop-web-1".into());
     sharing.state = ContainerState::Running { pid: 1, started_at: 0 };
     site.observed.containers.insert("shop-app-1".into(), sharing);
     let told: Vec<String> = crate::room::rooms(&site.found()).iter().map(line).collect();

@@ -10,8 +10,25 @@ pub enum ResolveProblem {
     Unreadable { kind: &'static str, name: String, path: String, reason: String },
     #[error("{kind} `{name}` is taken from the variable `{variable}`, which is not set")]
     VariableMissing { kind: &'static str, name: String, variable: String },
-    #[error("service `{service}` shares the network of `{parent}`, which has no container")]
-    NoParent { service: String, parent: String },
+    #[error(
+        "service `{service}` shares {} of `{parent}`, which has no container",
+        shared(attribute)
+    )]
+    NoParent { service: String, attribute: &'static str, parent: String },
+    #[error(
+        "service `{service}` uses the shared memory of `{parent}`, which keeps it to itself: write \
+         `ipc: shareable` there"
+    )]
+    NotShareable { service: String, parent: String },
+    #[error("service `{service}` has all rights within a user namespace, and can have none: {why}")]
+    Contained { service: String, why: String },
+    #[error("service `{service}` has the seccomp profile `{path}`: {reason}")]
+    Profile { service: String, path: String, reason: String },
+    #[error(
+        "service `{service}` has `{option}`, and berth confines by no rules of {module}: take it \
+         away; seccomp, capabilities and the user namespace confine the container"
+    )]
+    NoModule { service: String, option: String, module: &'static str },
     #[error(
         "service `{service}` mounts `{path}`, which is not there, and `create_host_path` is off: \
          make it first"
@@ -63,10 +80,19 @@ impl ResolveProblem {
             ResolveProblem::Unreadable { kind, name, .. }
             | ResolveProblem::External { kind, name }
             | ResolveProblem::VariableMissing { kind, name, .. } => format!("{kind}s.{name}"),
-            ResolveProblem::NoParent { service, .. } => format!("services.{service}.network_mode"),
             ResolveProblem::Device { service, at, .. } => format!("services.{service}.{at}"),
             ResolveProblem::OwnCgroup { service, .. } => {
                 format!("services.{service}.cgroup_parent")
+            }
+            ResolveProblem::NoParent { service, attribute, .. } => {
+                format!("services.{service}.{attribute}")
+            }
+            ResolveProblem::NotShareable { service, .. } => format!("services.{service}.ipc"),
+            ResolveProblem::Contained { service, .. } => {
+                format!("services.{service}.x-berth.privileged")
+            }
+            ResolveProblem::Profile { service, .. } | ResolveProblem::NoModule { service, .. } => {
+                format!("services.{service}.security_opt")
             }
             ResolveProblem::Platform { service, .. } => format!("services.{service}.platform"),
             ResolveProblem::NoSource { service, index, .. } => {
@@ -93,5 +119,14 @@ impl ResolveProblem {
             ResolveProblem::Pool { network, .. } => format!("networks.{network}.ipam"),
             ResolveProblem::Dangling { service, kind, .. } => format!("services.{service}.{kind}s"),
         }
+    }
+}
+
+/// What of another service is shared by an attribute.
+fn shared(attribute: &str) -> &'static str {
+    match attribute {
+        "pid" => "the processes",
+        "ipc" => "the shared memory",
+        _ => "the network",
     }
 }

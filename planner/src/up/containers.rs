@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cause::{Cause, FieldChange};
-use crate::desired::{ContainerSpec, DependencySpec, ServiceSpec, SourceSpec};
+use crate::desired::{ContainerSpec, DependencySpec, IpcSpace, ServiceSpec, SourceSpec};
 use crate::diff;
 use crate::observed::{ContainerState, ObservedContainer};
 use crate::problem::{PlanProblem, PlanProblems};
 use crate::resolve::container_name;
 
 use super::resources::{self, NetworkFate, VolumeFate};
-use super::{Survey, is_active, parent};
+use super::{Survey, is_active};
 
 /// What becomes of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,12 +211,21 @@ impl<'a> Judge<'a, '_> {
                 self.problems.add(PlanProblem::NoVolumesOf { container, other });
             }
         }
-        let Some(parent) = parent(spec) else { return };
-        let exists = self.renewed.contains_key(parent)
-            || self.survey.observed.containers.contains_key(parent);
-        if !exists {
-            let (container, parent) = (container.to_string(), parent.to_string());
-            self.problems.add(PlanProblem::NoParent { container, parent });
+        for parent in spec.parents() {
+            let exists = self.renewed.contains_key(parent)
+                || self.survey.observed.containers.contains_key(parent);
+            if !exists {
+                let (container, parent) = (container.to_string(), parent.to_string());
+                self.problems.add(PlanProblem::NoParent { container, parent });
+            }
+        }
+        if let IpcSpace::Container(parent) = &spec.ipc
+            && let Some(have) = self.survey.observed.containers.get(parent)
+            && have.record.project != self.survey.desired.project
+            && !have.record.spec.ipc.is_open()
+        {
+            let (container, parent) = (container.to_string(), parent.clone());
+            self.problems.add(PlanProblem::NotShareable { container, parent });
         }
     }
 
@@ -333,11 +342,13 @@ impl<'a> Judge<'a, '_> {
                 causes.push(Cause::VolumeReplaced { volume: name.clone() });
             }
         }
-        if let Some(parent) = parent(spec)
-            && self.renewed.get(parent) == Some(&true)
-            && is_active(have)
-        {
-            causes.push(Cause::NamespaceParentReplaced { container: parent.to_string() });
+        for parent in spec.parents() {
+            let ids = spec.kin().contains(parent);
+            if self.renewed.get(parent) == Some(&true) && (is_active(have) || ids)
+                || ids && self.has_other_ids(parent, have)
+            {
+                causes.push(Cause::NamespaceParentReplaced { container: parent.to_string() });
+            }
         }
         for from in &spec.volumes_from {
             if self.renewed.get(&from.container) == Some(&true) {
@@ -363,12 +374,19 @@ impl<'a> Judge<'a, '_> {
                 causes.push(Cause::NetworkReplaced { network: network.clone() });
             }
         }
-        if let Some(parent) = parent(&have.record.spec)
-            && self.renewed.contains_key(parent)
-        {
-            causes.push(Cause::NamespaceParentReplaced { container: parent.to_string() });
+        for parent in have.record.spec.parents() {
+            if self.renewed.contains_key(parent) {
+                causes.push(Cause::NamespaceParentReplaced { container: parent.to_string() });
+            }
         }
         causes
+    }
+
+    /// Whether a container that is to share the ids of `parent` was made when these were others.
+    fn has_other_ids(&self, parent: &str, have: &ObservedContainer) -> bool {
+        let record = &have.record;
+        let parent = self.survey.observed.containers.get(parent);
+        record.spec.userns && parent.is_some_and(|other| other.record.id_base != record.id_base)
     }
 
     fn one_off(&mut self) -> Option<Change<'a>> {

@@ -127,7 +127,13 @@ fn id_bases<'a>(
         survey.observed.containers.values().filter_map(|have| have.record.id_base).collect();
     let mut ranges = IdRanges::without(taken);
     let mut bases = BTreeMap::new();
-    for (change, _) in made(changes).filter(|(_, spec)| spec.userns) {
+    // Dependencies come first, so a container is known before those that share its ids.
+    for (change, spec) in made(changes).filter(|(_, spec)| spec.userns) {
+        if !spec.kin().is_empty() {
+            let shared = kin_base(survey, (change, spec), &bases, problems);
+            bases.extend(shared.map(|base| (change.name.as_str(), base)));
+            continue;
+        }
         let before = change.have.and_then(|have| have.record.id_base);
         match before.or_else(|| ranges.take()) {
             Some(base) => {
@@ -137,4 +143,27 @@ fn id_bases<'a>(
         }
     }
     bases
+}
+
+/// First id of the containers whose user namespace a description shares.
+fn kin_base(
+    survey: &Survey,
+    (change, spec): (&Change, &ContainerSpec),
+    given: &BTreeMap<&str, u32>,
+    problems: &mut PlanProblems,
+) -> Option<u32> {
+    let recorded = |name: &str| survey.observed.containers.get(name)?.record.id_base;
+    let base = |name: &&str| given.get(*name).copied().or_else(|| recorded(name));
+    let kin: Vec<&str> = spec.kin().into_iter().collect();
+    match kin.as_slice() {
+        [first, second] if base(first) != base(second) => {
+            problems.add(PlanProblem::TwoUserNamespaces {
+                container: change.name.clone(),
+                first: (*first).to_owned(),
+                second: (*second).to_owned(),
+            });
+            None
+        }
+        all => all.first().and_then(base),
+    }
 }

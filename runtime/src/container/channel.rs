@@ -31,6 +31,8 @@ pub(crate) enum Packet {
     Fds(Vec<OwnedFd>, bool),
     /// To the child: the network is there, go on.
     Network,
+    /// To the parent: it is in its user namespace and has made the others.
+    Entered,
     /// To the parent: the master of the new terminal.
     Terminal(OwnedFd),
     /// To the parent: all is set up, execve is next.
@@ -76,6 +78,11 @@ impl Channel {
     /// Lets the child go on to its program.
     pub(crate) fn send_network(&self) -> io::Result<()> {
         self.send(b'N', b"", &[])
+    }
+
+    /// Tells the parent that all namespaces are there.
+    pub(crate) fn send_entered(&self) -> io::Result<()> {
+        self.send(b'U', b"", &[])
     }
 
     /// Hands the master of a terminal to the parent.
@@ -143,6 +150,7 @@ fn read(packet: &[u8], mut fds: Vec<OwnedFd>) -> io::Result<Packet> {
     let packet = match letter {
         b'F' => Packet::Fds(fds, load == b"+"),
         b'N' => Packet::Network,
+        b'U' => Packet::Entered,
         b'T' => Packet::Terminal(fds.pop().ok_or(io::ErrorKind::InvalidData)?),
         b'X' => Packet::Executing,
         b'E' => Packet::Failed(match serde_json::from_slice(load) {

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use berth_planner::desired::IpcSpace;
 use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{Mode, OFlags, openat};
 
@@ -9,11 +10,13 @@ use super::cgroup::Group;
 use super::channel::{Channel, Packet};
 use super::error::{Context, SetupError};
 use super::inside::{self, Kind};
-use super::mounts::{self, Trees};
+use super::mounts::{self, Trees, With};
 use super::process::{self, Rights, Stdio, Streams};
 use super::rootfs::{self, Scratch};
-use super::{fs, init, sysctl, system};
-use crate::bundle::{Bundle, Network};
+use super::spaces::{self, Taken};
+use super::system::{self, Access, Memory};
+use super::{fs, init, sysctl};
+use crate::bundle::Bundle;
 use crate::sabotage::{defence, place};
 use crate::sys;
 
@@ -30,15 +33,19 @@ pub(crate) struct Start<'a> {
     pub(crate) attach: &'a [OwnedFd],
     /// Its rights, read from the description.
     pub(crate) rights: Rights,
-    /// A sysfs is among the mounts.
-    pub(crate) with_sysfs: bool,
+    /// What is among the mounts.
+    pub(crate) with: With,
+    /// The user namespace of another container, to be entered.
+    pub(crate) user: Option<BorrowedFd<'a>>,
+    /// The mount namespace with the shared memory of another container.
+    pub(crate) memory: Option<BorrowedFd<'a>>,
 }
 
 impl Start<'_> {
     /// Becomes the container's first program, or tells the parent why not and ends.
     pub(crate) fn run(&self, channel: &Channel) -> ! {
         let error = match self.build(channel) {
-            Ok(streams) => process::execute(&self.bundle.process, &streams, channel),
+            Ok(streams) => process::execute(&self.bundle.process, &self.rights, &streams, channel),
             Err(error) => error,
         };
         drop(channel.send_failure(&error)); // the parent sees the end at least
@@ -51,14 +58,18 @@ impl Start<'_> {
         rustix::process::set_dumpable_behavior(dumpable).step("protect", "process")?;
         rustix::process::umask(Mode::from_raw_mode(0o022));
         attach(self.attach)?;
+        let taken = spaces::enter(bundle, self.user, self.memory)?;
+        if self.user.is_some() {
+            channel.send_entered().step("report", "parent")?;
+        }
         if !bundle.cgroup.host_view {
             // Only after attaching: the root of the view is where the process is now.
             unshare(CloneFlags::CLONE_NEWCGROUP).step("unshare", "cgroup namespace")?;
         }
         rootfs::refuse_chroot()?;
-        let trees = Trees::from_fds(bundle, self.with_sysfs, receive(channel)?)?;
+        let trees = Trees::from_fds(bundle, self.with, receive(channel)?)?;
         process::become_user(0, 0, &[])?;
-        let (root, dev, settings, scratch) = self.mount(trees)?;
+        let (root, dev, settings, scratch) = self.mount(trees, taken)?;
         let streams = match self.stdio {
             Stdio::Terminal => Streams::terminal(dev.as_fd(), &bundle.process, channel)?,
             Stdio::Files { stdin, stdout, stderr } => Streams::files(stdin, stdout, stderr)?,
@@ -69,38 +80,51 @@ impl Start<'_> {
         let cwd = cwd_of(bundle);
         let cwd = inside::make(root.as_fd(), defence!("cwd.inside", cwd, "/"), Kind::Folder)?;
         place!("mounts.before_mask");
-        if !bundle.privileged {
+        if !bundle.privileged && !bundle.contained && !bundle.unconfined_paths {
             system::hide(root.as_fd(), &scratch.empty_folder()?)?;
         }
         if bundle.read_only {
             fs::set(&root, fs::RDONLY, false).step("make read-only", "/")?;
         }
         rootfs::pivot(&root)?;
-        rustix::system::sethostname(bundle.hostname.as_bytes())
-            .step("set hostname", &bundle.hostname)?;
+        set_names(bundle)?;
         wait_for_network(channel)?;
         place!("sysctl.before_write");
         sysctl::write_all(settings.as_fd(), bundle)?;
         process::enter(&cwd, cwd_of(bundle))?;
         process::drop_rights(&bundle.process, &self.rights)?;
         if bundle.init {
-            init::stay_as_init()?;
+            init::stay_as_init(&bundle.process, &self.rights)?;
         }
         Ok(streams)
     }
 
     /// The whole tree of mounts: its root, `/dev`, the folder of kernel settings.
-    fn mount(&self, trees: Trees) -> Result<(OwnedFd, OwnedFd, OwnedFd, Scratch), SetupError> {
+    fn mount(
+        &self,
+        trees: Trees,
+        taken: Taken,
+    ) -> Result<(OwnedFd, OwnedFd, OwnedFd, Scratch), SetupError> {
         let bundle = self.bundle;
         let scratch = Scratch::make()?;
         let nosuid = bundle.process.no_new_privs;
         let root = scratch.overlay(&bundle.rootfs, &trees.state, &trees.lowers, nosuid)?;
-        let settings = system::proc(root.as_fd())?;
+        let settings = system::proc(root.as_fd(), trees.proc.or(taken.proc))?;
+        let access = match (bundle.privileged, bundle.contained) {
+            (true, _) => Access::All,
+            (false, true) => Access::Own,
+            (false, false) => Access::None,
+        };
         let groups = (self.group, bundle.cgroup.host_view);
-        system::sys(root.as_fd(), trees.sysfs, groups, bundle.privileged)?;
+        system::sys(root.as_fd(), trees.sysfs, groups, access)?;
         // A user namespace cannot make nodes, whatever its rights.
         let all = bundle.privileged && bundle.id_base.is_none();
-        let dev = system::dev(root.as_fd(), bundle.shm_size, all)?;
+        let memory = match (taken.memory, &bundle.ipc) {
+            (Some(theirs), _) => Memory::Of(theirs),
+            (None, IpcSpace::None) => Memory::None,
+            (None, _) => Memory::Own(bundle.shm_size),
+        };
+        let dev = system::dev(root.as_fd(), memory, all)?;
         mounts::put_all(root.as_fd(), dev.as_fd(), &scratch, bundle, trees.binds)?;
         Ok((root, dev, settings, scratch))
     }
@@ -152,7 +176,15 @@ fn console(dev: &OwnedFd, slave: BorrowedFd<'_>) -> Result<(), SetupError> {
     fs::put_at(&mount, dev.as_fd(), "console").step(STEP, "/dev/console")
 }
 
-/// A network of its own, and with it settings of its own.
-pub(crate) fn has_own_network(bundle: &Bundle) -> bool {
-    matches!(bundle.network, Network::Own(_))
+/// The names of its UTS namespace, if it has one.
+fn set_names(bundle: &Bundle) -> Result<(), SetupError> {
+    if bundle.host_names {
+        return Ok(());
+    }
+    rustix::system::sethostname(bundle.hostname.as_bytes())
+        .step("set hostname", &bundle.hostname)?;
+    match &bundle.domainname {
+        Some(name) => rustix::system::setdomainname(name.as_bytes()).step("set domainname", name),
+        None => Ok(()),
+    }
 }

@@ -4,13 +4,17 @@
 //! program's status. It stays in our own code, so no helper binary is needed in the image.
 
 use rustix::process::{WaitOptions, wait};
+use rustix::thread::CapabilitySet;
 
 use super::error::{Context, SetupError};
+use super::process::{self, Rights};
+use crate::bundle::Process;
 use crate::sys;
 
 /// Forks. The new process returns and becomes the program; this one stays as the init and never
 /// returns.
-pub(crate) fn stay_as_init() -> Result<(), SetupError> {
+pub(crate) fn stay_as_init(process: &Process, rights: &Rights) -> Result<(), SetupError> {
+    let own = rights.of_init()?;
     sys::block_signals().step("block signals", "init")?;
     let program = sys::fork().step("fork", "program")?;
     if program == 0 {
@@ -22,7 +26,16 @@ pub(crate) fn stay_as_init() -> Result<(), SetupError> {
     // The name is for people only; becoming the user has already made it undumpable.
     let _ = rustix::thread::set_name(c"berth-init");
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
-    sys::exit_now(if closed.is_ok() { serve(program) } else { 125 })
+    let confined = confine(process, &own);
+    sys::exit_now(if closed.is_ok() && confined.is_ok() { serve(program) } else { 125 })
+}
+
+/// Reaps what is orphaned, also where somebody else is process 1, with the rights of the program.
+fn confine(process: &Process, rights: &Rights) -> Result<(), SetupError> {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .step("become the reaper", "init")?;
+    rights.confine()?;
+    process::set_capabilities(process, rights.capabilities, CapabilitySet::empty())
 }
 
 /// Passes signals on and reaps, until the program ends: its status. Signals must be blocked.

@@ -30,6 +30,7 @@ mod processes;
 mod rlimits;
 mod rootfs;
 mod seccomp;
+mod spaces;
 mod spawn;
 mod sysctl;
 mod system;

@@ -15,7 +15,7 @@ use crate::sabotage::{defence, place};
 use crate::sys::{self, MountAttr};
 
 /// Unattached mounts in the order they travel to the child: the state folder, the layers, a
-/// ready sysfs if there is one, the binds.
+/// ready sysfs and procfs if there are, the binds.
 #[derive(Debug)]
 pub(crate) struct Trees {
     /// The folder with `upper` and `work`.
@@ -24,8 +24,19 @@ pub(crate) struct Trees {
     pub(crate) lowers: Vec<OwnedFd>,
     /// A sysfs of the joined network namespace.
     pub(crate) sysfs: Option<OwnedFd>,
+    /// A procfs of the host.
+    pub(crate) proc: Option<OwnedFd>,
     /// One for each bind of the description, and one for each layer of an image in it.
     pub(crate) binds: Vec<OwnedFd>,
+}
+
+/// Which of the mounts that are not always there are.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct With {
+    /// [`Trees::sysfs`].
+    pub(crate) sysfs: bool,
+    /// [`Trees::proc`].
+    pub(crate) proc: bool,
 }
 
 impl Trees {
@@ -34,6 +45,7 @@ impl Trees {
         bundle: &Bundle,
         userns: Option<BorrowedFd<'_>>,
         sysfs: Option<OwnedFd>,
+        proc: Option<OwnedFd>,
     ) -> Result<Trees, SetupError> {
         let state = layer(rootfs::state_of(&bundle.rootfs)?, userns, 0)?;
         let read_only = u64::from(fs::RDONLY.bits());
@@ -56,24 +68,24 @@ impl Trees {
                 BundleSource::Tmpfs { .. } => {}
             }
         }
-        Ok(Trees { state, lowers, sysfs, binds })
+        Ok(Trees { state, lowers, sysfs, proc, binds })
     }
 
     /// As one row of descriptors.
     pub(crate) fn into_fds(self) -> Vec<OwnedFd> {
         let first = std::iter::once(self.state);
-        first.chain(self.lowers).chain(self.sysfs).chain(self.binds).collect()
+        first.chain(self.lowers).chain(self.sysfs).chain(self.proc).chain(self.binds).collect()
     }
 
     /// Out of the row that [`Trees::into_fds`] made for this description.
     pub(crate) fn from_fds(
         bundle: &Bundle,
-        with_sysfs: bool,
+        with: With,
         fds: Vec<OwnedFd>,
     ) -> Result<Trees, SetupError> {
         let layers = bundle.rootfs.lowers.len();
         let binds: usize = bundle.mounts.iter().map(trees_of).sum();
-        if fds.len() != 1 + layers + usize::from(with_sysfs) + binds {
+        if fds.len() != 1 + layers + usize::from(with.sysfs) + usize::from(with.proc) + binds {
             return Err(SetupError::refused(
                 "receive mounts",
                 &bundle.name,
@@ -85,7 +97,8 @@ impl Trees {
         Ok(Trees {
             state: next()?,
             lowers: (0..layers).map(|_| next()).collect::<Result<_, _>>()?,
-            sysfs: if with_sysfs { Some(next()?) } else { None },
+            sysfs: if with.sysfs { Some(next()?) } else { None },
+            proc: if with.proc { Some(next()?) } else { None },
             binds: fds.collect(),
         })
     }

@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use berth_planner::desired::Seccomp;
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::process::{Gid, Uid};
 use rustix::pty::OpenptFlags;
@@ -100,15 +101,22 @@ impl Streams {
 pub(crate) struct Rights {
     /// The bounding set; effective for uid 0.
     pub(crate) capabilities: CapabilitySet,
-    /// The filter of system calls; none for a privileged process.
-    filter: Option<Vec<libc::sock_filter>>,
+    /// The filter of system calls; without one all pass.
+    filter: Option<seccomp::Filter>,
 }
 
 impl Rights {
-    /// Those of the description, without a filter for a privileged container.
+    /// Those of the description, without a filter for a privileged container that names none.
     pub(crate) fn of(process: &Process, privileged: bool) -> Result<Rights, SetupError> {
         let capabilities = caps::parse(&process.capabilities)?;
-        let filter = if privileged { None } else { Some(seccomp::filter(capabilities)?) };
+        let filter = match &process.seccomp {
+            Seccomp::Unconfined => None,
+            Seccomp::Builtin if privileged => None,
+            Seccomp::Builtin => Some(seccomp::Filter::builtin(capabilities)?),
+            Seccomp::Profile { profile, .. } => {
+                Some(seccomp::Filter::of_profile(profile, capabilities)?)
+            }
+        };
         Ok(Rights { capabilities, filter })
     }
 
@@ -121,6 +129,26 @@ impl Rights {
     /// All capabilities that the user namespace has, and no filter.
     pub(crate) fn all() -> Rights {
         Rights { capabilities: caps::all(), filter: None }
+    }
+
+    /// Those of our own init: no profile is written for what it does.
+    pub(crate) fn of_init(&self) -> Result<Rights, SetupError> {
+        let filter = self.filter.as_ref().map(|_| seccomp::Filter::builtin(self.capabilities));
+        Ok(Rights { capabilities: self.capabilities, filter: filter.transpose()? })
+    }
+
+    /// The filter from now on. After [`drop_rights`] and as the last thing before the program:
+    /// whatever a profile closes is not needed any more then.
+    ///
+    /// The right to set a filter goes at the execution of the program: root gets what its bounding
+    /// set allows then, everyone else nothing (capabilities(7)).
+    pub(crate) fn confine(&self) -> Result<(), SetupError> {
+        match &self.filter {
+            Some(filter) => {
+                sys::seccomp_filter(&filter.program, filter.flags).step("set seccomp filter", "")
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -137,10 +165,8 @@ pub(crate) fn enter(cwd: &OwnedFd, name: &str) -> Result<(), SetupError> {
     Ok(())
 }
 
-/// Becomes the user with the rights of the description, and no more.
-///
-/// The filter comes first: without `no_new_privs`, setting one needs a right that is dropped
-/// here.
+/// Becomes the user with the rights of the description, and no more than it takes to set the
+/// filter ([`Rights::confine`]).
 pub(crate) fn drop_rights(process: &Process, rights: &Rights) -> Result<(), SetupError> {
     const STEP: &str = "set capabilities";
     match sys::fresh_session_keyring() {
@@ -151,10 +177,6 @@ pub(crate) fn drop_rights(process: &Process, rights: &Rights) -> Result<(), Setu
     if defence!("no_new_privs", process.no_new_privs, false) {
         rustix::thread::set_no_new_privs(true).step("set no_new_privs", "")?;
     }
-    if let Some(filter) = &rights.filter {
-        sys::seccomp_filter(filter).step("set seccomp filter", "")?;
-    }
-    let permitted = rustix::thread::capabilities(None).step(STEP, "permitted")?.permitted;
     for capability in caps::each() {
         if !rights.capabilities.contains(capability) {
             match rustix::thread::remove_capability_from_bounding_set(capability) {
@@ -164,16 +186,29 @@ pub(crate) fn drop_rights(process: &Process, rights: &Rights) -> Result<(), Setu
             }
         }
     }
-    become_user(process.uid, process.gid, &process.groups)?;
-    let effective = match process.uid {
-        0 => rights.capabilities & permitted,
-        _ => CapabilitySet::empty(),
+    let to_confine = match rights.filter.is_some() && !process.no_new_privs {
+        true => CapabilitySet::SYS_ADMIN,
+        false => CapabilitySet::empty(),
     };
-    let inheritable =
-        defence!("caps.inheritable", CapabilitySet::empty(), rights.capabilities & permitted);
-    let sets = CapabilitySets { effective, permitted: effective, inheritable };
-    rustix::thread::set_capabilities(None, sets).step(STEP, "effective")?;
+    rustix::thread::set_keep_capabilities(!to_confine.is_empty()).step(STEP, "keep")?;
+    become_user(process.uid, process.gid, &process.groups)?;
+    set_capabilities(process, rights.capabilities, to_confine)?;
     rustix::thread::clear_ambient_capability_set().step(STEP, "ambient")
+}
+
+/// The capabilities of the description that there are, and these others.
+pub(crate) fn set_capabilities(
+    process: &Process,
+    bounding: CapabilitySet,
+    others: CapabilitySet,
+) -> Result<(), SetupError> {
+    const STEP: &str = "set capabilities";
+    let permitted = rustix::thread::capabilities(None).step(STEP, "permitted")?.permitted;
+    let own = if process.uid == 0 { bounding } else { CapabilitySet::empty() };
+    let effective = (own | others) & permitted;
+    let inheritable = defence!("caps.inheritable", CapabilitySet::empty(), bounding & permitted);
+    let sets = CapabilitySets { effective, permitted: effective, inheritable };
+    rustix::thread::set_capabilities(None, sets).step(STEP, "effective")
 }
 
 /// Sets all user and group ids of the process.
@@ -191,8 +226,13 @@ pub(crate) fn become_user(uid: u32, gid: u32, groups: &[u32]) -> Result<(), Setu
 }
 
 /// Becomes the program. Returns only why not.
-pub(crate) fn execute(process: &Process, streams: &Streams, channel: &Channel) -> SetupError {
-    match prepare(process, streams, channel) {
+pub(crate) fn execute(
+    process: &Process,
+    rights: &Rights,
+    streams: &Streams,
+    channel: &Channel,
+) -> SetupError {
+    match prepare(process, rights, streams, channel) {
         Ok((argv, env)) => try_paths(process, &argv, &env),
         Err(error) => error,
     }
@@ -202,6 +242,7 @@ type Strings = Vec<CString>;
 
 fn prepare(
     process: &Process,
+    rights: &Rights,
     streams: &Streams,
     channel: &Channel,
 ) -> Result<(Strings, Strings), SetupError> {
@@ -213,6 +254,7 @@ fn prepare(
     place!("start.before_exec");
     channel.send_executing().step("report", "parent")?;
     sys::reset_signals();
+    rights.confine()?;
     Ok((argv, env))
 }
 

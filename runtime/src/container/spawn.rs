@@ -6,16 +6,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::process::{Pid, WaitOptions, prlimit, waitpid};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::cgroup::{Devices, Group};
 use super::channel::{Channel, Packet};
-use super::child::{self, Start};
+use super::child::Start;
 use super::error::{Context, SetupError};
-use super::mounts::Trees;
+use super::mounts::{Trees, With};
 use super::process::{Rights, Stdio};
-use super::{fs, rlimits, sysctl};
-use crate::bundle::{Bundle, Network, Status};
+use super::spaces::{self, Joined};
+use super::{rlimits, sysctl};
+use crate::bundle::{Bundle, Status};
 use crate::sabotage::{defence, without};
 use crate::sys::{self, Cloned};
 
@@ -57,30 +57,41 @@ pub fn spawn(
     group.make()?;
     let attach = group.attach_files()?;
     let birth = group.birth_folder()?;
-    let joined = match &bundle.network {
-        Network::Container(name) => Some(Joined::enter(bundle, name)?),
-        Network::Own(_) | Network::Host => None,
+    let mut joined = Joined::enter(bundle)?;
+    let [sysfs, proc] = match joined.mounts(bundle) {
+        Ok(mounts) => mounts,
+        Err(error) => return Err(joined.entered.leave().err().unwrap_or(error)),
     };
-    let sysfs =
-        joined.as_ref().filter(|_| bundle.id_base.is_some()).map(Joined::sysfs).transpose()?;
     let (ours, theirs) = Channel::pair().step("open", "socket pair")?;
-    let start =
-        Start { bundle, stdio, group, attach: &attach, rights, with_sysfs: sysfs.is_some() };
-    let cloned = sys::clone_process(namespaces(bundle), birth.as_ref().map(AsFd::as_fd));
-    let cloned = cloned.step("clone", &bundle.name);
-    let (pid, pidfd) = match cloned.map_err(explain)? {
-        Cloned::Child => {
+    let start = Start {
+        bundle,
+        stdio,
+        group,
+        attach: &attach,
+        rights,
+        with: With { sysfs: sysfs.is_some(), proc: proc.is_some() },
+        user: joined.user.as_ref().map(AsFd::as_fd),
+        memory: joined.memory.as_ref().map(AsFd::as_fd),
+    };
+    let spaces = spaces::born_with(bundle, joined.user.is_some());
+    let cloned = sys::clone_process(spaces.bits(), birth.as_ref().map(AsFd::as_fd));
+    let (pid, pidfd) = match cloned {
+        Ok(Cloned::Child) => {
             drop(ours);
             start.run(&theirs)
         }
-        Cloned::Parent { pid, pidfd } => (pid, pidfd),
+        Ok(Cloned::Parent { pid, pidfd }) => (pid, pidfd),
+        Err(error) => {
+            joined.entered.leave()?;
+            return Err(explain(SetupError::kernel("clone", &bundle.name, &error)));
+        }
     };
     drop(theirs);
     let child = Child { pid, channel: ours, warnings: Vec::new() };
-    if let Some(Err(error)) = joined.map(Joined::leave) {
+    if let Err(error) = joined.entered.leave() {
         return Err(child.end(error));
     }
-    let started = child.guide(&start, sysfs, &limits, configure_net);
+    let started = child.guide(&start, (sysfs, proc), &limits, configure_net);
     started.map(|(netns, terminal, warnings)| Init { pid, pidfd, netns, terminal, warnings })
 }
 
@@ -109,18 +120,6 @@ fn explain(error: SetupError) -> SetupError {
     }
 }
 
-fn namespaces(bundle: &Bundle) -> i32 {
-    let mut flags =
-        libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
-    if bundle.id_base.is_some() {
-        flags |= libc::CLONE_NEWUSER;
-    }
-    if child::has_own_network(bundle) {
-        flags |= libc::CLONE_NEWNET;
-    }
-    flags
-}
-
 /// A process on its way to its program.
 pub(super) struct Child {
     pub(super) pid: i32,
@@ -135,12 +134,12 @@ impl Child {
     fn guide(
         mut self,
         start: &Start<'_>,
-        sysfs: Option<OwnedFd>,
+        ready: (Option<OwnedFd>, Option<OwnedFd>),
         limits: &rlimits::Limits,
         configure_net: &mut dyn FnMut(BorrowedFd<'_>) -> Result<(), String>,
     ) -> Result<Started, SetupError> {
         let netns = self
-            .prepare(start.bundle, start.stdio, sysfs, limits)
+            .prepare(start, ready, limits)
             .and_then(|()| self.set_group_limits(start))
             .and_then(|()| self.network(start.bundle, configure_net));
         match netns {
@@ -154,23 +153,36 @@ impl Child {
 
     fn prepare(
         &mut self,
-        bundle: &Bundle,
-        stdio: Stdio<'_>,
-        sysfs: Option<OwnedFd>,
+        start: &Start<'_>,
+        (sysfs, proc): (Option<OwnedFd>, Option<OwnedFd>),
         limits: &rlimits::Limits,
     ) -> Result<(), SetupError> {
+        let bundle = start.bundle;
+        if start.user.is_some() {
+            self.wait_for_namespaces()?;
+        }
         self.set_limits(limits, bundle.process.oom_score_adj)?;
-        if let Some(base) = bundle.id_base {
+        if let Some(base) = bundle.id_base.filter(|_| start.user.is_none()) {
             write(&self.proc("uid_map"), &format!("0 {base} {IDS}"))?;
             write(&self.proc("gid_map"), &format!("0 {base} {IDS}"))?;
         }
-        give_pipes(stdio, bundle.id_base, bundle.process.uid)?;
+        give_pipes(start.stdio, bundle.id_base, bundle.process.uid)?;
         let userns = match bundle.id_base {
             Some(_) => Some(open(&self.proc("ns/user"))?),
             None => None,
         };
-        let trees = Trees::open(bundle, userns.as_ref().map(AsFd::as_fd), sysfs)?;
+        let trees = Trees::open(bundle, userns.as_ref().map(AsFd::as_fd), sysfs, proc)?;
         self.channel.send_fds(&trees.into_fds()).step("send mounts", &bundle.name)
+    }
+
+    /// It enters a user namespace and makes its others before anything of it can be looked at.
+    fn wait_for_namespaces(&mut self) -> Result<(), SetupError> {
+        const STEP: &str = "join namespace";
+        match self.channel.receive().step(STEP, "user")? {
+            Packet::Entered => Ok(()),
+            Packet::Failed(error) => Err(error),
+            _ => Err(SetupError::refused(STEP, "user", "its first process ended")),
+        }
     }
 
     /// Limits of the group, while the child mounts.
@@ -220,7 +232,7 @@ impl Child {
         configure_net: &mut dyn FnMut(BorrowedFd<'_>) -> Result<(), String>,
     ) -> Result<OwnedFd, SetupError> {
         let netns = open(&self.proc("ns/net"))?;
-        if child::has_own_network(bundle) {
+        if spaces::has_own_network(bundle) {
             configure_net(netns.as_fd())
                 .map_err(|reason| SetupError::refused("configure network", &bundle.name, reason))?;
         }
@@ -242,7 +254,7 @@ impl Child {
                     return Err(self.end(SetupError::refused("start", "container", reason)));
                 }
                 Ok(Packet::Failed(error)) => return Err(self.end(error)),
-                Ok(Packet::Fds(..) | Packet::Network) => {}
+                Ok(Packet::Fds(..) | Packet::Network | Packet::Entered) => {}
                 Err(error) => return Err(self.end(error)),
             }
         }
@@ -288,47 +300,6 @@ pub(super) fn give_pipes(
         }
     }
     Ok(())
-}
-
-/// The network namespace of another container, entered for the moment of the clone.
-struct Joined {
-    own: OwnedFd,
-}
-
-impl Joined {
-    fn enter(bundle: &Bundle, name: &str) -> Result<Joined, SetupError> {
-        let theirs = netns_of(bundle, name)?;
-        let own = open("/proc/self/ns/net")?;
-        let kind = Some(LinkNameSpaceType::Network);
-        move_into_link_name_space(theirs.as_fd(), kind).step("join network", name)?;
-        Ok(Joined { own })
-    }
-
-    /// A sysfs showing that network; inside another user namespace it could not be mounted.
-    fn sysfs(&self) -> Result<OwnedFd, SetupError> {
-        fs::new("sysfs", &[], fs::RDONLY | fs::NOSUID | fs::NODEV | fs::NOEXEC)
-    }
-
-    fn leave(self) -> Result<(), SetupError> {
-        let kind = Some(LinkNameSpaceType::Network);
-        move_into_link_name_space(self.own.as_fd(), kind).step("leave network", "container")
-    }
-}
-
-/// Opens the network namespace of a running container, by what its monitor wrote down.
-fn netns_of(bundle: &Bundle, name: &str) -> Result<OwnedFd, SetupError> {
-    const STEP: &str = "join network";
-    let folder = bundle.run_dir.parent().unwrap_or(Path::new("/")).join(name);
-    let status = status(&folder.join("status.json"))?;
-    let target = super::exec::Target::from_status(&status)
-        .ok_or_else(|| SetupError::refused(STEP, name, "that container does not run"))?;
-    let netns = open(&format!("/proc/{}/ns/net", target.pid))?;
-    // Still the same process after opening: then the namespace is its.
-    if target.is_alive() {
-        Ok(netns)
-    } else {
-        Err(SetupError::refused(STEP, name, "that container does not run"))
-    }
 }
 
 /// Reads what a monitor wrote down.

@@ -4,8 +4,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 
-use super::child::has_own_network;
 use super::error::{Context, SetupError};
+use super::spaces::{has_own_ipc, has_own_network};
 use crate::bundle::Bundle;
 use crate::sabotage::defence;
 
@@ -41,7 +41,15 @@ pub(crate) fn check(bundle: &Bundle) -> Result<(), SetupError> {
             if !has_own_network(bundle) {
                 return Err(refuse("the container has no network of its own"));
             }
-        } else if !is_ipc(&path) {
+        } else if path == "kernel/domainname" {
+            if bundle.host_names {
+                return Err(refuse("the container has the names of the host"));
+            }
+        } else if is_ipc(&path) {
+            if !has_own_ipc(bundle) {
+                return Err(refuse("the container has no shared memory of its own"));
+            }
+        } else {
             return Err(refuse("this setting belongs to the host, not to a container"));
         }
     }
@@ -59,7 +67,7 @@ fn is_ipc(path: &str) -> bool {
         "kernel/shmmni",
         "kernel/shm_rmid_forced",
     ];
-    EXACT.contains(&path) || path.starts_with("fs/mqueue/") || path == "kernel/domainname"
+    EXACT.contains(&path) || path.starts_with("fs/mqueue/")
 }
 
 /// `net.ipv4.conf.eth0.forwarding`, or with slashes where a name itself has a dot.

@@ -56,10 +56,35 @@ const MASKED: [&str; 20] = [
 /// Visible, not writable.
 const READ_ONLY: [&str; 5] = ["proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger"];
 
-/// Mounts `/proc`; gives its folder `sys` for settings, which no later mount covers.
-pub(crate) fn proc(root: BorrowedFd<'_>) -> Result<OwnedFd, SetupError> {
+/// What of `/sys` can be written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Nothing.
+    None,
+    /// What belongs to the container's own namespaces.
+    Own,
+    /// All, the cgroups as well.
+    All,
+}
+
+/// What is at `/dev/shm`.
+#[derive(Debug)]
+pub(crate) enum Memory {
+    /// Nothing.
+    None,
+    /// So many bytes of the container's own.
+    Own(u64),
+    /// That of the host or another container.
+    Of(OwnedFd),
+}
+
+/// Mounts `/proc`, which the parent has made where we cannot; gives its folder `sys` for settings, which no later mount covers.
+pub(crate) fn proc(root: BorrowedFd<'_>, ready: Option<OwnedFd>) -> Result<OwnedFd, SetupError> {
     let target = inside::plain_folder(root, "proc")?;
-    let proc = fs::new("proc", &[], fs::NOSUID | fs::NODEV | fs::NOEXEC)?;
+    let proc = match ready {
+        Some(proc) => proc,
+        None => fs::new("proc", &[], fs::NOSUID | fs::NODEV | fs::NOEXEC)?,
+    };
     fs::put_on(&proc, &target).step("mount proc", "/proc")?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     openat(&proc, "sys", flags, Mode::empty()).step("open folder", "/proc/sys")
@@ -71,11 +96,11 @@ pub(crate) fn sys(
     root: BorrowedFd<'_>,
     ready: Option<OwnedFd>,
     (group, of_host): (&cgroup::Group, bool),
-    writable: bool,
+    access: Access,
 ) -> Result<(), SetupError> {
     let target = inside::plain_folder(root, "sys")?;
     let mut attr = fs::NOSUID | fs::NODEV | fs::NOEXEC;
-    if !writable {
+    if access == Access::None {
         attr |= fs::RDONLY;
     }
     let sys = match ready {
@@ -88,7 +113,10 @@ pub(crate) fn sys(
     fs::put_on(&sys, &target).step("mount sysfs", "/sys")?;
     match openat(&sys, "fs/cgroup", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
         Err(Errno::NOENT) => Ok(()),
-        target => cgroups(&target.step("open folder", "/sys/fs/cgroup")?, (group, of_host), attr),
+        target => {
+            let attr = if access == Access::All { attr } else { attr | fs::RDONLY };
+            cgroups(&target.step("open folder", "/sys/fs/cgroup")?, (group, of_host), attr)
+        }
     }
 }
 
@@ -122,7 +150,7 @@ fn cgroups(
 }
 
 /// Builds `/dev`; gives its folder.
-pub(crate) fn dev(root: BorrowedFd<'_>, shm_size: u64, all: bool) -> Result<OwnedFd, SetupError> {
+pub(crate) fn dev(root: BorrowedFd<'_>, memory: Memory, all: bool) -> Result<OwnedFd, SetupError> {
     const STEP: &str = "build /dev";
     let target = inside::plain_folder(root, "dev")?;
     let attr = fs::NOSUID | fs::NOEXEC;
@@ -136,11 +164,19 @@ pub(crate) fn dev(root: BorrowedFd<'_>, shm_size: u64, all: bool) -> Result<Owne
         symlinkat(to, &dev, name).step(STEP, name)?;
     }
     let attr = attr | fs::NODEV;
-    let shm = format!("size={shm_size}");
     let pts = ["newinstance", "ptmxmode=0666", "mode=0620", "gid=5"];
     let pts = fs::new("devpts", &pts, fs::NOSUID | fs::NOEXEC)?;
     mount_in(&dev, "pts", &pts).step(STEP, "pts")?;
-    mount_in(&dev, "shm", &fs::new("tmpfs", &["mode=1777", &shm], attr)?).step(STEP, "shm")?;
+    let memory = match memory {
+        Memory::None => None,
+        Memory::Own(bytes) => {
+            Some(fs::new("tmpfs", &["mode=1777", &format!("size={bytes}")], attr)?)
+        }
+        Memory::Of(theirs) => Some(theirs),
+    };
+    if let Some(memory) = memory {
+        mount_in(&dev, "shm", &memory).step(STEP, "shm")?;
+    }
     mount_in(&dev, "mqueue", &fs::new("mqueue", &[], attr)?).step(STEP, "mqueue")?;
     if all {
         super::devices::add_all(&dev)?;

@@ -50,7 +50,9 @@ pub(super) fn sweep(roots: &Roots) {
 }
 
 fn wanted(roots: &Roots, record: &ContainerRecord) -> Vec<PathBuf> {
-    let ids = record.id_base.map(|base| roots.state.join("ids").join(base.to_string()));
+    // Who shares the ids of another container has none of its own.
+    let own = record.id_base.filter(|_| record.spec.kin().is_empty());
+    let ids = own.map(|base| roots.state.join("ids").join(base.to_string()));
     let addresses = record.addresses.iter().flat_map(|(network, addresses)| {
         let v4 = addresses.ipv4.map(IpAddr::from);
         let v6 = addresses.ipv6.map(IpAddr::from);

@@ -40,7 +40,11 @@ pub(super) fn write(
     };
     file("hostname", &format!("{hostname}\n"))?;
     if *owner == container.name {
-        file("hosts", &hosts(hostname, network, dns))?;
+        let full = match &container.spec.domainname {
+            Some(domain) => format!("{hostname}.{domain} {hostname}"),
+            None => hostname.to_owned(),
+        };
+        file("hosts", &hosts(&full, network, dns))?;
         file("resolv.conf", &resolv_conf(&container.spec.network_mode, dns))?;
     }
     let shared = roots.container_run(owner).join("etc");

@@ -21,6 +21,7 @@ use crate::store::{ImageConfig, Store};
 mod life;
 mod limits;
 mod mounts;
+mod names;
 mod process;
 
 pub(super) use life::signal_number;
@@ -90,7 +91,7 @@ impl Preparation<'_> {
         let (record, spec) = (self.record(), self.spec());
         let state_dir = self.roots.container(&record.name);
         let run_dir = self.roots.container_run(&record.name);
-        let hostname = spec.hostname.clone().unwrap_or_else(|| self.stored.id[..12].to_owned());
+        let hostname = names::hostname(self.roots, self.stored)?;
         let network = network::connection(self.roots, record, &self.stored.id)?;
         let dns = network::dns(self.roots, record, &network)?;
         let etc = etc::write(self.roots, record, &hostname, &network, &dns)?;
@@ -116,6 +117,12 @@ impl Preparation<'_> {
             hostname,
             id_base: defence!("ids.range", record.id_base, record.id_base.map(|_| ONE_RANGE)),
             privileged: spec.privileged,
+            contained: spec.contained,
+            unconfined_paths: spec.security.unconfined_paths,
+            pid: spec.pid.clone(),
+            ipc: spec.ipc.clone(),
+            host_names: spec.host_names,
+            domainname: spec.domainname.clone(),
             sysctls: spec.sysctls.clone(),
             cgroup: limits::cgroup(self.roots, record)?,
             network,

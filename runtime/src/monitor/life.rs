@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use berth_planner::desired::PidSpace;
 use berth_planner::observed::Health;
 use jiff::Timestamp;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
@@ -188,6 +189,11 @@ impl Monitor {
         let ran = now.saturating_duration_since(running.since);
         self.note_oom(self.group.oom_kills().saturating_sub(running.ooms));
         network::disconnect(&self.bundle, running.netns.as_fd());
+        if self.bundle.pid != PidSpace::Own {
+            // The end of its first process has ended nobody else. A group that was killed goes as
+            // well, see `catch_up`.
+            let _ = self.group.kill_all().and_then(|()| self.group.remove());
+        }
         if let Some(probe) = running.probe {
             probe.abandon();
         }
@@ -244,7 +250,9 @@ impl Monitor {
         match &mut self.life {
             Life::Running(running) => {
                 let first = running.kill_at.is_none();
-                let deaf = first && is_deaf(running.target.pid, signal);
+                // Only the first process of a pid namespace is: others heed what they are sent.
+                let alone = self.bundle.pid == PidSpace::Own;
+                let deaf = first && alone && is_deaf(running.target.pid, signal);
                 let until = if deaf { Some(Instant::now()) } else { until };
                 running.ends_by = running.ends_by.or(deaf.then_some(signal));
                 running.kill_at = [running.kill_at, until].into_iter().flatten().min();

@@ -16,7 +16,7 @@ pub(super) static BERTH: Record = record(
         done("owner", Word(&["container", "host"]))
             .says("Whose files those in binds are: as in the container, or those of the user of this host who runs the stack.")
             .normally("container"),
-        later("privileged", Word(&["contained"]))
+        done("privileged", Word(&["contained"]))
             .says("All capabilities and nothing hidden, within the user namespace of the container."),
         later("ready", Rec(&READY))
             .says("How it is found out whether the service can be used, with nothing in its image."),

@@ -102,7 +102,7 @@ pub static SERVICE: Record = record(
         done("dns_search", OneOrSet(&Text))
             .says("Domains that are tried for short names.")
             .like(&["example.com"]),
-        later("domainname", Text).says("The domain part of the host name."),
+        done("domainname", Text).says("The domain part of the host name."),
         done("entrypoint", Nullable(&Command))
             .says("The program that is run; the command of the image is dropped with its own."),
         done("env_file", Keyed(&ENV_FILES))
@@ -147,7 +147,7 @@ pub static SERVICE: Record = record(
         done("init", Bool)
             .says("Whether a small first process passes on signals and reaps ended processes.")
             .normally("false"),
-        later("ipc", Text)
+        done("ipc", Text)
             .says("Whose shared memory and queues the container sees.")
             .normally("private")
             .like(&["private", "host", "shareable", "service:NAME"]),
@@ -182,7 +182,7 @@ pub static SERVICE: Record = record(
         done("oom_score_adj", Int(&OOM_SCORE))
             .says("How readily the kernel ends the process when memory is short, -1000 for never.")
             .normally("0"),
-        later("pid", Nullable(&Text))
+        done("pid", Nullable(&Text))
             .says("Whose processes the container sees.")
             .like(&["host", "service:NAME"]),
         done("pids_limit", Int(&PIDS))
@@ -228,7 +228,7 @@ pub static SERVICE: Record = record(
         done("secrets", Keyed(&SECRET_MOUNTS)).says(
             "Secrets that are mounted, each at `/run/secrets/NAME` unless it says otherwise.",
         ),
-        later("security_opt", Distinct(&Text))
+        done("security_opt", Distinct(&Text))
             .says("Rules of the kernel for the container.")
             .like(&["no-new-privileges:true", "seccomp=unconfined"]),
         done("shm_size", Amount(&MEMORY)).says("The size of `/dev/shm`, in bytes.").normally("64m"),
@@ -262,7 +262,7 @@ pub static SERVICE: Record = record(
             .says("Whose users the container has: of its own, or those of the host.")
             .normally("auto")
             .like(&["auto", "host"]),
-        later("uts", Text).says("Whose host name the container has.").like(&["host"]),
+        done("uts", Text).says("Whose host name the container has.").like(&["host"]),
         done("volumes", Keyed(&MOUNTS))
             .says("What is mounted: volumes, folders of the host, memory.")
             .like(&["data:/var/lib/data", "./src:/app:ro"]),

@@ -44,12 +44,13 @@ fn shared_network(name: &str, service: &Node, found: &mut Vec<Finding>) {
 }
 
 fn shared_names(name: &str, service: &Node, found: &mut Vec<Finding>) {
-    if let (Some(uts), Some(hostname)) = (service.get("uts"), says_something(service, "hostname"))
-        && uts.as_text() == Some("host")
-    {
-        let message = format!("`{name}` has the names of the host, so `hostname` cannot be");
-        let (a, b) = ((uts.span, "of the host".into()), (hostname.span, "not with it".into()));
-        found.push(both(a, b, Code::Conflict, message).help("keep one of them"));
+    let Some(uts) = service.get("uts").filter(|uts| uts.as_text() == Some("host")) else { return };
+    for attribute in ["hostname", "domainname"] {
+        if let Some(own) = says_something(service, attribute) {
+            let message = format!("`{name}` has the names of the host, so `{attribute}` cannot be");
+            let (a, b) = ((uts.span, "of the host".into()), (own.span, "not with it".into()));
+            found.push(both(a, b, Code::Conflict, message).help("keep one of them"));
+        }
     }
 }
 
@@ -85,7 +86,13 @@ fn sysctls(name: &str, service: &Node, found: &mut Vec<Finding>) {
     let Some(map) = service.get("sysctls").and_then(Node::as_map).filter(|_| !privileged) else {
         return;
     };
-    let host = service.get("network_mode").filter(|mode| mode.as_text() == Some("host"));
+    let is = |attribute: &str, words: &[&str]| {
+        let node = service.get(attribute)?;
+        let word = node.as_text()?;
+        words.iter().any(|w| word == *w || word.starts_with(*w) && w.ends_with(':')).then_some(node)
+    };
+    let host = is("network_mode", &["host"]);
+    let shared = is("ipc", &["host", "service:", "container:"]);
     for (key, entry) in &map.0 {
         let dotted = key.replace('/', ".");
         if dotted.starts_with("net.") {
@@ -96,7 +103,18 @@ fn sysctls(name: &str, service: &Node, found: &mut Vec<Finding>) {
                 let help = "set it on the host, or take `network_mode` away";
                 found.push(both(a, b, Code::Conflict, message).help(help));
             }
-        } else if !is_of_ipc(&dotted) {
+        } else if is_of_ipc(&dotted) {
+            let (mode, whose) = match dotted.as_str() {
+                "kernel.domainname" => (is("uts", &["host"]), "the names"),
+                _ => (shared, "the shared memory"),
+            };
+            if let Some(mode) = mode {
+                let message = format!("`{name}` sets `{key}` and has {whose} of another");
+                let (a, b) = ((entry.key, "for its own".into()), (mode.span, "another's".into()));
+                let help = "set it where it belongs, or take one of them away";
+                found.push(both(a, b, Code::Conflict, message).help(help));
+            }
+        } else {
             let message = format!("`services.{name}.sysctls.{key}` is a setting of the whole host");
             found.push(
                 Finding::at(Code::BadValue, entry.key, "of the host", message)

@@ -64,9 +64,6 @@ services:
   d: {build: {context: ., additional_contexts: {base: \"service:c\", x: \"service:dd\"}}}
 ";
     assert_snapshot!(problems(text), @r"
-    compose.yaml:3:17 berth::not_yet
-      `services.b.ipc` is part of the Compose Specification, but berth does not do it yet
-      → take it away to go on without it
     compose.yaml:3:22 berth::cycle
       services depend on each other in a circle: a → b → a
       → take one of these dependencies away

@@ -94,7 +94,7 @@ fn what_shares_a_network_namespace_follows_its_owner() {
     let host = up_with(&stack);
     stack.services.get_mut("app").unwrap().tty = true;
     assert_snapshot!(plan(&stack, &host), @"
-    replace  side-1  shares the network of `shop-app-1`, which is made anew
+    replace  side-1  shares a namespace of `shop-app-1`, which is made anew
     replace  app-1   tty false → true
     Plan: 2 replace, 5 unchanged
     ");

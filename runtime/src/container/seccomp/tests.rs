@@ -3,6 +3,19 @@ use crate::container::DEFAULT_CAPABILITIES;
 
 /// What the kernel would answer: an errno, or 0 for a call that passes.
 fn asked(program: &[sock_filter], machine: u32, number: i64, arguments: [u64; 6]) -> i32 {
+    match returned(program, machine, number, arguments) {
+        libc::SECCOMP_RET_ALLOW => 0,
+        other => (other & 0xffff) as i32,
+    }
+}
+
+/// What the program returns to the kernel.
+pub(super) fn returned(
+    program: &[sock_filter],
+    machine: u32,
+    number: i64,
+    arguments: [u64; 6],
+) -> u32 {
     let mut data = Vec::new();
     data.extend((number as u32).to_le_bytes());
     data.extend(machine.to_le_bytes());
@@ -19,11 +32,15 @@ fn asked(program: &[sock_filter], machine: u32, number: i64, arguments: [u64; 6]
                 0
             }
             0x05 => k,
+            0x54 => {
+                value &= op.k;
+                0
+            }
             0x15 => jump(value == op.k),
+            0x25 => jump(value > op.k),
             0x35 => jump(value >= op.k),
             0x45 => jump(value & op.k != 0),
-            0x06 if op.k == libc::SECCOMP_RET_ALLOW => return 0,
-            0x06 => return (op.k & 0xffff) as i32,
+            0x06 => return op.k,
             other => panic!("instruction {other:#x}"),
         };
     }

@@ -34,7 +34,8 @@ impl Preparation<'_> {
             gid: ids.gid,
             groups: ids.groups,
             capabilities: capabilities(spec),
-            no_new_privs: false,
+            no_new_privs: spec.security.no_new_privileges,
+            seccomp: spec.security.seccomp.clone(),
             rlimits: rlimits(spec),
             oom_score_adj: spec.limits.oom_score_adj,
         })
@@ -83,7 +84,7 @@ fn environment(
 
 fn capabilities(spec: &ContainerSpec) -> Vec<String> {
     let all = || ALL_CAPABILITIES.iter().map(|name| (*name).to_owned());
-    if spec.privileged || spec.cap_add.iter().any(|cap| cap == "ALL") {
+    if spec.privileged || spec.contained || spec.cap_add.iter().any(|cap| cap == "ALL") {
         return all().filter(|cap| !spec.cap_drop.contains(cap)).collect();
     }
     let drops_all = spec.cap_drop.iter().any(|cap| cap == "ALL");

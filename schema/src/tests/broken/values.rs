@@ -378,8 +378,6 @@ services:
     image: nginx
     build: .
     devices: [\"/dev/fuse\"]
-    pid: host
-    security_opt: [no-new-privileges]
     networks: {default: {interface_name: eth7}}
     volumes: [{type: image, source: a, target: /b}]
     logging: {driver: syslog}
@@ -394,22 +392,16 @@ networks:
     compose.yaml:5:5 berth::not_yet
       `services.web.devices` is part of the Compose Specification, but berth does not do it yet
       → take it away to go on without it
-    compose.yaml:6:5 berth::not_yet
-      `services.web.pid` is part of the Compose Specification, but berth does not do it yet
-      → take it away to go on without it
-    compose.yaml:7:5 berth::not_yet
-      `services.web.security_opt` is part of the Compose Specification, but berth does not do it yet
-      → take it away to go on without it
-    compose.yaml:8:26 berth::not_yet
+    compose.yaml:6:26 berth::not_yet
       `services.web.networks.default.interface_name` is part of the Compose Specification, but berth does not do it yet
       → take it away to go on without it
-    compose.yaml:10:23 berth::not_yet
+    compose.yaml:8:23 berth::not_yet
       `services.web.logging.driver`: the log driver `syslog` is part of the Compose Specification, but berth does not do it yet
       → use json-file, local or none
-    compose.yaml:11:41 berth::not_yet
+    compose.yaml:9:41 berth::not_yet
       `services.web.deploy.resources.reservations.devices` is part of the Compose Specification, but berth does not do it yet
       → take it away to go on without it
-    compose.yaml:13:21 berth::not_yet
+    compose.yaml:11:21 berth::not_yet
       `networks.default`: the network driver `macvlan` is part of the Compose Specification, but berth does not do it yet
       → use bridge
     "#);
