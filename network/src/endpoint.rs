@@ -38,6 +38,9 @@ use crate::error::{NetError, Result, refused};
 use crate::netlink::{self, Channel, Message};
 use crate::{netns, sysctl};
 
+/// How often a link is asked for again while its module is loading, and how long after.
+const LOADING_ATTEMPTS: u32 = 50;
+const LOADING_PAUSE: Duration = Duration::from_millis(20);
 /// How long a link is given to become ready, at most 10 ms.
 const SETTLE_ATTEMPTS: usize = 50;
 const SETTLE_PAUSE: Duration = Duration::from_micros(200);
@@ -76,9 +79,7 @@ pub fn connect(netns: BorrowedFd<'_>, links: &[LinkSpec]) -> Result<()> {
         netns::inside(netns, || set_ipv6_of_new_links(&ipv6_of(link)))?;
         let bridge = host.index_of(&link.bridge)?;
         let near = near_end_name()?;
-        host.add("add link", &near, CREATE, veth(&near, bridge, link, netns));
-        host.add("set hairpin of", &near, 0, hairpin(&near));
-        host.send()?;
+        host.plug(&near, || veth(&near, bridge, link, netns))?;
         settling.push((near, link));
     }
     let mut inner = netns::inside(netns, || {
@@ -308,6 +309,25 @@ impl Requests {
         self.bytes.resize(at + message.buffer_len().next_multiple_of(4), 0);
         message.serialize(&mut self.bytes[at..]);
         self.steps.push((number, step, object.to_owned()));
+    }
+
+    /// Makes a link into a bridge.
+    ///
+    /// The first of a host makes the kernel load its module, and a second one that comes while it
+    /// is loading finds nobody who knows such links: that one waits a moment.
+    fn plug(&mut self, name: &str, link: impl Fn() -> RouteNetlinkMessage) -> Result<()> {
+        let mut attempts = LOADING_ATTEMPTS;
+        loop {
+            self.add("add link", name, CREATE, link());
+            self.add("set hairpin of", name, 0, hairpin(name));
+            match self.send() {
+                Err(error) if error.errno() == Some(libc::EOPNOTSUPP) && attempts > 0 => {
+                    attempts -= 1;
+                    thread::sleep(LOADING_PAUSE);
+                }
+                sent => return sent,
+            }
+        }
     }
 
     /// Sends all; the first refusal is the error.

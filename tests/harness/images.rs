@@ -38,6 +38,14 @@ pub fn services() -> Result<PathBuf, String> {
     made("services.tar", "images/services")
 }
 
+/// A tar of what a virtual machine starts from: `kernel` and `initrd`.
+///
+/// # Errors
+/// Why it cannot be made here.
+pub fn vm() -> Result<PathBuf, String> {
+    made("vm.tar", "images/vm")
+}
+
 /// Whether a program is installed.
 pub fn on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -8,7 +8,8 @@
 //!
 //! Reading order: [`machine`] (the namespaces), [`ledger`] (what is on it), [`command`] (running
 //! something on it), [`host`] (what tests use), [`images`] (what containers are made from),
-//! [`registry`] (where images come from), [`http`], [`front`] and [`tokens`] (what stands around it).
+//! [`registry`] (where images come from), [`http`], [`front`] and [`tokens`] (what stands around it);
+//! [`vm`] is a whole other host, for what namespaces of this one cannot show.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "all of this crate is tests")]
 
@@ -21,9 +22,11 @@ pub mod ledger;
 pub mod machine;
 pub mod registry;
 pub mod tokens;
+pub mod vm;
 
 pub use command::{Finished, Running};
 pub use host::{TestHost, berth_program};
+pub use vm::Vm;
 
 /// Says that a test cannot run here, where everybody sees it.
 ///

@@ -11,6 +11,7 @@ use berth_planner::desired::NetworkMode;
 use berth_planner::observed::ContainerRecord;
 
 use super::StepError;
+use super::owners::Owners;
 use crate::bundle::{BundleMount, BundleSource, Dns, Link, Network};
 use crate::paths::Roots;
 use crate::record::{self, Durability};
@@ -34,8 +35,11 @@ pub(super) fn write(
     let dir = roots.container_run(&container.name).join("etc");
     let refused = |e| StepError::refused("write the names of", &container.name, e);
     DirBuilder::new().recursive(true).mode(0o755).create(&dir).map_err(refused)?;
+    let owners = Owners::below(&dir, container.id_base);
     let file = |name: &str, text: &str| {
-        record::write_bytes(&dir.join(name), text.as_bytes(), 0o644, Durability::Volatile)
+        let path = dir.join(name);
+        record::write_bytes(&path, text.as_bytes(), 0o644, Durability::Volatile)
+            .and_then(|()| owners.give(&path, 0, 0))
             .map_err(refused)
     };
     file("hostname", &format!("{hostname}\n"))?;
@@ -48,7 +52,7 @@ pub(super) fn write(
         file("resolv.conf", &resolv_conf(&container.spec.network_mode, dns))?;
     }
     let shared = roots.container_run(owner).join("etc");
-    let idmap = container.id_base.is_some();
+    let idmap = owners.mapped;
     Ok(vec![
         mount("/etc/hostname", &dir.join("hostname"), idmap),
         mount("/etc/hosts", &shared.join("hosts"), idmap),

@@ -78,19 +78,40 @@ fn kernel_at_least(major: u32, minor: u32) -> bool {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (major, minor)
 }
 
-/// statfs(2) magic numbers of the file systems with `FS_ALLOW_IDMAP` that also carry an overlay's
-/// upper layer: ext4, xfs, btrfs, f2fs, and tmpfs since 6.6, when it got `user.*` attributes.
-fn can_be_idmapped(roots: &Roots) -> bool {
-    const EXT4: u64 = 0xEF53;
-    const XFS: u64 = 0x5846_5342;
-    const BTRFS: u64 = 0x9123_683E;
-    const F2FS: u64 = 0xF2F5_2010;
-    const TMPFS: u64 = 0x0102_1994;
-    let existing = roots.state.ancestors().find(|folder| folder.exists());
-    let existing = existing.unwrap_or(&roots.state);
-    match rustix::fs::statfs(existing).map(|s| s.f_type as u64) {
-        Ok(EXT4 | XFS | BTRFS | F2FS) => true,
-        Ok(TMPFS) => kernel_at_least(6, 6),
+/// statfs(2) magic numbers.
+const EXT4: u64 = 0xEF53;
+const XFS: u64 = 0x5846_5342;
+const BTRFS: u64 = 0x9123_683E;
+const F2FS: u64 = 0xF2F5_2010;
+const TMPFS: u64 = 0x0102_1994;
+
+/// Whether mounts of the file system of an existing path can map ids (mount_setattr(2), the list of
+/// file systems): what is not known to can not.
+pub(super) fn maps_ids(path: &Path) -> bool {
+    const FAT: u64 = 0x4d44;
+    const EROFS: u64 = 0xE0F5_E1E2;
+    const SQUASHFS: u64 = 0x7371_7368;
+    const CEPH: u64 = 0x00C3_6400;
+    match magic(path) {
+        Some(EXT4 | XFS | BTRFS | F2FS | FAT | EROFS) => true,
+        Some(TMPFS) => kernel_at_least(6, 3),
+        Some(SQUASHFS) => kernel_at_least(6, 2),
+        Some(CEPH) => kernel_at_least(6, 7),
         _ => false,
     }
+}
+
+/// Whether the file system below the state root (there or not yet) maps ids and can carry an
+/// overlay's upper layer, which tmpfs does since 6.6, when it got `user.*` attributes.
+fn can_be_idmapped(roots: &Roots) -> bool {
+    let existing = roots.state.ancestors().find(|folder| folder.exists());
+    match magic(existing.unwrap_or(&roots.state)) {
+        Some(EXT4 | XFS | BTRFS | F2FS) => true,
+        Some(TMPFS) => kernel_at_least(6, 6),
+        _ => false,
+    }
+}
+
+fn magic(path: &Path) -> Option<u64> {
+    rustix::fs::statfs(path).ok().map(|about| about.f_type as u64)
 }

@@ -14,6 +14,7 @@ mod journal;
 mod lock;
 mod network;
 mod observe;
+mod owners;
 mod pack;
 mod perform;
 mod prepare;

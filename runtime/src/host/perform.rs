@@ -16,6 +16,7 @@ use berth_planner::desired::{MountSpec, SourceSpec, VolumeSpec};
 use berth_planner::observed::{ContainerRecord, Health, Leftover, NetworkRecord, VolumeRecord};
 use berth_schema::stack::Condition;
 
+use super::owners::Owners;
 use super::state::held_mark;
 use super::{Host, StepError, Stored, borrowed, claims, network, prepare, state, volume};
 use crate::bundle::{Phase, Status};
@@ -407,7 +408,8 @@ fn write_files(roots: &Roots, record: &ContainerRecord) -> Result<(), StepError>
         let path = dir.join(index.to_string());
         let bytes = &file.content.0;
         record::write_bytes(&path, bytes, 0o600, Durability::Volatile).map_err(refused)?;
-        std::os::unix::fs::chown(&path, Some(file.uid), Some(file.gid)).map_err(refused)?;
+        let owners = Owners::below(&dir, record.id_base);
+        owners.give(&path, file.uid, file.gid).map_err(refused)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(file.mode)).map_err(refused)?;
     }
     Ok(())

@@ -10,6 +10,7 @@ use berth_schema::stack::{Recursive, Tmpfs};
 
 use super::Preparation;
 use crate::bundle::{BindOwner, BundleMount, BundleSource, Process};
+use crate::host::owners::Owners;
 use crate::host::{StepError, perform, volume};
 use crate::store::ImageConfig;
 
@@ -25,7 +26,11 @@ impl Preparation<'_> {
         }
         for (index, file) in self.spec().files.iter().enumerate() {
             let dir = perform::files_dir(self.roots, &self.record().name, file.secret);
-            mounts.push(self.bind(&file.target, dir.join(index.to_string()), true));
+            let mut mount = self.bind(&file.target, dir.join(index.to_string()), true);
+            if let BundleSource::Bind { idmap, .. } = &mut mount.source {
+                *idmap = Owners::below(&dir, self.record().id_base).mapped;
+            }
+            mounts.push(mount);
         }
         Ok(mounts)
     }
