@@ -18,6 +18,7 @@ pub(crate) fn object(action: &Action) -> String {
         }
         Action::CreateVolume(_) | Action::RemoveVolume { .. } => "Volume",
         Action::CreateContainer(_)
+        | Action::UpdateContainer(_)
         | Action::StartContainer { .. }
         | Action::AdoptContainer { .. }
         | Action::AwaitContainer { .. }
@@ -51,6 +52,7 @@ pub(crate) fn words(action: &Action) -> (&'static str, &'static str) {
         | Action::SweepStore
         | Action::RemoveLeftover(_) => ("Removing", "Removed"),
         Action::UntagImage { .. } => ("Untagging", "Untagged"),
+        Action::UpdateContainer(_) => ("Updating", "Updated"),
         Action::StartContainer { .. } => ("Starting", "Started"),
         Action::AdoptContainer { .. } => ("Adopting", "Adopted"),
         Action::AwaitContainer { condition, .. } => match condition {
@@ -72,7 +74,7 @@ pub(crate) fn coloured(line: &str, paint: Paint) -> String {
     let painted = match word {
         "create" | "start" | "pull" | "unpause" => paint.green(word),
         "remove" | "stop" | "signal" | "pause" => paint.red(word),
-        "replace" | "restart" | "repair" | "warning" | "PUBLIC" => paint.yellow(word),
+        "replace" | "restart" | "repair" | "update" | "warning" | "PUBLIC" => paint.yellow(word),
         "Plan" | "nothing" => paint.bold(word),
         _ => return line.to_owned(),
     };

@@ -38,6 +38,9 @@ pub enum Action {
     },
     /// Makes folders, files and record of a container; nothing runs yet.
     CreateContainer(Box<ContainerRecord>),
+    /// Gives a container the limits and the restart policy of this description, which differs in
+    /// nothing else; what runs in it runs on.
+    UpdateContainer(Box<ContainerRecord>),
     /// Starts the monitor, which starts the container.
     StartContainer {
         /// Name on the host.
@@ -120,6 +123,7 @@ impl Action {
             Action::CreateVolume(_) => "create_volume",
             Action::RemoveVolume { .. } => "remove_volume",
             Action::CreateContainer(_) => "create_container",
+            Action::UpdateContainer(_) => "update_container",
             Action::StartContainer { .. } => "start_container",
             Action::AdoptContainer { .. } => "adopt_container",
             Action::AwaitContainer { .. } => "await_container",
@@ -141,7 +145,9 @@ impl Action {
             Action::PullImage { reference, .. } => reference.clone(),
             Action::CreateNetwork(record) | Action::RepairNetwork(record) => record.name.clone(),
             Action::CreateVolume(record) => record.name.clone(),
-            Action::CreateContainer(record) => record.name.clone(),
+            Action::CreateContainer(record) | Action::UpdateContainer(record) => {
+                record.name.clone()
+            }
             Action::RemoveNetwork { name }
             | Action::RemoveVolume { name }
             | Action::StartContainer { name }

@@ -26,6 +26,8 @@ pub enum Kind {
     Start,
     /// It is put right without touching what runs.
     Repair,
+    /// It gets other limits and runs on.
+    Update,
     /// An image comes.
     Pull,
     /// It ends.
@@ -49,6 +51,7 @@ impl Kind {
             Kind::Restart => "restart",
             Kind::Start => "start",
             Kind::Repair => "repair",
+            Kind::Update => "update",
             Kind::Pull => "pull",
             Kind::Stop => "stop",
             Kind::Signal => "signal",
@@ -179,6 +182,7 @@ impl Plan {
             Action::CreateVolume(_) | Action::RemoveVolume { .. } => format!("volume {target}"),
             Action::RemoveLeftover(leftover) => format!("{} {target}", leftover_word(leftover)),
             Action::CreateContainer(_)
+            | Action::UpdateContainer(_)
             | Action::StartContainer { .. }
             | Action::AdoptContainer { .. }
             | Action::AwaitContainer { .. }
@@ -232,6 +236,7 @@ fn group(action: &Action) -> u8 {
         Action::CreateNetwork(_) | Action::RepairNetwork(_) | Action::RemoveNetwork { .. } => 5,
         Action::CreateVolume(_) | Action::RemoveVolume { .. } => 6,
         Action::CreateContainer(_)
+        | Action::UpdateContainer(_)
         | Action::StartContainer { .. }
         | Action::AdoptContainer { .. }
         | Action::AwaitContainer { .. }
@@ -262,6 +267,7 @@ fn kind(steps: &[&Step]) -> Kind {
             Action::StopContainer { .. } => stops = true,
             Action::PullImage { .. } => other = Some(Kind::Pull),
             Action::RepairNetwork(_) | Action::AdoptContainer { .. } => other = Some(Kind::Repair),
+            Action::UpdateContainer(_) => other = Some(Kind::Update),
             Action::SignalContainer { .. } => other = Some(Kind::Signal),
             Action::PauseContainer { .. } => other = Some(Kind::Pause),
             Action::UnpauseContainer { .. } => other = Some(Kind::Unpause),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cause::{Cause, FieldChange};
+use crate::class::{Class, class};
 use crate::desired::{ContainerSpec, DependencySpec, IpcSpace, ServiceSpec, SourceSpec};
 use crate::diff;
 use crate::observed::{ContainerState, ObservedContainer};
@@ -43,6 +44,8 @@ pub(super) struct Verdict {
     pub(super) fate: Fate,
     pub(super) causes: Vec<Cause>,
     pub(super) changes: Vec<FieldChange>,
+    /// Fields that differ and take effect in the container as it is.
+    pub(super) updates: Vec<FieldChange>,
     /// Whether it runs in the end.
     pub(super) starts: bool,
 }
@@ -50,7 +53,7 @@ pub(super) struct Verdict {
 impl Verdict {
     fn of(fate: Fate, causes: Vec<Cause>) -> Verdict {
         let starts = !matches!(fate, Fate::Keep | Fate::Adopt | Fate::Unpause | Fate::Remove);
-        Verdict { fate, causes, changes: Vec::new(), starts }
+        Verdict { fate, causes, changes: Vec::new(), updates: Vec::new(), starts }
     }
 }
 
@@ -246,17 +249,31 @@ impl<'a> Judge<'a, '_> {
             true => self.described(name, &service.container, have),
             false => (Vec::new(), Vec::new()),
         };
+        let live = causes == [Cause::Changed] && !changes.is_empty();
+        let live = live && class(&changes) == Class::Live && name == have.record.service;
         causes.extend(self.dragged(have));
-        if !causes.is_empty() && !options.no_recreate {
+        let updates = live && causes == [Cause::Changed];
+        if !causes.is_empty() && !updates && !options.no_recreate {
             let starts = (in_scope || is_active(have)) && !options.no_start;
-            return Verdict { fate: Fate::Replace, causes, changes, starts };
+            let updates = Vec::new();
+            return Verdict { fate: Fate::Replace, causes, changes, updates, starts };
         }
+        let mut verdict = self.as_it_is(service, have, in_scope);
+        if updates && !options.no_recreate {
+            verdict.updates = changes;
+        }
+        verdict
+    }
+
+    /// What becomes of one that is not made anew.
+    fn as_it_is(&self, service: &ServiceSpec, have: &ObservedContainer, in_scope: bool) -> Verdict {
+        let no_start = self.survey.options.no_start;
         let causes = self.shaken(service, have);
-        if !causes.is_empty() && is_active(have) && !options.no_start {
+        if !causes.is_empty() && is_active(have) && !no_start {
             return Verdict::of(Fate::Restart, causes);
         }
         match in_scope {
-            true => state_verdict(have, options.no_start),
+            true => state_verdict(have, no_start),
             false => Verdict::of(Fate::Keep, Vec::new()),
         }
     }

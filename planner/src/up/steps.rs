@@ -268,6 +268,7 @@ impl<'a> Maker<'a> {
         let name = || change.name.clone();
         let mut slots = Slots::default();
         match fate {
+            Fate::Keep if !verdict.updates.is_empty() => {}
             Fate::Keep => self.draft.unchanged += usize::from(!change.oneoff),
             Fate::Adopt => {
                 let adopt = Action::AdoptContainer { name: name() };
@@ -292,15 +293,30 @@ impl<'a> Maker<'a> {
             self.draft.changes(create, verdict.changes.clone());
             slots.create = Some(create);
         }
+        let update = self.update(change);
+        if let (Some(update), Some(adopt)) = (update, slots.adopt) {
+            self.draft.after(update, adopt);
+        }
         if verdict.starts {
             slots.start = Some(self.draft.add(Action::StartContainer { name: name() }, causes()));
         }
-        let in_order = [slots.stop, slots.remove, slots.create, slots.start];
+        let in_order = [slots.stop, slots.remove, slots.create, update, slots.start];
         let in_order: Vec<Slot> = in_order.into_iter().flatten().collect();
         for pair in in_order.windows(2) {
             self.draft.after(pair[1], pair[0]);
         }
         slots
+    }
+
+    /// The step that gives a container what takes effect in it as it is.
+    fn update(&mut self, change: &Change) -> Option<Slot> {
+        let updates = &change.verdict.updates;
+        let (want, have) = (change.want?, change.have.filter(|_| !updates.is_empty())?);
+        let record = ContainerRecord { spec: want.clone(), ..have.record.clone() };
+        let update = Action::UpdateContainer(Box::new(record));
+        let update = self.draft.add(update, vec![Cause::Changed]);
+        self.draft.changes(update, updates.clone());
+        Some(update)
     }
 
     /// The steps that bring the image of a container and those it mounts.

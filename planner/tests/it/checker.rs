@@ -108,6 +108,12 @@ impl<'a> Judged<'a> {
                 }
             }
             Action::CreateNetwork(record) => self.after(id, "remove_network", &record.name),
+            Action::UpdateContainer(record) => {
+                self.after(id, "stop_container", &record.name);
+                self.after(id, "adopt_container", &record.name);
+                let there = self.observed.containers.contains_key(&record.name);
+                assert!(there, "{} is to be updated and is not there", record.name);
+            }
             Action::AwaitContainer { name, .. } => self.after(id, "start_container", name),
             Action::RemoveVolume { name } => {
                 let volume = &self.observed.volumes[name].record;

@@ -142,6 +142,13 @@ impl FakeHost {
                 self.observed.volumes.remove(name).map(drop).ok_or("missing".into())
             }
             Action::CreateContainer(record) => self.create_container(record),
+            Action::UpdateContainer(record) => {
+                let container = self.get(&record.name)?;
+                let unseen = active(container) && !container.monitored;
+                refuse(unseen || container.record.spec == record.spec, "is not to be updated")?;
+                container.record = (**record).clone();
+                Ok(())
+            }
             Action::StartContainer { name } => self.start(name),
             Action::AdoptContainer { name } => {
                 let container = self.get(name)?;

@@ -44,6 +44,7 @@ impl Host {
             Action::CreateVolume(record) => volume::create(roots, record),
             Action::RemoveVolume { name } => volumes::remove(self, name).await,
             Action::CreateContainer(record) => self.create(record).await,
+            Action::UpdateContainer(record) => self.update(record).await,
             Action::StartContainer { name } => self.start(name).await,
             Action::AdoptContainer { name } => self.adopt(name).await,
             Action::AwaitContainer { name, condition } => self.wait_for(name, *condition).await,
@@ -94,6 +95,26 @@ impl Host {
         blocking(move || create_container(&roots, &store, &stored)).await?;
         self.unsettled.lock().unwrap_or_else(|e| e.into_inner()).push(name);
         Ok(())
+    }
+
+    /// The monitor changes what runs and what it starts next; the record comes last.
+    async fn update(&self, wanted: &ContainerRecord) -> Result<(), StepError> {
+        let name = &wanted.name;
+        let stored = Stored::read(&self.roots, name)
+            .map_err(|e| StepError::refused("read container", name, e))?
+            .ok_or_else(|| StepError::Stale(format!("container `{name}` is not there")))?;
+        let run_dir = self.roots.container_run(name);
+        if client::is_monitored(&run_dir) {
+            let cgroup = prepare::cgroup(&self.roots, wanted)?;
+            let restart = prepare::restart(wanted.spec.restart);
+            client::update(&run_dir, cgroup, restart)
+                .await
+                .map_err(|e| StepError::refused("update container", name, e))?;
+        }
+        let stored = Stored { record: wanted.clone(), ..stored };
+        let path = self.roots.container(name).join("record.json");
+        record::write(&path, &stored, Durability::Durable)
+            .map_err(|e| StepError::refused("write the record of", name, e))
     }
 
     async fn start(&self, name: &str) -> Result<(), StepError> {

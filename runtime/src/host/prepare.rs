@@ -24,7 +24,8 @@ mod mounts;
 mod names;
 mod process;
 
-pub(super) use life::signal_number;
+pub(super) use life::{restart, signal_number};
+pub(super) use limits::cgroup;
 pub(super) use mounts::all_mounts;
 
 /// The ids of every container, if each had the same.

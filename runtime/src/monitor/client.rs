@@ -17,7 +17,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::protocol::{self, Frame, Reply, Request};
 use super::{LOCK, SOCKET};
-use crate::bundle::Status;
+use crate::bundle::{Cgroup, Restart, Status};
 
 /// How long a monitor that is alive may take to answer what it can answer at once.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -102,6 +102,15 @@ pub async fn stop(run_dir: &Path, grace: Option<Duration>, hold: bool) -> io::Re
 /// There is no monitor, the container does not run, or there is no such signal.
 pub async fn signal(run_dir: &Path, number: i32) -> io::Result<()> {
     done(Connection::ask(run_dir, &Request::Signal { number }).await?.1)
+}
+
+/// Gives the container other limits and another restart policy; it runs on.
+///
+/// # Errors
+/// There is no monitor, or the kernel refuses a limit; everything is as before then.
+pub async fn update(run_dir: &Path, cgroup: Cgroup, restart: Restart) -> io::Result<()> {
+    let request = Request::Update { cgroup: Box::new(cgroup), restart };
+    done(Connection::ask(run_dir, &request).await?.1)
 }
 
 /// Stops all processes of the container where they are, until [`Frozen::thaw`], or until the value

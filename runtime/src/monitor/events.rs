@@ -65,6 +65,8 @@ pub enum Happening {
     Pause,
     /// They run on.
     Unpause,
+    /// It got other limits or another restart policy.
+    Update,
 }
 
 /// Where the monitor of one container writes.

@@ -226,6 +226,10 @@ impl Monitor {
                 let unpaused = self.unpause();
                 self.server.answer(client, unpaused);
             }
+            Wish::Update { client, cgroup, restart } => {
+                let updated = self.update(*cgroup, restart);
+                self.server.answer(client, updated);
+            }
             Wish::Resize { client, rows, columns } => {
                 let resized = self.output.resize(rows, columns);
                 self.server.answer(client, resized);

@@ -10,7 +10,7 @@
 //! `bundle.json` and `status.json`.
 //!
 //! Reading order: `keep` (the loop), `life` (start, end, stop, adoption), `leave` (what is taken
-//! away), `frozen` (standing still for a client), then the parts: `output`, `ports`, `network`,
+//! away), `frozen` (standing still for a client), `update` (other limits), then the parts: `output`, `ports`, `network`,
 //! `probe`, [`events`], `server`; pure are `backoff`, `health` and `protocol`. For everybody else
 //! there is [`client`].
 
@@ -32,6 +32,7 @@ mod probe;
 mod protocol;
 mod resolver;
 mod server;
+mod update;
 
 use std::fmt::Display;
 use std::io;

@@ -146,3 +146,53 @@ fn a_replacement_keeps_its_addresses_and_its_ids() {
     assert_eq!((&made.addresses, made.id_base), (&before.addresses, before.id_base));
     assert!(made.id_base.is_some());
 }
+
+/// The shop with a limit of memory for `app`.
+fn limited(memory: u64) -> Stack {
+    let mut stack = shop();
+    stack.services.get_mut("app").unwrap().limits.memory = Some(memory);
+    stack.places.insert("services.app.mem_limit", place(4, 16));
+    stack
+}
+
+#[test]
+fn a_changed_limit_is_written_to_the_container_that_runs() {
+    let plan = plan(&limited(128 << 20), &up_with(&limited(64 << 20)));
+    assert_snapshot!(plan, @r#"
+    update  app-1  limits.memory "64 MiB" → "128 MiB" (shop.yaml:4:16)
+    Plan: 1 update, 5 unchanged
+    "#);
+    assert_snapshot!(steps(&plan), @"0 update_container shop-app-1 ←");
+}
+
+#[test]
+fn a_limit_that_changes_with_something_else_comes_with_the_new_container() {
+    let mut stack = limited(128 << 20);
+    let app = stack.services.get_mut("app").unwrap();
+    app.labels.insert("tier".into(), "web".into());
+    let plan = plan(&stack, &up_with(&limited(64 << 20)));
+    assert_snapshot!(plan, @r#"
+    replace  app-1  labels.tier — → "web"
+                    limits.memory "64 MiB" → "128 MiB" (shop.yaml:4:16)
+    Plan: 1 replace, 5 unchanged
+    "#);
+}
+
+#[test]
+fn a_stopped_container_gets_its_limit_before_it_starts_and_an_unseen_one_its_monitor_first() {
+    let mut host = up_with(&limited(64 << 20));
+    let app = host.observed.containers.get_mut("shop-app-1").unwrap();
+    app.state = ContainerState::Exited { exit_code: 1, finished_at: 0 };
+    app.monitored = false;
+    let stack = limited(128 << 20);
+    assert_snapshot!(steps(&plan(&stack, &host)), @"
+    0 update_container shop-app-1 ←
+    1 start_container shop-app-1 ← 0
+    ");
+    let app = host.observed.containers.get_mut("shop-app-1").unwrap();
+    app.state = ContainerState::Running { pid: 7, started_at: 0 };
+    assert_snapshot!(steps(&plan(&stack, &host)), @"
+    0 adopt_container shop-app-1 ←
+    1 update_container shop-app-1 ← 0
+    ");
+}

@@ -10,11 +10,9 @@
 
 mod control;
 mod device;
-#[allow(dead_code, reason = "limits of running containers change with the next commit")]
 mod limits;
 mod make;
 mod realtime;
-#[allow(dead_code, reason = "as above")]
 mod settings;
 mod usage;
 

@@ -50,7 +50,7 @@ pub(super) fn probe(
     })
 }
 
-pub(super) fn restart(policy: RestartPolicy) -> Restart {
+pub(in crate::host) fn restart(policy: RestartPolicy) -> Restart {
     match policy {
         RestartPolicy::No => Restart::No,
         RestartPolicy::Always | RestartPolicy::UnlessStopped => Restart::Always,
