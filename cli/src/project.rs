@@ -130,6 +130,7 @@ pub(crate) fn desired(stack: &Stack, facts: &HostFacts) -> Result<Desired, Failu
     }
     inputs.invoker = invoker(&stack.working_dir);
     inputs.missing = host::absent(&unfit::must_exist(stack));
+    inputs.unmapped = host::unmapped(&resolve::bind_sources(stack));
     inputs.devices = host::devices(&resolve::wanted_devices(stack));
     resolve::resolve(stack, &inputs, facts).map_err(|problems| unresolved(stack, &problems))
 }

@@ -18,6 +18,7 @@ mod problem;
 mod spaces;
 
 pub use devices::{HostDevice, wanted_devices};
+pub use mounts::{BindSource, bind_sources};
 pub use problem::ResolveProblem;
 
 /// What the stack refers to and somebody else has read.
@@ -32,6 +33,8 @@ pub struct Inputs {
     /// Sources of binds that have to be there, see [`must_exist`](crate::unfit::must_exist), and are
     /// not.
     pub missing: BTreeSet<PathBuf>,
+    /// Those of [`bind_sources`] where mounts cannot map ids.
+    pub unmapped: BTreeSet<BindSource>,
     /// What the host has at the paths of [`wanted_devices`].
     pub devices: BTreeMap<PathBuf, HostDevice>,
 }

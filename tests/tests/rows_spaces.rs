@@ -285,6 +285,25 @@ fn the_plan_says_of_each_service_why_it_has_no_user_namespace() {
 }
 
 #[test]
+fn a_bind_of_a_file_system_that_cannot_map_ids_is_mounted_without_a_user_namespace() {
+    let host = TestHost::with(
+        "compose.yaml",
+        &stack(&[("far", "volumes: ['./far:/far']"), ("near", "volumes: ['./near:/near']")]),
+    );
+    host.shell("mkdir far near && mount -t ramfs ramfs far").succeeds();
+    let plan = host.berth("plan").succeeds().stdout;
+    assert!(plan.contains("note: far: without a user namespace: `"), "{plan}");
+    assert!(!plan.contains("near: without"), "{plan}");
+    host.berth("up -d").succeeds();
+    says(&host, "far", "touch /far/file");
+    says(&host, "near", "touch /near/file");
+    host.shell("stat -c %u far/file near/file").succeeds().stdout_is("0\n0");
+    assert_ne!(space(&host, "near", "user"), of_host(&host, "user"));
+    host.berth("down").succeeds();
+    host.shell("umount far").succeeds();
+}
+
+#[test]
 fn privileged_is_all_of_the_host_and_contained_all_of_its_own() {
     let host = up(&[
         ("usual", ""),

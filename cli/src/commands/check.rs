@@ -123,6 +123,7 @@ fn read(session: &Session, stack: &Stack, root: bool) -> (Inputs, Vec<String>) {
         }
     }
     inputs.devices = host::devices(&resolve::wanted_devices(stack));
+    inputs.unmapped = host::unmapped(&resolve::bind_sources(stack));
     (inputs, unseen.into_iter().collect())
 }
 
@@ -140,6 +141,7 @@ fn of_resolving(problem: &ResolveProblem) -> Option<Remark> {
         | ResolveProblem::NoSource { .. }
         | ResolveProblem::Device { .. }
         | ResolveProblem::NoOwner { .. }
+        | ResolveProblem::UnmappedOwner { .. }
         | ResolveProblem::Relabel { .. } => Code::HostLacks,
         ResolveProblem::Pool { .. }
         | ResolveProblem::Profile { .. }

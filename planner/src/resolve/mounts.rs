@@ -1,11 +1,12 @@
 //! Volumes, folders of the host, memory, configs and secrets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use berth_schema::stack::{
-    FileContent, FileMount, FileObject, Mount, MountSource, Owner, Service, Tmpfs, Volume,
-    VolumesSource,
+    FileContent, FileMount, FileObject, Mount, MountSource, Owner, Recursive, Service, Stack,
+    Tmpfs, Volume, VolumesSource,
 };
 
 use super::{Inputs, ResolveProblem, Resolver, digest};
@@ -14,6 +15,39 @@ use crate::desired::{
     Content, FileSpec, MountSpec, OwnerSpec, SourceSpec, VolumeSpec, VolumesFromSpec,
 };
 use crate::pull;
+
+/// A path of the host that is mounted into containers.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BindSource {
+    /// Absolute.
+    pub path: PathBuf,
+    /// What is mounted below it comes along.
+    pub recursive: bool,
+}
+
+/// Every path of the host that the services of a stack mount.
+pub fn bind_sources(stack: &Stack) -> BTreeSet<BindSource> {
+    let mounts = stack.services.values().flat_map(|service| &service.volumes);
+    mounts.filter_map(|mount| bind_of(stack, mount)).collect()
+}
+
+/// The path a mount shows, also by way of a volume.
+fn bind_of(stack: &Stack, mount: &Mount) -> Option<BindSource> {
+    match &mount.source {
+        MountSource::Bind { path, recursive, .. } => {
+            Some(BindSource { path: path.clone(), recursive: *recursive != Recursive::Disabled })
+        }
+        MountSource::Volume { name, .. } => {
+            match Backing::of(&stack.volumes.get(name)?.driver_opts) {
+                Ok(Backing::Bind { device, recursive, .. }) => {
+                    Some(BindSource { path: device, recursive })
+                }
+                Ok(Backing::Own | Backing::Memory { .. }) | Err(_) => None,
+            }
+        }
+        MountSource::Anonymous { .. } | MountSource::Tmpfs(_) | MountSource::Image { .. } => None,
+    }
+}
 
 impl Resolver<'_> {
     pub(super) fn mounts(
@@ -77,6 +111,17 @@ impl Resolver<'_> {
         }
     }
 
+    /// Why the files of a bind cannot have the owners they have on disk in a user namespace.
+    pub(super) fn unmapped_bind(&self, service: &Service) -> Option<String> {
+        let mut binds = service.volumes.iter().filter_map(|mount| bind_of(self.stack, mount));
+        let bind = binds.find(|bind| self.inputs.unmapped.contains(bind))?;
+        let path = bind.path.display();
+        Some(match bind.recursive {
+            true => format!("`{path}`, or what is mounted below it, cannot map ids"),
+            false => format!("`{path}` is where mounts cannot map ids"),
+        })
+    }
+
     /// What would cover the kernel's own file systems in a container that is shut in.
     pub(super) fn check_targets(&mut self, name: &str, service: &Service) {
         let volumes = service.volumes.iter().map(|mount| &mount.target).enumerate();
@@ -122,6 +167,10 @@ impl Resolver<'_> {
     pub(super) fn owner(&mut self, name: &str, service: &Service) -> Option<OwnerSpec> {
         if service.berth.owner != Owner::Host {
             return None;
+        }
+        if let Some(why) = self.unmapped_bind(service) {
+            let service = name.to_owned();
+            self.problems.insert(ResolveProblem::UnmappedOwner { service, why });
         }
         let owner = self.inputs.invoker.sudo.or(self.inputs.invoker.folder);
         if owner.is_none() {

@@ -57,6 +57,8 @@ pub enum ResolveProblem {
         "service `{service}` has `owner: host`, and nobody can tell who that is: run berth by `sudo`"
     )]
     NoOwner { service: String },
+    #[error("service `{service}` has `owner: host`, and {why}")]
+    UnmappedOwner { service: String, why: String },
     #[error("service `{service}` has the MAC address {address}, and {why}")]
     Mac { service: String, address: String, why: String },
     #[error("{kind} `{name}` is external, which berth does not do yet")]
@@ -114,7 +116,9 @@ impl ResolveProblem {
             ResolveProblem::NoVolumes { service, index } => {
                 format!("services.{service}.volumes_from.{index}")
             }
-            ResolveProblem::NoOwner { service } => format!("services.{service}.x-berth.owner"),
+            ResolveProblem::NoOwner { service } | ResolveProblem::UnmappedOwner { service, .. } => {
+                format!("services.{service}.x-berth.owner")
+            }
             ResolveProblem::Mac { service, .. } => format!("services.{service}.mac_address"),
             ResolveProblem::Pool { network, .. } => format!("networks.{network}.ipam"),
             ResolveProblem::Dangling { service, kind, .. } => format!("services.{service}.{kind}s"),

@@ -74,7 +74,8 @@ impl Resolver<'_> {
             (!self.facts.userns, "this host cannot map the ids of its files"),
         ];
         let own = own.into_iter().find(|(holds, _)| *holds);
-        own.map(|(_, why)| why.to_owned()).or_else(|| {
+        let own = own.map(|(_, why)| why.to_owned());
+        own.or_else(|| self.unmapped_bind(service)).or_else(|| {
             // A chain of sharers is no longer than the stack; the loader refuses circles.
             let deep = depth > self.stack.services.len();
             parents(service).filter(|_| !deep).find_map(|(attribute, parent)| {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use berth_planner::desired::NetworkMode;
 use berth_planner::observed::HostFacts;
+use berth_planner::resolve::bind_sources;
 use berth_planner::{Inputs, resolve};
 use berth_schema::stack::NetworkMode as Shared;
 use berth_schema::stack::*;
@@ -124,6 +125,38 @@ fn a_user_namespace_is_off_where_it_cannot_be_and_for_all_who_share_with_such() 
     assert!(shares.depends_on["host"].restart);
     let none = resolve(&stack, &Inputs::default(), &HostFacts::default()).unwrap();
     assert!(!none.services["usual"].container.userns);
+}
+
+#[test]
+fn a_bind_that_cannot_map_ids_takes_the_user_namespace_away() {
+    let binds = |recursive| {
+        let source = MountSource::Bind {
+            path: "/mnt/far".into(),
+            create_host_path: true,
+            propagation: None,
+            recursive,
+            selinux: None,
+        };
+        Service {
+            volumes: vec![Mount { target: "/data".into(), source, read_only: false }],
+            ..service("a:1")
+        }
+    };
+    let stack = with([
+        ("all", binds(Recursive::Enabled)),
+        ("one", binds(Recursive::Disabled)),
+        ("usual", service("b:1")),
+    ]);
+    let sources = bind_sources(&stack);
+    assert_eq!(sources.len(), 2);
+    let unmapped = sources.into_iter().filter(|source| source.recursive).collect();
+    let facts = HostFacts { userns: true, ..HostFacts::default() };
+    let desired = resolve(&stack, &Inputs { unmapped, ..Inputs::default() }, &facts).unwrap();
+    let why = |name: &str| desired.services[name].no_userns.clone();
+    assert!(!desired.services["all"].container.userns && desired.services["one"].container.userns);
+    assert_eq!([why("one"), why("usual")], [None, None]);
+    let why = why("all").unwrap();
+    assert_snapshot!(why, @"`/mnt/far`, or what is mounted below it, cannot map ids");
 }
 
 #[test]

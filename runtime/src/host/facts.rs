@@ -10,6 +10,7 @@ use berth_planner::unfit::Abilities;
 use berth_schema::stack::Platform;
 
 use super::HostError;
+use super::mapping::{self, kernel_at_least};
 use crate::container::cgroup::Hierarchies;
 use crate::container::hard_limits;
 use crate::paths::Roots;
@@ -48,7 +49,7 @@ pub fn platform() -> Platform {
 pub fn userns(roots: &Roots) -> bool {
     let allowed = fs::read_to_string("/proc/sys/user/max_user_namespaces")
         .is_ok_and(|max| max.trim().parse().is_ok_and(|max: u64| max > 0));
-    allowed && kernel_at_least(5, 19) && can_be_idmapped(roots)
+    allowed && kernel_at_least(5, 19) && mapping::carries_layers(&roots.state)
 }
 
 /// What of this host decides whether attributes have their effect. Anybody may look; of
@@ -69,49 +70,4 @@ pub fn abilities(must_exist: &BTreeSet<PathBuf>) -> Abilities {
 fn has_ipv6() -> bool {
     let off = Path::new("/proc/sys/net/ipv6/conf/all/disable_ipv6");
     fs::read_to_string(off).is_ok_and(|text| text.trim() == "0")
-}
-
-fn kernel_at_least(major: u32, minor: u32) -> bool {
-    let release = rustix::system::uname();
-    let release = release.release().to_string_lossy();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok());
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (major, minor)
-}
-
-/// statfs(2) magic numbers.
-const EXT4: u64 = 0xEF53;
-const XFS: u64 = 0x5846_5342;
-const BTRFS: u64 = 0x9123_683E;
-const F2FS: u64 = 0xF2F5_2010;
-const TMPFS: u64 = 0x0102_1994;
-
-/// Whether mounts of the file system of an existing path can map ids (mount_setattr(2), the list of
-/// file systems): what is not known to can not.
-pub(super) fn maps_ids(path: &Path) -> bool {
-    const FAT: u64 = 0x4d44;
-    const EROFS: u64 = 0xE0F5_E1E2;
-    const SQUASHFS: u64 = 0x7371_7368;
-    const CEPH: u64 = 0x00C3_6400;
-    match magic(path) {
-        Some(EXT4 | XFS | BTRFS | F2FS | FAT | EROFS) => true,
-        Some(TMPFS) => kernel_at_least(6, 3),
-        Some(SQUASHFS) => kernel_at_least(6, 2),
-        Some(CEPH) => kernel_at_least(6, 7),
-        _ => false,
-    }
-}
-
-/// Whether the file system below the state root (there or not yet) maps ids and can carry an
-/// overlay's upper layer, which tmpfs does since 6.6, when it got `user.*` attributes.
-fn can_be_idmapped(roots: &Roots) -> bool {
-    let existing = roots.state.ancestors().find(|folder| folder.exists());
-    match magic(existing.unwrap_or(&roots.state)) {
-        Some(EXT4 | XFS | BTRFS | F2FS) => true,
-        Some(TMPFS) => kernel_at_least(6, 6),
-        _ => false,
-    }
-}
-
-fn magic(path: &Path) -> Option<u64> {
-    rustix::fs::statfs(path).ok().map(|about| about.f_type as u64)
 }

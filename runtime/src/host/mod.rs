@@ -12,6 +12,7 @@ mod files;
 
 mod journal;
 mod lock;
+mod mapping;
 mod network;
 mod observe;
 mod owners;
@@ -42,6 +43,7 @@ pub use facts::{abilities, absent, platform, selinux, userns};
 pub use files::FilesError;
 pub use journal::{Interrupted, Journal};
 pub use lock::{Holder, Lock};
+pub use mapping::unmapped;
 pub use pack::Packed;
 pub use state::Stored;
 

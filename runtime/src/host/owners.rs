@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::chown;
 use std::path::Path;
 
-use super::facts;
+use super::mapping;
 
 /// How owners of files in one folder become those the container sees.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +23,7 @@ impl Owners {
     /// Of files below `folder`, for a container whose ids start at `id_base` of the host's.
     pub(super) fn below(folder: &Path, id_base: Option<u32>) -> Owners {
         match id_base {
-            Some(_) if facts::maps_ids(folder) => Owners { mapped: true, shift: 0 },
+            Some(_) if mapping::maps_ids(folder) => Owners { mapped: true, shift: 0 },
             Some(base) => Owners { mapped: false, shift: base },
             None => Owners { mapped: false, shift: 0 },
         }
