@@ -185,6 +185,8 @@ pub(crate) enum Command {
     /// Give an image a further name, as `image tag`
     #[command(hide = true)]
     Tag(commands::tag::TagArgs),
+    /// Copy files into a container or out of it
+    Cp(commands::cp::CpArgs),
     /// Make an image of a container: its image, and what it changed
     Commit(commands::commit::CommitArgs),
     /// List the files a container added (A), changed (C) and deleted (D)
@@ -215,6 +217,12 @@ pub(crate) enum Command {
     Port(commands::port::PortArgs),
     /// List the processes of the stack's containers
     Top(commands::top::TopArgs),
+    /// Tell what happens to the stack's containers
+    Events(commands::events::EventsArgs),
+    /// Show what the stack's containers use, again and again
+    Stats(commands::stats::StatsArgs),
+    /// Show a running container's output and type into it
+    Attach(commands::attach::AttachArgs),
     /// Wait until containers of services end
     Wait(commands::wait::WaitArgs),
     /// Print the version

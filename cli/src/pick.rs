@@ -35,6 +35,16 @@ pub(crate) fn any<'a>(
     })
 }
 
+/// The container number `index` of a service, running or not; 0 picks all.
+pub(crate) fn each<'a>(
+    containers: impl Iterator<Item = &'a ObservedContainer>,
+    project: &Project,
+    service: &str,
+    index: u32,
+) -> Result<Vec<&'a ObservedContainer>, Failure> {
+    candidates(containers, project, service, index)
+}
+
 /// At least one, in the order of their numbers.
 fn candidates<'a>(
     containers: impl Iterator<Item = &'a ObservedContainer>,

@@ -15,6 +15,7 @@ use rustix::process::{WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::terminal;
+use crate::values::keys::Listener;
 
 /// Bytes carried at once.
 const PIECE: usize = 16 << 10;
@@ -41,25 +42,46 @@ pub(crate) enum Sink {
 const HANDED_ON: [Signal; 5] =
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGWINCH];
 
-/// Carries bytes until `child` has ended; gives its exit status, 128 + n for signal n.
+/// How it came to an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Carried {
+    /// The process has ended with this status, 128 + n for signal n.
+    Ended(i32),
+    /// The user has typed what leaves it running.
+    Left,
+}
+
+/// Carries bytes until `child` has ended, or until the user leaves with the keys that `listener`
+/// knows.
 ///
 /// # Errors
 /// What the host answers to our own calls.
-pub(crate) fn carry(child: &Child, streams: Streams) -> io::Result<i32> {
+pub(crate) fn carry(
+    child: &Child,
+    streams: Streams,
+    listener: Option<Listener>,
+) -> io::Result<Carried> {
     let signals = SigSet::from_iter(HANDED_ON);
     signals.thread_block()?;
     let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-    let mut relay = Relay { child, signals, streams, pending: Vec::new() };
+    let mut relay = Relay { child, signals, streams, listener, left: false, pending: Vec::new() };
     relay.prepare()?;
-    while !relay.turn()? {}
+    while !relay.turn()? {
+        if relay.left {
+            return Ok(Carried::Left);
+        }
+    }
     relay.drain()?;
-    ended(child)
+    ended(child).map(Carried::Ended)
 }
 
 struct Relay<'a> {
     child: &'a Child,
     signals: SignalFd,
     streams: Streams,
+    listener: Option<Listener>,
+    /// The user leaves.
+    left: bool,
     /// Input that the process has not taken yet.
     pending: Vec<u8>,
 }
@@ -138,19 +160,18 @@ impl Relay<'_> {
 
     /// Reads from our standard input, or hands on what was read before.
     fn give_input(&mut self) -> io::Result<()> {
-        let Some(input) = &self.streams.input else { return Ok(()) };
         if self.pending.is_empty() {
             let mut piece = vec![0; PIECE];
             match read(io::stdin(), &mut piece) {
-                Ok(0) => {
-                    self.streams.input = None;
-                    return Ok(());
-                }
-                Ok(length) => self.pending.extend_from_slice(&piece[..length]),
-                Err(Errno::INTR | Errno::AGAIN) => return Ok(()),
+                Ok(0) => self.streams.input = None,
+                Ok(length) => self.heed(&piece[..length]),
+                Err(Errno::INTR | Errno::AGAIN) => {}
                 Err(e) => return Err(e.into()),
             }
         }
+        let Some(input) = self.streams.input.as_ref().filter(|_| !self.pending.is_empty()) else {
+            return Ok(());
+        };
         match write(input, &self.pending) {
             Ok(length) => drop(self.pending.drain(..length)),
             Err(Errno::AGAIN | Errno::INTR) => {}
@@ -162,6 +183,18 @@ impl Relay<'_> {
             Err(e) => return Err(e.into()),
         }
         Ok(())
+    }
+
+    /// Takes what was typed.
+    fn heed(&mut self, typed: &[u8]) {
+        match &mut self.listener {
+            None => self.pending.extend_from_slice(typed),
+            Some(listener) => {
+                let (through, left) = listener.hear(typed);
+                self.pending.extend(through);
+                self.left = left;
+            }
+        }
     }
 
     fn hand_on(&mut self) -> io::Result<()> {
@@ -245,7 +278,11 @@ mod tests {
         };
         let input = process.stdin.take().map(OwnedFd::from);
         let output = OwnedFd::from(process.stdout.take().unwrap());
-        carry(&child, Streams { input, outputs: vec![(output, Sink::Stdout)] }).unwrap()
+        let streams = Streams { input, outputs: vec![(output, Sink::Stdout)] };
+        match carry(&child, streams, None).unwrap() {
+            Carried::Ended(code) => code,
+            Carried::Left => panic!("nobody left"),
+        }
     }
 
     #[test]

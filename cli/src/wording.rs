@@ -1,7 +1,8 @@
 //! The words for steps of a plan: `Container shop-web-1  Creating … Created`.
 
 use berth_planner::action::Action;
-use berth_planner::observed::Leftover;
+use berth_planner::observed::{Health, Leftover};
+use berth_runtime::monitor::events::Happening;
 use berth_schema::stack::Condition;
 
 use crate::ui::Paint;
@@ -65,6 +66,34 @@ pub(crate) fn words(action: &Action) -> (&'static str, &'static str) {
         Action::PauseContainer { .. } => ("Pausing", "Paused"),
         Action::UnpauseContainer { .. } => ("Unpausing", "Unpaused"),
     }
+}
+
+/// What happened, as Docker's events name it.
+pub(crate) fn action(what: &Happening) -> String {
+    let word = match what {
+        Happening::Create => "create",
+        Happening::Destroy => "destroy",
+        Happening::Start => "start",
+        Happening::Adopt => "adopt",
+        Happening::Attach => "attach",
+        Happening::Die { .. } => "die",
+        Happening::Oom => "oom",
+        Happening::HealthStatus { health } => match health {
+            Health::None => "health_status: none",
+            Health::Starting => "health_status: starting",
+            Health::Healthy => "health_status: healthy",
+            Health::Unhealthy => "health_status: unhealthy",
+        },
+        Happening::Restart { .. } => "restart",
+        Happening::Kill { .. } => "kill",
+        Happening::Stop => "stop",
+        Happening::Pause => "pause",
+        Happening::Unpause => "unpause",
+        Happening::ExecCreate { command, .. } => return format!("exec_create: {command}"),
+        Happening::ExecStart { command, .. } => return format!("exec_start: {command}"),
+        Happening::ExecDie { .. } => "exec_die",
+    };
+    word.to_owned()
 }
 
 /// A line of a plan's text form, its first word in the colour of what happens.

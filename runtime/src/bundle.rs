@@ -31,12 +31,22 @@ pub struct Bundle {
     pub project: String,
     /// Service.
     pub service: String,
+    /// Image as the file has it, for events.
+    #[serde(default)]
+    pub image: String,
+    /// `run` made it, not `up`.
+    #[serde(default)]
+    pub oneoff: bool,
     /// Durable folder (`upper/`, `work/`, `logs/`).
     pub state_dir: PathBuf,
     /// Folder of this boot (`status.json`, `sock`, FIFOs).
     pub run_dir: PathBuf,
     /// What runs.
     pub process: Process,
+    /// All is prepared and nothing runs: the process waits for the end of its standard input, so
+    /// that the files of a container can be reached that does not run. Never written down.
+    #[serde(skip)]
+    pub held: bool,
     /// A small init of ours is PID 1 and starts `process`.
     pub init: bool,
     /// The root file system.

@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use berth_tests::TestHost;
+use berth_tests::machine::Place;
+use nix::sys::signal::Signal;
 
 const STACK: &str = "
 services:
@@ -48,7 +50,7 @@ fn a_paused_container_stands_still_after_the_command_has_ended() {
     let rows = host.berth("ps --format json --status paused").succeeds().stdout;
     assert!(rows.contains("\"State\":\"paused\"") && rows.contains("(Paused)"), "{rows}");
     host.berth("ps --status running").succeeds().stdout_lacks("web-1");
-    host.berth("exec -T web true").fails_with(125).stderr_has("paused");
+    host.berth("exec -T web true").fails_with(1).stderr_has("paused");
     host.berth("pause web").succeeds();
 
     host.berth("unpause web").succeeds();
@@ -95,4 +97,227 @@ fn a_paused_container_is_stopped_and_killed_within_its_grace() {
     let begun = Instant::now();
     host.berth("down").succeeds();
     assert!(begun.elapsed() < Duration::from_secs(1 + 2), "{:?}", begun.elapsed());
+}
+
+const TALKER: &str = "
+services:
+  shell:
+    image: busybox:1
+    command: [sh]
+    tty: true
+    stdin_open: true
+    stop_grace_period: 1s
+  lines:
+    image: busybox:1
+    command: [sh, -c, 'trap \"echo heard; exit 7\" INT; sleep 1000 & wait']
+    stop_grace_period: 1s
+";
+
+/// A line for a shell that types `typed` into a terminal on which `words` runs.
+fn on_terminal(typed: &str, words: &str) -> String {
+    format!(
+        "({typed}) | script -qec \"stty cols 91 rows 33; $berth {words}; echo status=\\$?; stty -a\" /dev/null"
+    )
+}
+
+#[test]
+fn a_user_who_attaches_types_reads_and_leaves_with_the_keys() {
+    let host = TestHost::with("compose.yaml", TALKER);
+    host.berth("up -d").succeeds();
+    let pid = host.pid_of("shell");
+    let typed =
+        "sleep 0.5; printf 'stty size\\necho si''de\\n'; sleep 0.5; printf '\\020\\021'; sleep 0.5";
+    let seen = host.shell(&on_terminal(typed, "attach shell")).succeeds();
+    assert!(seen.stdout.contains("33 91") && seen.stdout.contains("side"), "{seen}");
+    assert!(seen.stdout.contains("status=0") && seen.stdout.contains("runs on"), "{seen}");
+    // The terminal is as it was: with echo, in lines, with signals.
+    for mode in [" echo", "icanon", "isig"] {
+        assert!(seen.stdout.contains(mode) && !seen.stdout.contains(&format!("-{mode}")), "{seen}");
+    }
+    let typed = "sleep 0.5; printf 'a\\001b'; sleep 0.3; printf '\\030z'; sleep 0.3";
+    let words = "attach --detach-keys ctrl-x,z shell";
+    host.shell(&on_terminal(typed, words)).succeeds().stdout_has("status=0");
+    assert_eq!(host.pid_of("shell"), pid);
+    host.berth("attach --detach-keys nonsense shell").fails_with(64).stderr_has("ctrl-a");
+    host.berth("--dry-run attach shell").succeeds();
+}
+
+#[test]
+fn an_attached_end_and_signals_are_the_containers() {
+    let host = TestHost::with("compose.yaml", TALKER);
+    host.berth("up -d").succeeds();
+    let line = "exec $berth attach --sig-proxy=false lines";
+    let client = host.start_shell(Place::Inside, line);
+    host.eventually("it is attached", || {
+        host.berth("events --since 1m --until 0s").stdout.contains("attach")
+    });
+    client.signal(Signal::SIGINT);
+    client.ends().fails_with(130);
+    let clients =
+        [1, 2].map(|_| host.start_shell(Place::Inside, "exec $berth attach --no-stdin lines"));
+    host.eventually("both are attached", || {
+        host.berth("events --since 1m --until 0s lines").stdout.matches(" attach ").count() == 3
+    });
+    clients[0].signal(Signal::SIGINT);
+    for client in clients {
+        client.ends().fails_with(7).stdout_has("heard");
+    }
+    host.berth("attach lines").fails_with(1).stderr_has("is not running");
+}
+
+#[test]
+fn five_hundred_clients_that_come_and_go_leave_nothing_with_the_monitor() {
+    let host = TestHost::with("compose.yaml", TALKER);
+    host.berth("up -d lines").succeeds();
+    let monitor = host.monitor_of("lines");
+    let count = || {
+        let line = format!("ls /proc/{monitor}/fd | wc -l; ls /proc/{monitor}/task | wc -l");
+        host.shell(&line).succeeds().stdout
+    };
+    let before = count();
+    let socket = "/run/berth/containers/stack-lines-1/sock";
+    // Half of them close one direction only, and go a moment later.
+    let clients = format!(
+        "import socket\nfor n in range(500):\n s = socket.socket(socket.AF_UNIX)\n \
+         s.connect('{socket}')\n s.sendall(b'{{\"request\":\"attach\"}}\\n')\n s.recv(10)\n \
+         (s.shutdown(socket.SHUT_WR) if n % 2 else None)\n s.close()\n"
+    );
+    host.write("clients.py", &clients);
+    if host.shell("command -v python3").code != 0 {
+        return berth_tests::skipped("python3 is missing: the clients are written in it");
+    }
+    host.shell("python3 clients.py").succeeds();
+    host.eventually("they are gone", || count() == before);
+    host.berth("kill -s INT lines").succeeds();
+}
+
+#[test]
+fn a_process_that_its_user_has_left_runs_on_with_its_terminal() {
+    let host = host();
+    let typed =
+        "sleep 0.5; printf 'sleep 4321 && echo\\n'; sleep 0.5; printf '\\020\\021'; sleep 0.5";
+    let seen = host.shell(&on_terminal(typed, "exec web sh")).succeeds();
+    assert!(seen.stdout.contains("status=0") && seen.stdout.contains("runs on"), "{seen}");
+    let sleeps = || host.berth("top --format json web").stdout.contains("sleep 4321");
+    assert!(sleeps());
+    let keepers = || host.berth_commands().iter().filter(|c| c.contains("keep-terminal")).count();
+    assert_eq!(keepers(), 1);
+    host.berth("kill web").succeeds();
+    host.eventually("nobody keeps the terminal of what has ended", || keepers() == 0);
+}
+
+#[test]
+fn events_come_in_dockers_order_as_text_and_as_json() {
+    let host = TestHost::with("compose.yaml", STACK);
+    let live = host.start_shell(Place::Inside, "exec $berth events --json web");
+    // The folder is there when it is watched.
+    host.eventually("it is watched", || host.machine().path("/run/berth/events").exists());
+    host.berth("up -d web").succeeds();
+    host.berth("pause web").succeeds();
+    host.berth("unpause web").succeeds();
+    host.berth("exec -T web true").succeeds();
+    host.berth("exec -T web sh -c 'exit 3'").fails_with(3);
+    host.berth("kill -s USR2 web").succeeds();
+    host.berth("kill web").succeeds();
+    host.eventually("it ended by that", || host.status("stack-web-1")["phase"] == "exited");
+    host.berth("start web").succeeds();
+    host.berth("stop web").succeeds();
+    host.berth("run --rm -T web true").succeeds();
+    host.berth("down").succeeds();
+    let seen = host.berth("events --json --since 10m --until 0s");
+    let actions: Vec<String> = seen
+        .stdout
+        .lines()
+        .map(|line| {
+            let event: serde_json::Value = serde_json::from_str(line).expect(line);
+            assert_eq!((&event["type"], &event["service"]), (&"container".into(), &"web".into()));
+            assert_eq!(event["id"].as_str().map(str::len), Some(64), "{line}");
+            assert_eq!(event["attributes"]["name"], "stack-web-1");
+            assert_eq!(event["attributes"]["image"], "busybox:1");
+            let code = event["attributes"]["exitCode"].as_str().map(|code| format!(" {code}"));
+            let signal = event["attributes"]["signal"].as_str().map(|signal| format!(" {signal}"));
+            format!(
+                "{}{}{}",
+                event["action"].as_str().unwrap(),
+                code.unwrap_or_default(),
+                signal.unwrap_or_default()
+            )
+        })
+        .collect();
+    insta::assert_snapshot!(actions.join("\n"), @"
+    create
+    start
+    pause
+    unpause
+    exec_create: true
+    exec_start: true
+    exec_die 0
+    exec_create: sh -c exit 3
+    exec_start: sh -c exit 3
+    exec_die 3
+    kill 12
+    kill 9
+    die 137
+    start
+    kill 15
+    kill 9
+    stop
+    die 143
+    destroy
+    ");
+    live.signal(Signal::SIGINT);
+    let followed = live.ends().fails_with(130).stdout;
+    assert_eq!(followed, seen.stdout, "what was followed is what is kept");
+    let dies =
+        host.berth("events --since 10m --until 0s --filter event=die --filter event=exec_die");
+    assert_eq!(dies.stdout.lines().count(), 4, "{dies}");
+    let of_run = host.berth("events --since 10m --until 0s --filter container=stack-web-1 nobody");
+    assert_eq!(of_run.stdout, "");
+}
+
+#[test]
+fn stats_are_those_of_the_kernel() {
+    let host = TestHost::with(
+        "compose.yaml",
+        "
+services:
+  busy:
+    image: busybox:1
+    command: [sh, -c, 'while true; do :; done']
+    mem_limit: 64m
+    stop_grace_period: 1s
+  idle: { image: busybox:1, command: [sleep, '1000'] }
+  done: { image: busybox:1, command: ['true'] }
+",
+    );
+    host.berth("up -d").succeeds();
+    host.eventually("one has ended", || host.status("stack-done-1")["phase"] == "exited");
+    let once = host.berth("stats --no-stream --format json -a").succeeds();
+    let rows: Vec<serde_json::Value> =
+        once.stdout.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let row = |name: &str| {
+        rows.iter().find(|row| row["Name"] == name).unwrap_or_else(|| panic!("{once}"))
+    };
+    let percent = |row: &serde_json::Value| {
+        row["CPUPerc"].as_str().unwrap().trim_end_matches('%').parse::<f64>().unwrap()
+    };
+    assert!(percent(row("stack-busy-1")) > 20.0 && percent(row("stack-idle-1")) < 5.0, "{once}");
+    assert!(row("stack-busy-1")["MemUsage"].as_str().unwrap().ends_with("/ 64MiB"), "{once}");
+    assert_eq!(row("stack-busy-1")["PIDs"], "1");
+    assert_eq!(
+        (&row("stack-done-1")["MemUsage"], &row("stack-done-1")["PIDs"]),
+        (&"0B / 0B".into(), &"0".into())
+    );
+    host.berth("stats --no-stream busy")
+        .succeeds()
+        .stdout_has("MEM USAGE / LIMIT")
+        .stdout_lacks("idle");
+    host.berth("stats --no-stream --format '{{.Name}}={{.PIDs}}' idle")
+        .succeeds()
+        .stdout_is("stack-idle-1=1");
+    let stream = host.start_shell(Place::Inside, "exec $berth stats --format json idle");
+    host.eventually("two pictures came", || stream.said().lines().count() >= 2);
+    stream.signal(Signal::SIGINT);
+    stream.ends().fails_with(130);
+    host.berth("stats nobody").fails_with(1);
 }

@@ -4,14 +4,20 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use berth_runtime::bundle::Bundle;
 use berth_runtime::container::{Child, ExecSpec, SetupError, Stdio, exec_in};
+use berth_runtime::monitor::events::{Events, Happening};
+use berth_runtime::record;
 use clap::Args;
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use super::run::slug;
 use crate::failure::{Exit, Failure};
-use crate::relay::{self, Sink, Streams};
+use crate::keep;
+use crate::relay::{self, Carried, Sink, Streams};
 use crate::session::Session;
 use crate::terminal::{self, Raw};
+use crate::values::keys::{self, Keys, Listener};
 use crate::values::pairs;
 use crate::{flow, pick};
 
@@ -21,6 +27,9 @@ pub(crate) struct ExecArgs {
     /// Leave it running and return
     #[arg(short, long)]
     detach: bool,
+    /// What is typed on a terminal to leave it running: `ctrl-p,ctrl-q`
+    #[arg(long, value_name = "KEYS", default_value = keys::USUAL, hide_default_value = true)]
+    detach_keys: Keys,
     /// Set a variable, `KEY=VALUE`, or `KEY` for its value here; may be repeated
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = pairs::variable)]
     env: Vec<(String, Option<String>)>,
@@ -68,11 +77,52 @@ pub(crate) fn run(session: &Session, args: &ExecArgs) -> Result<Exit, Failure> {
         session.ui.note(&format!("would run `{}` in `{name}`", spec.argv.join(" ")));
         return Ok(Exit::Done);
     }
+    let told = Told::create(&run_dir, &spec)?;
     if args.detach {
-        return detached(&run_dir, &spec);
+        return detached(&run_dir, &spec, &told);
     }
-    let code = if tty { on_terminal(&run_dir, &spec) } else { on_pipes(&run_dir, &spec) }?;
-    Ok(Exit::Container(code))
+    let carried = match tty {
+        true => on_terminal(&run_dir, &spec, &told, args.detach_keys.clone()),
+        false => on_pipes(&run_dir, &spec, &told),
+    };
+    match carried? {
+        Carried::Ended(code) => {
+            told.add(|exec, _| Happening::ExecDie { exec, exit_code: code });
+            Ok(Exit::Container(code))
+        }
+        Carried::Left => {
+            session
+                .ui
+                .note(&format!("detached: the process runs on in `{}`", container.record.name));
+            Ok(Exit::Done)
+        }
+    }
+}
+
+/// What is told of one process in a container.
+struct Told {
+    events: Events,
+    exec: String,
+    command: String,
+}
+
+impl Told {
+    fn create(run_dir: &Path, spec: &ExecSpec) -> Result<Told, Failure> {
+        let read = record::read::<Bundle>(&run_dir.join("bundle.json"));
+        let bundle = read.map_err(|e| Failure::refused(format!("read the container: {e}")))?;
+        let events = Events::of(&bundle.unwrap_or_default());
+        let told = Told { events, exec: slug()?, command: spec.argv.join(" ") };
+        told.add(|exec, command| Happening::ExecCreate { exec, command });
+        Ok(told)
+    }
+
+    fn add(&self, what: impl FnOnce(String, String) -> Happening) {
+        self.events.add(what(self.exec.clone(), self.command.clone()));
+    }
+
+    fn start(&self) {
+        self.add(|exec, command| Happening::ExecStart { exec, command });
+    }
 }
 
 fn spec(session: &Session, args: &ExecArgs, argv: &[String], tty: bool) -> ExecSpec {
@@ -90,40 +140,54 @@ fn spec(session: &Session, args: &ExecArgs, argv: &[String], tty: bool) -> ExecS
     }
 }
 
-fn detached(run_dir: &Path, spec: &ExecSpec) -> Result<Exit, Failure> {
+fn detached(run_dir: &Path, spec: &ExecSpec, told: &Told) -> Result<Exit, Failure> {
     let null = File::options().read(true).write(true).open("/dev/null");
     let null = null.map_err(|e| Failure::refused(format!("open /dev/null: {e}")))?;
     let (stdin, stdout, stderr) = (null.as_fd(), null.as_fd(), null.as_fd());
     exec_in(run_dir, spec, Stdio::Files { stdin, stdout, stderr }).map_err(not_started)?;
+    told.start();
     Ok(Exit::Done)
 }
 
-fn on_terminal(run_dir: &Path, spec: &ExecSpec) -> Result<i32, Failure> {
+fn on_terminal(
+    run_dir: &Path,
+    spec: &ExecSpec,
+    told: &Told,
+    keys: Keys,
+) -> Result<Carried, Failure> {
     let child = exec_in(run_dir, spec, Stdio::Terminal).map_err(not_started)?;
+    told.start();
     let master = child.terminal.as_ref().map(|master| (master.try_clone(), master.try_clone()));
     let Some((Ok(input), Ok(output))) = master else {
         return Err(Failure::refused("the terminal of the new process cannot be used"));
     };
     let streams = Streams { input: Some(input), outputs: vec![(output, Sink::Stdout)] };
     let _raw = Raw::enter().map_err(|e| Failure::refused(format!("set up the terminal: {e}")))?;
-    carry(&child, streams)
+    let carried = carry(&child, streams, Some(Listener::new(keys)))?;
+    if carried == Carried::Left {
+        let master = child.terminal.and_then(|master| master.try_clone().ok());
+        let kept = master.map_or(Ok(()), keep::spawn);
+        kept.map_err(|e| Failure::refused(format!("keep the terminal of the process: {e}")))?;
+    }
+    Ok(carried)
 }
 
-fn on_pipes(run_dir: &Path, spec: &ExecSpec) -> Result<i32, Failure> {
+fn on_pipes(run_dir: &Path, spec: &ExecSpec, told: &Told) -> Result<Carried, Failure> {
     let (stdin, input) = pipe()?;
     let (output, stdout) = pipe()?;
     let (errors, stderr) = pipe()?;
     let files =
         Stdio::Files { stdin: stdin.as_fd(), stdout: stdout.as_fd(), stderr: stderr.as_fd() };
     let child = exec_in(run_dir, spec, files).map_err(not_started)?;
+    told.start();
     // The process has its own copies; with ours open, no stream would ever end.
     drop((stdin, stdout, stderr));
     let outputs = vec![(output, Sink::Stdout), (errors, Sink::Stderr)];
-    carry(&child, Streams { input: Some(input), outputs })
+    carry(&child, Streams { input: Some(input), outputs }, None)
 }
 
-fn carry(child: &Child, streams: Streams) -> Result<i32, Failure> {
-    relay::carry(child, streams)
+fn carry(child: &Child, streams: Streams, listener: Option<Listener>) -> Result<Carried, Failure> {
+    relay::carry(child, streams, listener)
         .map_err(|e| Failure::refused(format!("carry the streams of the process: {e}")))
 }
 

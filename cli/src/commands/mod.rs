@@ -1,12 +1,15 @@
 //! The commands, one module each: arguments, the order of the calls, the wording. No rules.
 
+pub(crate) mod attach;
 pub(crate) mod check;
 pub(crate) mod commit;
 pub(crate) mod config;
+pub(crate) mod cp;
 pub(crate) mod create;
 pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod down;
+pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod explain;
 pub(crate) mod export;
@@ -37,6 +40,7 @@ pub(crate) mod run;
 pub(crate) mod save;
 pub(crate) mod scale;
 pub(crate) mod start;
+pub(crate) mod stats;
 pub(crate) mod stop;
 pub(crate) mod system;
 pub(crate) mod tag;
@@ -59,6 +63,7 @@ pub(crate) fn at_once(session: &Session, command: &Command) -> Option<Result<Exi
         Command::Explain(args) => Some(explain::run(session, args)),
         Command::Config(args) if !args.pins() => Some(config::run(session, args)),
         Command::Exec(args) => Some(exec::run(session, args)),
+        Command::Cp(args) => Some(cp::run(session, args)),
         Command::Doctor(args) => Some(doctor::run(session, args)),
         _ => None,
     }
@@ -73,6 +78,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<Exit, Fai
         Command::Ps(args) => ps::run(session, &args).await,
         Command::Logs(args) => logs::run(session, &args).await,
         Command::Exec(args) => exec::run(session, &args),
+        Command::Cp(args) => cp::run(session, &args),
         Command::Run(args) => run::run(session, &args).await,
         Command::Start(args) => start::run(session, &args).await,
         Command::Stop(args) => stop::run(session, &args).await,
@@ -110,6 +116,9 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<Exit, Fai
         Command::Ls(args) => ls::run(session, &args).await,
         Command::Port(args) => port::run(session, &args).await,
         Command::Top(args) => top::run(session, &args).await,
+        Command::Events(args) => events::run(session, &args).await,
+        Command::Stats(args) => stats::run(session, &args).await,
+        Command::Attach(args) => attach::run(session, &args).await,
         Command::Wait(args) => wait::run(session, &args).await,
         Command::Version(args) => version::run(&session.ui, &args),
         Command::Doctor(args) => doctor::run(session, &args),

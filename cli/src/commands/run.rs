@@ -12,11 +12,12 @@ use berth_runtime::host::Host;
 use berth_schema::stack::{PullPolicy, Stack};
 use clap::Args;
 
-use crate::attached::{self, Ways};
+use crate::attached::{self, Parted, Ways};
 use crate::failure::{Exit, Failure};
 use crate::images::{Aim, Images};
 use crate::locking::LockedArg;
 use crate::session::Session;
+use crate::values::keys::{self, Keys};
 use crate::values::pairs;
 use crate::{extra, flow, terminal};
 
@@ -29,6 +30,9 @@ pub(crate) struct RunArgs {
     /// Leave it running and print its name
     #[arg(short, long)]
     detach: bool,
+    /// What is typed on a terminal to leave it running: `ctrl-p,ctrl-q`
+    #[arg(long, value_name = "KEYS", default_value = keys::USUAL, hide_default_value = true)]
+    detach_keys: Keys,
     /// Remove the container when it has ended
     #[arg(long)]
     rm: bool,
@@ -101,7 +105,7 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failu
     }
     let stack = session.load(std::slice::from_ref(service))?;
     let ways = ways(args);
-    let options = options(session, args, &stack, service, command, ways)?;
+    let options = options(session, args, &stack, service, command, &ways)?;
     let host = flow::open(session)?;
     let images = Images::of(session, &stack, args.locked, args.pull)?;
     let aim = Aim::Once(&options);
@@ -120,18 +124,27 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failu
             session.ui.list([&name])?;
             return Ok(Exit::Done);
         }
-        Ok(_) => attached::converse(&host.roots().container_run(&name), ways).await,
+        Ok(_) => attached::converse(&host.roots().container_run(&name), &ways).await,
         Err(failure) => Err(failure.of_a_start()),
     };
+    if let Ok(Parted::Left) = ended {
+        session.ui.note(&attached::farewell(&name));
+        return Ok(Exit::Done);
+    }
     if args.rm {
         remove(session, &host, &stack.name, &name).await?;
     }
-    ended.map(Exit::Container)
+    ended.map(|parted| match parted {
+        Parted::Ended(code) => Exit::Container(code),
+        Parted::Signal(number) => Exit::Signal(number),
+        Parted::Left => Exit::Done,
+    })
 }
 
 fn ways(args: &RunArgs) -> Ways {
     let tty = !args.no_tty && !args.detach && (args.tty || terminal::is_interactive());
-    Ways { tty, input: !args.detach || args.interactive }
+    let (input, keys) = (!args.detach || args.interactive, args.detach_keys.clone());
+    Ways { tty, input, signals: true, keys }
 }
 
 fn options(
@@ -140,7 +153,7 @@ fn options(
     stack: &Stack,
     service: &str,
     command: &[String],
-    ways: Ways,
+    ways: &Ways,
 ) -> Result<RunOptions, Failure> {
     let given = |(key, value): &(String, Option<String>)| {
         let value = value.clone().or_else(|| session.environment.get(key).cloned())?;
@@ -172,7 +185,7 @@ fn options(
 }
 
 /// Twelve random hexadecimal digits.
-fn slug() -> Result<String, Failure> {
+pub(super) fn slug() -> Result<String, Failure> {
     let mut bytes = [0; 6];
     let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
     read.map_err(|e| Failure::refused(format!("read /dev/urandom: {e}")))?;

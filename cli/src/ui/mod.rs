@@ -85,6 +85,11 @@ impl Ui {
         self.err
     }
 
+    /// Whether what is printed can be replaced by what is printed next.
+    pub(crate) fn redraws(&self) -> bool {
+        self.out_terminal && !is_dumb()
+    }
+
     /// Prints data that is safe, and a newline.
     pub(crate) fn data(&self, text: &str) -> Result<(), Failure> {
         self.write(&[text.as_bytes(), b"\n"])?;

@@ -54,9 +54,44 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{value:.decimals$}{}", UNITS[unit])
 }
 
+/// `2.06MB`: at most three digits, powers of 1000, as `docker stats` has it.
+pub(crate) fn decimal(count: u64) -> String {
+    shortest(count, 1000.0, 3, ["B", "kB", "MB", "GB", "TB", "PB", "EB"])
+}
+
+/// `23.54GiB`: at most four digits, powers of 1024, as `docker stats` has it.
+pub(crate) fn binary(count: u64) -> String {
+    shortest(count, 1024.0, 4, ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
+}
+
+/// No zeros behind the point.
+fn shortest(count: u64, step: f64, digits: usize, units: [&str; 7]) -> String {
+    let mut value = count as f64;
+    let mut unit = 0;
+    while value >= step && unit + 1 < units.len() {
+        value /= step;
+        unit += 1;
+    }
+    let before = (value.max(1.0).log10().floor() as usize) + 1;
+    let text = format!("{value:.*}", digits.saturating_sub(before));
+    let text = match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.'),
+        false => &text,
+    };
+    format!("{text}{}", units[unit])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn figures_are_as_short_as_dockers() {
+        let said = [0, 736, 1000, 2_060_000, 999_400, 5 << 40].map(decimal).join(" ");
+        assert_eq!(said, "0B 736B 1kB 2.06MB 999kB 5.5TB");
+        let said = [0, 1023, 344_064, 25_275_888_435, 1 << 30].map(binary).join(" ");
+        assert_eq!(said, "0B 1023B 336KiB 23.54GiB 1GiB");
+    }
 
     #[test]
     fn tail_is_a_number_or_all() {

@@ -45,6 +45,7 @@ impl Start<'_> {
     /// Becomes the container's first program, or tells the parent why not and ends.
     pub(crate) fn run(&self, channel: &Channel) -> ! {
         let error = match self.build(channel) {
+            Ok(streams) if self.bundle.held => process::stay(&streams, channel),
             Ok(streams) => process::execute(&self.bundle.process, &self.rights, &streams, channel),
             Err(error) => error,
         };

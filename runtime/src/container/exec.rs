@@ -127,7 +127,7 @@ pub fn exec(
     let group = Group::find(&bundle.cgroup.path)?;
     if group.is_frozen() {
         // The new process would be born frozen and never answer.
-        return Err(SetupError::refused("join container", &bundle.name, "it is paused"));
+        return Err(unjoinable(&bundle.name, "it is paused"));
     }
     let (files, birth) = (group.attach_files()?, group.birth_folder()?);
     let limits = rlimits::parse(&process.rlimits)?;
@@ -161,9 +161,14 @@ pub fn exec_in(run_dir: &Path, spec: &ExecSpec, stdio: Stdio<'_>) -> Result<Chil
     let bundle: Bundle = serde_json::from_slice(&text)
         .map_err(|error| SetupError::refused("read", file.display(), error))?;
     let status = spawn::status(&run_dir.join("status.json"))?;
-    let target = Target::from_status(&status)
-        .ok_or_else(|| SetupError::refused("join container", &bundle.name, "it does not run"))?;
+    let target =
+        Target::from_status(&status).ok_or_else(|| unjoinable(&bundle.name, "it does not run"))?;
     exec(&target, &bundle, spec, stdio)
+}
+
+/// What Docker answers before there is a process: 1.
+fn unjoinable(name: &str, reason: &str) -> SetupError {
+    SetupError { exit_code: 1, ..SetupError::refused("join container", name, reason) }
 }
 
 /// A child of ours in the container's pid namespace. Only the children of a process that enters
@@ -193,7 +198,9 @@ fn process_of(target: &Target, bundle: &Bundle, spec: &ExecSpec) -> Result<Proce
         let root = root.step("open root of container", target.pid)?;
         // Opened by number: make sure that it was still the same process then.
         target.open()?;
-        let ids = users::resolve_in(root.as_fd(), user, &[])?;
+        // As Docker since 28 has it.
+        let ids = users::resolve_in(root.as_fd(), user, &[])
+            .map_err(|error| SetupError { exit_code: 1, ..error })?;
         (process.uid, process.gid, process.groups) = (ids.uid, ids.gid, ids.groups);
         if let Some(home) = ids.home {
             set_variable(&mut process.env, &format!("HOME={home}"));
@@ -261,7 +268,10 @@ impl Join<'_> {
         };
         let inside = defence!("cwd.inside", cwd, "/");
         let folder = inside::open(root.as_fd(), inside, flags);
-        let folder = folder.step("enter working directory", cwd)?;
+        // As Docker since 28 has it.
+        let folder = folder
+            .step("enter working directory", cwd)
+            .map_err(|error| SetupError { exit_code: 127, ..error })?;
         let streams = match self.stdio {
             Stdio::Files { stdin, stdout, stderr } => Streams::files(stdin, stdout, stderr)?,
             Stdio::Terminal => {

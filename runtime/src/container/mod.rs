@@ -22,6 +22,7 @@ mod exec;
 mod fs;
 mod helper;
 mod idmap;
+mod hold;
 mod init;
 mod inside;
 mod mounts;
@@ -39,6 +40,8 @@ pub use caps::{ALL_CAPABILITIES, DEFAULT_CAPABILITIES};
 pub use error::SetupError;
 pub use exec::{Child, ExecSpec, Target, exec, exec_in};
 pub use helper::{Helper, WORD as HELPER_WORD, helper_main, start_helper};
+pub(crate) use hold::{Held, hold};
+pub(crate) use inside::{is_kernel_file_system, open as open_inside};
 pub use process::Stdio;
 pub use processes::{Process, processes};
 pub use rlimits::hard_limits;
@@ -46,6 +49,11 @@ pub use spawn::{IDS, Init, spawn};
 
 #[cfg(feature = "sabotage")]
 pub(crate) use inside::{Kind, open as open_in_root};
+
+/// Makes this process the root of the user namespace that it has joined.
+pub(crate) fn become_root() -> Result<(), SetupError> {
+    process::become_user(0, 0, &[])
+}
 
 #[cfg(test)]
 mod tests;

@@ -225,6 +225,24 @@ pub(crate) fn become_user(uid: u32, gid: u32, groups: &[u32]) -> Result<(), Setu
     rustix::thread::set_thread_res_uid(uid, uid, uid).step(STEP, format!("{uid}:{gid}"))
 }
 
+/// Becomes nothing: stays until its standard input ends. Returns only why not.
+pub(crate) fn stay(streams: &Streams, channel: &Channel) -> SetupError {
+    let begun = streams
+        .take_their_numbers()
+        .and_then(|()| channel.send_executing().step("report", "parent"))
+        // With the channel the parent is told that all is set up.
+        .and_then(|()| sys::close_from(3).step("close descriptors", "3…"));
+    if let Err(error) = begun {
+        return error;
+    }
+    let mut end = [0; 1];
+    while matches!(
+        rustix::io::read(std::io::stdin(), &mut end),
+        Ok(1..) | Err(rustix::io::Errno::INTR)
+    ) {}
+    sys::exit_now(0)
+}
+
 /// Becomes the program. Returns only why not.
 pub(crate) fn execute(
     process: &Process,

@@ -5,11 +5,13 @@ mod borrowed;
 mod changes;
 mod claims;
 mod devices;
+mod copy;
 mod error;
 mod etc;
 mod facts;
 mod files;
 
+mod holes;
 mod journal;
 mod lock;
 mod mapping;
@@ -20,6 +22,7 @@ mod pack;
 mod perform;
 mod prepare;
 mod state;
+mod stats;
 mod view;
 mod volume;
 
@@ -38,6 +41,7 @@ use crate::store::Store;
 
 pub use changes::{Changed, How};
 pub use devices::devices;
+pub use copy::{CopyError, CopyOptions, HostEnd};
 pub use error::{HostError, StepError};
 pub use facts::{abilities, absent, platform, selinux, userns};
 pub use files::FilesError;
@@ -46,6 +50,7 @@ pub use lock::{Holder, Lock};
 pub use mapping::unmapped;
 pub use pack::Packed;
 pub use state::Stored;
+pub use stats::{Figures, Sample};
 
 /// A handle to the host: where its state is, the image store, and the starter once it is needed.
 pub struct Host {

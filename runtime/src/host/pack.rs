@@ -14,6 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use super::holes;
 use super::view::{Entry, FOLDER, Folder, is, is_gone, is_opaque, is_whiteout, names_in};
 use crate::store::StoreError;
 use crate::store::tape::{Kind, Member, TapeWriter};
@@ -22,7 +23,7 @@ use crate::store::tape::{Kind, Member, TapeWriter};
 const MAX_XATTR: usize = 64 << 10;
 
 /// What was written, and what was not.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Packed {
     /// Files, folders and links.
     pub entries: u64,
@@ -49,6 +50,8 @@ pub(super) struct Packer<'a, W> {
     /// Files of several names by device and inode, with the first of the names.
     links: BTreeMap<(u64, u64), Vec<u8>>,
     packed: Packed,
+    /// For a copy: holes stay holes, and what is no file system of files is left out.
+    copies: bool,
 }
 
 impl<'a, W: Write> Packer<'a, W> {
@@ -56,7 +59,17 @@ impl<'a, W: Write> Packer<'a, W> {
         tape: &'a mut TapeWriter<W>,
         targets: &'a BTreeSet<Vec<u8>>,
     ) -> Packer<'a, W> {
-        Packer { tape, targets, links: BTreeMap::new(), packed: Packed::default() }
+        let (links, packed) = (BTreeMap::new(), Packed::default());
+        Packer { tape, targets, links, packed, copies: false }
+    }
+
+    /// One that writes what is copied: not the files of `/proc` and the like, which are no
+    /// files, and no zeros for holes.
+    pub(super) fn for_copy(
+        tape: &'a mut TapeWriter<W>,
+        targets: &'a BTreeSet<Vec<u8>>,
+    ) -> Packer<'a, W> {
+        Packer { copies: true, ..Packer::new(tape, targets) }
     }
 
     pub(super) fn packed(&self) -> Packed {
@@ -71,6 +84,10 @@ impl<'a, W: Write> Packer<'a, W> {
                 Entry::Nothing => {}
                 Entry::Folder(inner) => {
                     let Some(top) = inner.top() else { continue };
+                    if self.copies && is_the_kernels(top) {
+                        self.packed.left_out += 1;
+                        continue;
+                    }
                     self.folder(top, &below)?;
                     self.tree(&inner, &below)?;
                 }
@@ -161,7 +178,8 @@ impl<'a, W: Write> Packer<'a, W> {
         self.add(&member, io::empty())
     }
 
-    fn folder(&mut self, folder: BorrowedFd<'_>, path: &[u8]) -> Result<(), PackError> {
+    /// Writes a folder without what is in it.
+    pub(super) fn folder(&mut self, folder: BorrowedFd<'_>, path: &[u8]) -> Result<(), PackError> {
         let stat = rustix::fs::fstat(folder).map_err(|e| failed(path, e.into()))?;
         let mut member = member(Kind::Directory, path, &stat);
         member.xattrs = xattrs(folder).map_err(|e| failed(path, e))?;
@@ -169,7 +187,7 @@ impl<'a, W: Write> Packer<'a, W> {
     }
 
     /// Anything but a folder, by its name in the open folder `layer`.
-    fn other(
+    pub(super) fn other(
         &mut self,
         layer: BorrowedFd<'_>,
         name: &CStr,
@@ -223,7 +241,14 @@ impl<'a, W: Write> Packer<'a, W> {
         let mut member = member(Kind::File, path, &stat);
         member.stored = u64::try_from(stat.st_size).unwrap_or(0);
         member.xattrs = xattrs(file.as_fd()).map_err(|e| failed(path, e))?;
-        let mut content = Steady { file: file.into(), ended: false, problem: None };
+        let file = File::from(file);
+        if self.copies && stat.st_blocks.saturating_mul(512) < stat.st_size {
+            member.sparse = holes::find(&file, member.stored).map_err(|e| failed(path, e))?;
+        }
+        let content = member.sparse.as_ref().map(|sparse| sparse.segments.clone());
+        member.stored = member.sparse.as_ref().map_or(member.stored, holes::stored);
+        let file = holes::Content::of(file, content);
+        let mut content = Steady { file, ended: false, problem: None };
         self.add(&member, &mut content)?;
         self.packed.shrunk += u64::from(content.ended);
         match content.problem {
@@ -241,7 +266,7 @@ impl<'a, W: Write> Packer<'a, W> {
 /// A file that gives zeros after its end and after a problem, so that what stands in the header
 /// is true.
 struct Steady {
-    file: File,
+    file: holes::Content,
     ended: bool,
     problem: Option<io::Error>,
 }
@@ -267,6 +292,11 @@ fn found(entry: io::Result<Entry<'_>>) -> io::Result<Entry<'_>> {
         Err(e) if Errno::from_io_error(&e).is_some_and(is_gone) => Ok(Entry::Nothing),
         entry => entry,
     }
+}
+
+/// `/proc`, `/sys` and cgroups hold no files but answers of the kernel, some without an end.
+pub(super) fn is_the_kernels(fd: BorrowedFd<'_>) -> bool {
+    crate::container::is_kernel_file_system(fd).unwrap_or(true)
 }
 
 fn member(kind: Kind, path: &[u8], stat: &Stat) -> Member {

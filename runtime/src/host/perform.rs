@@ -22,6 +22,7 @@ use super::{Host, StepError, Stored, borrowed, claims, network, prepare, state, 
 use crate::bundle::{Phase, Status};
 use crate::container::cgroup;
 use crate::monitor::client;
+use crate::monitor::events::{Events, Happening};
 use crate::paths::Roots;
 use crate::record::{self, Durability};
 use crate::store::{LayerProgress, PullOptions};
@@ -92,7 +93,9 @@ impl Host {
         let name = stored.record.name.clone();
         let roots = self.roots.clone();
         let store = self.store.clone();
+        let events = Events::recorded(&roots, &stored.id, &stored.record);
         blocking(move || create_container(&roots, &store, &stored)).await?;
+        events.add(Happening::Create);
         self.unsettled.lock().unwrap_or_else(|e| e.into_inner()).push(name);
         Ok(())
     }
@@ -238,6 +241,7 @@ impl Host {
         let aside = set_aside(&self.roots, &self.roots.container(name), "remove container", name)?;
         if let Some(stored) = stored {
             claims::release(&self.roots, &stored.record);
+            Events::recorded(&self.roots, &stored.id, &stored.record).add(Happening::Destroy);
         }
         aside.remove().map_err(|e| StepError::refused("remove container", name, e))
     }

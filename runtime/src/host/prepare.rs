@@ -105,7 +105,10 @@ impl Preparation<'_> {
             id: self.stored.id.clone(),
             project: record.project.clone(),
             service: record.service.clone(),
+            image: spec.image.clone(),
+            oneoff: record.oneoff,
             process,
+            held: false,
             init: spec.init.unwrap_or(false),
             rootfs: Rootfs {
                 lowers: self.image.layers.clone(),

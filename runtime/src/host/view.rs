@@ -132,6 +132,11 @@ fn names(path: &[u8]) -> io::Result<Vec<CString>> {
 }
 
 impl Folder {
+    /// One folder alone.
+    pub(super) fn plain(folder: OwnedFd) -> Folder {
+        Folder { parts: vec![folder] }
+    }
+
     /// What the layers together have by this name: the topmost counts, folders are one with those
     /// below them, and a whiteout or an opaque folder hides what is below it (overlayfs.rst).
     pub(super) fn entry(&self, name: &CStr) -> io::Result<Entry<'_>> {

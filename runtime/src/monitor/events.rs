@@ -7,13 +7,18 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use berth_planner::observed::Health;
+use berth_planner::observed::{ContainerRecord, Health};
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
+use crate::bundle::Bundle;
+use crate::paths::Roots;
+
 /// Bytes at which the file is put aside.
 const LIMIT: u64 = 1024 * 1024;
+/// The folder of all projects' files, in the run folder.
+pub(super) const FOLDER: &str = "events";
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +29,15 @@ pub struct Event {
     pub container: String,
     /// Its service.
     pub service: String,
+    /// Its id, 64 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
+    /// Its image as the file has it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub image: String,
+    /// `run` made it, not `up`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub oneoff: bool,
     /// What.
     #[serde(flatten)]
     pub what: Happening,
@@ -33,6 +47,33 @@ pub struct Event {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
 pub enum Happening {
+    /// It was made.
+    Create,
+    /// It was removed.
+    Destroy,
+    /// Somebody has attached to it.
+    Attach,
+    /// A further process is about to be started in it.
+    ExecCreate {
+        /// What tells this process from others.
+        exec: String,
+        /// Program and arguments.
+        command: String,
+    },
+    /// That process runs.
+    ExecStart {
+        /// The same.
+        exec: String,
+        /// Program and arguments.
+        command: String,
+    },
+    /// That process ended.
+    ExecDie {
+        /// The same.
+        exec: String,
+        /// Exit status, 128 + n for signal n.
+        exit_code: i32,
+    },
     /// Its process started.
     Start,
     /// It has a new monitor.
@@ -69,31 +110,52 @@ pub enum Happening {
     Update,
 }
 
-/// Where the monitor of one container writes.
+/// Where what happens to one container is written.
 #[derive(Debug)]
-pub(super) struct Events {
+pub struct Events {
     path: PathBuf,
     container: String,
     service: String,
+    id: String,
+    image: String,
+    oneoff: bool,
 }
 
 impl Events {
-    /// For the container with this run folder (`RUN/containers/NAME`).
-    pub(super) fn new(run_dir: &Path, project: &str, service: &str) -> Events {
-        let run = run_dir.parent().and_then(Path::parent).unwrap_or(run_dir);
+    /// Of a container that was prepared; its run folder is `RUN/containers/NAME`.
+    pub fn of(bundle: &Bundle) -> Events {
+        let run = bundle.run_dir.parent().and_then(Path::parent).unwrap_or(&bundle.run_dir);
         Events {
-            path: run.join("events").join(project),
-            container: run_dir.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            service: service.to_owned(),
+            path: run.join(FOLDER).join(&bundle.project),
+            container: bundle.name.clone(),
+            service: bundle.service.clone(),
+            id: bundle.id.clone(),
+            image: bundle.image.clone(),
+            oneoff: bundle.oneoff,
+        }
+    }
+
+    /// Of a container with this id, as it is written down.
+    pub(crate) fn recorded(roots: &Roots, id: &str, record: &ContainerRecord) -> Events {
+        Events {
+            path: roots.run.join(FOLDER).join(&record.project),
+            container: record.name.clone(),
+            service: record.service.clone(),
+            id: id.to_owned(),
+            image: record.spec.image.clone(),
+            oneoff: record.oneoff,
         }
     }
 
     /// Appends one. An event that cannot be written is lost: nothing waits for it.
-    pub(super) fn add(&self, what: Happening) {
+    pub fn add(&self, what: Happening) {
         let event = Event {
             time: Timestamp::now(),
             container: self.container.clone(),
             service: self.service.clone(),
+            id: self.id.clone(),
+            image: self.image.clone(),
+            oneoff: self.oneoff,
             what,
         };
         let _lost = append(&self.path, &super::protocol::line(&event));
@@ -130,11 +192,16 @@ fn open(path: &Path) -> io::Result<File> {
 fn put_aside(path: &Path, file: &File) -> io::Result<()> {
     flock(file, FlockOperation::LockExclusive)?;
     if fs::metadata(path)?.ino() == file.metadata()?.ino() {
-        let mut aside = path.as_os_str().to_owned();
-        aside.push(".1");
-        fs::rename(path, aside)?;
+        fs::rename(path, aside(path))?;
     }
     Ok(())
+}
+
+/// Where a full file goes.
+pub(super) fn aside(path: &Path) -> PathBuf {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".1");
+    aside.into()
 }
 
 #[cfg(test)]
@@ -145,8 +212,13 @@ mod tests {
     #[test]
     fn events_are_lines_of_the_project_and_bounded() {
         let run = Folder::new();
-        let dir = run.path().join("containers/shop-web-1");
-        let events = Events::new(&dir, "shop", "web");
+        let events = Events::of(&Bundle {
+            run_dir: run.path().join("containers/shop-web-1"),
+            name: "shop-web-1".into(),
+            project: "shop".into(),
+            service: "web".into(),
+            ..Bundle::default()
+        });
         events.add(Happening::Die { exit_code: 42 });
 
         let text = run.text("events/shop");

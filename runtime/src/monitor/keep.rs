@@ -140,7 +140,7 @@ impl Monitor {
             group: Group::find(&bundle.cgroup.path)?,
             output: Output::open(&bundle).step("open the output of", &bundle.name)?,
             server: Server::listen(run_dir).step("listen for clients of", &bundle.name)?,
-            events: Events::new(run_dir, &bundle.project, &bundle.service),
+            events: Events::of(&bundle),
             reserved: Reserved::default(),
             backoff: Backoff::new(bundle.restart, 0),
             life: Life::Ended,
@@ -234,7 +234,10 @@ impl Monitor {
                 let resized = self.output.resize(rows, columns);
                 self.server.answer(client, resized);
             }
-            Wish::Attached => self.output.open_gate(),
+            Wish::Attached => {
+                self.events.add(Happening::Attach);
+                self.output.open_gate();
+            }
             Wish::Input(bytes) => self.output.type_in(&bytes),
         }
     }

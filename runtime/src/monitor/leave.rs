@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::events::Happening;
+use super::events::{Events, Happening};
 use super::keep::{Monitor, lock, read_bundle, read_status};
 use super::life::exit_code;
 use super::output::Output;
@@ -27,9 +27,6 @@ impl Monitor {
         self.status.phase = Phase::Exited;
         self.status.pid = 0;
         self.status.pid_start = 0;
-        if self.stopped {
-            self.events.add(Happening::Stop);
-        }
         if let Err(reason) = take_away(&self.bundle, &self.group, &self.status) {
             self.status.error.get_or_insert(reason);
         }
@@ -80,6 +77,9 @@ pub fn kill_unmonitored(run_dir: &Path, grace: Duration) -> io::Result<()> {
     let group = Group::find(&bundle.cgroup.path).map_err(io::Error::other)?;
     let code = end(&bundle, &group, &status, grace)?;
     output.drain(&mut Server::listen(run_dir)?);
+    let events = Events::of(&bundle);
+    events.add(Happening::Stop);
+    events.add(Happening::Die { exit_code: code });
     status.exit_code = code;
     status.finished_ms = Timestamp::now().as_millisecond();
     status.phase = Phase::Exited;

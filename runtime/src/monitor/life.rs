@@ -208,6 +208,9 @@ impl Monitor {
         self.status.resolver = None;
         self.status.exit_code = code;
         self.status.finished_ms = Timestamp::now().as_millisecond();
+        if self.status.phase == Phase::Stopping {
+            self.events.add(Happening::Stop);
+        }
         self.events.add(Happening::Die { exit_code: code });
         if self.output.gate().is_some() {
             self.life = Life::Lingering;
@@ -263,7 +266,10 @@ impl Monitor {
                 }
                 self.enter(Phase::Stopping);
             }
-            Life::Waiting { .. } => self.life = Life::Ended,
+            Life::Waiting { .. } => {
+                self.events.add(Happening::Stop);
+                self.life = Life::Ended;
+            }
             Life::Lingering | Life::Ended => {}
         }
     }

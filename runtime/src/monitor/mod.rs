@@ -10,8 +10,9 @@
 //! `bundle.json` and `status.json`.
 //!
 //! Reading order: `keep` (the loop), `life` (start, end, stop, adoption), `leave` (what is taken
-//! away), `frozen` (standing still for a client), `update` (other limits), then the parts: `output`, `ports`, `network`,
-//! `probe`, [`events`], `server`; pure are `backoff`, `health` and `protocol`. For everybody else
+//! away), `frozen` (standing still for a client), `update` (other limits), then the parts: `output`,
+//! `ports`, `network`, `probe`, [`events`] with [`watch`], `server`; pure are `backoff`, `health` and
+//! `protocol`. For everybody else
 //! there is [`client`].
 
 mod backoff;
@@ -33,6 +34,7 @@ mod protocol;
 mod resolver;
 mod server;
 mod update;
+pub mod watch;
 
 use std::fmt::Display;
 use std::io;

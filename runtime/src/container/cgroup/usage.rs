@@ -16,6 +16,8 @@ pub struct Usage {
     pub cpu_nanos: Option<u64>,
     /// Processes and threads.
     pub pids: Option<u64>,
+    /// Bytes read from and written to block devices since the group was made.
+    pub block: Option<(u64, u64)>,
 }
 
 impl Group {
@@ -46,7 +48,26 @@ impl Group {
         };
         usage.pids =
             self.controller("pids").and_then(|(folder, _)| number(&folder.join("pids.current")));
+        usage.block = self.block();
         usage
+    }
+
+    /// cgroup-v1/blkio-controller.rst and cgroup-v2.rst (`io.stat`). The scheduler of a device
+    /// counts for it where it is one that counts.
+    fn block(&self) -> Option<(u64, u64)> {
+        if let Some((folder, Version::V2)) = self.controller("io") {
+            let text = fs::read_to_string(folder.join("io.stat")).ok()?;
+            return Some((tagged(&text, "rbytes="), tagged(&text, "wbytes=")));
+        }
+        let (folder, _) = self.controller("blkio")?;
+        let files =
+            ["blkio.bfq.io_service_bytes_recursive", "blkio.throttle.io_service_bytes_recursive"];
+        let read = |file| fs::read_to_string(folder.join(file)).ok();
+        let sums = files
+            .into_iter()
+            .filter_map(read)
+            .map(|text| (lined(&text, "Read"), lined(&text, "Write")));
+        sums.max_by_key(|(read, written)| read + written)
     }
 
     /// How many of its processes the kernel has killed for memory.
@@ -68,8 +89,37 @@ fn number(file: &Path) -> Option<u64> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
+/// The sum of all `KEY=NUMBER` words.
+fn tagged(text: &str, key: &str) -> u64 {
+    let words =
+        text.split_whitespace().filter_map(|word| word.strip_prefix(key)?.parse::<u64>().ok());
+    words.fold(0, u64::saturating_add)
+}
+
+/// The sum of all `DEVICE KEY NUMBER` lines.
+fn lined(text: &str, key: &str) -> u64 {
+    let of = |line: &str| {
+        let mut words = line.split_whitespace().skip(1);
+        (words.next()? == key).then(|| words.next()?.parse::<u64>().ok())?
+    };
+    text.lines().filter_map(of).fold(0, u64::saturating_add)
+}
+
 /// The number behind `key` in a file of `key number` lines.
 fn keyed(file: &Path, key: &str) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_all_devices_are_added() {
+        let legacy = "8:0 Read 4096\n8:0 Write 512\n8:0 Total 4608\n8:16 Read 1\nTotal 4609\n";
+        assert_eq!((lined(legacy, "Read"), lined(legacy, "Write")), (4097, 512));
+        let unified = "8:0 rbytes=4096 wbytes=512 rios=1\n8:16 rbytes=1 wbytes=0\n";
+        assert_eq!((tagged(unified, "rbytes="), tagged(unified, "wbytes=")), (4097, 512));
+    }
 }

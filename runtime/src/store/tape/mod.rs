@@ -75,7 +75,7 @@ pub enum TapeError {
 }
 
 /// A tar stream, positioned in the content of its last member.
-pub(super) struct Tape<R> {
+pub(crate) struct Tape<R> {
     input: R,
     /// Content not yet read.
     left: u64,
@@ -95,7 +95,7 @@ struct Ahead {
 }
 
 impl<R: Read> Tape<R> {
-    pub(super) fn new(input: R) -> Tape<R> {
+    pub(crate) fn new(input: R) -> Tape<R> {
         Tape { input, left: 0, padding: 0, position: 0, has_end: false }
     }
 
@@ -110,7 +110,7 @@ impl<R: Read> Tape<R> {
     }
 
     /// The next member, after skipping what is left of the last one.
-    pub(super) fn next(&mut self) -> Result<Option<Member>, TapeError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Member>, TapeError> {
         self.skip(self.left + self.padding)?;
         (self.left, self.padding) = (0, 0);
         let mut ahead = Ahead::default();

@@ -5,7 +5,7 @@
 
 use std::io::{self, Read, Write};
 
-use super::{BLOCK, Kind, Member};
+use super::{BLOCK, Kind, Member, Sparse};
 
 const CHUNK: usize = 256 << 10;
 
@@ -20,7 +20,8 @@ impl<W: Write> TapeWriter<W> {
         TapeWriter { out, buffer: vec![0; CHUNK] }
     }
 
-    /// Adds a member; `content` gives the `stored` bytes of a file. Holes are not written.
+    /// Adds a member; `content` gives the `stored` bytes of a file, which are those around its
+    /// holes if it is `sparse` (PAX 1.0: the map stands before them).
     ///
     /// # Errors
     /// What the output answers, or `UnexpectedEof` when there is less content than promised.
@@ -33,7 +34,9 @@ impl<W: Write> TapeWriter<W> {
             self.out.write_all(&extension)?;
             self.pad(extension.len() as u64)?;
         }
-        let size = if member.kind == Kind::File { member.stored } else { 0 };
+        let map = member.sparse.as_ref().map(map).unwrap_or_default();
+        let content = map.as_slice().chain(content);
+        let size = if member.kind == Kind::File { member.stored + map.len() as u64 } else { 0 };
         let ids = [member.uid, member.gid].map(|id| fitting(id, 7));
         let (mtime, stored) = (fitting(member.mtime.0, 11), fitting_size(size));
         let kind = letter(member.kind);
@@ -92,13 +95,21 @@ fn extension(member: &Member, name: &[u8]) -> Vec<u8> {
     if member.link.len() > 100 {
         record(&mut records, b"linkpath", &member.link);
     }
+    if let Some(sparse) = &member.sparse {
+        record(&mut records, b"GNU.sparse.major", b"1");
+        record(&mut records, b"GNU.sparse.minor", b"0");
+        record(&mut records, b"GNU.sparse.name", name);
+        record(&mut records, b"GNU.sparse.realsize", sparse.size.to_string().as_bytes());
+    }
     for (key, id) in [("uid", member.uid), ("gid", member.gid)] {
         if !fits(id, 7) {
             record(&mut records, key.as_bytes(), id.to_string().as_bytes());
         }
     }
-    if member.kind == Kind::File && i64::try_from(member.stored).is_ok_and(|size| !fits(size, 11)) {
-        record(&mut records, b"size", member.stored.to_string().as_bytes());
+    let stored =
+        member.stored + member.sparse.as_ref().map_or(0, |sparse| map(sparse).len() as u64);
+    if member.kind == Kind::File && i64::try_from(stored).is_ok_and(|size| !fits(size, 11)) {
+        record(&mut records, b"size", stored.to_string().as_bytes());
     }
     if member.mtime.1 != 0 || !fits(member.mtime.0, 11) {
         record(&mut records, b"mtime", time(member.mtime).as_bytes());
@@ -107,6 +118,17 @@ fn extension(member: &Member, name: &[u8]) -> Vec<u8> {
         record(&mut records, &[b"SCHILY.xattr.", name.as_slice()].concat(), value);
     }
     records
+}
+
+/// Where the content of a sparse file belongs: decimal lines, filled up to a block.
+fn map(sparse: &Sparse) -> Vec<u8> {
+    let mut text = format!("{}\n", sparse.segments.len());
+    for (offset, length) in &sparse.segments {
+        text.push_str(&format!("{offset}\n{length}\n"));
+    }
+    let mut map = text.into_bytes();
+    map.resize(map.len().next_multiple_of(BLOCK), 0);
+    map
 }
 
 /// `-0.25` is a quarter of a second before the epoch, which is kept as −1 and 750 000 000.
@@ -235,6 +257,7 @@ mod tests {
             (b"user.empty".to_vec(), Vec::new()),
             (b"user.long".to_vec(), vec![b'x'; 994]),
         ]);
+        let holes = Sparse { size: 1 << 40, segments: vec![(4096, 3), (1 << 39, 4)] };
         let members: Vec<(Member, &[u8])> = vec![
             (member(Kind::Directory, "etc/"), b""),
             (Member { stored: 5, mode: 0o4755, ..member(Kind::File, "etc/a") }, b"hello"),
@@ -248,6 +271,7 @@ mod tests {
             (Member { mtime: (1 << 40, 1), ..member(Kind::File, "late") }, b""),
             (member(Kind::File, &"n".repeat(100)), b""),
             (member(Kind::File, &"n".repeat(101)), b""),
+            (Member { stored: 7, sparse: Some(holes), ..member(Kind::File, "holes") }, b"onetwo!"),
         ];
         let read = again(&members);
         assert_eq!(read.len(), members.len());
