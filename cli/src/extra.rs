@@ -23,6 +23,8 @@ pub(crate) struct Extra {
     pub(crate) ports: Vec<PortSpec>,
     /// Mounts by target.
     pub(crate) mounts: BTreeMap<String, MountSpec>,
+    /// Variables of files.
+    pub(crate) environment: BTreeMap<String, Option<String>>,
 }
 
 /// A Compose file that is not on the disk.
@@ -33,17 +35,23 @@ impl Source for Words {
         if path.ends_with(NAME) {
             return Ok(self.0.clone().into_bytes());
         }
-        Err(io::ErrorKind::NotFound.into())
+        // A file of variables.
+        std::fs::read(path)
     }
 
     fn exists(&self, path: &Path) -> bool {
-        path.ends_with(NAME)
+        path.ends_with(NAME) || path.exists()
     }
 }
 
-/// Reads `ports` and `volumes` as if a service of `stack` had them.
-pub(crate) fn parse(stack: &Stack, ports: &[String], volumes: &[String]) -> Result<Extra, Failure> {
-    if ports.is_empty() && volumes.is_empty() {
+/// Reads `ports`, `volumes` and files of variables as if a service of `stack` had them.
+pub(crate) fn parse(
+    stack: &Stack,
+    ports: &[String],
+    volumes: &[String],
+    env_files: &[PathBuf],
+) -> Result<Extra, Failure> {
+    if ports.is_empty() && volumes.is_empty() && env_files.is_empty() {
         return Ok(Extra::default());
     }
     let named: BTreeMap<&String, _> = stack
@@ -51,7 +59,12 @@ pub(crate) fn parse(stack: &Stack, ports: &[String], volumes: &[String]) -> Resu
         .iter()
         .map(|(key, volume)| (key, json!({ "name": volume.name, "external": true })))
         .collect();
-    let service = json!({ "image": "localhost/host", "ports": ports, "volumes": volumes });
+    let service = json!({
+        "image": "localhost/host",
+        "ports": ports,
+        "volumes": volumes,
+        "env_file": env_files,
+    });
     let text = json!({ "services": { "run": service }, "volumes": named }).to_string();
     let options = LoadOptions {
         files: vec![PathBuf::from(NAME)],
@@ -67,6 +80,7 @@ pub(crate) fn parse(stack: &Stack, ports: &[String], volumes: &[String]) -> Resu
     Ok(service.map_or_else(Extra::default, |service| Extra {
         ports: service.container.ports,
         mounts: service.container.mounts,
+        environment: service.container.environment,
     }))
 }
 
@@ -88,9 +102,13 @@ mod tests {
     #[test]
     fn words_are_read_as_a_compose_file_reads_them() {
         let words = |list: &[&str]| list.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
-        let extra =
-            parse(&stack(), &words(&["127.0.0.1:8080:80"]), &words(&["./x:/x:ro", "data:/data"]))
-                .unwrap();
+        let extra = parse(
+            &stack(),
+            &words(&["127.0.0.1:8080:80"]),
+            &words(&["./x:/x:ro", "data:/data"]),
+            &[],
+        )
+        .unwrap();
         assert_eq!(extra.ports[0].published, Some((8080, 8080)));
         assert_eq!(extra.ports[0].target, 80);
         assert!(extra.mounts["/x"].read_only);
@@ -102,7 +120,7 @@ mod tests {
 
     #[test]
     fn what_is_no_port_is_a_problem_of_the_words() {
-        let failure = parse(&stack(), &["x:y".into()], &[]).unwrap_err();
+        let failure = parse(&stack(), &["x:y".into()], &[], &[]).unwrap_err();
         assert_eq!(failure.code(), 65);
     }
 }

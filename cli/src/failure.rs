@@ -163,6 +163,11 @@ impl Failure {
             Failure::Unhealthy { causes } => {
                 Failure::NotStarted { code: 125, message: causes.join("\n") }
             }
+            before @ (Failure::Refused { .. } | Failure::NotLocked(_) | Failure::Stale { .. }) => {
+                let said = [before.to_string()].into_iter().chain(before.causes().iter().cloned());
+                let said = said.chain(before.help()).collect::<Vec<_>>();
+                Failure::NotStarted { code: 125, message: said.join("\n") }
+            }
             other => other,
         }
     }

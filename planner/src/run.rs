@@ -25,6 +25,8 @@ pub struct RunOptions {
     pub entrypoint: Option<Vec<String>>,
     /// Further variables.
     pub environment: BTreeMap<String, Option<String>>,
+    /// Remove containers of services that are not in the stack.
+    pub remove_orphans: bool,
     /// Further labels.
     pub labels: BTreeMap<String, String>,
     /// Further mounts by target.
@@ -77,7 +79,7 @@ pub fn run(
         spec: spec(service, &wanted.container, options),
         depends_on: &wanted.depends_on,
     };
-    let up = UpOptions::default();
+    let up = UpOptions { remove_orphans: options.remove_orphans, ..UpOptions::default() };
     make(&Survey::new(desired, observed, &up, places, scope, Some(one_off)))
 }
 

@@ -321,3 +321,94 @@ services:
     stream.ends().fails_with(130);
     host.berth("stats nobody").fails_with(1);
 }
+
+#[test]
+fn run_and_exec_end_with_dockers_codes() {
+    let host = host();
+    host.write("file.env", "FROM_FILE=yes\nLEVEL=file\n");
+    // Words, status, and what is said.
+    let table = [
+        ("run --rm -T web sh -c 'exit 3'", 3, ""),
+        ("run --rm -T web sh -c 'exit 300'", 44, ""),
+        ("run --rm -T web no-such-program", 127, "no-such-program"),
+        ("run --rm -T web /etc/passwd", 126, "/etc/passwd"),
+        ("run --rm -T web sh -c 'sh -c \"kill -9 $$\"; kill -TERM 1; exit $?'", 0, ""),
+        ("run --rm -T --init web sh -c 'kill -TERM $$'", 64, "--init"),
+        ("run --rm -T -w /etc/passwd web true", 125, "/etc/passwd"),
+        ("run --rm -T -u nobody-here web true", 125, "nobody-here"),
+        ("run --rm -T --locked web true", 125, "lock"),
+        ("run --rm -T nobody true", 1, "nobody"),
+        (
+            "run --rm -T -q --env-from-file file.env -e LEVEL=word web sh -c 'test $FROM_FILE$LEVEL = yesword'",
+            0,
+            "",
+        ),
+        ("exec -T web sh -c 'exit 42'", 42, ""),
+        ("exec -T web no-such-program", 127, "no-such-program"),
+        ("exec -T web /etc/passwd", 126, "/etc/passwd"),
+        ("exec -T -w /no/folder web true", 127, "/no/folder"),
+        ("exec -T -u nobody-here web true", 1, "nobody-here"),
+        ("exec -T web sh -c 'kill -9 $$'", 137, ""),
+        ("exec -T web sh -c 'kill -TERM $$'", 143, ""),
+        ("exec -T web sh -c 'kill -INT $$'", 130, ""),
+        ("exec -T web sh -c 'kill -SEGV $$'", 139, ""),
+        ("exec -T --index 7 web true", 1, "no container 7"),
+        ("exec -T nobody true", 1, "nobody"),
+    ];
+    let mut wrong = Vec::new();
+    for (words, code, said) in table {
+        let ended = host.berth(words);
+        if ended.code != code || !ended.stderr.contains(said) {
+            wrong.push(format!("wanted {code} {said:?}: {ended}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    host.berth("stop web").succeeds();
+    host.berth("exec -T web true").fails_with(1).stderr_has("not running");
+}
+
+#[test]
+fn a_flood_of_one_process_and_a_flood_of_processes_are_carried_without_memory() {
+    let host = host();
+    // The flood is read slowly, so that whoever keeps it would have to keep a lot.
+    let flood = host.start_shell(
+        Place::Inside,
+        "$berth exec -T web sh -c 'head -c 300000000 /dev/zero' | (sleep 1; wc -c)",
+    );
+    let largest = || {
+        let peak = |process: std::path::PathBuf| {
+            let status = std::fs::read_to_string(process.join("status")).unwrap_or_default();
+            let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?.to_owned();
+            line.trim().trim_end_matches(" kB").parse::<u64>().ok()
+        };
+        host.berth_processes().into_iter().filter_map(peak).max().unwrap_or(0)
+    };
+    let mut most = 0;
+    host.eventually("it is carried", || {
+        most = most.max(largest());
+        flood.said().contains("300000000")
+    });
+    flood.ends().succeeds();
+    assert!(most < 8 << 10, "{most} kB");
+
+    let before = states(&host, "stack-web-1").len();
+    let many: Vec<_> = (0..60)
+        .map(|n| {
+            let line = format!("exec $berth exec -T web sh -c 'echo {n}; exec sleep 30'");
+            host.start_shell(Place::Inside, &line)
+        })
+        .collect();
+    let (killed, kept) = many.split_at(30);
+    for client in killed.iter().chain(kept) {
+        client.prints("\n");
+    }
+    for client in killed {
+        client.signal(Signal::SIGKILL);
+    }
+    host.berth("stop -t 1 web").succeeds();
+    for client in many {
+        client.ends();
+    }
+    assert!(before >= 1 && states(&host, "stack-web-1").is_empty());
+    assert!(!host.berth_commands().iter().any(|command| command.contains(" exec ")));
+}

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use berth_planner::lifecycle::kill;
 use berth_planner::observed::Observed;
+use berth_planner::plan::Plan;
 use clap::Args;
 
 use crate::failure::{Exit, Failure};
 use crate::flow;
-use crate::project::check_services;
+use crate::project::{check_services, containers};
 use crate::session::Session;
 use crate::values::signal;
 
@@ -20,6 +21,9 @@ pub(crate) struct KillArgs {
     /// The signal, by name or number
     #[arg(short, long, default_value = "SIGKILL", value_parser = signal::name)]
     signal: String,
+    /// Also containers of services that are not in the file
+    #[arg(long)]
+    remove_orphans: bool,
 }
 
 /// Sends a signal to what runs.
@@ -28,7 +32,22 @@ pub(crate) async fn run(session: &Session, args: &KillArgs) -> Result<Exit, Fail
     let host = flow::open(session)?;
     let plan = |observed: &Observed| {
         check_services(&project, observed, &args.services)?;
-        Ok(kill(&project.name, observed, &args.services, &args.signal)?)
+        let named = match &project.stack {
+            Some(stack) if args.services.is_empty() && !args.remove_orphans => {
+                let made = containers(observed, &project.name, &[]).into_iter();
+                let made: BTreeSet<&String> = made.map(|c| &c.record.service).collect();
+                let in_file = |name: &&String| {
+                    stack.services.contains_key(*name) || stack.inactive.contains(*name)
+                };
+                let named: Vec<String> = made.into_iter().filter(in_file).cloned().collect();
+                if named.is_empty() {
+                    return Ok(Plan { project: project.name.clone(), ..Plan::default() });
+                }
+                named
+            }
+            _ => args.services.clone(),
+        };
+        Ok(kill(&project.name, observed, &named, &args.signal)?)
     };
     let change = flow::change(session, &host, &project.name, &BTreeSet::new(), plan).await?;
     if change.done == 0 && !session.global.dry_run && change.interrupted.is_none() {

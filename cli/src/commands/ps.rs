@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use berth_planner::observed::ObservedContainer;
 use clap::Args;
 
 use crate::args::Format;
 use crate::failure::{Exit, Failure};
 use crate::flow;
-use crate::project::{check_services, containers};
+use crate::project::{Project, check_services, containers};
 use crate::rows::{self, Row};
 use crate::session::Session;
 use crate::ui::Table;
@@ -35,6 +36,9 @@ pub(crate) struct PsArgs {
     /// As --status, written `status=STATE`
     #[arg(long, value_name = "FILTER", value_parser = status_filter)]
     filter: Vec<String>,
+    /// Also services that are not in the file; `--orphans=false` leaves them out
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set, hide_default_value = true)]
+    orphans: bool,
     /// Cut nothing short
     #[arg(long)]
     no_trunc: bool,
@@ -56,6 +60,7 @@ pub(crate) async fn run(session: &Session, args: &PsArgs) -> Result<Exit, Failur
     check_services(&project, &observed, &args.services)?;
     let shown: Vec<_> = containers(&observed, &project.name, &args.services)
         .into_iter()
+        .filter(|container| args.orphans || is_in_file(&project, container))
         .filter(|container| {
             let mut wanted = args.status.iter().chain(&args.filter).peekable();
             match wanted.peek() {
@@ -79,6 +84,14 @@ pub(crate) async fn run(session: &Session, args: &PsArgs) -> Result<Exit, Failur
         session.ui.rows(args.format, &rows, || table(&rows))?;
     }
     Ok(Exit::Done)
+}
+
+/// Without a file nobody knows, and nothing is left out.
+fn is_in_file(project: &Project, container: &ObservedContainer) -> bool {
+    let service = &container.record.service;
+    project.stack.as_ref().is_none_or(|stack| {
+        stack.services.contains_key(service) || stack.inactive.contains(service)
+    })
 }
 
 fn table(rows: &[Row]) -> Table {

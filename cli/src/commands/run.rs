@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use berth_planner::observed::Observed;
@@ -39,6 +40,15 @@ pub(crate) struct RunArgs {
     /// Set a variable, `KEY=VALUE`, or `KEY` for its value here; may be repeated
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = pairs::variable)]
     env: Vec<(String, Option<String>)>,
+    /// Set the variables of a file; may be repeated, `-e` counts more
+    #[arg(long, value_name = "FILE")]
+    env_from_file: Vec<PathBuf>,
+    /// Show nothing but what the container prints
+    #[arg(short, long)]
+    quiet: bool,
+    /// Remove containers of services that are not in the file
+    #[arg(long)]
+    remove_orphans: bool,
     /// Set a label, `KEY=VALUE`; may be repeated
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = pairs::variable)]
     label: Vec<(String, Option<String>)>,
@@ -107,14 +117,17 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failu
     let ways = ways(args);
     let options = options(session, args, &stack, service, command, &ways)?;
     let host = flow::open(session)?;
-    let images = Images::of(session, &stack, args.locked, args.pull)?;
+    let images =
+        Images::of(session, &stack, args.locked, args.pull).map_err(Failure::of_a_start)?;
     let aim = Aim::Once(&options);
     let plan = |observed: &Observed| images.plan(&stack, observed, aim);
     let pulled = images.pull_first(session, &host, &stack, aim).await;
     if let Some(interrupted) = pulled.map_err(Failure::of_a_start)? {
         return Ok(interrupted.exit());
     }
-    let change = flow::change(session, &host, &stack.name, &images.asked(&stack), plan).await;
+    let manner = if args.quiet { flow::Manner::Silent } else { flow::Manner::Usual };
+    let asked = images.asked(&stack);
+    let change = flow::change_as(session, &host, &stack.name, &asked, plan, manner).await;
     let name = planner::name(&stack.name, &options);
     let ended = match change {
         Ok(change) if session.global.dry_run || change.interrupted.is_some() => {
@@ -161,14 +174,21 @@ fn options(
     };
     let label =
         |(key, value): &(String, Option<String>)| (key.clone(), value.clone().unwrap_or_default());
-    let extra = extra::parse(stack, &args.publish, &args.volumes)?;
+    let from = args.env_from_file.iter().map(|file| session.working_dir.join(file));
+    let from: Vec<PathBuf> = from.collect();
+    let extra = extra::parse(stack, &args.publish, &args.volumes, &from)?;
     Ok(RunOptions {
         service: service.to_owned(),
         slug: slug()?,
         name: args.name.clone(),
         command: (!command.is_empty()).then(|| command.to_vec()),
         entrypoint: args.entrypoint.as_ref().map(|program| vec![program.clone()]),
-        environment: args.env.iter().filter_map(given).collect(),
+        environment: extra
+            .environment
+            .into_iter()
+            .chain(args.env.iter().filter_map(given))
+            .collect(),
+        remove_orphans: args.remove_orphans,
         labels: args.label.iter().map(label).collect(),
         mounts: extra.mounts,
         user: args.user.clone(),
