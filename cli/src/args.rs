@@ -138,6 +138,9 @@ pub(crate) enum Command {
     Exec(commands::exec::ExecArgs),
     /// Run a command once in a new container of a service
     Run(commands::run::RunArgs),
+    /// Remove a container of `run --rm` when it has ended
+    #[command(hide = true, name = commands::remove_after::WORD)]
+    RemoveAfter(commands::remove_after::RemoveAfterArgs),
     /// Start stopped services
     Start(commands::start::StartArgs),
     /// Stop services without removing their containers

@@ -62,12 +62,19 @@ pub(crate) async fn converse(run_dir: &Path, ways: &Ways) -> Result<Parted, Fail
     }
     let listener = on_terminal.then(|| Listener::new(ways.keys.clone()));
     let (leave, left) = oneshot::channel();
-    let _input = ways.input.then(|| Input::carry(input, listener, leave));
+    // Dropped, it would tell the monitor that we are gone.
+    let mut unused = Some(input);
+    let input = ways.input.then(|| unused.take()).flatten();
+    let mut may_leave = input.is_some();
+    let _input = input.map(|input| Input::carry(input, listener, leave));
     tokio::pin!(left);
     loop {
         tokio::select! {
-            // Its other end is dropped with the input, which is no reason to leave.
-            Ok(()) = &mut left => return Ok(Parted::Left),
+            told = &mut left, if may_leave => match told {
+                Ok(()) => return Ok(Parted::Left),
+                // The container takes no more input, which is no reason to leave.
+                Err(_) => may_leave = false,
+            },
             frame = output.next() => match frame.map_err(refused)? {
                 Some(Frame::Stdout(bytes)) => write(&mut io::stdout().lock(), &bytes)?,
                 Some(Frame::Stderr(bytes)) => write(&mut io::stderr().lock(), &bytes)?,

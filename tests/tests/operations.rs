@@ -412,3 +412,22 @@ fn a_flood_of_one_process_and_a_flood_of_processes_are_carried_without_memory() 
     assert!(before >= 1 && states(&host, "stack-web-1").is_empty());
     assert!(!host.berth_commands().iter().any(|command| command.contains(" exec ")));
 }
+
+#[test]
+fn a_container_of_run_rm_goes_with_its_end_also_when_nobody_waits() {
+    let host = host();
+    let name = host.berth("run -d --rm -T web sleep 100").succeeds().stdout.trim().to_owned();
+    host.pid_of_container(&name);
+    let typed = "sleep 0.7; printf '\\020\\021'; sleep 0.5";
+    let seen = host.shell(&on_terminal(typed, "run --rm --name left web sleep 101")).succeeds();
+    assert!(seen.stdout.contains("runs on"), "{seen}");
+    for name in [name.as_str(), "left"] {
+        let pid = host.pid_of_container(name).pid;
+        host.kill("KILL", pid);
+        host.eventually("it is removed", || {
+            !host.machine().path(format!("/var/lib/berth/containers/{name}")).exists()
+        });
+    }
+    let waits = || host.berth_commands().iter().any(|command| command.contains("remove-after"));
+    host.eventually("nobody waits any more", || !waits());
+}

@@ -34,6 +34,7 @@ pub(crate) mod prune;
 pub(crate) mod ps;
 pub(crate) mod pull;
 pub(crate) mod push;
+pub(crate) mod remove_after;
 pub(crate) mod restart;
 pub(crate) mod rm;
 pub(crate) mod run;
@@ -82,6 +83,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<Exit, Fai
         Command::Run(args) => run::run(session, &args).await,
         Command::Start(args) => start::run(session, &args).await,
         Command::Stop(args) => stop::run(session, &args).await,
+        Command::RemoveAfter(args) => remove_after::run(session, &args).await,
         Command::Restart(args) => restart::run(session, &args).await,
         Command::Pause(args) => pause::run(session, &args).await,
         Command::Unpause(args) => pause::run_on(session, &args).await,

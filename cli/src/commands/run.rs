@@ -13,6 +13,7 @@ use berth_runtime::host::Host;
 use berth_schema::stack::{PullPolicy, Stack};
 use clap::Args;
 
+use super::remove_after;
 use crate::attached::{self, Parted, Ways};
 use crate::failure::{Exit, Failure};
 use crate::images::{Aim, Images};
@@ -134,6 +135,9 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failu
             return Ok(change.exit());
         }
         Ok(_) if args.detach => {
+            if args.rm {
+                remove_after::spawn(session, &stack.name, &name)?;
+            }
             session.ui.list([&name])?;
             return Ok(Exit::Done);
         }
@@ -142,6 +146,9 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failu
     };
     if let Ok(Parted::Left) = ended {
         session.ui.note(&attached::farewell(&name));
+        if args.rm {
+            remove_after::spawn(session, &stack.name, &name)?;
+        }
         return Ok(Exit::Done);
     }
     if args.rm {
@@ -213,7 +220,7 @@ pub(super) fn slug() -> Result<String, Failure> {
 }
 
 /// Removes the container and its volumes without a name.
-async fn remove(
+pub(super) async fn remove(
     session: &Session,
     host: &Arc<Host>,
     project: &str,

@@ -4,13 +4,12 @@
 mod borrowed;
 mod changes;
 mod claims;
-mod devices;
 mod copy;
+mod devices;
 mod error;
 mod etc;
 mod facts;
 mod files;
-
 mod holes;
 mod journal;
 mod lock;
@@ -40,8 +39,8 @@ use crate::starter::Starter;
 use crate::store::Store;
 
 pub use changes::{Changed, How};
-pub use devices::devices;
 pub use copy::{CopyError, CopyOptions, HostEnd};
+pub use devices::devices;
 pub use error::{HostError, StepError};
 pub use facts::{abilities, absent, platform, selinux, userns};
 pub use files::FilesError;
