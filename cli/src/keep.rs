@@ -20,15 +20,14 @@ pub(crate) const WORD: &str = "keep-terminal";
 pub(crate) fn spawn(master: OwnedFd) -> io::Result<()> {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("berth").arg(WORD).stdin(master).stdout(Stdio::null()).stderr(Stdio::null());
-    command.current_dir("/").env_clear();
+    // In a group of its own: the end of the user's terminal is told to that of its programs alone.
+    command.current_dir("/").env_clear().process_group(0);
     // Nobody waits for it: it outlives us.
     command.spawn().map(drop)
 }
 
 /// The keeper, entered at the top of `main`.
 pub(crate) fn main() -> ! {
-    // Away from the terminal of the user. Who leads a session already is away from it.
-    let _ = rustix::process::setsid();
     std::process::exit(i32::from(forget(&io::stdin()).is_err()))
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct RemoveAfterArgs {
 pub(super) fn spawn(session: &Session, project: &str, container: &str) -> Result<(), Failure> {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("berth").args(["-p", project, WORD, container]).current_dir("/");
+    // In a group of its own: the end of the user's terminal is told to that of its programs alone.
+    command.process_group(0);
     if let Some(root) = &session.global.root {
         command.env("BERTH_ROOT", session.working_dir.join(root));
     }
@@ -37,8 +39,6 @@ pub(super) fn spawn(session: &Session, project: &str, container: &str) -> Result
 
 /// Waits for the end of a container, and removes it with its volumes without a name.
 pub(crate) async fn run(session: &Session, args: &RemoveAfterArgs) -> Result<Exit, Failure> {
-    // Away from the terminal of the user. Who leads a session already is away from it.
-    let _ = rustix::process::setsid();
     let project = session.project()?;
     let host = flow::open(session)?;
     // Without a monitor there is nothing to wait for.

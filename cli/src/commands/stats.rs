@@ -225,8 +225,8 @@ mod tests {
             pids: 1,
         };
         insta::assert_snapshot!(table(&[row(&web, figures, false)]).lines().join("\n"), @"
-        CONTAINER ID  NAME        CPU %   MEM USAGE / LIMIT   MEM %  NET I/O      BLOCK I/O    PIDS
-        0123456789ab  shop-web-1  58.20%  336KiB / 23.54GiB   0.00%  736B / 126B  2.06MB / 0B  1
+        CONTAINER ID   NAME         CPU %    MEM USAGE / LIMIT   MEM %   NET I/O       BLOCK I/O     PIDS
+        0123456789ab   shop-web-1   58.20%   336KiB / 23.54GiB   0.00%   736B / 126B   2.06MB / 0B   1
         ");
     }
 }

@@ -204,6 +204,8 @@ fn settled(
 ) -> Result<Packed, CopyError> {
     match (gave, put) {
         (Ok(packed), Ok(())) => Ok(packed),
+        // What comes after the end of a stream is nothing that anybody wants.
+        (Err(CopyError::Broken(_)), Ok(())) => Ok(Packed::default()),
         (Err(CopyError::Broken(_)), Err(error)) => Err(error),
         (Err(error), _) | (Ok(_), Err(error)) => Err(error),
     }

@@ -85,6 +85,7 @@ impl Base {
             let link = readlinkat(&parent, &*name, Vec::new()).map_err(|e| failed(e, &path))?;
             path = match link.as_bytes() {
                 absolute @ [b'/', ..] => absolute.to_vec(),
+                relative if above.is_empty() => relative.to_vec(),
                 relative => [above, b"/", relative].concat(),
             };
         }

@@ -79,8 +79,10 @@ pub(super) fn thing(
             true => (folder(&place, path)?, c_name(name, path)?),
             false => (place.parent, place.name),
         };
-        let mut target = Target::new(parent, put);
-        return target.make(&first, &name, target_root(), &mut tape);
+        Target::new(parent, put).make(&first, &name, target_root(), &mut tape)?;
+        // To the mark of the end, so that nobody writes to a pipe without a reader.
+        while next(&mut tape)?.is_some() {}
+        return Ok(());
     }
     if place.found.is_some() && !place.is_folder() {
         return Err(refused("a folder cannot take the place of a file"));
