@@ -12,7 +12,7 @@ use super::cgroup::Group;
 use super::error::{Context, SetupError};
 use super::process::Stdio;
 use super::{Target, spawn};
-use crate::bundle::{Bundle, Network, Process};
+use crate::bundle::{Bundle, Cgroup, Network, Process};
 use crate::sys;
 
 /// The process that sits there. With this value it ends, and with the whole of us too.
@@ -34,6 +34,10 @@ pub(crate) fn hold(bundle: &Bundle) -> Result<Held, SetupError> {
         init: false,
         tty: false,
         network: Network::Own(Vec::new()),
+        // Whose it would share may not run either.
+        pid: Default::default(),
+        ipc: Default::default(),
+        cgroup: Cgroup { path: bundle.cgroup.path.clone(), pids: 16, ..Cgroup::default() },
         sysctls: BTreeMap::new(),
         process: Process {
             argv: Vec::new(),
