@@ -89,6 +89,7 @@ pub(crate) fn action(what: &Happening) -> String {
         Happening::Stop => "stop",
         Happening::Pause => "pause",
         Happening::Unpause => "unpause",
+        Happening::Update => "update",
         Happening::ExecCreate { command, .. } => return format!("exec_create: {command}"),
         Happening::ExecStart { command, .. } => return format!("exec_start: {command}"),
         Happening::ExecDie { .. } => "exec_die",

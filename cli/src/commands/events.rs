@@ -194,7 +194,8 @@ fn attributes(event: &Event) -> BTreeMap<&'static str, String> {
         | Happening::HealthStatus { .. }
         | Happening::Stop
         | Happening::Pause
-        | Happening::Unpause => {}
+        | Happening::Unpause
+        | Happening::Update => {}
     }
     attributes
 }
