@@ -108,3 +108,12 @@ fn processes_that_a_container_left_behind_end_with_it() {
     host.berth("stop").succeeds();
     assert_eq!(host.shell("pgrep -xf 'sleep 4242' | wc -l").stdout.trim(), "0");
 }
+
+#[test]
+fn an_init_passes_the_signal_on_and_the_program_ends_by_itself() {
+    let text = stack(true, "30s", "SIGTERM").replace("init: false", "init: true");
+    let host = up(&text);
+    host.berth("stop").succeeds();
+    host.berth("logs web").succeeds().stdout_has("got TERM");
+    assert_eq!(host.status("stack-web-1")["exit_code"], 9);
+}

@@ -253,8 +253,9 @@ impl Monitor {
         match &mut self.life {
             Life::Running(running) => {
                 let first = running.kill_at.is_none();
-                // Only the first process of a pid namespace is: others heed what they are sent.
-                let alone = self.bundle.pid == PidSpace::Own;
+                // Only the first process of a pid namespace is: others heed what they are sent. Our init
+                // passes it on, though waiting for signals it looks as if it had left them.
+                let alone = self.bundle.pid == PidSpace::Own && !self.bundle.init;
                 let deaf = first && alone && is_deaf(running.target.pid, signal);
                 let until = if deaf { Some(Instant::now()) } else { until };
                 running.ends_by = running.ends_by.or(deaf.then_some(signal));
