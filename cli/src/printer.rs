@@ -12,7 +12,10 @@ pub(crate) struct Printer<'a> {
     ui: &'a Ui,
     paint: Paint,
     prefixes: Option<Prefixes>,
+    /// The name of the last line and what stood before it: most lines have that of the one before.
+    last: (String, String),
     timestamps: bool,
+    raw: bool,
 }
 
 impl<'a> Printer<'a> {
@@ -22,24 +25,34 @@ impl<'a> Printer<'a> {
             ui,
             paint: if colours { ui.out() } else { Paint::off() },
             prefixes: names.then(Prefixes::default),
+            last: <_>::default(),
             timestamps,
+            raw: false,
         }
+    }
+
+    /// The same, with or without making what containers wrote safe for a terminal.
+    pub(crate) fn raw(self, raw: bool) -> Printer<'a> {
+        Printer { raw, ..self }
     }
 
     /// Makes room for a name.
     pub(crate) fn know(&mut self, label: &str) {
         if let Some(prefixes) = &mut self.prefixes {
             prefixes.add(label);
+            self.last = <_>::default();
         }
     }
 
     /// Prints a line, at the latest with the next [`Printer::flush`].
     pub(crate) fn line(&mut self, label: &str, line: &LogLine) -> Result<(), Failure> {
-        let mut prefix = self.prefix(label);
-        if self.timestamps {
-            prefix.push_str(&format!("{:.9} ", line.time));
+        self.prefix(label);
+        let timed = self.timestamps.then(|| format!("{}{:.9} ", self.last.1, line.time));
+        let prefix = timed.as_ref().unwrap_or(&self.last.1);
+        match self.raw {
+            true => self.ui.raw_output(prefix, &line.text),
+            false => self.ui.output(prefix, &line.text),
         }
-        self.ui.output(&prefix, &line.text)
     }
 
     /// Prints what happened to a container.
@@ -70,10 +83,11 @@ impl<'a> Printer<'a> {
         Ok(())
     }
 
-    fn prefix(&mut self, label: &str) -> String {
-        match &mut self.prefixes {
-            Some(prefixes) => prefixes.of(label, self.paint),
-            None => String::new(),
+    /// Works out what stands before a line of `label`.
+    fn prefix(&mut self, label: &str) {
+        let Some(prefixes) = &mut self.prefixes else { return };
+        if self.last.0 != label {
+            self.last = (label.to_owned(), prefixes.of(label, self.paint));
         }
     }
 }

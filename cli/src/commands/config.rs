@@ -177,7 +177,7 @@ fn print_as(document: &Document, format: ModelFormat) -> String {
 fn print(session: &Session, args: &ConfigArgs, text: &str) -> Result<Exit, Failure> {
     match &args.output {
         _ if args.quiet => {}
-        None => session.ui.raw(text)?,
+        None => session.ui.document(text)?,
         Some(path) => fs::write(path, text)
             .map_err(|e| Failure::refused(format!("write `{}`: {e}", path.display())))?,
     }

@@ -58,6 +58,9 @@ pub(crate) struct LogsArgs {
     /// Without the name in front of each line
     #[arg(long)]
     no_log_prefix: bool,
+    /// Print what was written as it is, also on a terminal, which it can then control
+    #[arg(long)]
+    raw: bool,
 }
 
 /// Prints the output of services, and goes on with it if asked to.
@@ -71,7 +74,8 @@ pub(crate) async fn run(session: &Session, args: &LogsArgs) -> Result<Exit, Fail
     let chosen: Vec<_> =
         chosen.into_iter().filter(|c| args.index == 0 || c.record.number == args.index).collect();
     let mut printer =
-        Printer::new(&session.ui, !args.no_color, !args.no_log_prefix, args.timestamps);
+        Printer::new(&session.ui, !args.no_color, !args.no_log_prefix, args.timestamps)
+            .raw(args.raw);
     chosen.iter().for_each(|container| printer.know(&rows::label(container)));
     if args.follow {
         return follow(&host, &project, args, &query, &chosen, &mut printer).await;

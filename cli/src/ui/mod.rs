@@ -96,9 +96,18 @@ impl Ui {
         self.flush()
     }
 
-    /// Prints data as it is, without a newline.
+    /// Prints what is our own as it is, without a newline.
     pub(crate) fn raw(&self, text: &str) -> Result<(), Failure> {
         self.write(&[text.as_bytes()])?;
+        self.flush()
+    }
+
+    /// Prints a text that is whole, without a newline. Into a file or pipe it goes as it is.
+    pub(crate) fn document(&self, text: &str) -> Result<(), Failure> {
+        match self.out_terminal {
+            true => self.write(&[safe(text).as_bytes()])?,
+            false => self.write(&[text.as_bytes()])?,
+        }
         self.flush()
     }
 
@@ -163,10 +172,15 @@ impl Ui {
     /// file or pipe it goes as it is.
     pub(crate) fn output(&self, prefix: &str, text: &[u8]) -> Result<(), Failure> {
         if !self.out_terminal {
-            return self.write(&[prefix.as_bytes(), text, b"\n"]);
+            return self.raw_output(prefix, text);
         }
         let text = container_text(text, self.out.is_on());
         self.write(&[prefix.as_bytes(), text.as_bytes(), b"\n"])
+    }
+
+    /// Prints one line of a container's output as it is, wherever it goes.
+    pub(crate) fn raw_output(&self, prefix: &str, text: &[u8]) -> Result<(), Failure> {
+        self.write(&[prefix.as_bytes(), text, b"\n"])
     }
 
     /// Tells something that is safe already.
