@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
-use berth_schema::stack::{Limits, MountSource, Service, Stack};
+use berth_schema::stack::{ForwardTo, Limits, MountSource, Service, Stack, SyslogAddress};
 
 /// What of a host decides whether an attribute has its effect there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,6 +19,10 @@ pub struct Abilities {
     pub ipv6: bool,
     /// Hard limits that a process here cannot go beyond, by name; a missing one has no end.
     pub hard_limits: BTreeMap<String, u64>,
+    /// The journal of systemd takes lines.
+    pub journal: bool,
+    /// A syslog server of this host takes lines.
+    pub syslog: bool,
     /// Files and folders of [`must_exist`] that are not there.
     pub missing: BTreeSet<PathBuf>,
 }
@@ -126,6 +130,7 @@ pub fn unfit(stack: &Stack, abilities: &Abilities) -> Vec<Unfit> {
         judge.ports(&at, service);
         judge.binds(&at, service);
         judge.addresses(&at, service);
+        judge.logging(&at, service);
     }
     for (name, network) in &stack.networks {
         if network.enable_ipv6 && !network.external && !abilities.ipv6 {
@@ -226,6 +231,25 @@ impl Judge<'_> {
                 let why = format!("`{}` is not there", path.display());
                 self.note(format!("{at}.volumes.{index}.source"), true, why);
             }
+        }
+    }
+
+    fn logging(&mut self, at: &str, service: &Service) {
+        let Some(forwarding) = &service.logging.forwarding else { return };
+        match &forwarding.to {
+            ForwardTo::Journal if !self.abilities.journal => {
+                let why = "this host has no journal: nothing listens on \
+                           /run/systemd/journal/socket";
+                self.note(format!("{at}.logging.driver"), true, why);
+            }
+            ForwardTo::Syslog(syslog)
+                if syslog.address == SyslogAddress::Local && !self.abilities.syslog =>
+            {
+                let why = "this host has no syslog server at /dev/log; `syslog-address` names \
+                           another";
+                self.note(format!("{at}.logging.driver"), true, why);
+            }
+            ForwardTo::Journal | ForwardTo::Syslog(_) => {}
         }
     }
 

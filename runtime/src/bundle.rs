@@ -11,11 +11,13 @@ use berth_planner::desired::{IpcSpace, PidSpace, PortSpec, Seccomp};
 use serde::{Deserialize, Serialize};
 
 mod cgroup;
+mod forward;
 mod mounts;
 mod network;
 mod status;
 
 pub use cgroup::{BlockLimits, Cgroup};
+pub use forward::{Destination, Forward, Peer};
 pub use mounts::{BindOwner, BundleMount, BundleSource, Rootfs};
 pub use network::{Dns, Link, NameLink, NameRecord, Network};
 pub use status::{Phase, Status};
@@ -97,6 +99,9 @@ pub struct Bundle {
     pub restart: Restart,
     /// How output is kept.
     pub log: Log,
+    /// Where its lines go besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forward: Option<Forward>,
     /// Give it a terminal.
     pub tty: bool,
     /// Keep standard input open for an attached client.

@@ -9,6 +9,7 @@ mod deploy;
 mod develop;
 mod devices;
 mod files;
+mod forwarding;
 mod grammar;
 mod lifecycle;
 mod limits;

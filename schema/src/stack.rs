@@ -42,7 +42,9 @@ pub use files::{FileContent, FileMount, FileObject, TemplateDriver};
 pub use hooks::{Hook, InitStep, Provider};
 pub use lifecycle::{Condition, Dependency, Healthcheck, PullPolicy, RestartPolicy};
 pub use limits::{BlockIo, DeviceRate, DeviceWeight, Limits};
-pub use logging::{LogDriver, Logging};
+pub use logging::{
+    Chosen, ForwardTo, Forwarding, LogDriver, Logging, Syslog, SyslogAddress, SyslogFormat, TagPart,
+};
 pub use models::{Model, ServiceModel};
 pub use mounts::{
     Mount, MountSource, Propagation, Recursive, Relabel, Tmpfs, Volume, VolumesFrom, VolumesSource,

@@ -157,3 +157,32 @@ fn a_bind_that_nobody_makes_must_be_there() {
     let abilities = Abilities { missing, ..Abilities::default() };
     insta::assert_snapshot!(told(&stack, &abilities), @"fails web.volumes.1.source: `/srv/b` is not there");
 }
+
+#[test]
+fn a_log_needs_its_destination_on_this_host_unless_it_is_elsewhere() {
+    let logged = |to: ForwardTo| {
+        let forwarding = Forwarding {
+            to,
+            tag: vec![TagPart::Id],
+            drop_over: None,
+            no_files: false,
+            labels: Chosen::default(),
+            env: Chosen::default(),
+        };
+        let logging = Logging { forwarding: Some(Box::new(forwarding)), ..Logging::default() };
+        Service { logging, ..service("web:1") }
+    };
+    let udp = SyslogAddress::Udp("192.0.2.7".into(), 514);
+    let stack = with([
+        ("a", logged(ForwardTo::Journal)),
+        ("b", logged(ForwardTo::Syslog(Syslog::default()))),
+        ("c", logged(ForwardTo::Syslog(Syslog { address: udp, ..Syslog::default() }))),
+    ]);
+    let abilities = Abilities { ipv6: true, ..Abilities::default() };
+    insta::assert_snapshot!(told(&stack, &abilities), @"
+    fails a.logging.driver: this host has no journal: nothing listens on /run/systemd/journal/socket
+    fails b.logging.driver: this host has no syslog server at /dev/log; `syslog-address` names another
+    ");
+    let abilities = Abilities { journal: true, syslog: true, ..abilities };
+    assert_eq!(told(&stack, &abilities), "");
+}

@@ -13,6 +13,7 @@ use super::HostError;
 use super::mapping::{self, kernel_at_least};
 use crate::container::cgroup::Hierarchies;
 use crate::container::hard_limits;
+use crate::logs::{JOURNAL, LOCAL_SYSLOG};
 use crate::paths::Roots;
 use crate::store;
 
@@ -62,8 +63,16 @@ pub fn abilities(must_exist: &BTreeSet<PathBuf>) -> Abilities {
         block_weights: groups.weigh_block_devices(),
         ipv6: has_ipv6(),
         hard_limits: hard_limits(),
+        journal: is_socket(JOURNAL),
+        syslog: LOCAL_SYSLOG.iter().any(|path| is_socket(path)),
         missing: absent(must_exist),
     }
+}
+
+/// Whether there is a socket here, whoever listens on it.
+fn is_socket(path: &str) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    fs::metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
 }
 
 /// Whether links can have IPv6 addresses: the kernel knows them and they are not switched off.

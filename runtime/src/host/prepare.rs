@@ -18,6 +18,7 @@ use crate::record::{self, Durability};
 use crate::sabotage::defence;
 use crate::store::{ImageConfig, Store};
 
+mod forward;
 mod life;
 mod limits;
 mod mounts;
@@ -97,6 +98,7 @@ impl Preparation<'_> {
         let dns = network::dns(self.roots, record, &network)?;
         let etc = etc::write(self.roots, record, &hostname, &network, &dns)?;
         let process = self.process(&hostname)?;
+        let forward = self.forward(&process)?;
         let mut mounts = self.mounts(&process)?;
         mounts.extend(etc);
         mounts.sort_by(|a, b| a.target.cmp(&b.target));
@@ -135,10 +137,12 @@ impl Preparation<'_> {
             health: life::probe(spec.healthcheck.as_ref(), self.image.config.healthcheck.as_ref()),
             restart: life::restart(spec.restart),
             log: Log {
-                none: spec.logging.driver == LogDriver::None,
+                none: spec.logging.driver == LogDriver::None
+                    || spec.logging.forwarding.as_ref().is_some_and(|to| to.no_files),
                 max_size: spec.logging.max_size,
                 max_files: spec.logging.max_files,
             },
+            forward,
             tty: spec.tty,
             stdin_open: spec.stdin_open,
             stop_signal: self.stop_signal()?,

@@ -89,9 +89,17 @@ impl Prefix {
     }
 }
 
-/// Reads a line of the file (without its newline). `None` for what we did not write.
-pub(super) fn parse(line: &[u8]) -> Option<LogLine> {
-    let head = std::str::from_utf8(line.get(..TIME)?).ok()?;
+/// A line of the file, not copied and its time not read.
+pub(super) struct RawLine<'a> {
+    pub(super) time: &'a str,
+    pub(super) stream: Stream,
+    pub(super) partial: bool,
+    pub(super) text: &'a [u8],
+}
+
+/// Takes a line of the file (without its newline) apart. `None` for what we did not write.
+pub(super) fn raw(line: &[u8]) -> Option<RawLine<'_>> {
+    let time = std::str::from_utf8(line.get(..TIME)?).ok()?;
     let stream = Stream::from_name(line.get(TIME + 1..TIME + 1 + NAME)?)?;
     let partial = match line.get(TAG)? {
         b'P' => true,
@@ -102,8 +110,31 @@ pub(super) fn parse(line: &[u8]) -> Option<LogLine> {
     if spaces.iter().any(|at| line.get(*at) != Some(&b' ')) {
         return None;
     }
-    let time = head.parse().ok()?;
-    Some(LogLine { time, stream, text: line[TEXT..].to_vec(), partial })
+    Some(RawLine { time, stream, partial, text: &line[TEXT..] })
+}
+
+/// Reads a line of the file (without its newline). `None` for what we did not write.
+pub(super) fn parse(line: &[u8], times: &mut Times) -> Option<LogLine> {
+    let RawLine { time, stream, partial, text } = raw(line)?;
+    let time = times.read(time)?;
+    Some(LogLine { time, stream, text: text.to_vec(), partial })
+}
+
+/// Reads times. Lines that were written together have the same one, which is read once.
+#[derive(Default)]
+pub(super) struct Times {
+    text: [u8; TIME],
+    time: Timestamp,
+}
+
+impl Times {
+    fn read(&mut self, text: &str) -> Option<Timestamp> {
+        if text.as_bytes() != self.text {
+            self.time = text.parse().ok()?;
+            self.text = text.as_bytes().try_into().ok()?;
+        }
+        Some(self.time)
+    }
 }
 
 #[cfg(test)]
@@ -121,7 +152,7 @@ mod tests {
         prefix.append(&mut out, true, b"half ", b"a \xff line");
 
         assert_eq!(out, b"2026-11-21T10:00:00.000000007Z stderr P half a \xff line\n");
-        let line = parse(&out[..out.len() - 1]).unwrap();
+        let line = parse(&out[..out.len() - 1], &mut Times::default()).unwrap();
         assert_eq!(line.text, b"half a \xff line");
         assert_eq!(line.time, time("2026-11-21T10:00:00.000000007Z"));
         assert!(line.partial && line.stream == Stream::Stderr);
@@ -138,8 +169,13 @@ mod tests {
             "2026-13-21T10:00:00.000000007Z stdout F text",
             "2026-11-21T10:00:00.000000007Z stdout F-text",
         ] {
-            assert_eq!(parse(bad.as_bytes()), None, "{bad}");
+            assert_eq!(parse(bad.as_bytes(), &mut Times::default()), None, "{bad}");
         }
-        assert!(parse(b"2026-11-21T10:00:00.000000007Z stdout F ").unwrap().text.is_empty());
+        assert!(
+            parse(b"2026-11-21T10:00:00.000000007Z stdout F ", &mut Times::default())
+                .unwrap()
+                .text
+                .is_empty()
+        );
     }
 }

@@ -8,11 +8,13 @@
 //! 2026-11-21T10:00:00.123456789Z stderr P the first part of a line that goes on
 //! ```
 //!
-//! Reading order: [`format`](self) (a line and its text), [`writer`] (the monitor's side), [`reader`]
-//! and [`follow`] (the other side), [`merge`] and [`sanitize`] for who shows them.
+//! Reading order: [`format`](self) (a line and its text), [`writer`] (the monitor's side), [`forward`]
+//! (besides to the journal or a syslog server), [`reader`] and [`follow`] (the other side), [`merge`]
+//! and [`sanitize`] for who shows them.
 
 mod follow;
 mod format;
+mod forward;
 mod merge;
 mod reader;
 mod sanitize;
@@ -23,6 +25,8 @@ mod writer;
 
 pub use follow::Follow;
 pub use format::{LogLine, Stream};
+pub use forward::Forward;
+pub(crate) use forward::{JOURNAL, LOCAL as LOCAL_SYSLOG};
 pub use merge::{Merge, merge};
 pub use reader::{Lines, LogQuery, read};
 pub use sanitize::sanitize;

@@ -9,7 +9,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use memchr::{memchr, memrchr};
 
-use super::format::{LogLine, Stream, TAG, parse};
+use super::format::{LogLine, Stream, TAG, Times, parse};
 use super::{CURRENT, MAX_LINE, file_name};
 
 /// Bytes read at once.
@@ -136,16 +136,21 @@ pub(super) struct Join([Option<LogLine>; 2]);
 
 impl Join {
     /// Takes what the file has; gives lines that are whole, or as long as a line may be.
-    pub(super) fn add(&mut self, line: LogLine) -> Vec<LogLine> {
+    pub(super) fn add(&mut self, line: LogLine) -> impl Iterator<Item = LogLine> + use<> {
+        let (first, second) = self.joined(line);
+        first.into_iter().chain(second)
+    }
+
+    fn joined(&mut self, line: LogLine) -> (Option<LogLine>, Option<LogLine>) {
         let held = match line.stream {
             Stream::Stdout => &mut self.0[0],
             Stream::Stderr => &mut self.0[1],
-            Stream::Notice => return vec![line],
+            Stream::Notice => return (Some(line), None),
         };
-        let mut done = Vec::new();
+        let mut before = None;
         let whole = match held.take() {
             Some(first) if first.text.len() + line.text.len() > MAX_LINE => {
-                done.push(first);
+                before = Some(first);
                 line
             }
             Some(mut first) => {
@@ -156,10 +161,10 @@ impl Join {
         };
         if whole.partial && whole.text.len() < MAX_LINE {
             *held = Some(whole);
+            (before, None)
         } else {
-            done.push(whole);
+            (before, Some(whole))
         }
-        done
     }
 
     /// What still waits for its end, one by one.
@@ -173,13 +178,16 @@ pub(super) struct LogFile {
     file: File,
     buffer: Vec<u8>,
     start: usize,
+    times: Times,
 }
 
 impl LogFile {
     /// Opens a file of the log; `None` when there is none of this name.
     pub(super) fn open(path: &Path) -> io::Result<Option<LogFile>> {
         match File::open(path) {
-            Ok(file) => Ok(Some(LogFile { file, buffer: Vec::new(), start: 0 })),
+            Ok(file) => {
+                Ok(Some(LogFile { file, buffer: Vec::new(), start: 0, times: Times::default() }))
+            }
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
         }
@@ -196,7 +204,7 @@ impl LogFile {
             while let Some(end) = memchr(b'\n', &self.buffer[self.start..]) {
                 let line = &self.buffer[self.start..self.start + end];
                 self.start += end + 1;
-                if let Some(line) = parse(line) {
+                if let Some(line) = parse(line, &mut self.times) {
                     return Ok(Some(line));
                 }
             }

@@ -69,7 +69,7 @@ impl Splitter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logs::format::parse;
+    use crate::logs::format::{Times, parse};
 
     fn feed(splitter: &mut Splitter, data: &[u8]) -> Vec<(bool, usize)> {
         let mut out = Vec::new();
@@ -80,7 +80,7 @@ mod tests {
 
     fn lines(out: &[u8]) -> Vec<(bool, usize)> {
         out.split_inclusive(|b| *b == b'\n')
-            .map(|line| parse(&line[..line.len() - 1]).unwrap())
+            .map(|line| parse(&line[..line.len() - 1], &mut Times::default()).unwrap())
             .map(|line| (line.partial, line.text.len()))
             .collect()
     }

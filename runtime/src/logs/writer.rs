@@ -2,14 +2,17 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::format::{Prefix, Stream};
 use super::splitter::Splitter;
-use super::{CURRENT, file_name};
+use super::{CURRENT, Forward, file_name};
 use crate::bundle::Log;
 use crate::sabotage::defence;
 
@@ -30,6 +33,8 @@ pub struct Writer {
     dropped: Dropped,
     /// The file ends in half a line.
     torn: bool,
+    /// Where lines go besides.
+    forward: Option<Forward>,
 }
 
 /// What could not be written.
@@ -54,6 +59,7 @@ impl Writer {
             stderr: Splitter::new(Stream::Stderr),
             dropped: Dropped::default(),
             torn: false,
+            forward: None,
         };
         if !limits.none {
             if !dir.is_dir() {
@@ -64,9 +70,14 @@ impl Writer {
         Ok(writer)
     }
 
+    /// The same, with the lines going besides to where `forward` leads.
+    pub fn forwarding(self, forward: Option<Forward>) -> Writer {
+        Writer { forward, ..self }
+    }
+
     /// Writes what was read from a stream at `now`.
     pub fn write(&mut self, stream: Stream, mut data: &[u8], now: Timestamp) {
-        if self.limits.none {
+        if self.limits.none && self.forward.is_none() {
             return;
         }
         let limit = self.batch();
@@ -74,7 +85,7 @@ impl Writer {
         while !data.is_empty() {
             let taken = self.splitter(stream).take(data, now, &mut out, limit);
             data = &data[taken..];
-            self.put(&out, now);
+            self.put_and_send(&out, now);
             out.clear();
         }
     }
@@ -89,7 +100,74 @@ impl Writer {
         let mut out = Vec::new();
         self.stdout.release(now, &mut out);
         self.stderr.release(now, &mut out);
-        self.put(&out, now);
+        self.put_and_send(&out, now);
+    }
+
+    /// Whether the container's output is to be left where it is for now.
+    pub fn holds_back(&self) -> bool {
+        self.forward.as_ref().is_some_and(|forward| forward.holds_back(Instant::now()))
+    }
+
+    /// What of forwarding is to be waited for, and until when.
+    pub fn poll(&self) -> (Option<(BorrowedFd<'_>, PollFlags)>, Option<Instant>) {
+        let forward = self.forward.as_ref();
+        (forward.and_then(Forward::poll), forward.and_then(Forward::until))
+    }
+
+    /// Goes on with forwarding: the kernel has news of its socket.
+    pub fn forward_news(&mut self) {
+        self.with_forward(|forward| forward.news(Instant::now()));
+    }
+
+    /// Goes on with forwarding: time has passed.
+    pub fn forward_tick(&mut self, now: Instant) {
+        self.with_forward(|forward| forward.tick(now));
+    }
+
+    /// Sends what waits, for as long as `until`; what is left then is counted and told.
+    pub fn finish(&mut self, until: Instant) {
+        while self.forward.as_ref().is_some_and(Forward::has_waiting) {
+            let now = Instant::now();
+            if now >= until {
+                self.with_forward(Forward::give_up);
+                break;
+            }
+            let (socket, again) = self.poll();
+            let end = again.map_or(until, |again| again.min(until));
+            let mut wait: Vec<_> =
+                socket.iter().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
+            let news = match poll(&mut wait, Some(&pause(end.saturating_duration_since(now)))) {
+                Ok(ready) => ready > 0,
+                Err(_) => false,
+            };
+            drop(wait);
+            match news {
+                true => self.forward_news(),
+                false => self.forward_tick(Instant::now()),
+            }
+        }
+    }
+
+    fn put_and_send(&mut self, lines: &[u8], now: Timestamp) {
+        self.put(lines, now);
+        if !lines.is_empty() {
+            self.with_forward(|forward| forward.take(lines, Instant::now()));
+        }
+    }
+
+    /// Does something with forwarding, and writes down what that has to tell.
+    fn with_forward(&mut self, work: impl FnOnce(&mut Forward)) {
+        let Some(forward) = &mut self.forward else { return };
+        work(forward);
+        let Some(text) = forward.notice() else { return };
+        let mut line = Vec::new();
+        let now = Timestamp::now();
+        Prefix::new(now, Stream::Notice).append(&mut line, false, text.as_bytes(), b"");
+        // Said there too, unless it is what is not taken.
+        if !forward.has_waiting() {
+            forward.take(&line, Instant::now());
+        }
+        self.put(&line, now);
     }
 
     fn splitter(&mut self, stream: Stream) -> &mut Splitter {
@@ -109,7 +187,7 @@ impl Writer {
 
     /// Writes whole lines, or counts them as dropped.
     fn put(&mut self, lines: &[u8], now: Timestamp) {
-        if lines.is_empty() {
+        if lines.is_empty() || self.limits.none {
             return;
         }
         match self.append(lines, now) {
@@ -206,6 +284,13 @@ fn ends_in_newline(file: &File, size: u64) -> bool {
     use std::os::unix::fs::FileExt;
     let mut last = [0];
     file.read_exact_at(&mut last, size - 1).is_ok() && last == *b"\n"
+}
+
+fn pause(duration: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: duration.subsec_nanos().into(),
+    }
 }
 
 fn remove(path: &Path) -> io::Result<()> {

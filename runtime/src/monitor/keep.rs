@@ -187,6 +187,7 @@ impl Monitor {
         match token {
             Token::Output(index) => self.output.read(index, &mut self.server, now),
             Token::Input => self.output.write_input(),
+            Token::Forward => self.output.forward(),
             Token::Listener => self.server.accept(),
             Token::Client(id) => {
                 for wish in self.server.serve(id, &self.status, self.bundle.tty) {

@@ -24,6 +24,7 @@ use crate::sys;
 impl Monitor {
     /// Takes everything away, says the last word and lets the lock go. The container has ended.
     pub(super) fn leave(&mut self) {
+        self.output.finish();
         self.status.phase = Phase::Exited;
         self.status.pid = 0;
         self.status.pid_start = 0;
@@ -77,6 +78,7 @@ pub fn kill_unmonitored(run_dir: &Path, grace: Duration) -> io::Result<()> {
     let group = Group::find(&bundle.cgroup.path).map_err(io::Error::other)?;
     let code = end(&bundle, &group, &status, grace)?;
     output.drain(&mut Server::listen(run_dir)?);
+    output.finish();
     let events = Events::of(&bundle);
     events.add(Happening::Stop);
     events.add(Happening::Die { exit_code: code });

@@ -1,7 +1,7 @@
 //! The one wait of a monitor: who has something to read or room to write.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -16,6 +16,8 @@ pub(super) enum Token {
     Output(usize),
     /// The container's input has room.
     Input,
+    /// Where lines go besides the log.
+    Forward,
     /// The control socket.
     Listener,
     /// A client, by number.
@@ -43,6 +45,11 @@ impl<'a> PollSet<'a> {
 
     pub(super) fn add(&mut self, token: Token, fd: &'a impl AsFd, flags: PollFlags) {
         self.fds.push(PollFd::new(fd, flags));
+        self.tokens.push(token);
+    }
+
+    pub(super) fn add_borrowed(&mut self, token: Token, fd: BorrowedFd<'a>, flags: PollFlags) {
+        self.fds.push(PollFd::from_borrowed_fd(fd, flags));
         self.tokens.push(token);
     }
 

@@ -136,11 +136,14 @@ pub(super) static LOGGING: Record = Record {
     name: "logging",
     attributes: &[
         done("driver", Text)
-            .says("Where the output goes: files with rotation, or nowhere.")
+            .says("Where the output goes: files with rotation, besides to a log of the host, or nowhere.")
             .normally("json-file")
-            .like(&["json-file", "local", "none"]),
+            .like(&["json-file", "local", "journald", "syslog", "none"]),
         done("options", Map(&Nullable(&Loose)))
-            .says("Options of the driver: `max-size` in bytes (10m), `max-file` of them (3)."),
+            .says(
+                "Options of the driver: `max-size` in bytes (10m), `max-file` of them (3); of \
+                 journald and syslog `tag`, `labels`, `env`, `mode`, `syslog-address` and so on.",
+            ),
     ],
     required: &[],
     replaces: Some(short::other_driver),

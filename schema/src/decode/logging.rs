@@ -30,6 +30,7 @@ impl Reader<'_> {
             let mut logging = Logging { driver, ..Logging::default() };
             match driver {
                 LogDriver::Local | LogDriver::JsonFile => reader.log_files(node, &mut logging),
+                LogDriver::Journald | LogDriver::Syslog => reader.forwarding(node, &mut logging),
                 LogDriver::None => reader.no_log(node),
                 _ => logging.options = text_map(node, "options"),
             }
@@ -42,9 +43,15 @@ impl Reader<'_> {
         let name = node.as_text().filter(|name| !name.is_empty())?;
         let known = DRIVERS.iter().find(|(other, _)| *other == name).map(|(_, driver)| *driver);
         match known {
-            Some(LogDriver::Local | LogDriver::JsonFile | LogDriver::None) => {}
+            Some(
+                LogDriver::Local
+                | LogDriver::JsonFile
+                | LogDriver::None
+                | LogDriver::Journald
+                | LogDriver::Syslog,
+            ) => {}
             Some(_) => {
-                let help = "use json-file, local or none";
+                let help = "use json-file, local, none, journald or syslog";
                 self.not_yet(node, &format!("the log driver `{name}`"), help);
             }
             None => self.unknown_driver(node, name),
@@ -56,7 +63,7 @@ impl Reader<'_> {
         let names = DRIVERS.map(|(name, _)| name);
         let help = match value::nearest(name, names) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("use {}", listed(&names[..3])),
+            None => format!("use {}", listed(&names[..5])),
         };
         self.bad(node, Bad { why: "is not a log driver".into(), help: Some(help) });
     }
@@ -66,19 +73,27 @@ impl Reader<'_> {
         self.entries(node, "options", |reader, name, option| {
             let text = loose(&option.value)?;
             match name {
-                "max-size" => match value::size(&text) {
-                    Ok(size) if size > 0 => logging.max_size = size.unsigned_abs(),
-                    Ok(_) => {}
-                    Err(reason) => reader.bad(option, reason),
-                },
-                "max-file" => match text.parse() {
-                    Ok(files @ 1..) => logging.max_files = files,
-                    _ => reader.refuse(option, "is not a number of files", "write 1 or more"),
-                },
+                "max-size" => reader.max_size(option, &text, logging),
+                "max-file" => reader.max_files(option, &text, logging),
                 _ => reader.other_option(name, option),
             }
             Some(())
         });
+    }
+
+    pub(super) fn max_size(&mut self, option: &Node, text: &str, logging: &mut Logging) {
+        match value::size(text) {
+            Ok(size) if size > 0 => logging.max_size = size.unsigned_abs(),
+            Ok(_) => {}
+            Err(reason) => self.bad(option, reason),
+        }
+    }
+
+    pub(super) fn max_files(&mut self, option: &Node, text: &str, logging: &mut Logging) {
+        match text.parse() {
+            Ok(files @ 1..) => logging.max_files = files,
+            _ => self.refuse(option, "is not a number of files", "write 1 or more"),
+        }
     }
 
     fn other_option(&mut self, name: &str, option: &Node) {

@@ -28,7 +28,7 @@ use super::poll::{PollSet, Token};
 use super::server::Server;
 use crate::bundle::Bundle;
 use crate::container::Stdio;
-use crate::logs::{Stream, Writer};
+use crate::logs::{Forward, Stream, Writer};
 
 /// The FIFOs, by name in the run folder.
 const FIFOS: [(&str, Stream); 2] = [("out", Stream::Stdout), ("err", Stream::Stderr)];
@@ -47,6 +47,8 @@ const SOON: Duration = Duration::from_millis(4);
 const PAUSE: Duration = Duration::from_millis(2);
 /// The beginning of a line is written to the log after so long, whole or not.
 const HOLD: Duration = Duration::from_millis(200);
+/// How long the last lines of a container may take to where they go besides the log.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// Bytes that may wait for the container to read its input.
 const INPUT_WAITING: usize = 64 * 1024;
 
@@ -88,7 +90,8 @@ impl Output {
             tty: bundle.tty,
             stdin_open: bundle.stdin_open,
             sources,
-            writer: Writer::open(&bundle.state_dir.join("logs"), &bundle.log)?,
+            writer: Writer::open(&bundle.state_dir.join("logs"), &bundle.log)?
+                .forwarding(bundle.forward.as_ref().map(Forward::new)),
             input: None,
             typed: Vec::new(),
             input_ends: false,
@@ -160,13 +163,18 @@ impl Output {
     /// Adds what to wait for. Output is left where it is while `behind`.
     pub(super) fn poll<'a>(&'a self, set: &mut PollSet<'a>, behind: bool, now: Instant) {
         set.until(self.release);
+        let (socket, again) = self.writer.poll();
+        set.until(again);
+        if let Some((socket, flags)) = socket {
+            set.add_borrowed(Token::Forward, socket, flags);
+        }
         if let Some(input) = self.input.as_ref().filter(|_| !self.typed.is_empty()) {
             set.add(Token::Input, input, PollFlags::OUT);
         }
         let held = [self.gate, self.pause].into_iter().flatten().find(|until| *until > now);
         if held.is_some() {
             set.until(held);
-        } else if !behind {
+        } else if !behind && !self.writer.holds_back() {
             for (index, (_, source)) in self.sources.iter().enumerate() {
                 set.read(Token::Output(index), source);
             }
@@ -175,7 +183,7 @@ impl Output {
 
     /// Reads what there is from a source, into the log and to attached clients.
     pub(super) fn read(&mut self, index: usize, server: &mut Server, now: Instant) {
-        let taken = self.read_some(index, server);
+        let taken = self.read_some(index, server, false);
         let soon = self.last_turn.is_some_and(|last| now < last + SOON);
         self.pause = (soon && taken < SMALL).then(|| now + PAUSE);
         self.last_turn = Some(now);
@@ -188,19 +196,33 @@ impl Output {
 
     /// Writes the beginning of a line that has waited long enough for its end.
     pub(super) fn tick(&mut self, now: Instant) {
-        if self.release.is_some_and(|at| at <= now) {
+        if self.release.is_some_and(|at| at <= now) && self.writer.holds_back() {
+            // Its end may be what is not read yet.
+            self.release = Some(now + HOLD);
+        } else if self.release.is_some_and(|at| at <= now) {
             self.release = None;
             self.writer.release(Timestamp::now());
         }
+        self.writer.forward_tick(now);
         if self.gate.is_some_and(|at| at <= now) {
             self.gate = None;
         }
     }
 
+    /// There is news from where lines go besides the log.
+    pub(super) fn forward(&mut self) {
+        self.writer.forward_news();
+    }
+
+    /// Sends the last lines on, for a moment at most.
+    pub(super) fn finish(&mut self) {
+        self.writer.finish(Instant::now() + FAREWELL);
+    }
+
     /// Reads all that is left of a process that has ended.
     pub(super) fn drain(&mut self, server: &mut Server) {
         for index in (0..self.sources.len()).rev() {
-            while self.read_some(index, server) >= TURN {}
+            while self.read_some(index, server, true) >= TURN {}
         }
         self.writer.release(Timestamp::now());
         self.release = None;
@@ -211,7 +233,8 @@ impl Output {
         }
     }
 
-    fn read_some(&mut self, index: usize, server: &mut Server) -> usize {
+    /// Reads until there is nothing more, or it is another's turn. What must not wait is `all` read.
+    fn read_some(&mut self, index: usize, server: &mut Server, all: bool) -> usize {
         let Some((stream, source)) = self.sources.get_mut(index) else { return 0 };
         let mut small = [0; 4096];
         // Memory for much output is held only while there is much.
@@ -225,6 +248,9 @@ impl Output {
                     self.writer.write(*stream, &buffer[..n], Timestamp::now());
                     server.output(*stream, &buffer[..n]);
                     taken += n;
+                    if !all && self.writer.holds_back() {
+                        break;
+                    }
                     if large.is_empty() && n == small.len() {
                         large = vec![0; LARGE];
                     }

@@ -57,6 +57,14 @@ pub use push::{PushOptions, Pushed};
 pub use retry::Retry;
 pub use settings::Settings;
 
+/// The addresses of a name, as the files of this host say.
+///
+/// # Errors
+/// Why there are none.
+pub(crate) async fn addresses(name: &str) -> Result<Vec<std::net::IpAddr>, String> {
+    resolver::Resolver::of_this_host().look_up(name).await.map_err(|unknown| unknown.to_string())
+}
+
 /// Looks at what another does before giving up: half an hour.
 const MAX_LOOKS: u32 = 36_000;
 

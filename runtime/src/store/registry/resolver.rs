@@ -30,7 +30,7 @@ pub(super) struct Resolver {
 
 /// No address was found.
 #[derive(Debug)]
-struct Unknown {
+pub(super) struct Unknown {
     name: String,
     why: String,
 }
@@ -56,7 +56,7 @@ impl Resolver {
         Resolver { hosts: "/etc/hosts".into(), resolv_conf: "/etc/resolv.conf".into(), port: 53 }
     }
 
-    async fn look_up(&self, name: &str) -> Result<Vec<IpAddr>, Unknown> {
+    pub(super) async fn look_up(&self, name: &str) -> Result<Vec<IpAddr>, Unknown> {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
         if name == "localhost" || name.ends_with(".localhost") {
             return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);

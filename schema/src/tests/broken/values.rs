@@ -380,7 +380,7 @@ services:
     devices: [\"/dev/fuse\"]
     networks: {default: {interface_name: eth7}}
     volumes: [{type: image, source: a, target: /b}]
-    logging: {driver: syslog}
+    logging: {driver: gelf}
     deploy: {resources: {reservations: {devices: [{capabilities: [gpu]}]}}}
 networks:
   default: {driver: macvlan}
@@ -396,8 +396,8 @@ networks:
       `services.web.networks.default.interface_name` is part of the Compose Specification, but berth does not do it yet
       → take it away to go on without it
     compose.yaml:8:23 berth::not_yet
-      `services.web.logging.driver`: the log driver `syslog` is part of the Compose Specification, but berth does not do it yet
-      → use json-file, local or none
+      `services.web.logging.driver`: the log driver `gelf` is part of the Compose Specification, but berth does not do it yet
+      → use json-file, local, none, journald or syslog
     compose.yaml:9:41 berth::not_yet
       `services.web.deploy.resources.reservations.devices` is part of the Compose Specification, but berth does not do it yet
       → take it away to go on without it
