@@ -22,7 +22,7 @@ use crate::pull;
 
 use super::containers::{Change, Fate};
 use super::resources::{self, NetworkFate, VolumeFate};
-use super::{Survey, is_active, ports};
+use super::{Survey, is_active, notes, ports};
 
 /// The steps for all fates.
 pub(super) fn draft(
@@ -49,7 +49,7 @@ pub(super) fn draft(
     }
     let first = crate::down::leftovers(survey.observed, &mut maker.draft);
     maker.warn(networks, volumes);
-    maker.note_identity(&records);
+    maker.draft.notes.extend(notes::without_userns(survey.desired, &records));
     maker.pulls(&records);
     maker.networks(networks);
     maker.order_of_subnets(networks);
@@ -146,22 +146,6 @@ impl<'a> Maker<'a> {
                 ));
             }
         }
-    }
-
-    /// Says of each service whose containers are made why they have no user namespace.
-    fn note_identity(&mut self, records: &BTreeMap<String, ContainerRecord>) {
-        let mut told = BTreeMap::new();
-        for record in records.values().filter(|record| record.id_base.is_none()) {
-            let service = self.survey.desired.services.get(&record.service);
-            let kin = || {
-                let parent = record.spec.kin().into_iter().next()?;
-                Some(format!("it shares that of `{parent}`, which has none"))
-            };
-            let why = service.and_then(|service| service.no_userns.clone()).or_else(kin);
-            told.extend(why.map(|why| (record.service.as_str(), why)));
-        }
-        let line = |(service, why)| format!("{service}: without a user namespace: {why}");
-        self.draft.notes.extend(told.into_iter().map(line));
     }
 
     fn pulls(&mut self, records: &BTreeMap<String, ContainerRecord>) {

@@ -1,0 +1,25 @@
+//! What people should know of the containers that a plan makes.
+
+use std::collections::BTreeMap;
+
+use crate::desired::Desired;
+use crate::observed::ContainerRecord;
+
+/// Says of each service whose containers are made why they have no user namespace.
+pub(super) fn without_userns(
+    desired: &Desired,
+    records: &BTreeMap<String, ContainerRecord>,
+) -> Vec<String> {
+    let mut told = BTreeMap::new();
+    for record in records.values().filter(|record| record.id_base.is_none()) {
+        let service = desired.services.get(&record.service);
+        let kin = || {
+            let parent = record.spec.kin().into_iter().next()?;
+            Some(format!("it shares that of `{parent}`, which has none"))
+        };
+        let why = service.and_then(|service| service.no_userns.clone()).or_else(kin);
+        told.extend(why.map(|why| (record.service.as_str(), why)));
+    }
+    let line = |(service, why)| format!("{service}: without a user namespace: {why}");
+    told.into_iter().map(line).collect()
+}
