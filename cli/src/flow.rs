@@ -284,12 +284,17 @@ fn failure(plan: &Plan, outcome: &Outcome, done: usize) -> Failure {
         skipped: outcome.skipped.len(),
         steps: plan.steps.len(),
         causes: outcome.failed.iter().map(|failed| cause(plan, failed)).collect(),
-        untouched: done == 0,
+        untouched: done == 0 && !outcome.failed.iter().any(|(_, error)| is_half_done(error)),
         start: outcome.failed.iter().find_map(|(_, error)| match error {
             StepError::NotStarted { exit_code, .. } => u8::try_from(*exit_code).ok(),
             _ => None,
         }),
     }
+}
+
+/// Whether a step that failed has changed something all the same.
+fn is_half_done(error: &StepError) -> bool {
+    matches!(error, StepError::HookFailed { .. })
 }
 
 /// Names the ports that are now open to everybody.

@@ -1,6 +1,6 @@
 //! Prints lines of containers, each with the name of its container in front.
 
-use berth_runtime::logs::LogLine;
+use berth_runtime::logs::{LogLine, Stream};
 
 use crate::failure::Failure;
 use crate::follow::Event;
@@ -46,7 +46,10 @@ impl<'a> Printer<'a> {
 
     /// Prints a line, at the latest with the next [`Printer::flush`].
     pub(crate) fn line(&mut self, label: &str, line: &LogLine) -> Result<(), Failure> {
-        self.prefix(label);
+        match line.stream {
+            Stream::Hook => self.prefix(&format!("{label} ->")),
+            Stream::Stdout | Stream::Stderr | Stream::Notice => self.prefix(label),
+        };
         let timed = self.timestamps.then(|| format!("{}{:.9} ", self.last.1, line.time));
         let prefix = timed.as_ref().unwrap_or(&self.last.1);
         match self.raw {

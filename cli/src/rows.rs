@@ -176,6 +176,9 @@ fn status(container: &ObservedContainer, now: i64) -> String {
             if container.paused {
                 notes.push("Paused");
             }
+            if container.hook_failed {
+                notes.push("post_start failed");
+            }
             if !container.monitored {
                 notes.push("no monitor");
             }
@@ -186,7 +189,8 @@ fn status(container: &ObservedContainer, now: i64) -> String {
         // It was never started.
         ContainerState::Exited { exit_code, finished_at: 0 } => format!("Exited ({exit_code})"),
         ContainerState::Exited { exit_code, finished_at } => {
-            format!("Exited ({exit_code}) {} ago", moment::rough(now - finished_at))
+            let memory = if container.oom_killed { " (out of memory)" } else { "" };
+            format!("Exited ({exit_code}) {} ago{memory}", moment::rough(now - finished_at))
         }
         ContainerState::Broken => "Broken: half made, removed by the next `up` or `down`".into(),
     }
@@ -244,6 +248,8 @@ pub(crate) mod tests {
             paused: false,
             published: vec![],
             restarts: 0,
+            hook_failed: false,
+            oom_killed: false,
         }
     }
 

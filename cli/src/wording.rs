@@ -85,6 +85,7 @@ pub(crate) fn action(what: &Happening) -> String {
             Health::Unhealthy => "health_status: unhealthy",
         },
         Happening::Restart { .. } => "restart",
+        Happening::Hook { .. } => "hook",
         Happening::Kill { .. } => "kill",
         Happening::Stop => "stop",
         Happening::Pause => "pause",

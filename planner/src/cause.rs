@@ -82,6 +82,8 @@ pub enum Cause {
         /// Exit status.
         exit_code: i32,
     },
+    /// A hook after its start failed.
+    HookFailed,
     /// The user had stopped it.
     Held,
     /// It was made and never started on this boot.
@@ -123,6 +125,7 @@ impl fmt::Display for Cause {
             Cause::NotInStack => f.write_str("not in the stack"),
             Cause::CrashLeftover => f.write_str("left half made by a crash"),
             Cause::Exited { exit_code } => write!(f, "exited with {exit_code}"),
+            Cause::HookFailed => f.write_str("a hook after its start failed"),
             Cause::Held => f.write_str("was stopped by the user"),
             Cause::NeverStarted => f.write_str("not started yet"),
             Cause::NeededBy { service } => write!(f, "`{service}` waits for it"),

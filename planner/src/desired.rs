@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_schema::stack::{
-    BlockIo, Condition, Healthcheck, Limits, Logging, Protocol, PullPolicy, Recursive,
+    BlockIo, Condition, Healthcheck, Hook, Limits, Logging, Protocol, PullPolicy, Ready, Recursive,
     RestartPolicy, Tmpfs,
 };
 use ipnet::IpNet;
@@ -17,8 +17,10 @@ use serde::{Deserialize, Serialize};
 use crate::pull;
 
 mod confinement;
+mod life;
 
 pub use confinement::{IpcSpace, PidSpace, Seccomp, Security};
+pub use life::RestartPace;
 
 /// Everything one project wants.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -115,10 +117,28 @@ pub struct ContainerSpec {
     pub network_mode: NetworkMode,
     /// The probe; `None` leaves the image's.
     pub healthcheck: Option<Healthcheck>,
+    /// What else shows that it can be used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<Ready>,
+    /// It is started again when it is unhealthy.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub restart_unhealthy: bool,
     /// When the monitor starts it again.
     pub restart: RestartPolicy,
+    /// How restarts follow each other.
+    #[serde(default, skip_serializing_if = "RestartPace::is_default")]
+    pub restart_pace: RestartPace,
+    /// Commands run in it after each start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub post_start: Vec<Hook>,
+    /// Commands run in it before it is stopped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pre_stop: Vec<Hook>,
     /// Labels, `com.docker.compose.*` not included.
     pub labels: BTreeMap<String, String>,
+    /// Notes for programs, as in the file.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
     /// As in the file.
     pub user: Option<String>,
     /// As in the file.

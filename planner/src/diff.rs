@@ -103,8 +103,8 @@ fn container_view(spec: &ContainerSpec) -> Value {
         spec.tmpfs.iter().map(|tmpfs| (tmpfs.target.as_str(), tmpfs)).collect();
     fields.insert("tmpfs".into(), view(&tmpfs));
     fields.insert("stop_grace_period".into(), spec.stop_grace_period.map_or(Value::Null, seconds));
-    if let Some(check) = fields.get_mut("healthcheck") {
-        spell_durations(check);
+    for with_times in ["healthcheck", "ready", "restart_pace"] {
+        fields.get_mut(with_times).into_iter().for_each(spell_durations);
     }
     fields.insert("shm_size".into(), amount(spec.shm_size));
     if let Some(io) = &spec.blkio_config {
@@ -318,7 +318,10 @@ fn holds_secret(value: &Value) -> bool {
                 || option.is_some_and(|(name, _)| is_secret_name(&format!("environment.{name}")))
         }
         Value::Array(items) => items.iter().any(holds_secret),
-        Value::Object(fields) => fields.values().any(holds_secret),
+        Value::Object(fields) => fields.iter().any(|(name, value)| {
+            let named = value.is_string() && is_secret_name(&format!("environment.{name}"));
+            named || holds_secret(value)
+        }),
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
@@ -338,6 +341,9 @@ fn place(root: &str, path: &str, places: &Places) -> Option<Place> {
         "cgroup_host" => &["cgroup"],
         "pools" => &["ipam"],
         other if other.starts_with("logging.") => &["logging"],
+        other if other.starts_with("restart_pace") => &["deploy.restart_policy"],
+        other if other.starts_with("ready") => &["x-berth.ready"],
+        "restart_unhealthy" => &["x-berth.on_unhealthy"],
         _ => &[],
     };
     let exact = written.iter().find_map(|path| places.get(&format!("{root}.{path}")));

@@ -222,6 +222,12 @@ pub struct ObservedContainer {
     pub published: Vec<PortSpec>,
     /// Times the monitor started it again.
     pub restarts: u32,
+    /// A hook after its start failed: it is not what the file says yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hook_failed: bool,
+    /// The kernel killed a process of it for memory in its last life.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub oom_killed: bool,
 }
 
 /// What a container does.

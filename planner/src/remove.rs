@@ -112,6 +112,8 @@ mod tests {
             paused: false,
             published: vec![],
             restarts: 0,
+            hook_failed: false,
+            oom_killed: false,
         }
     }
 

@@ -5,13 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use berth_schema::stack::{CgroupMode, Condition, FileContent, Service, Stack, VolumesSource};
+use berth_schema::stack::{
+    CgroupMode, Condition, FileContent, OnUnhealthy, Service, Stack, VolumesSource,
+};
 use sha2::{Digest, Sha256};
 
 use crate::desired::{ContainerSpec, DependencySpec, Desired, OwnerSpec, ServiceSpec};
 use crate::observed::{self, HostFacts};
 
 mod devices;
+mod life;
 mod mounts;
 mod networks;
 mod problem;
@@ -188,8 +191,14 @@ impl Resolver<'_> {
             files: self.files(name, service),
             networks: self.endpoints(name, service),
             healthcheck: service.healthcheck.clone(),
+            ready: service.berth.ready.clone(),
+            restart_unhealthy: service.berth.on_unhealthy == OnUnhealthy::Restart,
             restart: service.restart,
+            restart_pace: life::pace(service),
+            post_start: service.post_start.clone(),
+            pre_stop: service.pre_stop.clone(),
             labels: service.labels.clone(),
+            annotations: service.annotations.clone(),
             user: service.user.clone(),
             group_add: service.group_add.clone(),
             working_dir: service.working_dir.clone(),

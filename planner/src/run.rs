@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_schema::stack::{Places, RestartPolicy};
 
-use crate::desired::{ContainerSpec, Desired, MountSpec, PortSpec, ServiceSpec};
+use crate::desired::{ContainerSpec, Desired, MountSpec, PortSpec, RestartPace, ServiceSpec};
 use crate::observed::Observed;
 use crate::plan::Plan;
 use crate::problem::{PlanProblem, PlanProblems};
@@ -122,6 +122,10 @@ fn dependencies<'a>(desired: &'a Desired, options: &RunOptions) -> BTreeSet<&'a 
 fn spec(service: &str, wanted: &ContainerSpec, options: &RunOptions) -> ContainerSpec {
     let mut spec = wanted.clone();
     spec.restart = RestartPolicy::No;
+    spec.restart_pace = RestartPace::default();
+    // They are for the service's own program, and nobody waits for this one.
+    (spec.post_start, spec.pre_stop) = (Vec::new(), Vec::new());
+    (spec.ready, spec.restart_unhealthy) = (None, false);
     if let Some(entrypoint) = &options.entrypoint {
         spec.entrypoint = Some(entrypoint.clone());
         spec.command = None;

@@ -303,6 +303,7 @@ fn is_told(cause: &Cause, with_changes: bool) -> bool {
         | Cause::VolumesReplaced { .. }
         | Cause::CrashLeftover
         | Cause::Exited { .. }
+        | Cause::HookFailed
         | Cause::Held
         | Cause::NeverStarted
         | Cause::NeededBy { .. } => true,

@@ -12,15 +12,17 @@ use serde::{Deserialize, Serialize};
 
 mod cgroup;
 mod forward;
+mod life;
 mod mounts;
 mod network;
 mod status;
 
 pub use cgroup::{BlockLimits, Cgroup};
 pub use forward::{Destination, Forward, Peer};
+pub use life::{Hooks, Pace, Probe, Ready, ReadySign, Restart, Times};
 pub use mounts::{BindOwner, BundleMount, BundleSource, Rootfs};
 pub use network::{Dns, Link, NameLink, NameRecord, Network};
-pub use status::{Phase, Status};
+pub use status::{HookError, HookStage, HookStatus, Phase, Status};
 
 /// Everything about one container, for its monitor and its init.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -95,8 +97,20 @@ pub struct Bundle {
     pub ports: Vec<PortSpec>,
     /// The probe.
     pub health: Option<Probe>,
+    /// What else shows that it can be used.
+    #[serde(default)]
+    pub ready: Option<Ready>,
+    /// It is started again when it is unhealthy.
+    #[serde(default)]
+    pub restart_unhealthy: bool,
+    /// Commands run in it after its start and before its end.
+    #[serde(default)]
+    pub hooks: Hooks,
     /// When it is started again.
     pub restart: Restart,
+    /// How restarts follow each other.
+    #[serde(default)]
+    pub pace: Pace,
     /// How output is kept.
     pub log: Log,
     /// Where its lines go besides.
@@ -144,36 +158,6 @@ pub struct Process {
     pub rlimits: BTreeMap<String, (u64, u64)>,
     /// −1000…1000.
     pub oom_score_adj: Option<i32>,
-}
-
-/// A health probe with every default filled in.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Probe {
-    /// Program and arguments (`CMD-SHELL` already is `/bin/sh -c LINE`).
-    pub argv: Vec<String>,
-    /// Milliseconds between probes.
-    pub interval_ms: u64,
-    /// Milliseconds until a probe counts as failed and is killed.
-    pub timeout_ms: u64,
-    /// Milliseconds in which failures do not count.
-    pub start_period_ms: u64,
-    /// Milliseconds between probes in the start period.
-    pub start_interval_ms: u64,
-    /// Failures in a row that make it unhealthy.
-    pub retries: u32,
-}
-
-/// When a container that ended is started again.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Restart {
-    /// Never.
-    #[default]
-    No,
-    /// Whenever it ends, unless the user stopped it.
-    Always,
-    /// When its status is not 0, at most so many times (0: without end).
-    OnFailure(u32),
 }
 
 /// How output is kept.

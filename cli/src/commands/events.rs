@@ -175,14 +175,19 @@ fn attributes(event: &Event) -> BTreeMap<&'static str, String> {
     match &event.what {
         Happening::Die { exit_code } => drop(attributes.insert("exitCode", exit_code.to_string())),
         Happening::Kill { signal } => drop(attributes.insert("signal", signal.to_string())),
-        Happening::Restart { restarts } => {
+        Happening::Restart { restarts, why } => {
             attributes.insert("restartCount", restarts.to_string());
+            attributes.extend(why.clone().map(|why| ("reason", why)));
         }
         Happening::ExecCreate { exec, .. } | Happening::ExecStart { exec, .. } => {
             attributes.insert("execID", exec.clone());
         }
         Happening::ExecDie { exec, exit_code } => {
             attributes.insert("execID", exec.clone());
+            attributes.insert("exitCode", exit_code.to_string());
+        }
+        Happening::Hook { hook, exit_code } => {
+            attributes.insert("hook", hook.clone());
             attributes.insert("exitCode", exit_code.to_string());
         }
         Happening::Create

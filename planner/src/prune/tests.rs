@@ -37,6 +37,8 @@ pub(crate) fn container(name: &str, image_id: &str) -> ObservedContainer {
         paused: false,
         published: vec![],
         restarts: 0,
+        hook_failed: false,
+        oom_killed: false,
     }
 }
 

@@ -268,7 +268,8 @@ impl<'a> Judge<'a, '_> {
     /// What becomes of one that is not made anew.
     fn as_it_is(&self, service: &ServiceSpec, have: &ObservedContainer, in_scope: bool) -> Verdict {
         let no_start = self.survey.options.no_start;
-        let causes = self.shaken(service, have);
+        let mut causes = self.shaken(service, have);
+        causes.extend((in_scope && have.hook_failed).then_some(Cause::HookFailed));
         if !causes.is_empty() && is_active(have) && !no_start {
             return Verdict::of(Fate::Restart, causes);
         }

@@ -112,6 +112,8 @@ impl FakeHost {
             paused: false,
             published: Vec::new(),
             restarts: 0,
+            hook_failed: false,
+            oom_killed: false,
         }
     }
 

@@ -26,7 +26,7 @@ use crate::sys::{self, Cloned};
 pub struct ExecSpec {
     /// Program and arguments.
     pub argv: Vec<String>,
-    /// `KEY=value` over the container's environment.
+    /// `KEY=value` over the container's environment; `KEY` alone takes it away.
     pub env: Vec<String>,
     /// Working directory; else the container's.
     pub cwd: Option<String>,
@@ -216,9 +216,11 @@ fn process_of(target: &Target, bundle: &Bundle, spec: &ExecSpec) -> Result<Proce
 }
 
 fn set_variable(env: &mut Vec<String>, entry: &str) {
-    let name = entry.split_once('=').map_or(entry, |(name, _)| name);
+    let (name, has_value) = entry.split_once('=').map_or((entry, false), |(name, _)| (name, true));
     env.retain(|old| old.split_once('=').is_none_or(|(old, _)| old != name));
-    env.push(entry.to_owned());
+    if has_value {
+        env.push(entry.to_owned());
+    }
 }
 
 /// What the child takes with it.

@@ -94,6 +94,16 @@ pub enum StepError {
         /// Exit status for `run`: 127 no such program, 126 not executable, 125 else.
         exit_code: i32,
     },
+    /// A container runs, and a hook of its start failed.
+    #[error("`{name}` runs, but {hook} failed: it {why}")]
+    HookFailed {
+        /// Container.
+        name: String,
+        /// Which, as a path in the file.
+        hook: String,
+        /// How, with the last lines it wrote.
+        why: String,
+    },
     /// A dependency did not become what its dependents need.
     #[error("`{name}` {why}")]
     NotReady {

@@ -19,10 +19,10 @@ use berth_schema::stack::Condition;
 use super::owners::Owners;
 use super::state::held_mark;
 use super::{Host, StepError, Stored, borrowed, claims, network, prepare, state, volume};
-use crate::bundle::{Phase, Status};
+use crate::bundle::{Bundle, Phase, Status};
 use crate::container::cgroup;
-use crate::monitor::client;
 use crate::monitor::events::{Events, Happening};
+use crate::monitor::{StartFailure, client};
 use crate::paths::Roots;
 use crate::record::{self, Durability};
 use crate::store::{LayerProgress, PullOptions};
@@ -132,6 +132,7 @@ impl Host {
         started.map(|_| ()).map_err(|e| match e.step.as_str() {
             // The starter of a run that was killed has done it in the meantime.
             crate::monitor::LOCK_STEP => StepError::Stale(e.to_string()),
+            crate::monitor::HOOK_STEP => hook_failed(name, e),
             _ => StepError::NotStarted {
                 name: name.to_owned(),
                 why: e.to_string(),
@@ -143,7 +144,10 @@ impl Host {
     async fn adopt(&self, name: &str) -> Result<(), StepError> {
         let run_dir = self.roots.container_run(name);
         let adopted = self.starter().await?.adopt(&run_dir).await;
-        adopted.map(|_| ()).map_err(|e| StepError::failed("adopt container", name, e))
+        adopted.map(|_| ()).map_err(|e| match e.step.as_str() {
+            crate::monitor::HOOK_STEP => hook_failed(name, e),
+            _ => StepError::failed("adopt container", name, e),
+        })
     }
 
     async fn wait_for(&self, name: &str, condition: Condition) -> Result<(), StepError> {
@@ -176,6 +180,7 @@ impl Host {
             fs::write(held_mark(&self.roots, name), b"").map_err(refused)?;
         }
         let run_dir = self.roots.container_run(name);
+        self.adopt_for_hooks(name, grace).await?;
         match client::stop(&run_dir, grace, hold).await {
             Ok(_) => Ok(()),
             Err(e) if e.kind() == io::ErrorKind::TimedOut => Err(hanging(&run_dir, name)),
@@ -188,6 +193,24 @@ impl Host {
                 })
                 .await
             }
+        }
+    }
+
+    /// A container that runs hooks before its end needs a monitor for that.
+    async fn adopt_for_hooks(&self, name: &str, grace: Option<Duration>) -> Result<(), StepError> {
+        let run_dir = self.roots.container_run(name);
+        if grace == Some(Duration::ZERO) || client::is_monitored(&run_dir) {
+            return Ok(());
+        }
+        let bundle: Option<Bundle> = record::read(&run_dir.join("bundle.json"))
+            .map_err(|e| StepError::refused("read the bundle of", name, e))?;
+        if bundle.is_none_or(|bundle| bundle.hooks.pre_stop.is_empty()) {
+            return Ok(());
+        }
+        match self.adopt(name).await {
+            // One that has failed before it is stopped is no reason not to stop it.
+            Ok(()) | Err(StepError::HookFailed { .. } | StepError::Failed { .. }) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -299,6 +322,11 @@ pub(super) fn remove_folder(path: &Path) -> Result<(), StepError> {
             .map_err(|e| StepError::refused("remove leftover folder", path, e)),
         None => Ok(()),
     }
+}
+
+fn hook_failed(name: &str, failure: StartFailure) -> StepError {
+    let hook = format!("`{}`", failure.object);
+    StepError::HookFailed { name: name.to_owned(), hook, why: failure.message }
 }
 
 /// The error for a monitor that lives and does not answer.

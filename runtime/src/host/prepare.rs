@@ -136,6 +136,10 @@ impl Preparation<'_> {
             ports: spec.ports.clone(),
             health: life::probe(spec.healthcheck.as_ref(), self.image.config.healthcheck.as_ref()),
             restart: life::restart(spec.restart),
+            pace: life::pace(spec.restart_pace),
+            ready: spec.ready.as_ref().map(life::ready),
+            restart_unhealthy: spec.restart_unhealthy,
+            hooks: life::hooks(spec),
             log: Log {
                 none: spec.logging.driver == LogDriver::None
                     || spec.logging.forwarding.as_ref().is_some_and(|to| to.no_files),

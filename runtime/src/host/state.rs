@@ -9,7 +9,7 @@ use berth_planner::observed::{ContainerRecord, ContainerState, ObservedContainer
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use crate::bundle::{Phase, Status};
+use crate::bundle::{HookStage, Phase, Status};
 use crate::monitor::client::is_monitored;
 use crate::paths::Roots;
 use crate::record;
@@ -83,6 +83,8 @@ pub(super) fn observe(roots: &Roots, stored: Stored) -> io::Result<ObservedConta
         paused: false,
         published: Vec::new(),
         restarts: 0,
+        hook_failed: false,
+        oom_killed: false,
     };
     if status.is_none() && observed.monitored {
         observed.state = AT_WORK;
@@ -94,6 +96,9 @@ pub(super) fn observe(roots: &Roots, stored: Stored) -> io::Result<ObservedConta
         observed.restarts = status.restarts;
         let runs = matches!(observed.state, ContainerState::Running { .. });
         observed.paused = status.paused && runs;
+        observed.hook_failed =
+            status.hook_error.is_some_and(|error| error.stage == HookStage::PostStart);
+        observed.oom_killed = status.oom_killed;
     }
     let runs = matches!(observed.state, ContainerState::Running { .. });
     if secrets_lost && !runs && !observed.monitored {

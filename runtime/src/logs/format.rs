@@ -24,6 +24,8 @@ pub enum Stream {
     Stderr,
     /// The monitor itself: a gap in the output and why.
     Notice,
+    /// A hook that ran in the container.
+    Hook,
 }
 
 impl Stream {
@@ -33,11 +35,12 @@ impl Stream {
             Stream::Stdout => "stdout",
             Stream::Stderr => "stderr",
             Stream::Notice => "notice",
+            Stream::Hook => "hook->",
         }
     }
 
     fn from_name(name: &[u8]) -> Option<Stream> {
-        [Stream::Stdout, Stream::Stderr, Stream::Notice]
+        [Stream::Stdout, Stream::Stderr, Stream::Notice, Stream::Hook]
             .into_iter()
             .find(|stream| stream.name().as_bytes() == name)
     }

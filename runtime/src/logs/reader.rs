@@ -132,7 +132,7 @@ impl LogQuery {
 
 /// Puts the pieces of a line together again, up to [`MAX_LINE`].
 #[derive(Default)]
-pub(super) struct Join([Option<LogLine>; 2]);
+pub(super) struct Join([Option<LogLine>; 3]);
 
 impl Join {
     /// Takes what the file has; gives lines that are whole, or as long as a line may be.
@@ -145,6 +145,7 @@ impl Join {
         let held = match line.stream {
             Stream::Stdout => &mut self.0[0],
             Stream::Stderr => &mut self.0[1],
+            Stream::Hook => &mut self.0[2],
             Stream::Notice => return (Some(line), None),
         };
         let mut before = None;

@@ -30,6 +30,7 @@ pub struct Writer {
     size: u64,
     stdout: Splitter,
     stderr: Splitter,
+    hook: Splitter,
     dropped: Dropped,
     /// The file ends in half a line.
     torn: bool,
@@ -57,6 +58,7 @@ impl Writer {
             size: 0,
             stdout: Splitter::new(Stream::Stdout),
             stderr: Splitter::new(Stream::Stderr),
+            hook: Splitter::new(Stream::Hook),
             dropped: Dropped::default(),
             torn: false,
             forward: None,
@@ -92,7 +94,7 @@ impl Writer {
 
     /// Whether the beginning of a line is held back; [`Writer::release`] writes it.
     pub fn holds(&self) -> bool {
-        self.stdout.holds() || self.stderr.holds()
+        self.stdout.holds() || self.stderr.holds() || self.hook.holds()
     }
 
     /// Writes beginnings of lines that wait for their end.
@@ -100,6 +102,14 @@ impl Writer {
         let mut out = Vec::new();
         self.stdout.release(now, &mut out);
         self.stderr.release(now, &mut out);
+        self.hook.release(now, &mut out);
+        self.put_and_send(&out, now);
+    }
+
+    /// Writes the beginning of a line of a hook, which has no end.
+    pub(crate) fn release_hooks(&mut self, now: Timestamp) {
+        let mut out = Vec::new();
+        self.hook.release(now, &mut out);
         self.put_and_send(&out, now);
     }
 
@@ -174,6 +184,7 @@ impl Writer {
         match stream {
             Stream::Stdout | Stream::Notice => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
+            Stream::Hook => &mut self.hook,
         }
     }
 

@@ -94,6 +94,17 @@ pub enum Happening {
     Restart {
         /// The how manieth time.
         restarts: u32,
+        /// Why, in words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
+    /// A hook has ended.
+    Hook {
+        /// Which: `post_start[0]`.
+        hook: String,
+        /// Exit status, 128 + n for signal n, 124 when there was no time left, −1 when it is not
+        /// known.
+        exit_code: i32,
     },
     /// A signal was sent to it.
     Kill {

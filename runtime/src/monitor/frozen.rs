@@ -149,8 +149,9 @@ impl Monitor {
             return;
         }
         let stood = now.saturating_duration_since(frozen.since);
-        if let Some(probe) = self.running().and_then(|running| running.probe.as_mut()) {
-            probe.prolong(stood);
+        if let Some(running) = self.running() {
+            running.checks.prolong(stood);
+            running.hooks.iter_mut().for_each(|hooks| hooks.prolong(stood));
         }
     }
 }

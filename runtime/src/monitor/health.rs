@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use berth_planner::observed::Health;
 
-use crate::bundle::Probe;
+use crate::bundle::Times;
 
 /// The first probe of a container that is not known to be ready comes this early.
-const EAGER: Duration = Duration::from_millis(250);
+pub(super) const EAGER: Duration = Duration::from_millis(250);
 
 /// The state of a container's probe.
 ///
@@ -31,13 +31,19 @@ pub(super) struct HealthCheck {
 }
 
 impl HealthCheck {
-    /// For a container that started at `started`, with `health` as far as is known.
-    pub(super) fn new(probe: &Probe, started: Instant, health: Health) -> HealthCheck {
+    /// For a container that started at `started`, with `health` as far as is known. `eager` is the
+    /// first of the early gaps.
+    pub(super) fn new(
+        probe: &Times,
+        started: Instant,
+        health: Health,
+        eager: Duration,
+    ) -> HealthCheck {
         let known = matches!(health, Health::Healthy | Health::Unhealthy);
         let mut check = HealthCheck {
             started,
             next: None,
-            eager: EAGER,
+            eager,
             interval: Duration::from_millis(probe.interval_ms),
             start_interval: Duration::from_millis(probe.start_interval_ms),
             start_period: Duration::from_millis(probe.start_period_ms),
@@ -55,14 +61,24 @@ impl HealthCheck {
         self.next
     }
 
+    /// As far as is known.
+    pub(super) fn health(&self) -> Health {
+        self.health
+    }
+
+    /// It is good for as long as this life lasts: no more checks.
+    pub(super) fn settle(&mut self) {
+        self.health = Health::Healthy;
+        self.next = None;
+    }
+
     /// A probe has been started.
     pub(super) fn began(&mut self) {
         self.next = None;
     }
 
-    /// A probe has ended. Gives the health when this changed it.
-    pub(super) fn ended(&mut self, good: bool, now: Instant) -> Option<Health> {
-        let before = self.health;
+    /// A probe has ended.
+    pub(super) fn ended(&mut self, good: bool, now: Instant) {
         if good {
             self.health = Health::Healthy;
             self.failures = 0;
@@ -74,7 +90,6 @@ impl HealthCheck {
             }
         }
         self.next = Some(now + self.gap(now));
-        (self.health != before).then_some(self.health)
     }
 
     /// Whether a failure now means something.
@@ -94,13 +109,23 @@ impl HealthCheck {
     }
 }
 
+/// What several checks come to: all have to be good.
+pub(super) fn together(checks: impl IntoIterator<Item = Health>) -> Health {
+    let rank = |health: &Health| match health {
+        Health::None => 0,
+        Health::Healthy => 1,
+        Health::Starting => 2,
+        Health::Unhealthy => 3,
+    };
+    checks.into_iter().max_by_key(rank).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn probe(start_period_ms: u64) -> Probe {
-        Probe {
-            argv: vec!["true".into()],
+    fn probe(start_period_ms: u64) -> Times {
+        Times {
             interval_ms: 10_000,
             timeout_ms: 1_000,
             start_period_ms,
@@ -111,15 +136,18 @@ mod tests {
 
     /// Runs probes with these results from the start on; gives when each began, in milliseconds,
     /// and what it changed.
-    fn run(probe: &Probe, results: &[bool]) -> Vec<(u128, Option<Health>)> {
+    fn run(probe: &Times, results: &[bool]) -> Vec<(u128, Option<Health>)> {
         let start = Instant::now();
-        let mut check = HealthCheck::new(probe, start, Health::None);
+        let mut check = HealthCheck::new(probe, start, Health::None, EAGER);
         let mut log = Vec::new();
         for good in results {
             let now = check.due().unwrap();
             check.began();
             assert_eq!(check.due(), None);
-            log.push(((now - start).as_millis(), check.ended(*good, now)));
+            let before = check.health();
+            check.ended(*good, now);
+            let after = check.health();
+            log.push(((now - start).as_millis(), (after != before).then_some(after)));
         }
         log
     }
@@ -168,9 +196,20 @@ mod tests {
     #[test]
     fn an_adopted_container_keeps_its_health() {
         let start = Instant::now();
-        let mut check = HealthCheck::new(&probe(0), start, Health::Healthy);
+        let mut check = HealthCheck::new(&probe(0), start, Health::Healthy, EAGER);
         assert_eq!(check.due(), Some(start + Duration::from_secs(10)));
-        assert_eq!(check.ended(false, start + Duration::from_secs(10)), None);
-        assert_eq!(check.ended(false, start + Duration::from_secs(20)), Some(Health::Unhealthy));
+        check.ended(false, start + Duration::from_secs(10));
+        assert_eq!(check.health(), Health::Healthy);
+        check.ended(false, start + Duration::from_secs(20));
+        assert_eq!(check.health(), Health::Unhealthy);
+    }
+
+    #[test]
+    fn all_checks_have_to_be_good() {
+        use Health::{Healthy, Starting, Unhealthy};
+        assert_eq!(together([]), Health::None);
+        assert_eq!(together([Healthy, Healthy]), Healthy);
+        assert_eq!(together([Healthy, Starting]), Starting);
+        assert_eq!(together([Unhealthy, Starting]), Unhealthy);
     }
 }

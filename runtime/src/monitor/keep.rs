@@ -58,30 +58,38 @@ pub(super) struct Monitor {
     pub(super) unwritten: Option<Instant>,
     /// Held for life.
     pub(super) lock: Option<File>,
+    /// Who asked for it and has no answer yet.
+    pub(super) reply: Option<File>,
 }
 
 /// A monitor's whole life. The reply (a line of JSON: a status, or a [`StartFailure`]) is given
 /// when the container runs, or does not.
 pub(crate) fn run(run_dir: &Path, mode: Mode, reply: File) {
-    let begun = Monitor::open(run_dir).and_then(|mut monitor| {
-        match mode {
-            Mode::Start => monitor.begin()?,
-            Mode::Adopt => monitor.adopt()?,
-        }
-        Ok(monitor)
-    });
-    let answer: Result<&Status, &StartFailure> = begun.as_ref().map(|monitor| &monitor.status);
-    let mut reply = reply;
-    // Who asked may be gone; the container runs all the same.
-    let _ = reply.write_all(&protocol::line(&answer));
-    drop(reply);
-    let Ok(mut monitor) = begun else { return };
+    let mut monitor = match Monitor::open(run_dir) {
+        Ok(monitor) => monitor,
+        Err(failure) => return answer(reply, Err(&failure)),
+    };
+    monitor.reply = Some(reply);
+    let begun = match mode {
+        Mode::Start => monitor.begin(),
+        Mode::Adopt => monitor.adopt(),
+    };
+    match begun {
+        Ok(()) if monitor.is_in_post_start() => {}
+        Ok(()) => monitor.answer(None),
+        Err(failure) => return monitor.answer(Some(failure)),
+    }
     if let Err(error) = monitor.keep() {
         // Without a wait there is no monitor: the container runs on and can be adopted.
         monitor.status.error = Some(format!("its monitor ended: {error}"));
         // Nobody is left to try again.
         let _ = monitor.write_status();
     }
+}
+
+/// Who asked may be gone; the container runs all the same.
+fn answer(mut reply: File, answer: Result<&Status, &StartFailure>) {
+    let _ = reply.write_all(&protocol::line(&answer));
 }
 
 /// Takes the lock of a run folder.
@@ -117,6 +125,14 @@ pub(super) fn read_status(run_dir: &Path) -> Result<Option<Status>, StartFailure
     Ok(status.filter(|status| status.boot_id == boot))
 }
 
+/// What is known of the health of a container that has just begun.
+pub(super) fn first_health(bundle: &Bundle) -> Health {
+    match bundle.health.is_some() || bundle.ready.is_some() {
+        true => Health::Starting,
+        false => Health::None,
+    }
+}
+
 fn boot_id() -> Result<String, StartFailure> {
     let path = "/proc/sys/kernel/random/boot_id";
     Ok(std::fs::read_to_string(path).step("read", path)?.trim().to_owned())
@@ -128,7 +144,7 @@ impl Monitor {
         let lock = lock(run_dir)?;
         let bundle = read_bundle(run_dir)?;
         let own = i32::try_from(std::process::id()).unwrap_or_default();
-        let health = if bundle.health.is_some() { Health::Starting } else { Health::None };
+        let health = first_health(&bundle);
         let status = Status {
             boot_id: boot_id()?,
             monitor: own,
@@ -142,12 +158,13 @@ impl Monitor {
             server: Server::listen(run_dir).step("listen for clients of", &bundle.name)?,
             events: Events::of(&bundle),
             reserved: Reserved::default(),
-            backoff: Backoff::new(bundle.restart, 0),
+            backoff: Backoff::new(bundle.restart, bundle.pace),
             life: Life::Ended,
             frozen: None,
             stopped: false,
             unwritten: None,
             lock: Some(lock),
+            reply: None,
             status,
             bundle,
         })
@@ -195,7 +212,8 @@ impl Monitor {
                 }
             }
             Token::Exit => self.ended(now),
-            Token::ProbeExit | Token::ProbeOutput => self.serve_probe(token, now),
+            Token::ProbeExit | Token::ProbeOutput | Token::Look => self.serve_check(token, now),
+            Token::HookExit | Token::HookOutput => self.serve_hook(token, now),
             Token::Resolver(index) => {
                 if let Some(resolver) = self.running().and_then(|r| r.resolver.as_mut()) {
                     resolver.serve(index, now);
@@ -256,7 +274,8 @@ impl Monitor {
                     resolver.tick(now);
                 }
                 self.tick_stop(now);
-                self.tick_probe(now);
+                self.tick_hooks(now);
+                self.tick_checks(now);
             }
             Life::Waiting { until } if *until <= now => self.restart(now),
             Life::Lingering if self.output.gate().is_none() => {
@@ -264,6 +283,13 @@ impl Monitor {
                 self.life = Life::Ended;
             }
             Life::Waiting { .. } | Life::Lingering | Life::Ended => {}
+        }
+    }
+
+    /// Tells who asked for it what came of that, once.
+    pub(super) fn answer(&mut self, failure: Option<StartFailure>) {
+        if let Some(reply) = self.reply.take() {
+            answer(reply, failure.as_ref().map_or(Ok(&self.status), Err));
         }
     }
 
@@ -299,8 +325,8 @@ impl Monitor {
 
     /// The kernel killed processes for memory since the process started.
     pub(super) fn note_oom(&mut self, kills: u64) {
+        self.status.oom_killed = kills > 0;
         if kills > 0 {
-            self.status.oom_killed = true;
             self.events.add(Happening::Oom);
         }
     }

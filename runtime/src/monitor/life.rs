@@ -4,26 +4,30 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use berth_planner::desired::PidSpace;
-use berth_planner::observed::Health;
 use jiff::Timestamp;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::backoff::Backoff;
+use super::checks::Checks;
 use super::deaf::is_deaf;
 use super::events::Happening;
-use super::health::HealthCheck;
-use super::keep::{Monitor, read_status};
+use super::hooks::{Hooks, share};
+use super::keep::{Monitor, first_health, read_status};
+use super::pattern::Pattern;
 use super::poll::{PollSet, Token};
-use super::probe::RunningProbe;
 use super::resolver::Resolver;
 use super::{StartFailure, Step, names, network, ports};
-use crate::bundle::{Phase, Status};
+use crate::bundle::{HookStage, Phase, ReadySign, Status};
 use crate::container::{self, Target};
 use crate::sabotage::{defence, place};
 use crate::sys;
 
+/// How long the kernel may take from the last process of a container to its first.
+const ENDING: Duration = Duration::from_millis(50);
+/// Longer than any wait.
+const AGES: Duration = Duration::from_secs(u32::MAX as u64);
 /// Exit status of a process that SIGKILL ended.
-const KILLED: i32 = 128 + libc::SIGKILL;
+pub(super) const KILLED: i32 = 128 + libc::SIGKILL;
 /// How long the first client is waited for, see [`crate::bundle::Bundle::await_client`].
 const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
 /// How long an adopted process may take between the end of its threads and the end of it all.
@@ -49,35 +53,41 @@ pub(super) struct Running {
     pub(super) target: Target,
     pidfd: OwnedFd,
     /// Held so that the namespace lives as long as the monitor needs it.
-    netns: OwnedFd,
+    pub(super) netns: OwnedFd,
     since: Instant,
     /// OOM kills of its cgroup when it started.
     ooms: u64,
+    /// It is being stopped: a hook, then its signal.
+    stopping: bool,
     kill_at: Option<Instant>,
     killed: bool,
     /// The stop signal, where SIGKILL does what its default action would have done.
     ends_by: Option<i32>,
     pub(super) resolver: Option<Resolver>,
-    pub(super) health: Option<HealthCheck>,
-    pub(super) probe: Option<RunningProbe>,
+    pub(super) checks: Checks,
+    pub(super) hooks: Option<Hooks>,
 }
 
 impl Running {
-    /// Adds what to wait for. No probe is due while it stands still.
+    /// Whether its first process ends within a moment: the kernel ends all others before it.
+    pub(super) fn is_ending(&self) -> bool {
+        let mut set = PollSet::default();
+        set.read(Token::Exit, &self.pidfd);
+        set.until(Some(Instant::now() + ENDING));
+        set.wait().is_ok_and(|ready| !ready.is_empty())
+    }
+
+    /// Adds what to wait for. No check and no hook is due while it stands still.
     pub(super) fn poll<'a>(&'a self, set: &mut PollSet<'a>, frozen: bool) {
         set.read(Token::Exit, &self.pidfd);
         set.until(self.kill_at.filter(|_| !self.killed));
         if let Some(resolver) = &self.resolver {
             resolver.poll(set);
         }
-        let due = match &self.probe {
-            Some(probe) => {
-                probe.poll(set);
-                probe.due()
-            }
-            None => self.health.as_ref().and_then(HealthCheck::due),
-        };
-        set.until(due.filter(|_| !frozen));
+        if let Some(hooks) = &self.hooks {
+            hooks.poll(set, frozen);
+        }
+        self.checks.poll(set, frozen);
     }
 
     /// Sends a signal to the first process, never to one that has its number by now.
@@ -88,6 +98,21 @@ impl Running {
             sys::pidfd_send_signal(self.pidfd.as_fd(), signal),
             sys::kill(self.target.pid, signal)
         )
+    }
+}
+
+/// How a life of the container ended.
+struct End {
+    code: i32,
+    ran: Duration,
+    /// It was ended because it was unhealthy; whether it had been healthy before.
+    ill: Option<bool>,
+}
+
+impl End {
+    /// One of which no more is known than its status.
+    fn of(code: i32) -> End {
+        End { code, ran: Duration::ZERO, ill: None }
     }
 }
 
@@ -121,6 +146,8 @@ impl Monitor {
         self.write_status().step("write the status of", &self.bundle.name)?;
         let streams = self.output.streams().step("open the streams of", &self.bundle.name)?;
         let published = if first { self.reserved.ports.clone() } else { Vec::new() };
+        let pattern = self.pattern()?;
+        self.output.look_for(pattern);
         let bundle = &self.bundle;
         let mut connection = None;
         let spawned = container::spawn(bundle, &self.group, streams.lend(), &mut |netns| {
@@ -140,16 +167,26 @@ impl Monitor {
             .ok_or_else(|| StartFailure::new("find", &self.bundle.name, "its process is gone"))?;
         let now = Instant::now();
         self.status.resolver = resolver.as_ref().map(Resolver::ports);
+        self.status.health = first_health(&self.bundle);
+        self.status.checks.clear();
+        self.status.recycling = false;
         self.run_on(target, init.pidfd, init.netns, now, resolver);
         self.status.started_ms = Timestamp::now().as_millisecond();
         self.status.error = None;
-        self.status.health = match self.bundle.health {
-            Some(_) => Health::Starting,
-            None => Health::None,
-        };
+        self.begin_post_start(now);
         self.enter(Phase::Running);
         self.events.add(Happening::Start);
         Ok(())
+    }
+
+    /// What is looked for in its output.
+    fn pattern(&self) -> Result<Option<Pattern>, StartFailure> {
+        match self.bundle.ready.as_ref().map(|ready| &ready.sign) {
+            Some(ReadySign::Log(text)) => Pattern::new(text)
+                .map(Some)
+                .map_err(|why| StartFailure::new("read the pattern", text, why)),
+            Some(ReadySign::Tcp(_) | ReadySign::Http { .. }) | None => Ok(None),
+        }
     }
 
     fn run_on(
@@ -160,7 +197,7 @@ impl Monitor {
         since: Instant,
         resolver: Option<Resolver>,
     ) {
-        let known = self.status.health;
+        let checks = Checks::new(&self.bundle, since, &self.status.checks);
         self.status.pid = target.pid;
         self.status.pid_start = target.start;
         self.life = Life::Running(Box::new(Running {
@@ -169,12 +206,13 @@ impl Monitor {
             netns,
             since,
             ooms: self.group.oom_kills(),
+            stopping: false,
             kill_at: None,
             killed: false,
             ends_by: None,
             resolver,
-            health: self.bundle.health.as_ref().map(|probe| HealthCheck::new(probe, since, known)),
-            probe: None,
+            checks,
+            hooks: None,
         }));
     }
 
@@ -189,19 +227,23 @@ impl Monitor {
         let ran = now.saturating_duration_since(running.since);
         self.note_oom(self.group.oom_kills().saturating_sub(running.ooms));
         network::disconnect(&self.bundle, running.netns.as_fd());
+        self.abandon_hooks(running.hooks, "the container ended meanwhile");
+        let ill = self.status.recycling.then_some(running.checks.was_healthy);
+        running.checks.abandon();
         if self.bundle.pid != PidSpace::Own {
             // The end of its first process has ended nobody else. A group that was killed goes as
             // well, see `catch_up`.
             let _ = self.group.kill_all().and_then(|()| self.group.remove());
+        } else if ill.is_some() {
+            // It may have been killed, see there.
+            let _ = self.group.remove();
         }
-        if let Some(probe) = running.probe {
-            probe.abandon();
-        }
-        self.reckon(code, ran, now);
+        self.reckon(End { code, ran, ill }, now);
     }
 
     /// Notes an end and decides by the restart policy.
-    fn reckon(&mut self, code: i32, ran: Duration, now: Instant) {
+    fn reckon(&mut self, end: End, now: Instant) {
+        let End { code, ran, ill } = end;
         names::remove(&self.bundle);
         self.status.pid = 0;
         self.status.pid_start = 0;
@@ -217,61 +259,103 @@ impl Monitor {
             return;
         }
         self.output.drain(&mut self.server);
-        let delay = if self.stopped { None } else { self.backoff.after_exit(code, ran) };
-        match delay {
-            Some(delay) => {
-                self.life = Life::Waiting { until: now + delay };
+        let delay = match (self.stopped, ill) {
+            (true, _) => None,
+            (false, Some(was_healthy)) => Some(self.backoff.after_illness(was_healthy, ran)),
+            (false, None) => self.backoff.after_exit(code, ran),
+        };
+        self.status.attempts = self.backoff.attempts();
+        // One beyond the end of the clock is never.
+        let until = delay.and_then(|delay| now.checked_add(delay));
+        match (delay, until) {
+            (Some(delay), Some(until)) => {
+                let delay = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+                self.status.next_start_ms = self.status.finished_ms.saturating_add(delay);
+                self.life = Life::Waiting { until };
                 self.enter(Phase::Waiting);
             }
-            None => self.life = Life::Ended,
+            (None, _) | (_, None) => self.life = Life::Ended,
         }
     }
 
     /// The delay is over: starts it again.
     pub(super) fn restart(&mut self, now: Instant) {
         self.status.restarts = self.backoff.restarts();
+        self.status.next_start_ms = 0;
         self.status.phase = Phase::Starting;
-        self.events.add(Happening::Restart { restarts: self.status.restarts });
+        let why = match self.status.recycling {
+            true => "it was unhealthy".to_owned(),
+            false => format!("it exited with {}", self.status.exit_code),
+        };
+        let restarts = self.status.restarts;
+        self.events.add(Happening::Restart { restarts, why: Some(why) });
         if let Err(failure) = self.start(false) {
             self.status.error = Some(failure.to_string());
             // A program that is not there will not come by waiting; a network may.
             self.stopped |= failure.exit_code != 125;
-            self.reckon(failure.exit_code, Duration::ZERO, now);
+            self.reckon(End::of(failure.exit_code), now);
         }
     }
 
-    /// Ends the container: the stop signal now, SIGKILL to all of it after `grace`, or at once
-    /// when the signal would be lost.
+    /// Ends the container for good: its hooks and the stop signal now, SIGKILL to all of it after
+    /// `grace`, or at once when the signal would be lost.
     pub(super) fn stop(&mut self, grace: Option<Duration>, hold: bool) {
         self.stopped = true;
         self.status.held |= hold;
+        self.status.recycling = false;
         self.output.open_gate();
-        self.run_free(Instant::now());
+        self.end(grace);
+    }
+
+    /// Ends a container that is unhealthy, to start it again.
+    pub(super) fn recycle(&mut self) {
+        if !self.stopped && !self.status.recycling {
+            self.status.recycling = true;
+            self.end(None);
+        }
+    }
+
+    fn end(&mut self, grace: Option<Duration>) {
+        let now = Instant::now();
+        self.run_free(now);
         let grace = grace.unwrap_or(Duration::from_millis(self.bundle.stop_grace_ms));
-        let until = Instant::now().checked_add(grace);
-        let signal = self.bundle.stop_signal;
         match &mut self.life {
             Life::Running(running) => {
-                let first = running.kill_at.is_none();
-                // Only the first process of a pid namespace is: others heed what they are sent. Our init
-                // passes it on, though waiting for signals it looks as if it had left them.
-                let alone = self.bundle.pid == PidSpace::Own && !self.bundle.init;
-                let deaf = first && alone && is_deaf(running.target.pid, signal);
-                let until = if deaf { Some(Instant::now()) } else { until };
-                running.ends_by = running.ends_by.or(deaf.then_some(signal));
+                let first = !std::mem::replace(&mut running.stopping, true);
+                let until = now.checked_add(grace);
                 running.kill_at = [running.kill_at, until].into_iter().flatten().min();
-                if first && !grace.is_zero() {
-                    // It may have ended just now, which the next wait tells.
-                    let _ = running.send(signal);
-                    self.events.add(Happening::Kill { signal });
+                let hooks_until = now.checked_add(share(grace)).unwrap_or(now + AGES);
+                if !first {
+                    self.hurry_hooks(hooks_until);
+                } else if grace.is_zero() || !self.begin_pre_stop(hooks_until) {
+                    self.ask_to_end(now);
                 }
                 self.enter(Phase::Stopping);
             }
-            Life::Waiting { .. } => {
+            Life::Waiting { .. } if self.stopped => {
                 self.events.add(Happening::Stop);
                 self.life = Life::Ended;
             }
-            Life::Lingering | Life::Ended => {}
+            Life::Waiting { .. } | Life::Lingering | Life::Ended => {}
+        }
+    }
+
+    /// Sends the stop signal, or has the process killed where the kernel would drop it.
+    pub(super) fn ask_to_end(&mut self, now: Instant) {
+        let signal = self.bundle.stop_signal;
+        // Only the first process of a pid namespace is deaf: others heed what they are sent. Our init
+        // passes it on, though waiting for signals it looks as if it had left them.
+        let alone = self.bundle.pid == PidSpace::Own && !self.bundle.init;
+        let Some(running) = self.running() else { return };
+        let over = running.kill_at.is_some_and(|at| at <= now);
+        if alone && is_deaf(running.target.pid, signal) {
+            running.ends_by = Some(signal);
+            running.kill_at = Some(now);
+        }
+        if !over {
+            // It may have ended just now, which the next wait tells.
+            let _ = running.send(signal);
+            self.events.add(Happening::Kill { signal });
         }
     }
 
@@ -317,8 +401,9 @@ impl Monitor {
             ..last.clone()
         };
         let begun = u32::from(last.phase == Phase::Waiting);
-        self.backoff = Backoff::new(self.bundle.restart, last.restarts + begun);
-        self.stopped = last.held || last.phase == Phase::Stopping;
+        self.backoff = Backoff::new(self.bundle.restart, self.bundle.pace)
+            .resumed(last.restarts + begun, last.attempts);
+        self.stopped = last.held || (last.phase == Phase::Stopping && !last.recycling);
         // They lead to the container as before; if one was taken meanwhile, that program cannot
         // be reached, the container can.
         self.reserved = ports::reserve_free(&last.published, &self.bundle.run_dir);
@@ -346,11 +431,34 @@ impl Monitor {
         let resolver = network::resume(&self.bundle, netns.as_fd(), last.resolver);
         self.output.reopen_input();
         self.run_on(target, pidfd, netns, now.checked_sub(ran).unwrap_or(now), resolver);
-        match last.phase {
-            Phase::Stopping => self.stop(None, last.held),
-            _ => self.enter(Phase::Running),
+        if self.awaits_line() {
+            let pattern = self.pattern()?;
+            self.output.look_for(pattern);
+        }
+        if last.phase == Phase::Stopping {
+            self.go_on_stopping(last, now);
+        } else {
+            self.resume_hooks(last, HookStage::PostStart, now);
+            self.enter(Phase::Running);
         }
         Ok(())
+    }
+
+    fn awaits_line(&mut self) -> bool {
+        self.running().is_some_and(|running| running.checks.awaits_line())
+    }
+
+    /// A stop was under way: its hooks go on where they were, and it gets its grace period.
+    fn go_on_stopping(&mut self, last: &Status, now: Instant) {
+        let grace = Duration::from_millis(self.bundle.stop_grace_ms);
+        if let Some(running) = self.running() {
+            running.stopping = true;
+            running.kill_at = now.checked_add(grace);
+        }
+        if !self.resume_hooks(last, HookStage::PreStop, now) {
+            self.ask_to_end(now);
+        }
+        self.enter(Phase::Stopping);
     }
 
     /// The container ended while nobody looked, or waited to be started again.
@@ -359,12 +467,22 @@ impl Monitor {
         // kills everything that is born in it later.
         let _ = self.group.kill_all().and_then(|()| self.group.remove());
         if last.phase == Phase::Waiting {
-            self.life = Life::Waiting { until: Instant::now() };
+            self.life = Life::Waiting { until: Instant::now() + left(last) };
             self.enter(Phase::Waiting);
         } else {
-            self.reckon(-1, Duration::ZERO, Instant::now());
+            let ill = last.recycling.then_some(false);
+            self.reckon(End { ill, ..End::of(-1) }, Instant::now());
         }
     }
+}
+
+/// What is left of the wait for the next start. A clock that was set back does not prolong it.
+fn left(last: &Status) -> Duration {
+    let now = Timestamp::now().as_millisecond();
+    let whole = last.next_start_ms.saturating_sub(last.finished_ms).max(0);
+    let left = last.next_start_ms.saturating_sub(now).clamp(0, whole);
+    // No wait is longer than the clock: what is added to it must not go beyond its end.
+    Duration::from_millis(u64::try_from(left).unwrap_or_default()).min(AGES)
 }
 
 /// Exit status of a process that has ended: its own, 128 + n for signal n, −1 if nobody knows.

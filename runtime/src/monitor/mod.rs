@@ -10,23 +10,27 @@
 //! `bundle.json` and `status.json`.
 //!
 //! Reading order: `keep` (the loop), `life` (start, end, stop, adoption), `leave` (what is taken
-//! away), `frozen` (standing still for a client), `update` (other limits), then the parts: `output`,
-//! `ports`, `network`, `probe`, [`events`] with [`watch`], `server`; pure are `backoff`, `health` and
-//! `protocol`. For everybody else
-//! there is [`client`].
+//! away), `frozen` (standing still for a client), `update` (other limits), `hooks` and `checks` (what
+//! is run and looked at), then the parts: `output`, `ports`, `network`, `probe`, `look`, [`events`]
+//! with [`watch`], `server`; pure are `backoff`, `health`, `pattern` and `protocol`. For everybody
+//! else there is [`client`].
 
 mod backoff;
+mod checks;
 pub mod client;
 mod deaf;
 pub mod events;
 mod frozen;
 mod health;
+mod hooks;
 mod keep;
 mod leave;
 mod life;
+mod look;
 mod names;
 mod network;
 mod output;
+mod pattern;
 mod poll;
 mod ports;
 mod probe;
@@ -73,6 +77,8 @@ pub struct StartFailure {
 
 /// The step of a [`StartFailure`] that says there is a monitor already.
 pub(crate) const LOCK_STEP: &str = "lock";
+/// The step of a [`StartFailure`] of a container that runs, and whose hook failed.
+pub(crate) const HOOK_STEP: &str = "run";
 
 impl StartFailure {
     pub(crate) fn new(step: &str, object: impl Display, message: impl Display) -> StartFailure {

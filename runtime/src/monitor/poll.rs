@@ -26,6 +26,12 @@ pub(super) enum Token {
     ProbeExit,
     /// The probe has written.
     ProbeOutput,
+    /// What is looked at from outside has answered, or has room for the question.
+    Look,
+    /// The hook has ended.
+    HookExit,
+    /// The hook has written.
+    HookOutput,
     /// A descriptor of the resolver.
     Resolver(usize),
 }

@@ -1,4 +1,4 @@
-//! Runs a container's probe and tells its health.
+//! Runs a container's probe: a process in it.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::events::Happening;
-use super::keep::Monitor;
-use super::life::{Life, exit_code};
+use super::life::exit_code;
 use super::poll::{PollSet, Token};
 use crate::bundle::{Bundle, Probe};
 use crate::container::{self, ExecSpec, Stdio, Target};
@@ -34,7 +32,7 @@ impl RunningProbe {
     ///
     /// # Errors
     /// With words, for the health output.
-    fn start(
+    pub(super) fn start(
         target: &Target,
         bundle: &Bundle,
         probe: &Probe,
@@ -55,7 +53,7 @@ impl RunningProbe {
             pidfd: child.pidfd,
             output: Some(reader.into()),
             text: Vec::new(),
-            deadline: now + Duration::from_millis(probe.timeout_ms.max(1)),
+            deadline: now + Duration::from_millis(probe.times.timeout_ms.max(1)),
             killed: false,
         })
     }
@@ -97,6 +95,22 @@ impl RunningProbe {
         }
     }
 
+    /// Kills it when it takes too long.
+    pub(super) fn give_up(&mut self, now: Instant) {
+        if !self.killed && self.deadline <= now {
+            self.kill();
+        }
+    }
+
+    /// Reads what it wrote. When it has ended: whether it was good, and what it said.
+    pub(super) fn serve(&mut self, token: Token) -> Option<(bool, String)> {
+        self.read();
+        (token == Token::ProbeExit).then(|| {
+            let good = exit_code(&self.target, &self.pidfd) == 0 && !self.killed;
+            (good, self.text())
+        })
+    }
+
     /// Kills it; its end is heard like any other.
     fn kill(&mut self) {
         // It may have ended by itself.
@@ -116,64 +130,6 @@ impl RunningProbe {
             format!("it took too long and was killed\n{text}")
         } else {
             text.into_owned()
-        }
-    }
-}
-
-impl Monitor {
-    /// Starts a probe that is due, or kills one that takes too long.
-    pub(super) fn tick_probe(&mut self, now: Instant) {
-        if self.frozen.is_some() {
-            return;
-        }
-        if let Err(reason) = self.turn_probe(now) {
-            self.probed(false, reason, now);
-        }
-    }
-
-    fn turn_probe(&mut self, now: Instant) -> Result<(), String> {
-        let (Some(probe), Life::Running(running)) = (&self.bundle.health, &mut self.life) else {
-            return Ok(());
-        };
-        if let Some(late) = &mut running.probe {
-            if !late.killed && late.deadline <= now {
-                late.kill();
-            }
-            return Ok(());
-        }
-        let Some(health) = &mut running.health else { return Ok(()) };
-        if self.stopped || health.due().is_none_or(|due| due > now) {
-            return Ok(());
-        }
-        running.probe = Some(RunningProbe::start(&running.target, &self.bundle, probe, now)?);
-        health.began();
-        Ok(())
-    }
-
-    /// Serves a probe that has written or ended.
-    pub(super) fn serve_probe(&mut self, token: Token, now: Instant) {
-        let Life::Running(running) = &mut self.life else { return };
-        let Some(probe) = &mut running.probe else { return };
-        probe.read();
-        if token == Token::ProbeExit {
-            let good = exit_code(&probe.target, &probe.pidfd) == 0 && !probe.killed;
-            let text = probe.text();
-            running.probe = None;
-            self.probed(good, text, now);
-        }
-    }
-
-    fn probed(&mut self, good: bool, text: String, now: Instant) {
-        let health = self.running().and_then(|running| running.health.as_mut());
-        let Some(changed) = health.map(|health| health.ended(good, now)) else { return };
-        let said = self.status.health_output != text;
-        self.status.health_output = text;
-        if let Some(health) = changed {
-            self.status.health = health;
-            self.events.add(Happening::HealthStatus { health });
-        }
-        if changed.is_some() || said {
-            self.tell();
         }
     }
 }

@@ -37,7 +37,8 @@ impl Monitor {
             return Err(format!("write `{}`: {error}", path.display()));
         }
         if restart != self.bundle.restart {
-            self.backoff = Backoff::new(restart, self.status.restarts);
+            self.backoff = Backoff::new(restart, self.bundle.pace)
+                .resumed(self.status.restarts, self.backoff.attempts());
         }
         self.bundle = bundle;
         self.events.add(Happening::Update);

@@ -163,6 +163,8 @@ fn made_of(name: &str, image: &str) -> ObservedContainer {
         paused: false,
         published: vec![],
         restarts: 0,
+        hook_failed: false,
+        oom_killed: false,
     }
 }
 

@@ -20,7 +20,7 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use berth_planner::observed::Health;
-use berth_runtime::bundle::{Phase, Probe, Restart};
+use berth_runtime::bundle::{Phase, Probe, Restart, Times};
 use berth_runtime::monitor::{Frame, client, kill_unmonitored};
 use berth_runtime::starter;
 
@@ -273,11 +273,13 @@ async fn health_follows_the_probe(machine: Machine) {
         "echo looking; [ -e /good ] && [ ! -e /hang ] || { [ -e /hang ] && sleep 60; exit 1; }";
     made.bundle.health = Some(Probe {
         argv: ["/bin/sh", "-c", probe].map(String::from).into(),
-        interval_ms: 100,
-        timeout_ms: 200,
-        start_period_ms: 0,
-        start_interval_ms: 100,
-        retries: 2,
+        times: Times {
+            interval_ms: 100,
+            timeout_ms: 200,
+            start_period_ms: 0,
+            start_interval_ms: 100,
+            retries: 2,
+        },
     });
     assert_eq!(machine.start(&made).await.unwrap().health, Health::Starting);
     made.reaches(|status| status.health == Health::Unhealthy).await;

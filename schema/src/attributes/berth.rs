@@ -3,14 +3,14 @@
 use super::NOT_NEGATIVE;
 use super::grammars::{DURATION, HTTP_STATUS, PAGE, PATTERN, TARGET_PORT};
 use crate::shape::Shape::{Amount, Int, Record as Rec, Short, Text, Word};
-use crate::shape::{Brief, Record, done, later, record};
+use crate::shape::{Brief, Record, done, record};
 use crate::short;
 
 /// Below `x-berth` of a service.
 pub(super) static BERTH: Record = record(
     "what berth adds to a service",
     &[
-        later("on_unhealthy", Word(&["none", "restart"]))
+        done("on_unhealthy", Word(&["none", "restart"]))
             .says("What happens to a container that is unhealthy.")
             .normally("none"),
         done("owner", Word(&["container", "host"]))
@@ -18,7 +18,7 @@ pub(super) static BERTH: Record = record(
             .normally("container"),
         done("privileged", Word(&["contained"]))
             .says("All capabilities and nothing hidden, within the user namespace of the container."),
-        later("ready", Rec(&READY))
+        done("ready", Rec(&READY))
             .says("How it is found out whether the service can be used, with nothing in its image."),
     ],
 );
@@ -26,7 +26,7 @@ pub(super) static BERTH: Record = record(
 static READY: Record = Record {
     name: "a sign of readiness",
     attributes: &[
-        later(
+        done(
             "http",
             Short(
                 Brief { expand: short::ready_http, also: Some(&Amount(&PAGE)) },
@@ -35,22 +35,22 @@ static READY: Record = Record {
         )
         .says("A page that must answer, by its port or in full.")
         .like(&["8080"]),
-        later("interval", Amount(&DURATION))
+        done("interval", Amount(&DURATION))
             .says("How long to wait between two looks.")
             .normally("1s"),
-        later("log", Amount(&PATTERN))
+        done("log", Amount(&PATTERN))
             .says("A regular expression that a line of the output must match.")
             .like(&["ready to accept connections"]),
-        later("retries", NOT_NEGATIVE)
+        done("retries", NOT_NEGATIVE)
             .says("How many looks in a row must fail before the service is unhealthy.")
             .normally("30"),
-        later("start_period", Amount(&DURATION))
+        done("start_period", Amount(&DURATION))
             .says("How long failing looks do not count after the start.")
             .normally("0s"),
-        later("tcp", Amount(&TARGET_PORT))
+        done("tcp", Amount(&TARGET_PORT))
             .says("A port in the container that must take connections.")
             .like(&["5432"]),
-        later("timeout", Amount(&DURATION)).says("How long one look may take.").normally("5s"),
+        done("timeout", Amount(&DURATION)).says("How long one look may take.").normally("5s"),
     ],
     required: &[],
     replaces: Some(short::other_sign),
@@ -59,9 +59,9 @@ static READY: Record = Record {
 static READY_HTTP: Record = record(
     "a page",
     &[
-        later("path", Text).says("The path, with a query if need be.").normally("/"),
-        later("port", Amount(&TARGET_PORT)).says("The port in the container.").normally("80"),
-        later("status", Int(&HTTP_STATUS))
+        done("path", Text).says("The path, with a query if need be.").normally("/"),
+        done("port", Amount(&TARGET_PORT)).says("The port in the container.").normally("80"),
+        done("status", Int(&HTTP_STATUS))
             .says("The status it must answer with; normally any of 200 to 399."),
     ],
 );

@@ -58,15 +58,13 @@ static DEPLOY_RESTART: Record = record(
         done("condition", Word(&["none", "on-failure", "any", "unless-stopped"]))
             .says("When an ended container starts again.")
             .normally("any"),
-        inert("delay", Amount(&DURATION), swarm("berth waits as its own back-off says"))
-            .says("How long to wait before it."),
-        done("max_attempts", NOT_NEGATIVE).says("How often it is tried; normally without end."),
-        inert(
-            "window",
-            Amount(&DURATION),
-            swarm("berth forgets failures after ten seconds of running"),
-        )
-        .says("How long a container must run for its start to count as good."),
+        done("delay", Amount(&DURATION))
+            .says("How long to wait before each restart; 0 backs off, from 100ms up to a minute.")
+            .normally("0s"),
+        done("max_attempts", NOT_NEGATIVE)
+            .says("How many starts may fail before it is given up; normally without end."),
+        done("window", Amount(&DURATION))
+            .says("How long a container must run for its start not to count as failed."),
     ],
 );
 

@@ -192,11 +192,11 @@ pub static SERVICE: Record = record(
             .like(&["linux/amd64", "linux/arm64"]),
         done("ports", Keyed(&PORTS))
             .says("Ports of the container that are published on this host."),
-        later("post_start", List(&Rec(&HOOK)))
+        done("post_start", List(&Rec(&HOOK)))
             .says("Commands that are run in the container once it has started."),
         later("pre_start", List(&Rec(&PRE_START)))
             .says("Containers that run to their end, one by one, before the service starts."),
-        later("pre_stop", List(&Rec(&HOOK)))
+        done("pre_stop", List(&Rec(&HOOK)))
             .says("Commands that are run in the container before it is stopped."),
         done("privileged", Bool)
             .says("Whether the container gets every capability and device, and hides nothing.")

@@ -290,7 +290,7 @@ fn deploy_speaks_for_limits_replicas_and_restarts() {
 
 #[test]
 fn what_has_no_effect_is_a_warning_with_its_place() {
-    let text = "version: '3'\nservices:\n  a:\n    image: \"i${NOT_SET}\"\n    init: yes\n    isolation: default\n    deploy: {placement: {constraints: [a]}, restart_policy: {condition: any, delay: 5s}}\n";
+    let text = "version: '3'\nservices:\n  a:\n    image: \"i${NOT_SET}\"\n    init: yes\n    isolation: default\n    deploy: {placement: {constraints: [a]}, endpoint_mode: vip}\n";
     let loaded = load_all(&[("compose.yaml", text)], &options());
     let text = loaded.map(|loaded| lines(&loaded.warnings)).unwrap_or_else(|e| e.to_string());
     assert_snapshot!(text, @r#"
@@ -309,8 +309,8 @@ fn what_has_no_effect_is_a_warning_with_its_place() {
     compose.yaml:7:14 berth::inert
       `services.a.deploy.placement` has no effect: it steers a cluster, and berth runs on one host
       → take it away, or keep it for Docker Swarm
-    compose.yaml:7:78 berth::inert
-      `services.a.deploy.restart_policy.delay` has no effect: berth waits as its own back-off says
+    compose.yaml:7:45 berth::inert
+      `services.a.deploy.endpoint_mode` has no effect: it steers a cluster, and berth runs on one host
       → take it away, or keep it for Docker Swarm
     "#);
 }

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use berth_schema::stack::{Healthcheck, RestartPolicy};
+use berth_planner::desired::{ContainerSpec, RestartPace};
+use berth_schema::stack::{self, Healthcheck, Hook, RestartPolicy};
 
 use super::Preparation;
-use crate::bundle::{Probe, Restart};
+use crate::bundle::{Hooks, Pace, Probe, Ready, ReadySign, Restart, Times};
+use crate::container::ExecSpec;
 use crate::host::StepError;
 use crate::store::ImageHealthcheck;
 
@@ -38,16 +40,16 @@ pub(super) fn probe(
         _ => return None,
     };
     let time = |own: Option<Duration>, of_image: Option<Duration>, ms| {
-        own.or(of_image).map_or(ms, |d| d.as_millis() as u64)
+        own.or(of_image).map_or(ms, milliseconds)
     };
-    Some(Probe {
-        argv,
+    let times = Times {
         interval_ms: time(asked.interval, image.interval, 30_000),
         timeout_ms: time(asked.timeout, image.timeout, 30_000),
         start_period_ms: time(asked.start_period, image.start_period, 0),
         start_interval_ms: time(asked.start_interval, image.start_interval, 5_000),
         retries: asked.retries.or(image.retries).unwrap_or(3).max(1),
-    })
+    };
+    Some(Probe { argv, times })
 }
 
 pub(in crate::host) fn restart(policy: RestartPolicy) -> Restart {
@@ -56,6 +58,65 @@ pub(in crate::host) fn restart(policy: RestartPolicy) -> Restart {
         RestartPolicy::Always | RestartPolicy::UnlessStopped => Restart::Always,
         RestartPolicy::OnFailure(times) => Restart::OnFailure(times),
     }
+}
+
+pub(super) fn pace(pace: RestartPace) -> Pace {
+    Pace {
+        most: pace.max_attempts,
+        delay_ms: pace.delay.map(milliseconds),
+        window_ms: pace.window.map(milliseconds),
+    }
+}
+
+/// The sign of readiness with its defaults, which are those of somebody who waits: a look each
+/// second, and unhealthy after half a minute.
+pub(super) fn ready(asked: &stack::Ready) -> Ready {
+    let time = |asked: Option<Duration>, ms| match asked.filter(|time| !time.is_zero()) {
+        Some(time) => milliseconds(time),
+        None => ms,
+    };
+    let interval_ms = time(asked.interval, 1_000);
+    let sign = match &asked.sign {
+        stack::ReadySign::Tcp(port) => ReadySign::Tcp(*port),
+        stack::ReadySign::Http { port, path, status } => {
+            ReadySign::Http { port: *port, path: path.clone(), status: *status }
+        }
+        stack::ReadySign::Log(pattern) => ReadySign::Log(pattern.clone()),
+    };
+    let times = Times {
+        interval_ms,
+        timeout_ms: time(asked.timeout, 5_000),
+        start_period_ms: time(asked.start_period, 0),
+        start_interval_ms: interval_ms,
+        retries: asked.retries.unwrap_or(30).max(1),
+    };
+    Ready { sign, times }
+}
+
+pub(super) fn hooks(spec: &ContainerSpec) -> Hooks {
+    Hooks {
+        post_start: spec.post_start.iter().map(hook).collect(),
+        pre_stop: spec.pre_stop.iter().map(hook).collect(),
+    }
+}
+
+fn hook(asked: &Hook) -> ExecSpec {
+    let variable = |(name, value): (&String, &Option<String>)| match value {
+        Some(value) => format!("{name}={value}"),
+        None => name.clone(),
+    };
+    ExecSpec {
+        argv: asked.command.clone(),
+        env: asked.environment.iter().map(variable).collect(),
+        cwd: asked.working_dir.clone(),
+        user: asked.user.clone(),
+        tty: false,
+        privileged: asked.privileged,
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The number of a signal by name (`SIGTERM`, `TERM`, `15`, `SIGRTMIN+3`); `None` without one.

@@ -306,6 +306,6 @@ fn severity(stream: Stream) -> u8 {
     match stream {
         Stream::Stderr => 3,
         Stream::Notice => 4,
-        Stream::Stdout => 6,
+        Stream::Stdout | Stream::Hook => 6,
     }
 }

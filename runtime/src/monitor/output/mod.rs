@@ -6,6 +6,7 @@
 //! with it: a FIFO forgets with its last opener.) A terminal has no name, so it ends with its
 //! monitor.
 
+mod hooks;
 mod input;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use rustix::event::PollFlags;
 use rustix::fs::OFlags;
 use rustix::termios::{Winsize, tcsetwinsize};
 
+use super::pattern::Pattern;
 use super::poll::{PollSet, Token};
 use super::server::Server;
 use crate::bundle::Bundle;
@@ -34,6 +36,8 @@ use crate::logs::{Forward, Stream, Writer};
 const FIFOS: [(&str, Stream); 2] = [("out", Stream::Stdout), ("err", Stream::Stderr)];
 /// The FIFO of an input that is kept open.
 const INPUT: &str = "in";
+/// The FIFO that hooks write to.
+const HOOKS: &str = "hooks";
 /// Bytes a FIFO holds.
 const CAPACITY: usize = 256 * 1024;
 /// Bytes read at once when there is much.
@@ -68,6 +72,12 @@ pub(super) struct Output {
     pause: Option<Instant>,
     last_turn: Option<Instant>,
     release: Option<Instant>,
+    /// A line that is looked for in the output, until it is found.
+    pattern: Option<Pattern>,
+    /// It was found.
+    seen: bool,
+    /// What hooks write.
+    hooks: Option<File>,
 }
 
 impl Output {
@@ -99,7 +109,21 @@ impl Output {
             pause: None,
             last_turn: None,
             release: None,
+            pattern: None,
+            seen: false,
+            hooks: None,
         })
+    }
+
+    /// Looks for a line from now on, in place of any other.
+    pub(super) fn look_for(&mut self, pattern: Option<Pattern>) {
+        self.pattern = pattern;
+        self.seen = false;
+    }
+
+    /// Whether that line was written.
+    pub(super) fn has_seen(&self) -> bool {
+        self.seen
     }
 
     /// Reads nothing before a client has attached or `until` has come.
@@ -163,6 +187,9 @@ impl Output {
     /// Adds what to wait for. Output is left where it is while `behind`.
     pub(super) fn poll<'a>(&'a self, set: &mut PollSet<'a>, behind: bool, now: Instant) {
         set.until(self.release);
+        if let Some(hooks) = &self.hooks {
+            set.read(Token::HookOutput, hooks);
+        }
         let (socket, again) = self.writer.poll();
         set.until(again);
         if let Some((socket, flags)) = socket {
@@ -187,7 +214,8 @@ impl Output {
         let soon = self.last_turn.is_some_and(|last| now < last + SOON);
         self.pause = (soon && taken < SMALL).then(|| now + PAUSE);
         self.last_turn = Some(now);
-        if !self.writer.holds() {
+        let holds = self.writer.holds() || self.pattern.as_ref().is_some_and(Pattern::holds);
+        if !holds {
             self.release = None;
         } else if self.release.is_none() {
             self.release = Some(now + HOLD);
@@ -202,6 +230,7 @@ impl Output {
         } else if self.release.is_some_and(|at| at <= now) {
             self.release = None;
             self.writer.release(Timestamp::now());
+            self.seen |= self.pattern.as_ref().is_some_and(Pattern::pause);
         }
         self.writer.forward_tick(now);
         if self.gate.is_some_and(|at| at <= now) {
@@ -246,6 +275,10 @@ impl Output {
                 Ok(0) => break,
                 Ok(n) => {
                     self.writer.write(*stream, &buffer[..n], Timestamp::now());
+                    if self.pattern.as_mut().is_some_and(|p| p.feed(*stream, &buffer[..n])) {
+                        self.pattern = None;
+                        self.seen = true;
+                    }
                     server.output(*stream, &buffer[..n]);
                     taken += n;
                     if !all && self.writer.holds_back() {
@@ -269,7 +302,7 @@ impl Output {
 
     /// Removes the FIFOs of a container that has ended.
     pub(super) fn remove(run_dir: &Path) {
-        for name in FIFOS.map(|(name, _)| name).into_iter().chain([INPUT]) {
+        for name in FIFOS.map(|(name, _)| name).into_iter().chain([INPUT, HOOKS]) {
             // The folder goes with the container; nobody depends on these.
             let _ = fs::remove_file(run_dir.join(name));
         }

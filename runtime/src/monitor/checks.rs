@@ -1,0 +1,314 @@
+//! The checks that a container's health is made of: its probe and its sign of readiness.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use berth_planner::observed::Health;
+
+use super::events::Happening;
+use super::health::{EAGER, HealthCheck, together};
+use super::keep::Monitor;
+use super::life::{Life, Running};
+use super::look::Look;
+use super::poll::{PollSet, Token};
+use super::probe::RunningProbe;
+use crate::bundle::{Bundle, Ready, ReadySign};
+use crate::container::Target;
+
+/// The first look from outside comes this early: it costs a socket, not a process.
+const EAGER_LOOK: Duration = Duration::from_millis(25);
+
+/// The checks of a running container.
+pub(super) struct Checks {
+    all: Vec<Check>,
+    /// It was healthy in this life.
+    pub(super) was_healthy: bool,
+}
+
+/// One of them.
+struct Check {
+    kind: Kind,
+    timing: HealthCheck,
+    attempt: Option<Attempt>,
+    /// What the last attempt said.
+    text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Probe,
+    /// A port or a page.
+    Look,
+    /// A line of the output, which stays written.
+    Line,
+}
+
+/// What came of a check.
+enum Outcome {
+    Good(String),
+    Bad(String),
+    /// It is good as long as this life lasts.
+    Settled,
+}
+
+/// A check that is being made.
+enum Attempt {
+    Probe(RunningProbe),
+    Look(Look),
+}
+
+impl Checks {
+    /// Those of a container that started at `since`, with what is known of each.
+    pub(super) fn new(bundle: &Bundle, since: Instant, known: &[Health]) -> Checks {
+        let probe = bundle.health.iter().map(|probe| (Kind::Probe, &probe.times, EAGER));
+        let sign = bundle.ready.iter().map(|ready| (kind(ready), &ready.times, EAGER_LOOK));
+        let all: Vec<Check> = probe
+            .chain(sign)
+            .enumerate()
+            .map(|(index, (kind, times, eager))| {
+                let known = known.get(index).copied().unwrap_or_default();
+                let mut timing = HealthCheck::new(times, since, known, eager);
+                if kind == Kind::Line && known == Health::Healthy {
+                    timing.settle();
+                }
+                Check { kind, timing, attempt: None, text: String::new() }
+            })
+            .collect();
+        let mut checks = Checks { all, was_healthy: false };
+        checks.was_healthy = checks.health() == Health::Healthy;
+        checks
+    }
+
+    /// Adds what to wait for. No check is due while the container stands still.
+    pub(super) fn poll<'a>(&'a self, set: &mut PollSet<'a>, frozen: bool) {
+        for check in &self.all {
+            let due = match &check.attempt {
+                Some(Attempt::Probe(probe)) => {
+                    probe.poll(set);
+                    probe.due()
+                }
+                Some(Attempt::Look(look)) => {
+                    look.poll(set);
+                    Some(look.deadline())
+                }
+                None => check.timing.due(),
+            };
+            set.until(due.filter(|_| !frozen));
+        }
+    }
+
+    /// Gives attempts as much more time as the container stood still.
+    pub(super) fn prolong(&mut self, by: Duration) {
+        for check in &mut self.all {
+            match &mut check.attempt {
+                Some(Attempt::Probe(probe)) => probe.prolong(by),
+                Some(Attempt::Look(look)) => look.prolong(by),
+                None => {}
+            }
+        }
+    }
+
+    /// The container has ended, and with it every process in it.
+    pub(super) fn abandon(self) {
+        for check in self.all {
+            match check.attempt {
+                Some(Attempt::Probe(probe)) => probe.abandon(),
+                Some(Attempt::Look(_)) | None => {}
+            }
+        }
+    }
+
+    /// Whether a line of the output is waited for.
+    pub(super) fn awaits_line(&self) -> bool {
+        self.all.iter().any(|check| check.kind == Kind::Line && !check.is_healthy())
+    }
+
+    fn each(&self) -> impl Iterator<Item = Health> {
+        self.all.iter().map(|check| check.timing.health())
+    }
+
+    pub(super) fn health(&self) -> Health {
+        together(self.each())
+    }
+
+    fn text(&self) -> String {
+        let texts = self.all.iter().map(|check| check.text.as_str());
+        texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn kind(ready: &Ready) -> Kind {
+    match ready.sign {
+        ReadySign::Tcp(_) | ReadySign::Http { .. } => Kind::Look,
+        ReadySign::Log(_) => Kind::Line,
+    }
+}
+
+impl Check {
+    fn is_healthy(&self) -> bool {
+        self.timing.health() == Health::Healthy
+    }
+
+    /// Begins a check that is due, or gives up one that takes too long. Gives what came of it
+    /// when that is known already.
+    fn turn(&mut self, host: &Surroundings<'_>, now: Instant) -> Option<Outcome> {
+        match &mut self.attempt {
+            Some(Attempt::Probe(probe)) => {
+                probe.give_up(now);
+                return None;
+            }
+            Some(Attempt::Look(look)) if look.deadline() <= now => {
+                self.attempt = None;
+                return Some(Outcome::Bad("the look at it took too long".to_owned()));
+            }
+            Some(Attempt::Look(_)) => return None,
+            None => {}
+        }
+        if self.kind == Kind::Line && host.seen && !self.is_healthy() {
+            return Some(Outcome::Settled);
+        }
+        if !host.begins || self.timing.due().is_none_or(|due| due > now) {
+            return None;
+        }
+        match host.begin(self.kind, now) {
+            Ok(attempt) => {
+                self.attempt = Some(attempt);
+                self.timing.began();
+                None
+            }
+            Err(why) => Some(Outcome::Bad(why)),
+        }
+    }
+
+    /// Serves its descriptor, if it is one of its own. Gives what came of the check at its end.
+    fn serve(&mut self, token: Token, netns: BorrowedFd<'_>) -> Option<Outcome> {
+        let outcome = match (&mut self.attempt, token) {
+            (Some(Attempt::Probe(probe)), Token::ProbeExit | Token::ProbeOutput) => {
+                match probe.serve(token)? {
+                    (true, text) => Outcome::Good(text),
+                    (false, text) => Outcome::Bad(text),
+                }
+            }
+            (Some(Attempt::Look(look)), Token::Look) => match look.serve(netns)? {
+                Ok(()) => Outcome::Good(String::new()),
+                Err(why) => Outcome::Bad(why),
+            },
+            _ => return None,
+        };
+        self.attempt = None;
+        Some(outcome)
+    }
+
+    fn note(&mut self, outcome: Outcome, now: Instant) {
+        self.text = match outcome {
+            Outcome::Good(text) => {
+                self.timing.ended(true, now);
+                text
+            }
+            Outcome::Bad(text) => {
+                self.timing.ended(false, now);
+                text
+            }
+            Outcome::Settled => {
+                self.timing.settle();
+                String::new()
+            }
+        };
+    }
+}
+
+/// What a check is made with.
+struct Surroundings<'a> {
+    bundle: &'a Bundle,
+    target: Target,
+    netns: BorrowedFd<'a>,
+    /// Whether new checks are begun.
+    begins: bool,
+    /// The line that was waited for was written.
+    seen: bool,
+}
+
+impl Surroundings<'_> {
+    fn begin(&self, kind: Kind, now: Instant) -> Result<Attempt, String> {
+        match (kind, &self.bundle.health, &self.bundle.ready) {
+            (Kind::Probe, Some(probe), _) => {
+                RunningProbe::start(&self.target, self.bundle, probe, now).map(Attempt::Probe)
+            }
+            (Kind::Look, _, Some(ready)) => {
+                let deadline = now + Duration::from_millis(ready.times.timeout_ms.max(1));
+                let look = Look::start(&ready.sign, self.bundle, self.netns, deadline)?;
+                look.map(Attempt::Look).ok_or_else(|| NO_LINE.to_owned())
+            }
+            (Kind::Line, ..) => Err(NO_LINE.to_owned()),
+            (Kind::Probe, None, _) | (Kind::Look, _, None) => Err("it is gone".to_owned()),
+        }
+    }
+}
+
+const NO_LINE: &str = "no line of the output matches yet";
+
+impl Monitor {
+    /// Begins checks that are due, ends those that take too long, and hears what the output says.
+    pub(super) fn tick_checks(&mut self, now: Instant) {
+        let Life::Running(running) = &mut self.life else { return };
+        if self.frozen.is_some() {
+            return;
+        }
+        let Running { checks, netns, target, .. } = &mut **running;
+        let host = Surroundings {
+            bundle: &self.bundle,
+            target: *target,
+            netns: netns.as_fd(),
+            begins: !self.stopped && !self.status.recycling,
+            seen: self.output.has_seen(),
+        };
+        let mut over = false;
+        for check in &mut checks.all {
+            if let Some(outcome) = check.turn(&host, now) {
+                check.note(outcome, now);
+                over = true;
+            }
+        }
+        if over {
+            self.note_checks();
+        }
+    }
+
+    /// Serves a check that has written, ended, or got an answer.
+    pub(super) fn serve_check(&mut self, token: Token, now: Instant) {
+        let Life::Running(running) = &mut self.life else { return };
+        let Running { checks, netns, .. } = &mut **running;
+        let mut over = false;
+        for check in &mut checks.all {
+            if let Some(outcome) = check.serve(token, netns.as_fd()) {
+                check.note(outcome, now);
+                over = true;
+            }
+        }
+        if over {
+            self.note_checks();
+        }
+    }
+
+    /// Notes what came of checks, and restarts what is unhealthy where the file says so.
+    fn note_checks(&mut self) {
+        let Life::Running(running) = &mut self.life else { return };
+        let checks = &mut running.checks;
+        let (health, text) = (checks.health(), checks.text());
+        checks.was_healthy |= health == Health::Healthy;
+        self.status.checks = checks.each().collect();
+        let changed = self.status.health != health;
+        let said = self.status.health_output != text;
+        self.status.health_output = text;
+        if changed {
+            self.status.health = health;
+            self.events.add(Happening::HealthStatus { health });
+        }
+        if changed || said {
+            self.tell();
+        }
+        if changed && health == Health::Unhealthy && self.bundle.restart_unhealthy {
+            self.recycle();
+        }
+    }
+}
