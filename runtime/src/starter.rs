@@ -35,7 +35,7 @@ use tokio::net::UnixStream;
 use crate::bundle::Status;
 use crate::monitor::{self, Mode, StartFailure};
 use crate::paths::Roots;
-use crate::sabotage::{self, defence};
+use crate::sabotage::{self, defence, without};
 use crate::sys::{self, MountAttr};
 
 /// The hidden word that makes the program a starter.
@@ -150,6 +150,33 @@ fn letter(mode: Mode) -> u8 {
         Mode::Start => b'S',
         Mode::Adopt => b'A',
     }
+}
+
+/// Goes on as the same program with the same words, executed from where nobody can write to it.
+///
+/// For a command that becomes a process in a container itself, before it does anything. Returns
+/// when it is executed from there already.
+///
+/// # Errors
+/// What the host answers.
+pub fn become_sealed() -> io::Result<()> {
+    without!("program.sealed", return Ok(()));
+    if is_sealed(&File::open("/proc/self/exe")?)? {
+        // Only how it is called in a list of processes.
+        return Ok(rustix::thread::set_name(NAME)?);
+    }
+    let program = sealed_program()?;
+    let mut words = std::env::args_os();
+    let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
+    command.arg0(words.next().unwrap_or_else(|| "berth".into())).args(words);
+    Err(command.exec())
+}
+
+/// Lies on a read-only mount, or is a sealed copy.
+fn is_sealed(program: &File) -> io::Result<bool> {
+    let flags = rustix::fs::fstatvfs(program)?.f_flag;
+    let seals = rustix::fs::fcntl_get_seals(program).unwrap_or(SealFlags::empty());
+    Ok(flags.contains(rustix::fs::StatVfsMountFlags::RDONLY) || seals.contains(SealFlags::WRITE))
 }
 
 /// Our own program as a file that nobody can write to.

@@ -8,6 +8,7 @@ use berth_runtime::bundle::Bundle;
 use berth_runtime::container::{Child, ExecSpec, SetupError, Stdio, exec_in};
 use berth_runtime::monitor::events::{Events, Happening};
 use berth_runtime::record;
+use berth_runtime::starter::become_sealed;
 use clap::Args;
 use rustix::pipe::{PipeFlags, pipe_with};
 
@@ -65,6 +66,7 @@ pub(crate) fn run(session: &Session, args: &ExecArgs) -> Result<Exit, Failure> {
     let Some((service, argv)) = args.words.split_first() else {
         return Err(Failure::usage("name a service and a command"));
     };
+    become_sealed().map_err(|e| Failure::refused(format!("execute berth again: {e}")))?;
     let project = session.project()?;
     let host = flow::open(session)?;
     let all = host.list_containers()?;

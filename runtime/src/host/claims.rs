@@ -4,10 +4,10 @@
 //! claim is a symbolic link named for the thing and leading to its container: symlink(2) makes
 //! one or says that there is one. A claim whose container is gone is taken over.
 
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 
 use berth_planner::observed::ContainerRecord;
@@ -69,7 +69,7 @@ fn take_one(roots: &Roots, claim: &Path, owner: &str) -> Result<(), StepError> {
             Ok(()) => return Ok(()),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let folder = claim.parent().unwrap_or(claim);
-                fs::create_dir_all(folder).map_err(refused)?;
+                private_folders(folder).map_err(refused)?;
             }
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 let holder = fs::read_link(claim).map_err(refused)?;
@@ -83,6 +83,11 @@ fn take_one(roots: &Roots, claim: &Path, owner: &str) -> Result<(), StepError> {
             Err(e) => return Err(refused(e)),
         }
     }
+}
+
+/// Makes a folder and those above it for us alone, whatever the umask is.
+pub(super) fn private_folders(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use berth_planner::observed::{
 };
 use ipnet::IpNet;
 
+use super::claims::private_folders;
 use super::observe::{half_made, names_in};
 use super::{HostError, StepError, perform, state};
 use crate::bundle::{Bundle, Dns, Link, NameLink, Network};
@@ -120,7 +121,7 @@ pub(super) async fn create(roots: &Roots, network: &NetworkRecord) -> Result<(),
 
 fn make_names(roots: &Roots, network: &str) -> Result<(), StepError> {
     let names = roots.names(network);
-    fs::create_dir_all(&names).map_err(|e| StepError::refused("make folder", &names, e))
+    private_folders(&names).map_err(|e| StepError::refused("make folder", &names, e))
 }
 
 /// Runs that make or remove networks at once do it one after the other.

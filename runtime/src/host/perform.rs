@@ -177,7 +177,8 @@ impl Host {
     async fn stop(&self, name: &str, grace: Option<Duration>, hold: bool) -> Result<(), StepError> {
         let refused = |e| StepError::refused("stop container", name, e);
         if hold {
-            fs::write(held_mark(&self.roots, name), b"").map_err(refused)?;
+            let mark = held_mark(&self.roots, name);
+            record::write_bytes(&mark, b"", 0o600, Durability::Volatile).map_err(refused)?;
         }
         let run_dir = self.roots.container_run(name);
         self.adopt_for_hooks(name, grace).await?;
@@ -393,7 +394,7 @@ fn fill(
     let record = &stored.record;
     let refused = |e| StepError::refused("create container", &record.name, e);
     for below in ["upper", "work", "logs"] {
-        fs::create_dir(dir.join(below)).map_err(refused)?;
+        DirBuilder::new().mode(0o700).create(dir.join(below)).map_err(refused)?;
     }
     // The root of the container is the upper folder's mode and owner.
     fs::set_permissions(dir.join("upper"), fs::Permissions::from_mode(0o755)).map_err(refused)?;
