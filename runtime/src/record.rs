@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::sabotage::defence;
+
 /// Whether a record has to survive a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
@@ -38,7 +40,11 @@ pub fn write_bytes(path: &Path, bytes: &[u8], mode: u32, durability: Durability)
     let beside = dir.join(format!(".{name}.{}.new", std::process::id()));
     let _ = fs::remove_file(&beside);
     let written = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(defence!("record.private", mode, 0o666))
+            .open(&beside)?;
         file.write_all(bytes)?;
         if durability == Durability::Durable {
             file.sync_all()?;

@@ -8,7 +8,7 @@
 //! The orders come from outside, in a file that `BERTH_SABOTAGE` names and every process of berth
 //! shares as memory, whichever namespaces it is in and whatever it has closed. The file is slots of
 //! 64 bytes: 48 of a name, then four numbers of 32 bits: the order (1 takes the defence away, or
-//! holds), how often the place was reached, who is held there now, and nothing.
+//! holds; n holds from the n-th time on), how often the place was reached, who is held there now, and nothing.
 
 /// `defence!("name", defended, naive)` is `defended`, or `naive` where that defence is taken away.
 #[cfg(feature = "sabotage")]
@@ -122,10 +122,11 @@ mod orders {
     /// Counts that this place was reached, and waits while it is held.
     pub(crate) fn reach(name: &str) {
         let Some(slot) = slot(name) else { return };
-        slot[REACHED].fetch_add(1, Ordering::SeqCst);
+        let time = slot[REACHED].fetch_add(1, Ordering::SeqCst) + 1;
         slot[HELD].fetch_add(1, Ordering::SeqCst);
         for _ in 0..LONGEST {
-            if slot[ORDER].load(Ordering::SeqCst) != 1 {
+            let from = slot[ORDER].load(Ordering::SeqCst);
+            if from == 0 || time < from {
                 break;
             }
             std::thread::sleep(Duration::from_millis(1));

@@ -18,6 +18,7 @@ pub struct TestHost {
     machine: Machine,
     project: PathBuf,
     before: Ledger,
+    abandoned: bool,
 }
 
 /// A process that cannot be taken for another: its id and when it started.
@@ -54,7 +55,7 @@ impl TestHost {
         let project = machine.dir().join("stack");
         fs::create_dir(&project).unwrap();
         let before = Ledger::of(&machine);
-        TestHost { machine, project, before }
+        TestHost { machine, project, before, abandoned: false }
     }
 
     /// The machine below.
@@ -238,6 +239,11 @@ impl TestHost {
         assert!(leaks.is_empty(), "left on the machine:\n{leaks}");
     }
 
+    /// Switches the machine off as it is, for a test that has found its fault.
+    pub fn abandon(mut self) {
+        self.abandoned = true;
+    }
+
     /// Takes the stack down, and tells what that left.
     fn close(&self) -> Result<(), String> {
         if self.machine.path("/var/lib/berth").exists() {
@@ -262,6 +268,10 @@ impl TestHost {
 
 impl Drop for TestHost {
     fn drop(&mut self) {
+        if self.abandoned {
+            self.machine.stop();
+            return;
+        }
         if std::thread::panicking() {
             let report = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.report()));
             drop(report);

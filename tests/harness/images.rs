@@ -77,7 +77,7 @@ fn made(file: &str, script: &str) -> Result<PathBuf, String> {
 }
 
 /// Holds the lock until the file is closed.
-fn lock(path: &Path) -> fs::File {
+pub(crate) fn lock(path: &Path) -> fs::File {
     let file = fs::File::create(path).expect("a lock file");
     file.lock().expect("the lock");
     file

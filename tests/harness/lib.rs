@@ -8,18 +8,21 @@
 //!
 //! Reading order: [`machine`] (the namespaces), [`ledger`] (what is on it), [`command`] (running
 //! something on it), [`host`] (what tests use), [`images`] (what containers are made from),
-//! [`registry`] (where images come from), [`http`], [`front`] and [`tokens`] (what stands around it);
+//! [`evil`] (or from what nobody should), [`orders`] (to a build without a defence), [`registry`]
+//! (where images come from), [`http`], [`front`] and [`tokens`] (what stands around it);
 //! [`vm`] is a whole other host, for what namespaces of this one cannot show.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "all of this crate is tests")]
 
 pub mod command;
+pub mod evil;
 pub mod front;
 pub mod host;
 pub mod http;
 pub mod images;
 pub mod ledger;
 pub mod machine;
+pub mod orders;
 pub mod registry;
 pub mod tokens;
 pub mod vm;

@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 /// What its first process runs.
 const SETUP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/harness/machine.sh");
 
+/// Names the file of orders to a build of berth whose defences can be taken away.
+pub const SABOTAGE: &str = "BERTH_SABOTAGE";
+
 /// Address of the machine as its neighbour sees it.
 pub const MACHINE_IP: &str = "192.0.2.1";
 /// Address of the neighbour.
@@ -123,6 +126,8 @@ impl Machine {
         command.arg("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command.arg("LANG=C.UTF-8");
         command.arg(format!("HOME={}", self.dir.join("home").display()));
+        // The orders of a security check, for a build that takes any.
+        command.args(std::env::var(SABOTAGE).map(|file| format!("{SABOTAGE}={file}")));
         command.args(argv);
         command
     }

@@ -3,6 +3,7 @@
 //! `runtime/src/store/hostile` has every row of the list; these are the main ones from outside: by
 //! `load`, by `image import`, and by a pull from a registry.
 
+use berth_tests::evil::member;
 use berth_tests::registry::{self, OPEN, Registry};
 use berth_tests::{TestHost, images};
 
@@ -13,30 +14,6 @@ const SENTINEL: &str = "
 const LOOK: &str = "
     find sentinel /etc/passwd /etc/shadow -printf '%p %M %U:%G %n %s %T@ %C@ %l\\n' | sort
     sha256sum sentinel/canary /etc/passwd; ls -A";
-
-/// A member of a tar archive.
-fn member(name: &str, kind: u8, link: &str, mode: u32, content: &[u8]) -> Vec<u8> {
-    assert!(name.len().max(link.len()) <= 100, "{name} or {link} is too long for this header");
-    let mut bytes = vec![0; 512];
-    let mut text = |at: usize, text: &str| {
-        bytes[at..at + text.len()].copy_from_slice(text.as_bytes());
-    };
-    text(0, name);
-    text(100, &format!("{mode:07o}"));
-    text(108, "0000000");
-    text(116, "0000000");
-    text(124, &format!("{:011o}", content.len()));
-    text(136, "07346545000");
-    text(148, "        ");
-    text(157, link);
-    text(257, "ustar\x0000");
-    bytes[156] = kind;
-    let sum: u32 = bytes.iter().map(|&byte| u32::from(byte)).sum();
-    bytes[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
-    bytes.extend_from_slice(content);
-    bytes.resize(bytes.len().next_multiple_of(512), 0);
-    bytes
-}
 
 /// What a layer is refused for; it is taken where that is harmless.
 type Outcome = Result<(), &'static str>;

@@ -344,13 +344,26 @@ impl Kernels<'_> {
         if privileged {
             return Ok(());
         }
-        let of_kernel = inside::is_kernel_file_system(place.as_fd()).step("mount", target)?;
+        let of_kernel = is_the_kernels(place).step("mount", target)?;
         if of_kernel || (dev.st_dev == at.st_dev && !is_node) {
             let reason = "nothing can be mounted in `/proc`, `/sys` or `/dev` of an unprivileged \
                           container";
             return Err(SetupError::refused("mount", target, reason));
         }
         Ok(())
+    }
+}
+
+/// It lies on a file system of the kernel's, or covers such a place already, as `/sys/fs/cgroup` of
+/// a host with several hierarchies.
+fn is_the_kernels(place: &OwnedFd) -> Result<bool, rustix::io::Errno> {
+    if inside::is_kernel_file_system(place.as_fd())? {
+        return Ok(true);
+    }
+    match openat(place, "..", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(above) => inside::is_kernel_file_system(above.as_fd()),
+        Err(rustix::io::Errno::NOTDIR) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -174,7 +174,7 @@ pub(crate) fn drop_rights(process: &Process, rights: &Rights) -> Result<(), Setu
         joined => joined.step("join session keyring", "")?,
     }
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    if defence!("no_new_privs", process.no_new_privs, false) {
+    if defence!("rights.final", process.no_new_privs, false) {
         rustix::thread::set_no_new_privs(true).step("set no_new_privs", "")?;
     }
     for capability in caps::each() {

@@ -7,7 +7,9 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use super::error::{Context, SetupError};
 use super::spaces::{has_own_ipc, has_own_network};
 use crate::bundle::Bundle;
-use crate::sabotage::defence;
+#[cfg(feature = "sabotage")]
+use crate::sabotage::naive;
+use crate::sabotage::without;
 
 const STEP: &str = "set sysctl";
 
@@ -19,7 +21,10 @@ pub(crate) fn write_all(settings: BorrowedFd<'_>, bundle: &Bundle) -> Result<(),
         write(settings, "net.ipv4.ping_group_range", &format!("0 {last}"))?;
         write(settings, "net.ipv4.ip_unprivileged_port_start", "0")?;
     }
-    bundle.sysctls.iter().try_for_each(|(key, value)| write(settings, key, value))
+    bundle.sysctls.iter().try_for_each(|(key, value)| {
+        without!("sysctl.beneath", return naive::set(&path(key), value).step(STEP, key));
+        write(settings, key, value)
+    })
 }
 
 /// Refuses what would reach beyond the container, or is no plain value.
@@ -79,12 +84,7 @@ fn write(settings: BorrowedFd<'_>, key: &str, value: &str) -> Result<(), SetupEr
     let object = || format!("{key}={value}");
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-    let file = defence!(
-        "sysctl.beneath",
-        openat2(settings, path(key), flags, Mode::empty(), resolve),
-        crate::sabotage::naive::open(format!("/proc/sys/{}", path(key)), flags)
-    );
-    let file = file.step(STEP, object())?;
+    let file = openat2(settings, path(key), flags, Mode::empty(), resolve).step(STEP, object())?;
     rustix::io::write(file.as_fd(), value.as_bytes()).map(drop).step(STEP, object())
 }
 

@@ -9,6 +9,8 @@ use rustix::io::Errno;
 use super::error::{Context, SetupError};
 use super::{cgroup, fs, inside};
 use crate::sabotage::defence;
+#[cfg(feature = "sabotage")]
+use crate::sabotage::naive;
 
 /// Device nodes every container has: name, major, minor.
 const DEVICES: [(&str, u32, u32); 6] = [
@@ -200,7 +202,7 @@ pub(crate) fn hide(root: BorrowedFd<'_>, empty: &OwnedFd) -> Result<(), SetupErr
     let null = defence!(
         "mask.source",
         inside::device("null", 1, 3)?,
-        inside::open(root, "dev/null", OFlags::PATH).step("mask", "/dev/null")?
+        naive::own_null(root).step("mask", "/dev/null")?
     );
     for path in MASKED {
         if defence!("mask.list", false, path == "proc/interrupts") {

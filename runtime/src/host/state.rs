@@ -13,6 +13,7 @@ use crate::bundle::{HookStage, Phase, Status};
 use crate::monitor::client::is_monitored;
 use crate::paths::Roots;
 use crate::record;
+use crate::sabotage::defence;
 
 /// `record.json` of a container.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -131,7 +132,9 @@ fn live_state(status: &Status, monitored: bool) -> ContainerState {
 
 /// Whether `pid` is still the process that started at `start` (clock ticks since boot).
 pub(crate) fn is_alive(pid: i32, start: u64) -> bool {
-    pid > 0 && start_time(pid).is_some_and(|(now, dead)| now == start && !dead)
+    pid > 0
+        && start_time(pid)
+            .is_some_and(|(now, dead)| defence!("pid.start_time", now == start, true) && !dead)
 }
 
 /// Field 22 of `/proc/PID/stat`, and whether the process is a zombie (proc_pid_stat(5)).

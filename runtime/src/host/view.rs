@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
+use crate::sabotage::defence;
+
 /// Files like `/etc/passwd` larger than this are not read.
 const SMALL: i64 = 1 << 20;
 /// Symbolic links followed in one path, as the kernel counts them (path_resolution(7)).
@@ -62,7 +64,8 @@ impl ImageView {
     pub(super) fn read_text(&self, path: &str) -> io::Result<Option<String>> {
         self.at(path, |name, entry| {
             let Entry::Other(layer, stat) = entry else { return Ok(None) };
-            if !is(&stat, FileType::RegularFile) || stat.st_size > SMALL {
+            let small = is(&stat, FileType::RegularFile) && stat.st_size <= SMALL;
+            if !defence!("users.bounds", small, true) {
                 let why = format!("`{path}` of the image is not a small regular file");
                 return Err(io::Error::new(io::ErrorKind::InvalidData, why));
             }

@@ -11,6 +11,7 @@ use super::life::exit_code;
 use super::poll::{PollSet, Token};
 use crate::bundle::{Bundle, Probe};
 use crate::container::{self, ExecSpec, Stdio, Target};
+use crate::sabotage::defence;
 use crate::sys;
 
 /// Bytes kept of what a probe writes.
@@ -81,7 +82,7 @@ impl RunningProbe {
         while let Some(output) = &mut self.output {
             match output.read(&mut buffer) {
                 Ok(n) if n > 0 => {
-                    let room = OUTPUT - self.text.len();
+                    let room = defence!("probe.bounded", OUTPUT - self.text.len(), n);
                     self.text.extend_from_slice(&buffer[..n.min(room)]);
                     // One that writes without end is served once a turn.
                     if n == buffer.len() {

@@ -1,7 +1,7 @@
 //! What a program without a defence would do in its place.
 
 use std::io::Read;
-use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -12,6 +12,20 @@ use crate::container::{Kind, open_in_root};
 /// Opens a path by its text, whatever lies on the way.
 pub(crate) fn open(path: impl AsRef<Path>, flags: OFlags) -> Result<OwnedFd, Errno> {
     openat(CWD, path.as_ref(), flags | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Sets a kernel setting by its path.
+pub(crate) fn set(path: &str, value: &str) -> std::io::Result<()> {
+    std::fs::write(format!("/proc/sys/{path}"), value)
+}
+
+/// The image's own `/dev/null`, whatever it is.
+pub(crate) fn own_null(root: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    use rustix::mount::{OpenTreeFlags, open_tree};
+
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_EMPTY_PATH;
+    let bare = open_tree(root, "", flags | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
+    open_in_root(bare.as_fd(), "dev/null", OFlags::PATH)
 }
 
 /// Leaves a folder of the host open in this process and in those it starts.
@@ -44,6 +58,16 @@ pub(crate) fn read(root: BorrowedFd<'_>, path: &str) -> std::io::Result<Option<S
     let mut bytes = Vec::new();
     std::fs::File::from(open_in_root(root, path, OFlags::RDONLY)?).read_to_end(&mut bytes)?;
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// Listens under a name that everybody on the same network finds.
+pub(crate) fn listen_in_abstract() {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixListener};
+
+    let name = format!("berth-{}", std::process::id());
+    let listener = SocketAddr::from_abstract_name(name).and_then(|at| UnixListener::bind_addr(&at));
+    let _ = listener.map(IntoRawFd::into_raw_fd);
 }
 
 /// Asks the container's `ps` about its processes, with the rights of this program.

@@ -1,0 +1,266 @@
+//! What others on the host, the kernel's own settings and the terminal get from berth.
+
+use berth_tests::evil::{Evil, probe};
+
+use crate::bench::{Bench, Check, Outcome, holds};
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check {
+        id: "P01",
+        what: "modes of everything that is kept, under every umask",
+        without: "record.private",
+        places: &[],
+        run: modes,
+    },
+    Check {
+        id: "P02",
+        what: "a local user looks, reads, connects and executes",
+        without: "state.private",
+        places: &[],
+        run: local_user,
+    },
+    Check {
+        id: "P05",
+        what: "sockets: their modes, and none anybody can reach",
+        without: "socket.private",
+        places: &[],
+        run: sockets,
+    },
+    Check {
+        id: "R40",
+        what: "sockets that a container on the host's network finds",
+        without: "socket.in_folder",
+        places: &[],
+        run: host_network,
+    },
+    Check {
+        id: "R16",
+        what: "kernel settings that are the host's, and no values",
+        without: "sysctl.grammar",
+        places: &[],
+        run: settings,
+    },
+    Check {
+        id: "R27",
+        what: "cgroup files of a container without a user namespace",
+        without: "cgroup.read_only",
+        places: &[],
+        run: cgroups,
+    },
+    Check {
+        id: "R30",
+        what: "device nodes made and opened",
+        without: "devices.program",
+        places: &[],
+        run: devices,
+    },
+];
+
+/// A stack of one service that sleeps, with these lines.
+fn sleeper(bench: &Bench, lines: &str) {
+    bench.stack(&format!(
+        "services: {{ web: {{ image: 'busybox:1', command: [sleep, '100000'], {lines} }} }}"
+    ));
+}
+
+fn modes(bench: &Bench) -> Outcome {
+    let host = &bench.host;
+    host.load(&berth_tests::images::busybox());
+    bench.stack(
+        "
+services:
+  web:
+    image: busybox:1
+    command: [sleep, '100000']
+    volumes: [data:/data]
+    secrets: [s]
+    configs: [c]
+    healthcheck: { test: 'true', interval: 1s }
+volumes: { data: {} }
+secrets: { s: { file: ./secret } }
+configs: { c: { content: text } }
+",
+    );
+    host.write("secret", "secret");
+    // What has the modes of an image, a volume or a container's own files lies below a private folder.
+    let look = "find /run/berth /var/lib/berth \\( -path '*/images/*' -o -name upper -o -name work \
+                -o -name data -o -name files -o -name etc \\) -prune -o ! -type l -perm /077 -printf '%M %p\\n'";
+    for umask in ["000", "022", "077", "777"] {
+        for command in ["up -d --wait", "exec -T web true", "restart -t 0", "stop -t 0", "start"] {
+            host.shell(&format!("umask {umask}; $berth {command}")).succeeds();
+            let open = host.shell(look).stdout;
+            bench.fired(1);
+            holds!(open.is_empty(), "after `{command}` under umask {umask}: {open}");
+        }
+        host.berth("down -v -t 0").succeeds();
+    }
+    Ok(())
+}
+
+fn local_user(bench: &Bench) -> Outcome {
+    let host = &bench.host;
+    let program = std::fs::read(probe("probe")).expect("the probe");
+    Evil::image("suid:1").file("suid", 0o4755, &program).load(host);
+    bench.stack(
+        "services: { web: { image: 'suid:1', volumes: ['data:/data'] } }\nvolumes: { data: {} }",
+    );
+    host.berth("up -d").succeeds();
+    host.shell("find /run/berth /var/lib/berth >paths").succeeds();
+    let paths = std::fs::read_to_string(host.project("paths")).expect("what there is");
+    let has = |end: &str| paths.lines().any(|path| path.ends_with(end));
+    assert!(has("/suid") && has("/sock") && has("status.json"), "{paths}");
+    bench.fired(paths.lines().count());
+    let attack = "ls /run/berth /var/lib/berth 2>/dev/null
+        while read path; do
+            case $path in /run/berth|/var/lib/berth) ;; *) stat -t $path 2>/dev/null ;; esac
+            (: <$path) 2>/dev/null && echo opened $path
+            (: >>$path) 2>/dev/null && echo opened $path to write
+            test -x $path && echo may execute $path
+            case $path in
+            */sock) curl -s --max-time 2 --unix-socket $path http://x/ >/dev/null
+                test $? = 7 || echo connected to $path ;;
+            */suid) $path id 2>/dev/null ;;
+            esac
+        done";
+    let as_nobody = "setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all";
+    host.write("attack.sh", attack);
+    let done = host.shell(&format!(
+        "chmod 644 attack.sh paths; cat attack.sh >/run/lock/a.sh; \
+        {as_nobody} sh /run/lock/a.sh <paths; rm /run/lock/a.sh"
+    ));
+    holds!(done.stdout.is_empty(), "a local user got {}", done.stdout);
+    Ok(())
+}
+
+fn sockets(bench: &Bench) -> Outcome {
+    let host = &bench.host;
+    host.load(&berth_tests::images::busybox());
+    let listeners = "cat /proc/net/tcp /proc/net/tcp6 | awk '$4 == \"0A\"' | wc -l";
+    let before = host.shell(listeners).stdout;
+    sleeper(bench, "");
+    host.berth("up -d").succeeds();
+    let found = host.shell("find /run/berth /var/lib/berth -type s -printf '%m %U %p\\n'").stdout;
+    bench.fired(found.lines().count());
+    for line in found.lines() {
+        holds!(line.starts_with("600 0 "), "a socket: {line}");
+    }
+    let now = host.shell(listeners).stdout;
+    holds!(now == before, "berth listens on the network: {before} then {now}");
+    Ok(())
+}
+
+fn host_network(bench: &Bench) -> Outcome {
+    let host = &bench.host;
+    host.load(&berth_tests::images::busybox());
+    sleeper(bench, "network_mode: host");
+    host.berth("up -d").succeeds();
+    let seen = host.berth("exec -T web cat /proc/net/unix").succeeds().stdout;
+    let names = seen.lines().filter_map(|line| line.split_whitespace().nth(7));
+    let names: Vec<&str> = names.collect();
+    bench.fired(names.len());
+    assert!(names.iter().any(|name| name.contains("sock")), "berth's own is not seen: {seen}");
+    for name in names {
+        holds!(!name.starts_with('@'), "an abstract socket: {name}");
+        let reach = host.berth(&format!("exec -T web test -e {name}"));
+        holds!(reach.code != 0, "the container reaches {name}");
+    }
+    Ok(())
+}
+
+fn settings(bench: &Bench) -> Outcome {
+    const KEYS: [&str; 5] = [
+        "kernel.core_pattern",
+        "kernel.modprobe",
+        "vm.overcommit_memory",
+        "fs.suid_dumpable",
+        "kernel.hostname",
+    ];
+    let host = &bench.host;
+    host.load(&berth_tests::images::busybox());
+    let value = |key: &str| {
+        let path = key.replace('.', "/");
+        host.shell(&format!("cat /proc/sys/{path}")).succeeds().stdout.trim().to_owned()
+    };
+    let take = |key: &str, text: &str| {
+        let (key, text) = (serde_json::json!(key), serde_json::json!(text));
+        sleeper(bench, &format!("userns_mode: host, sysctls: {{ {key}: {text} }}"));
+        let up = host.berth("up -d");
+        bench.fired(1);
+        host.berth("down -t 0");
+        up
+    };
+    for key in KEYS {
+        if host.shell(&format!("test -e /proc/sys/{}", key.replace('.', "/"))).code != 0 {
+            continue;
+        }
+        // What it is already, so that a missing defence does no harm to the real host.
+        let before = value(key);
+        let up = take(key, &before);
+        holds!(up.code != 0, "{key} of the host was set: {up}");
+        holds!(value(key) == before, "{key} has changed");
+    }
+    let values = ["1\nkernel.core_pattern=x", "1\u{0}", "1\u{7}", "1+kernel.core_pattern=1\n2"];
+    for text in values {
+        let up = take("net.core.somaxconn", text);
+        holds!(up.code != 0, "the value {text:?} was taken: {up}");
+    }
+    for key in [
+        "net.ipv4.../../kernel/modprobe",
+        "net/../kernel/modprobe",
+        "net.core.somaxconn=1+kernel.modprobe",
+    ] {
+        let up = take(key, "1");
+        holds!(up.code != 0, "the setting {key:?} was taken: {up}");
+    }
+    Ok(())
+}
+
+fn cgroups(bench: &Bench) -> Outcome {
+    let host = &bench.host;
+    host.load(&berth_tests::images::busybox());
+    sleeper(bench, "userns_mode: host");
+    host.berth("up -d").succeeds();
+    let files = "notify_on_release release_agent devices.allow cgroup.procs tasks cgroup.max.depth memory.max";
+    let attack = format!(
+        "for d in /sys/fs/cgroup /sys/fs/cgroup/*; do \
+         for f in {files}; do test -e $d/$f || continue; echo tried; (echo 0 >$d/$f) 2>/dev/null && echo wrote $d/$f; done; \
+         mkdir $d/x 2>/dev/null && echo made $d/x; done; \
+         mkdir -p /tmp/c; for o in memory devices pids none,name=x; do \
+         mount -t cgroup -o $o c /tmp/c 2>/dev/null && echo mounted $o; done; \
+         mount -t cgroup2 c /tmp/c 2>/dev/null && echo mounted v2; \
+         unshare -C true 2>/dev/null && echo unshared; true"
+    );
+    let done = host.berth(&format!("exec -T web sh -c '{attack}'")).succeeds();
+    bench.fired(done.stdout.matches("tried").count());
+    let got: Vec<&str> = done.stdout.lines().filter(|line| *line != "tried").collect();
+    holds!(got.is_empty(), "a container {got:?}");
+    Ok(())
+}
+
+fn devices(bench: &Bench) -> Outcome {
+    let host = &bench.host;
+    host.load(&berth_tests::images::busybox());
+    for mode in ["userns_mode: host, cap_add: [MKNOD]", "cap_add: [MKNOD]"] {
+        sleeper(bench, mode);
+        host.berth("up -d").succeeds();
+        let inside = |line: &str| host.berth(&format!("exec -T web sh -c '{line}' 2>/dev/null"));
+        let mut disks =
+            host.shell("ls -l /dev | awk '/^b/ {print \"b\", $5 + 0, $6}' | head -n 3").stdout;
+        disks += "b 7 0\nc 1 1\nc 1 11\nc 10 229\nc 1 2\nc 10 200\n";
+        for device in disks.lines() {
+            bench.fired(1);
+            let opened = inside(&format!(
+                "rm -f /dev/x; mknod /dev/x {device} && (: </dev/x) && echo opened"
+            ));
+            holds!(!opened.stdout.contains("opened"), "{mode}: {device} was opened");
+            let written = inside("test -e /dev/x && (: >>/dev/x) && echo opened");
+            holds!(!written.stdout.contains("opened"), "{mode}: {device} was opened to write");
+        }
+        for name in ["null", "zero", "full", "random", "urandom"] {
+            let read = inside(&format!("(: </dev/{name}) && echo opened"));
+            assert!(read.stdout.contains("opened"), "/dev/{name} {read}");
+        }
+        host.berth("down -t 0").succeeds();
+    }
+    Ok(())
+}
