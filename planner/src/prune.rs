@@ -177,7 +177,11 @@ fn needs(container: &ObservedContainer, thing: &Thing, observed: &Observed) -> b
     match thing.kind {
         ThingKind::Network => container.record.spec.networks.contains_key(&thing.name),
         ThingKind::Volume => mounts(container, observed).any(|volume| volume == thing.name),
-        ThingKind::Image => container.record.image_id == thing.name,
+        ThingKind::Image => {
+            let record = &container.record;
+            record.image_id == thing.name
+                || record.borrowed.images.values().any(|id| *id == thing.name)
+        }
         ThingKind::Container | ThingKind::Unfinished => false,
     }
 }

@@ -9,7 +9,7 @@ fn mounts(host: &TestHost, service: &str) -> Vec<(String, String, String)> {
     let row = |fields: Vec<&str>| {
         let tags = fields[6..].iter().take_while(|field| **field != "-");
         // Numbers of groups differ from run to run.
-        let tags: Vec<&str> = tags.map(|tag| tag.split(':').next().unwrap()).collect();
+        let tags: Vec<&str> = tags.map(|tag| tag.split(':').next().unwrap_or_default()).collect();
         (fields[4].to_owned(), fields[5].replace(",idmapped", ""), tags.join(" "))
     };
     fields.map(row).collect()
@@ -522,4 +522,80 @@ volumes: { data: {} }
     host.berth("down -v -t 0").succeeds();
     let sudo = "SUDO_UID=77 SUDO_GID=88 $berth plan";
     host.shell(sudo).succeeds().stdout_has("those of 77:88 on the host");
+}
+
+const FILES: &str = "
+services:
+  web:
+    image: busybox:1
+    command: [sh, -c, 'echo started; sleep 100000']
+    read_only: true
+    user: app
+    configs:
+      - plain
+      - { source: variable, target: /etc/variable }
+      - { source: inline, target: /deep/er/inline.conf, mode: 0440, uid: '1000', gid: '1001' }
+    secrets:
+      - password
+      - { source: token, target: renamed, uid: '7', mode: 0400 }
+      - { source: password, target: /etc/absolute, uid: '1000', gid: '8', mode: 0600 }
+  plain:
+    image: busybox:1
+    command: [sleep, '100000']
+configs:
+  plain: { file: ./plain.conf }
+  variable: { environment: LEVEL }
+  inline: { content: 'level=$$x' }
+secrets:
+  password: { file: ./password.txt }
+  token: { environment: TOKEN }
+";
+
+#[test]
+fn configs_and_secrets_are_files_also_in_a_read_only_container() {
+    let host = TestHost::with("compose.yaml", FILES);
+    host.write("plain.conf", "plain=1");
+    host.write("password.txt", "hunter2");
+    host.shell("LEVEL=info TOKEN=t0ken $berth up -d").succeeds();
+    let seen = inside(
+        &host,
+        "cat /plain /etc/variable /deep/er/inline.conf /run/secrets/password /etc/absolute",
+    );
+    assert_eq!(seen, "plain=1infolevel=$xhunter2hunter2");
+    let all = "/plain /etc/variable /deep/er/inline.conf /run/secrets/password /run/secrets/renamed /etc/absolute";
+    assert_eq!(
+        inside(&host, &format!("stat -c '%u:%g %a' {all}")),
+        "0:0 444\n0:0 444\n1000:1001 440\n0:0 444\n7:0 400\n1000:8 600"
+    );
+    inside(&host, "! cat /run/secrets/renamed && ! touch /x && ! sh -c 'echo x >/etc/absolute'");
+    for target in all.split(' ') {
+        let options = mount(&host, "web", target).expect("a mount").0;
+        assert_eq!(options, "ro,nosuid,nodev,relatime", "{target}");
+    }
+    host.berth("exec -T plain sh -c 'test ! -e /run/secrets && test ! -e /plain'").succeeds();
+}
+
+#[test]
+fn a_secret_is_nowhere_but_in_its_file_and_goes_with_its_container() {
+    let host = TestHost::with("compose.yaml", FILES);
+    host.write("plain.conf", "plain=1");
+    host.write("password.txt", "hunter2");
+    host.shell("LEVEL=info TOKEN=t0ken $berth up -d").succeeds();
+    let words = "-e hunter2 -e t0ken";
+    host.shell(&format!("grep -rl {words} /var/lib/berth")).fails_with(1);
+    let held = host.shell(&format!("grep -rl {words} /run/berth")).succeeds().stdout;
+    assert!(held.lines().all(|path| path.contains("/stack-web-1/files/")), "{held}");
+    host.shell("stat -f -c %T /run/berth").succeeds().stdout_is("tmpfs");
+    // Nor in what anybody asks for.
+    let asked = "for c in 'ps -a' 'config' 'logs' 'top' 'exec -T web env' 'exec -T web cat /proc/1/environ /proc/1/cmdline' 'plan'; do LEVEL=info TOKEN=t0ken $berth $c; done 2>&1";
+    host.shell(&format!("({asked}) | grep -v LEVEL | grep -c {words}")).fails_with(1);
+    host.shell(&format!(
+        "cat /proc/[0-9]*/cmdline | tr '\\0' '\\n' | grep -v grep | grep -c {words}"
+    ))
+    .fails_with(1);
+    host.write("password.txt", "other");
+    let plan = host.shell("LEVEL=info TOKEN=t0ken $berth plan").succeeds();
+    plan.stdout_has("replace").stdout_lacks("hunter2").stdout_lacks("other");
+    host.berth("down -t 0").succeeds();
+    host.shell(&format!("grep -rl {words} /run/berth /var/lib/berth")).fails_with(1);
 }

@@ -254,6 +254,9 @@ impl<'a> Judge<'a, '_> {
         causes.extend(self.dragged(have));
         let updates = live && causes == [Cause::Changed];
         if !causes.is_empty() && !updates && !options.no_recreate {
+            if in_scope {
+                self.check_parent(name, &service.container);
+            }
             let starts = (in_scope || is_active(have)) && !options.no_start;
             let updates = Vec::new();
             return Verdict { fate: Fate::Replace, causes, changes, updates, starts };

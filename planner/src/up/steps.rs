@@ -4,6 +4,8 @@
 //! these before starts and the gates between them. No step waits for one of a later kind, so a
 //! plan cannot have a circle.
 
+mod shared;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -303,15 +305,6 @@ impl<'a> Maker<'a> {
         Some(update)
     }
 
-    /// The steps that bring the image of a container and those it mounts.
-    fn pulls_of(&self, change: &Change, want: &ContainerSpec) -> Vec<Slot> {
-        let own = self.pulls.get(&self.survey.image(change.service, want));
-        own.into_iter()
-            .chain(want.mounted_images().filter_map(|i| self.pulls.get(i)))
-            .copied()
-            .collect()
-    }
-
     /// A dependent stops before what it depends on, and a container that is replaced only when
     /// its image is here.
     fn order_of_stops(&mut self) {
@@ -334,40 +327,6 @@ impl<'a> Maker<'a> {
                 }
             }
         }
-    }
-
-    /// Who has the volumes of another is made after it, and ends before those are renewed.
-    fn order_of_volumes(&mut self) {
-        for index in 0..self.changes.len() {
-            let (change, slots) = (&self.changes[index], self.slots[index]);
-            let Some(create) = slots.create else { continue };
-            let members = self.changes.iter().zip(&self.slots).filter(|(other, _)| {
-                let of = other.want.into_iter().chain(other.have.map(|have| &have.record.spec));
-                of.flat_map(|spec| &spec.volumes_from).any(|from| from.container == change.name)
-            });
-            let members: Vec<Slots> = members.map(|(_, slots)| *slots).collect();
-            for member in members.iter().filter_map(|member| member.create) {
-                self.draft.after(member, create);
-            }
-            let gone: Vec<Slot> =
-                members.iter().chain([&slots]).filter_map(|slots| slots.remove).collect();
-            for volume in self.renewed(change) {
-                let remove = Action::RemoveVolume { name: volume };
-                let remove = self.draft.add(remove, vec![Cause::Requested]);
-                gone.iter().for_each(|gone| self.draft.after(remove, *gone));
-                self.draft.after(create, remove);
-            }
-        }
-    }
-
-    /// Anonymous volumes that a container leaves, when the next of its name shall have new ones.
-    fn renewed(&self, change: &Change) -> Vec<String> {
-        if !self.survey.options.renew_volumes || change.oneoff {
-            return Vec::new();
-        }
-        let all = self.survey.observed.volumes.iter();
-        let own = all.filter(|(_, v)| v.record.container.as_deref() == Some(change.name.as_str()));
-        own.map(|(name, _)| name.clone()).collect()
     }
 
     fn order_of_resources(

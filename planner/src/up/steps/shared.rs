@@ -1,0 +1,54 @@
+//! The order of containers that have the volumes of others, of volumes that are renewed, and of the
+//! images that a container needs.
+
+use super::{Maker, Slots};
+use crate::action::Action;
+use crate::cause::Cause;
+use crate::desired::ContainerSpec;
+use crate::plan::Slot;
+use crate::up::containers::Change;
+
+impl Maker<'_> {
+    /// Who has the volumes of another is made after it, and ends before those are renewed.
+    pub(super) fn order_of_volumes(&mut self) {
+        for index in 0..self.changes.len() {
+            let (change, slots) = (&self.changes[index], self.slots[index]);
+            let Some(create) = slots.create else { continue };
+            let members = self.changes.iter().zip(&self.slots).filter(|(other, _)| {
+                let of = other.want.into_iter().chain(other.have.map(|have| &have.record.spec));
+                of.flat_map(|spec| &spec.volumes_from).any(|from| from.container == change.name)
+            });
+            let members: Vec<Slots> = members.map(|(_, slots)| *slots).collect();
+            for member in members.iter().filter_map(|member| member.create) {
+                self.draft.after(member, create);
+            }
+            let gone: Vec<Slot> =
+                members.iter().chain([&slots]).filter_map(|slots| slots.remove).collect();
+            for volume in self.renewed(change) {
+                let remove = Action::RemoveVolume { name: volume };
+                let remove = self.draft.add(remove, vec![Cause::Requested]);
+                gone.iter().for_each(|gone| self.draft.after(remove, *gone));
+                self.draft.after(create, remove);
+            }
+        }
+    }
+
+    /// Anonymous volumes that a container leaves, when the next of its name shall have new ones.
+    fn renewed(&self, change: &Change) -> Vec<String> {
+        if !self.survey.options.renew_volumes || change.oneoff {
+            return Vec::new();
+        }
+        let all = self.survey.observed.volumes.iter();
+        let own = all.filter(|(_, v)| v.record.container.as_deref() == Some(change.name.as_str()));
+        own.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The steps that bring the image of a container and those it mounts.
+    pub(super) fn pulls_of(&self, change: &Change, want: &ContainerSpec) -> Vec<Slot> {
+        let own = self.pulls.get(&self.survey.image(change.service, want));
+        own.into_iter()
+            .chain(want.mounted_images().filter_map(|i| self.pulls.get(i)))
+            .copied()
+            .collect()
+    }
+}
