@@ -1,6 +1,8 @@
 //! Logging drivers that send lines on: what arrives, byte for byte, and what happens when the
 //! destination is slow, goes away or was never there.
 
+#![allow(clippy::unwrap_used, reason = "all of this is tests")]
+
 use std::fs::File;
 use std::io::{IoSliceMut, Read, Seek};
 use std::mem::MaybeUninit;

@@ -1,6 +1,8 @@
 //! What containers write and what things are called is data, on every surface: nothing of it moves
 //! the cursor, forges a line, fills the disk or is written where a link leads.
 
+#![allow(clippy::unwrap_used, reason = "all of this is tests")]
+
 use berth_tests::TestHost;
 use berth_tests::machine::Place;
 

@@ -1,6 +1,8 @@
 //! Containers that misbehave: the host and the neighbours stay well, limits hold, `stop` and `down`
 //! work, it is told what happened, and nothing is left (which every test's end checks).
 
+#![allow(clippy::unwrap_used, reason = "all of this is tests")]
+
 use std::time::{Duration, Instant};
 
 use berth_tests::TestHost;
