@@ -80,6 +80,18 @@ pub(crate) enum Failure {
     /// What forbids a plan; nothing was changed.
     #[error("this cannot be done")]
     Forbidden(Vec<String>),
+    /// The policy does not let the stack have this; nothing was touched.
+    #[error("the policy `{level}` stops this stack: {}", denials(*.count))]
+    Denied {
+        /// The policy.
+        level: String,
+        /// How many grants.
+        count: usize,
+        /// What it may not have, already worded with the places.
+        reports: Vec<miette::Report>,
+        /// The next move.
+        help: String,
+    },
     /// The lock is not of these files.
     #[error("`{file}` does not fit the files")]
     LockDiffers {
@@ -204,6 +216,7 @@ impl Failure {
             | Failure::Unshown(_) => 1,
             Failure::Unconfirmed { .. } => 7,
             Failure::Locked { .. } => 8,
+            Failure::Denied { .. } => 9,
             Failure::NotStarted { code, .. } => *code,
             Failure::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => 141,
             Failure::Output(_) => 1,
@@ -220,6 +233,7 @@ impl Failure {
             | Failure::Unshown(_)
             | Failure::NotStarted { .. }
             | Failure::Output(_) => None,
+            Failure::Denied { help, .. } => Some(help.clone()),
             Failure::LockDiffers { .. } => Some("`berth lock` brings it up to date".to_owned()),
             Failure::NotLocked(_) => {
                 Some("mend it, or name the services to lock the images of".to_owned())
@@ -238,6 +252,14 @@ impl Failure {
                 Some("wait until that run is done, then run the command again".to_owned())
             }
         }
+    }
+}
+
+/// `2 grants are not consented to or refused`.
+fn denials(count: usize) -> String {
+    match count {
+        1 => "it may not have one of its grants".to_owned(),
+        count => format!("it may not have {count} of its grants"),
     }
 }
 
@@ -307,6 +329,8 @@ mod tests {
             untouched,
             start: None,
         };
+        let denied =
+            Failure::Denied { level: "x".into(), count: 1, reports: vec![], help: "x".into() };
         let failures = [
             (Failure::usage("x"), 64),
             (Failure::refused("x"), 1),
@@ -322,6 +346,7 @@ mod tests {
             (Failure::Unshown(vec![]), 1),
             (Failure::Unconfirmed { message: "x".into() }, 7),
             (Failure::Locked { project: "a".into(), holder: "b".into() }, 8),
+            (denied, 9),
             (Failure::NotStarted { code: 127, message: "x".into() }, 127),
             (Failure::Output(io::ErrorKind::BrokenPipe.into()), 141),
             (Failure::Output(io::ErrorKind::StorageFull.into()), 1),

@@ -25,7 +25,7 @@ const ATTEMPTS: u32 = 3;
 /// What changes under us is given so long to settle, longer each time.
 const REST: Duration = Duration::from_millis(50);
 /// How long another run may hold the lock before we give up.
-const LOCK_WAIT: Duration = Duration::from_secs(10);
+pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(10);
 /// Events that may wait: of many steps, and of the layers of some images.
 const EVENTS: usize = 4096;
 

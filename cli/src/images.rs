@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use crate::failure::Failure;
 use crate::flow::{self, Change};
 use crate::locking::{LockedArg, asked};
+use crate::policy::{self, HostFile, PolicyArgs, Ruling};
 use crate::project::desired;
 use crate::session::Session;
 use crate::ui::safe;
@@ -38,6 +39,8 @@ pub(crate) struct Images {
     locked: bool,
     /// In place of the policies of the files.
     policy: Option<PullPolicy>,
+    /// What the stack may have.
+    ruling: Ruling,
 }
 
 impl Images {
@@ -49,7 +52,39 @@ impl Images {
         policy: Option<PullPolicy>,
     ) -> Result<Images, Failure> {
         let pins = session.pins(stack, locked)?;
-        Ok(Images { pins, locked: locked.locked, policy })
+        Ok(Images { pins, locked: locked.locked, policy, ruling: Ruling::default() })
+    }
+
+    /// Judges what is aimed at. Nothing is asked, nothing is refused.
+    pub(crate) async fn judge(
+        &mut self,
+        session: &Session,
+        host: &Arc<Host>,
+        (stack, aim): (&Stack, Aim<'_>),
+        args: &PolicyArgs,
+    ) -> Result<&Ruling, Failure> {
+        let file = HostFile::read(host.roots())?;
+        self.ruling = Ruling::before(&file, args.policy);
+        let observed = host.observe(&self.asked(stack)).await?;
+        let desired = self.desired(stack, &observed)?;
+        let at = (Some(host.as_ref()), host.roots());
+        let over = (stack, &desired, &observed);
+        self.ruling = policy::judge(session, at, over, aim, args, &file)?;
+        host.hold_to(self.ruling.facts());
+        Ok(&self.ruling)
+    }
+
+    /// As [`Images::judge`], and goes on only if the stack may have it; with `asks` somebody on a
+    /// terminal may say so.
+    pub(crate) async fn pass(
+        &mut self,
+        session: &Session,
+        host: &Arc<Host>,
+        (stack, aim): (&Stack, Aim<'_>),
+        (args, asks): (&PolicyArgs, bool),
+    ) -> Result<(), Failure> {
+        let ruling = self.judge(session, host, (stack, aim), args).await?;
+        policy::pass(session, host, stack, ruling, asks).await
     }
 
     /// What the store is asked about.
@@ -59,11 +94,12 @@ impl Images {
 
     /// What the stack asks of `observed`'s host.
     pub(crate) fn desired(&self, stack: &Stack, observed: &Observed) -> Result<Desired, Failure> {
-        let mut desired = desired(stack, &observed.host)?;
+        let mut desired = desired(stack, &self.ruling.host(observed))?;
         self.pins.pin(&mut desired);
         if let Some(policy) = self.policy {
             desired.services.values_mut().for_each(|service| service.pull_policy = policy);
         }
+        self.ruling.apply(&mut desired);
         Ok(desired)
     }
 
@@ -75,10 +111,11 @@ impl Images {
         aim: Aim<'_>,
     ) -> Result<Plan, Failure> {
         let desired = self.desired(stack, observed)?;
-        Ok(match aim {
+        let plan = match aim {
             Aim::Up(options) => whole::up(&desired, observed, options, &stack.places)?,
             Aim::Once(options) => once::run(&desired, observed, options, &stack.places)?,
-        })
+        };
+        Ok(Plan { grants: self.ruling.grants().to_vec(), ..plan })
     }
 
     /// Pulls what policies want pulled although it may be here, and with `--locked` all that the

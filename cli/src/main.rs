@@ -21,6 +21,7 @@ mod keep;
 mod layers;
 mod locking;
 mod pick;
+mod policy;
 mod ports;
 mod printer;
 mod project;

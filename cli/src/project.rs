@@ -102,7 +102,10 @@ impl Session {
 
     fn read_files(&self, services: &[String]) -> Result<Loaded, Failure> {
         let options = self.options(services);
-        berth_schema::load(&options, &Disk::new(&options)).map_err(invalid)
+        let disk = Disk::new(&options);
+        let loaded = berth_schema::load(&options, &disk).map_err(invalid)?;
+        self.keep_files_read(disk.files_read());
+        Ok(loaded)
     }
 
     pub(crate) fn options(&self, services: &[String]) -> LoadOptions {

@@ -238,6 +238,8 @@ pub(crate) mod tests {
                 depends_on: BTreeMap::new(),
                 working_dir: "/srv".into(),
                 config_files: vec![],
+                grants: Default::default(),
+                judged: Default::default(),
             },
             id: "0123456789abcdef".repeat(4),
             created_at: 1000,

@@ -1,8 +1,9 @@
 //! What a command works with: the words before it, the environment, and where state is kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use berth_runtime::paths::Roots;
 
@@ -21,6 +22,8 @@ pub(crate) struct Session {
     pub(crate) environment: BTreeMap<String, String>,
     /// Where we were started.
     pub(crate) working_dir: PathBuf,
+    /// Files that were read for the stack.
+    read: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl Session {
@@ -32,7 +35,17 @@ impl Session {
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
             .collect();
         let ui = Ui::new(global.ansi, global.progress);
-        Ok(Session { ui, global, environment, working_dir })
+        Ok(Session { ui, global, environment, working_dir, read: Mutex::default() })
+    }
+
+    /// Remembers what was read for the stack.
+    pub(crate) fn keep_files_read(&self, files: BTreeSet<PathBuf>) {
+        *self.read.lock().unwrap_or_else(PoisonError::into_inner) = files;
+    }
+
+    /// What was read for the stack.
+    pub(crate) fn files_read(&self) -> BTreeSet<PathBuf> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Where state is kept.

@@ -14,6 +14,7 @@ use berth_schema::stack::{
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::policy::Judged;
 use crate::pull;
 
 mod confinement;
@@ -39,6 +40,9 @@ pub struct Desired {
     pub volumes: BTreeMap<String, VolumeSpec>,
     /// Services switched off by profiles: their containers are no orphans.
     pub inactive: Vec<String>,
+    /// What the policy said of it; nothing when it was not asked.
+    #[serde(skip)]
+    pub judged: Judged,
 }
 
 /// A service: so many containers of one description.

@@ -8,7 +8,7 @@
 //! [`observed`] (what the host has), [`action`] (the smallest changes), [`plan`] (the graph of
 //! them with [`cause`]s), [`up`] and [`down`] (how it is made), [`walk`] (its order in parallel).
 //! Images: [`pull`] (which are fetched first), [`lock`] (which digest they have to have),
-//! [`outdated`] (what is behind).
+//! [`outdated`] (what is behind). Rights: [`policy`] (what a stack is given beyond the defaults).
 
 pub mod action;
 pub mod backing;
@@ -27,6 +27,7 @@ mod order;
 pub mod outdated;
 pub mod pause;
 pub mod plan;
+pub mod policy;
 pub mod problem;
 pub mod prune;
 pub mod pull;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 
 use berth_schema::stack::Platform;
 use ipnet::IpNet;
@@ -155,6 +156,12 @@ pub struct ContainerRecord {
     pub working_dir: String,
     /// Files of the project, for the labels.
     pub config_files: Vec<String>,
+    /// What the policy judged it to be given beyond the defaults, by digest.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub grants: BTreeSet<String>,
+    /// What each host path it mounts led to, without links, when the policy judged it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub judged: BTreeMap<PathBuf, PathBuf>,
 }
 
 /// What mounts that name something else were found to be when the container was made.
@@ -166,6 +173,9 @@ pub struct Borrowed {
     /// Mounts it has of other containers, by target.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub mounts: BTreeMap<String, MountSpec>,
+    /// What the host paths among them led to when the others were judged.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub judged: BTreeMap<PathBuf, PathBuf>,
 }
 
 impl Borrowed {

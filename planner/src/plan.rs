@@ -12,6 +12,7 @@ use serde::{Serialize, Serializer};
 
 use crate::action::Action;
 use crate::cause::{Cause, FieldChange};
+use crate::policy::Grant;
 
 /// Number of a step in its plan, from 0: its place in [`Plan::steps`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -73,6 +74,8 @@ pub struct Plan {
     pub warnings: Vec<String>,
     /// What is less confined than usual, and why; one line each.
     pub notes: Vec<String>,
+    /// What the containers it is about are given beyond the defaults.
+    pub grants: Vec<Grant>,
 }
 
 impl Plan {
@@ -119,6 +122,7 @@ struct View<'a> {
     warnings: &'a [String],
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     notes: &'a [String],
+    grants: Vec<&'a Grant>,
 }
 
 #[derive(Serialize)]
@@ -152,6 +156,7 @@ impl<'a> View<'a> {
             steps: steps.collect(),
             warnings: &plan.warnings,
             notes: &plan.notes,
+            grants: plan.grants.iter().filter(|grant| grant.is_shown()).collect(),
         }
     }
 }
@@ -259,6 +264,7 @@ impl Draft {
             unchanged: self.unchanged,
             warnings: self.warnings,
             notes: self.notes,
+            grants: Vec::new(),
         }
     }
 

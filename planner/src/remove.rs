@@ -102,6 +102,8 @@ mod tests {
                 depends_on: BTreeMap::new(),
                 working_dir: String::new(),
                 config_files: vec![],
+                grants: Default::default(),
+                judged: Default::default(),
             },
             id: String::new(),
             created_at: 0,

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::desired::{ContainerSpec, DependencySpec, Desired, OwnerSpec, ServiceSpec};
 use crate::observed::{self, HostFacts};
+use crate::policy::Judged;
 
 mod devices;
 mod life;
@@ -80,6 +81,7 @@ pub fn resolve(
         networks,
         volumes: resolver.volumes(),
         inactive: stack.inactive.clone(),
+        judged: Judged::default(),
     };
     if resolver.problems.is_empty() {
         Ok(desired)

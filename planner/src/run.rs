@@ -98,6 +98,15 @@ pub fn covered<'a>(
     Ok(covered)
 }
 
+/// The description of the container that [`run`] makes.
+///
+/// # Errors
+/// The stack does not have the service.
+pub fn description(desired: &Desired, options: &RunOptions) -> Result<ContainerSpec, PlanProblems> {
+    let (service, wanted) = chosen(desired, options)?;
+    Ok(spec(service, &wanted.container, options))
+}
+
 fn chosen<'a>(
     desired: &'a Desired,
     options: &RunOptions,

@@ -11,6 +11,7 @@ use crate::cause::Cause;
 use crate::desired::PortSpec;
 use crate::observed::Leftover;
 use crate::plan::{Plan, Step};
+use crate::policy::{Decision, Grant};
 
 /// What happens to a thing. Decides the colour of its line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -215,8 +216,47 @@ impl fmt::Display for Plan {
         for warning in &self.warnings {
             writeln!(f, "warning: {warning}")?;
         }
-        writeln!(f, "{}", self.summary())
+        writeln!(f, "{}", self.summary())?;
+        grants(&self.grants).iter().try_for_each(|line| writeln!(f, "{line}"))
     }
+}
+
+/// What is given beyond the defaults, one line each below a heading; nothing when it is nothing.
+pub fn grants(grants: &[Grant]) -> Vec<String> {
+    let shown: Vec<&Grant> = grants.iter().filter(|grant| grant.is_shown()).collect();
+    let mut lines = Vec::new();
+    if shown.is_empty() {
+        return lines;
+    }
+    let wide = |text: fn(&Grant) -> &str| {
+        shown.iter().map(|grant| text(grant).chars().count()).max().unwrap_or(0)
+    };
+    let (severity, standing) = (wide(|g| g.severity.word()), wide(|g| g.standing.word()));
+    let (service, id) = (wide(of_whom), wide(|g| g.id));
+    lines.push("Grants:".to_owned());
+    for grant in shown {
+        let (weight, is, name) = (grant.severity.word(), grant.standing.word(), of_whom(grant));
+        let mut line = format!("  {weight:severity$}  {is:standing$}  {name:service$}  ");
+        line.push_str(&format!("{:id$}  {}", grant.id, grant.what));
+        if let Some(source) = &grant.consent {
+            line.push_str(&format!(", consented {source}"));
+        } else if grant.is_denied() {
+            line.push_str(match grant.decision {
+                Decision::Refused => ", refused",
+                _ => ", needs consent",
+            });
+        }
+        if let Some(place) = &grant.place {
+            line.push_str(&format!("  ({place})"));
+        }
+        lines.push(line);
+    }
+    lines
+}
+
+/// The service, or that it is all of them.
+fn of_whom(grant: &Grant) -> &str {
+    grant.service.as_deref().unwrap_or("(all)")
 }
 
 /// A wait is not a change, so people do not see it.

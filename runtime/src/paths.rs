@@ -79,6 +79,14 @@ impl Roots {
         self.state.join("volumes").join(name)
     }
 
+    /// The host's own policy: `/etc/berth/policy.json`, of a state elsewhere beside it.
+    pub fn policy(&self) -> PathBuf {
+        match self.state.parent() {
+            Some(root) if *self != Roots::default() => root.join("policy.json"),
+            _ => "/etc/berth/policy.json".into(),
+        }
+    }
+
     /// The image store.
     pub fn images(&self) -> PathBuf {
         self.state.join("images")

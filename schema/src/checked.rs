@@ -33,6 +33,18 @@ pub struct Remark {
     pub help: Option<String>,
 }
 
+impl Remark {
+    /// As a finding at the place of its value.
+    pub(crate) fn found(self, span: Option<Span>) -> Finding {
+        let finding = match span {
+            Some(span) => Finding::at(self.code, span, "here", self.message),
+            None => Finding::bare(self.code, self.message),
+        };
+        let finding = if self.warning { finding.warning() } else { finding };
+        finding.maybe_help(self.help)
+    }
+}
+
 /// Reads everything the options name and keeps whatever is found, however bad.
 pub fn check(options: &LoadOptions, source: &dyn Source) -> Checked {
     let mut project = Project::new(options, source);
@@ -55,14 +67,8 @@ impl Checked {
         let before = self.found.len();
         for remark in remarks {
             let tree = self.stack.as_ref().map(|stack| stack.document.tree());
-            let mut finding = match tree.and_then(|tree| span_of(tree, &remark.path)) {
-                Some(span) => Finding::at(remark.code, span, "here", remark.message),
-                None => Finding::bare(remark.code, remark.message),
-            };
-            if remark.warning {
-                finding = finding.warning();
-            }
-            self.found.push(finding.maybe_help(remark.help));
+            let span = tree.and_then(|tree| span_of(tree, &remark.path));
+            self.found.push(remark.found(span));
         }
         problem::drop_echoes(&mut self.found, before);
     }

@@ -74,6 +74,7 @@ codes! {
     Error NoImage "no_image" "A service without an image.",
     Warning NoServices "no_services" "No service is left to run.",
     Error NotYet "not_yet" "Part of the specification, but not done yet.",
+    Error Denied "denied" "The policy does not let the stack have a privilege.",
     Error HostLacks "host_lacks" "This host cannot give what an attribute asks for.",
     Warning Inert "inert" "Part of the specification, without effect on one Linux host.",
     Warning Obsolete "obsolete" "Obsolete way of writing.",

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::checked::Remark;
 use crate::decode::mounts;
+use crate::problem::{self, Problem};
 use crate::stack::Place;
 use crate::text::{Files, Span};
 use crate::tree::{Entry, Node, Value};
@@ -28,6 +30,24 @@ impl Written {
     pub fn place(&self, path: &str) -> Option<Place> {
         let span = below(&self.tree, path, false).or_else(|| self.silent(path))?;
         self.files.place(span)
+    }
+
+    /// Problems of values, each at the nearest place around it, in the order of the text.
+    pub fn problems(&self, remarks: Vec<Remark>) -> Vec<Problem> {
+        let found = remarks.into_iter().map(|remark| {
+            let mut path = remark.path.as_str();
+            let span = loop {
+                match below(&self.tree, path, false).or_else(|| self.silent(path)) {
+                    Some(span) => break Some(span),
+                    None => match path.rfind('.') {
+                        Some(end) => path = &path[..end],
+                        None => break None,
+                    },
+                }
+            };
+            remark.found(span)
+        });
+        problem::all(found.collect(), &self.files)
     }
 
     fn silent(&self, path: &str) -> Option<Span> {

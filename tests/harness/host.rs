@@ -19,6 +19,8 @@ pub struct TestHost {
     project: PathBuf,
     before: Ledger,
     abandoned: bool,
+    /// The policy asks for consents.
+    gated: bool,
 }
 
 /// A process that cannot be taken for another: its id and when it started.
@@ -55,7 +57,14 @@ impl TestHost {
         let project = machine.dir().join("stack");
         fs::create_dir(&project).unwrap();
         let before = Ledger::of(&machine);
-        TestHost { machine, project, before, abandoned: false }
+        TestHost { machine, project, before, abandoned: false, gated: false }
+    }
+
+    /// The same, but nobody has consented to what its stacks are given: without this the
+    /// environment consents to everything, so that tests of attributes can use them.
+    pub fn gated(mut self) -> TestHost {
+        self.gated = true;
+        self
     }
 
     /// The machine below.
@@ -129,7 +138,12 @@ impl TestHost {
     }
 
     fn start(&self, place: Place, what: &str, argv: &[impl AsRef<std::ffi::OsStr>]) -> Running {
-        Running::start(what, self.machine.command(place, &self.project, argv))
+        let mut command = self.machine.command(place, &self.project, argv);
+        match self.gated {
+            true => command.env_remove("BERTH_ALLOW"),
+            false => command.env("BERTH_ALLOW", "all"),
+        };
+        Running::start(what, command)
     }
 
     /// Fetches a page from the machine itself: `127.0.0.1:8080/path`. Empty when there is none.

@@ -106,7 +106,8 @@ impl Ledger {
 
     /// Every file and folder, but for the folders berth keeps its things in
     /// (`/var/lib/berth/containers` and its like), the image store, and what tells afterwards
-    /// what happened to a project: its lock, the journal of its last run, its events of this boot.
+    /// what happened to a project: its lock, the journal of its last run, what was consented to, its
+    /// events of this boot.
     fn files(&mut self, machine: &Machine, dir: &Path) {
         let root = machine.path(dir);
         let mut below = Vec::new();
@@ -131,13 +132,13 @@ impl Ledger {
     }
 }
 
-/// `berth/projects/NAME` with its two files, and `berth/events/NAME`.
+/// `berth/projects/NAME` with its three files, and `berth/events/NAME`.
 fn is_of_a_project(path: &str) -> bool {
     if path.starts_with("berth/events/") {
         return true;
     }
     let Some(rest) = path.strip_prefix("berth/projects/") else { return false };
-    matches!(rest.split_once('/'), None | Some((_, "lock" | "journal.ndjson")))
+    matches!(rest.split_once('/'), None | Some((_, "lock" | "journal.ndjson" | "consents.json")))
 }
 
 /// All paths below `dir`, relative to `root`, with whether each is a folder.

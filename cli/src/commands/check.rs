@@ -6,7 +6,9 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use berth_planner::observed::HostFacts;
+use berth_planner::policy::Grant;
 use berth_planner::resolve::{self, Inputs, ResolveProblem};
+use berth_planner::text;
 use berth_planner::unfit::{self, Unfit};
 use berth_runtime::host;
 use berth_schema::checked::{self, Checked, Remark};
@@ -17,6 +19,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::failure::{Exit, Failure};
+use crate::policy;
 use crate::project::{invalid, invoker};
 use crate::session::Session;
 use crate::source::Disk;
@@ -64,9 +67,9 @@ struct Row {
 pub(crate) fn run(session: &Session, args: &CheckArgs) -> Result<Exit, Failure> {
     let options = session.options(&args.services);
     let mut checked = checked::check(&options, &Disk::new(&options));
-    let unseen = match checked.stack.clone() {
+    let (unseen, grants) = match checked.stack.clone() {
         Some(stack) => judge(session, &stack, &mut checked),
-        None => Vec::new(),
+        None => (Vec::new(), Vec::new()),
     };
     let stack = checked.stack.take();
     let problems = checked.problems();
@@ -76,24 +79,36 @@ pub(crate) fn run(session: &Session, args: &CheckArgs) -> Result<Exit, Failure> 
         return Err(failure);
     }
     match args.format {
-        ReportFormat::Text => tell(session, stack.as_ref(), &problems, &unseen)?,
+        ReportFormat::Text => {
+            tell(session, stack.as_ref(), &problems, &unseen)?;
+            for line in text::grants(&grants) {
+                session.ui.data(&safe(&line))?;
+            }
+        }
         ReportFormat::Json => {
             let rows = problems.iter().map(row).chain(unseen.iter().map(|text| note(text)));
-            session.ui.json(&rows.collect::<Vec<_>>())?;
+            let shown = grants.iter().filter(|grant| grant.is_shown());
+            session.ui.json(&rows.chain(shown.map(of_grant)).collect::<Vec<_>>())?;
         }
     }
     let fine = count == 0 && (problems.is_empty() || !args.strict);
     Ok(if fine { Exit::Done } else { Exit::Invalid })
 }
 
-/// Adds what only this host can tell. Gives what could not be looked at.
-fn judge(session: &Session, stack: &Stack, checked: &mut Checked) -> Vec<String> {
+/// Adds what only this host can tell. Gives what could not be looked at, and what the stack is
+/// given beyond the defaults.
+fn judge(session: &Session, stack: &Stack, checked: &mut Checked) -> (Vec<String>, Vec<Grant>) {
     let root = rustix::process::geteuid().is_root();
     let (inputs, mut unseen) = read(session, stack, root);
     let (userns, platform) = (host::userns(&session.roots()), Some(host::platform()));
     let facts = HostFacts { userns, platform, selinux: host::selinux(), ..HostFacts::default() };
     let inputs = Inputs { invoker: invoker(&stack.working_dir), ..inputs };
-    let problems = resolve::resolve(stack, &inputs, &facts).err().unwrap_or_default();
+    let desired = resolve::resolve(stack, &inputs, &facts);
+    let grants = match &desired {
+        Ok(desired) => policy::listed(session, stack, desired, facts.clone()),
+        Err(_) => Vec::new(),
+    };
+    let problems = desired.err().unwrap_or_default();
     checked.add(problems.iter().filter_map(of_resolving).collect());
     let abilities = host::abilities(&unfit::must_exist(stack));
     // What berth does not do yet is refused anyway.
@@ -105,7 +120,7 @@ fn judge(session: &Session, stack: &Stack, checked: &mut Checked) -> Vec<String>
     if !root && stack.services.values().any(|service| !service.ulimits.is_empty()) {
         unseen.push("whether this host can raise `ulimits`: only root can tell".to_owned());
     }
-    unseen
+    (unseen, grants)
 }
 
 /// The files of configs and secrets. One that is closed to us, but not to root, is no problem of
@@ -174,8 +189,8 @@ fn tell(
     for problem in problems {
         session.ui.problem(problem)?;
     }
-    for text in unseen {
-        session.ui.data(&format!("not looked at: {}", safe(text)))?;
+    for unseen in unseen {
+        session.ui.data(&format!("not looked at: {}", safe(unseen)))?;
     }
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
     let warnings = problems.len() - errors;
@@ -245,6 +260,21 @@ fn note(text: &str) -> Row {
         end_column: None,
         help: None,
         labels: Vec::new(),
+    }
+}
+
+/// A grant as a row, at its place.
+fn of_grant(grant: &Grant) -> Row {
+    let place = grant.place.as_ref();
+    let whom = grant.service.as_deref().unwrap_or("the stack");
+    Row {
+        code: Some(grant.id),
+        severity: "grant",
+        message: format!("`{whom}` is given {}", grant.what),
+        file: place.map(|place| place.file.display().to_string()),
+        line: place.map(|place| place.line as usize),
+        column: place.map(|place| place.column as usize),
+        ..note("")
     }
 }
 

@@ -36,25 +36,34 @@ pub(crate) struct PlanArgs {
 
 /// Shows what would be done, and does nothing.
 pub(crate) async fn run(session: &Session, args: &PlanArgs) -> Result<Exit, Failure> {
-    let plan =
-        if args.down { plan_down(session, args).await? } else { plan_up(session, args).await? };
+    let (plan, verdict) = match args.down {
+        true => (plan_down(session, args).await?, Ok(())),
+        false => plan_up(session, args).await?,
+    };
     if args.json {
         session.ui.json(&plan)?;
     } else {
         flow::show(session, &plan)?;
     }
+    verdict?;
     Ok(if args.detailed_exitcode && !plan.is_empty() { Exit::Changes } else { Exit::Done })
 }
 
-async fn plan_up(session: &Session, args: &PlanArgs) -> Result<Plan, Failure> {
+/// The plan, and what of it the policy does not let happen.
+async fn plan_up(
+    session: &Session,
+    args: &PlanArgs,
+) -> Result<(Plan, Result<(), Failure>), Failure> {
     let stack = session.load(&args.services)?;
     let host = flow::open(session)?;
-    let images = args.shape.images(session, &stack)?;
-    let observed = host.observe(&images.asked(&stack)).await?;
+    let mut images = args.shape.images(session, &stack)?;
     let options = args.shape.options(&args.services);
+    let judged = (&stack, Aim::Up(&options));
+    let verdict = images.judge(session, &host, judged, &args.shape.policy).await?.check(&stack);
+    let observed = host.observe(&images.asked(&stack)).await?;
     let plan = images.plan(&stack, &observed, Aim::Up(&options))?;
     images.tell_open(session, &stack, &observed, Aim::Up(&options))?;
-    Ok(plan)
+    Ok((plan, verdict))
 }
 
 async fn plan_down(session: &Session, args: &PlanArgs) -> Result<Plan, Failure> {

@@ -18,6 +18,7 @@ use crate::attached::{self, Parted, Ways};
 use crate::failure::{Exit, Failure};
 use crate::images::{Aim, Images};
 use crate::locking::LockedArg;
+use crate::policy::PolicyArgs;
 use crate::session::Session;
 use crate::values::keys::{self, Keys};
 use crate::values::pairs;
@@ -101,6 +102,9 @@ pub(crate) struct RunArgs {
     /// Drop a capability; may be repeated
     #[arg(long, value_name = "CAPABILITY")]
     cap_drop: Vec<String>,
+    /// What the container may have.
+    #[command(flatten)]
+    policy: PolicyArgs,
     /// The service, then a command instead of the service's
     #[arg(required = true, num_args = 1.., trailing_var_arg = true, value_names = ["SERVICE", "COMMAND"])]
     words: Vec<String>,
@@ -118,9 +122,10 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failu
     let ways = ways(args);
     let options = options(session, args, &stack, service, command, &ways)?;
     let host = flow::open(session)?;
-    let images =
+    let mut images =
         Images::of(session, &stack, args.locked, args.pull).map_err(Failure::of_a_start)?;
     let aim = Aim::Once(&options);
+    images.pass(session, &host, (&stack, aim), (&args.policy, true)).await?;
     let plan = |observed: &Observed| images.plan(&stack, observed, aim);
     let pulled = images.pull_first(session, &host, &stack, aim).await;
     if let Some(interrupted) = pulled.map_err(Failure::of_a_start)? {

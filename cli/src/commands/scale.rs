@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::up::UpArgs;
 use crate::failure::{Exit, Failure};
+use crate::policy::PolicyArgs;
 use crate::session::Session;
 use crate::values::pairs;
 
@@ -16,9 +17,12 @@ pub(crate) struct ScaleArgs {
     /// Do not touch what the named services depend on
     #[arg(long)]
     no_deps: bool,
+    /// What the stack may have.
+    #[command(flatten)]
+    policy: PolicyArgs,
 }
 
 /// Makes a service so many containers.
 pub(crate) async fn run(session: &Session, args: ScaleArgs) -> Result<Exit, Failure> {
-    super::up::run(session, &UpArgs::of_scale(args.scale, args.no_deps)).await
+    super::up::run(session, &UpArgs::of_scale(args.scale, args.no_deps, args.policy)).await
 }

@@ -16,6 +16,7 @@ use crate::failure::{Exit, Failure};
 use crate::flow::{self, Change};
 use crate::images::{Aim, Images};
 use crate::locking::LockedArg;
+use crate::policy::{self, PolicyArgs};
 use crate::project::unknown_service;
 use crate::ready;
 use crate::session::Session;
@@ -72,7 +73,7 @@ pub(crate) struct UpArgs {
     /// Show output with the time of each line
     #[arg(long)]
     timestamps: bool,
-    /// Ask nothing; `up` never does, so scripts may pass this or not
+    /// Ask nothing; what needs consent is then refused
     #[arg(short, long)]
     yes: bool,
 }
@@ -111,6 +112,9 @@ pub(crate) struct Shape {
     /// How long a container may take to stop, in seconds
     #[arg(short, long, value_name = "SECONDS", value_parser = moment::seconds)]
     timeout: Option<Duration>,
+    /// What the stack may have.
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
 }
 
 impl Shape {
@@ -148,9 +152,9 @@ impl UpArgs {
     }
 
     /// `scale` is a detached `up` of the named services in these numbers.
-    pub(crate) fn of_scale(scale: Vec<(String, u32)>, no_deps: bool) -> UpArgs {
+    pub(crate) fn of_scale(scale: Vec<(String, u32)>, no_deps: bool, policy: PolicyArgs) -> UpArgs {
         let services = scale.iter().map(|(service, _)| service.clone()).collect();
-        let shape = Shape { scale, no_deps, ..Shape::default() };
+        let shape = Shape { scale, no_deps, policy, ..Shape::default() };
         UpArgs { services, shape, detach: true, ..UpArgs::default() }
     }
 }
@@ -194,14 +198,19 @@ async fn bring_up(
     stack: &Stack,
     args: &UpArgs,
 ) -> Result<Change, Failure> {
-    let images = args.shape.images(session, stack)?;
+    let mut images = args.shape.images(session, stack)?;
     let options = UpOptions { no_start: args.no_start, ..args.shape.options(&args.services) };
     let aim = Aim::Up(&options);
+    images.pass(session, host, (stack, aim), (&args.shape.policy, !args.yes)).await?;
     let plan = |observed: &Observed| images.plan(stack, observed, aim);
     if let Some(interrupted) = images.pull_first(session, host, stack, aim).await? {
         return Ok(interrupted);
     }
-    flow::change(session, host, &stack.name, &images.asked(stack), plan).await
+    let change = flow::change(session, host, &stack.name, &images.asked(stack), plan).await?;
+    if change.done > 0 {
+        policy::tell(session, &change.plan.grants);
+    }
+    Ok(change)
 }
 
 /// Services named by options that the stack does not have.

@@ -212,7 +212,7 @@ impl Ui {
         if matches!(failure, Failure::Output(e) if e.kind() == io::ErrorKind::BrokenPipe) {
             return;
         }
-        if let Failure::Invalid(reports) = failure {
+        if let Failure::Invalid(reports) | Failure::Denied { reports, .. } = failure {
             for report in reports {
                 self.report(report);
                 self.space();

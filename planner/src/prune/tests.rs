@@ -26,6 +26,8 @@ pub(crate) fn container(name: &str, image_id: &str) -> ObservedContainer {
             depends_on: BTreeMap::new(),
             working_dir: String::new(),
             config_files: vec![],
+            grants: Default::default(),
+            judged: Default::default(),
             locked: None,
         },
         id: String::new(),

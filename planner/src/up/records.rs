@@ -1,12 +1,14 @@
 //! The records of containers to be made: their images, addresses and ranges of ids.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use berth_schema::stack::PullPolicy;
 
-use crate::desired::ContainerSpec;
+use crate::desired::{ContainerSpec, Desired};
 use crate::ipam::{AddressBook, IdRanges, Request};
 use crate::observed::{Addresses, Borrowed, ContainerRecord};
+use crate::policy;
 use crate::problem::{PlanProblem, PlanProblems};
 use crate::pull;
 
@@ -42,10 +44,20 @@ pub(super) fn make(
             depends_on: change.depends_on.clone(),
             working_dir: survey.desired.working_dir.display().to_string(),
             config_files: survey.desired.files.iter().map(|f| f.display().to_string()).collect(),
+            grants: survey.desired.judged.grants.get(change.service).cloned().unwrap_or_default(),
+            judged: judged(survey.desired, spec),
         };
         records.insert(change.name.clone(), record);
     }
     records
+}
+
+/// What the host paths of a container led to when the policy judged them.
+fn judged(desired: &Desired, spec: &ContainerSpec) -> BTreeMap<PathBuf, PathBuf> {
+    let paths = policy::mounted(desired, spec);
+    paths
+        .filter_map(|path| Some((path.clone(), desired.judged.paths.get(&path)?.clone())))
+        .collect()
 }
 
 /// Containers the plan makes, with their descriptions.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::Bundle;
+
 /// Where the root file system comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rootfs {
@@ -24,6 +26,27 @@ pub struct BundleMount {
     pub source: BundleSource,
     /// Not writable, recursively unless its source says otherwise.
     pub read_only: bool,
+}
+
+/// What a path was when the policy judged it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judged {
+    /// Where it led, without links.
+    pub real: PathBuf,
+    /// Device and inode, for the first start after the judgement. Later another file may be at
+    /// the same path, as when an editor has written it anew.
+    pub object: Option<(u64, u64)>,
+}
+
+impl Bundle {
+    /// The first start after a judgement is over: from now on where a path leads is what counts.
+    pub(crate) fn forget_objects(&mut self) {
+        for mount in &mut self.mounts {
+            if let BundleSource::Bind { judged: Some(judged), .. } = &mut mount.source {
+                judged.object = None;
+            }
+        }
+    }
 }
 
 /// What a [`BundleMount`] shows.
@@ -53,6 +76,9 @@ pub enum BundleSource {
         propagation: Option<String>,
         /// Device nodes work on it (off by default).
         dev: bool,
+        /// What it was judged to be; nothing else is mounted.
+        #[serde(default)]
+        judged: Option<Judged>,
     },
     /// The files of an image, not writable.
     Image {

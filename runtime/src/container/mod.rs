@@ -44,7 +44,7 @@ pub(crate) use hold::{Held, hold};
 pub(crate) use inside::{is_kernel_file_system, open as open_inside};
 pub use process::Stdio;
 pub use processes::{Process, processes};
-pub use rlimits::hard_limits;
+pub use rlimits::{hard_limits, host_limits};
 pub use spawn::{IDS, Init, spawn};
 
 #[cfg(feature = "sabotage")]

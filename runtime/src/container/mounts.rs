@@ -10,7 +10,8 @@ use super::error::{Context, SetupError};
 use super::inside::{self, Kind};
 use super::rootfs::{self, Scratch};
 use super::{fs, idmap};
-use crate::bundle::{BindOwner, Bundle, BundleMount, BundleSource};
+use crate::bundle::{BindOwner, Bundle, BundleMount, BundleSource, Judged};
+use crate::host::path_of;
 use crate::sabotage::{defence, place};
 use crate::sys::{self, MountAttr};
 
@@ -150,12 +151,13 @@ fn bind(
         propagation,
         dev,
         owner,
+        judged,
     } = &mount.source
     else {
         return Err(SetupError::refused("bind", &mount.target, "it is not a bind"));
     };
     let object = path.display();
-    let source = open_source(path, below.as_deref())?;
+    let source = open_source(path, below.as_deref(), judged.as_ref())?;
     refuse_private(&source, propagation.as_deref(), path)?;
     let tree = fs::copy_of(&source, *recursive).step("bind", &object)?;
     spread(&tree, *recursive, propagation.as_deref()).step("set propagation of bind", &object)?;
@@ -180,10 +182,37 @@ fn bind(
     Ok(tree)
 }
 
+/// What is mounted is what the policy judged, also if somebody has put another thing at its path.
+fn refuse_swapped(
+    source: &OwnedFd,
+    path: &std::path::Path,
+    judged: &Judged,
+) -> Result<(), SetupError> {
+    let now = path_of(source).unwrap_or_default();
+    let found = fstat(source).step("bind", path.display())?;
+    let same = judged.object.is_none_or(|object| object == (found.st_dev, found.st_ino));
+    if now == judged.real && same {
+        return Ok(());
+    }
+    let was = match now == judged.real {
+        true => "it is another thing than the one that was judged".to_owned(),
+        false => format!("it leads to `{}` now, not to `{}`", now.display(), judged.real.display()),
+    };
+    let reason = format!("{was}: `berth up` judges it anew");
+    Err(SetupError::refused("bind", path.display(), reason))
+}
+
 /// Opens what is to be bound: a path of the host, or a part of it, which cannot lead out of it.
-fn open_source(path: &std::path::Path, below: Option<&str>) -> Result<OwnedFd, SetupError> {
+fn open_source(
+    path: &std::path::Path,
+    below: Option<&str>,
+    judged: Option<&Judged>,
+) -> Result<OwnedFd, SetupError> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let source = openat(CWD, path, flags, Mode::empty()).step("bind", path.display())?;
+    if let Some(judged) = judged {
+        refuse_swapped(&source, path, judged)?;
+    }
     match below {
         None => Ok(source),
         Some(below) => {

@@ -53,6 +53,14 @@ pub(crate) fn parse(limits: &BTreeMap<String, (u64, u64)>) -> Result<Limits, Set
     Ok(Limits(limits.iter().map(read).collect::<Result<_, SetupError>>()?))
 }
 
+/// Hard limits of our own process by the names of Compose; one without an end is left out.
+pub fn host_limits() -> BTreeMap<String, u64> {
+    let hard = |(name, resource): &(&str, Resource)| {
+        Some(((*name).to_owned(), rustix::process::getrlimit(*resource).maximum?))
+    };
+    NAMES.iter().filter_map(hard).collect()
+}
+
 /// What a process that we start as root cannot go beyond, by the names of Compose. Empty when
 /// limits can be raised, and when we are not root, whose limits are others; a limit without an
 /// end is left out.

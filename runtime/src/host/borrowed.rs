@@ -27,6 +27,8 @@ pub(super) fn look(
     }
     for from in &record.spec.volumes_from {
         let other = other(roots, &from.container)?;
+        let judged = other.judged.iter().chain(&other.borrowed.judged);
+        borrowed.judged.extend(judged.map(|(path, real)| (path.clone(), real.clone())));
         for (target, mut mount) in mounts_of(store, &other)? {
             if !is_taken(record, &target) {
                 mount.read_only |= from.read_only;

@@ -70,6 +70,7 @@ fn mount(target: &str, path: &Path, idmap: bool) -> BundleMount {
         writable_below: false,
         propagation: None,
         dev: false,
+        judged: None,
     };
     BundleMount { target: target.to_owned(), source, read_only: false }
 }

@@ -10,6 +10,7 @@ mod error;
 mod etc;
 mod facts;
 mod files;
+mod grounds;
 mod holes;
 mod journal;
 mod lock;
@@ -30,6 +31,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use berth_planner::policy::Facts;
 use tokio::sync::OnceCell;
 
 use crate::paths::Roots;
@@ -44,6 +46,8 @@ pub use devices::devices;
 pub use error::{HostError, StepError};
 pub use facts::{abilities, absent, platform, selinux, userns};
 pub use files::FilesError;
+pub(crate) use grounds::path_of;
+pub use grounds::{grounds, real};
 pub use journal::{Interrupted, Journal};
 pub use lock::{Holder, Lock};
 pub use mapping::unmapped;
@@ -58,6 +62,8 @@ pub struct Host {
     starter: OnceCell<Starter>,
     /// Containers whose records are not yet on the disk.
     unsettled: Mutex<Vec<String>>,
+    /// What the paths of this run were judged to lead to.
+    held: Mutex<grounds::Held>,
 }
 
 impl Host {
@@ -85,7 +91,13 @@ impl Host {
             store: Arc::new(store),
             starter: OnceCell::new(),
             unsettled: Mutex::default(),
+            held: Mutex::default(),
         })
+    }
+
+    /// From now on mounts of these paths are of what was judged, or they fail.
+    pub fn hold_to(&self, facts: &Facts) {
+        *self.held.lock().unwrap_or_else(|e| e.into_inner()) = grounds::held(facts);
     }
 
     /// Where things are.

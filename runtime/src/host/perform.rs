@@ -125,7 +125,8 @@ impl Host {
             let roots = self.roots.clone();
             let store = self.store.clone();
             let name = name.to_owned();
-            blocking(move || prepare::bundle(&roots, &store, &name)).await?
+            let held = self.held.lock().unwrap_or_else(|e| e.into_inner()).clone();
+            blocking(move || prepare::bundle(&roots, &store, &name, &held)).await?
         };
         let _ = fs::remove_file(held_mark(&self.roots, name));
         let started = self.starter().await?.start(&bundle.run_dir).await;

@@ -10,6 +10,7 @@ use berth_planner::desired::ContainerSpec;
 use berth_planner::observed::ContainerRecord;
 use berth_schema::stack::LogDriver;
 
+use super::grounds::Held;
 use super::view::ImageView;
 use super::{StepError, Stored, etc, network};
 use crate::bundle::{Bundle, BundleMount, Log, Rootfs};
@@ -37,7 +38,14 @@ const SHM: u64 = 64 << 20;
 
 /// Works out the bundle of the container `name` and writes it and its `/etc` files into the run
 /// folder.
-pub(super) fn bundle(roots: &Roots, store: &Store, name: &str) -> Result<Bundle, StepError> {
+///
+/// Binds are held to what `held` says of this run, else to where they led when they were judged.
+pub(super) fn bundle(
+    roots: &Roots,
+    store: &Store,
+    name: &str,
+    held: &Held,
+) -> Result<Bundle, StepError> {
     let stored = Stored::read(roots, name)
         .map_err(|e| StepError::refused("read container", name, e))?
         .ok_or_else(|| StepError::Stale(format!("container `{name}` is not there")))?;
@@ -45,7 +53,7 @@ pub(super) fn bundle(roots: &Roots, store: &Store, name: &str) -> Result<Bundle,
     let refused = |e| StepError::refused("prepare container", name, e);
     DirBuilder::new().recursive(true).mode(0o700).create(&run_dir).map_err(refused)?;
     let image = Image::open(store, &stored.record)?;
-    let bundle = Preparation { roots, stored: &stored, image: &image, store }.bundle()?;
+    let bundle = Preparation { roots, stored: &stored, image: &image, store, held }.bundle()?;
     record::write(&run_dir.join("bundle.json"), &bundle, Durability::Volatile).map_err(refused)?;
     Ok(bundle)
 }
@@ -78,6 +86,7 @@ struct Preparation<'a> {
     stored: &'a Stored,
     image: &'a Image,
     store: &'a Store,
+    held: &'a Held,
 }
 
 impl Preparation<'_> {

@@ -142,6 +142,9 @@ impl Monitor {
     /// Starts its process, in fresh namespaces. Ports are published the first time only: they
     /// lead to the container's addresses, which stay.
     fn start(&mut self, first: bool) -> Result<(), StartFailure> {
+        if !first {
+            self.bundle.forget_objects();
+        }
         // What nobody can see is not started.
         self.write_status().step("write the status of", &self.bundle.name)?;
         let streams = self.output.streams().step("open the streams of", &self.bundle.name)?;

@@ -152,6 +152,8 @@ fn made_of(name: &str, image: &str) -> ObservedContainer {
             depends_on: BTreeMap::new(),
             working_dir: String::new(),
             config_files: vec![],
+            grants: Default::default(),
+            judged: Default::default(),
             locked: None,
         },
         id: String::new(),

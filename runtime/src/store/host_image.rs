@@ -268,6 +268,7 @@ impl Plan<'_> {
                 writable_below: false,
                 propagation: None,
                 dev: false,
+                judged: None,
             },
             read_only: true,
         });

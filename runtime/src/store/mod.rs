@@ -64,6 +64,7 @@ pub use load::Loaded;
 pub use progress::{Counted, LayerEvent, LayerPhase, LayerProgress};
 pub use reference::{Reference, ReferenceError};
 pub(crate) use registry::addresses;
+pub use registry::insecure_registries;
 pub use registry::{Kept, LoggedIn, LoginOptions, login, logout};
 pub use registry::{Look, Offer, PullOptions, PushOptions, Pushed, RegistryError, Retry, Settings};
 pub use tape::TapeError;

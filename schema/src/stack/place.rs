@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::checked::Remark;
 use crate::places::Written;
+use crate::problem::Problem;
 
 /// Where in the text a value was written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -59,6 +61,14 @@ impl Places {
                 return Some(place);
             }
             path = &path[..path.rfind('.')?];
+        }
+    }
+
+    /// Problems that others found in the values, with the text around each.
+    pub fn problems(&self, remarks: Vec<Remark>) -> Vec<Problem> {
+        match &self.written {
+            Some(written) => written.problems(remarks),
+            None => Vec::new(),
         }
     }
 

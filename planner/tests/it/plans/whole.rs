@@ -136,7 +136,8 @@ fn the_json_form_names_things_and_holds_no_descriptions() {
           ]
         }
       ],
-      "warnings": []
+      "warnings": [],
+      "grants": []
     }
     "#);
 }

@@ -16,6 +16,7 @@ fn bind(path: impl Into<std::path::PathBuf>, target: &str, read_only: bool) -> B
         writable_below: false,
         propagation: None,
         dev: false,
+        judged: None,
     };
     BundleMount { target: target.into(), source, read_only }
 }

@@ -18,6 +18,7 @@ use std::path::PathBuf;
 
 use berth_planner::observed::{ContainerState, ObservedContainer};
 
+use super::grounds::Held;
 use super::pack::Packed;
 use super::prepare;
 use super::{Host, StepError};
@@ -163,7 +164,7 @@ impl Host {
                 Ok(Reached { target, bundle: bundle.ok_or_else(gone)?, held: None })
             }
             ContainerState::Created | ContainerState::Exited { .. } => {
-                let bundle = prepare::bundle(&self.roots, &self.store, name)?;
+                let bundle = prepare::bundle(&self.roots, &self.store, name, &Held::new())?;
                 let held = hold(&bundle)?;
                 Ok(Reached { target: held.target, bundle, held: Some(held) })
             }

@@ -1,7 +1,7 @@
 //! What is mounted into a container, beside its `/etc` files.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use berth_planner::backing::Backing;
 use berth_planner::desired::{MountSpec, SourceSpec};
@@ -9,7 +9,7 @@ use berth_planner::observed::ContainerRecord;
 use berth_schema::stack::{Recursive, Tmpfs};
 
 use super::Preparation;
-use crate::bundle::{BindOwner, BundleMount, BundleSource, Process};
+use crate::bundle::{BindOwner, BundleMount, BundleSource, Judged, Process};
 use crate::host::owners::Owners;
 use crate::host::{StepError, perform, volume};
 use crate::store::ImageConfig;
@@ -106,9 +106,19 @@ impl Preparation<'_> {
         Ok(mount)
     }
 
+    /// What a path of the host was judged to lead to. Our own were not judged.
+    fn judged(&self, path: &Path) -> Option<Judged> {
+        let record = self.record();
+        let known = record.judged.get(path).or_else(|| record.borrowed.judged.get(path));
+        match (self.held.get(path), known) {
+            (Some((real, object)), _) => Some(Judged { real: real.clone(), object: *object }),
+            (None, Some(real)) => Some(Judged { real: real.clone(), object: None }),
+            (None, None) => None,
+        }
+    }
+
     fn bind(&self, target: &str, path: PathBuf, read_only: bool) -> BundleMount {
         let source = BundleSource::Bind {
-            path,
             below: None,
             idmap: self.record().id_base.is_some(),
             owner: None,
@@ -116,6 +126,8 @@ impl Preparation<'_> {
             writable_below: false,
             propagation: None,
             dev: false,
+            judged: self.judged(&path),
+            path,
         };
         BundleMount { target: target.to_owned(), source, read_only }
     }

@@ -55,7 +55,7 @@ pub use login::{LoggedIn, LoginOptions, login, logout};
 pub use look::{Look, Offer};
 pub use push::{PushOptions, Pushed};
 pub use retry::Retry;
-pub use settings::Settings;
+pub use settings::{Settings, insecure_registries};
 
 /// The addresses of a name, as the files of this host say.
 ///

@@ -70,6 +70,14 @@ struct Written {
     longest_wait: Option<f64>,
 }
 
+/// Registries that the administrator of this host lets be spoken to without TLS.
+///
+/// # Errors
+/// What is wrong with the file that says so.
+pub fn insecure_registries() -> Result<Vec<String>, RegistryError> {
+    Ok(Settings::of_this_host()?.insecure)
+}
+
 impl Settings {
     /// Those of this host. A host without the file has no mirrors.
     pub(super) fn of_this_host() -> Result<Settings, RegistryError> {

@@ -1,0 +1,387 @@
+//! The policy gate of a run: what is judged, who is asked, and what is remembered. What is
+//! decided, the planner decides.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use berth_planner::desired::Desired;
+use berth_planner::observed::{HostFacts, Observed};
+use berth_planner::policy::{
+    self, Case, Consent, Decision, Facts, Grant, HostPolicy, Level, Origin, Scene, Source, Subject,
+    Subjects, Userns,
+};
+use berth_planner::up::{self as whole, UpOptions};
+use berth_planner::{run as once, text};
+use berth_runtime::host::{self, Host};
+use berth_runtime::paths::Roots;
+use berth_runtime::record::{self, Durability};
+use berth_runtime::store::insecure_registries;
+use berth_schema::checked::Remark;
+use berth_schema::problem::Code;
+use berth_schema::stack::Stack;
+use berth_schema::variables;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+use crate::flow::LOCK_WAIT;
+use crate::images::Aim;
+use crate::session::Session;
+use crate::source::Disk;
+use crate::ui::safe;
+
+mod host_file;
+
+pub(crate) use host_file::HostFile;
+
+/// Consents of earlier runs, beside the lock of the project.
+const REMEMBERED: &str = "consents.json";
+
+/// What a stack may have.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct PolicyArgs {
+    /// How much the stack may have: default, guarded or strict
+    #[arg(long, value_name = "LEVEL", env = "BERTH_POLICY", hide_env = true)]
+    pub(crate) policy: Option<Level>,
+    /// Consent to what a service is given, `G-SOCK:web`, or to `all` that the stack asks for now;
+    /// it is remembered for this stack; may be repeated
+    #[arg(
+        long,
+        value_name = "GRANT:SERVICE",
+        env = "BERTH_ALLOW",
+        hide_env = true,
+        value_delimiter = ','
+    )]
+    pub(crate) allow: Vec<Subjects>,
+}
+
+/// A consent that was given in an earlier run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Remembered {
+    digest: String,
+    grant: String,
+    service: Option<String>,
+    object: String,
+    /// When, for people.
+    at: String,
+}
+
+/// What the policy says to a run. Without a judgement: nothing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ruling {
+    level: Level,
+    userns: Userns,
+    grants: Vec<Grant>,
+    facts: Facts,
+}
+
+impl Ruling {
+    /// Before anything was judged: what the host says of every container.
+    pub(crate) fn before(file: &HostFile, asked: Option<Level>) -> Ruling {
+        let userns = file.policy.security.userns;
+        Ruling { level: file.held(asked), userns, ..Ruling::default() }
+    }
+
+    /// The host as containers may use it.
+    pub(crate) fn host(&self, observed: &Observed) -> HostFacts {
+        let userns = observed.host.userns && self.userns != Userns::Off;
+        HostFacts { userns, ..observed.host.clone() }
+    }
+
+    /// Makes what is asked for what the policy lets through.
+    pub(crate) fn apply(&self, desired: &mut Desired) {
+        policy::tighten(desired, self.level);
+        desired.judged = policy::Judged::of(&self.grants, desired, &self.facts);
+    }
+
+    /// Everything that is given beyond the defaults.
+    pub(crate) fn grants(&self) -> &[Grant] {
+        &self.grants
+    }
+
+    /// What paths were judged to lead to.
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// What the stack may not have, if there is anything.
+    ///
+    /// # Errors
+    /// All of it at once, each with its place and the next move.
+    pub(crate) fn check(&self, stack: &Stack) -> Result<(), Failure> {
+        let denied: Vec<&Grant> = self.grants.iter().filter(|grant| grant.is_denied()).collect();
+        if denied.is_empty() {
+            return Ok(());
+        }
+        let remark = |grant: &&Grant| remark(stack, grant, self.level);
+        let (placed, loose): (Vec<Remark>, Vec<Remark>) =
+            denied.iter().map(remark).partition(|remark| !remark.path.starts_with("--"));
+        let placed = stack.places.problems(placed).into_iter().map(miette::Report::new);
+        let loose = loose.into_iter().map(|remark| {
+            miette::miette!(help = remark.help.unwrap_or_default(), "{}", remark.message)
+        });
+        Err(Failure::Denied {
+            level: self.level.to_string(),
+            count: denied.len(),
+            reports: placed.chain(loose).collect(),
+            help: next_move(&stack.name, &denied),
+        })
+    }
+}
+
+/// One denial with its next move.
+fn remark(stack: &Stack, grant: &Grant, level: Level) -> Remark {
+    let whom = grant.service.as_ref().map_or("the stack".to_owned(), |name| format!("`{name}`"));
+    let (verdict, help) = match grant.decision {
+        Decision::Consent => {
+            let harmless = grant.case == Case::HostRoot
+                && ["/usr/share/zoneinfo", "/etc/timezone", "/etc/ssl/certs"]
+                    .iter()
+                    .any(|public| grant.object.starts_with(public));
+            let first = if harmless { "read-only (`:ro`) it needs none; else " } else { "" };
+            let file = HostPolicy::line(&stack.name, grant);
+            let help = format!(
+                "{first}`--allow {}` says yes for this stack, and so does the line {file} among \
+                 the `consents` of the host's policy",
+                flag(&stack.name, grant)
+            );
+            ("needs consent", help)
+        }
+        _ => ("is refused", refusal(grant, level)),
+    };
+    Remark {
+        code: Code::Denied,
+        warning: false,
+        path: grant.path.clone(),
+        message: format!("{whom} is given {}: {} {verdict}", grant.what, grant.id),
+        help: Some(help),
+    }
+}
+
+/// What to do about a grant that nobody can consent to.
+fn refusal(grant: &Grant, level: Level) -> String {
+    match grant.case {
+        Case::Root => "set `user` to one that is not 0".to_owned(),
+        Case::NoLimit if grant.object == "memory" => "set `mem_limit`".to_owned(),
+        Case::NoLimit => "give it a `size`".to_owned(),
+        Case::Unpinned => "`berth lock` pins it, and so does a digest in `image`".to_owned(),
+        Case::Taken => {
+            "say `external: true` if that one is meant, or choose another name".to_owned()
+        }
+        Case::UsernsRequired | Case::NoUserns => {
+            "take away what excludes a user namespace; the host's policy wants one".to_owned()
+        }
+        case if case.decision(Level::Default) < Decision::Refused => {
+            format!("take it away; under the policy `{level}` nobody can consent to it")
+        }
+        _ => "take it away; nobody can consent to it".to_owned(),
+    }
+}
+
+/// `G-SOCK:web`.
+fn flag(project: &str, grant: &Grant) -> String {
+    format!("{}:{}", grant.id, grant.service.as_deref().unwrap_or(project))
+}
+
+/// What lets the user go on in one step.
+fn next_move(project: &str, denied: &[&Grant]) -> String {
+    if denied.iter().any(|grant| grant.decision == Decision::Refused) {
+        return "take away what is refused".to_owned();
+    }
+    let flags: BTreeSet<String> =
+        denied.iter().map(|grant| format!("--allow {}", flag(project, grant))).collect();
+    let flags = Vec::from_iter(flags).join(" ");
+    format!("run it again with `{flags}`: it is remembered for this stack")
+}
+
+/// Judges what `aim` comes to. Looks at the host and changes nothing.
+pub(crate) fn judge(
+    session: &Session,
+    (host, roots): (Option<&Host>, &Roots),
+    (stack, desired, observed): (&Stack, &Desired, &Observed),
+    aim: Aim<'_>,
+    args: &PolicyArgs,
+    file: &HostFile,
+) -> Result<Ruling, Failure> {
+    let mut ruling = Ruling::before(file, args.policy);
+    let observed = Observed { host: ruling.host(observed), ..observed.clone() };
+    let subjects = subjects(stack, desired, aim)?;
+    let mut wanted = policy::wanted(stack, desired, &subjects);
+    wanted.extend(read_for(session, stack));
+    let mut facts = host::grounds(roots, &stack.working_dir, &wanted);
+    facts.files = read_for(session, stack);
+    facts.userns = ruling.userns;
+    facts.variables = variables(session, stack);
+    facts.open_variables = file.policy.variables.clone();
+    facts.insecure = insecure_registries().unwrap_or_default().into_iter().collect();
+    if let (Some(host), Level::Strict) = (host, ruling.level) {
+        facts.users = users(host, desired, &subjects);
+    }
+    let consents = consents(stack, roots, args, file);
+    let scene = Scene { stack, desired, observed: &observed, facts: &facts };
+    ruling.grants = policy::grants(&scene, &subjects, (ruling.level, Origin::Operator), &consents);
+    ruling.facts = facts;
+    Ok(ruling)
+}
+
+/// What all services of a stack are given beyond the defaults, under the host's own policy. What
+/// cannot be looked at is taken for what it is called.
+pub(crate) fn listed(
+    session: &Session,
+    stack: &Stack,
+    desired: &Desired,
+    host: HostFacts,
+) -> Vec<Grant> {
+    let roots = session.roots();
+    let file = HostFile::read(&roots).unwrap_or_default();
+    let observed = Observed { host, ..Observed::default() };
+    let options = UpOptions::default();
+    let (aim, args) = (Aim::Up(&options), PolicyArgs::default());
+    let over = (stack, desired, &observed);
+    let ruling = judge(session, (None, &roots), over, aim, &args, &file);
+    ruling.map(|ruling| ruling.grants).unwrap_or_default()
+}
+
+/// The containers that an aim makes.
+fn subjects<'a>(
+    stack: &'a Stack,
+    desired: &Desired,
+    aim: Aim<'_>,
+) -> Result<Vec<Subject<'a>>, Failure> {
+    let covered = match aim {
+        Aim::Up(options) => whole::covered(desired, options)?,
+        Aim::Once(options) => once::covered(desired, options)?,
+    };
+    let names = stack.services.keys().filter(|name| covered.contains(name.as_str()));
+    let mut subjects: Vec<Subject<'a>> =
+        names.filter_map(|name| Subject::of(stack, name, desired.services.get(name)?)).collect();
+    if let Aim::Once(options) = aim {
+        let own = once::description(desired, options)?;
+        if let Some(subject) = subjects.iter_mut().find(|subject| subject.name == options.service) {
+            subject.spec = own;
+        }
+    }
+    Ok(subjects)
+}
+
+/// Files that were read for the stack, but that nobody named: included, extended, environment.
+fn read_for(session: &Session, stack: &Stack) -> BTreeSet<PathBuf> {
+    let named = session.global.files.iter().chain(&session.global.env_file);
+    let lists = session.environment.get("COMPOSE_ENV_FILES").map_or("", String::as_str);
+    let listed = lists.split(',').filter(|name| !name.is_empty()).map(PathBuf::from);
+    let named: BTreeSet<PathBuf> =
+        named.cloned().chain(listed).map(|path| session.working_dir.join(path)).collect();
+    let beside: BTreeSet<&Path> = stack.files.iter().filter_map(|file| file.parent()).collect();
+    let read = session.files_read().into_iter().map(|path| session.working_dir.join(path));
+    read.filter(|path| !path.ends_with("-"))
+        .filter(|path| !named.contains(path) && !stack.files.contains(path))
+        .filter(|path| path.parent().is_none_or(|folder| !beside.contains(folder)))
+        .collect()
+}
+
+/// Variables of the host that the files read, those that steer the program itself left out.
+fn variables(session: &Session, stack: &Stack) -> BTreeSet<String> {
+    let names: Vec<String> = stack.services.keys().cloned().collect();
+    let options = session.options(&names);
+    let read = variables::read(&options, &Disk::new(&options)).unwrap_or_default();
+    let of_host =
+        |name: &String| session.environment.contains_key(name) && !name.starts_with("COMPOSE_");
+    read.into_iter().filter(of_host).collect()
+}
+
+/// Users of the images that are here.
+fn users(
+    host: &Host,
+    desired: &Desired,
+    subjects: &[Subject<'_>],
+) -> std::collections::BTreeMap<String, String> {
+    let user = |subject: &Subject<'_>| {
+        let image = subject.spec.image.clone();
+        let asked = desired.services.get(subject.name).map_or(image.clone(), |own| own.image());
+        let entry = host.store().resolve(&asked).ok().flatten()?;
+        let config = host.store().config(&entry.id).ok()?;
+        Some((image, config.user.unwrap_or_default()))
+    };
+    subjects.iter().filter_map(user).collect()
+}
+
+fn consents(stack: &Stack, roots: &Roots, args: &PolicyArgs, file: &HostFile) -> Vec<Consent> {
+    let flags = args.allow.iter().cloned().map(|to| Consent { to, source: Source::Flag });
+    let before = remembered(roots, &stack.name).into_iter();
+    let before =
+        before.map(|one| Consent { to: Subjects::One(one.digest), source: Source::Before });
+    let of_file = file.policy.consents(|path| host::real(path), &file.path.display().to_string());
+    of_file.into_iter().chain(before).chain(flags).collect()
+}
+
+fn remembered(roots: &Roots, project: &str) -> Vec<Remembered> {
+    let path = roots.project(project).join(REMEMBERED);
+    record::read(&path).ok().flatten().unwrap_or_default()
+}
+
+/// Lets a run go on that may: asks on a terminal if `asks`, and remembers what was consented to.
+///
+/// # Errors
+/// [`Failure::Denied`] when something of it may not be.
+pub(crate) async fn pass(
+    session: &Session,
+    host: &Arc<Host>,
+    stack: &Stack,
+    ruling: &Ruling,
+    asks: bool,
+) -> Result<(), Failure> {
+    let denied = || ruling.grants.iter().filter(|grant| grant.is_denied());
+    let mut answered = false;
+    if let Err(failure) = ruling.check(stack) {
+        let refused = denied().any(|grant| grant.decision == Decision::Refused);
+        if refused || !asks || session.global.dry_run || !session.ui.can_ask() {
+            return Err(failure);
+        }
+        let open: Vec<Grant> = denied().cloned().collect();
+        text::grants(&open).iter().for_each(|line| session.ui.note(&safe(line)));
+        let question = format!("let `{}` have this, now and later?", stack.name);
+        if session.ui.confirm(&question) != Some(true) {
+            return Err(failure);
+        }
+        answered = true;
+    }
+    if session.global.dry_run {
+        return Ok(());
+    }
+    let flag = Source::Flag.to_string();
+    let given =
+        |grant: &&Grant| grant.consent.as_ref() == Some(&flag) || (answered && grant.is_denied());
+    let given: Vec<&Grant> = ruling.grants.iter().filter(given).collect();
+    remember(host, &stack.name, &given).await
+}
+
+async fn remember(host: &Arc<Host>, project: &str, given: &[&Grant]) -> Result<(), Failure> {
+    if given.is_empty() {
+        return Ok(());
+    }
+    let _lock = host.lock(project, LOCK_WAIT).await?;
+    let mut all = remembered(host.roots(), project);
+    let now = jiff::Timestamp::now().to_string();
+    for grant in given {
+        if all.iter().all(|known| known.digest != grant.digest) {
+            all.push(Remembered {
+                digest: grant.digest.clone(),
+                grant: grant.id.to_owned(),
+                service: grant.service.clone(),
+                object: grant.object.clone(),
+                at: now.clone(),
+            });
+        }
+    }
+    let path = host.roots().project(project).join(REMEMBERED);
+    record::write(&path, &all, Durability::Durable)
+        .map_err(|e| Failure::refused(format!("remember consents in `{}`: {e}", path.display())))
+}
+
+/// Tells what the containers of a change are given. Public ports were told with the containers.
+pub(crate) fn tell(session: &Session, grants: &[Grant]) {
+    let others: Vec<Grant> =
+        grants.iter().filter(|grant| grant.case != Case::Public).cloned().collect();
+    text::grants(&others).iter().for_each(|line| session.ui.note(&safe(line)));
+}

@@ -1,0 +1,162 @@
+//! Rows about files of the host: binds, sockets, volumes that are binds, contents.
+
+use std::path::Path;
+
+use berth_schema::stack::{BuildSource, FileContent, FileMount, FileObject, NamedContext};
+
+use super::paths::{Kind, Weight, weigh};
+use super::rows::{Finds, device};
+use super::{Case, Facts, PathFact};
+use crate::desired::SourceSpec;
+
+/// A path of the host in a container.
+struct HostPath {
+    /// Path of the attribute.
+    at: String,
+    fact: PathFact,
+    read_only: bool,
+    propagation: Option<String>,
+    /// It is a volume.
+    hidden: bool,
+}
+
+/// What is known of a path; of one that nobody looked at, that it has no links.
+fn fact(facts: &Facts, path: &Path) -> PathFact {
+    facts.paths.get(path).cloned().unwrap_or_else(|| PathFact {
+        real: path.to_owned(),
+        kind: Kind::Missing,
+        object: None,
+        sockets: Vec::new(),
+    })
+}
+
+/// Whether a path, resolved already, is of the project.
+pub(super) fn in_project(facts: &Facts, path: &Path) -> bool {
+    facts.is_project(&fact(facts, path).real)
+}
+
+/// Every path of the host that the container mounts.
+fn host_paths(finds: &Finds<'_>) -> Vec<HostPath> {
+    let (subject, scene) = (finds.subject, finds.scene);
+    let mut paths = Vec::new();
+    for (target, mount) in &subject.spec.mounts {
+        let index = subject.service.volumes.iter().position(|own| own.target == *target);
+        let at = index.map_or("--volume".to_owned(), |index| format!("volumes.{index}"));
+        let (path, propagation, at, hidden) = match &mount.source {
+            SourceSpec::Bind { path, propagation, .. } => {
+                (path.clone(), propagation.clone(), at, false)
+            }
+            SourceSpec::Volume { name, .. } => {
+                let Some(device) = device(scene.desired, name) else { continue };
+                let key = scene.stack.volumes.iter().find(|(_, volume)| volume.name == *name);
+                let at = key.map_or(at, |(key, _)| format!("/volumes.{key}.driver_opts.device"));
+                (device, None, at, true)
+            }
+            _ => continue,
+        };
+        let fact = fact(scene.facts, &path);
+        paths.push(HostPath { at, fact, read_only: mount.read_only, propagation, hidden });
+    }
+    paths
+}
+
+/// Adds the binds of which `case` makes something.
+fn add_binds(finds: &mut Finds<'_>, case: fn(&Weight, hidden: bool) -> Option<Case>) {
+    for path in host_paths(finds) {
+        let weight = weigh(&path.fact, path.read_only, finds.scene.facts);
+        let Some(case) = case(&weight, path.hidden) else { continue };
+        let shown = path.fact.real.display().to_string();
+        let (scope, mode) = if path.read_only { ("ro", ", read-only") } else { ("rw", "") };
+        let what = match weight {
+            Weight::Own => format!("{shown}, which is berth's own"),
+            Weight::Socket(programs) => format!("the socket of {programs} ({shown}): the host"),
+            Weight::Root(why) => format!("{shown}{mode}: {why}"),
+            Weight::Outside | Weight::Public | Weight::Project => format!("{shown}{mode}"),
+        };
+        finds.add_scoped(case, &path.at, (&shown, scope), what);
+    }
+}
+
+pub(super) fn sockets(finds: &mut Finds<'_>) {
+    add_binds(finds, |weight, hidden| {
+        (!hidden && matches!(weight, Weight::Socket(_))).then_some(Case::Socket)
+    });
+    if finds.subject.service.use_api_socket {
+        let what = "the socket of whoever runs it: the host";
+        finds.add(Case::Socket, "use_api_socket", "", what);
+    }
+}
+
+pub(super) fn host_roots(finds: &mut Finds<'_>) {
+    add_binds(finds, |weight, hidden| match weight {
+        Weight::Own => Some(Case::OwnState),
+        Weight::Root(_) if !hidden => Some(Case::HostRoot),
+        _ => None,
+    });
+}
+
+pub(super) fn binds(finds: &mut Finds<'_>) {
+    add_binds(finds, |weight, hidden| match weight {
+        _ if hidden => None,
+        Weight::Outside => Some(Case::Bind),
+        Weight::Public => Some(Case::PublicData),
+        _ => None,
+    });
+}
+
+pub(super) fn hidden_binds(finds: &mut Finds<'_>) {
+    add_binds(finds, |weight, hidden| match weight {
+        _ if !hidden => None,
+        Weight::Own => None,
+        Weight::Socket(_) | Weight::Root(_) => Some(Case::HiddenHostRoot),
+        Weight::Outside => Some(Case::HiddenBind),
+        Weight::Public | Weight::Project => Some(Case::HiddenOwn),
+    });
+}
+
+pub(super) fn propagation(finds: &mut Finds<'_>) {
+    for path in host_paths(finds) {
+        if matches!(path.propagation.as_deref(), Some("shared" | "rshared")) {
+            let shown = path.fact.real.display().to_string();
+            let what = format!("mounts it makes in {shown} appear on the host");
+            finds.add(Case::Propagation, &path.at, &shown, what);
+        }
+    }
+}
+
+pub(super) fn contents(finds: &mut Finds<'_>) {
+    let (stack, service) = (finds.scene.stack, finds.subject.service);
+    let configs = service.configs.iter().map(|mount| (mount, "configs", &stack.configs));
+    let secrets = service.secrets.iter().map(|mount| (mount, "secrets", &stack.secrets));
+    let mut add = |at: String, path: &Path| {
+        if !in_project(finds.scene.facts, path) {
+            let shown = fact(finds.scene.facts, path).real.display().to_string();
+            let what = format!("what is in {shown}, outside the project");
+            finds.add(Case::File, &at, &shown, what);
+        }
+    };
+    for (mount, kind, objects) in configs.chain(secrets) {
+        let mount: &FileMount = mount;
+        let object: Option<&FileObject> = objects.get(&mount.source);
+        if let Some(FileContent::File(path)) = object.map(|object| &object.content) {
+            add(format!("{kind}.{}", mount.source), path);
+        }
+    }
+    let Some(build) = &service.build else { return };
+    let named = build.contexts.iter().filter_map(|(name, context)| match context {
+        NamedContext::Files(BuildSource::Path(path)) => Some((name, path)),
+        _ => None,
+    });
+    for (name, path) in named {
+        add(format!("build.additional_contexts.{name}"), path);
+    }
+    if let BuildSource::Path(path) = &build.context {
+        add("build.context".to_owned(), path);
+    }
+}
+
+pub(super) fn writable(finds: &mut Finds<'_>) {
+    if !finds.subject.spec.read_only {
+        finds.add(Case::Writable, "read_only", "", "files of its root that it may change");
+    }
+}

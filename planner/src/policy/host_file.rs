@@ -1,0 +1,102 @@
+//! The host's own policy, `/etc/berth/policy.json`: a floor, what is required, and consents. It
+//! is never read from a repository.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::consent::row;
+use super::{Consent, Level, Source, Subjects};
+
+/// What the file says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HostPolicy {
+    /// The level that no run goes below.
+    pub policy: Level,
+    /// What containers have to have.
+    pub security: Security,
+    /// Variables of the host that every stack may read.
+    pub variables: BTreeSet<String>,
+    /// Consents.
+    pub consents: Vec<HostConsent>,
+}
+
+/// What containers have to have.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Security {
+    /// User namespaces.
+    pub userns: Userns,
+}
+
+/// Whether containers have user namespaces of their own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Userns {
+    /// Where it can be.
+    #[default]
+    Auto,
+    /// No container runs without.
+    Require,
+    /// None has one.
+    Off,
+}
+
+/// A consent of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostConsent {
+    /// The project.
+    pub stack: String,
+    /// The service, or the project's name for what is handed to all of it.
+    pub service: String,
+    /// Row of the table, `G-SOCK`.
+    pub grant: String,
+    /// The path, for what is one; links in it are followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+}
+
+impl HostPolicy {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn parse(text: &[u8]) -> Result<HostPolicy, String> {
+        let policy: HostPolicy = serde_json::from_slice(text).map_err(|e| e.to_string())?;
+        match policy.consents.iter().find(|consent| row(&consent.grant).is_none()) {
+            Some(consent) => Err(format!("`{}` is no grant", consent.grant)),
+            None => Ok(policy),
+        }
+    }
+
+    /// Paths of the consents, to be resolved like those of stacks.
+    pub fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        self.consents.iter().filter_map(|consent| consent.path.as_ref())
+    }
+
+    /// Its consents; `real` tells what a path leads to, `file` where they were read.
+    pub fn consents(&self, real: impl Fn(&PathBuf) -> PathBuf, file: &str) -> Vec<Consent> {
+        let consent = |consent: &HostConsent| {
+            let id = row(&consent.grant)?.to_owned();
+            let object = consent.path.as_ref().map(|path| real(path).display().to_string());
+            let (stack, service) = (consent.stack.clone(), consent.service.clone());
+            let to = Subjects::Host { stack, id, service, object };
+            Some(Consent { to, source: Source::File(file.to_owned()) })
+        };
+        self.consents.iter().filter_map(consent).collect()
+    }
+
+    /// The text of a consent to one grant, for people to put into the file.
+    pub fn line(stack: &str, grant: &super::Grant) -> String {
+        let consent = HostConsent {
+            stack: stack.to_owned(),
+            service: grant.service.clone().unwrap_or_else(|| stack.to_owned()),
+            grant: grant.id.to_owned(),
+            path: grant.object.starts_with('/').then(|| PathBuf::from(&grant.object)),
+        };
+        serde_json::to_string(&consent).unwrap_or_default()
+    }
+}

@@ -1,0 +1,212 @@
+//! Rows about devices, limits, ports, images and things of other stacks.
+
+use berth_schema::stack::{
+    BuildSource, Device, DeviceAccess, DeviceKind, GitSource, NamedContext, VolumesSource,
+};
+
+use super::Case;
+use super::rights::is_own;
+use super::rows::Finds;
+use crate::desired::SourceSpec;
+use crate::{pull, text};
+
+pub(super) fn devices(finds: &mut Finds<'_>) {
+    let service = finds.subject.service;
+    for (index, device) in service.devices.iter().enumerate() {
+        let at = format!("devices.{index}");
+        match device {
+            Device::Node { source, access, .. } => {
+                let path = source.display().to_string();
+                let what = format!("the device {path} ({})", words(*access));
+                finds.add(Case::Device, &at, &path, what);
+            }
+            Device::Cdi { vendor, class, name } => {
+                let case = if class == "gpu" { Case::Gpu } else { Case::Device };
+                let device = format!("{vendor}/{class}={name}");
+                finds.add(case, &at, &device, format!("the device {device}"));
+            }
+        }
+    }
+    for (index, rule) in service.device_rules.iter().enumerate() {
+        let number = |n: Option<u32>| n.map_or("*".to_owned(), |n| n.to_string());
+        let kind = match rule.kind {
+            DeviceKind::All => "all devices",
+            DeviceKind::Char => "character devices",
+            DeviceKind::Block => "block devices",
+        };
+        let devices = format!("{kind} {}:{}", number(rule.major), number(rule.minor));
+        let what = format!("{devices} ({})", words(rule.access));
+        finds.add(Case::Device, &format!("device_cgroup_rules.{index}"), &devices, what);
+    }
+    for request in &service.device_requests {
+        let gpu = request.capabilities.iter().any(|able| able == "gpu");
+        let what = request.capabilities.join(", ");
+        let case = if gpu { Case::Gpu } else { Case::Device };
+        let at = if gpu { "gpus" } else { "deploy.resources.reservations.devices" };
+        finds.add(case, at, &format!("request={what}"), format!("devices of the kind {what}"));
+    }
+}
+
+fn words(access: DeviceAccess) -> String {
+    let letters = [(access.read, 'r'), (access.write, 'w'), (access.mknod, 'm')];
+    letters.into_iter().filter_map(|(may, letter)| may.then_some(letter)).collect()
+}
+
+pub(super) fn limits(finds: &mut Finds<'_>) {
+    let (subject, facts) = (finds.subject, finds.scene.facts);
+    let limits = &subject.spec.limits;
+    if limits.memory.is_none() {
+        finds.add(Case::NoLimit, "mem_limit", "memory", "as much memory as there is");
+    }
+    for tmpfs in subject.spec.tmpfs.iter().filter(|tmpfs| tmpfs.size.is_none()) {
+        let what = format!("as much memory as there is, at {}", tmpfs.target);
+        finds.add(Case::NoLimit, "tmpfs", &tmpfs.target, what);
+    }
+    if limits.pids.is_some_and(|most| most <= 0) {
+        finds.add(Case::Starving, "pids_limit", "pids", "as many processes as it wants");
+    }
+    if limits.oom_score_adj.is_some_and(|score| score < 0) {
+        let what = "others end before it when memory runs out";
+        finds.add(Case::Starving, "oom_score_adj", "oom_score_adj", what);
+    }
+    if subject.service.oom_kill_disable {
+        let what = "it is not ended when memory runs out";
+        finds.add(Case::Starving, "oom_kill_disable", "oom_kill_disable", what);
+    }
+    for (name, (_, hard)) in &subject.spec.ulimits {
+        let most = facts.hard_limits.get(name).copied().unwrap_or(u64::MAX);
+        if u64::try_from(*hard).unwrap_or(u64::MAX) > most {
+            let what = format!("more `{name}` than processes of the host have ({most})");
+            finds.add(Case::Starving, &format!("ulimits.{name}"), &format!("ulimit={name}"), what);
+        }
+    }
+}
+
+pub(super) fn sysctls(finds: &mut Finds<'_>) {
+    for (key, value) in &finds.subject.spec.sysctls {
+        let what = format!("the kernel setting {key}={value} of its own namespaces");
+        finds.add(Case::Sysctl, &format!("sysctls.{key}"), key, what);
+    }
+}
+
+pub(super) fn ports(finds: &mut Finds<'_>) {
+    let (subject, service) = (finds.subject, finds.subject.service);
+    for port in &subject.spec.ports {
+        if port.host_ip.is_some_and(|ip| ip.is_loopback()) {
+            continue;
+        }
+        let own = service.ports.iter().position(|own| {
+            (own.target, own.published, own.host_ip, own.protocol)
+                == (port.target, port.published, port.host_ip, port.protocol)
+        });
+        let at = own.map_or("--publish".to_owned(), |index| format!("ports.{index}"));
+        let written = text::port(port);
+        let mark = if text::is_public(port) { "PUBLIC " } else { "" };
+        finds.add(Case::Public, &at, &written, format!("{mark}{written}"));
+    }
+}
+
+pub(super) fn images(finds: &mut Finds<'_>) {
+    let (subject, facts) = (finds.subject, finds.scene.facts);
+    let image = subject.spec.image.as_str();
+    if pull::is_host(image) || subject.service.build.is_some() {
+        return;
+    }
+    let own = (!subject.locked || image.contains('@'), "image".to_owned(), image);
+    let steps = subject.service.pre_start.iter().enumerate().filter_map(|(index, step)| {
+        Some((true, format!("pre_start.{index}.image"), step.image.as_deref()?))
+    });
+    for (asked, at, image) in std::iter::once(own).chain(steps) {
+        if asked && !image.contains('@') {
+            let what = format!("whatever `{image}` is at its registry");
+            finds.add(Case::Unpinned, &at, image, what);
+        }
+        if facts.insecure.iter().any(|registry| image.starts_with(&format!("{registry}/"))) {
+            let what = format!("whatever the network says `{image}` is: its registry has no TLS");
+            finds.add(Case::Insecure, &at, &format!("insecure={image}"), what);
+        }
+    }
+}
+
+pub(super) fn remote(finds: &mut Finds<'_>) {
+    let Some(build) = &finds.subject.service.build else { return };
+    let named = build.contexts.iter().filter_map(|(name, context)| match context {
+        NamedContext::Files(source) => Some((format!("build.additional_contexts.{name}"), source)),
+        _ => None,
+    });
+    for (at, source) in named.chain([("build.context".to_owned(), &build.context)]) {
+        match source {
+            BuildSource::Path(_) => {}
+            BuildSource::Git(git) if is_commit(git) => {
+                let what = format!("the code of {} at one commit", git.repository);
+                finds.add(Case::RemotePinned, &at, &git.repository, what);
+            }
+            BuildSource::Git(git) => {
+                let what = format!("whatever the code of {} is", git.repository);
+                finds.add(Case::Remote, &at, &git.repository, what);
+            }
+            BuildSource::Web(address) => {
+                finds.add(Case::Remote, &at, address, format!("whatever is behind {address}"));
+            }
+        }
+    }
+}
+
+/// Whether a repository is named at a state that nobody can change.
+fn is_commit(git: &GitSource) -> bool {
+    git.reference.as_ref().is_some_and(|reference| {
+        matches!(reference.len(), 40 | 64) && reference.bytes().all(|b| b.is_ascii_hexdigit())
+    })
+}
+
+pub(super) fn foreign(finds: &mut Finds<'_>) {
+    let (subject, scene) = (finds.subject, finds.scene);
+    for name in subject.spec.networks.keys() {
+        let external = scene.desired.networks.get(name).is_some_and(|network| network.external);
+        let owner = scene.observed.networks.get(name).map(|network| &network.record.project);
+        let key = scene.stack.networks.iter().find(|(_, network)| network.name == *name);
+        let at = key.map_or("networks".to_owned(), |(key, _)| format!("networks.{key}"));
+        add_foreign(finds, (&at, "network", name), external, owner);
+    }
+    for (target, mount) in &subject.spec.mounts {
+        let SourceSpec::Volume { name, .. } = &mount.source else { continue };
+        let external = scene.desired.volumes.get(name).is_some_and(|volume| volume.external);
+        let owner = scene.observed.volumes.get(name).map(|volume| &volume.record.project);
+        let index = subject.service.volumes.iter().position(|own| own.target == *target);
+        let at = index.map_or("--volume".to_owned(), |index| format!("volumes.{index}"));
+        add_foreign(finds, (&at, "volume", name), external, owner);
+    }
+    for (index, from) in subject.service.volumes_from.iter().enumerate() {
+        if let VolumesSource::Container(name) = &from.source
+            && !is_own(finds, name)
+        {
+            let what = format!("the volumes of the container {name}, which is not of this stack");
+            finds.add(Case::Foreign, &format!("volumes_from.{index}"), name, what);
+        }
+    }
+}
+
+/// A network or volume that is external, or that another project owns.
+fn add_foreign(
+    finds: &mut Finds<'_>,
+    (at, kind, name): (&str, &str, &str),
+    external: bool,
+    owner: Option<&String>,
+) {
+    let object = format!("{kind}={name}");
+    match owner {
+        Some(owner) if *owner == finds.scene.desired.project => {}
+        Some(owner) if external => {
+            let what = format!("the {kind} {name} of the project {owner}");
+            finds.add(Case::Foreign, at, &object, what);
+        }
+        Some(owner) => {
+            let what = format!("the {kind} {name}, which belongs to the project {owner}");
+            finds.add(Case::Taken, at, &object, what);
+        }
+        None if external => {
+            finds.add(Case::Foreign, at, &object, format!("the {kind} {name} of another stack"));
+        }
+        None => {}
+    }
+}

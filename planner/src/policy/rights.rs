@@ -1,0 +1,301 @@
+//! Rows about what processes may do: capabilities, defences, namespaces, hooks.
+
+use berth_schema::stack::{
+    BuildNetwork, CgroupMode, Entitlement, IpcMode, NetworkMode, PidMode, Seccomp, UsernsMode,
+    UtsMode,
+};
+
+use super::Case;
+use super::host_file::Userns;
+use super::rows::Finds;
+use crate::resolve::container_name;
+
+/// Capabilities over the host as a whole.
+const OVER_HOST: [&str; 18] = [
+    "ALL",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+    "DAC_READ_SEARCH",
+    "LINUX_IMMUTABLE",
+    "MAC_ADMIN",
+    "MAC_OVERRIDE",
+    "MKNOD",
+    "PERFMON",
+    "SYSLOG",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_MODULE",
+    "SYS_PACCT",
+    "SYS_PTRACE",
+    "SYS_RAWIO",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+];
+/// Capabilities over the networks a container is on.
+const OVER_NETWORKS: [&str; 2] = ["NET_ADMIN", "NET_RAW"];
+/// What every container has anyway.
+const USUAL: [&str; 11] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "NET_BIND_SERVICE",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_CHROOT",
+];
+/// The one capability that may be added under `strict`.
+const HARMLESS: &str = "NET_BIND_SERVICE";
+
+pub(super) fn privileged(finds: &mut Finds<'_>) {
+    let subject = finds.subject;
+    if subject.service.berth.contained {
+        let (case, what) = match subject.spec.userns {
+            true => (Case::Contained, "all capabilities within its user namespace"),
+            false => (Case::Privileged, "all capabilities without a user namespace: the host"),
+        };
+        finds.add(case, "x-berth.privileged", "", what);
+    } else if subject.service.privileged {
+        let what = "the host: all capabilities and devices, no defences";
+        finds.add(Case::Privileged, "privileged", "", what);
+    }
+    for (index, step) in subject.service.pre_start.iter().enumerate() {
+        if step.privileged {
+            let what = "the host, for a step before it starts";
+            finds.add(Case::Privileged, &format!("pre_start.{index}.privileged"), "", what);
+        }
+    }
+    if let Some(build) = &subject.service.build {
+        let insecure = build.entitlements.contains(&Entitlement::SecurityInsecure);
+        if build.privileged || insecure {
+            let at = if build.privileged { "build.privileged" } else { "build.entitlements" };
+            finds.add(Case::Privileged, at, "build", "the host, for its build");
+        }
+    }
+    // A process with all capabilities and the host's user ids is one of the host.
+    if !subject.spec.userns {
+        for (path, hook) in named_hooks(finds) {
+            if hook.privileged {
+                let what = "the host, for a hook without a user namespace";
+                finds.add(Case::Privileged, &format!("{path}.privileged"), &path, what);
+            }
+        }
+    }
+}
+
+/// Capabilities that are asked for, as the kernel writes them without `CAP_`, with their paths.
+fn asked(finds: &Finds<'_>) -> Vec<(String, String)> {
+    let plain = |cap: &String| {
+        let cap = cap.to_ascii_uppercase();
+        cap.strip_prefix("CAP_").unwrap_or(&cap).to_owned()
+    };
+    let written: Vec<String> = finds.subject.service.cap_add.iter().map(plain).collect();
+    let path = |cap: &String| match written.iter().position(|own| own == cap) {
+        Some(index) => format!("cap_add.{index}"),
+        None => "--cap-add".to_owned(),
+    };
+    let caps = finds.subject.spec.cap_add.iter().map(plain);
+    caps.map(|cap| (path(&cap), cap)).collect()
+}
+
+pub(super) fn host_capabilities(finds: &mut Finds<'_>) {
+    let mapped = finds.subject.spec.userns;
+    for (path, cap) in asked(finds) {
+        if OVER_HOST.contains(&cap.as_str()) {
+            let (case, what) = match mapped {
+                true => (Case::CapHostMapped, "within its user namespace"),
+                false => (Case::CapHost, "over the host: it has no user namespace"),
+            };
+            finds.add(case, &path, &cap, format!("the capability {cap} {what}"));
+        }
+    }
+}
+
+pub(super) fn network_capabilities(finds: &mut Finds<'_>) {
+    for (path, cap) in asked(finds) {
+        if OVER_NETWORKS.contains(&cap.as_str()) {
+            let what = format!("the capability {cap}: it can listen and lie on its networks");
+            finds.add(Case::CapNet, &path, &cap, what);
+        }
+    }
+}
+
+pub(super) fn other_capabilities(finds: &mut Finds<'_>) {
+    for (path, cap) in asked(finds) {
+        let name = cap.as_str();
+        if OVER_HOST.contains(&name) || OVER_NETWORKS.contains(&name) || name == HARMLESS {
+            continue;
+        }
+        let case = if USUAL.contains(&name) { Case::CapUsual } else { Case::CapLow };
+        finds.add(case, &path, &cap, format!("the capability {cap}"));
+    }
+}
+
+pub(super) fn defences(finds: &mut Finds<'_>) {
+    let security = &finds.subject.service.security;
+    let mut add = |object: &str, what: String| {
+        finds.add(Case::Defences, "security_opt", object, what);
+    };
+    match &security.seccomp {
+        Seccomp::Builtin => {}
+        Seccomp::Unconfined => add("seccomp", "every system call: seccomp is off".to_owned()),
+        Seccomp::Profile(path) => {
+            let path = path.display().to_string();
+            add(&format!("seccomp={path}"), format!("the system calls that {path} lists"));
+        }
+    }
+    if security.unconfined_paths {
+        let what = "all of /proc and /sys: nothing in them is hidden or read-only";
+        add("systempaths", what.to_owned());
+    }
+    if security.apparmor.is_some() {
+        add("apparmor", "what AppArmor keeps from containers".to_owned());
+    }
+    if !security.selinux.is_empty() {
+        add("label", "what SELinux keeps from containers".to_owned());
+    }
+}
+
+pub(super) fn namespaces(finds: &mut Finds<'_>) {
+    let service = finds.subject.service;
+    let mut add = |is_host: bool, attribute: &str, what: &str| {
+        if is_host {
+            finds.add(Case::Namespace, attribute, attribute, what);
+        }
+    };
+    add(service.pid == PidMode::Host, "pid", "the processes of the host");
+    add(service.ipc == IpcMode::Host, "ipc", "the shared memory of the host");
+    add(service.uts == UtsMode::Host, "uts", "the name of the host");
+    add(service.cgroup == Some(CgroupMode::Host), "cgroup", "the cgroups of the host");
+    add(service.userns_mode == UsernsMode::Host, "userns_mode", "the user ids of the host");
+    if service.network_mode == Some(NetworkMode::Host) {
+        let what = "the network of the host: all its addresses, ports and local services";
+        finds.add(Case::HostNetwork, "network_mode", "network_mode", what);
+    }
+    if let Some(build) = &service.build
+        && (build.network == BuildNetwork::Host
+            || build.entitlements.contains(&Entitlement::NetworkHost))
+    {
+        finds.add(Case::HostNetwork, "build.network", "build", "the host's network, for its build");
+    }
+}
+
+pub(super) fn userns(finds: &mut Finds<'_>) {
+    let (subject, scene) = (finds.subject, finds.scene);
+    if subject.spec.userns {
+        return;
+    }
+    let required = scene.facts.userns == Userns::Require;
+    if required || !scene.observed.host.userns {
+        let case = if required { Case::UsernsRequired } else { Case::NoUserns };
+        finds.add(case, "image", "", "no user namespace: its user 0 is that of the host");
+    }
+}
+
+pub(super) fn peers(finds: &mut Finds<'_>) {
+    let service = finds.subject.service;
+    let mut peers = Vec::new();
+    if let Some(NetworkMode::Container(name)) = &service.network_mode {
+        peers.push(("network_mode", name, "network"));
+    }
+    if let PidMode::Container(name) = &service.pid {
+        peers.push(("pid", name, "processes"));
+    }
+    if let IpcMode::Container(name) = &service.ipc {
+        peers.push(("ipc", name, "shared memory"));
+    }
+    for (attribute, name, of) in peers {
+        if !is_own(finds, name) {
+            let what = format!("the {of} of the container {name}, which is not of this stack");
+            finds.add(Case::Peer, attribute, &format!("{attribute}={name}"), what);
+        }
+    }
+}
+
+/// Whether a container is, or will be, one of this project.
+pub(super) fn is_own(finds: &Finds<'_>, name: &str) -> bool {
+    let scene = finds.scene;
+    if let Some(container) = scene.observed.containers.get(name) {
+        return container.record.project == scene.desired.project;
+    }
+    scene.desired.services.iter().any(|(service, spec)| {
+        let fixed = spec.container_name.as_deref();
+        let mut names =
+            (1..=spec.replicas).map(|n| container_name(&scene.desired.project, service, fixed, n));
+        names.any(|own| own == name)
+    })
+}
+
+pub(super) fn provider(finds: &mut Finds<'_>) {
+    if let Some(provider) = &finds.subject.service.provider {
+        let what = format!("the program {} runs on the host", provider.kind);
+        finds.add(Case::Provider, "provider", &provider.kind, what);
+    }
+}
+
+/// The hooks of a service with their paths.
+fn named_hooks<'a>(finds: &Finds<'a>) -> Vec<(String, &'a berth_schema::stack::Hook)> {
+    let service = finds.subject.service;
+    let after = service.post_start.iter().enumerate();
+    let before = service.pre_stop.iter().enumerate();
+    let after = after.map(|(index, hook)| (format!("post_start.{index}"), hook));
+    after.chain(before.map(|(index, hook)| (format!("pre_stop.{index}"), hook))).collect()
+}
+
+pub(super) fn hooks(finds: &mut Finds<'_>) {
+    let subject = finds.subject;
+    for (path, hook) in named_hooks(finds) {
+        if hook.privileged {
+            let what = "all capabilities, for a hook";
+            finds.add(Case::Hook, &format!("{path}.privileged"), &path, what);
+        }
+        let other = hook.user.as_ref().filter(|user| Some(*user) != subject.service.user.as_ref());
+        if let Some(user) = other {
+            let object = format!("{path}={user}");
+            let what = format!("the user {user} in the container, for a hook");
+            finds.add(Case::Hook, &format!("{path}.user"), &object, what);
+        }
+    }
+    for (index, step) in subject.service.pre_start.iter().enumerate() {
+        let other = step.user.as_ref().filter(|user| Some(*user) != subject.service.user.as_ref());
+        if let Some(user) = other {
+            let path = format!("pre_start.{index}.user");
+            let what = format!("the user {user}, for a step before it starts");
+            finds.add(Case::Hook, &path, &format!("pre_start.{index}={user}"), what);
+        }
+    }
+}
+
+pub(super) fn placement(finds: &mut Finds<'_>) {
+    let service = finds.subject.service;
+    if let Some(parent) = &service.cgroup_parent {
+        let what = format!("a place in the cgroup {parent}, outside our own");
+        finds.add(Case::Placement, "cgroup_parent", &format!("cgroup={parent}"), what);
+    }
+    if let Some(runtime) = &service.runtime {
+        let what = format!("the program {runtime} of the host runs it");
+        finds.add(Case::Placement, "runtime", &format!("runtime={runtime}"), what);
+    }
+}
+
+pub(super) fn root(finds: &mut Finds<'_>) {
+    let (subject, facts) = (finds.subject, finds.scene.facts);
+    let of_image = facts.users.get(&subject.spec.image);
+    let (user, what) = match (&subject.spec.user, of_image) {
+        (Some(user), _) => (user.as_str(), "user 0 of the container"),
+        (None, Some(user)) => (user.as_str(), "user 0 of the container, as its image says"),
+        (None, None) => ("", "the user of its image, which is not here to be looked at"),
+    };
+    if is_root(user) {
+        finds.add(Case::Root, "user", "", what);
+    }
+}
+
+/// Whether `user[:group]` is user 0; what says nothing is.
+fn is_root(user: &str) -> bool {
+    let name = user.split(':').next().unwrap_or_default().trim();
+    name.is_empty() || name == "root" || name.parse::<u64>() == Ok(0)
+}

@@ -1,0 +1,190 @@
+//! The rows of the table: for each, how its cases are found in the model.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use berth_schema::stack::{BuildSource, FileContent, NamedContext, Seccomp, Stack};
+
+use super::{Case, Scene, Subject, files, resources, rights};
+use crate::backing::Backing;
+use crate::desired::{ContainerSpec, Desired, SourceSpec};
+
+/// A privilege in the model, before anybody decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) case: Case,
+    /// `None` is the whole stack.
+    pub(super) service: Option<String>,
+    /// Path of the attribute.
+    pub(super) path: String,
+    /// Which of the things of its kind.
+    pub(super) object: String,
+    /// How far it goes, where that makes a difference for a consent.
+    pub(super) scope: &'static str,
+    /// In plain words.
+    pub(super) what: String,
+}
+
+/// What the finders of rows add to.
+pub(super) struct Finds<'a> {
+    pub(super) scene: &'a Scene<'a>,
+    pub(super) subject: &'a Subject<'a>,
+    pub(super) found: Vec<Found>,
+}
+
+impl Finds<'_> {
+    /// Adds a case of the attribute `path` below the service; from the top of the model with a
+    /// `/` before it, of the command line with `--`.
+    pub(super) fn add(&mut self, case: Case, path: &str, object: &str, what: impl Into<String>) {
+        self.add_scoped(case, path, (object, ""), what);
+    }
+
+    /// The same for an object that may be given more or less of.
+    pub(super) fn add_scoped(
+        &mut self,
+        case: Case,
+        path: &str,
+        (object, scope): (&str, &'static str),
+        what: impl Into<String>,
+    ) {
+        let path = match path.strip_prefix('/') {
+            Some(top) => top.to_owned(),
+            None if path.starts_with("--") => path.to_owned(),
+            None => format!("services.{}.{path}", self.subject.name),
+        };
+        self.found.push(Found {
+            case,
+            service: Some(self.subject.name.to_owned()),
+            path,
+            object: object.to_owned(),
+            scope,
+            what: what.into(),
+        });
+    }
+}
+
+/// A row: its id, and what looks for its cases in a container.
+struct Row {
+    id: &'static str,
+    find: fn(&mut Finds<'_>),
+}
+
+/// The rows about single containers. One that is taken out lets its attributes pass, and turns its
+/// test red.
+const ROWS: [Row; 26] = [
+    Row { id: "G-PRIV", find: rights::privileged },
+    Row { id: "G-CAP-HOST", find: rights::host_capabilities },
+    Row { id: "G-CAP-NET", find: rights::network_capabilities },
+    Row { id: "G-CAP-LOW", find: rights::other_capabilities },
+    Row { id: "G-SEC", find: rights::defences },
+    Row { id: "G-NS", find: rights::namespaces },
+    Row { id: "G-USERNS", find: rights::userns },
+    Row { id: "G-NS-PEER", find: rights::peers },
+    Row { id: "G-EXEC", find: rights::provider },
+    Row { id: "G-HOOK", find: rights::hooks },
+    Row { id: "G-CG", find: rights::placement },
+    Row { id: "G-ROOT", find: rights::root },
+    Row { id: "G-SOCK", find: files::sockets },
+    Row { id: "G-BIND-ROOT", find: files::host_roots },
+    Row { id: "G-BIND", find: files::binds },
+    Row { id: "G-BIND-HIDDEN", find: files::hidden_binds },
+    Row { id: "G-PROP", find: files::propagation },
+    Row { id: "G-FILE", find: files::contents },
+    Row { id: "G-RW", find: files::writable },
+    Row { id: "G-DEV", find: resources::devices },
+    Row { id: "G-LIM", find: resources::limits },
+    Row { id: "G-SYSCTL", find: resources::sysctls },
+    Row { id: "G-PUBLIC", find: resources::ports },
+    Row { id: "G-IMG", find: resources::images },
+    Row { id: "G-REMOTE", find: resources::remote },
+    Row { id: "G-XSTACK", find: resources::foreign },
+];
+
+/// All that the rows of which `keep` says so find in these containers and in their stack.
+pub(super) fn all(
+    scene: &Scene<'_>,
+    subjects: &[Subject<'_>],
+    keep: impl Fn(&str) -> bool,
+) -> Vec<Found> {
+    let mut found = Vec::new();
+    for subject in subjects {
+        let mut finds = Finds { scene, subject, found };
+        let rows = ROWS.iter().filter(|row| keep(row.id));
+        rows.for_each(|row| (row.find)(&mut finds));
+        found = finds.found;
+    }
+    found.extend(of_stack(scene).into_iter().filter(|found| keep(found.case.id())));
+    found
+}
+
+/// What is handed to the stack as a whole: of the rows `G-FILE`, `G-ENV` and `G-UNSIGNED`.
+fn of_stack(scene: &Scene<'_>) -> Vec<Found> {
+    let facts = scene.facts;
+    let mut found = Vec::new();
+    let mut add = |case: Case, object: &str, what: String| {
+        let (object, path) = (object.to_owned(), "--".to_owned());
+        found.push(Found { case, service: None, path, object, scope: "", what });
+    };
+    for name in &facts.variables {
+        let open = facts.open_variables.contains(name);
+        let case = if open { Case::OpenVariable } else { Case::Variable };
+        add(case, name, format!("the variable {name} of the host"));
+    }
+    for file in facts.files.iter().filter(|file| !files::in_project(facts, file)) {
+        let shown = file.display().to_string();
+        add(Case::File, &shown, format!("what is in {shown}, outside the project"));
+    }
+    if facts.unsigned {
+        add(Case::Unsigned, "", "whoever can push to the repository decides what runs".to_owned());
+    }
+    found
+}
+
+/// Paths of the host that a judgement has to know: [`Facts::paths`](super::Facts::paths).
+pub fn wanted(stack: &Stack, desired: &Desired, subjects: &[Subject<'_>]) -> BTreeSet<PathBuf> {
+    let mut paths = BTreeSet::new();
+    for subject in subjects {
+        paths.extend(mounted(desired, &subject.spec));
+    }
+    for service in stack.services.values() {
+        if let Seccomp::Profile(path) = &service.security.seccomp {
+            paths.insert(path.clone());
+        }
+        let Some(build) = &service.build else { continue };
+        let named = build.contexts.values().filter_map(|context| match context {
+            NamedContext::Files(source) => Some(source),
+            NamedContext::Image(_) | NamedContext::OciLayout(_) | NamedContext::Service(_) => None,
+        });
+        for source in named.chain([&build.context]) {
+            if let BuildSource::Path(path) = source {
+                paths.insert(path.clone());
+            }
+        }
+    }
+    for object in stack.configs.values().chain(stack.secrets.values()) {
+        if let FileContent::File(path) = &object.content {
+            paths.insert(path.clone());
+        }
+    }
+    paths
+}
+
+/// Host paths that a container mounts: of binds, and of volumes that are binds.
+pub(crate) fn mounted(desired: &Desired, spec: &ContainerSpec) -> impl Iterator<Item = PathBuf> {
+    spec.mounts.values().filter_map(|mount| match &mount.source {
+        SourceSpec::Bind { path, .. } => Some(path.clone()),
+        SourceSpec::Volume { name, .. } => device(desired, name),
+        _ => None,
+    })
+}
+
+/// The path of the host that a volume is, if it is one.
+pub(super) fn device(desired: &Desired, volume: &str) -> Option<PathBuf> {
+    let options = &desired.volumes.get(volume)?.driver_opts;
+    match Backing::of(options) {
+        Ok(Backing::Bind { device, .. }) => Some(device),
+        Ok(Backing::Own | Backing::Memory { .. }) => None,
+        // Refused elsewhere; until then it is what it says.
+        Err(_) => options.get("device").map(PathBuf::from),
+    }
+}
