@@ -240,7 +240,12 @@ impl Output {
 
     /// There is news from where lines go besides the log.
     pub(super) fn forward(&mut self) {
+        let held = self.writer.holds_back();
         self.writer.forward_news();
+        if held && self.release.is_some() {
+            // The end of that line is read now.
+            self.release = Some(Instant::now() + HOLD);
+        }
     }
 
     /// Sends the last lines on, for a moment at most.
