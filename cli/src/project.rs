@@ -135,6 +135,9 @@ pub(crate) fn desired(stack: &Stack, facts: &HostFacts) -> Result<Desired, Failu
     inputs.missing = host::absent(&unfit::must_exist(stack));
     inputs.unmapped = host::unmapped(&resolve::bind_sources(stack));
     inputs.devices = host::devices(&resolve::wanted_devices(stack));
+    if resolve::wants_cdi(stack) {
+        inputs.cdi = host::cdi();
+    }
     resolve::resolve(stack, &inputs, facts).map_err(|problems| unresolved(stack, &problems))
 }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_schema::stack::{
-    BlockIo, Condition, Healthcheck, Hook, Limits, Logging, Protocol, PullPolicy, Ready, Recursive,
-    RestartPolicy, Tmpfs,
+    BlockIo, Condition, Device, DeviceRule, Healthcheck, Hook, Limits, Logging, Protocol,
+    PullPolicy, Ready, Recursive, RestartPolicy, Tmpfs,
 };
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -217,6 +217,12 @@ pub struct ContainerSpec {
     /// Microseconds of real-time scheduling in a period.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_rt_runtime: Option<u64>,
+    /// Devices of the host; those asked for by what they can do are here by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<Device>,
+    /// Further devices it may use, by their numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub device_cgroup_rules: Vec<DeviceRule>,
     /// It sees the cgroups of the host instead of its own.
     #[serde(default, skip_serializing_if = "is_off")]
     pub cgroup_host: bool,

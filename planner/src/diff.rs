@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use berth_schema::stack::{BlockIo, DeviceRate, Place, Places, Recursive};
+use berth_schema::stack::{BlockIo, Device, DeviceRate, Place, Places, Recursive};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -107,6 +107,9 @@ fn container_view(spec: &ContainerSpec) -> Value {
         fields.get_mut(with_times).into_iter().for_each(spell_durations);
     }
     fields.insert("shm_size".into(), amount(spec.shm_size));
+    if !spec.devices.is_empty() {
+        fields.insert("devices".into(), Value::Object(spec.devices.iter().map(device).collect()));
+    }
     if let Some(io) = &spec.blkio_config {
         fields.insert("blkio_config".into(), block_io_view(io));
     }
@@ -118,6 +121,20 @@ fn container_view(spec: &ContainerSpec) -> Value {
         limits.insert("cpus".into(), cpus.map_or(Value::Null, Value::from));
     }
     all
+}
+
+/// A device by its path in the container, or by its name.
+fn device(device: &Device) -> (String, Value) {
+    match device {
+        Device::Cdi { vendor, class, name } => {
+            (format!("{vendor}/{class}={name}"), Value::from("described by the host"))
+        }
+        Device::Node { source, target, access } => {
+            let letters = [(access.read, 'r'), (access.write, 'w'), (access.mknod, 'm')];
+            let letters: String = letters.iter().filter(|(on, _)| *on).map(|(_, c)| c).collect();
+            (target.clone(), Value::from(format!("{} ({letters})", source.display())))
+        }
+    }
 }
 
 /// Limits by device, in the words of the file.

@@ -13,6 +13,7 @@
 pub mod action;
 pub mod backing;
 pub mod cause;
+pub mod cdi;
 mod class;
 pub mod desired;
 mod diff;

@@ -10,6 +10,7 @@ use berth_schema::stack::{
 };
 use sha2::{Digest, Sha256};
 
+use crate::cdi::Library;
 use crate::desired::{ContainerSpec, DependencySpec, Desired, OwnerSpec, ServiceSpec};
 use crate::observed::{self, HostFacts};
 use crate::policy::Judged;
@@ -21,12 +22,12 @@ mod networks;
 mod problem;
 mod spaces;
 
-pub use devices::{HostDevice, wanted_devices};
+pub use devices::{HostDevice, wanted_devices, wants_cdi};
 pub use mounts::{BindSource, bind_sources};
 pub use problem::ResolveProblem;
 
 /// What the stack refers to and somebody else has read.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Inputs {
     /// Bytes of the files of configs, secrets and profiles, see [`wanted`].
     pub files: BTreeMap<PathBuf, Vec<u8>>,
@@ -41,6 +42,8 @@ pub struct Inputs {
     pub unmapped: BTreeSet<BindSource>,
     /// What the host has at the paths of [`wanted_devices`].
     pub devices: BTreeMap<PathBuf, HostDevice>,
+    /// Devices that the makers of them describe, when [`wants_cdi`].
+    pub cdi: Library,
 }
 
 /// Those of the host who may be meant by `owner: host`.
@@ -223,6 +226,8 @@ impl Resolver<'_> {
             oom_kill_disable: service.oom_kill_disable,
             cpu_rt_period: service.cpu_rt_period.map(micros),
             cpu_rt_runtime: service.cpu_rt_runtime.map(micros),
+            devices: self.devices(name, service),
+            device_cgroup_rules: service.device_rules.clone(),
             cgroup_host: service.cgroup == Some(CgroupMode::Host),
             cgroup_parent: self.cgroup_parent(name, service),
             shm_size: service.shm_size,

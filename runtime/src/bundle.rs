@@ -20,7 +20,7 @@ mod status;
 pub use cgroup::{BlockLimits, Cgroup};
 pub use forward::{Destination, Forward, Peer};
 pub use life::{Hooks, Pace, Probe, Ready, ReadySign, Restart, Times};
-pub use mounts::{BindOwner, BundleMount, BundleSource, Judged, Rootfs};
+pub use mounts::{BindOwner, BundleDevice, BundleMount, BundleSource, Judged, Rootfs};
 pub use network::{Dns, Link, NameLink, NameRecord, Network};
 pub use status::{HookError, HookStage, HookStatus, Phase, Status};
 
@@ -57,6 +57,9 @@ pub struct Bundle {
     pub rootfs: Rootfs,
     /// Mounts in the order they are made (parents first); `/proc`, `/sys`, `/dev` are not listed.
     pub mounts: Vec<BundleMount>,
+    /// Devices of the host beside the usual ones.
+    #[serde(default)]
+    pub devices: Vec<BundleDevice>,
     /// Root file system read-only after the mounts.
     pub read_only: bool,
     /// Bytes of `/dev/shm`.

@@ -139,6 +139,9 @@ fn read(session: &Session, stack: &Stack, root: bool) -> (Inputs, Vec<String>) {
     }
     inputs.devices = host::devices(&resolve::wanted_devices(stack));
     inputs.unmapped = host::unmapped(&resolve::bind_sources(stack));
+    if resolve::wants_cdi(stack) {
+        inputs.cdi = host::cdi();
+    }
     (inputs, unseen.into_iter().collect())
 }
 

@@ -17,6 +17,27 @@ pub struct Rootfs {
     pub work: PathBuf,
 }
 
+/// A device node in the container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundleDevice {
+    /// The node on the host; it has to be this device still when the container starts.
+    pub source: PathBuf,
+    /// Absolute path in the container.
+    pub target: String,
+    /// A block device, not a character device.
+    pub block: bool,
+    /// Its number.
+    pub major: u32,
+    /// Its number.
+    pub minor: u32,
+    /// Owner, as the container counts.
+    pub uid: u32,
+    /// Group, as the container counts.
+    pub gid: u32,
+    /// Mode bits.
+    pub mode: u32,
+}
+
 /// A mount in the container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BundleMount {

@@ -126,6 +126,10 @@ impl Start<'_> {
             (None, _) => Memory::Own(bundle.shm_size),
         };
         let dev = system::dev(root.as_fd(), memory, all)?;
+        if let Some(nodes) = &trees.nodes {
+            scratch.hold_nodes(nodes)?;
+            mounts::put_nodes(root.as_fd(), dev.as_fd(), bundle, nodes)?;
+        }
         mounts::put_all(root.as_fd(), dev.as_fd(), &scratch, bundle, trees.binds)?;
         Ok((root, dev, settings, scratch))
     }

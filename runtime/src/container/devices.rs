@@ -1,11 +1,67 @@
-//! All device nodes of the host, for a privileged container.
+//! Device nodes of the host in a container: those of its description, or all of them.
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, fstat, mkdirat, mknodat, openat, statat};
+use rustix::fs::{
+    AtFlags, CWD, Dev, Dir, FileType, Gid, Mode, OFlags, Uid, chmodat, chownat, fstat, makedev,
+    mkdirat, mknodat, openat, statat,
+};
 use rustix::io::Errno;
 
 use super::error::{Context, SetupError};
+use super::fs;
+use super::spawn::IDS;
+use crate::bundle::{Bundle, BundleDevice};
+
+/// A file system of memory with a node for each device of the description, named by its place
+/// there.
+///
+/// It is made by the parent, because no user namespace may make nodes, and not attached anywhere.
+/// Owners are those of the host's nodes as the container counts, so that they look as they do on
+/// the host, and the container's root may use what belongs to root.
+pub(crate) fn nodes(bundle: &Bundle) -> Result<Option<OwnedFd>, SetupError> {
+    const STEP: &str = "make device node";
+    if bundle.devices.is_empty() {
+        return Ok(None);
+    }
+    let folder = fs::new("tmpfs", &["mode=0755", "size=1m"], fs::NOSUID | fs::NOEXEC)?;
+    for (index, device) in bundle.devices.iter().enumerate() {
+        let name = index.to_string();
+        let number = verified(device)?;
+        let kind = if device.block { FileType::BlockDevice } else { FileType::CharacterDevice };
+        let mode = Mode::from_raw_mode(device.mode);
+        mknodat(&folder, &name, kind, mode, number).step(STEP, &device.target)?;
+        let id = |id: u32| match bundle.id_base {
+            None => id,
+            Some(base) if id < IDS => base.saturating_add(id),
+            Some(base) => base.saturating_add(NOBODY),
+        };
+        let (user, group) = (Uid::from_raw(id(device.uid)), Gid::from_raw(id(device.gid)));
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        chownat(&folder, &name, Some(user), Some(group), flags).step(STEP, &device.target)?;
+        // Whatever the umask is.
+        chmodat(&folder, &name, mode, AtFlags::empty()).step(STEP, &device.target)?;
+    }
+    Ok(Some(folder))
+}
+
+/// The number of a device that is still the one that was looked up.
+fn verified(device: &BundleDevice) -> Result<Dev, SetupError> {
+    const STEP: &str = "open device";
+    let object = device.source.display();
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let fd = openat(CWD, &device.source, flags, Mode::empty()).step(STEP, &object)?;
+    let stat = fstat(&fd).step(STEP, &object)?;
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    let same_kind = if device.block { kind.is_block_device() } else { kind.is_char_device() };
+    if !same_kind || stat.st_rdev != makedev(device.major, device.minor) {
+        return Err(SetupError::refused(STEP, object, "it is another device than before"));
+    }
+    Ok(stat.st_rdev)
+}
+
+/// Who owns what nobody in the container does.
+const NOBODY: u32 = IDS - 2;
 
 /// What the container has of its own.
 const OWN: [&str; 6] = ["pts", "shm", "mqueue", "ptmx", "console", "tty"];

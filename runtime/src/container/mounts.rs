@@ -9,14 +9,14 @@ use rustix::io::Errno;
 use super::error::{Context, SetupError};
 use super::inside::{self, Kind};
 use super::rootfs::{self, Scratch};
-use super::{fs, idmap};
+use super::{devices, fs, idmap};
 use crate::bundle::{BindOwner, Bundle, BundleMount, BundleSource, Judged};
 use crate::host::path_of;
 use crate::sabotage::{defence, place};
 use crate::sys::{self, MountAttr};
 
 /// Unattached mounts in the order they travel to the child: the state folder, the layers, a
-/// ready sysfs and procfs if there are, the binds.
+/// ready sysfs and procfs if there are, the nodes of devices if there are, the binds.
 #[derive(Debug)]
 pub(crate) struct Trees {
     /// The folder with `upper` and `work`.
@@ -27,6 +27,8 @@ pub(crate) struct Trees {
     pub(crate) sysfs: Option<OwnedFd>,
     /// A procfs of the host.
     pub(crate) proc: Option<OwnedFd>,
+    /// The nodes of the description's devices, by their places in it.
+    pub(crate) nodes: Option<OwnedFd>,
     /// One for each bind of the description, and one for each layer of an image in it.
     pub(crate) binds: Vec<OwnedFd>,
 }
@@ -69,13 +71,14 @@ impl Trees {
                 BundleSource::Tmpfs { .. } => {}
             }
         }
-        Ok(Trees { state, lowers, sysfs, proc, binds })
+        Ok(Trees { state, lowers, sysfs, proc, nodes: devices::nodes(bundle)?, binds })
     }
 
     /// As one row of descriptors.
     pub(crate) fn into_fds(self) -> Vec<OwnedFd> {
         let first = std::iter::once(self.state);
-        first.chain(self.lowers).chain(self.sysfs).chain(self.proc).chain(self.binds).collect()
+        let kernels = self.sysfs.into_iter().chain(self.proc).chain(self.nodes);
+        first.chain(self.lowers).chain(kernels).chain(self.binds).collect()
     }
 
     /// Out of the row that [`Trees::into_fds`] made for this description.
@@ -86,7 +89,9 @@ impl Trees {
     ) -> Result<Trees, SetupError> {
         let layers = bundle.rootfs.lowers.len();
         let binds: usize = bundle.mounts.iter().map(trees_of).sum();
-        if fds.len() != 1 + layers + usize::from(with.sysfs) + usize::from(with.proc) + binds {
+        let with_nodes = !bundle.devices.is_empty();
+        let kernels = [with.sysfs, with.proc, with_nodes].iter().filter(|with| **with).count();
+        if fds.len() != 1 + layers + kernels + binds {
             return Err(SetupError::refused(
                 "receive mounts",
                 &bundle.name,
@@ -100,6 +105,7 @@ impl Trees {
             lowers: (0..layers).map(|_| next()).collect::<Result<_, _>>()?,
             sysfs: if with.sysfs { Some(next()?) } else { None },
             proc: if with.proc { Some(next()?) } else { None },
+            nodes: if with_nodes { Some(next()?) } else { None },
             binds: fds.collect(),
         })
     }
@@ -274,6 +280,26 @@ fn refuse_private(
         propagation.unwrap_or_default()
     );
     Err(SetupError::refused(STEP, path.display(), reason))
+}
+
+/// Puts the device nodes in place. `nodes` is attached.
+pub(crate) fn put_nodes(
+    root: BorrowedFd<'_>,
+    dev: BorrowedFd<'_>,
+    bundle: &Bundle,
+    nodes: &OwnedFd,
+) -> Result<(), SetupError> {
+    let kernels = Kernels { root, dev };
+    for (index, device) in bundle.devices.iter().enumerate() {
+        let target = &device.target;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let node = openat(nodes, index.to_string(), flags, Mode::empty()).step("mount", target)?;
+        let node = fs::copy_of(&node, false).step("mount", target)?;
+        let place = inside::make(root, target, Kind::File)?;
+        kernels.refuse(&place, bundle.privileged, true, target)?;
+        fs::put_on(&node, &place).step("mount", target)?;
+    }
+    Ok(())
 }
 
 /// Puts the description's mounts in place, in its order.

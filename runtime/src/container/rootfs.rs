@@ -117,6 +117,11 @@ impl Scratch {
         Ok(empty)
     }
 
+    /// Attaches the mount with the nodes of devices, so that they can be bound from it.
+    pub(crate) fn hold_nodes(&self, nodes: &OwnedFd) -> Result<(), SetupError> {
+        self.attach(nodes, "nodes").step("mount scratch", "nodes")
+    }
+
     fn attach(&self, mount: &OwnedFd, name: &str) -> Result<(), rustix::io::Errno> {
         mkdirat(&self.folder, name, Mode::from_raw_mode(0o700))?;
         fs::put_at(mount, self.folder.as_fd(), name)

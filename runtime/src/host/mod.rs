@@ -2,6 +2,7 @@
 //! [`Action`](berth_planner::action::Action), nothing else touches it.
 
 mod borrowed;
+mod cdi;
 mod changes;
 mod claims;
 mod copy;
@@ -40,6 +41,7 @@ use crate::sabotage::defence;
 use crate::starter::Starter;
 use crate::store::Store;
 
+pub use cdi::cdi;
 pub use changes::{Changed, How};
 pub use copy::{CopyError, CopyOptions, HostEnd};
 pub use devices::devices;

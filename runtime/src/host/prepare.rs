@@ -13,12 +13,13 @@ use berth_schema::stack::LogDriver;
 use super::grounds::Held;
 use super::view::ImageView;
 use super::{StepError, Stored, etc, network};
-use crate::bundle::{Bundle, BundleMount, Log, Rootfs};
+use crate::bundle::{Bundle, BundleMount, Cgroup, Log, Rootfs};
 use crate::paths::Roots;
 use crate::record::{self, Durability};
 use crate::sabotage::defence;
 use crate::store::{ImageConfig, Store};
 
+mod devices;
 mod forward;
 mod life;
 mod limits;
@@ -106,10 +107,15 @@ impl Preparation<'_> {
         let network = network::connection(self.roots, record, &self.stored.id)?;
         let dns = network::dns(self.roots, record, &network)?;
         let etc = etc::write(self.roots, record, &hostname, &network, &dns)?;
-        let process = self.process(&hostname)?;
+        let given = devices::given(&record.name, spec)?;
+        let mut process = self.process(&hostname)?;
+        process.env.retain(|line| !given.env.iter().any(|own| same_variable(own, line)));
+        process.env.extend(given.env);
+        process.groups.extend(given.groups);
         let forward = self.forward(&process)?;
         let mut mounts = self.mounts(&process)?;
         mounts.extend(etc);
+        mounts.extend(given.mounts);
         mounts.sort_by(|a, b| a.target.cmp(&b.target));
         Ok(Bundle {
             name: record.name.clone(),
@@ -127,6 +133,7 @@ impl Preparation<'_> {
                 work: state_dir.join("work"),
             },
             mounts,
+            devices: given.nodes,
             read_only: spec.read_only,
             shm_size: spec.shm_size.unwrap_or(SHM),
             hostname,
@@ -139,7 +146,7 @@ impl Preparation<'_> {
             host_names: spec.host_names,
             domainname: spec.domainname.clone(),
             sysctls: spec.sysctls.clone(),
-            cgroup: limits::cgroup(self.roots, record)?,
+            cgroup: Cgroup { devices: given.rules, ..limits::cgroup(self.roots, record)? },
             network,
             dns,
             ports: spec.ports.clone(),
@@ -166,4 +173,10 @@ impl Preparation<'_> {
             run_dir,
         })
     }
+}
+
+fn same_variable(one: &str, other: &str) -> bool {
+    let name =
+        |line: &str| line.split_once('=').map_or(line.to_owned(), |(name, _)| name.to_owned());
+    name(one) == name(other)
 }

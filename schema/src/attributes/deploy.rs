@@ -6,7 +6,7 @@ use crate::shape::Bare::{Empty, Null};
 use crate::shape::Shape::{
     Amount, Dict, Distinct, Float, Int, List, Nullable, Record as Rec, Short, Text, Word,
 };
-use crate::shape::{Attribute, Brief, Record, done, inert, later, record, requiring, swarm};
+use crate::shape::{Attribute, Brief, Record, done, inert, record, requiring, swarm};
 use crate::short;
 
 pub(super) static DEPLOY: Record = record(
@@ -112,7 +112,7 @@ static RESERVATIONS: Record = record(
     &[
         inert("cpus", Amount(&CPUS), swarm("nothing reserves processor time on one host"))
             .says("How many processors are kept."),
-        later(
+        done(
             "devices",
             List(&Short(
                 Brief { expand: short::device_request, also: None },

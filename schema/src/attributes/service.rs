@@ -87,10 +87,10 @@ pub static SERVICE: Record = record(
             docker("it is for watching, and `up` does not watch yet"),
         )
         .says("What is done when files change while `watch` runs."),
-        later("device_cgroup_rules", Distinct(&Text))
+        done("device_cgroup_rules", Distinct(&Text))
             .says("Rules for devices, as the kernel writes them.")
             .like(&["c 1:3 mr", "a 7:* rmw"]),
-        later("devices", Keyed(&DEVICES))
+        done("devices", Keyed(&DEVICES))
             .says("Devices of the host the container can open.")
             .like(&["/dev/fuse", "/dev/ttyUSB0:/dev/tty0:rw"]),
         done("dns", OneOrSet(&Text))
@@ -125,7 +125,7 @@ pub static SERVICE: Record = record(
         )
         .says("Names with addresses for `/etc/hosts`; `host-gateway` is this host.")
         .like(&["host.internal=host-gateway"]),
-        later(
+        done(
             "gpus",
             Short(
                 Brief { expand: short::gpus, also: Some(&Word(&["all"])) },
