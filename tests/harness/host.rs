@@ -1,5 +1,6 @@
 //! What tests use: a machine with a stack's files on it, and berth.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -137,12 +138,11 @@ impl TestHost {
         self.start(place, line, &["sh", "-c", &with_berth])
     }
 
-    fn start(&self, place: Place, what: &str, argv: &[impl AsRef<std::ffi::OsStr>]) -> Running {
-        let mut command = self.machine.command(place, &self.project, argv);
-        match self.gated {
-            true => command.env_remove("BERTH_ALLOW"),
-            false => command.env("BERTH_ALLOW", "all"),
-        };
+    fn start(&self, place: Place, what: &str, argv: &[impl AsRef<OsStr>]) -> Running {
+        // The environment of the machine is empty: what is added stands before the program.
+        let consents = if self.gated { &[][..] } else { &["env", "BERTH_ALLOW=all"] };
+        let words = consents.iter().map(OsStr::new).chain(argv.iter().map(AsRef::as_ref));
+        let command = self.machine.command(place, &self.project, &words.collect::<Vec<_>>());
         Running::start(what, command)
     }
 
