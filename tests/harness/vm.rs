@@ -110,7 +110,8 @@ fn unpack(archive: &Path, into: &Path) {
     assert!(unpacked.is_ok_and(|status| status.success()), "cannot unpack {}", archive.display());
 }
 
-/// Appends what this machine is given to its initramfs (the kernel reads several, one behind the
+/// Appends what this machine is given to its initramfs (the kernel reads several, each from an even
+/// place, one behind the
 /// other), and makes its disk.
 fn given(folder: &Path, stack: &[(&str, &str)], script: &str) {
     let tree = folder.join("tree");
@@ -126,7 +127,7 @@ fn given(folder: &Path, stack: &[(&str, &str)], script: &str) {
         "{PRELUDE}\ncp -r /given/stack/. /stack/\n{script}\necho '[[end of script]]'\npoweroff -f\n"
     );
     fs::write(given.join("start"), start).unwrap();
-    let pack = "cd tree && find . | cpio --quiet -o -H newc -R 0:0 >../more && cd .. && cat more >>initrd && rm -r tree more";
+    let pack = "cd tree && find . | cpio --quiet -o -H newc -R 0:0 >../more && cd .. && truncate -s %4 initrd && cat more >>initrd && rm -r tree more";
     let packed = Command::new("sh").arg("-ec").arg(pack).current_dir(folder).status();
     assert!(packed.is_ok_and(|status| status.success()), "cannot pack {}", tree.display());
     let disk = folder.join("disk");

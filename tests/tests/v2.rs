@@ -185,3 +185,109 @@ step left find /sys/fs/cgroup -mindepth 1 -type d
     assert_eq!(vm.ok("links"), "lo");
     assert_eq!(vm.ok("left"), "");
 }
+
+#[test]
+fn further_limits_parents_and_changes_reach_the_kernel() {
+    let stack = "
+services:
+  disk:
+    image: busybox:1
+    command: [sleep, '100000']
+    blkio_config:
+      device_read_bps: [{ path: /dev/vda, rate: 1mb }]
+      device_write_iops: [{ path: /dev/vda, rate: 100 }]
+  child:
+    image: busybox:1
+    command: [sleep, '100000']
+    cgroup_parent: /own/slice
+    mem_limit: 32m
+  live:
+    image: busybox:1
+    command: [sleep, '100000']
+    mem_limit: 64m
+    cpus: 0.5
+  view: { image: busybox:1, command: [sleep, '100000'], cgroup: host }
+";
+    let script = r#"
+mkdir /sys/fs/cgroup/own
+step up berth up -d
+step io cat /sys/fs/cgroup/berth/stack-disk-1/io.max
+step child cat /sys/fs/cgroup/own/slice/berth/stack-child-1/memory.max
+step view berth exec -T view cat /proc/self/cgroup
+pid() { grep -o '"pid": *[0-9]*' /run/berth/containers/stack-live-1/status.json; }
+step before pid
+sed -i 's/mem_limit: 64m/mem_limit: 128m/; s/cpus: 0.5/cpus: 0.25/' compose.yaml
+step plan berth plan
+step change berth up -d
+step after pid
+step memory cat /sys/fs/cgroup/berth/stack-live-1/memory.max /sys/fs/cgroup/berth/stack-live-1/memory.swap.max /sys/fs/cgroup/berth/stack-live-1/cpu.max
+sed -i 's/mem_limit: 128m/mem_limit: 16m/' compose.yaml
+step shrink berth up -d
+step small cat /sys/fs/cgroup/berth/stack-live-1/memory.max
+step down berth down
+step left find /sys/fs/cgroup -mindepth 1 -type d
+"#;
+    let Some(vm) = with(stack, script) else { return };
+    vm.ok("up");
+    assert_eq!(vm.ok("io"), "254:0 rbps=1048576 wbps=max riops=max wiops=100");
+    assert_eq!(vm.ok("child"), (32 << 20).to_string());
+    assert_eq!(vm.ok("view"), "0::/berth/stack-view-1");
+    insta::assert_snapshot!(vm.ok("plan"), @r#"
+    update  live-1  limits.cpus 0.5 → 0.25 (compose.yaml:18:11)
+                    limits.memory "64 MiB" → "128 MiB" (compose.yaml:17:16)
+    Plan: 1 update, 4 unchanged
+    Grants:
+      critical  kept  view   G-NS  the cgroups of the host, consented in an earlier run  (compose.yaml:19:65)
+      high      kept  child  G-CG  a place in the cgroup own/slice, outside our own, consented in an earlier run  (compose.yaml:12:20)
+    "#);
+    vm.ok("change");
+    assert_eq!(vm.ok("before"), vm.ok("after"));
+    assert_eq!(vm.ok("memory"), "134217728\n134217728\n25000 100000");
+    vm.ok("shrink");
+    assert_eq!(vm.ok("small"), (16 << 20).to_string());
+    vm.ok("down");
+    assert_eq!(vm.ok("left"), "/sys/fs/cgroup/own");
+}
+
+#[test]
+fn devices_and_operations_work_as_on_other_hosts() {
+    let stack = "
+services:
+  disk: { image: busybox:1, command: [sleep, '100000'], devices: ['/dev/vda:/dev/mine:r'] }
+  rule: { image: busybox:1, command: [sleep, '100000'], userns_mode: host, cap_add: [MKNOD], device_cgroup_rules: ['b 254:* rm'] }
+  kin: { image: busybox:1, command: [sleep, '100000'], pid: 'service:disk' }
+  busy: { image: busybox:1, command: [sh, -c, 'while :; do :; done'], cpus: 0.2 }
+";
+    let script = r#"
+step up berth up -d
+step read berth exec -T disk sh -c "'head -c 1 /dev/mine | wc -c'"
+step write berth exec -T disk sh -c "'echo x >/dev/mine'"
+step rule berth exec -T rule sh -c "'cd /dev && mknod own b 254 0 && head -c 1 own | wc -c && ! true >own'"
+step other berth exec -T rule mknod /dev/kmsg c 1 11
+step kin berth exec -T kin sh -c "'ps | grep -c [s]leep'"
+step stats berth stats --no-stream --format json busy
+step top berth top disk
+echo from the host >/tmp/file
+step in berth cp /tmp/file disk:/tmp/file
+step out sh -c "'berth cp disk:/tmp/file - | tar -xO'"
+step commit berth commit disk made:1
+step runs berth exec -T disk true
+step stopped berth pause busy
+step end berth stop busy
+step down berth down
+step left find /sys/fs/cgroup -mindepth 1 -type d
+"#;
+    let Some(vm) = with(stack, script) else { return };
+    vm.ok("up");
+    assert_eq!(vm.ok("read"), "1");
+    assert_ne!(vm.step("write").code, 0);
+    assert!(vm.ok("rule").starts_with('1'), "{vm:?}");
+    assert_ne!(vm.step("other").code, 0);
+    assert_eq!(vm.ok("kin"), "2");
+    assert!(vm.ok("stats").contains("\"PIDs\":\"1\""), "{vm:?}");
+    for step in ["top", "in", "commit", "runs", "stopped", "end", "down"] {
+        vm.ok(step);
+    }
+    assert!(vm.ok("out").contains("from the host"), "{vm:?}");
+    assert_eq!(vm.ok("left"), "");
+}
