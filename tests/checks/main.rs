@@ -10,6 +10,8 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program of the tests")]
 
 mod bench;
+mod copies;
+mod ends;
 mod mounts;
 mod output;
 mod outside;
@@ -37,9 +39,11 @@ fn checks() -> Vec<&'static Check> {
         release::CHECKS,
         program::CHECKS,
         mounts::CHECKS,
+        copies::CHECKS,
         rights::CHECKS,
         syscalls::CHECKS,
         processes::CHECKS,
+        ends::CHECKS,
         outside::CHECKS,
         output::CHECKS,
     ];

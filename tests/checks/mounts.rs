@@ -67,10 +67,10 @@ pub(crate) const CHECKS: &[Check] = &[
 ];
 
 /// A tree of the host that nothing may change.
-const CANARY: &str =
+pub(crate) const CANARY: &str =
     "mkdir -m 777 /run/canary && echo alive >/run/canary/file && chmod 666 /run/canary/file";
 /// All that can be told of it.
-const LOOK: &str =
+pub(crate) const LOOK: &str =
     "find /run/canary -printf '%p %M %U:%G %n %s %T@ %C@\\n' | sort; cat /run/canary/file";
 
 /// `up` of this service has to fail, or its program to run in a root of its own.

@@ -18,7 +18,7 @@ use crate::{FELL, checks};
 /// How long one run of one check may take.
 const LONGEST: Duration = Duration::from_secs(240);
 /// Checks at once. They wait more than they work.
-const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 3;
 
 /// What came of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,13 +31,17 @@ enum Verdict {
     Broken(String),
     /// Nothing was tried.
     Vacuous,
+    /// This machine cannot run it, and why.
+    Skipped(String),
 }
 
 /// A row of the table.
+#[derive(Default)]
 struct Row {
     cells: [String; 3],
     fired: Vec<String>,
     failures: Vec<String>,
+    skipped: Option<String>,
 }
 
 /// Runs all checks whose ids are among `words`, or all there are.
@@ -72,21 +76,29 @@ pub(crate) fn all(words: &[String]) -> ExitCode {
     end(&checks, rows)
 }
 
-/// The failures, and the last line.
+/// The failures, what was not run, and the last line.
 fn end(checks: &[&Check], rows: Vec<Row>) -> ExitCode {
-    let mut failed = 0;
+    let failed = rows.iter().filter(|row| !row.failures.is_empty()).count();
+    let is_skipped = |row: &&Row| row.failures.is_empty() && row.skipped.is_some();
+    let skipped = rows.iter().filter(is_skipped).count();
     for (check, row) in checks.iter().zip(&rows) {
-        failed += usize::from(!row.failures.is_empty());
         for failure in &row.failures {
             println!("\n{} failed: {failure}", check.id);
         }
     }
-    println!("\n{} passed, {failed} failed", rows.len() - failed);
-    if failed == 0 && !rows.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if skipped > 0 {
+        println!("\nNOT RUN on this machine:");
+    }
+    for (check, row) in checks.iter().zip(&rows).filter(|(_, row)| is_skipped(row)) {
+        println!("{}: {}", check.id, row.skipped.as_deref().unwrap_or_default());
+    }
+    let passed = rows.len() - failed - skipped;
+    println!("\n{passed} passed, {failed} failed");
+    if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn row(check: &Check) -> Row {
-    let mut row = Row { cells: Default::default(), fired: Vec::new(), failures: Vec::new() };
+    let mut row = Row::default();
     for (build, cell) in Build::ALL.into_iter().zip(0..) {
         if build == Build::Held && check.places.is_empty() {
             row.cells[cell] = "-".to_owned();
@@ -99,11 +111,16 @@ fn row(check: &Check) -> Row {
             Verdict::Red(_) => "RED".to_owned(),
             Verdict::Broken(_) => "error".to_owned(),
             Verdict::Vacuous => "vacuous".to_owned(),
+            Verdict::Skipped(_) => "not run".to_owned(),
         };
         let expected = match &verdict {
             Verdict::Green => build != Build::Sabotaged,
             Verdict::Red(_) => build == Build::Sabotaged,
             Verdict::Broken(_) | Verdict::Vacuous => false,
+            Verdict::Skipped(why) => {
+                row.skipped = Some(why.clone());
+                true
+            }
         };
         if !expected || std::env::var_os("BERTH_CHECKS_SAY").is_some() {
             row.failures.extend((!expected).then(|| format!("{build}: {verdict:?}")));
@@ -126,7 +143,9 @@ fn run(check: &Check, build: Build) -> (Verdict, u32) {
     let (_, last) = text.rsplit_once("fired ").unwrap_or_default();
     let (fired, why) = last.split_once('\n').unwrap_or((last, ""));
     let fired = fired.trim().parse().unwrap_or(0);
+    let skipped = text.lines().find_map(|line| line.strip_prefix("skipped: "));
     let verdict = match status {
+        Some(0) if skipped.is_some() => Verdict::Skipped(skipped.unwrap_or_default().to_owned()),
         Some(0 | 10) if fired == 0 => Verdict::Vacuous,
         Some(0) => Verdict::Green,
         Some(code) if code == i32::from(FELL) => Verdict::Red(why.trim().to_owned()),

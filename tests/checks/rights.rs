@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use berth_tests::evil::Evil;
+use berth_tests::evil::{Evil, probe};
 
 use crate::bench::{Bench, Check, Outcome, holds};
 
@@ -13,6 +13,13 @@ pub(crate) const CHECKS: &[Check] = &[
         without: "caps.inheritable",
         places: &[],
         run: capabilities,
+    },
+    Check {
+        id: "R19",
+        what: "a setuid program where privileges must not grow",
+        without: "rights.final",
+        places: &[],
+        run: setuid,
     },
     Check {
         id: "R32",
@@ -86,6 +93,26 @@ volumes: {{ out: {{}} }}
         {
             holds!(found.trim() == wanted, "{what} of {service} has {found}");
         }
+    }
+    Ok(())
+}
+
+fn setuid(bench: &Bench) -> Outcome {
+    let host = &bench.host;
+    let program = std::fs::read(probe("probe")).expect("the probe");
+    Evil::image("suid:1").file("suid", 0o4755, &program).load(host);
+    for mode in ["", "userns_mode: host, "] {
+        bench.stack(&format!(
+            "services: {{ web: {{ image: 'suid:1', user: '1000', {mode}\
+             security_opt: ['no-new-privileges:true'], command: [sleep, '100000'] }} }}"
+        ));
+        host.berth("up -d").succeeds();
+        let who = host.berth("exec -T web /suid id").succeeds();
+        bench.fired(1);
+        holds!(who.stdout.trim() == "1000", "{mode} setuid made it {}", who.stdout.trim());
+        let status = host.berth("exec -T web cat /proc/1/status").succeeds().stdout;
+        holds!(status.contains("NoNewPrivs:\t1"), "{mode} {status}");
+        host.berth("down -t 0").succeeds();
     }
     Ok(())
 }

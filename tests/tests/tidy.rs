@@ -1,5 +1,6 @@
 //! What holds for the source as a whole: the line the crates stand in, and where `unsafe` may be.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -81,4 +82,33 @@ fn every_file_begins_with_what_it_is() {
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("//!"), "{} has no module doc at its head", path.display());
     }
+}
+
+/// The names that stand in quotes behind one of these words.
+fn named(text: &str, words: &[&str]) -> BTreeSet<String> {
+    let behind = words.iter().flat_map(|word| text.split(word).skip(1));
+    behind
+        .filter_map(|rest| rest.trim_start().strip_prefix('"')?.split_once('"'))
+        .map(|(name, _)| name.to_owned())
+        .collect()
+}
+
+#[test]
+fn every_switch_and_place_in_the_program_is_used_by_a_check() {
+    let mut product = [BTreeSet::new(), BTreeSet::new()];
+    for path in sources().iter().filter(|path| !path.ends_with("src/sabotage.rs")) {
+        let text = fs::read_to_string(path).unwrap();
+        product[0].append(&mut named(&text, &["defence!(", "without!("]));
+        product[1].append(&mut named(&text, &["place!("]));
+    }
+    let mut files = Vec::new();
+    collect(&top().join("tests/checks"), &mut files);
+    let mut checks = [BTreeSet::new(), BTreeSet::new()];
+    for path in files {
+        let text = fs::read_to_string(path).unwrap();
+        checks[0].append(&mut named(&text, &["without: "]));
+        checks[1].append(&mut named(&text, &["places: &["]));
+    }
+    assert!(product[0].len() > 20 && product[1].len() > 4, "{product:?}");
+    assert_eq!(product, checks, "the program's, and those of the checks");
 }

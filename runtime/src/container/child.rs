@@ -80,7 +80,6 @@ impl Start<'_> {
         }
         let cwd = cwd_of(bundle);
         let cwd = inside::make(root.as_fd(), defence!("cwd.inside", cwd, "/"), Kind::Folder)?;
-        place!("mounts.before_mask");
         if !bundle.privileged && !bundle.contained && !bundle.unconfined_paths {
             system::hide(root.as_fd(), &scratch.empty_folder()?)?;
         }

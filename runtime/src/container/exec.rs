@@ -18,7 +18,7 @@ use super::process::{self, Rights, Stdio, Streams};
 use super::spawn::{self, give_pipes};
 use super::{inside, rlimits, users};
 use crate::bundle::{Bundle, Process, Status};
-use crate::sabotage::{defence, place, without};
+use crate::sabotage::{defence, without};
 use crate::sys::{self, Cloned};
 
 /// What to run, where it differs from the container's own program.
@@ -116,7 +116,6 @@ pub fn exec(
     stdio: Stdio<'_>,
 ) -> Result<Child, SetupError> {
     let pidfd = target.open()?;
-    place!("exec.opened_pidfd");
     let process = process_of(target, bundle, spec)?;
     let mut rights = Rights::of(&process, bundle.privileged)?;
     without!("seccomp.exec", rights = rights.unfiltered());

@@ -174,7 +174,8 @@ pub(crate) fn drop_rights(process: &Process, rights: &Rights) -> Result<(), Setu
         joined => joined.step("join session keyring", "")?,
     }
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    if defence!("rights.final", process.no_new_privs, false) {
+    let no_new_privs = defence!("rights.final", process.no_new_privs, false);
+    if no_new_privs {
         rustix::thread::set_no_new_privs(true).step("set no_new_privs", "")?;
     }
     for capability in caps::each() {
@@ -186,7 +187,7 @@ pub(crate) fn drop_rights(process: &Process, rights: &Rights) -> Result<(), Setu
             }
         }
     }
-    let to_confine = match rights.filter.is_some() && !process.no_new_privs {
+    let to_confine = match rights.filter.is_some() && !no_new_privs {
         true => CapabilitySet::SYS_ADMIN,
         false => CapabilitySet::empty(),
     };

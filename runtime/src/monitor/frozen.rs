@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::events::Happening;
 use super::keep::Monitor;
 use super::life::Life;
+use crate::sabotage::without;
 
 /// Between two attempts to let them run on.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -132,6 +133,7 @@ impl Monitor {
     /// Lets them run on, whoever has frozen them: one that stands still heeds no signal, and
     /// nothing can be started in a frozen group.
     pub(super) fn run_free(&mut self, now: Instant) {
+        without!("stop.thaws", return);
         self.status.paused = false;
         match &mut self.frozen {
             Some(frozen) => (frozen.before, frozen.paused) = (false, false),

@@ -14,6 +14,14 @@ pub(crate) fn open(path: impl AsRef<Path>, flags: OFlags) -> Result<OwnedFd, Err
     openat(CWD, path.as_ref(), flags | OFlags::CLOEXEC, Mode::empty())
 }
 
+/// Joins a path of a container to its root as text, and opens that.
+pub(crate) fn joined(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    use std::os::fd::AsRawFd;
+
+    let root = format!("/proc/self/fd/{}", root.as_raw_fd());
+    open(Path::new(&root).join(path.strip_prefix("/").unwrap_or(path)), flags)
+}
+
 /// Sets a kernel setting by its path.
 pub(crate) fn set(path: &str, value: &str) -> std::io::Result<()> {
     std::fs::write(format!("/proc/sys/{path}"), value)
@@ -25,7 +33,10 @@ pub(crate) fn own_null(root: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
 
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_EMPTY_PATH;
     let bare = open_tree(root, "", flags | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
-    open_in_root(bare.as_fd(), "dev/null", OFlags::PATH)
+    let own = open_in_root(bare.as_fd(), "dev/null", OFlags::PATH);
+    // The last descriptor of a tree that is mounted nowhere takes it apart.
+    let _ = bare.into_raw_fd();
+    own
 }
 
 /// Leaves a folder of the host open in this process and in those it starts.

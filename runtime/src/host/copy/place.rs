@@ -11,6 +11,9 @@ use rustix::io::Errno;
 use super::CopyError;
 use crate::container::open_inside;
 use crate::host::view::is;
+#[cfg(feature = "sabotage")]
+use crate::sabotage::naive;
+use crate::sabotage::{defence, place};
 
 /// Links met on the way to one thing, as the kernel has it (path_resolution(7)).
 const LINKS: u32 = 40;
@@ -41,7 +44,11 @@ impl Base {
         let path = Path::new(OsStr::from_bytes(path));
         match self {
             Base::Host => openat(CWD, path, flags | OFlags::CLOEXEC, Mode::empty()),
-            Base::Root(root) => open_inside(root.as_fd(), path, flags),
+            Base::Root(root) => {
+                let opened = open_inside(root.as_fd(), path, flags)?;
+                place!("cp.resolved");
+                Ok(defence!("cp.beneath", opened, naive::joined(root.as_fd(), path, flags)?))
+            }
         }
     }
 
