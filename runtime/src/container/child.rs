@@ -107,7 +107,7 @@ impl Start<'_> {
     ) -> Result<(OwnedFd, OwnedFd, OwnedFd, Scratch), SetupError> {
         let bundle = self.bundle;
         let scratch = Scratch::make()?;
-        let nosuid = bundle.process.no_new_privs;
+        let nosuid = defence!("rights.final", bundle.process.no_new_privs, false);
         let root = scratch.overlay(&bundle.rootfs, &trees.state, &trees.lowers, nosuid)?;
         let settings = system::proc(root.as_fd(), trees.proc.or(taken.proc))?;
         let access = match (bundle.privileged, bundle.contained) {

@@ -23,7 +23,7 @@ pub fn cdi() -> Library {
 
 fn files(folder: &Path, index: usize) -> Vec<CdiFile> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_named).collect();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| is_named(path)).collect();
     paths.sort();
     paths.truncate(MOST);
     let read = |path: PathBuf| {
@@ -33,7 +33,7 @@ fn files(folder: &Path, index: usize) -> Vec<CdiFile> {
     paths.into_iter().map(read).collect()
 }
 
-fn is_named(path: &PathBuf) -> bool {
+fn is_named(path: &Path) -> bool {
     let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     let extension = path.extension().and_then(|extension| extension.to_str());
     !hidden && matches!(extension, Some("json" | "yaml" | "yml"))
