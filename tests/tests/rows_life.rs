@@ -1,5 +1,7 @@
 //! One test for each attribute of a container's life: what it does, and what is so without it.
 
+#![allow(clippy::unwrap_used, reason = "all of this is tests")]
+
 use std::time::{Duration, Instant};
 
 use berth_tests::TestHost;
