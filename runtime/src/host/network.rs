@@ -108,7 +108,7 @@ pub(super) async fn create(roots: &Roots, network: &NetworkRecord) -> Result<(),
     let dir = roots.network(&network.name);
     let _lock = lock(roots).await?;
     refuse_overlap(roots, network)?;
-    let _working = perform::new_folder("create network", &dir, &network.name)?;
+    let _working = perform::folder::new_folder("create network", &dir, &network.name)?;
     make_names(roots, &network.name)?;
     let failed = |e| StepError::failed("create network", &network.name, e);
     let netlink = bridge::open().map_err(failed)?;
@@ -215,13 +215,13 @@ pub(super) async fn remove(roots: &Roots, name: &str) -> Result<(), StepError> {
         removed => removed.map_err(failed)?,
     }
     forget_names(roots, name);
-    perform::discard(roots, &roots.network(name), "remove network", name)
+    perform::folder::discard(roots, &roots.network(name), "remove network", name)
 }
 
 /// Removes the folder of a network that was cut off before it had a record.
 pub(super) async fn remove_half_made(roots: &Roots, name: &str) -> Result<(), StepError> {
     let _lock = lock(roots).await?;
-    perform::remove_folder(&roots.network(name))?;
+    perform::folder::remove_folder(&roots.network(name))?;
     forget_names(roots, name);
     Ok(())
 }

@@ -18,7 +18,7 @@ use crate::record::{self, Durability};
 /// Makes an empty volume.
 pub(super) fn create(roots: &Roots, volume: &VolumeRecord) -> Result<(), StepError> {
     let dir = roots.volume(&volume.name);
-    let _working = perform::new_folder("create volume", &dir, &volume.name)?;
+    let _working = perform::folder::new_folder("create volume", &dir, &volume.name)?;
     let refused = |e| StepError::refused("create volume", &volume.name, e);
     if backing(volume)? == Backing::Own {
         let data = dir.join("data");

@@ -9,7 +9,8 @@ use berth_planner::observed::ObservedContainer;
 use rustix::fs::{FlockOperation, flock};
 
 use super::super::{Host, StepError};
-use super::{blocking, set_aside};
+use super::blocking;
+use super::folder::set_aside;
 
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 

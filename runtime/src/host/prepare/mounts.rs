@@ -25,7 +25,7 @@ impl Preparation<'_> {
             mounts.push(tmpfs_mount(tmpfs));
         }
         for (index, file) in self.spec().files.iter().enumerate() {
-            let dir = perform::files_dir(self.roots, &self.record().name, file.secret);
+            let dir = perform::create::files_dir(self.roots, &self.record().name, file.secret);
             let mut mount = self.bind(&file.target, dir.join(index.to_string()), true);
             if let BundleSource::Bind { idmap, .. } = &mut mount.source {
                 *idmap = Owners::below(&dir, self.record().id_base).mapped;

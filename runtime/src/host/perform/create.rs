@@ -1,0 +1,152 @@
+//! A container that is made: its folder, its anonymous volumes, copies and files, and last its record.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder};
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use berth_planner::desired::{MountSpec, SourceSpec, VolumeSpec};
+use berth_planner::observed::{ContainerRecord, VolumeRecord};
+
+use super::super::owners::Owners;
+use super::super::{Host, StepError, Stored, borrowed, claims, prepare, volume};
+use super::folder::new_folder;
+use super::{blocking, images, volumes};
+use crate::monitor::events::{Events, Happening};
+use crate::paths::Roots;
+use crate::record::{self, Durability};
+use crate::store::Store;
+
+/// Makes a container that is not there yet.
+pub(super) async fn create(host: &Host, wanted: &ContainerRecord) -> Result<(), StepError> {
+    let image = wanted.image();
+    // Until the record is there nothing else says what the container needs.
+    let _using = images::hold(host, &image).await?;
+    let _volumes = volumes::hold(host, &wanted.name).await?;
+    let entry = host
+        .store
+        .resolve(&image)
+        .map_err(|e| StepError::failed("read image", &image, e))?
+        .ok_or_else(|| StepError::Stale(format!("image `{image}` is not in the store")))?;
+    let stored = Stored {
+        id: random_id().map_err(|e| StepError::refused("make an id for", &wanted.name, e))?,
+        created_at: jiff::Timestamp::now().as_second(),
+        record: ContainerRecord { image_id: entry.id, ..wanted.clone() },
+    };
+    let name = stored.record.name.clone();
+    let roots = host.roots.clone();
+    let store = host.store.clone();
+    let events = Events::recorded(&roots, &stored.id, &stored.record);
+    blocking(move || create_container(&roots, &store, &stored)).await?;
+    events.add(Happening::Create);
+    host.unsettled.lock().unwrap_or_else(|e| e.into_inner()).push(name);
+    Ok(())
+}
+
+/// Folders, anonymous volumes, copies and files of a container; the record comes last.
+fn create_container(roots: &Roots, store: &Store, stored: &Stored) -> Result<(), StepError> {
+    let record = &stored.record;
+    let dir = roots.container(&record.name);
+    let borrowed = borrowed::look(roots, store, record)?;
+    let record = ContainerRecord { borrowed, ..record.clone() };
+    let stored = &Stored { record, ..stored.clone() };
+    let record = &stored.record;
+    let _working = new_folder("create container", &dir, &record.name)?;
+    claims::take(roots, record)?;
+    // What a failure leaves is a folder without a record, and no claims.
+    fill(roots, store, stored, &dir).inspect_err(|_| claims::release(roots, record))
+}
+
+/// Everything in the folder of a container.
+fn fill(roots: &Roots, store: &Store, stored: &Stored, dir: &Path) -> Result<(), StepError> {
+    let record = &stored.record;
+    let refused = |e| StepError::refused("create container", &record.name, e);
+    for below in ["upper", "work", "logs"] {
+        DirBuilder::new().mode(0o700).create(dir.join(below)).map_err(refused)?;
+    }
+    // The root of the container is the upper folder's mode and owner.
+    fs::set_permissions(dir.join("upper"), fs::Permissions::from_mode(0o755)).map_err(refused)?;
+    let image = |e: &dyn std::fmt::Display| {
+        StepError::failed("read image", &record.spec.image, e.to_string())
+    };
+    let config = store.config(&record.image_id).map_err(|e| image(&e))?;
+    let lowers = store.layers(&record.image_id).map_err(|e| image(&e))?;
+    for (target, mount) in prepare::all_mounts(&config, record) {
+        make_mount_source(roots, record, &target, &mount, &lowers)?;
+    }
+    write_files(roots, record)?;
+    record::write(&dir.join("record.json"), stored, Durability::Volatile).map_err(refused)
+}
+
+fn make_mount_source(
+    roots: &Roots,
+    record: &ContainerRecord,
+    target: &str,
+    mount: &MountSpec,
+    lowers: &[PathBuf],
+) -> Result<(), StepError> {
+    match &mount.source {
+        SourceSpec::Volume { name, nocopy: false, subpath: None } => {
+            volume::copy_up(roots, name, lowers, target)
+        }
+        SourceSpec::Volume { name, .. } => volume::data(roots, name).map(|_| ()),
+        SourceSpec::Anonymous { nocopy, labels } => {
+            let name = volume::anonymous_name(&record.name, target);
+            // A replaced container leaves its anonymous volumes to the next one of its name.
+            if !roots.volume(&name).join("record.json").exists() {
+                volume::create(roots, &anonymous_volume(record, name.clone(), labels))?;
+            }
+            if *nocopy { Ok(()) } else { volume::copy_up(roots, &name, lowers, target) }
+        }
+        // Its layers are held against the store when the container starts.
+        SourceSpec::Image { .. } => Ok(()),
+        SourceSpec::Bind { path, create_host_path, .. } => match path.symlink_metadata() {
+            Ok(_) => Ok(()),
+            Err(_) if *create_host_path => volume::make_source(path, record.spec.owner),
+            Err(e) => Err(StepError::refused("find the source of a bind mount", path, e)),
+        },
+    }
+}
+
+fn anonymous_volume(
+    record: &ContainerRecord,
+    name: String,
+    labels: &BTreeMap<String, String>,
+) -> VolumeRecord {
+    VolumeRecord {
+        name,
+        project: record.project.clone(),
+        spec: VolumeSpec { labels: labels.clone(), ..VolumeSpec::default() },
+        container: Some(record.name.clone()),
+    }
+}
+
+/// Contents of configs (durable) and secrets (memory only), as files named by their index.
+fn write_files(roots: &Roots, record: &ContainerRecord) -> Result<(), StepError> {
+    for (index, file) in record.spec.files.iter().enumerate() {
+        let dir = files_dir(roots, &record.name, file.secret);
+        let refused = |e| StepError::refused("write file for", &file.target, e);
+        DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(refused)?;
+        let path = dir.join(index.to_string());
+        let bytes = &file.content.0;
+        record::write_bytes(&path, bytes, 0o600, Durability::Volatile).map_err(refused)?;
+        let owners = Owners::below(&dir, record.id_base);
+        owners.give(&path, file.uid, file.gid).map_err(refused)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(file.mode)).map_err(refused)?;
+    }
+    Ok(())
+}
+
+/// Where the contents of a container's configs or secrets are.
+pub(in super::super) fn files_dir(roots: &Roots, name: &str, secret: bool) -> PathBuf {
+    let dir = if secret { roots.container_run(name) } else { roots.container(name) };
+    dir.join("files")
+}
+
+/// 32 random bytes in hexadecimal.
+fn random_id() -> io::Result<String> {
+    let mut bytes = [0; 32];
+    fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
