@@ -138,6 +138,8 @@ pub(crate) fn desired(stack: &Stack, facts: &HostFacts) -> Result<Desired, Failu
     if resolve::wants_cdi(stack) {
         inputs.cdi = host::cdi();
     }
+    // Binds are looked for above.
+    inputs.abilities = Some(host::abilities(&BTreeSet::new()));
     resolve::resolve(stack, &inputs, facts).map_err(|problems| unresolved(stack, &problems))
 }
 

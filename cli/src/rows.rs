@@ -29,6 +29,8 @@ pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) names: String,
     pub(crate) networks: String,
+    #[serde(rename = "OOMKilled")]
+    pub(crate) oom_killed: bool,
     pub(crate) ports: String,
     pub(crate) project: String,
     pub(crate) publishers: Vec<Publisher>,
@@ -86,6 +88,7 @@ impl Row {
             name: record.name.clone(),
             names: record.name.clone(),
             networks: record.spec.networks.keys().cloned().collect::<Vec<_>>().join(","),
+            oom_killed: container.oom_killed,
             ports: ports::cell(published, families),
             project: record.project.clone(),
             publishers: published.iter().flat_map(|port| publishers(port, families)).collect(),
@@ -185,15 +188,22 @@ fn status(container: &ObservedContainer, now: i64) -> String {
             let notes = notes.iter().map(|note| format!(" ({note})")).collect::<String>();
             format!("Up {}{notes}", moment::rough(now - started_at))
         }
-        ContainerState::Restarting { exit_code } => format!("Restarting ({exit_code})"),
+        ContainerState::Restarting { exit_code } => {
+            format!("Restarting ({exit_code}){}", out_of_memory(container))
+        }
         // It was never started.
         ContainerState::Exited { exit_code, finished_at: 0 } => format!("Exited ({exit_code})"),
         ContainerState::Exited { exit_code, finished_at } => {
-            let memory = if container.oom_killed { " (out of memory)" } else { "" };
-            format!("Exited ({exit_code}) {} ago{memory}", moment::rough(now - finished_at))
+            let ago = moment::rough(now - finished_at);
+            format!("Exited ({exit_code}) {ago} ago{}", out_of_memory(container))
         }
         ContainerState::Broken => "Broken: half made, removed by the next `up` or `down`".into(),
     }
+}
+
+/// What stands behind the end of a container that lost a process for lack of memory.
+fn out_of_memory(container: &ObservedContainer) -> &'static str {
+    if container.oom_killed { ", out of memory" } else { "" }
 }
 
 fn labels(labels: &BTreeMap<String, String>) -> String {
@@ -288,6 +298,18 @@ pub(crate) mod tests {
         Created
         Exited (127)
         ");
+    }
+
+    #[test]
+    fn a_container_that_ended_for_lack_of_memory_says_so() {
+        let exited = ContainerState::Exited { exit_code: 137, finished_at: 1997 };
+        let mut hog = container("shop-hog-1", exited);
+        hog.oom_killed = true;
+        let row = Row::of(&hog, &[], 2000);
+        assert_eq!(row.status, "Exited (137) 3 seconds ago, out of memory");
+        assert_eq!(serde_json::to_value(&row).unwrap()["OOMKilled"], true);
+        hog.state = ContainerState::Restarting { exit_code: 137 };
+        assert_eq!(Row::of(&hog, &[], 2000).status, "Restarting (137), out of memory");
     }
 
     #[test]

@@ -62,6 +62,9 @@ pub struct ServiceSpec {
     /// Why its containers have no user namespace, when they have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_userns: Option<String>,
+    /// What of it this host does as if it was not there, and why; one line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub no_effect: Vec<String>,
     /// What must be before it starts, by service name.
     pub depends_on: BTreeMap<String, DependencySpec>,
     /// Whether `up` follows its output.

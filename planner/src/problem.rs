@@ -88,6 +88,16 @@ pub enum PlanProblem {
          them only"
     )]
     TwoUserNamespaces { container: String, first: String, second: String },
+    #[error(
+        "volume `{volume}` is memory, which several containers cannot share, and service `{service}` \
+         would have {replicas}"
+    )]
+    SharedMemory { volume: String, service: String, replicas: u32 },
+    #[error(
+        "container `{container}` has the volumes of `{other}`, and `{volume}` of them is memory, \
+         which several containers cannot share"
+    )]
+    OthersMemory { container: String, other: String, volume: String },
     #[error("port {port} of `{container}` is already published by `{other}`")]
     PortTaken { port: String, container: String, other: String },
 }

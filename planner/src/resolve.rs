@@ -14,6 +14,7 @@ use crate::cdi::Library;
 use crate::desired::{ContainerSpec, DependencySpec, Desired, OwnerSpec, ServiceSpec};
 use crate::observed::{self, HostFacts};
 use crate::policy::Judged;
+use crate::unfit::{Abilities, unfit};
 
 mod devices;
 mod life;
@@ -44,6 +45,8 @@ pub struct Inputs {
     pub devices: BTreeMap<PathBuf, HostDevice>,
     /// Devices that the makers of them describe, when [`wants_cdi`].
     pub cdi: Library,
+    /// What this host can; nothing is held against it when nobody has looked.
+    pub abilities: Option<Abilities>,
 }
 
 /// Those of the host who may be meant by `owner: host`.
@@ -76,7 +79,7 @@ pub fn resolve(
 ) -> Result<Desired, Vec<ResolveProblem>> {
     let mut resolver = Resolver { stack, inputs, facts, problems: BTreeSet::new() };
     let networks = stack.networks.iter().map(|(key, net)| resolver.network(key, net)).collect();
-    let desired = Desired {
+    let mut desired = Desired {
         project: stack.name.clone(),
         working_dir: stack.working_dir.clone(),
         files: stack.files.clone(),
@@ -86,6 +89,7 @@ pub fn resolve(
         inactive: stack.inactive.clone(),
         judged: Judged::default(),
     };
+    resolver.fit(&mut desired);
     if resolver.problems.is_empty() {
         Ok(desired)
     } else {
@@ -133,6 +137,23 @@ impl Resolver<'_> {
             .collect()
     }
 
+    /// What this host cannot give is refused, or noted beside the service.
+    fn fit(&mut self, desired: &mut Desired) {
+        let Some(abilities) = &self.inputs.abilities else { return };
+        for unfit in unfit(self.stack, abilities) {
+            if unfit.fails {
+                let (path, why) = (unfit.path, unfit.why);
+                self.problems.insert(ResolveProblem::Unfit { path, why });
+            } else if let Some(service) = unfit.service
+                && let Some(spec) = desired.services.get_mut(&service)
+            {
+                let attribute = unfit.path.trim_start_matches(&format!("services.{service}."));
+                let why = format!("`{attribute}` has no effect on this host: {}", unfit.why);
+                spec.no_effect.push(why);
+            }
+        }
+    }
+
     fn service(&mut self, name: &str, service: &Service) -> ServiceSpec {
         let mut depends_on: BTreeMap<String, DependencySpec> = service
             .depends_on
@@ -162,6 +183,7 @@ impl Resolver<'_> {
             pull_policy: service.pull_policy,
             locked: None,
             no_userns: self.no_userns(service, 0),
+            no_effect: Vec::new(),
             container_name: service.container_name.clone(),
             depends_on,
             attach: service.attach,

@@ -32,10 +32,12 @@ pub struct Abilities {
 pub struct Unfit {
     /// Its path in the model.
     pub path: String,
-    /// The service does not start; otherwise it starts as if the attribute was not there.
+    /// It is refused, as the service would not start; otherwise it starts as if the attribute was not there.
     pub fails: bool,
     /// What the host lacks.
     pub why: String,
+    /// The service that has it; a network or a volume has none.
+    pub service: Option<String>,
 }
 
 /// What a service asks of a cgroup controller.
@@ -121,9 +123,10 @@ pub fn must_exist(stack: &Stack) -> BTreeSet<PathBuf> {
 /// Everything of the stack that does not have its effect on a host with these abilities, in the
 /// order of the paths.
 pub fn unfit(stack: &Stack, abilities: &Abilities) -> Vec<Unfit> {
-    let mut judge = Judge { stack, abilities, unfit: Vec::new() };
+    let mut judge = Judge { stack, abilities, service: None, unfit: Vec::new() };
     for (name, service) in &stack.services {
         let at = format!("services.{name}");
+        judge.service = Some(name);
         judge.limits(&at, service);
         judge.ulimits(&at, service);
         judge.settings(&at);
@@ -132,6 +135,7 @@ pub fn unfit(stack: &Stack, abilities: &Abilities) -> Vec<Unfit> {
         judge.addresses(&at, service);
         judge.logging(&at, service);
     }
+    judge.service = None;
     for (name, network) in &stack.networks {
         if network.enable_ipv6 && !network.external && !abilities.ipv6 {
             judge.note(format!("networks.{name}.enable_ipv6"), true, NO_IPV6);
@@ -146,12 +150,15 @@ const NO_IPV6: &str = "this host has no IPv6";
 struct Judge<'a> {
     stack: &'a Stack,
     abilities: &'a Abilities,
+    /// Whose attributes are looked at.
+    service: Option<&'a str>,
     unfit: Vec<Unfit>,
 }
 
 impl Judge<'_> {
     fn note(&mut self, path: String, fails: bool, why: impl Into<String>) {
-        self.unfit.push(Unfit { path, fails, why: why.into() });
+        let service = self.service.map(str::to_owned);
+        self.unfit.push(Unfit { path, fails, why: why.into(), service });
     }
 
     /// Those of these attributes of a service that the files have.

@@ -4,6 +4,7 @@
 //! description, its record and its state; then the fates become steps with their order.
 
 mod containers;
+mod memory;
 mod notes;
 mod ports;
 mod records;
@@ -78,6 +79,7 @@ pub(crate) fn make(survey: &Survey) -> Result<Plan, PlanProblems> {
     let volumes = resources::volumes(survey, &mut problems);
     let changes = containers::decide(survey, &networks, &volumes, &mut problems);
     ports::check(survey, &changes, &mut problems);
+    memory::check(survey, &mut problems);
     let records = records::make(survey, &networks, &changes, &mut problems);
     problems.none()?;
     Ok(steps::draft(survey, &networks, &volumes, &changes, records).finish(&survey.desired.project))

@@ -154,7 +154,7 @@ fn out_of_memory_is_told_before_the_end_and_by_ps() {
         (status(&host)["oom_killed"].clone(), status(&host)["exit_code"].clone()),
         (json!(true), json!(137))
     );
-    host.berth("ps -a").succeeds().stdout_has("(out of memory)");
+    host.berth("ps -a").succeeds().stdout_has(", out of memory");
 }
 
 #[test]

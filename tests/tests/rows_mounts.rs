@@ -306,7 +306,15 @@ volumes:
         .stderr_has("mounts no `nfs` itself")
         .stderr_has("compose.yaml:10:");
     host.edit("compose.yaml", "type: nfs, device: ':/x'", "type: tmpfs, device: tmpfs");
+    let two = "service `web` would have 2";
+    host.berth("up -d --scale web=2").fails_with(1).stderr_has(two);
     host.berth("up -d --scale web=1").succeeds();
+    host.write(
+        "other.yaml",
+        "services:\n  web: { image: 'busybox:1', volumes_from: ['container:shop-web-1'] }\n",
+    );
+    let memory = "is memory, which several containers cannot share";
+    host.berth("-p other -f other.yaml plan").fails_with(1).stderr_has(memory);
     host.edit("compose.yaml", "    volumes: [", "    scale: 2\n    volumes: [");
     host.berth("up -d").fails_with(65).stderr_has("memory cannot be shared");
 }

@@ -147,8 +147,10 @@ fn read(session: &Session, stack: &Stack, root: bool) -> (Inputs, Vec<String>) {
 
 fn of_resolving(problem: &ResolveProblem) -> Option<Remark> {
     let code = match problem {
-        // The loader has told it, with its places.
-        ResolveProblem::Dangling { .. } | ResolveProblem::External { .. } => return None,
+        // The loader has told it, with its places; what does not fit is told below.
+        ResolveProblem::Dangling { .. }
+        | ResolveProblem::External { .. }
+        | ResolveProblem::Unfit { .. } => return None,
         ResolveProblem::Unreadable { .. } => Code::Unreadable,
         ResolveProblem::VariableMissing { .. } => Code::RequiredVariable,
         ResolveProblem::NoParent { .. } => Code::UnknownService,
@@ -175,7 +177,7 @@ fn of_resolving(problem: &ResolveProblem) -> Option<Remark> {
 }
 
 fn of_host(unfit: Unfit) -> Remark {
-    let Unfit { path, fails, why } = unfit;
+    let Unfit { path, fails, why, .. } = unfit;
     let (code, message) = match fails {
         true => (Code::HostLacks, format!("`{path}` cannot be met, and `up` fails: {why}")),
         false => (Code::Inert, format!("`{path}` has no effect on this host: {why}")),

@@ -9,7 +9,9 @@ use berth_schema::{LoadOptions, Source as Files};
 use insta::assert_snapshot;
 
 use super::*;
+use crate::cdi::{CdiFile, Library};
 use crate::observed::HostFacts;
+use crate::resolve::HostDevice;
 use crate::{Inputs, resolve, text};
 
 mod matrix;
@@ -64,6 +66,16 @@ fn facts() -> Facts {
     }
 }
 
+/// What the maker of a graphics card describes.
+fn gpus() -> Library {
+    let text = r#"{"cdiVersion": "0.6.0", "kind": "nvidia.com/gpu", "devices": [
+        {"name": "0", "containerEdits": {"env": ["GPU=0"]}},
+        {"name": "all", "containerEdits": {"env": ["GPU=all"]}}
+    ]}"#;
+    let path = "/etc/cdi/nvidia.json".into();
+    Library::read(&[CdiFile { path, folder: 0, text: Ok(text.into()) }])
+}
+
 fn load(files: &[(&str, &str)]) -> Stack {
     let files = files.iter().map(|(name, text)| (format!("/srv/shop/{name}"), (*text).to_owned()));
     let mut texts: BTreeMap<String, String> = files.collect();
@@ -97,7 +109,9 @@ impl Case1 {
         let facts = HostFacts { userns: self.observed.host.userns, ..HostFacts::default() };
         let wanted = resolve::wanted(&self.stack);
         let files = wanted.into_iter().map(|path| (path, PROFILE.to_vec())).collect();
-        let inputs = Inputs { files, ..Inputs::default() };
+        let devices = resolve::wanted_devices(&self.stack);
+        let devices = devices.into_iter().map(|path| (path, HostDevice::Char)).collect();
+        let inputs = Inputs { files, devices, cdi: gpus(), ..Inputs::default() };
         let desired = resolve::resolve(&self.stack, &inputs, &facts).expect("it resolves");
         let subjects = self.subjects(&desired);
         let scene = self.scene(&desired);

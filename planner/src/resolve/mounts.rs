@@ -249,11 +249,7 @@ impl Resolver<'_> {
                     let volume = key.to_owned();
                     self.problems.insert(ResolveProblem::Backing { volume, why: why.to_owned() });
                 }
-                let users = self.stack.services.values().flat_map(|service| {
-                    let mounts = service.volumes.iter().filter(|mount| is_of(mount, key));
-                    mounts.map(|_| service.replicas)
-                });
-                if users.sum::<u32>() < 2 {
+                if memories(self.stack, key) < 2 {
                     return;
                 }
                 "memory cannot be shared by several containers: give each a mount of type `tmpfs`, \
@@ -273,6 +269,35 @@ impl Resolver<'_> {
             name: name.to_string(),
         });
     }
+}
+
+/// How many memories a volume would be: one for each mount of each container.
+fn memories(stack: &Stack, volume: &str) -> u32 {
+    let own = |service: &Service| service.volumes.iter().filter(|m| is_of(m, volume)).count();
+    let mut users: BTreeMap<&str, usize> = BTreeMap::new();
+    for (name, service) in stack.services.iter().filter(|(_, service)| own(service) > 0) {
+        users.insert(name, own(service));
+    }
+    // Each round adds at least one service that has it from another.
+    for _ in 0..stack.services.len() {
+        let from_user = |service: &Service| {
+            service.volumes_from.iter().any(|from| match &from.source {
+                VolumesSource::Service(other) => users.contains_key(other.as_str()),
+                VolumesSource::Container(_) => false,
+            })
+        };
+        let more: Vec<&str> = stack
+            .services
+            .iter()
+            .filter(|(name, service)| !users.contains_key(name.as_str()) && from_user(service))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        users.extend(more.into_iter().map(|name| (name, 1)));
+    }
+    let mounts = users.into_iter().filter_map(|(name, mounts)| {
+        Some(stack.services.get(name)?.replicas.saturating_mul(u32::try_from(mounts).ok()?))
+    });
+    mounts.fold(0, u32::saturating_add)
 }
 
 fn is_of(mount: &Mount, volume: &str) -> bool {

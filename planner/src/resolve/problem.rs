@@ -71,6 +71,8 @@ pub enum ResolveProblem {
     Platform { service: String, wanted: String, here: String },
     #[error("network `{network}`: `{value}` is not {expected}")]
     Pool { network: String, value: String, expected: &'static str },
+    #[error("`{path}` cannot be met: {why}")]
+    Unfit { path: String, why: String },
     #[error("service `{service}` refers to {kind} `{name}`, which is not in the stack")]
     Dangling { service: String, kind: &'static str, name: String },
 }
@@ -121,6 +123,7 @@ impl ResolveProblem {
             }
             ResolveProblem::Mac { service, .. } => format!("services.{service}.mac_address"),
             ResolveProblem::Pool { network, .. } => format!("networks.{network}.ipam"),
+            ResolveProblem::Unfit { path, .. } => path.clone(),
             ResolveProblem::Dangling { service, kind, .. } => format!("services.{service}.{kind}s"),
         }
     }

@@ -1,9 +1,22 @@
 //! What people should know of the containers that a plan makes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::desired::Desired;
 use crate::observed::ContainerRecord;
+
+/// Says of each service whose containers are made what of it this host does not do.
+pub(super) fn without_effect(
+    desired: &Desired,
+    records: &BTreeMap<String, ContainerRecord>,
+) -> Vec<String> {
+    let made: BTreeSet<&str> = records.values().map(|record| record.service.as_str()).collect();
+    let services = made.into_iter().filter_map(|name| Some((name, desired.services.get(name)?)));
+    let lines = services.flat_map(|(name, service)| {
+        service.no_effect.iter().map(move |what| format!("{name}: {what}"))
+    });
+    lines.collect()
+}
 
 /// Says of each service whose containers are made why they have no user namespace.
 pub(super) fn without_userns(

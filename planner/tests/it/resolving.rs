@@ -177,3 +177,34 @@ fn what_is_for_another_platform_does_not_run_here() {
     let told: Vec<String> = problems.iter().map(|p| format!("{}: {p}", p.path())).collect();
     assert_snapshot!(told.join("\n"), @"services.arm.platform: service `arm` is for linux/arm64, and this host runs linux/amd64");
 }
+
+#[test]
+fn memory_of_one_container_is_not_shared_by_others() {
+    let source = MountSource::Volume { name: "fast".into(), nocopy: false, subpath: None };
+    let mut web = service("web:1");
+    web.volumes.push(Mount { target: "/fast".into(), source, read_only: false });
+    let mut side = service("side:1");
+    let from = VolumesSource::Service("web".into());
+    side.volumes_from.push(VolumesFrom { source: from, read_only: true });
+    let mut far = service("far:1");
+    let from = VolumesSource::Service("side".into());
+    far.volumes_from.push(VolumesFrom { source: from, read_only: false });
+    let shared = |sides: u32, fars: u32| {
+        let (web, side) = (web.clone(), Service { replicas: sides, ..side.clone() });
+        let far = Service { replicas: fars, ..far.clone() };
+        let mut stack = with([("web", web), ("side", side), ("far", far)]);
+        if fars == 0 {
+            stack.services.remove("far");
+        }
+        if sides == 0 {
+            stack.services.remove("side");
+        }
+        let options = [("type".to_owned(), "tmpfs".to_owned())];
+        stack.volumes.get_mut("fast").unwrap().driver_opts = options.into();
+        let told = resolve(&stack, &Inputs::default(), &HostFacts::default());
+        told.err().into_iter().flatten().map(|p| p.to_string()).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(shared(0, 0), "");
+    assert!(shared(1, 0).contains("memory cannot be shared"), "{}", shared(1, 0));
+    assert!(shared(1, 1).contains("memory cannot be shared"));
+}

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use berth_planner::observed::{HostFacts, Observed};
 use berth_planner::unfit::{Abilities, must_exist, unfit};
+use berth_planner::{Inputs, UpOptions, resolve, up};
 use berth_schema::stack::*;
 
 use crate::stacks::{service, with};
@@ -185,4 +187,36 @@ fn a_log_needs_its_destination_on_this_host_unless_it_is_elsewhere() {
     ");
     let abilities = Abilities { journal: true, syslog: true, ..abilities };
     assert_eq!(told(&stack, &abilities), "");
+}
+
+#[test]
+fn what_cannot_be_met_is_refused_and_what_has_no_effect_is_noted_once() {
+    let judged = |stack: &Stack, names: &[&str]| {
+        let controllers = names.iter().map(|name| ((*name).to_owned(), false)).collect();
+        let abilities = Abilities { controllers, ipv6: true, ..Abilities::default() };
+        let inputs = Inputs { abilities: Some(abilities), ..Inputs::default() };
+        resolve(stack, &inputs, &HostFacts { userns: true, ..HostFacts::default() })
+    };
+    let stack = limited();
+    let problems = judged(&stack, &["cpu", "cpuset"]).unwrap_err();
+    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(told.join("\n"), @"
+    `services.web.deploy.resources.limits.memory` cannot be met: this host has no `memory` cgroup controller
+    `services.web.memswap_limit` cannot be met: this host has no `memory` cgroup controller
+    ");
+    assert!(problems.iter().all(|problem| stack.places.find(&problem.path()).is_some()));
+
+    let desired = judged(&stack, &["cpu", "cpuset", "memory"]).unwrap();
+    let mut observed = Observed::default();
+    observed.host.userns = true;
+    let plan = up(&desired, &observed, &UpOptions::default(), &stack.places).unwrap();
+    insta::assert_snapshot!(plan.notes.join("\n"), @"
+    web: `blkio_config` has no effect on this host: this host has no `io` cgroup controller
+    web: `mem_swappiness` has no effect on this host: this host has cgroup v2, which has no such setting
+    web: `memswap_limit` has no effect on this host: the kernel of this host counts no swap for each container
+    web: `pids_limit` has no effect on this host: this host has no `pids` cgroup controller
+    ");
+    let nothing = UpOptions { scale: [("web".to_owned(), 0)].into(), ..UpOptions::default() };
+    let plan = up(&desired, &observed, &nothing, &stack.places).unwrap();
+    assert_eq!(plan.notes, Vec::<String>::new());
 }

@@ -377,11 +377,9 @@ services:
   web:
     image: nginx
     build: .
-    devices: [\"/dev/fuse\"]
     networks: {default: {interface_name: eth7}}
     volumes: [{type: image, source: a, target: /b}]
     logging: {driver: gelf}
-    deploy: {resources: {reservations: {devices: [{capabilities: [gpu]}]}}}
 networks:
   default: {driver: macvlan}
 ";
@@ -389,19 +387,13 @@ networks:
     compose.yaml:4:5 berth::not_yet
       `services.web.build` is part of the Compose Specification, but berth does not do it yet
       → take it away to go on without it
-    compose.yaml:5:5 berth::not_yet
-      `services.web.devices` is part of the Compose Specification, but berth does not do it yet
-      → take it away to go on without it
-    compose.yaml:6:26 berth::not_yet
+    compose.yaml:5:26 berth::not_yet
       `services.web.networks.default.interface_name` is part of the Compose Specification, but berth does not do it yet
       → take it away to go on without it
-    compose.yaml:8:23 berth::not_yet
+    compose.yaml:7:23 berth::not_yet
       `services.web.logging.driver`: the log driver `gelf` is part of the Compose Specification, but berth does not do it yet
       → use json-file, local, none, journald or syslog
-    compose.yaml:9:41 berth::not_yet
-      `services.web.deploy.resources.reservations.devices` is part of the Compose Specification, but berth does not do it yet
-      → take it away to go on without it
-    compose.yaml:11:21 berth::not_yet
+    compose.yaml:9:21 berth::not_yet
       `networks.default`: the network driver `macvlan` is part of the Compose Specification, but berth does not do it yet
       → use bridge
     "#);
