@@ -27,6 +27,13 @@ pub(crate) const CHECKS: &[Check] = &[
         run: sockets,
     },
     Check {
+        id: "L09",
+        what: "what is kept, said and left of a secret",
+        without: "secret.in_memory",
+        places: &[],
+        run: secrets,
+    },
+    Check {
         id: "R40",
         what: "sockets that a container on the host's network finds",
         without: "socket.in_folder",
@@ -147,6 +154,81 @@ fn sockets(bench: &Bench) -> Outcome {
     let now = host.shell(listeners).stdout;
     holds!(now == before, "berth listens on the network: {before} then {now}");
     Ok(())
+}
+
+/// A secret is in the memory of the host while its container runs, and nowhere else at any time.
+fn secrets(bench: &Bench) -> Outcome {
+    let host = &bench.host;
+    host.load(&berth_tests::images::busybox());
+    host.write("secret", "canary-of-the-file");
+    bench.stack(
+        "
+services:
+  web:
+    image: busybox:1
+    command: [sh, -c, 'cat /run/secrets/file /run/secrets/variable >/dev/null; exec sleep 100000']
+    secrets: [file, variable]
+    healthcheck: { test: 'grep -q canary /run/secrets/file', interval: 1s }
+    stop_grace_period: 0s
+secrets: { file: { file: ./secret }, variable: { environment: TOKEN } }
+",
+    );
+    let run = |command: &str| {
+        let done = host.shell(&format!("export TOKEN=canary-of-the-variable; $berth {command}"));
+        bench.fired(1);
+        let told = done.stdout.contains("canary-of") || done.stderr.contains("canary-of");
+        holds!(!told, "`{command}` says it: {done}");
+        done.succeeds();
+        Ok(())
+    };
+    let look = "grep -rlsa canary-of /run/berth /var/lib/berth";
+    let kept = |when: &str| {
+        let files = host.shell(look).stdout;
+        for file in files.lines() {
+            let kind = host.shell(&format!("stat -f -c %T {file}")).stdout;
+            let is_memory = file.starts_with("/run/berth/") && kind.trim() == "tmpfs";
+            holds!(is_memory, "{when} it is in {file}");
+        }
+        Ok(files.lines().count())
+    };
+    let gone = |when: &str| {
+        let files = host.shell(look).stdout;
+        holds!(files.is_empty(), "{when} it is still in {files}");
+        Ok(())
+    };
+    run("up -d --wait")?;
+    let copies = kept("while it runs,")?;
+    assert!(copies >= 2, "both secrets are somewhere: {copies}");
+    let environments = "grep -lsa canary-o[f] /proc/[0-9]*/environ /proc/[0-9]*/cmdline";
+    let seen = host.shell(environments).stdout;
+    holds!(seen.is_empty(), "a process that stays has it: {seen}");
+    for command in [
+        "plan",
+        "config",
+        "ps -a",
+        "logs web",
+        "top",
+        "stats --no-stream",
+        "explain web.secrets",
+        "exec -T web env",
+        "export -o files.tar web",
+        "commit web made:1",
+        "image inspect made:1",
+        "events --since 1m --until 0s",
+        "restart",
+        "up -d --force-recreate",
+    ] {
+        run(command)?;
+        kept(&format!("after `{command}`"))?;
+    }
+    let archive = host.shell("grep -ca canary-of files.tar").stdout;
+    holds!(archive.trim() == "0", "the archive of its files has it");
+    let killed = format!("{} {}", host.monitor_of("web"), host.pid_of("web").pid);
+    host.shell(&format!("kill -KILL {killed}")).succeeds();
+    run("up -d --wait")?;
+    kept("after kills and a new start")?;
+    run("down")?;
+    gone("after `down`")
 }
 
 fn host_network(bench: &Bench) -> Outcome {

@@ -23,7 +23,8 @@ pub fn cdi() -> Library {
 
 fn files(folder: &Path, index: usize) -> Vec<CdiFile> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| is_named(path)).collect();
+    let mut paths: Vec<PathBuf> =
+        entries.map(|entry| entry.path()).filter(|path| is_named(path)).collect();
     paths.sort();
     paths.truncate(MOST);
     let read = |path: PathBuf| {

@@ -16,6 +16,7 @@ use super::{blocking, images, volumes};
 use crate::monitor::events::{Events, Happening};
 use crate::paths::Roots;
 use crate::record::{self, Durability};
+use crate::sabotage::defence;
 use crate::store::Store;
 
 /// Makes a container that is not there yet.
@@ -140,7 +141,8 @@ fn write_files(roots: &Roots, record: &ContainerRecord) -> Result<(), StepError>
 
 /// Where the contents of a container's configs or secrets are.
 pub(in super::super) fn files_dir(roots: &Roots, name: &str, secret: bool) -> PathBuf {
-    let dir = if secret { roots.container_run(name) } else { roots.container(name) };
+    let in_memory = defence!("secret.in_memory", secret, false);
+    let dir = if in_memory { roots.container_run(name) } else { roots.container(name) };
     dir.join("files")
 }
 
