@@ -20,7 +20,7 @@ use crate::pull;
 mod confinement;
 mod life;
 
-pub use confinement::{IpcSpace, PidSpace, Seccomp, Security};
+pub use confinement::{DEFAULT_CAPABILITIES, IpcSpace, PidSpace, Seccomp, Security};
 pub use life::RestartPace;
 
 /// Everything one project wants.

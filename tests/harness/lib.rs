@@ -7,10 +7,10 @@
 //! process, mount, link, rule, cgroup or file too many fails the test.
 //!
 //! Reading order: [`machine`] (the namespaces), [`ledger`] (what is on it), [`command`] (running
-//! something on it), [`host`] (what tests use), [`images`] (what containers are made from),
-//! [`evil`] (or from what nobody should), [`orders`] (to a build without a defence), [`registry`]
-//! (where images come from), [`http`], [`front`] and [`tokens`] (what stands around it);
-//! [`vm`] is a whole other host, for what namespaces of this one cannot show.
+//! something on it), [`host`] (what tests use), [`rows`] (to look at one attribute), [`images`]
+//! (what containers are made from), [`evil`] (or from what nobody should), [`orders`] (to a build
+//! without a defence), [`registry`] (where images come from), [`http`], [`front`] and [`tokens`]
+//! (what stands around it); [`vm`] is a whole other host, for what namespaces of this one cannot show.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "all of this crate is tests")]
 
@@ -24,6 +24,7 @@ pub mod ledger;
 pub mod machine;
 pub mod orders;
 pub mod registry;
+pub mod rows;
 pub mod tokens;
 pub mod vm;
 

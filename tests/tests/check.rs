@@ -9,7 +9,7 @@ const BAD: &str = "services:
     image: localhost/host
     comand: [x]
     cpu_count: 2
-    gpus: all
+    runtime: crun
     depends_on: [databse]
   database:
     image: localhost/host
@@ -41,7 +41,9 @@ fn files_without_problems_are_told_in_one_line() {
 fn all_problems_of_file_and_references_come_at_once_in_their_order() {
     let host = TestHost::with("compose.yaml", BAD);
     let report = host.berth("check").fails_with(65);
-    for part in ["comand", "cpu_count", "gpus", "databse", "did you mean `database`?", "password"] {
+    for part in
+        ["comand", "cpu_count", "runtime", "databse", "did you mean `database`?", "password"]
+    {
         assert!(report.stdout.contains(part), "{part}\n{report}");
     }
     assert!(report.stdout.ends_with("\n4 errors, 1 warning\n"), "{report}");

@@ -20,8 +20,9 @@ use berth_tests::{Finished, Running};
 /// The command that tells every problem and touches nothing.
 const COMMAND: &str = "plan";
 
-/// Codes that no case has: what a host lacks is different on each.
-const WITHOUT_CASE: [&str; 3] = ["berth::host_lacks", "berth::no_services", "berth::rewritten"];
+/// Codes that no case has: what a host lacks is different on each, and so is what it denies.
+const WITHOUT_CASE: [&str; 4] =
+    ["berth::denied", "berth::host_lacks", "berth::no_services", "berth::rewritten"];
 
 /// Codes of problems that lie outside of every file, so that they have no place.
 const WITHOUT_PLACE: [&str; 3] = ["berth::no_file", "berth::unreadable", "berth::project_name"];

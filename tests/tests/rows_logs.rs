@@ -288,7 +288,7 @@ fn a_local_syslog_server_gets_lines_in_the_old_form() {
             "this host has a syslog server, and the test would talk to it",
         );
     }
-    host.berth("up -d").fails_with(3).stderr_has("this host has no syslog server");
+    host.berth("up -d").fails_with(65).stderr_has("this host has no syslog server");
     let server = Listener::start(&host, "/run/syslog");
     host.berth("up -d").succeeds();
     host.eventually("both have come", || server.got().len() == 2);
@@ -358,14 +358,17 @@ fn datagrams_go_to_a_syslog_server_on_the_network() {
 }
 
 #[test]
-fn without_a_journal_nothing_is_started_and_the_plan_says_why() {
+fn without_a_journal_nothing_is_touched_and_every_command_says_why_and_where() {
     let text = stack("exec sleep 100000", "{ driver: journald }");
     let host = TestHost::with("compose.yaml", &text);
     let why = "this host has no journal";
-    host.berth("up -d").fails_with(3).stderr_has(why);
-    let checked = host.berth("check");
-    assert!(format!("{checked}").contains(why), "{checked}");
-    assert_eq!(host.status("stack-web-1"), serde_json::Value::Null);
+    for command in ["plan", "up -d", "create"] {
+        host.berth(command).fails_with(65).stderr_has(why).stderr_has("compose.yaml:10:24:");
+    }
+    host.berth("run --rm -T web true").stderr_has(why);
+    let checked = host.berth("check").fails_with(65);
+    assert!(checked.stdout.contains(why), "{checked}");
+    host.leaves_nothing_but(&[]);
 }
 
 #[test]

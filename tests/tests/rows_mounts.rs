@@ -311,7 +311,7 @@ volumes:
     host.berth("up -d --scale web=1").succeeds();
     host.write(
         "other.yaml",
-        "services:\n  web: { image: 'busybox:1', volumes_from: ['container:shop-web-1'] }\n",
+        "services:\n  web: { image: 'busybox:1', volumes_from: ['container:stack-web-1'] }\n",
     );
     let memory = "is memory, which several containers cannot share";
     host.berth("-p other -f other.yaml plan").fails_with(1).stderr_has(memory);

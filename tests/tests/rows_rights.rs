@@ -2,31 +2,11 @@
 //! where a file says nothing.
 
 use berth_tests::TestHost;
+use berth_tests::rows::{says, stack, up};
 
 /// The eleven capabilities of a container's root.
 const USUAL: &str = "00000000800405fb";
 const NONE: &str = "0000000000000000";
-
-/// A stack of services that sleep, each with these further lines.
-fn stack(services: &[(&str, &str)]) -> String {
-    let mut text = String::from("services:\n");
-    for (name, lines) in services {
-        text += &format!("  {name}:\n    image: busybox:1\n    stop_grace_period: 0s\n");
-        if !lines.contains("command:") {
-            text += "    command: [sleep, '100000']\n";
-        }
-        for line in lines.lines().filter(|line| !line.trim().is_empty()) {
-            text += &format!("    {}\n", line.trim_start_matches("    "));
-        }
-    }
-    text
-}
-
-fn up(services: &[(&str, &str)]) -> TestHost {
-    let host = TestHost::with("compose.yaml", &stack(services));
-    host.berth("up -d").succeeds();
-    host
-}
 
 /// A member of `/proc/1/status` of a service's container.
 fn first(host: &TestHost, service: &str, member: &str) -> String {
@@ -38,12 +18,6 @@ fn first(host: &TestHost, service: &str, member: &str) -> String {
 fn member_of(status: &str, member: &str) -> String {
     let line = status.lines().find_map(|line| line.strip_prefix(member)?.strip_prefix(':'));
     line.unwrap_or_else(|| panic!("no {member} in {status}")).trim().to_owned()
-}
-
-/// What a shell line in the container prints.
-fn says(host: &TestHost, service: &str, line: &str) -> String {
-    let line = line.replace('\'', "\"");
-    host.berth(&format!("exec -T {service} sh -c '{line}'")).succeeds().stdout.trim().to_owned()
 }
 
 /// The sets of capabilities in `/proc/PID/status`.

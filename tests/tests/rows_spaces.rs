@@ -2,27 +2,7 @@
 //! attribute as the kernel has it, and the default where a file says nothing.
 
 use berth_tests::TestHost;
-
-/// A stack of services that sleep, each with these further lines.
-fn stack(services: &[(&str, &str)]) -> String {
-    let mut text = String::from("services:\n");
-    for (name, lines) in services {
-        text += &format!("  {name}:\n    image: busybox:1\n    stop_grace_period: 0s\n");
-        if !lines.contains("command:") {
-            text += "    command: [sleep, '100000']\n";
-        }
-        for line in lines.lines() {
-            text += &format!("    {line}\n");
-        }
-    }
-    text
-}
-
-fn up(services: &[(&str, &str)]) -> TestHost {
-    let host = TestHost::with("compose.yaml", &stack(services));
-    host.berth("up -d").succeeds();
-    host
-}
+use berth_tests::rows::{says, stack, up};
 
 /// A namespace of a service's first process, as the kernel names it.
 fn space(host: &TestHost, service: &str, kind: &str) -> String {
@@ -33,12 +13,6 @@ fn space(host: &TestHost, service: &str, kind: &str) -> String {
 
 fn of_host(host: &TestHost, kind: &str) -> String {
     host.shell(&format!("readlink /proc/self/ns/{kind}")).succeeds().stdout.trim().to_owned()
-}
-
-/// What a shell line in the container prints.
-fn says(host: &TestHost, service: &str, line: &str) -> String {
-    let line = line.replace('\'', "\"");
-    host.berth(&format!("exec -T {service} sh -c '{line}'")).succeeds().stdout.trim().to_owned()
 }
 
 /// First id on the host of a container's users.

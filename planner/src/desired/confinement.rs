@@ -4,6 +4,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::seccomp::Profile;
 
+/// What a container's root may do unless the stack says otherwise.
+///
+/// Docker's set without `AUDIT_WRITE`, `MKNOD` and `NET_RAW`: `ping` and low ports work through
+/// settings of the container's own network namespace.
+pub const DEFAULT_CAPABILITIES: [&str; 11] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "NET_BIND_SERVICE",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_CHROOT",
+];
+
 /// What confines a container beyond its capabilities.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Security {

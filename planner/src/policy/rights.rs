@@ -8,6 +8,7 @@ use berth_schema::stack::{
 use super::Case;
 use super::host_file::Userns;
 use super::rows::Finds;
+use crate::desired::DEFAULT_CAPABILITIES;
 use crate::resolve::container_name;
 
 /// Capabilities over the host as a whole.
@@ -36,20 +37,6 @@ const UNCOVERS: &str =
     "within its user namespace: it can take off what covers parts of `/proc` and `/sys`";
 /// Capabilities over the networks a container is on.
 const OVER_NETWORKS: [&str; 2] = ["NET_ADMIN", "NET_RAW"];
-/// What every container has anyway.
-const USUAL: [&str; 11] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "NET_BIND_SERVICE",
-    "SETFCAP",
-    "SETGID",
-    "SETPCAP",
-    "SETUID",
-    "SYS_CHROOT",
-];
 /// The one capability that may be added under `strict`.
 const HARMLESS: &str = "NET_BIND_SERVICE";
 
@@ -135,7 +122,7 @@ pub(super) fn other_capabilities(finds: &mut Finds<'_>) {
         if OVER_HOST.contains(&name) || OVER_NETWORKS.contains(&name) || name == HARMLESS {
             continue;
         }
-        let case = if USUAL.contains(&name) { Case::CapUsual } else { Case::CapLow };
+        let case = if DEFAULT_CAPABILITIES.contains(&name) { Case::CapUsual } else { Case::CapLow };
         finds.add(case, &path, &cap, format!("the capability {cap}"));
     }
 }

@@ -1,26 +1,9 @@
 //! Capabilities by name.
 
+pub use berth_planner::desired::DEFAULT_CAPABILITIES;
 use rustix::thread::CapabilitySet;
 
 use super::error::SetupError;
-
-/// What a container's root may do unless the stack says otherwise.
-///
-/// Docker's set without `AUDIT_WRITE`, `MKNOD` and `NET_RAW`: `ping` and low ports work through
-/// settings of the container's own network namespace.
-pub const DEFAULT_CAPABILITIES: [&str; 11] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "NET_BIND_SERVICE",
-    "SETFCAP",
-    "SETGID",
-    "SETPCAP",
-    "SETUID",
-    "SYS_CHROOT",
-];
 
 /// Every capability, in the kernel's order: the index is its number.
 pub const ALL_CAPABILITIES: [&str; 41] = [
