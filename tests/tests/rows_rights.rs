@@ -221,6 +221,22 @@ fn hidden_paths_are_seen_only_where_the_file_says_so() {
 }
 
 #[test]
+fn who_may_mount_uncovers_paths_and_changes_nothing_of_the_host_through_them() {
+    let host = up(&[("web", "cap_add: [SYS_ADMIN]"), ("usual", "")]);
+    let uncover =
+        "umount /proc/interrupts 2>&1; umount /proc/sys 2>&1; head -c 9 /proc/interrupts | wc -c";
+    assert_eq!(says(&host, "web", uncover), "9", "the grant tells of it");
+    assert!(says(&host, "usual", uncover).ends_with("\n0"), "without the grant it stays covered");
+    // Opened, and nothing is written: the file is the real host's.
+    let write = "for f in /proc/sys/vm/* /proc/sys/kernel/core_pattern /proc/sys/kernel/modprobe \
+                 /proc/sys/kernel/sysrq /proc/sys/kernel/printk; do \
+                 test -f $f && echo tried && (: >>$f) 2>/dev/null && echo $f; done; true";
+    let said = says(&host, "web", write);
+    assert!(said.lines().count() > 20, "{said}");
+    assert!(said.lines().all(|line| line == "tried"), "a container may write {said}");
+}
+
+#[test]
 fn the_process_is_the_user_of_the_file_with_exactly_its_groups() {
     let host = up(&[
         ("usual", ""),
