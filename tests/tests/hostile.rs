@@ -174,3 +174,43 @@ fn labels_and_variables_of_an_image_are_data() {
     host.shell("test ! -e /evil").succeeds();
     host.berth("down").succeeds();
 }
+
+#[test]
+fn a_name_that_is_no_name_is_refused_before_anything_is_touched() {
+    const NAMES: [&str; 7] = ["../x", "a/b", " ", "a\0b", "a\nb", "a\u{202e}b", "\u{1b}[2J"];
+    let host = TestHost::with("compose.yaml", "services: { web: { image: 'busybox:1' } }");
+    let kept = "find /run/berth /var/lib/berth ! -path '*/images*' | sort";
+    let before = host.shell(kept).stdout;
+    for name in NAMES {
+        let key = serde_json::json!(name);
+        let web = "image: 'busybox:1', command: [sleep, '9']";
+        let stacks = [
+            format!("services: {{ {key}: {{ {web} }} }}"),
+            format!("services: {{ web: {{ {web}, container_name: {key} }} }}"),
+            format!(
+                "services: {{ web: {{ {web}, volumes: ['v:/v'] }} }}\nvolumes: {{ v: {{ name: {key} }} }}"
+            ),
+            format!(
+                "services: {{ web: {{ {web}, volumes: [{{ type: volume, source: {key}, target: /v }}] }} }}\nvolumes: {{ {key}: {{}} }}"
+            ),
+            format!(
+                "services: {{ web: {{ {web}, networks: [{key}] }} }}\nnetworks: {{ {key}: {{}} }}"
+            ),
+            format!(
+                "services: {{ web: {{ {web}, networks: [n] }} }}\nnetworks: {{ n: {{ name: {key} }} }}"
+            ),
+            format!(
+                "services: {{ web: {{ {web}, secrets: [{key}] }} }}\nsecrets: {{ {key}: {{ file: ./compose.yaml }} }}"
+            ),
+            format!(
+                "services: {{ web: {{ {web}, configs: [{key}] }} }}\nconfigs: {{ {key}: {{ content: x }} }}"
+            ),
+        ];
+        for stack in stacks {
+            host.write("compose.yaml", &stack);
+            let up = host.berth("up -d");
+            assert_eq!(up.code, 65, "{stack}\n{up}");
+            assert_eq!(host.shell(kept).stdout, before, "{stack}");
+        }
+    }
+}
