@@ -294,7 +294,7 @@ fn failure(plan: &Plan, outcome: &Outcome, done: usize) -> Failure {
 
 /// Whether a step that failed has changed something all the same.
 fn is_half_done(error: &StepError) -> bool {
-    matches!(error, StepError::HookFailed { .. })
+    matches!(error, StepError::HookFailed { .. } | StepError::InitFailed { .. })
 }
 
 /// Names the ports that are now open to everybody.

@@ -160,9 +160,12 @@ pub(crate) fn mounted_images(stack: &Stack) -> impl Iterator<Item = String> {
     })
 }
 
-/// Images the containers of a stack are made from.
+/// Images the containers of a stack are made from, those of `pre_start` among them.
 pub(crate) fn references(stack: &Stack) -> BTreeSet<String> {
-    stack.services.values().filter_map(|service| service.image.clone()).collect()
+    let images = stack.services.values().flat_map(|service| {
+        service.image.iter().chain(service.pre_start.iter().filter_map(|step| step.image.as_ref()))
+    });
+    images.cloned().collect()
 }
 
 /// Containers of `project`, in the order of service and number; `services` empty means all.

@@ -239,6 +239,8 @@ pub(crate) mod tests {
                 service: service.into(),
                 number: number.parse().unwrap(),
                 oneoff: false,
+                init: None,
+                prepared: false,
                 spec: Default::default(),
                 image_id: String::new(),
                 borrowed: Default::default(),

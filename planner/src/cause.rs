@@ -84,6 +84,8 @@ pub enum Cause {
     },
     /// A hook after its start failed.
     HookFailed,
+    /// It was made before its `pre_start` had run.
+    Unprepared,
     /// The user had stopped it.
     Held,
     /// It was made and never started on this boot.
@@ -125,6 +127,7 @@ impl fmt::Display for Cause {
             Cause::NotInStack => f.write_str("not in the stack"),
             Cause::CrashLeftover => f.write_str("left half made by a crash"),
             Cause::Exited { exit_code } => write!(f, "exited with {exit_code}"),
+            Cause::Unprepared => f.write_str("its `pre_start` has not run"),
             Cause::HookFailed => f.write_str("a hook after its start failed"),
             Cause::Held => f.write_str("was stopped by the user"),
             Cause::NeverStarted => f.write_str("not started yet"),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_schema::stack::{
-    BlockIo, Condition, Device, DeviceRule, Healthcheck, Hook, Limits, Logging, Protocol,
+    BlockIo, Condition, Device, DeviceRule, Healthcheck, Hook, InitStep, Limits, Logging, Protocol,
     PullPolicy, Ready, Recursive, RestartPolicy, Tmpfs,
 };
 use ipnet::IpNet;
@@ -69,6 +69,18 @@ pub struct ServiceSpec {
     pub depends_on: BTreeMap<String, DependencySpec>,
     /// Whether `up` follows its output.
     pub attach: bool,
+    /// What the containers of `pre_start` are made from, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pre_start: Vec<InitSpec>,
+}
+
+/// A container that runs to its end before those of its service are made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InitSpec {
+    /// What it is made from.
+    pub container: ContainerSpec,
+    /// One for each container of the service instead of one for all.
+    pub per_replica: bool,
 }
 
 impl ServiceSpec {
@@ -138,6 +150,9 @@ pub struct ContainerSpec {
     /// Commands run in it after each start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub post_start: Vec<Hook>,
+    /// Containers that run to their end before it is made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pre_start: Vec<InitStep>,
     /// Commands run in it before it is stopped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pre_stop: Vec<Hook>,
@@ -277,8 +292,14 @@ pub struct LinkSpec {
 }
 
 impl ContainerSpec {
-    /// References of the images it mounts.
-    pub fn mounted_images(&self) -> impl Iterator<Item = &str> {
+    /// References of the images it needs besides its own: those it mounts, and those of its
+    /// `pre_start`.
+    pub fn other_images(&self) -> impl Iterator<Item = &str> {
+        let steps = self.pre_start.iter().filter_map(|step| step.image.as_deref());
+        self.mounted_images().chain(steps.filter(|image| *image != self.image))
+    }
+
+    fn mounted_images(&self) -> impl Iterator<Item = &str> {
         self.mounts.values().filter_map(|mount| match &mount.source {
             SourceSpec::Image { reference, .. } => Some(reference.as_str()),
             SourceSpec::Volume { .. } | SourceSpec::Anonymous { .. } | SourceSpec::Bind { .. } => {

@@ -11,7 +11,7 @@ use berth_schema::lockfile::{Lock, LockedImage};
 use berth_schema::stack::Stack;
 use serde::Serialize;
 
-use crate::desired::Desired;
+use crate::desired::{Desired, ServiceSpec};
 
 /// The whole names of images by what the files call them.
 pub type Names = BTreeMap<String, String>;
@@ -31,13 +31,18 @@ pub struct Need {
 pub fn needs(stack: &Stack, names: &Names, here: &str) -> BTreeMap<String, Need> {
     let mut needs: BTreeMap<String, Need> = BTreeMap::new();
     for (service, said) in &stack.services {
-        let Some(name) = said.image.as_ref().and_then(|image| names.get(image)) else { continue };
-        let first = Need { buildable: true, ..Need::default() };
-        let need = needs.entry(name.clone()).or_insert(first);
-        need.services.insert(service.clone());
-        need.buildable &= said.build.is_some();
-        let platform = said.platform.as_ref().filter(|platform| platform.architecture.is_some());
-        need.platforms.insert(platform.map_or(here.to_owned(), ToString::to_string));
+        let own = said.image.iter().map(|image| (image, said.build.is_some()));
+        let steps = said.pre_start.iter().filter_map(|step| step.image.as_ref());
+        let steps = steps.filter(|image| Some(*image) != said.image.as_ref());
+        for (image, buildable) in own.chain(steps.map(|image| (image, false))) {
+            let Some(name) = names.get(image) else { continue };
+            let first = Need { buildable: true, ..Need::default() };
+            let need = needs.entry(name.clone()).or_insert(first);
+            need.services.insert(service.clone());
+            need.buildable &= buildable;
+            let platform = said.platform.as_ref().filter(|at| at.architecture.is_some());
+            need.platforms.insert(platform.map_or(here.to_owned(), ToString::to_string));
+        }
     }
     needs
 }
@@ -177,10 +182,23 @@ impl Pins {
         self.0.iter().map(|(image, digest)| reference(image, digest))
     }
 
+    /// Steps of `pre_start` with an image of their own get it by its digest, as if the file had it.
+    fn pin_steps(&self, service: &mut ServiceSpec) {
+        let (container, inits) = (&mut service.container, &mut service.pre_start);
+        for (step, init) in container.pre_start.iter_mut().zip(inits) {
+            let own = step.image.as_ref().filter(|image| **image != container.image);
+            if let Some(pinned) = own.and_then(|image| Some(reference(image, self.0.get(image)?))) {
+                init.container.image.clone_from(&pinned);
+                step.image = Some(pinned);
+            }
+        }
+    }
+
     /// Says of each service which image it gets.
     pub fn pin(&self, desired: &mut Desired) {
         for service in desired.services.values_mut() {
             service.locked = self.0.get(&service.container.image).cloned();
+            self.pin_steps(service);
         }
     }
 }

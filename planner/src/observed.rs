@@ -136,6 +136,12 @@ pub struct ContainerRecord {
     pub number: u32,
     /// Made by `run`, not by `up`.
     pub oneoff: bool,
+    /// The step of its service's `pre_start` that it is, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<u32>,
+    /// All of its `pre_start` had succeeded when it was made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub prepared: bool,
     /// Description it was made from.
     pub spec: ContainerSpec,
     /// Image it was made from, `sha256:…`; empty until it is created.

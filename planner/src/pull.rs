@@ -56,7 +56,7 @@ pub fn pulls(
     let covers = |name: &String| covered.contains(name.as_str());
     let services = desired.services.iter().filter(|(name, _)| covers(name));
     let mounted = services.clone().flat_map(|(_, service)| {
-        let images = service.container.mounted_images();
+        let images = service.container.other_images();
         images.filter(|image| mount_is_due(service.pull_policy, image, observed, now))
     });
     let mounted = mounted.map(|image| (image, None));
@@ -68,9 +68,13 @@ pub fn pulls(
     plan_of(&desired.project, own.chain(mounted).collect())
 }
 
-/// Whether the policy of a service asks for the pull of an image that it mounts.
+/// Whether the policy of a service asks for the pull of an image that it mounts, or that its
+/// `pre_start` runs.
 fn mount_is_due(policy: PullPolicy, image: &str, observed: &Observed, now: i64) -> bool {
     match (policy, observed.images.get(image)) {
+        // A digest means the same image for ever.
+        (_, Some(_)) if image.contains('@') => false,
+        _ if is_host(image) => false,
         (PullPolicy::Always, _) | (PullPolicy::Every(_), None) => true,
         (PullPolicy::Every(age), Some(image)) => {
             now.saturating_sub(image.pulled_at) >= i64::try_from(age).unwrap_or(i64::MAX)
@@ -120,6 +124,8 @@ pub struct Source {
     pub locked: Option<String>,
     /// It is for a platform that does not run here.
     pub foreign: bool,
+    /// Images of its `pre_start`, those that the lock names by digest.
+    pub steps: Vec<String>,
 }
 
 /// Whether an image is fetched by `pull`.
@@ -145,11 +151,26 @@ pub fn fetches(
             Verdict::LeaveOut(why) => drop(left_out.insert(name.clone(), why)),
             Verdict::Fetch(image) => drop(images.insert((image, source.locked.as_deref()))),
         }
+        let steps = source.steps.iter().filter(|image| source.fetches_step(image, observed, options));
+        images.extend(steps.map(|image| (image.as_str(), None)));
     }
     (plan_of(project, images), left_out)
 }
 
 impl Source {
+    /// Whether the image of a step is fetched, too.
+    fn fetches_step(&self, image: &str, observed: &Observed, options: &PullOptions) -> bool {
+        let here = observed.images.contains_key(image);
+        let wanted = match (options.policy, self.policy.as_deref()) {
+            (_, _) if here && image.contains('@') => false,
+            (Some(fetch), _) => fetch == Fetch::Always || !here,
+            (None, Some("never" | "build")) => false,
+            (None, Some("missing" | "if_not_present")) => !here,
+            (None, _) => true,
+        };
+        wanted && !self.foreign && !is_host(image)
+    }
+
     fn verdict(&self, observed: &Observed, options: &PullOptions) -> Verdict<'_> {
         let Some(reference) = &self.image else {
             return Verdict::LeaveOut("it has no `image` to pull, it is built");

@@ -93,6 +93,8 @@ mod tests {
                 service: "db".into(),
                 number: 1,
                 oneoff: false,
+                init: None,
+                prepared: false,
                 spec: ContainerSpec { mounts, ..ContainerSpec::default() },
                 image_id: String::new(),
                 borrowed: Default::default(),

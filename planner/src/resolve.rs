@@ -17,6 +17,7 @@ use crate::policy::Judged;
 use crate::unfit::{Abilities, unfit};
 
 mod devices;
+mod inits;
 mod life;
 mod mounts;
 mod networks;
@@ -177,9 +178,11 @@ impl Resolver<'_> {
         }
         self.check_platform(name, service);
         self.check_targets(name, service);
+        let container = self.container(name, service);
         ServiceSpec {
             replicas: service.replicas,
-            container: self.container(name, service),
+            pre_start: inits::steps(service, &container),
+            container,
             pull_policy: service.pull_policy,
             locked: None,
             no_userns: self.no_userns(service, 0),
@@ -223,6 +226,7 @@ impl Resolver<'_> {
             restart: service.restart,
             restart_pace: life::pace(service),
             post_start: service.post_start.clone(),
+            pre_start: service.pre_start.clone(),
             pre_stop: service.pre_stop.clone(),
             labels: service.labels.clone(),
             annotations: service.annotations.clone(),

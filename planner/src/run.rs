@@ -133,7 +133,7 @@ fn spec(service: &str, wanted: &ContainerSpec, options: &RunOptions) -> Containe
     spec.restart = RestartPolicy::No;
     spec.restart_pace = RestartPace::default();
     // They are for the service's own program, and nobody waits for this one.
-    (spec.post_start, spec.pre_stop) = (Vec::new(), Vec::new());
+    (spec.post_start, spec.pre_stop, spec.pre_start) = (Vec::new(), Vec::new(), Vec::new());
     (spec.ready, spec.restart_unhealthy) = (None, false);
     if let Some(entrypoint) = &options.entrypoint {
         spec.entrypoint = Some(entrypoint.clone());

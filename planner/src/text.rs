@@ -23,6 +23,8 @@ pub enum Kind {
     Replace,
     /// It ends and begins again.
     Restart,
+    /// It is made, runs to its end, and goes.
+    Run,
     /// It begins.
     Start,
     /// It is put right without touching what runs.
@@ -50,6 +52,7 @@ impl Kind {
             Kind::Create => "create",
             Kind::Replace => "replace",
             Kind::Restart => "restart",
+            Kind::Run => "run",
             Kind::Start => "start",
             Kind::Repair => "repair",
             Kind::Update => "update",
@@ -136,7 +139,7 @@ impl Plan {
                     notes.extend(record.subnets.iter().map(|subnet| subnet.net.to_string()));
                 }
                 Action::CreateContainer(record) => {
-                    let told = kind == Kind::Create;
+                    let told = matches!(kind, Kind::Create | Kind::Run);
                     let moved = step.changes.iter().any(|change| change.path == "ports");
                     notes.extend(told.then(|| record.spec.image.clone()));
                     let owner = record.spec.owner.filter(|_| told);
@@ -293,6 +296,7 @@ fn kind(steps: &[&Step]) -> Kind {
     let (mut made, mut gone, mut starts, mut stops, mut other) = (false, false, false, false, None);
     for step in steps {
         match &step.action {
+            Action::CreateContainer(record) if record.init.is_some() => return Kind::Run,
             Action::CreateNetwork(_) | Action::CreateVolume(_) | Action::CreateContainer(_) => {
                 made = true;
             }
@@ -344,6 +348,7 @@ fn is_told(cause: &Cause, with_changes: bool) -> bool {
         | Cause::CrashLeftover
         | Cause::Exited { .. }
         | Cause::HookFailed
+        | Cause::Unprepared
         | Cause::Held
         | Cause::NeverStarted
         | Cause::NeededBy { .. } => true,

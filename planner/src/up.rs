@@ -4,6 +4,7 @@
 //! description, its record and its state; then the fates become steps with their order.
 
 mod containers;
+mod inits;
 mod memory;
 mod notes;
 mod ports;
@@ -187,7 +188,11 @@ impl<'a> Survey<'a> {
             self.scope.contains(name.as_str()) || self.own.contains_key(name.as_str())
         });
         let services = services.map(|(_, service)| service);
-        services.map(|service| &service.container).chain(self.one_off.iter().map(|one| &one.spec))
+        let all = services.flat_map(|service| {
+            let inits = service.pre_start.iter().map(|init| &init.container);
+            inits.chain([&service.container])
+        });
+        all.chain(self.one_off.iter().map(|one| &one.spec))
     }
 
     /// What the store is asked for when the image of a service is looked for.
@@ -200,6 +205,13 @@ impl<'a> Survey<'a> {
     /// The digest that the lock gives to the image of a service.
     fn locked(&self, service: &str) -> Option<&str> {
         self.desired.services.get(service)?.locked.as_deref()
+    }
+
+    /// The digest that the lock gives to the image of a container of a service, if that is the
+    /// image of the service.
+    fn locked_image(&self, service: &str, spec: &ContainerSpec) -> Option<&str> {
+        let same = self.desired.services.get(service)?.container.image == spec.image;
+        self.locked(service).filter(|_| same)
     }
 
     /// How many containers of a service there shall be.

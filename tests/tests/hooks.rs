@@ -1,6 +1,7 @@
 //! Hooks run in the container, after its start and before its end, whoever starts and stops it.
 
 use berth_tests::TestHost;
+use nix::sys::signal::Signal;
 
 const IDLE: &str = "trap 'echo got TERM; exit 0' TERM; echo began; while :; do sleep 0.05; done";
 
@@ -229,4 +230,175 @@ fn a_container_without_a_monitor_gets_its_pre_stop_too() {
     host.kill("KILL", host.monitor_of("web"));
     host.berth("stop").succeeds();
     assert_eq!(said_by_hooks(&host), ["draining"]);
+}
+
+/// `web` with these steps before it, and a volume in which all write down what they do.
+fn prepared(steps: &str) -> TestHost {
+    TestHost::with(
+        "compose.yaml",
+        &format!(
+            "
+services:
+  db:
+    image: busybox:1
+    command: [httpd, -f, -p, '80']
+  web:
+    image: busybox:1
+    command: [sh, -c, 'echo web >> /shared/said; exec sleep 100000']
+    depends_on: [db]
+    environment: {{ LEVEL: high }}
+    volumes: ['shared:/shared']
+    pre_start:
+{steps}
+volumes: {{ shared: }}
+"
+        ),
+    )
+}
+
+/// The lines that `web` and its steps have written down.
+fn written(host: &TestHost) -> Vec<String> {
+    let said = host.berth("exec -T web cat /shared/said").succeeds().stdout;
+    said.lines().map(str::to_owned).collect()
+}
+
+/// Names of all containers, also ended ones.
+fn all(host: &TestHost) -> String {
+    host.berth("ps -a").succeeds().stdout
+}
+
+#[test]
+fn pre_start_runs_in_order_before_the_service_and_once() {
+    let host = prepared(
+        "      - command: [sh, -c, 'sleep 0.3; wget -qO /dev/null db/none; ip -4 addr show eth0 | grep -c inet >> /shared/said; echo one $$LEVEL >> /shared/said']
+      - command: [sh, -c, 'echo two $$LEVEL $$MORE $$(pwd) $$(id -u) >> /shared/said']
+        environment: { MORE: words, LEVEL: low }
+        working_dir: /tmp
+",
+    );
+    let plan = host.berth("plan").stdout;
+    assert!(plan.contains("run     web-pre_start-1 ") && plan.contains("2 run"), "{plan}");
+    assert!(plan.contains("`web` waits for it"), "{plan}");
+    host.berth("up -d").succeeds();
+    let first = ["1", "one high", "two low words /tmp 0", "web"];
+    assert_eq!(written(&host), first);
+    assert!(!all(&host).contains("pre_start"), "ended steps are taken away");
+    host.berth("plan").stdout_has("nothing to do");
+
+    host.berth("up -d").succeeds();
+    host.berth("restart web").succeeds();
+    host.berth("stop web").succeeds();
+    host.berth("up -d").succeeds();
+    host.berth("up -d --scale web=2").succeeds();
+    host.eventually("three have started again", || written(&host).len() == first.len() + 3);
+    assert_eq!(written(&host)[4..], ["web", "web", "web"], "no step ran again");
+
+    host.edit("compose.yaml", "echo one", "echo won");
+    host.berth("plan").stdout_has("run      web-pre_start-1").stdout_has("replace  web-1");
+    host.berth("up -d").succeeds();
+    assert_eq!(written(&host)[7..], ["1", "won high", "two low words /tmp 0", "web"]);
+    host.berth("down").succeeds();
+    host.berth("up -d").succeeds();
+    assert_eq!(written(&host)[11..], ["1", "won high", "two low words /tmp 0", "web"]);
+    host.berth("down -v").succeeds();
+    host.leaves_nothing_but(&[]);
+}
+
+#[test]
+fn a_step_for_each_replica_runs_before_each() {
+    let host = prepared(
+        "      - command: [sh, -c, 'echo shared >> /shared/said']
+      - command: [sh, -c, 'echo each >> /shared/said']
+        per_replica: true
+",
+    );
+    host.berth("up -d --scale web=2").succeeds();
+    host.eventually("both have begun", || written(&host).len() == 5);
+    let mut said = written(&host);
+    assert_eq!(said[0], "shared");
+    said.sort();
+    assert_eq!(said, ["each", "each", "shared", "web", "web"]);
+    host.berth("up -d --scale web=3").succeeds();
+    host.eventually("the third has begun", || written(&host).len() == 7);
+    assert_eq!(written(&host)[5..], ["each", "web"]);
+    assert!(!all(&host).contains("pre_start"));
+}
+
+#[test]
+fn a_step_that_fails_keeps_the_service_from_starting_and_is_tried_again() {
+    let host = prepared(
+        "      - command: [sh, -c, 'echo one >> /shared/said']
+      - command: [sh, -c, 'for i in $$(seq 12); do echo line $$i; done; test -e /shared/ok || exit 7']
+",
+    );
+    let failed = host.berth("up -d");
+    assert_ne!(failed.code, 0, "{failed}");
+    assert!(failed.stderr.contains("`pre_start[1]` of `web` failed"), "{failed}");
+    assert!(failed.stderr.contains("exited (7)"), "{failed}");
+    assert!(!failed.stderr.contains("line 2\n") && failed.stderr.contains("line 3"), "{failed}");
+    let left = all(&host);
+    assert!(left.contains("stack-web-pre_start-2") && !left.contains("stack-web-1"), "{left}");
+    host.berth("plan").stdout_has("run     web-pre_start-2").stdout_has("exited with 7");
+
+    host.berth("run --rm --no-deps -T web touch /shared/ok").succeeds();
+    host.berth("up -d").succeeds();
+    assert_eq!(written(&host), ["one", "web"], "a step that succeeded is not run again");
+    assert!(!all(&host).contains("pre_start"));
+    host.berth("plan").stdout_has("nothing to do");
+}
+
+#[test]
+fn a_step_has_the_rights_and_the_user_it_names_and_no_more() {
+    let host = prepared(
+        "      - command: [sh, -c, 'grep CapEff /proc/self/status >> /shared/said']
+      - command: [sh, -c, 'grep CapEff /proc/self/status >> /shared/said; chmod 666 /shared/said']
+        privileged: true
+      - command: [sh, -c, 'id -u >> /shared/said']
+        user: app
+",
+    );
+    host.berth("up -d --allow G-PRIV:web").succeeds();
+    let said = written(&host);
+    let caps = |line: &str| {
+        let mask = line.split_whitespace().last().unwrap();
+        u64::from_str_radix(mask, 16).unwrap().count_ones()
+    };
+    assert!(caps(&said[0]) <= 14, "the usual capabilities: {}", said[0]);
+    assert!(caps(&said[1]) >= 38, "every capability: {}", said[1]);
+    assert_eq!(said[2..], ["1000", "web"]);
+    let web = std::fs::read_to_string(format!("/proc/{}/status", host.pid_of("web").pid)).unwrap();
+    let web = web.lines().find(|line| line.starts_with("CapEff")).unwrap().to_owned();
+    assert!(caps(&web) <= 14, "{web}");
+}
+
+#[test]
+fn an_up_that_is_killed_while_a_step_runs_goes_on_from_there() {
+    let host = prepared(
+        "      - command: [sh, -c, 'echo one >> /shared/said; while [ ! -e /shared/go ]; do sleep 0.05; done']
+      - command: [sh, -c, 'echo two >> /shared/said']
+",
+    );
+    let run = host.start_berth("up -d");
+    host.eventually("the step runs", || {
+        host.berth("ps -a").stdout.contains("web-pre_start-1")
+            && host.status("stack-web-pre_start-1")["phase"] == "running"
+    });
+    run.signal(Signal::SIGKILL);
+    assert_ne!(run.ends().code, 0);
+
+    let again = host.start_berth("up -d");
+    host.shell("touch $(dirname $(find /var/lib/berth/volumes -name said))/go").succeeds();
+    again.ends().succeeds();
+    assert_eq!(written(&host), ["one", "two", "web"]);
+    host.berth("plan").stdout_has("nothing to do");
+}
+
+#[test]
+fn what_create_made_is_prepared_before_it_starts() {
+    let host = prepared("      - command: [sh, -c, 'echo one >> /shared/said']\n");
+    host.berth("create").succeeds();
+    host.berth("plan").stdout_has("its `pre_start` has not run");
+    host.berth("up -d").succeeds();
+    assert_eq!(written(&host), ["one", "web"]);
+    host.berth("plan").stdout_has("nothing to do");
 }

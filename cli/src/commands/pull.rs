@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_planner::lock::Pins;
+use berth_planner::lock::{self, Pins};
 use berth_planner::observed::Observed;
 use berth_planner::pull::{Fetch, PullOptions, Source, fetches};
 use berth_runtime::host;
 use berth_schema::config::Switches;
 use berth_schema::images;
-use berth_schema::stack::Stack;
+use berth_schema::stack::{Service, Stack};
 use clap::{Args, ValueEnum};
 
 use crate::failure::{Exit, Failure};
@@ -89,17 +89,26 @@ fn sources(stack: &Stack, pins: &Pins, chosen: &BTreeSet<String>) -> BTreeMap<St
     let policies = images::pull_policies(stack);
     let services = stack.services.iter().filter(|(name, _)| chosen.contains(*name));
     let here = host::platform();
-    let source = |(name, service): (&String, &berth_schema::stack::Service)| {
+    let source = |(name, service): (&String, &Service)| {
         let source = Source {
             image: service.image.clone(),
             build: service.build.is_some(),
             policy: policies.get(name).cloned(),
             locked: service.image.as_ref().and_then(|image| pins.digest(image)),
+            steps: steps(service, pins),
             foreign: service.platform.as_ref().is_some_and(|platform| !platform.runs_on(&here)),
         };
         (name.clone(), source)
     };
     services.map(source).collect()
+}
+
+/// The images of `pre_start` that are not the service's.
+fn steps(service: &Service, pins: &Pins) -> Vec<String> {
+    let images = service.pre_start.iter().filter_map(|step| step.image.as_ref());
+    let own = images.filter(|image| Some(*image) != service.image.as_ref());
+    let pinned = |image: &String| Some(lock::reference(image, &pins.digest(image)?));
+    own.map(|image| pinned(image).unwrap_or_else(|| image.clone())).collect()
 }
 
 /// The named services, with what they depend on if that was asked for; all without names.

@@ -113,7 +113,7 @@ pub(super) fn images(finds: &mut Finds<'_>) {
         return;
     }
     let own = (!subject.locked || image.contains('@'), "image".to_owned(), image);
-    let steps = subject.service.pre_start.iter().enumerate().filter_map(|(index, step)| {
+    let steps = subject.spec.pre_start.iter().enumerate().filter_map(|(index, step)| {
         Some((true, format!("pre_start.{index}.image"), step.image.as_deref()?))
     });
     for (asked, at, image) in std::iter::once(own).chain(steps) {

@@ -18,6 +18,8 @@ pub(crate) fn container(name: &str, image_id: &str) -> ObservedContainer {
             service: "web".into(),
             number: 1,
             oneoff: false,
+            init: None,
+            prepared: false,
             spec: ContainerSpec { mounts, networks, ..ContainerSpec::default() },
             image_id: image_id.into(),
             borrowed: Default::default(),

@@ -10,6 +10,7 @@ use crate::observed::{ContainerState, ObservedContainer};
 use crate::problem::{PlanProblem, PlanProblems};
 use crate::resolve::container_name;
 
+use super::inits::{self, Init};
 use super::resources::{self, NetworkFate, VolumeFate};
 use super::{Survey, is_active};
 
@@ -32,6 +33,8 @@ pub(super) struct Change<'a> {
     pub(super) service: &'a str,
     pub(super) number: u32,
     pub(super) oneoff: bool,
+    /// The part it has in `pre_start`.
+    pub(super) init: Option<Init>,
     /// The wanted description; `None` when it goes.
     pub(super) want: Option<&'a ContainerSpec>,
     pub(super) depends_on: &'a BTreeMap<String, DependencySpec>,
@@ -51,7 +54,7 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
-    fn of(fate: Fate, causes: Vec<Cause>) -> Verdict {
+    pub(super) fn of(fate: Fate, causes: Vec<Cause>) -> Verdict {
         let starts = !matches!(fate, Fate::Keep | Fate::Adopt | Fate::Unpause | Fate::Remove);
         Verdict { fate, causes, changes: Vec::new(), updates: Vec::new(), starts }
     }
@@ -75,7 +78,12 @@ pub(super) fn decide<'a>(
     let mut changes = Vec::new();
     for name in survey.order.names() {
         if let Some(service) = survey.desired.services.get(*name) {
-            changes.extend(judge.service(name, service));
+            let own = judge.service(name, service);
+            if survey.scope.contains(name) {
+                let first = inits::decide(survey, name, service, &own, judge.problems);
+                changes.extend(first);
+            }
+            changes.extend(own);
         }
     }
     changes.extend(judge.one_off());
@@ -94,12 +102,13 @@ fn orphans<'a>(survey: &'a Survey<'a>, wanted: &BTreeSet<&str>) -> Vec<Change<'a
     unknown.map(|have| going(have, Cause::Orphan)).collect()
 }
 
-fn going<'a>(have: &'a ObservedContainer, cause: Cause) -> Change<'a> {
+pub(super) fn going<'a>(have: &'a ObservedContainer, cause: Cause) -> Change<'a> {
     Change {
         name: have.record.name.clone(),
         service: &have.record.service,
         number: have.record.number,
         oneoff: have.record.oneoff,
+        init: None,
         want: None,
         depends_on: &have.record.depends_on,
         have: Some(have),
@@ -146,6 +155,7 @@ impl<'a> Judge<'a, '_> {
                 service: name,
                 number,
                 oneoff: false,
+                init: None,
                 want: Some(&service.container),
                 depends_on: &service.depends_on,
                 have,
@@ -245,6 +255,9 @@ impl<'a> Judge<'a, '_> {
             verdict.starts = in_scope && !options.no_start;
             return verdict;
         }
+        if in_scope && inits::is_unprepared(have) && !options.no_start {
+            return Verdict::of(Fate::Replace, vec![Cause::Unprepared]);
+        }
         let (mut causes, changes) = match in_scope {
             true => self.described(name, &service.container, have),
             false => (Vec::new(), Vec::new()),
@@ -336,9 +349,9 @@ impl<'a> Judge<'a, '_> {
         }
     }
 
-    /// Images it mounts whose references mean other images now.
+    /// Images it mounts or its `pre_start` runs whose references mean other images now.
     fn mounts_moved(&self, want: &ContainerSpec, have: &ObservedContainer) -> Option<Cause> {
-        want.mounted_images().find_map(|reference| {
+        want.other_images().find_map(|reference| {
             let before = have.record.borrowed.images.get(reference)?.clone();
             let after = self.survey.observed.images.get(reference)?.id.clone();
             (before != after).then_some(Cause::ImageMoved { before, after })
@@ -423,6 +436,7 @@ impl<'a> Judge<'a, '_> {
             service: one.service,
             number: 1,
             oneoff: true,
+            init: None,
             want: Some(&one.spec),
             depends_on: one.depends_on,
             have: None,

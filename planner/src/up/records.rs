@@ -12,9 +12,9 @@ use crate::policy;
 use crate::problem::{PlanProblem, PlanProblems};
 use crate::pull;
 
-use super::Survey;
 use super::containers::{Change, Fate};
 use super::resources::NetworkFate;
+use super::{Survey, inits};
 
 /// Records by container name, for every container the plan makes.
 pub(super) fn make(
@@ -35,10 +35,12 @@ pub(super) fn make(
             service: change.service.to_string(),
             number: change.number,
             oneoff: change.oneoff,
+            init: change.init.as_ref().map(|init| init.step),
+            prepared: inits::is_prepared_then(change, spec),
             spec: spec.clone(),
             image_id: image.map(|image| image.id.clone()).unwrap_or_default(),
             borrowed: Borrowed::default(),
-            locked: survey.locked(change.service).map(str::to_owned),
+            locked: survey.locked_image(change.service, spec).map(str::to_owned),
             addresses: addresses.remove(change.name.as_str()).unwrap_or_default(),
             id_base: bases.remove(change.name.as_str()),
             depends_on: change.depends_on.clone(),
@@ -79,8 +81,8 @@ fn check_image(
         let service = change.service.to_string();
         problems.add(PlanProblem::ImageMissing { service, image });
     }
-    for image in spec.mounted_images().filter(|_| policy == Some(PullPolicy::Never)) {
-        if !survey.observed.images.contains_key(image) {
+    for image in spec.other_images().filter(|_| policy == Some(PullPolicy::Never)) {
+        if !pull::is_host(image) && !survey.observed.images.contains_key(image) {
             let (service, image) = (change.service.to_owned(), image.to_owned());
             problems.add(PlanProblem::ImageMissing { service, image });
         }

@@ -4,6 +4,7 @@
 //! these before starts and the gates between them. No step waits for one of a later kind, so a
 //! plan cannot have a circle.
 
+mod inits;
 mod shared;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,6 +65,7 @@ pub(super) fn draft(
     maker.order_of_resources(networks, volumes);
     maker.unused_networks();
     maker.order_of_starts();
+    maker.order_of_inits();
     if let Some(first) = first {
         maker.draft.begin_with(first);
     }
@@ -77,6 +79,10 @@ struct Slots {
     create: Option<Slot>,
     start: Option<Slot>,
     adopt: Option<Slot>,
+    /// The wait for its end, where others wait for that.
+    end: Option<Slot>,
+    /// Its removal after that.
+    clear: Option<Slot>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -154,7 +160,7 @@ impl<'a> Maker<'a> {
     fn pulls(&mut self, records: &BTreeMap<String, ContainerRecord>) {
         let own =
             records.values().map(|record| (record.spec.image.as_str(), record.locked.as_deref()));
-        let mounted = records.values().flat_map(|record| record.spec.mounted_images());
+        let mounted = records.values().flat_map(|record| record.spec.other_images());
         let wanted: BTreeSet<(&str, Option<&str>)> =
             own.chain(mounted.map(|image| (image, None))).collect();
         for (reference, locked) in wanted {
@@ -287,7 +293,10 @@ impl<'a> Maker<'a> {
         if verdict.starts {
             slots.start = Some(self.draft.add(Action::StartContainer { name: name() }, causes()));
         }
-        let in_order = [slots.stop, slots.remove, slots.create, update, slots.start];
+        self.end_of_init(change, &mut slots);
+        let begins = slots.start.or(slots.adopt.filter(|_| slots.end.is_some()));
+        let in_order =
+            [slots.stop, slots.remove, slots.create, update, begins, slots.end, slots.clear];
         let in_order: Vec<Slot> = in_order.into_iter().flatten().collect();
         for pair in in_order.windows(2) {
             self.draft.after(pair[1], pair[0]);

@@ -134,6 +134,10 @@ fn pull_leaves_out_what_the_file_or_the_words_say() {
     for image in ["here:1".to_owned(), "plain:1".into(), format!("locked:1@{}", digest("a"))] {
         host.observed.images.insert(image, here.clone());
     }
+    let steps = |name: &str| match name {
+        "plain" => ["step:1".to_owned(), format!("locked:1@{}", digest("a"))].into(),
+        _ => Vec::new(),
+    };
     let source = |name: &str| Source {
         image: match name {
             "built" => None,
@@ -149,6 +153,7 @@ fn pull_leaves_out_what_the_file_or_the_words_say() {
         },
         locked: (name == "locked").then(|| digest("a")),
         foreign: name == "foreign",
+        steps: steps(name),
     };
     let sources = names.map(|name| (name.to_owned(), source(name))).into();
     let told = |options: PullOptions| {

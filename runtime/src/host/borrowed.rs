@@ -18,7 +18,7 @@ pub(super) fn look(
     record: &ContainerRecord,
 ) -> Result<Borrowed, StepError> {
     let mut borrowed = Borrowed::default();
-    for reference in record.spec.mounted_images() {
+    for reference in record.spec.other_images() {
         let entry = store
             .resolve(reference)
             .map_err(|e| StepError::failed("read image", reference, e))?

@@ -104,6 +104,18 @@ pub enum StepError {
         /// How, with the last lines it wrote.
         why: String,
     },
+    /// A container of `pre_start` did not succeed; it stays to be looked at.
+    #[error("`pre_start[{step}]` of `{service}` failed: `{name}` {why}")]
+    InitFailed {
+        /// Container.
+        name: String,
+        /// Its place in the list.
+        step: u32,
+        /// The service that does not start.
+        service: String,
+        /// How, with the last lines it wrote.
+        why: String,
+    },
     /// A dependency did not become what its dependents need.
     #[error("`{name}` {why}")]
     NotReady {

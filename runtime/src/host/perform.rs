@@ -4,6 +4,7 @@
 pub(super) mod create;
 pub(super) mod folder;
 mod images;
+mod inits;
 mod volumes;
 mod wait;
 

@@ -144,6 +144,8 @@ fn made_of(name: &str, image: &str) -> ObservedContainer {
             service: "web".into(),
             number: 1,
             oneoff: false,
+            init: None,
+            prepared: false,
             spec: ContainerSpec::default(),
             image_id: image.into(),
             borrowed: Default::default(),

@@ -194,7 +194,7 @@ pub static SERVICE: Record = record(
             .says("Ports of the container that are published on this host."),
         done("post_start", List(&Rec(&HOOK)))
             .says("Commands that are run in the container once it has started."),
-        later("pre_start", List(&Rec(&PRE_START)))
+        done("pre_start", List(&Rec(&PRE_START)))
             .says("Containers that run to their end, one by one, before the service starts."),
         done("pre_stop", List(&Rec(&HOOK)))
             .says("Commands that are run in the container before it is stopped."),

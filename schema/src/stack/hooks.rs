@@ -22,15 +22,15 @@ pub struct Hook {
 /// A container that runs to its end before the service's own is started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InitStep {
-    /// Image reference; `None` is what the service is built to.
+    /// Image reference; `None` is the service's.
     pub image: Option<String>,
     /// Arguments; `None` keeps the image's.
     pub command: Option<Vec<String>>,
-    /// Variables; `None` takes the image's away.
+    /// Variables beside those of the service; `None` takes one away.
     pub environment: BTreeMap<String, Option<String>>,
-    /// User instead of the image's.
+    /// User instead of the service's.
     pub user: Option<String>,
-    /// Directory instead of the image's.
+    /// Directory instead of the service's.
     pub working_dir: Option<String>,
     /// All capabilities.
     pub privileged: bool,

@@ -47,7 +47,7 @@ impl Maker<'_> {
     pub(super) fn pulls_of(&self, change: &Change, want: &ContainerSpec) -> Vec<Slot> {
         let own = self.pulls.get(&self.survey.image(change.service, want));
         own.into_iter()
-            .chain(want.mounted_images().filter_map(|i| self.pulls.get(i)))
+            .chain(want.other_images().filter_map(|i| self.pulls.get(i)))
             .copied()
             .collect()
     }

@@ -15,7 +15,7 @@ pub(super) async fn wait_for(
     condition: Condition,
 ) -> Result<(), StepError> {
     let run_dir = host.roots.container_run(name);
-    let not_ready = |why: String| StepError::NotReady { name: name.to_owned(), why };
+    let not_ready = |why: String| inits::not_ready(&host.roots, name, why);
     let mut updates = match client::subscribe(&run_dir).await {
         Ok(updates) => updates,
         // No monitor: what the last one wrote is all there will be.

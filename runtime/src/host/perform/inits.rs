@@ -1,0 +1,34 @@
+//! A container of `pre_start` that failed.
+
+use crate::host::{StepError, Stored};
+use crate::logs::{self, LogLine, LogQuery, Stream, sanitize};
+use crate::paths::Roots;
+
+/// Lines of its log that are told.
+const LINES: usize = 10;
+
+/// The error for a container that did not become what others need; for one of `pre_start` with the
+/// last lines it wrote.
+pub(super) fn not_ready(roots: &Roots, name: &str, why: String) -> StepError {
+    let record = Stored::read(roots, name).ok().flatten().map(|stored| stored.record);
+    let init = record.and_then(|record| Some((record.init?, record.service)));
+    let Some((step, service)) = init else {
+        return StepError::NotReady { name: name.to_owned(), why };
+    };
+    let lines = last_lines(roots, name);
+    let why = match lines.is_empty() {
+        true => why,
+        false => format!("{why}; its last lines:\n{}", lines.join("\n")),
+    };
+    let step = step.saturating_sub(1);
+    StepError::InitFailed { name: name.to_owned(), step, service, why }
+}
+
+/// What it wrote last, safe to be shown. A log that cannot be read has nothing.
+fn last_lines(roots: &Roots, name: &str) -> Vec<String> {
+    let query = LogQuery { tail: Some(LINES), ..LogQuery::default() };
+    let lines = logs::read(&roots.container(name).join("logs"), &query);
+    let own = |line: &LogLine| line.stream != Stream::Notice;
+    let lines = lines.into_iter().flatten().map_while(Result::ok).filter(own);
+    lines.map(|line| sanitize(&line.text, false)).collect()
+}
