@@ -49,6 +49,7 @@ pub fn start(
     services: &[String],
 ) -> Result<Plan, PlanProblems> {
     let all = of_services(project, observed, services)?;
+    prepared(&all)?;
     let mut draft = Draft::default();
     let idle: Vec<_> = all.iter().copied().filter(|container| !is_active(container)).collect();
     let repairs = repairs(&idle, observed, &mut draft)?;
@@ -85,6 +86,7 @@ pub fn restart(
     options: &RestartOptions,
 ) -> Result<Plan, PlanProblems> {
     let named = of_services(project, observed, &options.services)?;
+    prepared(&named)?;
     let every = of_services(project, observed, &[])?;
     let dragged = match options.no_deps {
         true => BTreeMap::new(),
@@ -160,6 +162,15 @@ pub fn rm(project: &str, observed: &Observed, options: &RmOptions) -> Result<Pla
         }
     }
     Ok(draft.finish(project))
+}
+
+/// Only `up` knows how to run the `pre_start` of a container that `create` made.
+fn prepared(all: &[&ObservedContainer]) -> Result<(), PlanProblems> {
+    let mut problems = PlanProblems::default();
+    for container in all.iter().filter(|container| container.record.is_unprepared()) {
+        problems.add(PlanProblem::Unprepared { container: container.record.name.clone() });
+    }
+    problems.none()
 }
 
 /// Containers `up` made, of these services or of all.

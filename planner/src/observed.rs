@@ -192,6 +192,11 @@ impl Borrowed {
 }
 
 impl ContainerRecord {
+    /// Whether it was made, as by `create`, before the `pre_start` in its description had run.
+    pub fn is_unprepared(&self) -> bool {
+        !self.spec.pre_start.is_empty() && !self.prepared
+    }
+
     /// What the store is asked for when its image is looked for.
     pub fn image(&self) -> String {
         pull::image(&self.spec.image, self.locked.as_deref())

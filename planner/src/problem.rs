@@ -88,6 +88,8 @@ pub enum PlanProblem {
          them only"
     )]
     TwoUserNamespaces { container: String, first: String, second: String },
+    #[error("the `pre_start` of container `{container}` has not run: `berth up` does that")]
+    Unprepared { container: String },
     #[error(
         "volume `{volume}` is memory, which several containers cannot share, and service `{service}` \
          would have {replicas}"

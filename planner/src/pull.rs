@@ -151,7 +151,8 @@ pub fn fetches(
             Verdict::LeaveOut(why) => drop(left_out.insert(name.clone(), why)),
             Verdict::Fetch(image) => drop(images.insert((image, source.locked.as_deref()))),
         }
-        let steps = source.steps.iter().filter(|image| source.fetches_step(image, observed, options));
+        let steps =
+            source.steps.iter().filter(|image| source.fetches_step(image, observed, options));
         images.extend(steps.map(|image| (image.as_str(), None)));
     }
     (plan_of(project, images), left_out)

@@ -366,8 +366,7 @@ fn a_step_has_the_rights_and_the_user_it_names_and_no_more() {
     assert!(caps(&said[0]) <= 14, "the usual capabilities: {}", said[0]);
     assert!(caps(&said[1]) >= 38, "every capability: {}", said[1]);
     assert_eq!(said[2..], ["1000", "web"]);
-    let web = std::fs::read_to_string(format!("/proc/{}/status", host.pid_of("web").pid)).unwrap();
-    let web = web.lines().find(|line| line.starts_with("CapEff")).unwrap().to_owned();
+    let web = host.berth("exec -T web grep CapEff /proc/1/status").succeeds().stdout;
     assert!(caps(&web) <= 14, "{web}");
 }
 
@@ -397,6 +396,9 @@ fn an_up_that_is_killed_while_a_step_runs_goes_on_from_there() {
 fn what_create_made_is_prepared_before_it_starts() {
     let host = prepared("      - command: [sh, -c, 'echo one >> /shared/said']\n");
     host.berth("create").succeeds();
+    let refused = host.berth("start");
+    assert_ne!(refused.code, 0);
+    refused.stderr_has("the `pre_start` of container `stack-web-1` has not run");
     host.berth("plan").stdout_has("its `pre_start` has not run");
     host.berth("up -d").succeeds();
     assert_eq!(written(&host), ["one", "web"]);

@@ -79,10 +79,7 @@ pub(super) fn decide<'a>(
     for name in survey.order.names() {
         if let Some(service) = survey.desired.services.get(*name) {
             let own = judge.service(name, service);
-            if survey.scope.contains(name) {
-                let first = inits::decide(survey, name, service, &own, judge.problems);
-                changes.extend(first);
-            }
+            changes.extend(inits::decide(survey, name, service, &own, judge.problems));
             changes.extend(own);
         }
     }
@@ -255,7 +252,7 @@ impl<'a> Judge<'a, '_> {
             verdict.starts = in_scope && !options.no_start;
             return verdict;
         }
-        if in_scope && inits::is_unprepared(have) && !options.no_start {
+        if in_scope && have.record.is_unprepared() && !options.no_start {
             return Verdict::of(Fate::Replace, vec![Cause::Unprepared]);
         }
         let (mut causes, changes) = match in_scope {

@@ -25,11 +25,6 @@ pub(super) struct Init {
     pub(super) done: bool,
 }
 
-/// Whether it was made, as by `create`, before the `pre_start` in its description had run.
-pub(super) fn is_unprepared(have: &ObservedContainer) -> bool {
-    !have.record.spec.pre_start.is_empty() && !have.record.prepared
-}
-
 /// Whether `pre_start` has run when a container is made: all that wait for it are made after it.
 pub(super) fn is_prepared_then(change: &Change, spec: &ContainerSpec) -> bool {
     !spec.pre_start.is_empty() && change.verdict.starts
@@ -114,8 +109,11 @@ impl<'a> Judge<'a, '_> {
     fn finish(self) -> Vec<Change<'a>> {
         let wanted: BTreeSet<&str> = self.made.iter().map(|change| change.name.as_str()).collect();
         let known = self.survey.observed.containers.values();
+        let in_scope = self.survey.scope.contains(self.name);
         let unwanted: Vec<Change> = known
-            .filter(|have| self.is_init(have) && !wanted.contains(have.record.name.as_str()))
+            .filter(|have| {
+                in_scope && self.is_init(have) && !wanted.contains(have.record.name.as_str())
+            })
             .map(|have| going(have, Cause::Unused))
             .collect();
         self.made.into_iter().chain(unwanted).collect()
@@ -135,8 +133,8 @@ fn fate(
 ) -> (Fate, Option<Cause>) {
     let Some(have) = have else { return (Fate::Create, None) };
     let image = survey.observed.images.get(&survey.image(service, want));
-    let same = have.record.spec == *want
-        && image.is_none_or(|image| image.id == have.record.image_id);
+    let same =
+        have.record.spec == *want && image.is_none_or(|image| image.id == have.record.image_id);
     match have.state {
         _ if !same => (Fate::Replace, Some(Cause::Changed)),
         ContainerState::Running { .. } if have.paused => (Fate::Unpause, Some(PAUSED)),

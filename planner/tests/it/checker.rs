@@ -54,8 +54,14 @@ impl<'a> Judged<'a> {
             if let Action::RemoveLeftover(leftover) = &step.action {
                 target = format!("{leftover:?}");
             }
-            let twice = at.insert((step.action.verb(), target.clone()), step.id);
-            assert_eq!(twice, None, "{} {target} twice", step.action.verb());
+            let mut verb = step.action.verb();
+            // A container of `pre_start` goes when it has ended.
+            let made = at.contains_key(&("create_container", target.clone()));
+            if made && verb == "remove_container" {
+                verb = "clear_container";
+            }
+            let twice = at.insert((verb, target.clone()), step.id);
+            assert_eq!(twice, None, "{verb} {target} twice");
         }
         Judged { plan, desired, observed, before, at }
     }
@@ -92,11 +98,18 @@ impl<'a> Judged<'a> {
             Action::CreateContainer(record) => self.create(id, record),
             Action::StartContainer { name } => self.start(id, name),
             Action::StopContainer { name, .. } => self.stop(id, name),
+            Action::RemoveContainer { name } if self.find("clear_container", name) == Some(id) => {
+                assert!(self.record(name).is_some_and(|record| record.init.is_some()));
+                self.after_end(id, name);
+            }
             Action::RemoveContainer { name } => {
                 self.after(id, "stop_container", name);
                 let container = &self.observed.containers[name];
                 let stopped = self.find("stop_container", name).is_some();
-                assert!(stopped || !active(container), "{name} is removed while it runs");
+                let init = container.record.init.is_some();
+                let clears = init && self.find("clear_container", name).is_none();
+                let ends = clears && self.after_end(id, name);
+                assert!(stopped || ends || !active(container), "{name} is removed while it runs");
             }
             Action::RemoveNetwork { name } => {
                 for (container, have) in &self.observed.containers {
@@ -133,8 +146,34 @@ impl<'a> Judged<'a> {
         }
     }
 
+    /// Whether the end of a container of `pre_start` comes before, if it is waited for.
+    fn after_end(&self, id: StepId, name: &str) -> bool {
+        let target = format!("{name} {:?}", Condition::ServiceCompletedSuccessfully);
+        self.after(id, "await_container", &target);
+        self.find("await_container", &target).is_some()
+    }
+
+    /// What waits for `pre_start` is made when that has ended.
+    fn steps(&self, id: StepId, record: &ContainerRecord) {
+        for step in &self.plan.steps {
+            if let Action::CreateContainer(init) = &step.action
+                && init.init.is_some()
+                && init.service == record.service
+                && (init.number == record.number
+                    || !init.name.ends_with(&format!("-{}", init.number)))
+                && record.init.is_none()
+                && !record.oneoff
+            {
+                self.after_end(id, &init.name);
+                let start = self.find("start_container", &init.name).expect("it is started");
+                self.after(start, "remove_container", &record.name);
+            }
+        }
+    }
+
     fn create(&self, id: StepId, record: &ContainerRecord) {
         let name = &record.name;
+        self.steps(id, record);
         let there = self.observed.containers.contains_key(name);
         assert_eq!(there, self.find("remove_container", name).is_some(), "{name} is there");
         self.after(id, "remove_container", name);

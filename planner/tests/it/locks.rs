@@ -6,7 +6,7 @@ use berth_planner::pull::{Fetch, PullOptions, Source, fetches};
 use berth_planner::up::covered;
 use berth_planner::{Plan, UpOptions, pulls, up};
 use berth_schema::lockfile::{Lock, LockedImage};
-use berth_schema::stack::{PullPolicy, Stack};
+use berth_schema::stack::{InitStep, PullPolicy, Stack};
 use insta::assert_snapshot;
 
 use crate::host::FakeHost;
@@ -26,7 +26,10 @@ fn desired(stack: &Stack, locked: &[(&str, &str)]) -> berth_planner::desired::De
     let names: Names = stack
         .services
         .values()
-        .filter_map(|s| s.image.clone())
+        .flat_map(|s| {
+            s.image.iter().chain(s.pre_start.iter().filter_map(|step| step.image.as_ref()))
+        })
+        .cloned()
         .map(|i| (i.clone(), name(&i)))
         .collect();
     let entry = |letter: &str| LockedImage { digest: digest(letter), ..LockedImage::default() };
@@ -166,7 +169,8 @@ fn pull_leaves_out_what_the_file_or_the_words_say() {
     pull  image always:1
     pull  image both:1
     pull  image plain:1
-    Plan: 3 pull
+    pull  image step:1
+    Plan: 4 pull
     built: it has no `image` to pull, it is built
     foreign: it is for a platform that this host does not run
     here: its image is here
@@ -179,7 +183,8 @@ fn pull_leaves_out_what_the_file_or_the_words_say() {
     assert_snapshot!(told(missing), @"
     pull  image always:1
     pull  image never:1
-    Plan: 2 pull
+    pull  image step:1
+    Plan: 3 pull
     both: it can be built
     built: it has no `image` to pull, it is built
     foreign: it is for a platform that this host does not run
@@ -197,10 +202,32 @@ fn pull_leaves_out_what_the_file_or_the_words_say() {
     pull  image never:1
     pull  image own:1
     pull  image plain:1
-    Plan: 6 pull
+    pull  image step:1
+    Plan: 7 pull
     built: it has no `image` to pull, it is built
     foreign: it is for a platform that this host does not run
     host: `localhost/host` is this host itself
     locked: the image that the lock names is here
     ");
+}
+
+#[test]
+fn the_image_of_a_step_is_locked_as_that_of_its_service_is() {
+    let mut stack = stack();
+    let step = InitStep {
+        image: Some("tool:1".into()),
+        command: None,
+        environment: Default::default(),
+        user: None,
+        working_dir: None,
+        privileged: false,
+        per_replica: false,
+    };
+    stack.services.get_mut("web").unwrap().pre_start = vec![step];
+    let desired = desired(&stack, &[("nginx:1", "a"), ("tool:1", "b")]);
+    let web = &desired.services["web"];
+    assert_eq!(web.container.image, "nginx:1");
+    let pinned = format!("tool:1@{}", digest("b"));
+    assert_eq!(web.pre_start[0].container.image, pinned);
+    assert_eq!(web.container.pre_start[0].image, Some(pinned));
 }

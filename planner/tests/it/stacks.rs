@@ -83,6 +83,8 @@ pub struct Drawn {
     pub fixed: bool,
     pub shares: Option<usize>,
     pub config: Option<u8>,
+    /// Whether each of its steps of `pre_start` is for each replica.
+    pub steps: Vec<bool>,
 }
 
 /// A drawn stack. `None` is a service that was taken out of the file.
@@ -103,8 +105,9 @@ prop_compose! {
         (anonymous, port, fixed) in (any::<bool>(), any::<bool>(), any::<bool>()),
         shares in prop::option::weighted(0.15, 0..8usize),
         config in prop::option::weighted(0.2, 0..2u8),
+        steps in prop_oneof![3 => Just(Vec::new()), 1 => prop::collection::vec(any::<bool>(), 1..3)],
     ) -> Drawn {
-        Drawn { part, image, value, replicas, needs, networks, volumes, anonymous, port, fixed, shares, config }
+        Drawn { part, image, value, replicas, needs, networks, volumes, anonymous, port, fixed, shares, config, steps }
     }
 }
 
@@ -139,6 +142,18 @@ pub fn edits() -> impl Strategy<Value = Vec<Edit>> {
         (0..3usize, prop::option::of(0..2u8)).prop_map(|(at, pool)| Edit::Pool(at, pool)),
     ];
     prop::collection::vec(edit, 0..4)
+}
+
+fn step(per_replica: bool) -> InitStep {
+    InitStep {
+        image: None,
+        command: None,
+        environment: BTreeMap::new(),
+        user: None,
+        working_dir: None,
+        privileged: false,
+        per_replica,
+    }
 }
 
 impl DrawnStack {
@@ -225,6 +240,7 @@ impl DrawnStack {
             service.healthcheck = Some(Healthcheck::default());
         }
         service.volumes = volumes(drawn);
+        service.pre_start = drawn.steps.iter().map(|each| step(*each)).collect();
         if let Some(config) = drawn.config {
             service.configs = vec![FileMount {
                 source: format!("c{config}"),

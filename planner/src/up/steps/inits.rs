@@ -37,7 +37,8 @@ impl Maker<'_> {
                 let same = other.service == change.service;
                 let earlier = other.init.as_ref().filter(|other| same && other.step < init.step);
                 // What is made for one container alone does not wait for another one's.
-                let related = |other: &crate::up::inits::Init| !other.before.is_disjoint(&init.before);
+                let related =
+                    |other: &crate::up::inits::Init| !other.before.is_disjoint(&init.before);
                 if earlier.is_some_and(related)
                     && let (Some(begins), Some(end)) = (begins(slots), theirs.end)
                 {

@@ -4,6 +4,7 @@ use berth_planner::observed::Health;
 use berth_schema::stack::Condition;
 
 use super::super::{Host, StepError};
+use super::inits;
 use crate::bundle::{Phase, Status};
 use crate::monitor::client;
 use crate::record;
