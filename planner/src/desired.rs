@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_schema::stack::{
-    BlockIo, Condition, Device, DeviceRule, Healthcheck, Hook, InitStep, Limits, Logging, Protocol,
+    BlockIo, Device, DeviceRule, Healthcheck, Hook, InitStep, Limits, Logging, Protocol,
     PullPolicy, Ready, Recursive, RestartPolicy, Tmpfs,
 };
 use ipnet::IpNet;
@@ -21,7 +21,7 @@ mod confinement;
 mod life;
 
 pub use confinement::{DEFAULT_CAPABILITIES, IpcSpace, PidSpace, Seccomp, Security};
-pub use life::RestartPace;
+pub use life::{DependencySpec, InitSpec, RestartPace};
 
 /// Everything one project wants.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -74,31 +74,11 @@ pub struct ServiceSpec {
     pub pre_start: Vec<InitSpec>,
 }
 
-/// A container that runs to its end before those of its service are made.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct InitSpec {
-    /// What it is made from.
-    pub container: ContainerSpec,
-    /// One for each container of the service instead of one for all.
-    pub per_replica: bool,
-}
-
 impl ServiceSpec {
     /// What the store is asked for when its image is looked for.
     pub fn image(&self) -> String {
         pull::image(&self.container.image, self.locked.as_deref())
     }
-}
-
-/// How one service needs another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DependencySpec {
-    /// What opens the gate.
-    pub condition: Condition,
-    /// Restart the dependent when the dependency was replaced or restarted.
-    pub restart: bool,
-    /// Whether a failed dependency stops the dependent.
-    pub required: bool,
 }
 
 /// The description a container is made from. Equal descriptions need no new container.

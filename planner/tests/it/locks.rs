@@ -23,15 +23,10 @@ fn stack() -> Stack {
 /// What a stack wants when the lock has these images.
 fn desired(stack: &Stack, locked: &[(&str, &str)]) -> berth_planner::desired::Desired {
     let name = |image: &str| format!("docker.io/library/{image}");
-    let names: Names = stack
-        .services
-        .values()
-        .flat_map(|s| {
-            s.image.iter().chain(s.pre_start.iter().filter_map(|step| step.image.as_ref()))
-        })
-        .cloned()
-        .map(|i| (i.clone(), name(&i)))
-        .collect();
+    let images = stack.services.values().flat_map(|s| {
+        s.image.iter().chain(s.pre_start.iter().filter_map(|step| step.image.as_ref()))
+    });
+    let names: Names = images.map(|image| (image.clone(), name(image))).collect();
     let entry = |letter: &str| LockedImage { digest: digest(letter), ..LockedImage::default() };
     let images = locked.iter().map(|(image, letter)| (name(image), entry(letter))).collect();
     let mut desired = resolved(stack);
