@@ -1,5 +1,7 @@
 //! The life of a container under its monitor: start, end, start again, stop, adoption.
 
+mod adopt;
+
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -7,17 +9,16 @@ use berth_planner::desired::PidSpace;
 use jiff::Timestamp;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
-use super::backoff::Backoff;
 use super::checks::Checks;
 use super::deaf::is_deaf;
 use super::events::Happening;
 use super::hooks::{Hooks, share};
-use super::keep::{Monitor, first_health, read_status};
+use super::keep::{Monitor, first_health};
 use super::pattern::Pattern;
 use super::poll::{PollSet, Token};
 use super::resolver::Resolver;
 use super::{StartFailure, Step, names, network, ports};
-use crate::bundle::{HookStage, Phase, ReadySign, Status};
+use crate::bundle::{Phase, ReadySign};
 use crate::container::{self, Target};
 use crate::sabotage::{defence, place};
 use crate::sys;
@@ -389,103 +390,6 @@ impl Monitor {
         self.events.add(Happening::Kill { signal: number });
         Ok(())
     }
-
-    /// Goes on where a killed monitor stopped.
-    ///
-    /// # Errors
-    /// [`StartFailure`] when there is nothing that could be adopted.
-    pub(super) fn adopt(&mut self) -> Result<(), StartFailure> {
-        let last = read_status(&self.bundle.run_dir)?;
-        let gone = || StartFailure::new("adopt", &self.bundle.name, "it was not started");
-        let last = last.filter(|last| last.phase != Phase::Exited).ok_or_else(gone)?;
-        self.status = Status {
-            monitor: self.status.monitor,
-            monitor_start: self.status.monitor_start,
-            ..last.clone()
-        };
-        let begun = u32::from(last.phase == Phase::Waiting);
-        self.backoff = Backoff::new(self.bundle.restart, self.bundle.pace)
-            .resumed(last.restarts + begun, last.attempts);
-        self.stopped = last.held || (last.phase == Phase::Stopping && !last.recycling);
-        // They lead to the container as before; if one was taken meanwhile, that program cannot
-        // be reached, the container can.
-        self.reserved = ports::reserve_free(&last.published, &self.bundle.run_dir);
-        let alive = Target::from_status(&last).and_then(|t| Some((t, t.open().ok()?)));
-        match alive {
-            Some((target, pidfd)) => self.go_on(target, pidfd, &last)?,
-            None => self.catch_up(&last),
-        }
-        self.events.add(Happening::Adopt);
-        Ok(())
-    }
-
-    /// The container runs.
-    fn go_on(&mut self, target: Target, pidfd: OwnedFd, last: &Status) -> Result<(), StartFailure> {
-        let path = format!("/proc/{}/ns/net", target.pid);
-        let netns = std::fs::File::open(&path).map(OwnedFd::from).step("open", &path)?;
-        match last.paused && last.phase == Phase::Running {
-            true => self.stand_still(),
-            // It may stand still for clients of the monitor before.
-            false => self.run_free(Instant::now()),
-        }
-        let ran = Timestamp::now().as_millisecond().saturating_sub(last.started_ms);
-        let ran = Duration::from_millis(u64::try_from(ran).unwrap_or_default());
-        let now = Instant::now();
-        let resolver = network::resume(&self.bundle, netns.as_fd(), last.resolver);
-        self.output.reopen_input();
-        self.run_on(target, pidfd, netns, now.checked_sub(ran).unwrap_or(now), resolver);
-        if self.awaits_line() {
-            let pattern = self.pattern()?;
-            self.output.look_for(pattern);
-        }
-        if last.phase == Phase::Stopping {
-            self.go_on_stopping(last, now);
-        } else {
-            self.resume_hooks(last, HookStage::PostStart, now);
-            self.enter(Phase::Running);
-        }
-        Ok(())
-    }
-
-    fn awaits_line(&mut self) -> bool {
-        self.running().is_some_and(|running| running.checks.awaits_line())
-    }
-
-    /// A stop was under way: its hooks go on where they were, and it gets its grace period.
-    fn go_on_stopping(&mut self, last: &Status, now: Instant) {
-        let grace = Duration::from_millis(self.bundle.stop_grace_ms);
-        if let Some(running) = self.running() {
-            running.stopping = true;
-            running.kill_at = now.checked_add(grace);
-        }
-        if !self.resume_hooks(last, HookStage::PreStop, now) {
-            self.ask_to_end(now);
-        }
-        self.enter(Phase::Stopping);
-    }
-
-    /// The container ended while nobody looked, or waited to be started again.
-    fn catch_up(&mut self, last: &Status) {
-        // A start may have been cut short. A group that was killed goes too: the kernel (6.18)
-        // kills everything that is born in it later.
-        let _ = self.group.kill_all().and_then(|()| self.group.remove());
-        if last.phase == Phase::Waiting {
-            self.life = Life::Waiting { until: Instant::now() + left(last) };
-            self.enter(Phase::Waiting);
-        } else {
-            let ill = last.recycling.then_some(false);
-            self.reckon(End { ill, ..End::of(-1) }, Instant::now());
-        }
-    }
-}
-
-/// What is left of the wait for the next start. A clock that was set back does not prolong it.
-fn left(last: &Status) -> Duration {
-    let now = Timestamp::now().as_millisecond();
-    let whole = last.next_start_ms.saturating_sub(last.finished_ms).max(0);
-    let left = last.next_start_ms.saturating_sub(now).clamp(0, whole);
-    // No wait is longer than the clock: what is added to it must not go beyond its end.
-    Duration::from_millis(u64::try_from(left).unwrap_or_default()).min(AGES)
 }
 
 /// Exit status of a process that has ended: its own, 128 + n for signal n, −1 if nobody knows.
