@@ -203,6 +203,9 @@ fn healthcheck_has_the_times_of_the_file_or_those_of_docker() {
         "start_period_ms": 0, "start_interval_ms": 5_000, "retries": 3,
     });
     assert_eq!(bundle(&host)["health"], expected);
+    let none = "interval: 0s, timeout: 0s, start_interval: 0s, retries: 0";
+    let host = web(&format!("{SLEEP}    healthcheck: {{ {test}, {none} }}\n"));
+    assert_eq!(bundle(&host)["health"], expected);
 
     let times = "interval: 1m30s, timeout: 7s, start_period: 2m, start_interval: 200ms, retries: 9";
     let host = web(&format!("{SLEEP}    healthcheck: {{ test: 'true && true', {times} }}\n"));
@@ -212,6 +215,20 @@ fn healthcheck_has_the_times_of_the_file_or_those_of_docker() {
     });
     assert_eq!(bundle(&host)["health"], expected);
     host.berth("up --wait").succeeds();
+}
+
+#[test]
+fn healthcheck_goes_on_after_a_signal_that_the_program_heeds_not() {
+    let host = web("    command: [sh, -c, 'trap : TERM; while :; do sleep 0.1; done']
+    healthcheck: { test: 'echo x >>/tmp/checks', interval: 100ms }
+");
+    let checks =
+        || host.berth("exec -T web sh -c 'wc -l </tmp/checks'").stdout.trim().parse::<u32>();
+    host.eventually("it is checked", || checks().is_ok());
+    host.berth("kill -s TERM web").succeeds();
+    let before = checks().unwrap();
+    host.eventually("it is checked again", || checks().is_ok_and(|now| now > before + 2));
+    host.berth("kill web").succeeds();
 }
 
 #[test]

@@ -79,8 +79,9 @@ impl Checks {
         checks
     }
 
-    /// Adds what to wait for. No check is due while the container stands still.
-    pub(super) fn poll<'a>(&'a self, set: &mut PollSet<'a>, frozen: bool) {
+    /// Adds what to wait for. No check is due while the container stands still, and none is to
+    /// begin any more unless `begins`.
+    pub(super) fn poll<'a>(&'a self, set: &mut PollSet<'a>, frozen: bool, begins: bool) {
         for check in &self.all {
             let due = match &check.attempt {
                 Some(Attempt::Probe(probe)) => {
@@ -91,7 +92,7 @@ impl Checks {
                     look.poll(set);
                     Some(look.deadline())
                 }
-                None => check.timing.due(),
+                None => check.timing.due().filter(|_| begins),
             };
             set.until(due.filter(|_| !frozen));
         }
@@ -254,12 +255,12 @@ impl Monitor {
         if self.frozen.is_some() {
             return;
         }
-        let Running { checks, netns, target, .. } = &mut **running;
+        let Running { checks, netns, target, stopping, .. } = &mut **running;
         let host = Surroundings {
             bundle: &self.bundle,
             target: *target,
             netns: netns.as_fd(),
-            begins: !self.stopped && !self.status.recycling,
+            begins: !*stopping,
             seen: self.output.has_seen(),
         };
         let mut over = false;

@@ -91,6 +91,11 @@ impl Monitor {
 
     /// Goes on with a container that the user had paused under the monitor before.
     pub(super) fn stand_still(&mut self) {
+        // That one may have let it run on and been killed before it could say so.
+        self.status.paused = self.group.is_frozen();
+        if !self.status.paused {
+            return;
+        }
         self.frozen = Some(Frozen { paused: true, ..Frozen::now(false) });
     }
 

@@ -59,7 +59,7 @@ pub(super) struct Running {
     /// OOM kills of its cgroup when it started.
     ooms: u64,
     /// It is being stopped: a hook, then its signal.
-    stopping: bool,
+    pub(super) stopping: bool,
     kill_at: Option<Instant>,
     killed: bool,
     /// The stop signal, where SIGKILL does what its default action would have done.
@@ -88,7 +88,7 @@ impl Running {
         if let Some(hooks) = &self.hooks {
             hooks.poll(set, frozen);
         }
-        self.checks.poll(set, frozen);
+        self.checks.poll(set, frozen, !self.stopping);
     }
 
     /// Sends a signal to the first process, never to one that has its number by now.

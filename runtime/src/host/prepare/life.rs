@@ -40,14 +40,15 @@ pub(super) fn probe(
         _ => return None,
     };
     let time = |own: Option<Duration>, of_image: Option<Duration>, ms| {
-        own.or(of_image).map_or(ms, milliseconds)
+        let given = |time: &Duration| !time.is_zero();
+        own.filter(given).or(of_image.filter(given)).map_or(ms, milliseconds)
     };
     let times = Times {
         interval_ms: time(asked.interval, image.interval, 30_000),
         timeout_ms: time(asked.timeout, image.timeout, 30_000),
         start_period_ms: time(asked.start_period, image.start_period, 0),
         start_interval_ms: time(asked.start_interval, image.start_interval, 5_000),
-        retries: asked.retries.or(image.retries).unwrap_or(3).max(1),
+        retries: asked.retries.or(image.retries).filter(|retries| *retries > 0).unwrap_or(3),
     };
     Some(Probe { argv, times })
 }

@@ -187,7 +187,7 @@ impl Output {
     /// Adds what to wait for. Output is left where it is while `behind`.
     pub(super) fn poll<'a>(&'a self, set: &mut PollSet<'a>, behind: bool, now: Instant) {
         set.until(self.release);
-        if let Some(hooks) = &self.hooks {
+        if let Some(hooks) = self.hooks.as_ref().filter(|_| !self.writer.holds_back()) {
             set.read(Token::HookOutput, hooks);
         }
         let (socket, again) = self.writer.poll();
