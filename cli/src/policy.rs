@@ -1,7 +1,7 @@
 //! The policy gate of a run: what is judged, who is asked, and what is remembered. What is
 //! decided, the planner decides.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -63,6 +63,9 @@ struct Remembered {
     grant: String,
     service: Option<String>,
     object: String,
+    /// Folder of the project, without links: another one of the same name is another stack.
+    #[serde(default)]
+    folder: PathBuf,
     /// When, for people.
     at: String,
 }
@@ -74,6 +77,8 @@ pub(crate) struct Ruling {
     userns: Userns,
     grants: Vec<Grant>,
     facts: Facts,
+    /// Folders of other stacks of this name that were consented to the same, by digest.
+    elsewhere: BTreeMap<String, PathBuf>,
 }
 
 impl Ruling {
@@ -114,7 +119,14 @@ impl Ruling {
         if denied.is_empty() {
             return Ok(());
         }
-        let remark = |grant: &&Grant| remark(stack, grant, self.level);
+        let remark = |grant: &&Grant| {
+            let mut remark = remark(stack, grant, self.level);
+            if let Some(other) = self.elsewhere.get(&grant.digest) {
+                let other = other.display();
+                remark.message += &format!(" (given so far to the stack in `{other}`)");
+            }
+            remark
+        };
         let (placed, loose): (Vec<Remark>, Vec<Remark>) =
             denied.iter().map(remark).partition(|remark| !remark.path.starts_with("--"));
         let placed = stack.places.problems(placed).into_iter().map(miette::Report::new);
@@ -207,7 +219,7 @@ pub(crate) fn judge(
     let mut ruling = Ruling::before(file, args.policy);
     let observed = Observed { host: ruling.host(observed), ..observed.clone() };
     let subjects = subjects(stack, desired, aim)?;
-    let mut wanted = policy::wanted(stack, desired, &subjects);
+    let mut wanted = policy::wanted(stack, desired, &observed, &subjects);
     wanted.extend(read_for(session, stack));
     let mut facts = host::grounds(roots, &stack.working_dir, &wanted);
     facts.files = read_for(session, stack);
@@ -218,7 +230,10 @@ pub(crate) fn judge(
     if let (Some(host), Level::Strict) = (host, ruling.level) {
         facts.users = users(host, desired, &subjects);
     }
-    let consents = consents(stack, roots, args, file);
+    let (before, elsewhere) =
+        remembered(roots, &stack.name).into_iter().partition(|one| one.folder == facts.project);
+    ruling.elsewhere = others(elsewhere);
+    let consents = consents(before, args, file);
     let scene = Scene { stack, desired, observed: &observed, facts: &facts };
     ruling.grants = policy::grants(&scene, &subjects, (ruling.level, Origin::Operator), &consents);
     ruling.facts = facts;
@@ -306,11 +321,17 @@ fn users(
     subjects.iter().filter_map(user).collect()
 }
 
-fn consents(stack: &Stack, roots: &Roots, args: &PolicyArgs, file: &HostFile) -> Vec<Consent> {
+/// Folders by what was consented to there; of a consent of before they were remembered, none.
+fn others(elsewhere: Vec<Remembered>) -> BTreeMap<String, PathBuf> {
+    let known = elsewhere.into_iter().filter(|one| !one.folder.as_os_str().is_empty());
+    known.map(|one| (one.digest, one.folder)).collect()
+}
+
+fn consents(before: Vec<Remembered>, args: &PolicyArgs, file: &HostFile) -> Vec<Consent> {
     let flags = args.allow.iter().cloned().map(|to| Consent { to, source: Source::Flag });
-    let before = remembered(roots, &stack.name).into_iter();
-    let before =
-        before.map(|one| Consent { to: Subjects::One(one.digest), source: Source::Before });
+    let before = before
+        .into_iter()
+        .map(|one| Consent { to: Subjects::One(one.digest), source: Source::Before });
     let of_file = file.policy.consents(|path| host::real(path), &file.path.display().to_string());
     of_file.into_iter().chain(before).chain(flags).collect()
 }
@@ -340,7 +361,8 @@ pub(crate) async fn pass(
         }
         let open: Vec<Grant> = denied().cloned().collect();
         text::grants(&open).iter().for_each(|line| session.ui.note(&safe(line)));
-        let question = format!("let `{}` have this, now and later?", stack.name);
+        let later = if open.iter().all(is_of_command) { "" } else { ", now and later" };
+        let question = format!("let `{}` have this{later}?", stack.name);
         if session.ui.confirm(&question) != Some(true) {
             return Err(failure);
         }
@@ -352,11 +374,22 @@ pub(crate) async fn pass(
     let flag = Source::Flag.to_string();
     let given =
         |grant: &&Grant| grant.consent.as_ref() == Some(&flag) || (answered && grant.is_denied());
-    let given: Vec<&Grant> = ruling.grants.iter().filter(given).collect();
-    remember(host, &stack.name, &given).await
+    let given: Vec<&Grant> =
+        ruling.grants.iter().filter(given).filter(|grant| !is_of_command(grant)).collect();
+    remember(host, (&stack.name, &ruling.facts.project), &given).await
 }
 
-async fn remember(host: &Arc<Host>, project: &str, given: &[&Grant]) -> Result<(), Failure> {
+/// Whether the words of one command ask for a grant, and not the files of the stack: what is
+/// consented to then is over with that command.
+fn is_of_command(grant: &Grant) -> bool {
+    grant.service.is_some() && grant.path.starts_with("--")
+}
+
+async fn remember(
+    host: &Arc<Host>,
+    (project, folder): (&str, &Path),
+    given: &[&Grant],
+) -> Result<(), Failure> {
     if given.is_empty() {
         return Ok(());
     }
@@ -364,12 +397,16 @@ async fn remember(host: &Arc<Host>, project: &str, given: &[&Grant]) -> Result<(
     let mut all = remembered(host.roots(), project);
     let now = jiff::Timestamp::now().to_string();
     for grant in given {
-        if all.iter().all(|known| known.digest != grant.digest) {
+        if all
+            .iter()
+            .all(|known| (&known.digest, known.folder.as_path()) != (&grant.digest, folder))
+        {
             all.push(Remembered {
                 digest: grant.digest.clone(),
                 grant: grant.id.to_owned(),
                 service: grant.service.clone(),
                 object: grant.object.clone(),
+                folder: folder.to_owned(),
                 at: now.clone(),
             });
         }

@@ -22,6 +22,7 @@ mod cases;
 mod consent;
 mod files;
 mod host_file;
+mod others;
 mod paths;
 mod resources;
 mod rights;

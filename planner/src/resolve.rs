@@ -23,6 +23,7 @@ mod mounts;
 mod networks;
 mod problem;
 mod spaces;
+pub(crate) use spaces::parents;
 
 pub use devices::{HostDevice, wanted_devices, wants_cdi};
 pub use mounts::{BindSource, bind_sources};

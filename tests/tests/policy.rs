@@ -76,6 +76,32 @@ fn a_consent_is_given_once_and_kept_with_the_stack() {
 }
 
 #[test]
+fn a_consent_is_not_that_of_a_stack_of_the_same_name_elsewhere() {
+    let host = with("privileged: true");
+    host.berth("up -d --allow G-PRIV:web").succeeds();
+    host.berth("down").succeeds();
+    host.shell("mkdir more && cp compose.yaml more").succeeds();
+    let there = format!("`{}`", std::fs::canonicalize(host.project(".")).unwrap().display());
+    let other = |words: &str| host.shell(&format!("cd more && $berth -p stack {words}"));
+    other("up -d").fails_with(9).stderr_has("G-PRIV needs consent").stderr_has(&there);
+    other("up -d --allow G-PRIV:web").succeeds();
+    other("down").succeeds();
+    other("up -d").succeeds();
+    other("down").succeeds();
+    host.berth("up -d").succeeds();
+}
+
+#[test]
+fn a_consent_to_the_words_of_a_command_is_over_with_it() {
+    let host = with("init: true");
+    let words = "run --rm -T -v /etc:/e:ro";
+    host.berth(&format!("{words} --allow G-BIND-ROOT:web web true")).succeeds();
+    host.berth(&format!("{words} web true")).fails_with(9).stderr_has("G-BIND-ROOT:web");
+    host.edit("compose.yaml", "init: true", "volumes: ['/etc:/x:ro']");
+    host.berth("up -d").fails_with(9).stderr_has("G-BIND-ROOT:web");
+}
+
+#[test]
 fn an_ordinary_stack_needs_no_word_and_shows_no_grants() {
     let host = with("volumes: ['./src:/src', '/etc/localtime:/etc/localtime:ro', 'data:/d']");
     host.write("src/file", "own");

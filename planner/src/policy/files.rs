@@ -5,8 +5,8 @@ use std::path::Path;
 use berth_schema::stack::{BuildSource, FileContent, FileMount, FileObject, NamedContext};
 
 use super::paths::{Kind, Weight, weigh};
-use super::rows::{Finds, device};
-use super::{Case, Facts, PathFact};
+use super::rows::{Finds, devices};
+use super::{Case, Facts, PathFact, others};
 use crate::desired::SourceSpec;
 
 /// A path of the host in a container.
@@ -35,27 +35,61 @@ pub(super) fn in_project(facts: &Facts, path: &Path) -> bool {
     facts.is_project(&fact(facts, path).real)
 }
 
-/// Every path of the host that the container mounts.
-fn host_paths(finds: &Finds<'_>) -> Vec<HostPath> {
+/// A mount of a container, its own or one that it has of another one.
+pub(super) struct Mounted<'a> {
+    /// Path of the attribute.
+    pub(super) at: String,
+    pub(super) source: &'a SourceSpec,
+    pub(super) read_only: bool,
+    /// It stands among the volumes of the service.
+    own: bool,
+}
+
+/// Every mount of the container.
+pub(super) fn mounts<'a>(finds: &Finds<'a>) -> Vec<Mounted<'a>> {
     let (subject, scene) = (finds.subject, finds.scene);
-    let mut paths = Vec::new();
-    for (target, mount) in &subject.spec.mounts {
+    let own = subject.spec.mounts.iter().map(|(target, mount)| {
         let index = subject.service.volumes.iter().position(|own| own.target == *target);
         let at = index.map_or("--volume".to_owned(), |index| format!("volumes.{index}"));
-        let (path, propagation, at, hidden) = match &mount.source {
+        let (source, read_only) = (&mount.source, mount.read_only);
+        Mounted { at, source, read_only, own: index.is_some() }
+    });
+    let lent = others::lent(scene.desired, scene.observed, &subject.spec).into_iter();
+    let lent = lent.map(|lent| {
+        let (at, source) = (lent.at, &lent.mount.source);
+        Mounted { at, source, read_only: lent.read_only, own: false }
+    });
+    own.chain(lent).collect()
+}
+
+/// Every path of the host that the container mounts.
+fn host_paths(finds: &Finds<'_>) -> Vec<HostPath> {
+    let scene = finds.scene;
+    let mut paths = Vec::new();
+    for mount in mounts(finds) {
+        let read_only = mount.read_only;
+        let mut add = |at: &str, path: &Path, propagation: Option<&String>, hidden: bool| {
+            let (at, fact) = (at.to_owned(), fact(scene.facts, path));
+            let propagation = propagation.cloned();
+            paths.push(HostPath { at, fact, read_only, propagation, hidden });
+        };
+        match mount.source {
             SourceSpec::Bind { path, propagation, .. } => {
-                (path.clone(), propagation.clone(), at, false)
+                add(&mount.at, path, propagation.as_ref(), false);
             }
             SourceSpec::Volume { name, .. } => {
-                let Some(device) = device(scene.desired, name) else { continue };
-                let key = scene.stack.volumes.iter().find(|(_, volume)| volume.name == *name);
-                let at = key.map_or(at, |(key, _)| format!("/volumes.{key}.driver_opts.device"));
-                (device, None, at, true)
+                let written = scene.stack.volumes.iter().find(|(_, volume)| {
+                    mount.own && volume.name == *name && !volume.driver_opts.is_empty()
+                });
+                let at = written.map_or(mount.at.clone(), |(key, _)| {
+                    format!("/volumes.{key}.driver_opts.device")
+                });
+                for device in devices(scene.desired, scene.observed, name) {
+                    add(&at, &device, None, true);
+                }
             }
-            _ => continue,
-        };
-        let fact = fact(scene.facts, &path);
-        paths.push(HostPath { at, fact, read_only: mount.read_only, propagation, hidden });
+            SourceSpec::Anonymous { .. } | SourceSpec::Image { .. } => {}
+        }
     }
     paths
 }

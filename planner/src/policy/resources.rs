@@ -5,6 +5,7 @@ use berth_schema::stack::{
 };
 
 use super::Case;
+use super::files::mounts;
 use super::rights::is_own;
 use super::rows::Finds;
 use crate::desired::SourceSpec;
@@ -168,13 +169,11 @@ pub(super) fn foreign(finds: &mut Finds<'_>) {
         let at = key.map_or("networks".to_owned(), |(key, _)| format!("networks.{key}"));
         add_foreign(finds, (&at, "network", name), external, owner);
     }
-    for (target, mount) in &subject.spec.mounts {
-        let SourceSpec::Volume { name, .. } = &mount.source else { continue };
+    for mount in mounts(finds) {
+        let SourceSpec::Volume { name, .. } = mount.source else { continue };
         let external = scene.desired.volumes.get(name).is_some_and(|volume| volume.external);
         let owner = scene.observed.volumes.get(name).map(|volume| &volume.record.project);
-        let index = subject.service.volumes.iter().position(|own| own.target == *target);
-        let at = index.map_or("--volume".to_owned(), |index| format!("volumes.{index}"));
-        add_foreign(finds, (&at, "volume", name), external, owner);
+        add_foreign(finds, (&mount.at, "volume", name), external, owner);
     }
     for (index, from) in subject.service.volumes_from.iter().enumerate() {
         if let VolumesSource::Container(name) = &from.source

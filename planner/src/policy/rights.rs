@@ -1,15 +1,14 @@
 //! Rows about what processes may do: capabilities, defences, namespaces, hooks.
 
 use berth_schema::stack::{
-    BuildNetwork, CgroupMode, Entitlement, IpcMode, NetworkMode, PidMode, Seccomp, UsernsMode,
-    UtsMode,
+    BuildNetwork, CgroupMode, Entitlement, IpcMode, NetworkMode, PidMode, Seccomp, UtsMode,
 };
 
 use super::Case;
 use super::host_file::Userns;
+use super::others::{Shared, has_host_ids, service_of};
 use super::rows::Finds;
 use crate::desired::DEFAULT_CAPABILITIES;
-use crate::resolve::container_name;
 
 /// Capabilities over the host as a whole.
 const OVER_HOST: [&str; 18] = [
@@ -154,17 +153,22 @@ pub(super) fn defences(finds: &mut Finds<'_>) {
 
 pub(super) fn namespaces(finds: &mut Finds<'_>) {
     let service = finds.subject.service;
+    let reaches = |shared: Shared| shared.reach(finds.scene, &finds.subject.spec).0;
+    let processes = service.pid == PidMode::Host || reaches(Shared::Processes);
+    let memory = service.ipc == IpcMode::Host || reaches(Shared::Memory);
+    let network = service.network_mode == Some(NetworkMode::Host) || reaches(Shared::Network);
+    let host_ids = has_host_ids(finds.scene.stack, service);
     let mut add = |is_host: bool, attribute: &str, what: &str| {
         if is_host {
             finds.add(Case::Namespace, attribute, attribute, what);
         }
     };
-    add(service.pid == PidMode::Host, "pid", "the processes of the host");
-    add(service.ipc == IpcMode::Host, "ipc", "the shared memory of the host");
+    add(processes, "pid", "the processes of the host");
+    add(memory, "ipc", "the shared memory of the host");
     add(service.uts == UtsMode::Host, "uts", "the name of the host");
     add(service.cgroup == Some(CgroupMode::Host), "cgroup", "the cgroups of the host");
-    add(service.userns_mode == UsernsMode::Host, "userns_mode", "the user ids of the host");
-    if service.network_mode == Some(NetworkMode::Host) {
+    add(host_ids, "userns_mode", "the user ids of the host");
+    if network {
         let what = "the network of the host: all its addresses, ports and local services";
         finds.add(Case::HostNetwork, "network_mode", "network_mode", what);
     }
@@ -189,21 +193,18 @@ pub(super) fn userns(finds: &mut Finds<'_>) {
 }
 
 pub(super) fn peers(finds: &mut Finds<'_>) {
-    let service = finds.subject.service;
-    let mut peers = Vec::new();
-    if let Some(NetworkMode::Container(name)) = &service.network_mode {
-        peers.push(("network_mode", name, "network"));
-    }
-    if let PidMode::Container(name) = &service.pid {
-        peers.push(("pid", name, "processes"));
-    }
-    if let IpcMode::Container(name) = &service.ipc {
-        peers.push(("ipc", name, "shared memory"));
-    }
-    for (attribute, name, of) in peers {
-        if !is_own(finds, name) {
-            let what = format!("the {of} of the container {name}, which is not of this stack");
-            finds.add(Case::Peer, attribute, &format!("{attribute}={name}"), what);
+    let shared = [
+        ("network_mode", Shared::Network, "network"),
+        ("pid", Shared::Processes, "processes"),
+        ("ipc", Shared::Memory, "shared memory"),
+    ];
+    for (attribute, shared, of) in shared {
+        let (_, names) = shared.reach(finds.scene, &finds.subject.spec);
+        for name in names {
+            if !is_own(finds, &name) {
+                let what = format!("the {of} of the container {name}, which is not of this stack");
+                finds.add(Case::Peer, attribute, &format!("{attribute}={name}"), what);
+            }
         }
     }
 }
@@ -211,15 +212,10 @@ pub(super) fn peers(finds: &mut Finds<'_>) {
 /// Whether a container is, or will be, one of this project.
 pub(super) fn is_own(finds: &Finds<'_>, name: &str) -> bool {
     let scene = finds.scene;
-    if let Some(container) = scene.observed.containers.get(name) {
-        return container.record.project == scene.desired.project;
+    match scene.observed.containers.get(name) {
+        Some(container) => container.record.project == scene.desired.project,
+        None => service_of(scene.desired, name).is_some(),
     }
-    scene.desired.services.iter().any(|(service, spec)| {
-        let fixed = spec.container_name.as_deref();
-        let mut names =
-            (1..=spec.replicas).map(|n| container_name(&scene.desired.project, service, fixed, n));
-        names.any(|own| own == name)
-    })
 }
 
 pub(super) fn provider(finds: &mut Finds<'_>) {

@@ -1,13 +1,14 @@
 //! The rows of the table: for each, how its cases are found in the model.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use berth_schema::stack::{BuildSource, FileContent, NamedContext, Seccomp, Stack};
 
-use super::{Case, Scene, Subject, files, resources, rights};
+use super::{Case, Scene, Subject, files, others, resources, rights};
 use crate::backing::Backing;
-use crate::desired::{ContainerSpec, Desired, SourceSpec};
+use crate::desired::{ContainerSpec, Desired, MountSpec, SourceSpec};
+use crate::observed::Observed;
 
 /// A privilege in the model, before anybody decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,10 +142,17 @@ fn of_stack(scene: &Scene<'_>) -> Vec<Found> {
 }
 
 /// Paths of the host that a judgement has to know: [`Facts::paths`](super::Facts::paths).
-pub fn wanted(stack: &Stack, desired: &Desired, subjects: &[Subject<'_>]) -> BTreeSet<PathBuf> {
+pub fn wanted(
+    stack: &Stack,
+    desired: &Desired,
+    observed: &Observed,
+    subjects: &[Subject<'_>],
+) -> BTreeSet<PathBuf> {
     let mut paths = BTreeSet::new();
     for subject in subjects {
-        paths.extend(mounted(desired, &subject.spec));
+        paths.extend(mounted(desired, observed, &subject.spec));
+        let lent = others::lent(desired, observed, &subject.spec);
+        paths.extend(lent.iter().flat_map(|lent| of_mount(desired, observed, lent.mount)));
     }
     for service in stack.services.values() {
         if let Seccomp::Profile(path) = &service.security.seccomp {
@@ -170,17 +178,31 @@ pub fn wanted(stack: &Stack, desired: &Desired, subjects: &[Subject<'_>]) -> BTr
 }
 
 /// Host paths that a container mounts: of binds, and of volumes that are binds.
-pub(crate) fn mounted(desired: &Desired, spec: &ContainerSpec) -> impl Iterator<Item = PathBuf> {
-    spec.mounts.values().filter_map(|mount| match &mount.source {
-        SourceSpec::Bind { path, .. } => Some(path.clone()),
-        SourceSpec::Volume { name, .. } => device(desired, name),
-        _ => None,
-    })
+pub(crate) fn mounted(
+    desired: &Desired,
+    observed: &Observed,
+    spec: &ContainerSpec,
+) -> BTreeSet<PathBuf> {
+    spec.mounts.values().flat_map(|mount| of_mount(desired, observed, mount)).collect()
 }
 
-/// The path of the host that a volume is, if it is one.
-pub(super) fn device(desired: &Desired, volume: &str) -> Option<PathBuf> {
-    let options = &desired.volumes.get(volume)?.driver_opts;
+fn of_mount(desired: &Desired, observed: &Observed, mount: &MountSpec) -> BTreeSet<PathBuf> {
+    match &mount.source {
+        SourceSpec::Bind { path, .. } => [path.clone()].into(),
+        SourceSpec::Volume { name, .. } => devices(desired, observed, name),
+        SourceSpec::Anonymous { .. } | SourceSpec::Image { .. } => BTreeSet::new(),
+    }
+}
+
+/// The paths of the host that a volume is: the one it was made of if it is there, whoever made it,
+/// and the one the stack wants.
+pub(super) fn devices(desired: &Desired, observed: &Observed, volume: &str) -> BTreeSet<PathBuf> {
+    let there = observed.volumes.get(volume).map(|volume| &volume.record.spec);
+    let specs = there.into_iter().chain(desired.volumes.get(volume));
+    specs.filter_map(|spec| device(&spec.driver_opts)).collect()
+}
+
+fn device(options: &BTreeMap<String, String>) -> Option<PathBuf> {
     match Backing::of(options) {
         Ok(Backing::Bind { device, .. }) => Some(device),
         Ok(Backing::Own | Backing::Memory { .. }) => None,

@@ -10,7 +10,8 @@ use insta::assert_snapshot;
 
 use super::*;
 use crate::cdi::{CdiFile, Library};
-use crate::observed::HostFacts;
+use crate::desired::VolumeSpec;
+use crate::observed::{HostFacts, ObservedContainer, ObservedVolume, VolumeRecord};
 use crate::resolve::HostDevice;
 use crate::{Inputs, resolve, text};
 
@@ -300,6 +301,59 @@ fn a_consent_is_to_one_row_of_one_service_and_no_other() {
     for wrong in ["G-PRIV", "G-NO:web", "G-PRIV:", "G-BIND:web:"] {
         assert!(wrong.parse::<Subjects>().is_err(), "{wrong}");
     }
+}
+
+/// A container of this or another project that has this mount.
+fn there(name: &str, project: &str, spec: ContainerSpec) -> (String, ObservedContainer) {
+    let record = serde_json::json!({
+        "name": name, "project": project, "service": "other", "number": 1, "oneoff": false,
+        "spec": spec, "image_id": "", "addresses": {}, "id_base": null, "depends_on": {},
+        "working_dir": "", "config_files": [],
+    });
+    let container = serde_json::json!({
+        "record": record, "id": "", "created_at": 0, "state": { "state": "created" },
+        "health": "none", "monitored": false, "held": false, "published": [], "restarts": 0,
+    });
+    (name.to_owned(), serde_json::from_value(container).unwrap())
+}
+
+#[test]
+fn mounts_of_a_container_that_is_there_are_looked_at_with_what_it_has_of_others() {
+    let mut made = Case1::service("volumes_from: ['container:theirs']");
+    let bare = Case1::service("volumes: [/etc:/e, /srv/data:/d]");
+    let (desired, _) = bare.found(|_| true);
+    let mut spec = desired.services["web"].container.clone();
+    let borrowed = spec.mounts.remove("/d").unwrap();
+    let (name, mut container) = there("theirs", "others", spec);
+    container.record.borrowed.mounts.insert("/d".into(), borrowed);
+    made.observed.containers.insert(name, container);
+    let cases = made.cases();
+    for case in ["HostRoot /etc", "Bind /srv/data", "Foreign theirs"] {
+        assert!(cases.contains(case), "{case}: {cases:?}");
+    }
+    let (desired, _) = made.found(|_| true);
+    let subjects = made.subjects(&desired);
+    let wanted = wanted(&made.stack, &desired, &made.observed, &subjects);
+    assert_eq!(wanted, ["/etc".into(), "/srv/data".into()].into());
+}
+
+#[test]
+fn a_volume_that_is_there_is_what_it_was_made_of() {
+    let mut made = Case1::service("volumes: [data:/v]\n---\nvolumes: { data: { external: true } }");
+    let opts = [("type", "none"), ("o", "bind"), ("device", "/etc")];
+    let driver_opts = opts.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+    let record = VolumeRecord {
+        name: "data".into(),
+        project: "others".into(),
+        spec: VolumeSpec { driver_opts, ..VolumeSpec::default() },
+        container: None,
+    };
+    made.observed.volumes.insert("data".into(), ObservedVolume { record });
+    assert!(made.cases().contains("HiddenHostRoot /etc"), "{:?}", made.cases());
+    let (desired, _) = made.found(|_| true);
+    let subjects = made.subjects(&desired);
+    let wanted = wanted(&made.stack, &desired, &made.observed, &subjects);
+    assert_eq!(wanted, ["/etc".into()].into());
 }
 
 #[test]

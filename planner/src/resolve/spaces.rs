@@ -24,7 +24,7 @@ pub(super) const IMPLIED: DependencySpec =
     DependencySpec { condition: Condition::ServiceStarted, restart: true, required: true };
 
 /// The services whose namespaces this one shares, each with the attribute that says so.
-pub(super) fn parents(service: &Service) -> impl Iterator<Item = (&'static str, &str)> {
+pub(crate) fn parents(service: &Service) -> impl Iterator<Item = (&'static str, &str)> {
     let network = match &service.network_mode {
         Some(stack::NetworkMode::Service(parent)) => Some(parent),
         _ => None,

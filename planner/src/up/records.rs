@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use berth_schema::stack::PullPolicy;
 
-use crate::desired::{ContainerSpec, Desired};
+use crate::desired::ContainerSpec;
 use crate::ipam::{AddressBook, IdRanges, Request};
 use crate::observed::{Addresses, Borrowed, ContainerRecord};
 use crate::policy;
@@ -47,7 +47,7 @@ pub(super) fn make(
             working_dir: survey.desired.working_dir.display().to_string(),
             config_files: survey.desired.files.iter().map(|f| f.display().to_string()).collect(),
             grants: survey.desired.judged.grants.get(change.service).cloned().unwrap_or_default(),
-            judged: judged(survey.desired, spec),
+            judged: judged(survey, spec),
         };
         records.insert(change.name.clone(), record);
     }
@@ -55,11 +55,10 @@ pub(super) fn make(
 }
 
 /// What the host paths of a container led to when the policy judged them.
-fn judged(desired: &Desired, spec: &ContainerSpec) -> BTreeMap<PathBuf, PathBuf> {
-    let paths = policy::mounted(desired, spec);
-    paths
-        .filter_map(|path| Some((path.clone(), desired.judged.paths.get(&path)?.clone())))
-        .collect()
+fn judged(survey: &Survey, spec: &ContainerSpec) -> BTreeMap<PathBuf, PathBuf> {
+    let known = &survey.desired.judged.paths;
+    let paths = policy::mounted(survey.desired, survey.observed, spec).into_iter();
+    paths.filter_map(|path| known.get(&path).cloned().map(|real| (path, real))).collect()
 }
 
 /// Containers the plan makes, with their descriptions.

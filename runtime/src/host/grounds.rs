@@ -61,7 +61,7 @@ pub fn grounds(roots: &Roots, project: &Path, wanted: &BTreeSet<PathBuf>) -> Fac
     Facts {
         paths,
         project: real(project),
-        own: vec![real(&roots.state), real(&roots.run)],
+        own: vec![real(&roots.state), real(&roots.run), real(&roots.policy())],
         homes: homes(),
         hard_limits: host_limits(),
         ..Facts::default()
@@ -245,6 +245,14 @@ mod tests {
         }
         assert_eq!(fact(&dir).sockets, ["docker"]);
         fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn the_hosts_policy_is_our_own_wherever_the_state_is() {
+        for roots in [Roots::default(), Roots::below(Path::new("/srv/else"))] {
+            let facts = grounds(&roots, Path::new("/srv/shop"), &BTreeSet::new());
+            assert!(facts.own.contains(&real(&roots.policy())), "{:?}", facts.own);
+        }
     }
 
     #[test]
