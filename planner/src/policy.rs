@@ -167,6 +167,9 @@ pub struct Grant {
     pub what: String,
     /// Which of the things of its kind: a resolved path, a capability, a key.
     pub object: String,
+    /// How far it goes, where one may have more or less of it: `ro`, `rw`, `rwm`.
+    #[serde(skip)]
+    pub scope: &'static str,
     /// How much it is.
     pub severity: Severity,
     /// Whether it is there already.
@@ -188,6 +191,11 @@ impl Grant {
             Decision::Consent => self.consent.is_none(),
             Decision::Refused => true,
         }
+    }
+
+    /// Whether nothing can be changed with it.
+    pub fn is_read_only(&self) -> bool {
+        matches!(self.scope, "ro" | "r")
     }
 
     /// Whether people are told of it.
@@ -254,6 +262,7 @@ fn grant(
         service,
         what,
         object,
+        scope,
         severity: case.severity(),
         standing: if is_kept { Standing::Kept } else { Standing::New },
         decision: case.decision(level),

@@ -43,6 +43,8 @@ pub enum Subjects {
         service: String,
         /// Path without links, or another object.
         object: Option<String>,
+        /// Only to what cannot be written to.
+        read_only: bool,
     },
 }
 
@@ -76,12 +78,13 @@ impl Consent {
             Subjects::Row { id, service, object } => {
                 is_row(id, grant)
                     && is_of(service, grant, project)
-                    && object.as_ref().is_none_or(|object| *object == grant.object)
+                    && object.as_ref().is_none_or(|object| is_named(object, grant))
             }
-            Subjects::Host { stack, id, service, object } => {
+            Subjects::Host { stack, id, service, object, read_only } => {
                 stack == project
                     && is_row(id, grant)
                     && is_of(service, grant, project)
+                    && (!read_only || grant.is_read_only())
                     && match object {
                         Some(object) => *object == grant.object,
                         None => !needs_object(grant),
@@ -99,9 +102,19 @@ fn is_of(service: &str, grant: &Grant, project: &str) -> bool {
     grant.service.as_deref().unwrap_or(project) == service
 }
 
-/// A host file names each path that it gives away.
+/// Whether somebody who runs a command means a grant by this word: a device also by its path, for
+/// what is there now is remembered.
+fn is_named(object: &str, grant: &Grant) -> bool {
+    let path = match grant.case {
+        Case::Device => grant.object.split_once(' ').map(|(path, _)| path),
+        _ => None,
+    };
+    object == grant.object || path == Some(object)
+}
+
+/// A host file names each path, device and profile that it gives away.
 fn needs_object(grant: &Grant) -> bool {
-    grant.object.starts_with('/')
+    grant.object.starts_with('/') || grant.object.starts_with("seccomp=")
 }
 
 impl FromStr for Subjects {

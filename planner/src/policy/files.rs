@@ -21,11 +21,12 @@ struct HostPath {
 }
 
 /// What is known of a path; of one that nobody looked at, that it has no links.
-fn fact(facts: &Facts, path: &Path) -> PathFact {
+pub(super) fn fact(facts: &Facts, path: &Path) -> PathFact {
     facts.paths.get(path).cloned().unwrap_or_else(|| PathFact {
         real: path.to_owned(),
         kind: Kind::Missing,
         object: None,
+        device: None,
         sockets: Vec::new(),
     })
 }

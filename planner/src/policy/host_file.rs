@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::consent::row;
-use super::{Consent, Level, Source, Subjects};
+use super::{Case, Consent, Level, Source, Subjects};
 
 /// What the file says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +57,13 @@ pub struct HostConsent {
     /// The path, for what is one; links in it are followed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
+    /// Which of the things of its kind, for what is no path: a capability, a device with its
+    /// numbers, a profile with its digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+    /// Only to reading it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
 }
 
 impl HostPolicy {
@@ -66,10 +73,15 @@ impl HostPolicy {
     /// What is wrong with the text.
     pub fn parse(text: &[u8]) -> Result<HostPolicy, String> {
         let policy: HostPolicy = serde_json::from_slice(text).map_err(|e| e.to_string())?;
-        match policy.consents.iter().find(|consent| row(&consent.grant).is_none()) {
-            Some(consent) => Err(format!("`{}` is no grant", consent.grant)),
-            None => Ok(policy),
+        for consent in &policy.consents {
+            if row(&consent.grant).is_none() {
+                return Err(format!("`{}` is no grant", consent.grant));
+            }
+            if consent.path.is_some() && consent.object.is_some() {
+                return Err(format!("a consent to `{}` has `path` and `object`", consent.grant));
+            }
         }
+        Ok(policy)
     }
 
     /// Paths of the consents, to be resolved like those of stacks.
@@ -81,9 +93,10 @@ impl HostPolicy {
     pub fn consents(&self, real: impl Fn(&PathBuf) -> PathBuf, file: &str) -> Vec<Consent> {
         let consent = |consent: &HostConsent| {
             let id = row(&consent.grant)?.to_owned();
-            let object = consent.path.as_ref().map(|path| real(path).display().to_string());
+            let path = consent.path.as_ref().map(|path| real(path).display().to_string());
+            let object = path.or_else(|| consent.object.clone());
             let (stack, service) = (consent.stack.clone(), consent.service.clone());
-            let to = Subjects::Host { stack, id, service, object };
+            let to = Subjects::Host { stack, id, service, object, read_only: consent.read_only };
             Some(Consent { to, source: Source::File(file.to_owned()) })
         };
         self.consents.iter().filter_map(consent).collect()
@@ -91,11 +104,15 @@ impl HostPolicy {
 
     /// The text of a consent to one grant, for people to put into the file.
     pub fn line(stack: &str, grant: &super::Grant) -> String {
+        let is_path = grant.object.starts_with('/') && grant.case != Case::Device;
+        let is_other = !is_path && !grant.object.is_empty();
         let consent = HostConsent {
             stack: stack.to_owned(),
             service: grant.service.clone().unwrap_or_else(|| stack.to_owned()),
             grant: grant.id.to_owned(),
-            path: grant.object.starts_with('/').then(|| PathBuf::from(&grant.object)),
+            path: is_path.then(|| PathBuf::from(&grant.object)),
+            object: is_other.then(|| grant.object.clone()),
+            read_only: grant.is_read_only(),
         };
         serde_json::to_string(&consent).unwrap_or_default()
     }

@@ -13,6 +13,8 @@ pub struct PathFact {
     pub kind: Kind,
     /// Device and inode of what is there.
     pub object: Option<(u64, u64)>,
+    /// Kind and numbers of the device that is there, as mknod(1) takes them: `c 10:229`.
+    pub device: Option<String>,
     /// Programs whose sockets it is or holds, as far as they give the host away.
     pub sockets: Vec<String>,
 }

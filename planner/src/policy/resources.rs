@@ -5,30 +5,46 @@ use berth_schema::stack::{
 };
 
 use super::Case;
-use super::files::mounts;
+use super::files::{fact, mounts};
 use super::rights::is_own;
 use super::rows::Finds;
 use crate::desired::SourceSpec;
 use crate::{pull, text};
 
 pub(super) fn devices(finds: &mut Finds<'_>) {
-    let service = finds.subject.service;
-    for (index, device) in service.devices.iter().enumerate() {
-        let at = format!("devices.{index}");
+    let (subject, facts) = (finds.subject, finds.scene.facts);
+    for device in &subject.spec.devices {
+        let written = subject.service.devices.iter().position(|own| own == device);
+        let written = written.map(|index| format!("devices.{index}"));
         match device {
             Device::Node { source, access, .. } => {
-                let path = source.display().to_string();
-                let what = format!("the device {path} ({})", words(*access));
-                finds.add(Case::Device, &at, &path, what);
+                let fact = fact(facts, source);
+                let path = fact.real.display().to_string();
+                let access = words(*access);
+                let object = match &fact.device {
+                    Some(numbers) => format!("{path} {numbers}"),
+                    None => path.clone(),
+                };
+                let what = format!("the device {path} ({access})");
+                let at = written.unwrap_or_else(|| "devices".to_owned());
+                finds.add_scoped(Case::Device, &at, (&object, access), what);
             }
             Device::Cdi { vendor, class, name } => {
-                let case = if class == "gpu" { Case::Gpu } else { Case::Device };
+                let (case, by) = match class.as_str() {
+                    "gpu" => (Case::Gpu, "gpus"),
+                    _ => (Case::Device, "deploy.resources.reservations.devices"),
+                };
                 let device = format!("{vendor}/{class}={name}");
+                let at = written.unwrap_or_else(|| by.to_owned());
                 finds.add(case, &at, &device, format!("the device {device}"));
             }
         }
     }
-    for (index, rule) in service.device_rules.iter().enumerate() {
+    rules(finds);
+}
+
+fn rules(finds: &mut Finds<'_>) {
+    for (index, rule) in finds.subject.service.device_rules.iter().enumerate() {
         let number = |n: Option<u32>| n.map_or("*".to_owned(), |n| n.to_string());
         let kind = match rule.kind {
             DeviceKind::All => "all devices",
@@ -36,21 +52,24 @@ pub(super) fn devices(finds: &mut Finds<'_>) {
             DeviceKind::Block => "block devices",
         };
         let devices = format!("{kind} {}:{}", number(rule.major), number(rule.minor));
-        let what = format!("{devices} ({})", words(rule.access));
-        finds.add(Case::Device, &format!("device_cgroup_rules.{index}"), &devices, what);
-    }
-    for request in &service.device_requests {
-        let gpu = request.capabilities.iter().any(|able| able == "gpu");
-        let what = request.capabilities.join(", ");
-        let case = if gpu { Case::Gpu } else { Case::Device };
-        let at = if gpu { "gpus" } else { "deploy.resources.reservations.devices" };
-        finds.add(case, at, &format!("request={what}"), format!("devices of the kind {what}"));
+        let access = words(rule.access);
+        let at = format!("device_cgroup_rules.{index}");
+        let what = format!("{devices} ({access})");
+        finds.add_scoped(Case::Device, &at, (&devices, access), what);
     }
 }
 
-fn words(access: DeviceAccess) -> String {
-    let letters = [(access.read, 'r'), (access.write, 'w'), (access.mknod, 'm')];
-    letters.into_iter().filter_map(|(may, letter)| may.then_some(letter)).collect()
+fn words(access: DeviceAccess) -> &'static str {
+    match (access.read, access.write, access.mknod) {
+        (true, true, true) => "rwm",
+        (true, true, false) => "rw",
+        (true, false, true) => "rm",
+        (true, false, false) => "r",
+        (false, true, true) => "wm",
+        (false, true, false) => "w",
+        (false, false, true) => "m",
+        (false, false, false) => "",
+    }
 }
 
 pub(super) fn limits(finds: &mut Finds<'_>) {

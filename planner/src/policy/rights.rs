@@ -5,10 +5,11 @@ use berth_schema::stack::{
 };
 
 use super::Case;
+use super::files::fact;
 use super::host_file::Userns;
 use super::others::{Shared, has_host_ids, service_of};
 use super::rows::Finds;
-use crate::desired::DEFAULT_CAPABILITIES;
+use crate::desired::{self, DEFAULT_CAPABILITIES};
 
 /// Capabilities over the host as a whole.
 const OVER_HOST: [&str; 18] = [
@@ -127,7 +128,12 @@ pub(super) fn other_capabilities(finds: &mut Finds<'_>) {
 }
 
 pub(super) fn defences(finds: &mut Finds<'_>) {
-    let security = &finds.subject.service.security;
+    let (subject, facts) = (finds.subject, finds.scene.facts);
+    let security = &subject.service.security;
+    let digest = match &subject.spec.security.seccomp {
+        desired::Seccomp::Profile { digest, .. } => digest.as_str(),
+        desired::Seccomp::Builtin | desired::Seccomp::Unconfined => "",
+    };
     let mut add = |object: &str, what: String| {
         finds.add(Case::Defences, "security_opt", object, what);
     };
@@ -135,8 +141,9 @@ pub(super) fn defences(finds: &mut Finds<'_>) {
         Seccomp::Builtin => {}
         Seccomp::Unconfined => add("seccomp", "every system call: seccomp is off".to_owned()),
         Seccomp::Profile(path) => {
-            let path = path.display().to_string();
-            add(&format!("seccomp={path}"), format!("the system calls that {path} lists"));
+            // What it says is consented to: whoever may write to it could say another thing.
+            let path = fact(facts, path).real.display().to_string();
+            add(&format!("seccomp={path} {digest}"), format!("the system calls that {path} lists"));
         }
     }
     if security.unconfined_paths {

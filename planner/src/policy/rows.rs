@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use berth_schema::stack::{BuildSource, FileContent, NamedContext, Seccomp, Stack};
+use berth_schema::stack::{BuildSource, Device, FileContent, NamedContext, Seccomp, Stack};
 
 use super::{Case, Scene, Subject, files, others, resources, rights};
 use crate::backing::Backing;
@@ -151,6 +151,10 @@ pub fn wanted(
     let mut paths = BTreeSet::new();
     for subject in subjects {
         paths.extend(mounted(desired, observed, &subject.spec));
+        paths.extend(subject.spec.devices.iter().filter_map(|device| match device {
+            Device::Node { source, .. } => Some(source.clone()),
+            Device::Cdi { .. } => None,
+        }));
         let lent = others::lent(desired, observed, &subject.spec);
         paths.extend(lent.iter().flat_map(|lent| of_mount(desired, observed, lent.mount)));
     }

@@ -43,7 +43,7 @@ struct Case1 {
 
 fn found(real: &str, kind: Kind, sockets: &[&str]) -> PathFact {
     let sockets = sockets.iter().map(|name| (*name).to_owned()).collect();
-    PathFact { real: real.into(), kind, object: None, sockets }
+    PathFact { real: real.into(), kind, object: None, device: None, sockets }
 }
 
 /// The project is `/srv/shop`; ann lives here; docker listens at the usual place.
@@ -73,8 +73,14 @@ fn gpus() -> Library {
         {"name": "0", "containerEdits": {"env": ["GPU=0"]}},
         {"name": "all", "containerEdits": {"env": ["GPU=all"]}}
     ]}"#;
-    let path = "/etc/cdi/nvidia.json".into();
-    Library::read(&[CdiFile { path, folder: 0, text: Ok(text.into()) }])
+    let other = r#"{"cdiVersion": "0.6.0", "kind": "example.com/disk", "devices": [
+        {"name": "0", "containerEdits": {"env": ["DISK=0"]}}
+    ]}"#;
+    let file = |name: &str, text: &str| {
+        let path = format!("/etc/cdi/{name}.json").into();
+        CdiFile { path, folder: 0, text: Ok(text.into()) }
+    };
+    Library::read(&[file("nvidia", text), file("other", other)])
 }
 
 fn load(files: &[(&str, &str)]) -> Stack {
@@ -380,6 +386,71 @@ fn a_remembered_consent_is_to_that_very_thing() {
     assert_eq!(grant("volumes: ['/etc/a:/other:ro']"), read_only);
     assert_ne!(grant("volumes: ['/etc/a:/a']"), read_only);
     assert_ne!(grant("volumes: ['/etc/b:/a:ro']"), read_only);
+}
+
+#[test]
+fn a_consent_to_a_device_is_to_its_numbers_and_to_what_is_done_with_it() {
+    let digest = |body: &str, node: (&str, &str)| {
+        let mut made = Case1::service(body);
+        let device = Some(node.1.to_owned());
+        let fact = PathFact { device, ..found(node.0, Kind::Other, &[]) };
+        made.facts.paths.insert("/srv/shop/node".into(), fact);
+        let grants = made.grants(Level::Default, Origin::Operator, &[]);
+        let grant = grants.into_iter().find(|grant| grant.case == Case::Device).unwrap();
+        (grant.object, grant.digest)
+    };
+    let fuse = ("/dev/fuse", "c 10:229");
+    let read = digest("devices: ['/srv/shop/node:/dev/a:r']", fuse);
+    assert_eq!(read.0, "/dev/fuse c 10:229");
+    assert_eq!(digest("devices: ['/srv/shop/node:/dev/b:r']", fuse), read);
+    assert_ne!(digest("devices: ['/srv/shop/node:/dev/a:rw']", fuse), read);
+    assert_ne!(digest("devices: ['/srv/shop/node:/dev/a:r']", ("/dev/fuse", "b 8:0")), read);
+    assert_ne!(digest("devices: ['/srv/shop/node:/dev/a:r']", ("/dev/sda", "c 10:229")), read);
+    let rule = |text: &str| digest(&format!("device_cgroup_rules: ['{text}']"), fuse);
+    assert_ne!(rule("c 1:3 r"), rule("c 1:3 rw"));
+}
+
+#[test]
+fn a_consent_to_a_profile_is_to_what_it_says() {
+    let object = |text: &[u8]| {
+        let made = Case1::service("security_opt: ['seccomp=./seccomp.json']");
+        let (mut desired, _) = made.found(|_| true);
+        let spec = &mut desired.services.get_mut("web").unwrap().container;
+        let crate::desired::Seccomp::Profile { digest, .. } = &mut spec.security.seccomp else {
+            panic!("{spec:?}")
+        };
+        *digest = crate::resolve::digest(text);
+        let found = rows::all(&made.scene(&desired), &made.subjects(&desired), |_| true);
+        found.into_iter().find(|found| found.case == Case::Defences).unwrap().object
+    };
+    let known = object(PROFILE);
+    assert!(known.starts_with("seccomp=/srv/shop/seccomp.json sha256:"), "{known}");
+    assert_ne!(object(b"{}"), known);
+}
+
+#[test]
+fn the_line_for_the_host_file_is_a_consent_to_that_grant_and_no_more() {
+    let given = |body: &str, consents: &[Consent]| {
+        let grants = Case1::service(body).grants(Level::Default, Origin::Operator, consents);
+        grants.into_iter().find(|grant| grant.decision == Decision::Consent).unwrap()
+    };
+    for (body, others) in [
+        ("volumes: ['/etc:/e:ro']", &["volumes: ['/etc:/e']", "volumes: ['/boot:/e:ro']"][..]),
+        ("security_opt: [systempaths=unconfined]", &["security_opt: [label=disable]"]),
+        ("security_opt: ['seccomp=./seccomp.json']", &["security_opt: [seccomp=unconfined]"]),
+        ("devices: ['/dev/fuse:/dev/fuse:r']", &["devices: [/dev/fuse]"]),
+    ] {
+        let line = HostPolicy::line("shop", &given(body, &[]));
+        let policy = HostPolicy::parse(format!(r#"{{"consents":[{line}]}}"#).as_bytes()).unwrap();
+        let consents = policy.consents(Clone::clone, "policy.json");
+        assert!(!given(body, &consents).is_denied(), "{line}");
+        for other in others {
+            assert!(given(other, &consents).is_denied(), "{line} is taken for {other}");
+        }
+    }
+    assert!(HostPolicy::parse(
+        br#"{"consents":[{"stack":"a","service":"b","grant":"G-DEV","path":"/a","object":"b"}]}"#
+    ).is_err());
 }
 
 #[test]

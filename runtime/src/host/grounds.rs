@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use berth_planner::policy::{Facts, Kind, PathFact};
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat, readlink};
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, major, minor, openat, readlink};
 
 use crate::container::host_limits;
 use crate::paths::Roots;
@@ -86,8 +86,13 @@ pub fn real(path: &Path) -> PathBuf {
 /// What is at a path, links followed. The path that is told is that of the thing that was looked
 /// at, not of another one that came to its place.
 fn look(path: &Path, listeners: &Listeners) -> PathFact {
-    let missing =
-        || PathFact { real: real(path), kind: Kind::Missing, object: None, sockets: Vec::new() };
+    let missing = || PathFact {
+        real: real(path),
+        kind: Kind::Missing,
+        object: None,
+        device: None,
+        sockets: Vec::new(),
+    };
     let opened = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     let Ok(opened) = opened else { return missing() };
     let (Ok(stat), Some(real)) = (fstat(&opened), path_of(&opened)) else { return missing() };
@@ -103,7 +108,17 @@ fn look(path: &Path, listeners: &Listeners) -> PathFact {
         Kind::Folder => listeners.below(&real),
         _ => Vec::new(),
     };
-    PathFact { real, kind, object: Some(object), sockets }
+    PathFact { real, kind, object: Some(object), device: device(&stat), sockets }
+}
+
+/// Kind and numbers of a device.
+fn device(stat: &Stat) -> Option<String> {
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::CharacterDevice => 'c',
+        FileType::BlockDevice => 'b',
+        _ => return None,
+    };
+    Some(format!("{kind} {}:{}", major(stat.st_rdev), minor(stat.st_rdev)))
 }
 
 /// Where an open file is.
@@ -245,6 +260,12 @@ mod tests {
         }
         assert_eq!(fact(&dir).sockets, ["docker"]);
         fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_device_is_told_with_its_numbers() {
+        assert_eq!(fact(Path::new("/dev/null")).device.as_deref(), Some("c 1:3"));
+        assert_eq!(fact(Path::new("/dev")).device, None);
     }
 
     #[test]

@@ -137,6 +137,12 @@ const MATRIX: &[(&str, Case, &str, &str)] = &[
     ("G-DEV", Case::Device, "C C x", "device_cgroup_rules: ['c 1:3 mr']"),
     ("G-DEV", Case::Gpu, "! C x", "gpus: all"),
     ("G-DEV", Case::Gpu, "! C x", "devices: [nvidia.com/gpu=0]"),
+    (
+        "G-DEV",
+        Case::Device,
+        "C C x",
+        "gpus: [{ driver: cdi, device_ids: [example.com/disk=0], capabilities: [gpu] }]",
+    ),
     ("G-EXEC", Case::Provider, "C x x", "provider: { type: tool }"),
     ("G-HOOK", Case::Hook, "! C x", "post_start: [{ command: a, user: root }]"),
     ("G-HOOK", Case::Hook, "! C x", "pre_stop: [{ command: a, privileged: true }]"),
