@@ -287,11 +287,11 @@ fn read_for(session: &Session, stack: &Stack) -> BTreeSet<PathBuf> {
     let listed = lists.split(',').filter(|name| !name.is_empty()).map(PathBuf::from);
     let named: BTreeSet<PathBuf> =
         named.cloned().chain(listed).map(|path| session.working_dir.join(path)).collect();
-    let beside: BTreeSet<&Path> = stack.files.iter().filter_map(|file| file.parent()).collect();
+    let chosen =
+        !session.global.files.is_empty() || session.environment.contains_key("COMPOSE_FILE");
     let read = session.files_read().into_iter().map(|path| session.working_dir.join(path));
     read.filter(|path| !path.ends_with("-"))
-        .filter(|path| !named.contains(path) && !stack.files.contains(path))
-        .filter(|path| path.parent().is_none_or(|folder| !beside.contains(folder)))
+        .filter(|path| !named.contains(path) && !(chosen && stack.files.contains(path)))
         .collect()
 }
 

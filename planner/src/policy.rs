@@ -88,8 +88,10 @@ pub struct Facts {
 impl Facts {
     /// Whether a path without links is of the project.
     fn is_project(&self, path: &Path) -> bool {
-        // Every path begins with the empty one.
-        !self.project.as_os_str().is_empty() && path.starts_with(&self.project)
+        // Every path begins with the empty one, and what holds the host is nobody's project.
+        !self.project.as_os_str().is_empty()
+            && path.starts_with(&self.project)
+            && paths::around(&self.project, self).is_none()
     }
 }
 

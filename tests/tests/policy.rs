@@ -345,6 +345,18 @@ fn variables_and_files_from_outside_are_listed_and_held_back_from_guarded_stacks
 }
 
 #[test]
+fn a_link_beside_the_compose_file_is_a_file_from_where_it_leads() {
+    let host = with("env_file: [linked.env, own.env]");
+    host.write("../out.env", "A=1");
+    host.write("own.env", "B=1");
+    symlink("../out.env", host.project("linked.env")).unwrap();
+    let plan = host.berth("plan").succeeds().stdout_has("/out.env, outside the project");
+    plan.stdout_lacks("own.env");
+    host.berth("plan --policy guarded").fails_with(9).stderr_has("/out.env");
+    std::fs::remove_file(host.project("../out.env")).unwrap();
+}
+
+#[test]
 fn on_a_terminal_up_asks_once() {
     let host = with("privileged: true");
     let ask = |answer: &str, words: &str| {

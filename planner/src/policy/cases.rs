@@ -146,6 +146,7 @@ cases! {
     Remote "G-REMOTE" [Consent Refused Refused] High "Code of others that may change.",
     RemotePinned "G-REMOTE" [Shown Consent Refused] Medium "Code of others at one state.",
     Public "G-PUBLIC" [Shown Consent Consent] Medium "A port that the network reaches.",
+    LogAway "G-LOG" [Shown Consent Refused] Medium "Output that goes to another host.",
     Unpinned "G-IMG" [Allowed Shown Refused] Low "An image without a digest.",
     Insecure "G-IMG" [Consent Refused Refused] High "An image of a registry without TLS.",
     Root "G-ROOT" [Allowed Allowed Refused] Low "It runs as user 0 of the container.",

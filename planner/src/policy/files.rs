@@ -1,13 +1,16 @@
 //! Rows about files of the host: binds, sockets, volumes that are binds, contents.
 
+use std::net::IpAddr;
 use std::path::Path;
 
-use berth_schema::stack::{BuildSource, FileContent, FileMount, FileObject, NamedContext};
+use berth_schema::stack::{
+    BuildSource, FileContent, FileMount, FileObject, ForwardTo, NamedContext, SyslogAddress,
+};
 
 use super::paths::{Kind, Weight, weigh};
 use super::rows::{Finds, devices};
 use super::{Case, Facts, PathFact, others};
-use crate::desired::SourceSpec;
+use crate::desired::{ContainerSpec, SourceSpec};
 
 /// A path of the host in a container.
 struct HostPath {
@@ -65,7 +68,7 @@ pub(super) fn mounts<'a>(finds: &Finds<'a>) -> Vec<Mounted<'a>> {
 
 /// Every path of the host that the container mounts.
 fn host_paths(finds: &Finds<'_>) -> Vec<HostPath> {
-    let scene = finds.scene;
+    let (subject, scene) = (finds.subject, finds.scene);
     let mut paths = Vec::new();
     for mount in mounts(finds) {
         let read_only = mount.read_only;
@@ -92,7 +95,41 @@ fn host_paths(finds: &Finds<'_>) -> Vec<HostPath> {
             SourceSpec::Anonymous { .. } | SourceSpec::Image { .. } => {}
         }
     }
+    if let Some(path) = log_socket(&subject.spec) {
+        let (at, fact) = ("logging.options.syslog-address".to_owned(), fact(scene.facts, path));
+        paths.push(HostPath { at, fact, read_only: false, propagation: None, hidden: false });
+    }
     paths
+}
+
+/// The socket of the host to which the container's output goes, if it is not the usual one.
+pub(super) fn log_socket(spec: &ContainerSpec) -> Option<&Path> {
+    match syslog(spec)? {
+        SyslogAddress::Unix(path) | SyslogAddress::Unixgram(path) => {
+            Some(path.as_path()).filter(|path| *path != Path::new("/dev/log"))
+        }
+        SyslogAddress::Local | SyslogAddress::Udp(..) | SyslogAddress::Tcp(..) => None,
+    }
+}
+
+fn syslog(spec: &ContainerSpec) -> Option<&SyslogAddress> {
+    match &spec.logging.forwarding.as_ref()?.to {
+        ForwardTo::Syslog(syslog) => Some(&syslog.address),
+        ForwardTo::Journal => None,
+    }
+}
+
+pub(super) fn logs(finds: &mut Finds<'_>) {
+    let (kind, host, port) = match syslog(&finds.subject.spec) {
+        Some(SyslogAddress::Tcp(host, port)) => ("tcp", host, port),
+        Some(SyslogAddress::Udp(host, port)) => ("udp", host, port),
+        _ => return,
+    };
+    let is_here = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    if !is_here {
+        let (at, to) = ("logging.options.syslog-address", format!("{kind}://{host}:{port}"));
+        finds.add(Case::LogAway, at, &to, format!("a place at {to}, where all it writes goes"));
+    }
 }
 
 /// Adds the binds of which `case` makes something.

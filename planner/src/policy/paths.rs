@@ -54,10 +54,11 @@ pub(super) enum Weight {
 /// Folders that are the host's with all that is in them.
 const WHOLE: [&str; 6] = ["/etc", "/proc", "/sys", "/dev", "/run", "/boot"];
 /// Folders that hold the data of programs which run as root, or what such programs obey.
-const OBEYED: [&str; 19] = [
+const OBEYED: [&str; 22] = [
     "/var/cache/apt",
     "/var/lib/apt",
     "/var/lib/buildkit",
+    "/var/lib/cloud",
     "/var/lib/cni",
     "/var/lib/containerd",
     "/var/lib/containers",
@@ -72,11 +73,15 @@ const OBEYED: [&str; 19] = [
     "/var/lib/nfs",
     "/var/lib/rancher",
     "/var/lib/rpm",
+    "/var/lib/snapd",
     "/var/lib/systemd",
+    "/var/spool/at",
     "/var/spool/cron",
 ];
 /// Folders that are handed over only with care, but hold things of their own below.
-const ITSELF: [&str; 4] = ["/usr", "/var/lib", "/home", "/root"];
+const ITSELF: [&str; 3] = ["/var/lib", "/home", "/root"];
+/// Folders of programs that root runs, merged into `/usr` or not.
+const PROGRAMS: [&str; 6] = ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/opt"];
 /// Data that every user of every host may read, and programs expect.
 const PUBLIC: [&str; 8] = [
     "/etc/localtime",
@@ -113,7 +118,7 @@ pub(super) fn weigh(fact: &PathFact, read_only: bool, facts: &Facts) -> Weight {
             () => Weight::Root("what the host itself lives of"),
         };
     }
-    if path.starts_with("/usr") && !is_project {
+    if PROGRAMS.iter().any(|folder| path.starts_with(folder)) && !is_project {
         let public = PUBLIC.iter().any(|public| path.starts_with(public));
         return match (read_only, public) {
             (true, true) => Weight::Public,
@@ -132,8 +137,8 @@ pub(super) fn weigh(fact: &PathFact, read_only: bool, facts: &Facts) -> Weight {
 }
 
 /// Why a path holds what must not be handed over by the way.
-fn around(path: &Path, facts: &Facts) -> Option<&'static str> {
-    let fixed = WHOLE.iter().chain(&OBEYED).chain(&ITSELF);
+pub(super) fn around(path: &Path, facts: &Facts) -> Option<&'static str> {
+    let fixed = WHOLE.iter().chain(&OBEYED).chain(&ITSELF).chain(&PROGRAMS);
     if path == Path::new("/") {
         return Some("all files of the host");
     }

@@ -129,14 +129,20 @@ pub(super) fn ports(finds: &mut Finds<'_>) {
 pub(super) fn images(finds: &mut Finds<'_>) {
     let (subject, facts) = (finds.subject, finds.scene.facts);
     let image = subject.spec.image.as_str();
-    if pull::is_host(image) || subject.service.build.is_some() {
-        return;
-    }
-    let own = (!subject.locked || image.contains('@'), "image".to_owned(), image);
+    let is_pulled = !pull::is_host(image) && subject.service.build.is_none();
+    let own =
+        is_pulled.then_some((!subject.locked || image.contains('@'), "image".to_owned(), image));
     let steps = subject.spec.pre_start.iter().enumerate().filter_map(|(index, step)| {
         Some((true, format!("pre_start.{index}.image"), step.image.as_deref()?))
     });
-    for (asked, at, image) in std::iter::once(own).chain(steps) {
+    let steps = steps.filter(|(_, _, step)| !pull::is_host(step));
+    let mounts = mounts(finds).into_iter().filter_map(|mount| match mount.source {
+        SourceSpec::Image { reference, .. } if !pull::is_host(reference) => {
+            Some((true, mount.at, reference.as_str()))
+        }
+        _ => None,
+    });
+    for (asked, at, image) in own.into_iter().chain(steps).chain(mounts) {
         if asked && !image.contains('@') {
             let what = format!("whatever `{image}` is at its registry");
             finds.add(Case::Unpinned, &at, image, what);

@@ -1,7 +1,7 @@
 //! The rows of the table: for each, how its cases are found in the model.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use berth_schema::stack::{BuildSource, Device, FileContent, NamedContext, Seccomp, Stack};
 
@@ -72,7 +72,7 @@ struct Row {
 
 /// The rows about single containers. One that is taken out lets its attributes pass, and turns its
 /// test red.
-const ROWS: [Row; 26] = [
+const ROWS: [Row; 27] = [
     Row { id: "G-PRIV", find: rights::privileged },
     Row { id: "G-CAP-HOST", find: rights::host_capabilities },
     Row { id: "G-CAP-NET", find: rights::network_capabilities },
@@ -96,6 +96,7 @@ const ROWS: [Row; 26] = [
     Row { id: "G-LIM", find: resources::limits },
     Row { id: "G-SYSCTL", find: resources::sysctls },
     Row { id: "G-PUBLIC", find: resources::ports },
+    Row { id: "G-LOG", find: files::logs },
     Row { id: "G-IMG", find: resources::images },
     Row { id: "G-REMOTE", find: resources::remote },
     Row { id: "G-XSTACK", find: resources::foreign },
@@ -131,8 +132,13 @@ fn of_stack(scene: &Scene<'_>) -> Vec<Found> {
         let case = if open { Case::OpenVariable } else { Case::Variable };
         add(case, name, format!("the variable {name} of the host"));
     }
-    for file in facts.files.iter().filter(|file| !files::in_project(facts, file)) {
-        let shown = file.display().to_string();
+    for file in &facts.files {
+        let real = files::fact(facts, file).real;
+        // Beside the stack it is of it, also where its folder holds more than the stack.
+        if facts.is_project(&real) || real.parent() == Some(&facts.project) {
+            continue;
+        }
+        let shown = real.display().to_string();
         add(Case::File, &shown, format!("what is in {shown}, outside the project"));
     }
     if facts.unsigned {
@@ -155,6 +161,7 @@ pub fn wanted(
             Device::Node { source, .. } => Some(source.clone()),
             Device::Cdi { .. } => None,
         }));
+        paths.extend(files::log_socket(&subject.spec).map(Path::to_owned));
         let lent = others::lent(desired, observed, &subject.spec);
         paths.extend(lent.iter().flat_map(|lent| of_mount(desired, observed, lent.mount)));
     }

@@ -454,6 +454,28 @@ fn the_line_for_the_host_file_is_a_consent_to_that_grant_and_no_more() {
 }
 
 #[test]
+fn a_folder_that_holds_the_host_is_no_project() {
+    for (project, path) in
+        [("/", "/etc/shadow"), ("/home/ann", "/home/ann/.ssh"), ("/usr", "/usr/bin")]
+    {
+        let mut made = Case1::service(&format!("volumes: ['{path}:/x']"));
+        made.facts.project = project.into();
+        made.facts.files.insert(Path::new(project).join("part.yaml"));
+        let cases = made.cases();
+        assert!(cases.contains(&format!("HostRoot {path}")), "{project}: {cases:?}");
+        assert!(!cases.iter().any(|case| case.starts_with("File ")), "{project}: {cases:?}");
+    }
+}
+
+#[test]
+fn a_file_beside_the_stack_that_leads_elsewhere_is_judged_as_what_it_leads_to() {
+    let mut made = Case1::service("init: true");
+    made.facts.files = ["/srv/shop/link".into(), "/srv/shop/part.yaml".into()].into();
+    let files = |case: &&String| case.starts_with("File ");
+    assert_eq!(Vec::from_iter(made.cases().iter().filter(files)), ["File /etc/shadow"]);
+}
+
+#[test]
 fn a_host_file_names_stack_service_and_path() {
     let policy = |text: &str| HostPolicy::parse(text.as_bytes());
     let consented = |path: &str| {
