@@ -163,6 +163,114 @@ fn a_container_that_does_not_run_is_reached_with_its_volumes() {
 }
 
 #[test]
+fn what_is_mounted_is_written_in_place_and_never_taken_away() {
+    let stack = "
+services:
+  web:
+    image: busybox:1
+    command: [sleep, '100000']
+    volumes: ['./mine:/tmp/mine', './theirs:/tmp/theirs:ro']
+    configs: [{ source: conf, target: /tmp/conf }]
+    stop_grace_period: 1s
+configs: { conf: { content: given } }
+";
+    let host = TestHost::with("compose.yaml", stack);
+    host.shell("for n in mine theirs; do echo old >$n; done; chmod 666 mine theirs").succeeds();
+    host.shell("echo new >f; ln -s f link; mkfifo fifo; mkdir t; echo tar >t/mine").succeeds();
+    host.berth("up -d").succeeds();
+    let mounts = || inside(&host, "cat /proc/self/mountinfo");
+    let before = mounts();
+
+    host.berth("cp f web:/tmp/mine").succeeds();
+    assert_eq!(inside(&host, "cat /tmp/mine"), "new\n");
+    assert_eq!(fs::read_to_string(host.project("mine")).unwrap(), "new\n");
+    host.shell("tar cf - -C t mine | $berth cp - web:/tmp").succeeds();
+    assert_eq!(fs::read_to_string(host.project("mine")).unwrap(), "tar\n");
+    for (what, path, why) in [
+        ("f", "/tmp/theirs", "EROFS"),
+        ("f", "/tmp/conf", "EROFS"),
+        ("link", "/tmp/mine", "something is mounted there"),
+        ("link", "/tmp/theirs", "something is mounted there"),
+        ("fifo", "/etc/hosts", "something is mounted there"),
+    ] {
+        host.berth(&format!("cp {what} web:{path}")).fails_with(1).stderr_has(why);
+    }
+    assert_eq!(inside(&host, "cat /tmp/theirs; cat /tmp/conf"), "old\ngiven");
+    assert_eq!(mounts(), before);
+}
+
+#[test]
+fn a_container_that_was_started_while_we_waited_is_reached_as_it_runs() {
+    let stack = "
+services:
+  gate:
+    image: busybox:1
+    command: [sleep, '100000']
+    volumes: ['./gate:/gate']
+    healthcheck: { test: [CMD, test, -e, /gate/open], interval: 1s, retries: 1000 }
+    stop_grace_period: 1s
+  web:
+    image: busybox:1
+    command: [sleep, '100000']
+    depends_on: { gate: { condition: service_healthy } }
+    stop_grace_period: 1s
+";
+    let host = TestHost::with("compose.yaml", stack);
+    host.shell("mkdir gate; touch gate/open; echo f >f").succeeds();
+    host.berth("up -d").succeeds();
+    host.berth("stop").succeeds();
+    host.shell("rm gate/open").succeeds();
+    let up = host.start_shell(Place::Inside, "exec $berth up -d");
+    host.eventually("the first runs", || host.status("stack-gate-1")["phase"] == "running");
+    let copy = host.start_shell(Place::Inside, "exec $berth cp f web:/tmp/f");
+    let waits = || host.berth_commands().iter().any(|c| c.contains(" cp f "));
+    host.eventually("it waits for the lock", waits);
+    std::thread::sleep(Duration::from_millis(500));
+    host.shell("touch gate/open").succeeds();
+    up.ends().succeeds();
+    copy.ends().succeeds();
+    assert_eq!(inside(&host, "cat /tmp/f"), "f\n");
+}
+
+#[test]
+fn a_container_is_reached_without_what_only_its_program_needs() {
+    let stack = "
+services:
+  job:
+    image: busybox:1
+    command: ['true']
+    devices: ['/run/gone:/dev/gone']
+    logging: { driver: syslog, options: { syslog-address: 'udp://localhost:6514' } }
+";
+    let host = TestHost::with("compose.yaml", stack);
+    host.shell("mknod /run/gone c 1 3; echo f >f").succeeds();
+    host.berth("up -d").succeeds();
+    host.eventually("it has ended", || host.status("stack-job-1")["phase"] == "exited");
+    host.shell("rm /run/gone").succeeds();
+    let written = || {
+        let bundle = "/run/berth/containers/stack-job-1/bundle.json";
+        fs::metadata(host.machine().path(bundle)).unwrap().modified().unwrap()
+    };
+    let before = written();
+    host.berth("cp f job:/tmp/f").succeeds();
+    host.berth("cp job:/tmp/f back").succeeds();
+    assert_eq!(fs::read_to_string(host.project("back")).unwrap(), "f\n");
+    assert_eq!(written(), before);
+
+    // A group that was there is not ours to remove.
+    let groups = host.machine().cgroups().map(|group| group.join("berth/stack-job-1"));
+    let groups: Vec<_> = groups.collect();
+    groups.iter().for_each(|group| fs::create_dir_all(group).unwrap());
+    host.berth("cp job:/tmp/f back").succeeds();
+    let stay = groups.iter().all(|group| group.exists());
+    for group in &groups {
+        fs::remove_dir(group).unwrap();
+        fs::remove_dir(group.parent().unwrap()).unwrap();
+    }
+    assert!(stay);
+}
+
+#[test]
 fn what_is_no_file_is_refused_by_name_and_holes_stay_holes() {
     let host = host("web");
     inside(

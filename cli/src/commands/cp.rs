@@ -97,8 +97,8 @@ fn out(
         session.ui.note(&format!("would copy {name}:{path} to {}", args.to));
         return Ok(Exit::Done);
     }
-    let _lock = lock(&host, &project, container)?;
-    tell(session, host.copy_out(container, path, to, options).map_err(failed)?);
+    let (container, _lock) = settled(&host, &project, container)?;
+    tell(session, host.copy_out(&container, path, to, options).map_err(failed)?);
     session.ui.note(&format!("copied {name}:{path} to {}", args.to));
     Ok(Exit::Done)
 }
@@ -124,8 +124,8 @@ fn into(
             session.ui.note(&format!("would copy {} to {name}:{path}", args.from));
             continue;
         }
-        let _lock = lock(&host, &project, container)?;
-        tell(session, host.copy_in(from, container, path, options).map_err(failed)?);
+        let (container, _lock) = settled(&host, &project, container)?;
+        tell(session, host.copy_in(from, &container, path, options).map_err(failed)?);
         session.ui.note(&format!("copied {} to {name}:{path}", args.from));
     }
     Ok(Exit::Done)
@@ -154,18 +154,27 @@ fn chosen<'a>(
     }
 }
 
-/// Nobody may start a container that does not run while its files are in our hands.
-fn lock(
+/// The container as it is, and stays: nobody may start one that does not run while its files are
+/// in our hands.
+fn settled(
     host: &Host,
     project: &Project,
     container: &ObservedContainer,
-) -> Result<Option<Lock>, Failure> {
-    if matches!(container.state, ContainerState::Running { .. }) {
-        return Ok(None);
+) -> Result<(ObservedContainer, Option<Lock>), Failure> {
+    let runs = |it: &ObservedContainer| matches!(it.state, ContainerState::Running { .. });
+    if runs(container) {
+        return Ok((container.clone(), None));
     }
     // On this very thread: a second one would keep us out of the container.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    Ok(Some(runtime.block_on(host.lock(&project.name, LOCK_WAIT))?))
+    let lock = runtime.block_on(host.lock(&project.name, LOCK_WAIT))?;
+    // Whoever had the lock may have started it, or have made it anew.
+    let name = &container.record.name;
+    let Some(now) = host.list_containers()?.remove(name) else {
+        return Err(Failure::refused(format!("`{name}` has just been removed")));
+    };
+    let lock = (!runs(&now)).then_some(lock);
+    Ok((now, lock))
 }
 
 fn tell(session: &Session, packed: Packed) {

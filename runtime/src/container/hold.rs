@@ -21,7 +21,8 @@ pub(crate) struct Held {
     pub(crate) target: Target,
     /// Its standard input, for as long as it is to stay.
     _stays: OwnedFd,
-    group: Group,
+    /// The group that was made for it.
+    made: Option<Group>,
 }
 
 /// Prepares a container without a network of its own or a program. For a process with one thread.
@@ -48,17 +49,19 @@ pub(crate) fn hold(bundle: &Bundle) -> Result<Held, SetupError> {
         ..bundle.clone()
     };
     let group = Group::find(&bundle.cgroup.path)?;
+    // One that is there is not ours to take away, whatever it is.
+    let made = (!group.exists()).then(|| group.clone());
     let (stdin, stays) = pipe_with(PipeFlags::CLOEXEC).step("make", "pipe")?;
     let null =
         File::options().read(true).write(true).open("/dev/null").step("open", "/dev/null")?;
     let stdio = Stdio::Files { stdin: stdin.as_fd(), stdout: null.as_fd(), stderr: null.as_fd() };
     let init = spawn(&bundle, &group, stdio, &mut |_| Ok(())).inspect_err(|_| {
         // What cannot be removed is a leftover that the next plan sees.
-        let _ = group.remove();
+        let _ = made.as_ref().map(Group::remove);
     })?;
     let gone = || SetupError::refused("find", &bundle.name, "its process is gone");
     let target = Target::of(init.pid).ok_or_else(gone)?;
-    Ok(Held { target, _stays: stays, group })
+    Ok(Held { target, _stays: stays, made })
 }
 
 impl Drop for Held {
@@ -66,6 +69,6 @@ impl Drop for Held {
         // It is our child and nobody else waits for it, so the number is still its.
         let _ = sys::kill(self.target.pid, libc::SIGKILL);
         let _ = waitpid(Pid::from_raw(self.target.pid), WaitOptions::empty());
-        let _ = self.group.remove();
+        let _ = self.made.as_ref().map(Group::remove);
     }
 }

@@ -47,16 +47,41 @@ pub(super) fn bundle(
     name: &str,
     held: &Held,
 ) -> Result<Bundle, StepError> {
+    let bundle = prepared(roots, store, name, held, Purpose::Start)?;
+    record::write(&bundle.run_dir.join("bundle.json"), &bundle, Durability::Volatile)
+        .map_err(|e| StepError::refused("prepare container", name, e))?;
+    Ok(bundle)
+}
+
+/// The bundle of the container `name` without what only a program needs and what may not be there
+/// now: devices, limits, a place to send the log to. Nobody is to start it.
+pub(super) fn to_reach(roots: &Roots, store: &Store, name: &str) -> Result<Bundle, StepError> {
+    prepared(roots, store, name, &Held::new(), Purpose::Reach)
+}
+
+fn prepared(
+    roots: &Roots,
+    store: &Store,
+    name: &str,
+    held: &Held,
+    purpose: Purpose,
+) -> Result<Bundle, StepError> {
     let stored = Stored::read(roots, name)
         .map_err(|e| StepError::refused("read container", name, e))?
         .ok_or_else(|| StepError::Stale(format!("container `{name}` is not there")))?;
-    let run_dir = roots.container_run(name);
-    let refused = |e| StepError::refused("prepare container", name, e);
-    DirBuilder::new().recursive(true).mode(0o700).create(&run_dir).map_err(refused)?;
+    let created = DirBuilder::new().recursive(true).mode(0o700).create(roots.container_run(name));
+    created.map_err(|e| StepError::refused("prepare container", name, e))?;
     let image = Image::open(store, &stored.record)?;
-    let bundle = Preparation { roots, stored: &stored, image: &image, store, held }.bundle()?;
-    record::write(&run_dir.join("bundle.json"), &bundle, Durability::Volatile).map_err(refused)?;
-    Ok(bundle)
+    Preparation { roots, stored: &stored, image: &image, store, held, purpose }.bundle()
+}
+
+/// What a bundle is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// The container is started.
+    Start,
+    /// Its files are reached while it does not run.
+    Reach,
 }
 
 /// The image of a container: its defaults, its layers and its files.
@@ -88,6 +113,7 @@ struct Preparation<'a> {
     image: &'a Image,
     store: &'a Store,
     held: &'a Held,
+    purpose: Purpose,
 }
 
 impl Preparation<'_> {
@@ -99,6 +125,24 @@ impl Preparation<'_> {
         &self.stored.record.spec
     }
 
+    fn devices(&self) -> Result<devices::Given, StepError> {
+        match self.purpose {
+            Purpose::Start => devices::given(&self.record().name, self.spec()),
+            Purpose::Reach => Ok(devices::Given::default()),
+        }
+    }
+
+    fn cgroup(&self) -> Result<Cgroup, StepError> {
+        let record = self.record();
+        match self.purpose {
+            Purpose::Start => limits::cgroup(self.roots, record),
+            Purpose::Reach => {
+                let path = self.roots.cgroup_of(&record.name, &record.spec);
+                Ok(Cgroup { path, ..Cgroup::default() })
+            }
+        }
+    }
+
     fn bundle(&self) -> Result<Bundle, StepError> {
         let (record, spec) = (self.record(), self.spec());
         let state_dir = self.roots.container(&record.name);
@@ -107,12 +151,15 @@ impl Preparation<'_> {
         let network = network::connection(self.roots, record, &self.stored.id)?;
         let dns = network::dns(self.roots, record, &network)?;
         let etc = etc::write(self.roots, record, &hostname, &network, &dns)?;
-        let given = devices::given(&record.name, spec)?;
+        let given = self.devices()?;
         let mut process = self.process(&hostname)?;
         process.env.retain(|line| !given.env.iter().any(|own| same_variable(own, line)));
         process.env.extend(given.env);
         process.groups.extend(given.groups);
-        let forward = self.forward(&process)?;
+        let forward = match self.purpose {
+            Purpose::Start => self.forward(&process)?,
+            Purpose::Reach => None,
+        };
         let mut mounts = self.mounts(&process)?;
         mounts.extend(etc);
         mounts.extend(given.mounts);
@@ -146,7 +193,7 @@ impl Preparation<'_> {
             host_names: spec.host_names,
             domainname: spec.domainname.clone(),
             sysctls: spec.sysctls.clone(),
-            cgroup: Cgroup { devices: given.rules, ..limits::cgroup(self.roots, record)? },
+            cgroup: Cgroup { devices: given.rules, ..self.cgroup()? },
             network,
             dns,
             ports: spec.ports.clone(),

@@ -14,15 +14,14 @@ mod put;
 mod side;
 
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use berth_planner::observed::{ContainerState, ObservedContainer};
 
-use super::grounds::Held;
 use super::pack::Packed;
 use super::prepare;
 use super::{Host, StepError};
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, Status};
 use crate::container::{SetupError, Target, hold};
 use crate::record;
 use give::Given;
@@ -155,16 +154,15 @@ impl Host {
     fn reach(&self, container: &ObservedContainer) -> Result<Reached, CopyError> {
         let name = &container.record.name;
         match container.state {
-            ContainerState::Running { pid, .. } => {
+            ContainerState::Running { .. } => {
                 let gone = || SetupError::refused("reach container", name, "it has just ended");
-                let target = Target::of(pid).ok_or_else(gone)?;
-                let path = self.roots.container_run(name).join("bundle.json");
-                let bundle: Option<Bundle> =
-                    record::read(&path).map_err(|e| CopyError::Host(e.to_string()))?;
+                let run_dir = self.roots.container_run(name);
+                let target = first_process(&run_dir)?.ok_or_else(gone)?;
+                let bundle: Option<Bundle> = read(&run_dir.join("bundle.json"))?;
                 Ok(Reached { target, bundle: bundle.ok_or_else(gone)?, held: None })
             }
             ContainerState::Created | ContainerState::Exited { .. } => {
-                let bundle = prepare::bundle(&self.roots, &self.store, name, &Held::new())?;
+                let bundle = prepare::to_reach(&self.roots, &self.store, name)?;
                 let held = hold(&bundle)?;
                 Ok(Reached { target: held.target, bundle, held: Some(held) })
             }
@@ -177,6 +175,17 @@ impl Host {
             }
         }
     }
+}
+
+/// The first process of a container as its monitor has written it down, with its start time: the
+/// number alone may be another's by now.
+fn first_process(run_dir: &Path) -> Result<Option<Target>, CopyError> {
+    let status: Option<Status> = read(&run_dir.join("status.json"))?;
+    Ok(status.as_ref().and_then(Target::from_status))
+}
+
+fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, CopyError> {
+    record::read(path).map_err(|e| CopyError::Host(e.to_string()))
 }
 
 /// A container whose files can be reached.
@@ -221,7 +230,29 @@ fn pass(from: &mut impl Read, to: &mut impl Write) -> Result<(), CopyError> {
     }
 }
 
-fn os_bytes(path: &std::path::Path) -> Vec<u8> {
+fn os_bytes(path: &Path) -> Vec<u8> {
     use std::os::unix::ffi::OsStrExt;
     path.as_os_str().as_bytes().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_another_process_has_by_now_is_not_the_container() {
+        let folder = std::env::temp_dir().join(format!("berth-reach-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let ours = Target::of(std::process::id().cast_signed()).unwrap();
+        let write = |pid_start| {
+            let status = Status { pid: ours.pid, pid_start, ..Status::default() };
+            let text = serde_json::to_vec(&status).unwrap();
+            std::fs::write(folder.join("status.json"), text).unwrap();
+            first_process(&folder).unwrap().unwrap()
+        };
+        assert!(write(ours.start).is_alive());
+        assert!(side::Door::open(&write(ours.start), false, false).is_ok());
+        assert!(side::Door::open(&write(ours.start - 1), false, false).is_err());
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 }

@@ -14,9 +14,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid,
-    XattrFlags, chownat, fchmod, fchown, fsetxattr, fstat, futimens, linkat, mkdirat, mknodat,
-    openat, openat2, statat, symlinkat, unlinkat, utimensat,
+    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, StatxAttributes, StatxFlags,
+    Timespec, Timestamps, Uid, XattrFlags, chownat, fchmod, fchown, fsetxattr, fstat, futimens,
+    linkat, mkdirat, mknodat, openat, openat2, statat, statx, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -247,7 +247,10 @@ impl Target {
             }
             Kind::Symlink | Kind::HardLink | Kind::Fifo => {}
         }
-        clear(parent, name).map_err(|e| failed(told, e))?;
+        clear(parent, name).map_err(|e| match e {
+            Errno::BUSY => CopyError::refused("copy to", told, "something is mounted there"),
+            e => failed(told, e),
+        })?;
         let made = match member.kind {
             Kind::Symlink => symlinkat(OsStr::from_bytes(&member.link), parent, &**name),
             Kind::HardLink => return self.link(parent, name, member),
@@ -368,10 +371,24 @@ fn make_folder(parent: BorrowedFd<'_>, name: &CString) -> Result<bool, Errno> {
     }
 }
 
-/// Takes the name away from what has it, if that is no folder.
+/// Takes the name away from what has it, if that is no folder. What a mount is on is busy: the
+/// kernel says so of the mounts of its caller's namespace alone, and lets go of those of others.
 fn clear(parent: BorrowedFd<'_>, name: &CString) -> Result<(), Errno> {
+    if is_mounted(parent, name)? {
+        return Err(Errno::BUSY);
+    }
     match unlinkat(parent, &**name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+/// Whether the name is that of a mount, in whatever mount namespace the folder is.
+fn is_mounted(parent: BorrowedFd<'_>, name: &CString) -> Result<bool, Errno> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    match statx(parent, &**name, flags, StatxFlags::TYPE) {
+        Ok(stat) => Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)),
+        Err(Errno::NOENT) => Ok(false),
         Err(e) => Err(e),
     }
 }
