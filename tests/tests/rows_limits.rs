@@ -343,6 +343,29 @@ fn file_of(host: &TestHost, name: &str) -> Option<PathBuf> {
 }
 
 #[test]
+fn a_cgroup_parent_that_a_killed_start_left_without_cpus_is_taken_over() {
+    let host = host("cgroup_parent: /batch");
+    let Some(above) = file_of(&host, "cpuset.cpus") else {
+        return skipped("this host has no cpuset controller of cgroup v1");
+    };
+    // Made, and killed before it was marked.
+    let half_made = above.parent().unwrap().join("batch");
+    fs::create_dir(&half_made).unwrap();
+    host.berth("up -d").succeeds();
+    let cpus = |file: PathBuf| fs::read_to_string(file).unwrap();
+    assert_eq!(cpus(half_made.join("cpuset.cpus")), cpus(above));
+    host.berth("down").succeeds();
+    assert!(!half_made.exists());
+    // What somebody has begun to use and gave no CPUs stays as it is.
+    fs::create_dir_all(half_made.join("theirs")).unwrap();
+    host.berth("up -d").fails_with(3).stderr_has("has no CPUs to hand on");
+    assert_eq!(cpus(half_made.join("cpuset.cpus")).trim(), "");
+    host.berth("down").succeeds();
+    fs::remove_dir(half_made.join("theirs")).unwrap();
+    fs::remove_dir(&half_made).unwrap();
+}
+
+#[test]
 fn a_group_in_another_one_that_a_crash_left_is_removed() {
     let host = up("cgroup_parent: batch");
     let monitor = host.monitor_of("web");

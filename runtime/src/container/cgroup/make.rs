@@ -71,15 +71,24 @@ impl Member {
     /// Lets a cpuset above ours hand its CPUs on; one of somebody else has to have some.
     fn prepare_cpuset(&self, folder: &Path) -> io::Result<()> {
         if self.is_ours(folder) {
-            inherit_cpuset(folder)?;
-            return put(&folder.join("cgroup.clone_children"), "1");
+            return hand_on(folder);
         }
         for _ in 0..100 {
-            if !fs::read_to_string(folder.join("cpuset.cpus"))?.trim().is_empty() {
+            if has_cpus(folder)? {
                 return Ok(());
             }
             // Another start may just be making it.
             std::thread::sleep(Duration::from_millis(2));
+        }
+        // Nothing can be in it and nobody has given it anything: a start that was killed right
+        // after it had made it, or as good as that.
+        if is_bare(folder)? {
+            mark(folder)?;
+            return hand_on(folder);
+        }
+        // What is in it now may be of a start that came to the same end a moment ago.
+        if has_cpus(folder)? {
+            return Ok(());
         }
         Err(io::Error::other(format!("cgroup `{}` has no CPUs to hand on", folder.display())))
     }
@@ -143,6 +152,23 @@ fn mark(folder: &Path) -> io::Result<()> {
 /// What the kernel answers about a group that is removed meanwhile.
 fn vanished(error: &io::Error) -> bool {
     error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV)
+}
+
+fn has_cpus(folder: &Path) -> io::Result<bool> {
+    Ok(!fs::read_to_string(folder.join("cpuset.cpus"))?.trim().is_empty())
+}
+
+/// Whether a group has neither processes nor groups below it.
+fn is_bare(folder: &Path) -> io::Result<bool> {
+    let empty = fs::read(folder.join("cgroup.procs"))?.is_empty();
+    let mut below = fs::read_dir(folder)?.flatten();
+    Ok(empty && !below.any(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())))
+}
+
+/// Lets a v1 cpuset give what it has to those made in it.
+fn hand_on(folder: &Path) -> io::Result<()> {
+    inherit_cpuset(folder)?;
+    put(&folder.join("cgroup.clone_children"), "1")
 }
 
 /// Gives a v1 cpuset the CPUs and memory of the one above.
