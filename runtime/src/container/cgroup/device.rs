@@ -44,6 +44,15 @@ pub(super) fn legacy_rules(further: &[String]) -> Result<Vec<String>, SetupError
     Ok(all)
 }
 
+/// Whether one of them keeps from reading or from writing.
+pub(super) fn narrow(rules: &[String]) -> Result<bool, SetupError> {
+    let mut narrow = false;
+    for rule in rules {
+        narrow |= Rule::parse(rule)?.access & (READ | WRITE) != READ | WRITE;
+    }
+    Ok(narrow)
+}
+
 /// Attaches the rules to a group of the v2 tree, for as long as it exists.
 pub(super) fn attach(member: &Member, rules: &[String]) -> Result<(), SetupError> {
     const STEP: &str = "set device rules";

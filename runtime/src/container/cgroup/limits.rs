@@ -38,11 +38,24 @@ impl Group {
             let text = setting.line();
             warnings.note(&setting, self.set(&setting, &text)?);
         }
-        match (devices, self.limit_devices(devices, &limits.devices)) {
-            (Devices::All | Devices::ListedIfPossible, _) => {}
-            (Devices::Listed, limited) => limited?,
+        let devices = self.keep_to_devices(devices, &limits.devices)?;
+        Ok(warnings.told().into_iter().chain(devices).collect())
+    }
+
+    /// Writes the device rules; a warning when there are none and it may be so.
+    fn keep_to_devices(
+        &self,
+        devices: Devices,
+        further: &[String],
+    ) -> Result<Option<String>, SetupError> {
+        if devices == Devices::All {
+            return Ok(None);
         }
-        Ok(warnings.told())
+        match self.limit_devices(further)? {
+            // The node alone says nothing of what may be done with it.
+            Some(why) if devices == Devices::Listed || device::narrow(further)? => Err(why),
+            why => Ok(why.map(|why| format!("nothing but its mounts limits devices: {why}"))),
+        }
     }
 
     /// Changes the limits of a group in use from those of `before` to those of `after`. Devices
@@ -126,25 +139,28 @@ impl Group {
         }
     }
 
-    fn limit_devices(&self, devices: Devices, further: &[String]) -> Result<(), SetupError> {
-        if devices == Devices::All {
-            return Ok(());
-        }
+    /// Puts the rules in force, or says why this host cannot. An error where some of them are.
+    fn limit_devices(&self, further: &[String]) -> Result<Option<SetupError>, SetupError> {
         if let Some((folder, Version::V1)) = self.controller("devices") {
-            put(&folder.join("devices.deny"), "a").step("deny devices", folder.display())?;
+            let rules = device::legacy_rules(further)?;
+            let denied = put(&folder.join("devices.deny"), "a");
+            if let Err(why) = denied.step("deny devices", folder.display()) {
+                return Ok(Some(why));
+            }
             let allow = folder.join("devices.allow");
             let file = File::options().write(true).open(&allow).step("open", allow.display())?;
-            return device::legacy_rules(further)?.iter().try_for_each(|rule| {
-                (&file).write_all(rule.as_bytes()).step("allow device", rule)
-            });
+            let mut rules = rules.iter();
+            let allowed = rules
+                .try_for_each(|rule| (&file).write_all(rule.as_bytes()).step("allow device", rule));
+            return allowed.map(|()| None);
         }
         match &self.unified {
-            Some(unified) => device::attach(unified, &device::rules(further)),
-            None => Err(SetupError::refused(
+            Some(unified) => Ok(device::attach(unified, &device::rules(further)).err()),
+            None => Ok(Some(SetupError::refused(
                 "set device rules",
                 &self.path,
                 "this host has neither the devices controller nor cgroup v2",
-            )),
+            ))),
         }
     }
 
@@ -266,6 +282,7 @@ fn explained(folder: &Path, setting: &Setting, text: &str, error: &io::Error) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::container::cgroup::Hierarchies;
 
     fn written(before: &Cgroup, after: &Cgroup) -> String {
         let of = |limits| settings::settings(limits, |_| Some(Version::V1));
@@ -329,5 +346,33 @@ mod tests {
         cpu.cfs_period_us = 50000
         cpu.cfs_quota_us = 50000
         ");
+    }
+
+    #[test]
+    fn device_rules_that_cannot_be_kept_are_told_and_those_that_narrow_are_refused() {
+        let name = format!("berth-devices-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        let hierarchies =
+            Hierarchies::parse("1 1 0:1 / /devices rw - cgroup cgroup rw,devices", &folder);
+        let group = hierarchies.group("x");
+        let at = folder.join("devices/x");
+        fs::create_dir_all(&at).unwrap();
+        let (open, narrow) = (["c 10:229 rwm".to_owned()], ["c 10:229 r".to_owned()]);
+        let kept = |devices, rules: &[String]| group.keep_to_devices(devices, rules);
+
+        let told = kept(Devices::ListedIfPossible, &open).unwrap().unwrap();
+        assert!(told.contains("deny devices"), "{told}");
+        assert!(kept(Devices::ListedIfPossible, &narrow).is_err());
+        assert!(kept(Devices::Listed, &open).is_err());
+        assert_eq!(kept(Devices::All, &narrow), Ok(None));
+
+        // Everything is denied, and nothing can be allowed again.
+        fs::write(at.join("devices.deny"), "").unwrap();
+        assert!(kept(Devices::ListedIfPossible, &open).is_err());
+        fs::write(at.join("devices.allow"), "").unwrap();
+        assert_eq!(kept(Devices::ListedIfPossible, &narrow), Ok(None));
+        let allowed = fs::read_to_string(at.join("devices.allow")).unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        assert!(allowed.ends_with("c 10:229 r"), "{allowed}");
     }
 }
