@@ -286,7 +286,7 @@ services:
     command: [sh, -c, 'while true; do :; done']
     mem_limit: 64m
     stop_grace_period: 1s
-  idle: { image: busybox:1, command: [sleep, '1000'] }
+  idle: { image: busybox:1, command: [sleep, '1000'], cgroup_parent: /batch/night }
   done: { image: busybox:1, command: ['true'] }
 ",
     );

@@ -54,11 +54,12 @@ impl Host {
         let ContainerState::Running { pid, .. } = container.state else {
             return Sample::default();
         };
-        let Ok(group) = Group::find(&self.roots.cgroup(&container.record.name)) else {
+        let record = &container.record;
+        let Ok(group) = Group::find(&self.roots.cgroup_of(&record.name, &record.spec)) else {
             return Sample::default();
         };
         let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
-        let shares_host = matches!(container.record.spec.network_mode, NetworkMode::Host);
+        let shares_host = matches!(record.spec.network_mode, NetworkMode::Host);
         Sample {
             usage: Some(group.usage()),
             // The host's own traffic is not the container's.
