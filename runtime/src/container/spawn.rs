@@ -285,6 +285,9 @@ impl Child {
     }
 }
 
+/// The file system of pipes without a name (statfs(2)).
+const PIPEFS_MAGIC: i64 = 0x5049_5045;
+
 /// The program may open `/dev/stdout`, which asks for the right to its pipe once more.
 pub(super) fn give_pipes(
     stdio: Stdio<'_>,
@@ -294,8 +297,9 @@ pub(super) fn give_pipes(
     let Stdio::Files { stdin, stdout, stderr } = stdio else { return Ok(()) };
     let owner = rustix::fs::Uid::from_raw(id_base.unwrap_or(0).saturating_add(uid));
     for fd in [stdin, stdout, stderr] {
-        let stat = rustix::fs::fstat(fd).step("look at", "stdio")?;
-        if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_fifo() {
+        // One with a name in a file system is its owner's, and belongs to whoever it belongs to.
+        let of_pipes = rustix::fs::fstatfs(fd).step("look at", "stdio")?;
+        if i64::try_from(of_pipes.f_type) == Ok(PIPEFS_MAGIC) {
             rustix::fs::fchown(fd, Some(owner), None).step("give to the container", "stdio")?;
         }
     }
