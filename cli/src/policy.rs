@@ -291,7 +291,7 @@ fn read_for(session: &Session, stack: &Stack) -> BTreeSet<PathBuf> {
         !session.global.files.is_empty() || session.environment.contains_key("COMPOSE_FILE");
     let read = session.files_read().into_iter().map(|path| session.working_dir.join(path));
     read.filter(|path| !path.ends_with("-"))
-        .filter(|path| !named.contains(path) && !(chosen && stack.files.contains(path)))
+        .filter(|path| !(named.contains(path) || chosen && stack.files.contains(path)))
         .collect()
 }
 
