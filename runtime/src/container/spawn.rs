@@ -299,7 +299,7 @@ pub(super) fn give_pipes(
     for fd in [stdin, stdout, stderr] {
         // One with a name in a file system is its owner's, and belongs to whoever it belongs to.
         let of_pipes = rustix::fs::fstatfs(fd).step("look at", "stdio")?;
-        if i64::try_from(of_pipes.f_type) == Ok(PIPEFS_MAGIC) {
+        if of_pipes.f_type == PIPEFS_MAGIC {
             rustix::fs::fchown(fd, Some(owner), None).step("give to the container", "stdio")?;
         }
     }
