@@ -277,7 +277,7 @@ impl Monitor {
                 self.tick_hooks(now);
                 self.tick_checks(now);
             }
-            Life::Waiting { until } if *until <= now => self.restart(now),
+            Life::Waiting { until } if *until <= now => self.restart(),
             Life::Lingering if self.output.gate().is_none() => {
                 self.output.drain(&mut self.server);
                 self.life = Life::Ended;

@@ -242,11 +242,11 @@ impl Monitor {
             // It may have been killed, see there.
             let _ = self.group.remove();
         }
-        self.reckon(End { code, ran, ill }, now);
+        self.reckon(End { code, ran, ill });
     }
 
     /// Notes an end and decides by the restart policy.
-    fn reckon(&mut self, end: End, now: Instant) {
+    fn reckon(&mut self, end: End) {
         let End { code, ran, ill } = end;
         names::remove(&self.bundle);
         self.status.pid = 0;
@@ -269,8 +269,8 @@ impl Monitor {
             (false, None) => self.backoff.after_exit(code, ran),
         };
         self.status.attempts = self.backoff.attempts();
-        // One beyond the end of the clock is never.
-        let until = delay.and_then(|delay| now.checked_add(delay));
+        // It counts from what people are told of the end. One beyond the end of the clock is never.
+        let until = delay.and_then(|delay| Instant::now().checked_add(delay));
         match (delay, until) {
             (Some(delay), Some(until)) => {
                 let delay = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
@@ -283,7 +283,7 @@ impl Monitor {
     }
 
     /// The delay is over: starts it again.
-    pub(super) fn restart(&mut self, now: Instant) {
+    pub(super) fn restart(&mut self) {
         self.status.restarts = self.backoff.restarts();
         self.status.next_start_ms = 0;
         self.status.phase = Phase::Starting;
@@ -297,7 +297,7 @@ impl Monitor {
             self.status.error = Some(failure.to_string());
             // A program that is not there will not come by waiting; a network may.
             self.stopped |= failure.exit_code != 125;
-            self.reckon(End::of(failure.exit_code), now);
+            self.reckon(End::of(failure.exit_code));
         }
     }
 

@@ -98,7 +98,7 @@ impl Monitor {
             self.enter(Phase::Waiting);
         } else {
             let ill = last.recycling.then_some(false);
-            self.reckon(End { ill, ..End::of(-1) }, Instant::now());
+            self.reckon(End { ill, ..End::of(-1) });
         }
     }
 }
