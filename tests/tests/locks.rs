@@ -206,7 +206,7 @@ fn a_policy_says_when_a_tag_is_looked_at_again() {
             .stderr_has("image `127.0.0.1:5000/shop/app:1` of service `web` is not here")
             .stderr_has("image `other:2` of service `also` is not here");
         host.berth("network ls -q").succeeds().stdout_is("");
-        host.berth("run --pull never web true").fails_with(1).stderr_has("is not here");
+        host.berth("run --pull never web true").fails_with(125).stderr_has("is not here");
         host.berth("pull").succeeds().stderr_has("web is left out: its `pull_policy` is `never`");
         host.berth("up -d --pull missing").succeeds();
         publish(host, "two");
