@@ -285,9 +285,6 @@ impl Child {
     }
 }
 
-/// The file system of pipes without a name (statfs(2)).
-const PIPEFS_MAGIC: i64 = 0x5049_5045;
-
 /// The program may open `/dev/stdout`, which asks for the right to its pipe once more.
 pub(super) fn give_pipes(
     stdio: Stdio<'_>,
@@ -297,9 +294,8 @@ pub(super) fn give_pipes(
     let Stdio::Files { stdin, stdout, stderr } = stdio else { return Ok(()) };
     let owner = rustix::fs::Uid::from_raw(id_base.unwrap_or(0).saturating_add(uid));
     for fd in [stdin, stdout, stderr] {
-        // One with a name in a file system is its owner's, and belongs to whoever it belongs to.
-        let of_pipes = rustix::fs::fstatfs(fd).step("look at", "stdio")?;
-        if of_pipes.f_type == PIPEFS_MAGIC {
+        let stat = rustix::fs::fstat(fd).step("look at", "stdio")?;
+        if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_fifo() {
             rustix::fs::fchown(fd, Some(owner), None).step("give to the container", "stdio")?;
         }
     }

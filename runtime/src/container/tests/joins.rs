@@ -178,27 +178,6 @@ fn a_run_folder_is_enough_to_start_a_further_process() {
 }
 
 #[test]
-fn a_pipe_is_given_to_the_user_and_a_fifo_of_the_caller_is_not() {
-    alone(|| {
-        let container = Sandbox::new();
-        write_run_folder(&container, &sleeping(&container));
-        let fifo = container.dir.join("fifo");
-        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, 0o600.into()).unwrap();
-        let named = std::fs::File::options().read(true).write(true).open(&fifo).unwrap();
-        let (read, write) = std::io::pipe().unwrap();
-        let fd = write.as_fd();
-        let stdio = Stdio::Files { stdin: named.as_fd(), stdout: fd, stderr: fd };
-        let spec = ExecSpec { user: Some("7:7".into()), ..shell("id -u") };
-        let child = exec_in(&container.bundle.run_dir, &spec, stdio).unwrap();
-        let owner = |fd| rustix::fs::fstat(fd).unwrap().st_uid;
-        assert_eq!(owner(named.as_fd()), 0);
-        assert_ne!(owner(write.as_fd()), 0);
-        drop(write);
-        assert_eq!(ended(child.pid, read.into()).output, "7\n");
-    });
-}
-
-#[test]
 fn a_helper_hands_the_terminal_over_and_ends_with_the_status() {
     alone(|| {
         let container = Sandbox::new();
