@@ -113,6 +113,15 @@ pub fn pull_policy(text: &str) -> Result<stack::PullPolicy, String> {
     words::pull_policy(text).map_err(|bad| in_one_line(text, bad))
 }
 
+/// A capability as `cap_add` has it (`NET_ADMIN`, `CAP_NET_ADMIN`, `all`), without `CAP_` and in
+/// upper case, for a flag of the command line.
+///
+/// # Errors
+/// What is wrong with it, and what to write.
+pub fn capability(text: &str) -> Result<String, String> {
+    words::capability(text).map_err(|bad| in_one_line(text, bad))
+}
+
 /// Reads a platform as `platform` has it, for a flag of the command line.
 ///
 /// # Errors

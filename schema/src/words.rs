@@ -22,6 +22,17 @@ pub fn no_container_name<T>() -> Result<T, Bad> {
     )
 }
 
+/// A capability or `ALL`, without `CAP_`, in upper case.
+pub fn capability(text: &str) -> Result<String, Bad> {
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("CAP_").unwrap_or(&upper);
+    if name == "ALL" || CAPABILITIES.contains(&name) {
+        return Ok(name.to_owned());
+    }
+    let help = value::nearest(name, CAPABILITIES).map(|near| format!("did you mean `{near}`?"));
+    Err(Bad { why: "is not a capability".into(), help })
+}
+
 /// A signal by name or number; names in the `SIGTERM` form.
 pub fn signal(text: &str) -> Result<String, Bad> {
     let upper = text.to_ascii_uppercase();

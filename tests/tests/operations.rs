@@ -431,3 +431,20 @@ fn a_container_of_run_rm_goes_with_its_end_also_when_nobody_waits() {
     let waits = || host.berth_commands().iter().any(|command| command.contains("remove-after"));
     host.eventually("nobody waits any more", || !waits());
 }
+
+#[test]
+fn capabilities_of_run_are_written_as_in_the_file() {
+    let host = TestHost::with("compose.yaml", STACK);
+    let bounding = |flags: &str| {
+        let line = format!("run --rm -T {flags} web grep CapBnd /proc/self/status");
+        let told = host.berth(&line).succeeds().stdout;
+        u64::from_str_radix(told.split_whitespace().last().unwrap_or_default(), 16).expect("a mask")
+    };
+    let usual = bounding("");
+    assert_eq!(bounding("--cap-drop CAP_CHOWN --cap-drop kill"), usual & !(1 | 1 << 5));
+    assert_eq!(bounding("--cap-drop all"), 0);
+    assert_eq!(bounding("--cap-add net_admin --cap-add CAP_NET_RAW"), usual | 1 << 12 | 1 << 13);
+    let wrong = host.berth("run --rm -T --cap-drop BOGUS web true");
+    assert_ne!(wrong.code, 0);
+    wrong.stderr_has("`BOGUS` is not a capability");
+}

@@ -97,10 +97,10 @@ pub(crate) struct RunArgs {
     #[arg(short, long, value_name = "DIR")]
     workdir: Option<String>,
     /// Add a capability; may be repeated
-    #[arg(long, value_name = "CAPABILITY")]
+    #[arg(long, value_name = "CAPABILITY", value_parser = berth_schema::capability)]
     cap_add: Vec<String>,
     /// Drop a capability; may be repeated
-    #[arg(long, value_name = "CAPABILITY")]
+    #[arg(long, value_name = "CAPABILITY", value_parser = berth_schema::capability)]
     cap_drop: Vec<String>,
     /// What the container may have.
     #[command(flatten)]

@@ -6,7 +6,7 @@ use super::read::Reader;
 use crate::stack::{AppArmor, Seccomp, SecurityOptions, SelinuxLabel};
 use crate::tree::Node;
 use crate::value::{self, Bad, bad};
-use crate::words::CAPABILITIES;
+use crate::words::capability;
 
 const OPTIONS: [&str; 5] = ["apparmor", "label", "no-new-privileges", "seccomp", "systempaths"];
 
@@ -29,15 +29,7 @@ impl Reader<'_> {
 
     /// A capability without `CAP_`.
     pub(super) fn capability(&mut self, node: &Node) -> Option<String> {
-        let name = node.as_text()?.to_ascii_uppercase();
-        let name = name.strip_prefix("CAP_").unwrap_or(&name).to_owned();
-        if name == "ALL" || CAPABILITIES.contains(&name.as_str()) {
-            return Some(name);
-        }
-        let near = value::nearest(&name, CAPABILITIES);
-        let help = near.map(|near| format!("did you mean `{near}`?"));
-        self.bad(node, Bad { why: "is not a capability".into(), help });
-        None
+        self.value(node, capability)
     }
 }
 
