@@ -254,12 +254,12 @@ fn the_process_is_the_user_of_the_file_with_exactly_its_groups() {
     };
     let all = |id: &str| vec![id.to_owned(); 4];
     let groups = |ids: &[&str]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
-    assert_eq!(who("usual"), [all("0"), all("0"), groups(&[])]);
-    assert_eq!(who("named"), [all("1000"), all("1000"), groups(&["1001"])]);
-    assert_eq!(who("numbers"), [all("1234"), all("5678"), groups(&[])]);
-    assert_eq!(who("mixed"), [all("1000"), all("1001"), groups(&[])]);
-    assert_eq!(who("added"), [all("1000"), all("1000"), groups(&["0", "1001", "4242"])]);
-    assert_eq!(who("host"), [all("1234"), all("5678"), groups(&["9"])]);
+    assert_eq!(who("usual"), [all("0"), all("0"), groups(&["0"])]);
+    assert_eq!(who("named"), [all("1000"), all("1000"), groups(&["1000", "1001"])]);
+    assert_eq!(who("numbers"), [all("1234"), all("5678"), groups(&["5678"])]);
+    assert_eq!(who("mixed"), [all("1000"), all("1001"), groups(&["1001"])]);
+    assert_eq!(who("added"), [all("1000"), all("1000"), groups(&["0", "1000", "1001", "4242"])]);
+    assert_eq!(who("host"), [all("1234"), all("5678"), groups(&["9", "5678"])]);
     // Seen from the kernel's side, the ids lie in the range of the container.
     let seen = first(&host, "named", "Uid");
     let uid: u32 = seen.split_whitespace().next().unwrap().parse().unwrap();
@@ -275,6 +275,11 @@ fn the_root_is_writable_unless_the_file_says_otherwise() {
     says(&host, "usual", "touch /file && test -f /file");
     host.berth("exec -T fixed touch /file").fails_with(1).stderr_has("Read-only file system");
     says(&host, "fixed", "touch /scratch/file /dev/shm/file");
+    for file in ["hosts", "hostname", "resolv.conf"] {
+        says(&host, "usual", &format!("touch /etc/{file}"));
+        let fixed = host.berth(&format!("exec -T fixed touch /etc/{file}"));
+        fixed.fails_with(1).stderr_has("Read-only file system");
+    }
     let root = |service| says(&host, service, "grep ' / / ' /proc/1/mountinfo");
     assert!(root("usual").contains(" / / rw,nodev,"), "{}", root("usual"));
     assert!(root("fixed").contains(" / / ro,nodev,"), "{}", root("fixed"));

@@ -35,7 +35,9 @@ pub type ReadFile<'a> = &'a dyn Fn(&str) -> io::Result<Option<String>>;
 /// Resolves `user[:group]`, each a name or a number, and the further groups.
 ///
 /// A number is never looked up as a name. Without a group, that of the user's entry is taken,
-/// and the groups that list the user. Empty text is root.
+/// and the groups that list the user. Empty text is root. The group itself is among the further
+/// ones, so that a set-group-id program cannot get rid of it and of what files deny to it
+/// (CVE-2022-36109).
 pub fn resolve(read: ReadFile<'_>, user: &str, group_add: &[String]) -> Result<Ids, SetupError> {
     let passwd = read("etc/passwd").step(STEP, "/etc/passwd")?.unwrap_or_default();
     let group = read("etc/group").step(STEP, "/etc/group")?.unwrap_or_default();
@@ -54,6 +56,7 @@ pub fn resolve(read: ReadFile<'_>, user: &str, group_add: &[String]) -> Result<I
     for wanted in group_add {
         groups.insert(group_id(&group, wanted)?);
     }
+    groups.insert(ids.gid);
     ids.groups = groups.into_iter().collect();
     Ok(ids)
 }
@@ -217,16 +220,16 @@ mod tests {
 
     #[test]
     fn a_name_has_its_group_home_and_further_groups() {
-        assert_eq!(who("web", &[]), "33:34 [50, 63] /srv");
-        assert_eq!(who("", &[]), "0:0 [50] /root");
-        assert_eq!(who("web:logs", &[]), "33:50 [] /srv");
-        assert_eq!(who("web:7", &["audio", "9"]), "33:7 [9, 63] /srv");
+        assert_eq!(who("web", &[]), "33:34 [34, 50, 63] /srv");
+        assert_eq!(who("", &[]), "0:0 [0, 50] /root");
+        assert_eq!(who("web:logs", &[]), "33:50 [50] /srv");
+        assert_eq!(who("web:7", &["audio", "9"]), "33:7 [7, 9, 63] /srv");
     }
 
     #[test]
     fn a_number_is_never_a_name() {
-        assert_eq!(who("1000", &[]), "1000:0 [] -");
-        assert_eq!(who("33", &[]), "33:34 [50, 63] /srv");
+        assert_eq!(who("1000", &[]), "1000:0 [0] -");
+        assert_eq!(who("33", &[]), "33:34 [34, 50, 63] /srv");
     }
 
     #[test]

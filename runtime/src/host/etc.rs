@@ -52,16 +52,16 @@ pub(super) fn write(
         file("resolv.conf", &resolv_conf(&container.spec.network_mode, dns))?;
     }
     let shared = roots.container_run(owner).join("etc");
-    let idmap = owners.mapped;
-    Ok(vec![
-        mount("/etc/hostname", &dir.join("hostname"), idmap),
-        mount("/etc/hosts", &shared.join("hosts"), idmap),
-        mount("/etc/resolv.conf", &shared.join("resolv.conf"), idmap),
-    ])
+    let mount = |name: &str, dir: &Path| BundleMount {
+        target: format!("/etc/{name}"),
+        source: source(&dir.join(name), owners.mapped),
+        read_only: container.spec.read_only,
+    };
+    Ok(vec![mount("hostname", &dir), mount("hosts", &shared), mount("resolv.conf", &shared)])
 }
 
-fn mount(target: &str, path: &Path, idmap: bool) -> BundleMount {
-    let source = BundleSource::Bind {
+fn source(path: &Path, idmap: bool) -> BundleSource {
+    BundleSource::Bind {
         path: path.to_owned(),
         below: None,
         idmap,
@@ -71,8 +71,7 @@ fn mount(target: &str, path: &Path, idmap: bool) -> BundleMount {
         propagation: None,
         dev: false,
         judged: None,
-    };
-    BundleMount { target: target.to_owned(), source, read_only: false }
+    }
 }
 
 /// hosts(5): loopback, the container's own addresses, and what the file adds.
