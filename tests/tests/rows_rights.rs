@@ -27,9 +27,10 @@ fn sets(status: impl Fn(&str) -> String) -> [String; 5] {
 
 #[test]
 fn capabilities_are_the_listed_ones_in_every_process() {
-    let probe = "healthcheck: { test: 'cat /proc/self/status >/tmp/probe', interval: 200ms }";
+    let write = "cat /proc/self/status >/tmp/new && mv /tmp/new /tmp/probe";
+    let probe = format!("healthcheck: {{ test: '{write}', interval: 200ms }}");
     let host = up(&[
-        ("usual", probe),
+        ("usual", &probe),
         ("plain", &format!("user: app\n{probe}")),
         ("more", "cap_add: [NET_ADMIN, cap_sys_time]"),
         ("less", "cap_drop: [CHOWN]"),
