@@ -53,9 +53,22 @@ pub(crate) fn lines(port: &PortSpec, families: Families) -> Vec<String> {
     addresses(port, families).into_iter().map(line).collect()
 }
 
+/// Ports a service listens on for those who share a network with it: `80/tcp`, `3000-3005/udp`.
+/// What is published too is not told again.
+pub(crate) fn exposed(expose: &[String], ports: &[PortSpec]) -> Vec<String> {
+    let full = |text: &String| match text.contains('/') {
+        true => text.clone(),
+        false => format!("{text}/tcp"),
+    };
+    let published = |text: &String| {
+        ports.iter().any(|p| *text == format!("{}/{}", p.target, protocol(p.protocol)))
+    };
+    expose.iter().map(full).filter(|text| !published(text)).collect()
+}
+
 /// All ports of a container in one cell, public ones marked.
-pub(crate) fn cell(ports: &[PortSpec], families: Families) -> String {
-    let mut parts = Vec::new();
+pub(crate) fn cell(expose: &[String], ports: &[PortSpec], families: Families) -> String {
+    let mut parts = exposed(expose, ports);
     for port in ports {
         parts.extend(lines(port, families));
     }
@@ -95,22 +108,30 @@ mod tests {
     #[test]
     fn a_port_on_every_address_is_marked() {
         let all = port(None, Some((8080, 8080)));
-        assert_eq!(cell(&[all], BOTH), "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp PUBLIC");
+        assert_eq!(cell(&[], &[all], BOTH), "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp PUBLIC");
         let v4 = port(Some("0.0.0.0"), Some((8080, 8080)));
-        assert_eq!(cell(&[v4], BOTH), "0.0.0.0:8080->80/tcp PUBLIC");
+        assert_eq!(cell(&[], &[v4], BOTH), "0.0.0.0:8080->80/tcp PUBLIC");
     }
 
     #[test]
     fn a_port_is_not_shown_where_it_leads_nowhere() {
         let all = port(None, Some((8080, 8080)));
         let only_v4 = Families { v4: true, v6: false };
-        assert_eq!(cell(&[all], only_v4), "0.0.0.0:8080->80/tcp PUBLIC");
+        assert_eq!(cell(&[], &[all], only_v4), "0.0.0.0:8080->80/tcp PUBLIC");
+    }
+
+    #[test]
+    fn a_port_for_the_networks_alone_comes_first_and_no_port_twice() {
+        let expose = ["80", "53/udp", "3000-3005"].map(str::to_owned);
+        let own = port(Some("127.0.0.1"), Some((8000, 8000)));
+        let told = cell(&expose, &[own], BOTH);
+        assert_eq!(told, "53/udp, 3000-3005/tcp, 127.0.0.1:8000->80/tcp");
     }
 
     #[test]
     fn a_port_on_one_address_is_not() {
         let own = port(Some("127.0.0.1"), Some((8000, 8010)));
-        assert_eq!(cell(&[own], BOTH), "127.0.0.1:8000-8010->80/tcp");
-        assert_eq!(cell(&[], BOTH), "");
+        assert_eq!(cell(&[], &[own], BOTH), "127.0.0.1:8000-8010->80/tcp");
+        assert_eq!(cell(&[], &[], BOTH), "");
     }
 }

@@ -70,8 +70,10 @@ impl Row {
             })
             .collect();
         // What has ended publishes nothing.
-        let published: &[PortSpec] =
-            if is_up(container.state) { &container.published } else { &[] };
+        let (expose, published): (&[String], &[PortSpec]) = match is_up(container.state) {
+            true => (&record.spec.expose, &container.published),
+            false => (&[], &[]),
+        };
         let families = Families::of(record);
         let volumes = record.spec.mounts.values();
         let volumes = volumes.filter(|mount| matches!(mount.source, SourceSpec::Volume { .. }));
@@ -89,7 +91,7 @@ impl Row {
             names: record.name.clone(),
             networks: record.spec.networks.keys().cloned().collect::<Vec<_>>().join(","),
             oom_killed: container.oom_killed,
-            ports: ports::cell(published, families),
+            ports: ports::cell(expose, published, families),
             project: record.project.clone(),
             publishers: published.iter().flat_map(|port| publishers(port, families)).collect(),
             running_for: format!("{} ago", moment::rough(now - container.created_at)),

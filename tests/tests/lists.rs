@@ -9,6 +9,7 @@ services:
     image: busybox:1
     command: [sleep, '100000']
     ports: ['127.0.0.1:8080:80']
+    expose: ['9000', '53/udp', '80']
     volumes: ['data:/data']
     healthcheck: { test: [CMD, 'true'], interval: 1s }
   ended:
@@ -41,7 +42,7 @@ fn rows(host: &TestHost, words: &str) -> Vec<Value> {
 fn ps_shows_what_runs_and_with_a_what_has_ended() {
     let host = host();
     let table = host.berth("ps").succeeds().stdout_has("stack-web-1").stdout_has("healthy");
-    table.stdout_has("127.0.0.1:8080->80/tcp").stdout_lacks("stack-ended-1");
+    table.stdout_has("9000/tcp, 53/udp, 127.0.0.1:8080->80/tcp").stdout_lacks("stack-ended-1");
     host.berth("ps -a").succeeds().stdout_has("stack-ended-1").stdout_has("(3)");
     host.berth("ps --services").succeeds().stdout_is("web");
     let id = host.berth("ps -q").succeeds().stdout;
