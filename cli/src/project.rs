@@ -139,7 +139,7 @@ pub(crate) fn desired(stack: &Stack, facts: &HostFacts) -> Result<Desired, Failu
         inputs.cdi = host::cdi();
     }
     // Binds are looked for above.
-    inputs.abilities = Some(host::abilities(&BTreeSet::new()));
+    inputs.abilities = Some(host::abilities(&BTreeSet::new(), facts.storage.clone()));
     resolve::resolve(stack, &inputs, facts).map_err(|problems| unresolved(stack, &problems))
 }
 

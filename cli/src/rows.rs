@@ -249,6 +249,7 @@ pub(crate) mod tests {
                 locked: None,
                 addresses: BTreeMap::new(),
                 id_base: None,
+                layer_project: None,
                 depends_on: BTreeMap::new(),
                 working_dir: "/srv".into(),
                 config_files: vec![],

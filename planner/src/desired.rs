@@ -229,6 +229,9 @@ pub struct ContainerSpec {
     pub cgroup_parent: Option<String>,
     /// Bytes of `/dev/shm`.
     pub shm_size: Option<u64>,
+    /// Most bytes of its writable layer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_size: Option<u64>,
     /// Process limits.
     pub ulimits: BTreeMap<String, (i64, i64)>,
     /// Kernel settings.

@@ -107,6 +107,8 @@ fn container_view(spec: &ContainerSpec) -> Value {
         fields.get_mut(with_times).into_iter().for_each(spell_durations);
     }
     fields.insert("shm_size".into(), amount(spec.shm_size));
+    fields.remove("storage_size");
+    fields.insert("storage_opt.size".into(), amount(spec.storage_size));
     if !spec.devices.is_empty() {
         fields.insert("devices".into(), Value::Object(spec.devices.iter().map(device).collect()));
     }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use sha2::{Digest, Sha256};
@@ -294,11 +295,15 @@ fn last_usable(net: IpNet) -> u128 {
     }
 }
 
-/// Ranges of 65 536 ids for user namespaces.
+/// Ranges of ids, each told by its first one.
 #[derive(Debug)]
 pub(crate) struct IdRanges {
     taken: BTreeSet<u32>,
     next: u32,
+    /// Where the last one starts.
+    last: u32,
+    /// Ids in each.
+    size: u32,
 }
 
 /// Ids in a range.
@@ -308,17 +313,25 @@ const FIRST_ID: u32 = 1_879_048_192;
 /// No id is above this one: many programs count ids as signed numbers.
 const LAST_ID: u32 = (1 << 31) - 1;
 
+/// Quota projects of writable layers. Others count from 1, as Docker does.
+pub const LAYER_PROJECTS: RangeInclusive<u32> = 0x6265_0000..=0x6265_ffff;
+
 impl IdRanges {
-    /// All ranges but those that start at one of `taken`.
-    pub(crate) fn without(taken: BTreeSet<u32>) -> IdRanges {
-        IdRanges { taken, next: FIRST_ID }
+    /// All ranges of 65 536 ids for user namespaces but those that start at one of `taken`.
+    pub(crate) fn of_users(taken: BTreeSet<u32>) -> IdRanges {
+        IdRanges { taken, next: FIRST_ID, last: LAST_ID - (ID_RANGE - 1), size: ID_RANGE }
+    }
+
+    /// All quota projects but those `taken`.
+    pub(crate) fn of_projects(taken: BTreeSet<u32>) -> IdRanges {
+        IdRanges { taken, next: *LAYER_PROJECTS.start(), last: *LAYER_PROJECTS.end(), size: 1 }
     }
 
     /// The lowest free range.
     pub(crate) fn take(&mut self) -> Option<u32> {
-        while self.next <= LAST_ID - (ID_RANGE - 1) {
+        while self.next <= self.last {
             let candidate = self.next;
-            self.next += ID_RANGE;
+            self.next += self.size;
             if !self.taken.contains(&candidate) {
                 return Some(candidate);
             }

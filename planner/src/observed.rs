@@ -38,6 +38,9 @@ pub struct HostFacts {
     /// Whether files carry labels that decide what containers may do with them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub selinux: bool,
+    /// Where writable layers are; `None` when nobody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Storage>,
     /// What programs have to be made for to run here; `None` when nobody looked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
@@ -45,6 +48,20 @@ pub struct HostFacts {
     /// for the state at its usual place.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub realm: String,
+}
+
+/// The file system of berth's durable state.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Storage {
+    /// Where it is mounted.
+    pub mount: PathBuf,
+    /// Its type, such as `ext4`.
+    pub kind: String,
+    /// It limits what counts to a project (quotactl(2), `PRJQUOTA`).
+    pub limits_projects: bool,
+    /// Projects of [`LAYER_PROJECTS`](crate::ipam::LAYER_PROJECTS) that something counts to, or that have a limit.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub projects: BTreeSet<u32>,
 }
 
 /// The cgroup above those of all containers of the state that `realm` stands for, below the root
@@ -156,6 +173,9 @@ pub struct ContainerRecord {
     pub addresses: BTreeMap<String, Addresses>,
     /// First id of its user namespace's 65 536; `None` without one.
     pub id_base: Option<u32>,
+    /// Quota project of its writable layer; `None` without a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer_project: Option<u32>,
     /// What its service depended on, so that a stop knows the order without the file.
     pub depends_on: BTreeMap<String, DependencySpec>,
     /// Directory of the project, for the labels.

@@ -68,6 +68,8 @@ pub enum PlanProblem {
     Address { network: String, container: String, address: String, reason: String },
     #[error("no range of user ids is left for container `{container}`")]
     IdsExhausted { container: String },
+    #[error("no quota project is left to limit the writable layer of `{container}`")]
+    ProjectsExhausted { container: String },
     #[error(
         "image `{image}` of service `{service}` is not here and is not to be pulled (`never`): \
          `berth image pull {image}` gets it all the same"

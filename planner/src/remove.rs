@@ -101,6 +101,7 @@ mod tests {
                 locked: None,
                 addresses: BTreeMap::new(),
                 id_base: None,
+                layer_project: None,
                 depends_on: BTreeMap::new(),
                 working_dir: String::new(),
                 config_files: vec![],

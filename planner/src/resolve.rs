@@ -258,6 +258,8 @@ impl Resolver<'_> {
             cgroup_host: service.cgroup == Some(CgroupMode::Host),
             cgroup_parent: self.cgroup_parent(name, service),
             shm_size: service.shm_size,
+            // As with Docker, 0 is no limit.
+            storage_size: service.storage_size.filter(|size| *size > 0),
             ulimits: service.ulimits.clone(),
             sysctls: service.sysctls.clone(),
             logging: service.logging.clone(),

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use berth_schema::stack::{ForwardTo, Limits, MountSource, Service, Stack, SyslogAddress};
 
+use crate::observed::Storage;
+
 /// What of a host decides whether an attribute has its effect there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Abilities {
@@ -23,6 +25,8 @@ pub struct Abilities {
     pub journal: bool,
     /// A syslog server of this host takes lines.
     pub syslog: bool,
+    /// Where writable layers are; `None` when nobody looked.
+    pub storage: Option<Storage>,
     /// Files and folders of [`must_exist`] that are not there.
     pub missing: BTreeSet<PathBuf>,
 }
@@ -134,6 +138,7 @@ pub fn unfit(stack: &Stack, abilities: &Abilities) -> Vec<Unfit> {
         judge.binds(&at, service);
         judge.addresses(&at, service);
         judge.logging(&at, service);
+        judge.storage(&at, service);
     }
     judge.service = None;
     for (name, network) in &stack.networks {
@@ -260,6 +265,14 @@ impl Judge<'_> {
         }
     }
 
+    fn storage(&mut self, at: &str, service: &Service) {
+        let limited = service.storage_size.is_some_and(|size| size > 0);
+        let Some(storage) = self.abilities.storage.as_ref().filter(|_| limited) else { return };
+        if !storage.limits_projects {
+            self.note(format!("{at}.storage_opt.size"), true, no_quotas(storage));
+        }
+    }
+
     fn addresses(&mut self, at: &str, service: &Service) {
         for (name, on) in &service.networks {
             if on.ipv6_address.is_some() && !self.abilities.ipv6 {
@@ -267,4 +280,23 @@ impl Judge<'_> {
             }
         }
     }
+}
+
+/// Why this file system cannot limit a writable layer, and what would.
+fn no_quotas(storage: &Storage) -> String {
+    let (mount, kind) = (storage.mount.display(), storage.kind.as_str());
+    let next = match kind {
+        "ext4" => {
+            "mount it with `prjquota`, which it can after `tune2fs -O project,quota -Q prjquota` on \
+             its device while it is not mounted"
+        }
+        "xfs" => "mount it with `prjquota`, from the start and not by remounting",
+        _ => {
+            return format!(
+                "containers are written to `{mount}`, which is {kind} and cannot limit folders; \
+                 ext4 and xfs can, mounted with `prjquota`"
+            );
+        }
+    };
+    format!("containers are written to `{mount}`, which is {kind} without project quotas; {next}")
 }

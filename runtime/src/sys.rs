@@ -378,6 +378,66 @@ pub fn shared_words(file: &std::fs::File, count: usize) -> io::Result<&'static [
     Ok(unsafe { std::slice::from_raw_parts(memory.cast(), count) })
 }
 
+/// Commands of quotactl(2) as XFS made them, which all file systems with quotas understand
+/// (`linux/dqblk_xfs.h`). Each reads or writes no more than a [`QuotaData`].
+#[derive(Debug, Clone, Copy)]
+pub enum QuotaCommand {
+    /// `Q_XGETQUOTA`: `struct fs_disk_quota` of an id.
+    Get = 0x5803,
+    /// `Q_XSETQLIM`: limits of an id, from a `struct fs_disk_quota`.
+    SetLimits = 0x5804,
+    /// `Q_XGETQSTAT`: what is switched on, a `struct fs_quota_stat`.
+    State = 0x5805,
+    /// `Q_XGETNEXTQUOTA`: that of the next id from this one on that has any.
+    GetNext = 0x5809,
+}
+
+/// Room for the larger of the structures of [`QuotaCommand`], which has 112 bytes.
+pub type QuotaData = [u64; 16];
+
+/// `quotactl_fd(2)` about project quotas of the file system that `file` is on.
+pub fn quotactl_project(
+    file: BorrowedFd<'_>,
+    command: QuotaCommand,
+    id: u32,
+    data: &mut QuotaData,
+) -> io::Result<()> {
+    const PRJQUOTA: u32 = 2;
+    let command = (command as u32) << 8 | PRJQUOTA;
+    let (fd, data) = (file.as_raw_fd(), data.as_mut_ptr());
+    // SAFETY: these commands read or write a structure of at most 112 bytes without pointers, and
+    // `data` is 128 bytes of this call's caller, aligned to 8 like the structures.
+    check(unsafe { libc::syscall(libc::SYS_quotactl_fd, fd, command, id, data) })
+}
+
+/// `struct fsxattr` of `linux/fs.h`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FileAttributes {
+    /// `FS_XFLAG_…`
+    pub flags: u32,
+    extent_size: u32,
+    extents: u32,
+    /// Quota project.
+    pub project: u32,
+    cow_extent_size: u32,
+    rest: [u8; 8],
+}
+
+/// `FS_IOC_FSGETXATTR`.
+pub fn file_attributes(file: BorrowedFd<'_>) -> io::Result<FileAttributes> {
+    let mut found = FileAttributes::default();
+    // SAFETY: the request writes one `struct fsxattr`, whose layout `found` has.
+    let result = unsafe { libc::ioctl(file.as_raw_fd(), 0x801c_581f, &raw mut found) };
+    check(result.into()).map(|()| found)
+}
+
+/// `FS_IOC_FSSETXATTR`.
+pub fn set_file_attributes(file: BorrowedFd<'_>, attributes: &FileAttributes) -> io::Result<()> {
+    // SAFETY: the request reads one `struct fsxattr`, whose layout `attributes` has.
+    check(unsafe { libc::ioctl(file.as_raw_fd(), 0x401c_5820, attributes) }.into())
+}
+
 /// Where the words of this process's command line lie, which `/proc/PID/cmdline` shows.
 #[derive(Debug, Clone, Copy)]
 pub struct CommandLine {

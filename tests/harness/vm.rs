@@ -18,6 +18,8 @@ use crate::machine::target_dir;
 const DEADLINE: &str = "200s";
 /// What every script starts with.
 const PRELUDE: &str = include_str!("vm.sh");
+/// Its file system can limit projects; it does when it is mounted with `prjquota`.
+const MKFS: [&str; 6] = ["-q", "-F", "-O", "quota,project", "-E", "quotatype=prjquota"];
 /// Bytes of its disk.
 const DISK: u64 = 1 << 30;
 
@@ -132,8 +134,7 @@ fn given(folder: &Path, stack: &[(&str, &str)], script: &str) {
     assert!(packed.is_ok_and(|status| status.success()), "cannot pack {}", tree.display());
     let disk = folder.join("disk");
     fs::File::create(&disk).unwrap().set_len(DISK).unwrap();
-    let made =
-        Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&disk).stdout(Stdio::null()).status();
+    let made = Command::new("mkfs.ext4").args(MKFS).arg(&disk).stdout(Stdio::null()).status();
     assert!(made.is_ok_and(|status| status.success()), "cannot make {}", disk.display());
 }
 

@@ -1,5 +1,5 @@
 //! A host with cgroup v2 alone, on a kernel of its own in a virtual machine: limits, devices,
-//! standing still, running out of memory, and networks there.
+//! standing still, running out of memory, networks and limits of writable layers there.
 
 use berth_tests::Vm;
 
@@ -290,4 +290,69 @@ step left find /sys/fs/cgroup -mindepth 1 -type d
     }
     assert!(vm.ok("out").contains("from the host"), "{vm:?}");
     assert_eq!(vm.ok("left"), "");
+}
+
+#[test]
+fn a_writable_layer_has_the_size_of_the_file() {
+    let stack = "
+services:
+  small: { image: busybox:1, command: [sleep, '100000'], storage_opt: { size: 10M } }
+  host: { image: busybox:1, command: [sleep, '100000'], userns_mode: host, storage_opt: { size: 10485760 } }
+  free: { image: busybox:1, command: [sleep, '100000'] }
+";
+    let script = r#"
+step check berth check
+step refused berth up -d
+umount /var/lib && mount -t ext4 -o prjquota /dev/vda /var/lib
+step fine berth check
+step up berth up -d
+fill() { berth exec -T $1 sh -c 'dd if=/dev/zero of=/big bs=1M count=20 2>&1 | grep -v records | head -n 1; du -m /big | cut -f 1; rm /big'; }
+step small fill small
+step host fill host
+step free fill free
+size() { berth exec -T small df -m / | awk 'NR == 2 { print $2 }'; }
+step size size
+project() { grep -o '"layer_project": *[0-9]*' /var/lib/berth/containers/stack-small-1/record.json; }
+step project project
+step restart berth restart small
+step again fill small
+kill -9 $(grep -o '"monitor": *[0-9]*' /run/berth/containers/stack-small-1/status.json | grep -o '[0-9]*')
+step adopt berth up -d
+step adopted fill small
+step kept project
+step same berth plan
+sed -i 's/size: 10M/size: 12M/' compose.yaml
+step plan berth plan
+step bigger berth up -d
+step now size
+step other project
+step held ls /var/lib/berth/quotas
+step down berth down
+step left ls /var/lib/berth/quotas
+step anew berth up -d small
+step first project
+"#;
+    let Some(vm) = with(stack, script) else { return };
+    let full = "dd: error writing '/big': Disk quota exceeded\n10";
+    for refused in ["check", "refused"] {
+        let said = vm.step(refused).text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.contains("`/var/lib`, which is ext4 without project quotas"), "{vm:?}");
+        assert!(said.contains("compose.yaml:3:79"), "{said}");
+    }
+    for step in ["fine", "up", "restart", "adopt", "bigger", "down", "anew"] {
+        vm.ok(step);
+    }
+    assert_eq!(["small", "host", "again", "adopted"].map(|step| vm.ok(step)), [full; 4]);
+    assert_eq!(vm.ok("free"), "20");
+    assert_eq!([vm.ok("size"), vm.ok("now")], ["10", "12"]);
+    assert_eq!(vm.ok("project"), vm.ok("kept"));
+    assert!(vm.ok("same").starts_with("nothing to do"), "{vm:?}");
+    let replaced = "replace  small-1  storage_opt.size \"10 MiB\" → \"12 MiB\" (compose.yaml:3:79)";
+    assert!(vm.ok("plan").starts_with(replaced), "{vm:?}");
+    // Its files were gone with their project, so another has it now.
+    assert_ne!(vm.ok("project"), vm.ok("other"));
+    assert_eq!(vm.ok("held").split_whitespace().count(), 2);
+    assert_eq!(vm.ok("left"), "");
+    // Neither the records nor the kernel know it any more.
+    assert!(vm.ok("first").ends_with(&0x6265_0000.to_string()), "{vm:?}");
 }

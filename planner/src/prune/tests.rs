@@ -25,6 +25,7 @@ pub(crate) fn container(name: &str, image_id: &str) -> ObservedContainer {
             borrowed: Default::default(),
             addresses: BTreeMap::new(),
             id_base: None,
+            layer_project: None,
             depends_on: BTreeMap::new(),
             working_dir: String::new(),
             config_files: vec![],

@@ -25,6 +25,7 @@ pub(super) fn make(
 ) -> BTreeMap<String, ContainerRecord> {
     let mut addresses = addresses(survey, networks, changes, problems);
     let mut bases = id_bases(survey, changes, problems);
+    let mut projects = layer_projects(survey, changes, problems);
     let mut records = BTreeMap::new();
     for (change, spec) in made(changes) {
         check_image(survey, change, spec, problems);
@@ -43,6 +44,7 @@ pub(super) fn make(
             locked: survey.locked_image(change.service, spec).map(str::to_owned),
             addresses: addresses.remove(change.name.as_str()).unwrap_or_default(),
             id_base: bases.remove(change.name.as_str()),
+            layer_project: projects.remove(change.name.as_str()),
             depends_on: change.depends_on.clone(),
             working_dir: survey.desired.working_dir.display().to_string(),
             config_files: survey.desired.files.iter().map(|f| f.display().to_string()).collect(),
@@ -138,7 +140,7 @@ fn id_bases<'a>(
 ) -> BTreeMap<&'a str, u32> {
     let taken: BTreeSet<u32> =
         survey.observed.containers.values().filter_map(|have| have.record.id_base).collect();
-    let mut ranges = IdRanges::without(taken);
+    let mut ranges = IdRanges::of_users(taken);
     let mut bases = BTreeMap::new();
     // Dependencies come first, so a container is known before those that share its ids.
     for (change, spec) in made(changes).filter(|(_, spec)| spec.userns) {
@@ -156,6 +158,30 @@ fn id_bases<'a>(
         }
     }
     bases
+}
+
+/// Quota projects by container, for those whose writable layer has a limit. One that is made anew
+/// gets another, as files of the one before may still count to the old.
+fn layer_projects<'a>(
+    survey: &Survey,
+    changes: &'a [Change],
+    problems: &mut PlanProblems,
+) -> BTreeMap<&'a str, u32> {
+    let mut limited = made(changes).filter(|(_, spec)| spec.storage_size.is_some()).peekable();
+    if limited.peek().is_none() {
+        return BTreeMap::new();
+    }
+    let known = survey.observed.containers.values().filter_map(|have| have.record.layer_project);
+    let counted = survey.observed.host.storage.iter().flat_map(|storage| &storage.projects);
+    let mut free = IdRanges::of_projects(known.chain(counted.copied()).collect());
+    let mut projects = BTreeMap::new();
+    for (change, _) in limited {
+        match free.take() {
+            Some(project) => drop(projects.insert(change.name.as_str(), project)),
+            None => problems.add(PlanProblem::ProjectsExhausted { container: change.name.clone() }),
+        }
+    }
+    projects
 }
 
 /// First id of the containers whose user namespace a description shares.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use berth_planner::observed::{HostFacts, Observed};
+use berth_planner::action::Action;
+use berth_planner::observed::{HostFacts, Observed, Storage};
 use berth_planner::unfit::{Abilities, must_exist, unfit};
 use berth_planner::{Inputs, UpOptions, resolve, up};
 use berth_schema::stack::*;
@@ -110,6 +111,49 @@ fn a_hard_limit_above_ours_fails() {
     fails web.ulimits.core: 0 is the most a process gets here, and raising it needs CAP_SYS_RESOURCE
     fails web.ulimits.nofile: 1024 is the most a process gets here, and raising it needs CAP_SYS_RESOURCE
     ");
+}
+
+#[test]
+fn a_limit_of_the_writable_layer_needs_project_quotas() {
+    let mut web = service("web:1");
+    web.storage_size = Some(1 << 30);
+    let stack = with([("web", web)]);
+    let on = |kind: &str, limits_projects| Abilities {
+        ipv6: true,
+        storage: Some(Storage {
+            mount: "/var/lib".into(),
+            kind: kind.into(),
+            limits_projects,
+            ..Storage::default()
+        }),
+        ..Abilities::default()
+    };
+    let all = ["ext4", "xfs", "btrfs"].map(|kind| told(&stack, &on(kind, false)));
+    insta::assert_snapshot!(all.join("\n"), @"
+    fails web.storage_opt.size: containers are written to `/var/lib`, which is ext4 without project quotas; mount it with `prjquota`, which it can after `tune2fs -O project,quota -Q prjquota` on its device while it is not mounted
+    fails web.storage_opt.size: containers are written to `/var/lib`, which is xfs without project quotas; mount it with `prjquota`, from the start and not by remounting
+    fails web.storage_opt.size: containers are written to `/var/lib`, which is btrfs and cannot limit folders; ext4 and xfs can, mounted with `prjquota`
+    ");
+    assert_eq!(told(&stack, &on("ext4", true)), "");
+}
+
+#[test]
+fn a_writable_layer_with_a_limit_gets_a_project_that_nothing_counts_to() {
+    let mut web = service("web:1");
+    web.storage_size = Some(1 << 30);
+    let free = Service { storage_size: Some(0), ..service("free:1") };
+    let desired = crate::stacks::desired(&with([("web", web), ("free", free)]));
+    let storage = Storage { projects: [0x6265_0000, 0x6265_0002].into(), ..Storage::default() };
+    let host = HostFacts { storage: Some(storage), ..HostFacts::default() };
+    let observed = Observed { host, ..Observed::default() };
+    let plan = up(&desired, &observed, &UpOptions::default(), &Places::default());
+    let plan = plan.unwrap();
+    let made = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::CreateContainer(record) => Some((record.name.as_str(), record.layer_project)),
+        _ => None,
+    });
+    let made: BTreeMap<_, _> = made.collect();
+    assert_eq!(made, [("shop-free-1", None), ("shop-web-1", Some(0x6265_0001))].into());
 }
 
 #[test]

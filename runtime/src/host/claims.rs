@@ -12,26 +12,28 @@ use std::path::{Path, PathBuf};
 
 use berth_planner::observed::ContainerRecord;
 
-use super::StepError;
+use super::{StepError, quota};
 use crate::paths::Roots;
 
 /// Takes everything the record names, or nothing.
 pub(super) fn take(roots: &Roots, record: &ContainerRecord) -> Result<(), StepError> {
     let wanted = wanted(roots, record);
+    let unlink = |taken: &[PathBuf]| taken.iter().for_each(|taken| drop(fs::remove_file(taken)));
     for (index, claim) in wanted.iter().enumerate() {
         if let Err(error) = take_one(roots, claim, &record.name) {
-            wanted[..index].iter().for_each(|taken| drop(fs::remove_file(taken)));
+            unlink(&wanted[..index]);
             return Err(error);
         }
     }
-    Ok(())
+    let unused = record.layer_project.map_or(Ok(()), |project| quota::check_unused(roots, project));
+    unused.inspect_err(|_| unlink(&wanted))
 }
 
 /// Gives back what `record` has.
 pub(super) fn release(roots: &Roots, record: &ContainerRecord) {
     for claim in wanted(roots, record) {
         if fs::read_link(&claim).is_ok_and(|owner| owner == Path::new(&record.name)) {
-            let _ = fs::remove_file(claim);
+            give_back(roots, &claim);
         }
     }
 }
@@ -40,26 +42,42 @@ pub(super) fn release(roots: &Roots, record: &ContainerRecord) {
 pub(super) fn sweep(roots: &Roots) {
     let networks = fs::read_dir(roots.state.join("networks")).into_iter().flatten().flatten();
     let addresses = networks.map(|network| network.path().join("addresses"));
-    let folders = std::iter::once(roots.state.join("ids")).chain(addresses);
+    let folders = [roots.state.join("ids"), quotas(roots)].into_iter().chain(addresses);
     for claim in folders.flat_map(fs::read_dir).flatten().flatten().map(|entry| entry.path()) {
         let owner = fs::read_link(&claim).unwrap_or_default();
         if !roots.container(&owner.to_string_lossy()).exists() {
-            let _ = fs::remove_file(claim);
+            give_back(roots, &claim);
         }
     }
+}
+
+fn give_back(roots: &Roots, claim: &Path) {
+    let name = claim.file_name().and_then(|name| name.to_str());
+    if claim.parent() == Some(&quotas(roots))
+        && let Some(project) = name.and_then(|name| name.parse().ok())
+    {
+        quota::forget(roots, project);
+    }
+    let _ = fs::remove_file(claim);
+}
+
+/// Where quota projects are claimed.
+fn quotas(roots: &Roots) -> PathBuf {
+    roots.state.join("quotas")
 }
 
 fn wanted(roots: &Roots, record: &ContainerRecord) -> Vec<PathBuf> {
     // Who shares the ids of another container has none of its own.
     let own = record.id_base.filter(|_| record.spec.kin().is_empty());
     let ids = own.map(|base| roots.state.join("ids").join(base.to_string()));
+    let project = record.layer_project.map(|project| quotas(roots).join(project.to_string()));
     let addresses = record.addresses.iter().flat_map(|(network, addresses)| {
         let v4 = addresses.ipv4.map(IpAddr::from);
         let v6 = addresses.ipv6.map(IpAddr::from);
         let folder = roots.network(network).join("addresses");
         v4.into_iter().chain(v6).map(move |address| folder.join(address.to_string()))
     });
-    ids.into_iter().chain(addresses).collect()
+    ids.into_iter().chain(project).chain(addresses).collect()
 }
 
 fn take_one(roots: &Roots, claim: &Path, owner: &str) -> Result<(), StepError> {

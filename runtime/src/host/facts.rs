@@ -5,12 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use berth_network::bridge;
-use berth_planner::observed::HostFacts;
+use berth_planner::observed::{HostFacts, Storage};
 use berth_planner::unfit::Abilities;
 use berth_schema::stack::Platform;
 
-use super::HostError;
 use super::mapping::{self, kernel_at_least};
+use super::{HostError, quota};
 use crate::container::cgroup::Hierarchies;
 use crate::container::hard_limits;
 use crate::logs::{JOURNAL, LOCAL_SYSLOG};
@@ -23,7 +23,14 @@ pub(super) async fn read(roots: &Roots) -> Result<HostFacts, HostError> {
     let netlink = bridge::open().map_err(network)?;
     let routes = bridge::routes(&netlink).await.map_err(network)?;
     let (userns, realm) = (userns(roots), roots.realm());
-    Ok(HostFacts { routes, userns, selinux: selinux(), platform: Some(platform()), realm })
+    Ok(HostFacts {
+        routes,
+        userns,
+        selinux: selinux(),
+        storage: quota::storage(roots),
+        platform: Some(platform()),
+        realm,
+    })
 }
 
 /// Whether the kernel runs `SELinux`: its file system is there only then (selinuxfs).
@@ -54,8 +61,8 @@ pub fn userns(roots: &Roots) -> bool {
 }
 
 /// What of this host decides whether attributes have their effect. Anybody may look; of
-/// `must_exist`, what is not there is told.
-pub fn abilities(must_exist: &BTreeSet<PathBuf>) -> Abilities {
+/// `must_exist`, what is not there is told. Writable layers are in `storage`.
+pub fn abilities(must_exist: &BTreeSet<PathBuf>, storage: Option<Storage>) -> Abilities {
     let groups = Hierarchies::discover().unwrap_or_default();
     Abilities {
         controllers: groups.controllers(),
@@ -65,6 +72,7 @@ pub fn abilities(must_exist: &BTreeSet<PathBuf>) -> Abilities {
         hard_limits: hard_limits(),
         journal: is_socket(JOURNAL),
         syslog: LOCAL_SYSLOG.iter().any(|path| is_socket(path)),
+        storage,
         missing: absent(must_exist),
     }
 }

@@ -52,6 +52,12 @@ pub(super) fn carries_layers(path: &Path) -> bool {
     }
 }
 
+/// Where the file system of a path, there or not yet, is mounted, and its type.
+pub(super) fn file_system(path: &Path) -> Option<(PathBuf, String)> {
+    let mounts = mounts();
+    holder(&mounts, &real(path)).map(|mount| (mount.at.clone(), mount.kind.clone()))
+}
+
 pub(super) fn kernel_at_least(major: u32, minor: u32) -> bool {
     let release = rustix::system::uname();
     let release = release.release().to_string_lossy();

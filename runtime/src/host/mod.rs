@@ -22,6 +22,7 @@ mod owners;
 mod pack;
 mod perform;
 mod prepare;
+mod quota;
 mod state;
 mod stats;
 mod view;
@@ -54,6 +55,7 @@ pub use journal::{Interrupted, Journal};
 pub use lock::{Holder, Lock};
 pub use mapping::unmapped;
 pub use pack::Packed;
+pub use quota::storage;
 pub use state::Stored;
 pub use stats::{Figures, Sample};
 

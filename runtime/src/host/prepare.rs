@@ -12,7 +12,7 @@ use berth_schema::stack::LogDriver;
 
 use super::grounds::Held;
 use super::view::ImageView;
-use super::{StepError, Stored, etc, network};
+use super::{StepError, Stored, etc, network, quota};
 use crate::bundle::{Bundle, BundleMount, Cgroup, Log, Rootfs};
 use crate::paths::Roots;
 use crate::record::{self, Durability};
@@ -147,6 +147,9 @@ impl Preparation<'_> {
         let (record, spec) = (self.record(), self.spec());
         let state_dir = self.roots.container(&record.name);
         let run_dir = self.roots.container_run(&record.name);
+        if self.purpose == Purpose::Start {
+            quota::renew(self.roots, record)?;
+        }
         let hostname = names::hostname(self.roots, self.stored)?;
         let network = network::connection(self.roots, record, &self.stored.id)?;
         let dns = network::dns(self.roots, record, &network)?;

@@ -151,6 +151,7 @@ fn made_of(name: &str, image: &str) -> ObservedContainer {
             borrowed: Default::default(),
             addresses: BTreeMap::new(),
             id_base: None,
+            layer_project: None,
             depends_on: BTreeMap::new(),
             working_dir: String::new(),
             config_files: vec![],

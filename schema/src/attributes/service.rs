@@ -240,7 +240,8 @@ pub static SERVICE: Record = record(
             .says("The signal that asks the container to stop; the image may name another.")
             .normally("SIGTERM")
             .like(&["SIGTERM", "SIGINT", "SIGQUIT"]),
-        later("storage_opt", Map(&Loose)).says("Options of the writable layer, such as its size."),
+        done("storage_opt", Map(&Loose))
+            .says("Options of the writable layer; there is `size`, the most bytes of it."),
         done("sysctls", Dict(Empty))
             .says("Settings of the kernel that each container has of its own.")
             .like(&["net.core.somaxconn=1024"]),

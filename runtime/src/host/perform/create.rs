@@ -10,7 +10,7 @@ use berth_planner::desired::{MountSpec, SourceSpec, VolumeSpec};
 use berth_planner::observed::{ContainerRecord, VolumeRecord};
 
 use super::super::owners::Owners;
-use super::super::{Host, StepError, Stored, borrowed, claims, prepare, volume};
+use super::super::{Host, StepError, Stored, borrowed, claims, prepare, quota, volume};
 use super::folder::new_folder;
 use super::{blocking, images, volumes};
 use crate::monitor::events::{Events, Happening};
@@ -66,6 +66,7 @@ fn fill(roots: &Roots, store: &Store, stored: &Stored, dir: &Path) -> Result<(),
     for below in ["upper", "work", "logs"] {
         DirBuilder::new().mode(0o700).create(dir.join(below)).map_err(refused)?;
     }
+    quota::limit(roots, record)?;
     // The root of the container is the upper folder's mode and owner.
     fs::set_permissions(dir.join("upper"), fs::Permissions::from_mode(0o755)).map_err(refused)?;
     let image = |e: &dyn std::fmt::Display| {
