@@ -136,18 +136,23 @@ pub fn mount_setattr(fd: BorrowedFd<'_>, attr: &MountAttr<'_>) -> io::Result<()>
 
 /// `close_range(2)` from `first` on: closes them all.
 pub fn close_from(first: u32) -> io::Result<()> {
-    close_range(first, 0)
+    close_range(first, libc::c_uint::MAX)
 }
 
-/// `close_range(2)` from `first` on: marks them all to be closed by execve.
-pub fn close_from_on_exec(first: u32) -> io::Result<()> {
-    close_range(first, libc::CLOSE_RANGE_CLOEXEC)
+/// `close_range(2)` from `first` on: closes them all but one.
+pub fn close_from_except(first: u32, kept: BorrowedFd<'_>) -> io::Result<()> {
+    // A descriptor is never negative.
+    let kept = kept.as_raw_fd() as u32;
+    if first < kept {
+        close_range(first, kept - 1)?;
+    }
+    close_range(first.max(kept + 1), libc::c_uint::MAX)
 }
 
-fn close_range(first: u32, flags: libc::c_uint) -> io::Result<()> {
-    // SAFETY: only integers. An owned descriptor that is closed here is never used again: both
+fn close_range(first: u32, last: u32) -> io::Result<()> {
+    // SAFETY: only integers. An owned descriptor that is closed here is never used again: the
     // callers run just before execve or in a process that keeps no descriptor.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, flags) })
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })
 }
 
 /// Every signal back to its default action, and none blocked, for the program to come.

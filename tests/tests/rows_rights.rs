@@ -375,6 +375,21 @@ fn nothing_of_the_host_is_inherited() {
 }
 
 #[test]
+fn no_program_is_looked_up_through_what_the_runtime_has_open() {
+    let host = up(&[("web", "")]);
+    // A file that is there and is no program answers with 126, one that is not there with 127.
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    assert!(std::path::Path::new(file).exists());
+    host.berth("exec -T web /etc/passwd").fails_with(126);
+    let up = "../".repeat(20);
+    for number in 3..32 {
+        let name = format!("/proc/self/fd/{number}/{up}{file}");
+        host.berth(&format!("exec -T web {name}")).fails_with(127);
+        host.berth(&format!("run --rm -T web {name}")).fails_with(127);
+    }
+}
+
+#[test]
 fn the_host_itself_as_an_image_runs_its_programs_apart_from_it() {
     let text = "services:\n  web:\n    image: localhost/host\n    command: [sleep, '100000']\n    stop_grace_period: 0s\n";
     let host = TestHost::with("compose.yaml", text);

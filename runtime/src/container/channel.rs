@@ -56,6 +56,11 @@ impl Channel {
         Channel(fd)
     }
 
+    /// The descriptor of this end.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
     /// This end, to be passed to another program.
     pub(crate) fn into_fd(self) -> OwnedFd {
         self.0

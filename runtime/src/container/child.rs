@@ -46,7 +46,7 @@ impl Start<'_> {
     pub(crate) fn run(&self, channel: &Channel) -> ! {
         let error = match self.build(channel) {
             Ok(streams) if self.bundle.held => process::stay(&streams, channel),
-            Ok(streams) => process::execute(&self.bundle.process, &self.rights, &streams, channel),
+            Ok(streams) => process::execute(&self.bundle.process, &self.rights, streams, channel),
             Err(error) => error,
         };
         drop(channel.send_failure(&error)); // the parent sees the end at least

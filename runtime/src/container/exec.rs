@@ -235,7 +235,7 @@ struct Join<'a> {
 impl Join<'_> {
     fn run(&self, channel: &Channel) -> ! {
         let error = match self.enter(channel) {
-            Ok(streams) => process::execute(self.process, &self.rights, &streams, channel),
+            Ok(streams) => process::execute(self.process, &self.rights, streams, channel),
             Err(error) => error,
         };
         drop(channel.send_failure(&error)); // the parent sees the end at least

@@ -248,7 +248,7 @@ pub(crate) fn stay(streams: &Streams, channel: &Channel) -> SetupError {
 pub(crate) fn execute(
     process: &Process,
     rights: &Rights,
-    streams: &Streams,
+    streams: Streams,
     channel: &Channel,
 ) -> SetupError {
     match prepare(process, rights, streams, channel) {
@@ -262,13 +262,16 @@ type Strings = Vec<CString>;
 fn prepare(
     process: &Process,
     rights: &Rights,
-    streams: &Streams,
+    streams: Streams,
     channel: &Channel,
 ) -> Result<(Strings, Strings), SetupError> {
     let argv = strings(&process.argv, "argument")?;
     let env = strings(&process.env, "environment")?;
     streams.take_their_numbers()?;
-    sys::close_from_on_exec(3).step("close descriptors", "3…")?;
+    // What execve closes is still open while it looks for the program: a name like
+    // `/proc/self/fd/7/../bin/sh` is looked up in it (CVE-2024-21626). The channel is no folder.
+    std::mem::forget(streams); // closed by number, not a second time
+    sys::close_from_except(3, channel.as_fd()).step("close descriptors", "3…")?;
     without!("fds.closed", crate::sabotage::naive::leave_open());
     place!("start.before_exec");
     channel.send_executing().step("report", "parent")?;
