@@ -16,7 +16,7 @@ use berth_schema::stack::Stack;
 use clap::Args;
 
 use crate::failure::Failure;
-use crate::project::{invalid, mounted_images, references};
+use crate::project::{invalid, references};
 use crate::session::Session;
 use crate::source::Disk;
 
@@ -166,8 +166,7 @@ impl Session {
 
 /// What the store is asked about: the stack's images, and what the lock makes of them.
 pub(crate) fn asked(stack: &Stack, pins: &Pins) -> BTreeSet<String> {
-    let own = references(stack).into_iter().chain(pins.references());
-    own.chain(mounted_images(stack)).collect()
+    references(stack).into_iter().chain(pins.references()).collect()
 }
 
 #[cfg(test)]

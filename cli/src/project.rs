@@ -13,7 +13,7 @@ use berth_planner::unfit;
 use berth_runtime::host;
 use berth_schema::config::{self, Switches};
 use berth_schema::problem::Code;
-use berth_schema::stack::{Document, MountSource, Stack};
+use berth_schema::stack::{Document, Stack};
 use berth_schema::{LoadOptions, Loaded, Problems};
 use miette::Diagnostic as _;
 
@@ -151,21 +151,13 @@ pub(crate) fn invoker(folder: &Path) -> Invoker {
     Invoker { sudo, folder }
 }
 
-/// Images the containers of a stack mount.
-pub(crate) fn mounted_images(stack: &Stack) -> impl Iterator<Item = String> {
-    let mounts = stack.services.values().flat_map(|service| &service.volumes);
-    mounts.filter_map(|mount| match &mount.source {
-        MountSource::Image { reference, .. } => Some(reference.clone()),
-        _ => None,
-    })
-}
-
-/// Images the containers of a stack are made from, those of `pre_start` among them.
+/// Images the containers of a stack are made from, run in `pre_start`, or mount.
 pub(crate) fn references(stack: &Stack) -> BTreeSet<String> {
-    let images = stack.services.values().flat_map(|service| {
-        service.image.iter().chain(service.pre_start.iter().filter_map(|step| step.image.as_ref()))
-    });
-    images.cloned().collect()
+    let services = stack.services.values();
+    services
+        .flat_map(|service| service.image.iter().chain(service.other_images()))
+        .cloned()
+        .collect()
 }
 
 /// Containers of `project`, in the order of service and number; `services` empty means all.

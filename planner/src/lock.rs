@@ -11,7 +11,7 @@ use berth_schema::lockfile::{Lock, LockedImage};
 use berth_schema::stack::Stack;
 use serde::Serialize;
 
-use crate::desired::{Desired, ServiceSpec};
+use crate::desired::{Desired, ServiceSpec, SourceSpec};
 
 /// The whole names of images by what the files call them.
 pub type Names = BTreeMap<String, String>;
@@ -32,9 +32,8 @@ pub fn needs(stack: &Stack, names: &Names, here: &str) -> BTreeMap<String, Need>
     let mut needs: BTreeMap<String, Need> = BTreeMap::new();
     for (service, said) in &stack.services {
         let own = said.image.iter().map(|image| (image, said.build.is_some()));
-        let steps = said.pre_start.iter().filter_map(|step| step.image.as_ref());
-        let steps = steps.filter(|image| Some(*image) != said.image.as_ref());
-        for (image, buildable) in own.chain(steps.map(|image| (image, false))) {
+        let others = said.other_images().map(|image| (image, false));
+        for (image, buildable) in own.chain(others) {
             let Some(name) = names.get(image) else { continue };
             let first = Need { buildable: true, ..Need::default() };
             let need = needs.entry(name.clone()).or_insert(first);
@@ -182,9 +181,18 @@ impl Pins {
         self.0.iter().map(|(image, digest)| reference(image, digest))
     }
 
-    /// Steps of `pre_start` with an image of their own get it by its digest, as if the file had it.
-    fn pin_steps(&self, service: &mut ServiceSpec) {
+    /// What is mounted, and steps of `pre_start` with an image of their own, get it by its digest,
+    /// as if the file had it.
+    fn pin_others(&self, service: &mut ServiceSpec) {
         let (container, inits) = (&mut service.container, &mut service.pre_start);
+        let steps = inits.iter_mut().map(|init| &mut init.container);
+        for mount in steps.chain([&mut *container]).flat_map(|spec| spec.mounts.values_mut()) {
+            if let SourceSpec::Image { reference: mounted, .. } = &mut mount.source
+                && let Some(digest) = self.0.get(mounted)
+            {
+                *mounted = reference(mounted, digest);
+            }
+        }
         for (step, init) in container.pre_start.iter_mut().zip(inits) {
             let own = step.image.as_ref().filter(|image| **image != container.image);
             if let Some(pinned) = own.and_then(|image| Some(reference(image, self.0.get(image)?))) {
@@ -198,7 +206,7 @@ impl Pins {
     pub fn pin(&self, desired: &mut Desired) {
         for service in desired.services.values_mut() {
             service.locked = self.0.get(&service.container.image).cloned();
-            self.pin_steps(service);
+            self.pin_others(service);
         }
     }
 }

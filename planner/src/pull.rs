@@ -124,8 +124,8 @@ pub struct Source {
     pub locked: Option<String>,
     /// It is for a platform that does not run here.
     pub foreign: bool,
-    /// Images of its `pre_start`, those that the lock names by digest.
-    pub steps: Vec<String>,
+    /// Images of its `pre_start` and those it mounts, by digest where the lock has one.
+    pub others: Vec<String>,
 }
 
 /// Whether an image is fetched by `pull`.
@@ -151,16 +151,16 @@ pub fn fetches(
             Verdict::LeaveOut(why) => drop(left_out.insert(name.clone(), why)),
             Verdict::Fetch(image) => drop(images.insert((image, source.locked.as_deref()))),
         }
-        let steps =
-            source.steps.iter().filter(|image| source.fetches_step(image, observed, options));
-        images.extend(steps.map(|image| (image.as_str(), None)));
+        let others =
+            source.others.iter().filter(|image| source.fetches_other(image, observed, options));
+        images.extend(others.map(|image| (image.as_str(), None)));
     }
     (plan_of(project, images), left_out)
 }
 
 impl Source {
-    /// Whether the image of a step is fetched, too.
-    fn fetches_step(&self, image: &str, observed: &Observed, options: &PullOptions) -> bool {
+    /// Whether an image that is not the service's own is fetched, too.
+    fn fetches_other(&self, image: &str, observed: &Observed, options: &PullOptions) -> bool {
         let here = observed.images.contains_key(image);
         let wanted = match (options.policy, self.policy.as_deref()) {
             (_, _) if here && image.contains('@') => false,

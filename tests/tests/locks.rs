@@ -107,6 +107,32 @@ fn a_lock_keeps_the_image_until_it_is_updated() {
 }
 
 #[test]
+fn an_image_that_is_mounted_is_locked_and_pulled_too() {
+    with_app(|host, _| {
+        let stack = "
+services:
+  web:
+    image: localhost/host
+    command: [sleep, '100000']
+    volumes: [{ type: image, source: '127.0.0.1:5000/shop/app:1', target: /app }]
+";
+        host.write("compose.yaml", stack);
+        host.berth("lock").succeeds().stdout_has("127.0.0.1:5000/shop/app:1 is sha256:");
+        host.berth("lock --check").succeeds();
+        let first = locked(host);
+        host.berth("pull").succeeds();
+        host.berth("image ls --digests").succeeds().stdout_has(&first);
+
+        publish(host, "two");
+        host.berth("up -d").succeeds();
+        host.berth("image prune -af").succeeds();
+        host.berth("image ls --digests").succeeds().stdout_has(&first);
+        host.berth("lock --update").succeeds().stdout_has(&format!("moved: {first} →"));
+        host.berth("plan").succeeds().stdout_has(&locked(host));
+    });
+}
+
+#[test]
 fn what_is_not_in_the_lock_is_told_and_with_locked_refused_before_anything_is_touched() {
     with_app(|host, server| {
         host.berth("up -d --locked").fails_with(1).stderr_has("there is no `berth.lock`");

@@ -95,7 +95,7 @@ fn sources(stack: &Stack, pins: &Pins, chosen: &BTreeSet<String>) -> BTreeMap<St
             build: service.build.is_some(),
             policy: policies.get(name).cloned(),
             locked: service.image.as_ref().and_then(|image| pins.digest(image)),
-            steps: steps(service, pins),
+            others: others(service, pins),
             foreign: service.platform.as_ref().is_some_and(|platform| !platform.runs_on(&here)),
         };
         (name.clone(), source)
@@ -103,12 +103,11 @@ fn sources(stack: &Stack, pins: &Pins, chosen: &BTreeSet<String>) -> BTreeMap<St
     services.map(source).collect()
 }
 
-/// The images of `pre_start` that are not the service's.
-fn steps(service: &Service, pins: &Pins) -> Vec<String> {
-    let images = service.pre_start.iter().filter_map(|step| step.image.as_ref());
-    let own = images.filter(|image| Some(*image) != service.image.as_ref());
+/// The images of `pre_start` and of mounts that are not the service's.
+fn others(service: &Service, pins: &Pins) -> Vec<String> {
     let pinned = |image: &String| Some(lock::reference(image, &pins.digest(image)?));
-    own.map(|image| pinned(image).unwrap_or_else(|| image.clone())).collect()
+    let name = |image: &String| pinned(image).unwrap_or_else(|| image.clone());
+    service.other_images().map(name).collect()
 }
 
 /// The named services, with what they depend on if that was asked for; all without names.

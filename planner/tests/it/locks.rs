@@ -132,7 +132,7 @@ fn pull_leaves_out_what_the_file_or_the_words_say() {
     for image in ["here:1".to_owned(), "plain:1".into(), format!("locked:1@{}", digest("a"))] {
         host.observed.images.insert(image, here.clone());
     }
-    let steps = |name: &str| match name {
+    let others = |name: &str| match name {
         "plain" => ["step:1".to_owned(), format!("locked:1@{}", digest("a"))].into(),
         _ => Vec::new(),
     };
@@ -151,7 +151,7 @@ fn pull_leaves_out_what_the_file_or_the_words_say() {
         },
         locked: (name == "locked").then(|| digest("a")),
         foreign: name == "foreign",
-        steps: steps(name),
+        others: others(name),
     };
     let sources = names.map(|name| (name.to_owned(), source(name))).into();
     let told = |options: PullOptions| {

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Berth, BlockIo, Build, CgroupMode, Dependency, Deploy, Device, DeviceRequest, DeviceRule,
-    FileMount, Healthcheck, Hook, InitStep, IpcMode, Limits, Link, Logging, Mount, NetworkMode,
-    PidMode, Platform, Port, Provider, PullPolicy, RestartPolicy, SecurityOptions, ServiceModel,
-    ServiceNetwork, Tmpfs, UsernsMode, UtsMode, VolumesFrom, Watch,
+    FileMount, Healthcheck, Hook, InitStep, IpcMode, Limits, Link, Logging, Mount, MountSource,
+    NetworkMode, PidMode, Platform, Port, Provider, PullPolicy, RestartPolicy, SecurityOptions,
+    ServiceModel, ServiceNetwork, Tmpfs, UsernsMode, UtsMode, VolumesFrom, Watch,
 };
 
 /// One service, every short syntax expanded and every path absolute.
@@ -175,4 +175,16 @@ pub struct Service {
     pub berth: Berth,
     /// What its other `x-` keys say.
     pub extensions: BTreeMap<String, serde_json::Value>,
+}
+
+impl Service {
+    /// Images it needs besides its own: those it mounts, and those of its `pre_start`.
+    pub fn other_images(&self) -> impl Iterator<Item = &String> {
+        let mounted = self.volumes.iter().filter_map(|mount| match &mount.source {
+            MountSource::Image { reference, .. } => Some(reference),
+            _ => None,
+        });
+        let steps = self.pre_start.iter().filter_map(|step| step.image.as_ref());
+        mounted.chain(steps.filter(|image| Some(*image) != self.image.as_ref()))
+    }
 }
