@@ -16,6 +16,7 @@ mod extra;
 mod failure;
 mod flow;
 mod follow;
+mod form;
 mod images;
 mod keep;
 mod layers;

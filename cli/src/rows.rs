@@ -9,6 +9,7 @@ use berth_runtime::paths::Roots;
 use berth_runtime::record;
 use serde::Serialize;
 
+use crate::form::Listed;
 use crate::ports::{self, Families};
 use crate::values::moment;
 
@@ -52,6 +53,10 @@ pub(crate) struct Publisher {
     protocol: &'static str,
     /// On every address of the host.
     public: bool,
+}
+
+impl Listed for Row {
+    const ID: &'static str = "CONTAINER ID";
 }
 
 impl Row {

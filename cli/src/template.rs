@@ -22,6 +22,8 @@ pub(crate) struct Template {
 struct Scope<'a> {
     root: &'a Value,
     variables: Vec<(String, Value)>,
+    /// What a field is called, where that is asked for and not its value.
+    headings: Option<&'a dyn Fn(&str) -> String>,
 }
 
 impl Template {
@@ -30,11 +32,25 @@ impl Template {
         Ok(Template { nodes: parse::parse(text)? })
     }
 
+    /// Reads a template of a listing, where `\t` and `\n` between actions are a tab and a newline.
+    pub(crate) fn parse_row(text: &str) -> Result<Template, String> {
+        Template::parse(&parse::unescaped(text)?)
+    }
+
     /// Fills it with a value.
     pub(crate) fn fill(&self, value: &Value) -> Result<String, String> {
-        let mut scope = Scope { root: value, variables: Vec::new() };
+        self.filled(Scope { root: value, variables: Vec::new(), headings: None })
+    }
+
+    /// Fills it with what its fields are called.
+    pub(crate) fn headings(&self, heading: &dyn Fn(&str) -> String) -> Result<String, String> {
+        let root = &Value::Null;
+        self.filled(Scope { root, variables: Vec::new(), headings: Some(heading) })
+    }
+
+    fn filled(&self, mut scope: Scope<'_>) -> Result<String, String> {
         let mut out = String::new();
-        scope.nodes(&self.nodes, value, &mut out)?;
+        scope.nodes(&self.nodes, scope.root, &mut out)?;
         Ok(out)
     }
 }
@@ -147,7 +163,10 @@ impl Scope<'_> {
             arguments.push(self.term(term, dot)?);
         }
         arguments.extend(piped);
-        functions::call(name, &arguments)
+        match (self.headings, arguments.first()) {
+            (Some(_), Some(heading)) if functions::is_of_values(name) => Ok(heading.clone()),
+            _ => functions::call(name, &arguments),
+        }
     }
 
     /// `and`, `or`: the first value that decides, else the last; what stands behind the first is
@@ -194,6 +213,9 @@ impl Scope<'_> {
     /// What is not in a map is nothing, as a label that nobody gave; but what it is all about is
     /// known, so that what is not there has been mistyped.
     fn field(&self, value: &Value, path: &[String]) -> Result<Value, String> {
+        if let (Some(heading), Some(field)) = (self.headings, path.last()) {
+            return Ok(heading(field).into());
+        }
         let mut value = value;
         for key in path {
             value = match value {

@@ -66,6 +66,23 @@ fn ps_as_json_has_the_names_docker_compose_uses() {
 }
 
 #[test]
+fn a_listing_takes_dockers_templates_with_headings_and_without() {
+    let host = host();
+    for (words, printed) in [
+        (r"ps --format '{{.Service}}\t{{.State}}'", "web\trunning"),
+        (r"ps --format 'table {{.Service}}\t{{.ExitCode}}'", "SERVICE   EXIT CODE\nweb       0"),
+        (r"volume ls --format '{{.Name}}'", "stack_data"),
+        (r"network ls --format 'table {{.Name}} {{.Driver}}'", "NAME DRIVER\nstack_default bridge"),
+        (r"image ls --format '{{.Repository}}:{{.Tag}}'", "busybox:1"),
+    ] {
+        host.berth(words).succeeds().stdout_is(printed);
+    }
+    host.berth("ls -q --filter name=^sta").succeeds().stdout_is("stack");
+    host.berth("ls -q --filter name=^tac").succeeds().stdout_is("");
+    host.berth("ps --format '{{.Nope}}'").fails_with(64).stderr_has("`Nope`");
+}
+
+#[test]
 fn volumes_networks_and_images_are_listed() {
     let host = host();
     host.berth("volume ls").succeeds().stdout_has("stack_data");

@@ -276,6 +276,17 @@ fn events_come_in_dockers_order_as_text_and_as_json() {
 }
 
 #[test]
+fn a_kill_that_finds_nothing_to_kill_ends_well() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.berth("kill").succeeds().stderr_has("no container to kill");
+    host.berth("up -d web").succeeds();
+    host.berth("kill web").succeeds();
+    host.eventually("it ended by that", || host.status("stack-web-1")["phase"] == "exited");
+    host.berth("kill web").succeeds().stderr_has("no container to kill");
+    host.berth("kill nobody").fails_with(1);
+}
+
+#[test]
 fn stats_are_those_of_the_kernel() {
     let host = TestHost::with(
         "compose.yaml",
@@ -315,6 +326,9 @@ services:
     host.berth("stats --no-stream --format '{{.Name}}={{.PIDs}}' idle")
         .succeeds()
         .stdout_is("stack-idle-1=1");
+    let columns = r"stats --no-stream --format 'table {{.Name}}\t{{.PIDs}}' idle";
+    host.berth(columns).succeeds().stdout_is("NAME           PIDS\nstack-idle-1   1");
+    host.berth("stats --no-stream --format raw").fails_with(64).stderr_has("write `table`");
     let stream = host.start_shell(Place::Inside, "exec $berth stats --format json idle");
     host.eventually("two pictures came", || stream.said().lines().count() >= 2);
     stream.signal(Signal::SIGINT);

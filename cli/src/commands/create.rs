@@ -17,6 +17,9 @@ pub(crate) struct CreateArgs {
     /// Show images without their layers while they are pulled
     #[arg(long)]
     quiet_pull: bool,
+    /// Ask nothing; what needs consent is then refused
+    #[arg(short, long)]
+    yes: bool,
 }
 
 /// Makes everything and starts nothing.
@@ -24,5 +27,5 @@ pub(crate) async fn run(session: &Session, args: CreateArgs) -> Result<Exit, Fai
     if args.quiet_pull {
         session.ui.hide_layers();
     }
-    super::up::run(session, &UpArgs::of_create(args.services, args.shape)).await
+    super::up::run(session, &UpArgs::of_create(args.services, args.shape, args.yes)).await
 }

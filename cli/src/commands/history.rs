@@ -6,8 +6,8 @@ use clap::Args;
 use serde::Serialize;
 
 use super::image::{find, short};
-use crate::args::Format;
 use crate::failure::{Exit, Failure};
+use crate::form::{Form, Listed};
 use crate::session::Session;
 use crate::ui::{Table, safe};
 use crate::values::{amount, moment};
@@ -22,9 +22,9 @@ const MISSING: &str = "<missing>";
 pub(crate) struct HistoryArgs {
     /// Its name, or its id (at least four digits)
     image: String,
-    /// How to print it
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    /// `table`, `json`, or a template in Go's words: `{{.ID}}`, `table {{.ID}}\t{{.Size}}`
+    #[arg(long, value_name = "FORMAT", default_value = "table", hide_default_value = true)]
+    format: Form,
     /// Print whole ids and words
     #[arg(long)]
     no_trunc: bool,
@@ -45,6 +45,10 @@ struct Row {
     comment: String,
 }
 
+impl Listed for Row {
+    const ID: &'static str = "IMAGE";
+}
+
 /// Lists the steps of an image's making, the last one first.
 pub(crate) fn run(session: &Session, host: &Host, args: &HistoryArgs) -> Result<Exit, Failure> {
     let entry = find(host, &args.image)?;
@@ -60,7 +64,7 @@ pub(crate) fn run(session: &Session, host: &Host, args: &HistoryArgs) -> Result<
     }
     let rows: Vec<Row> = steps.iter().enumerate().map(|(at, step)| row(id(at), step)).collect();
     let width = if args.no_trunc { usize::MAX } else { WIDTH };
-    session.ui.rows(args.format, &rows, || table(&rows, &steps, width))?;
+    session.ui.rows(&args.format, &rows, || table(&rows, &steps, width))?;
     Ok(Exit::Done)
 }
 

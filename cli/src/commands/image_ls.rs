@@ -9,12 +9,12 @@ use berth_runtime::host::Host;
 use berth_runtime::store::ImageEntry;
 use clap::Args;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::image::{find, short, split};
 use super::prune::flag;
-use crate::args::Format;
 use crate::failure::{Exit, Failure};
+use crate::form::{Form, Listed};
 use crate::session::Session;
 use crate::ui::Table;
 use crate::values::{amount, moment, pattern};
@@ -34,9 +34,9 @@ pub(crate) struct LsArgs {
     /// `until=24h`, `reference=PATTERN`; may be repeated
     #[arg(long, value_name = "FILTER", value_parser = filter)]
     filter: Vec<Filter>,
-    /// How to print it
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    /// `table`, `json`, or a template in Go's words: `{{.Repository}}`, `table {{.Repository}}\t{{.Size}}`
+    #[arg(long, value_name = "FORMAT", default_value = "table", hide_default_value = true)]
+    format: Form,
     /// Print whole ids
     #[arg(long)]
     no_trunc: bool,
@@ -141,31 +141,51 @@ pub(crate) fn run(session: &Session, host: &Host, args: &LsArgs) -> Result<Exit,
         session.ui.list(entries.iter().map(id).filter(|id| told.insert(id.clone())))?;
         return Ok(Exit::Done);
     }
-    match args.format {
-        Format::Json => session.ui.json_lines(&rows(host, &images, &entries)?)?,
-        Format::Table if args.digests => session.ui.table(&with_digests(&entries, id))?,
-        Format::Table => session.ui.table(&table(&entries, id))?,
-    }
+    let rows = rows(host, &images, &entries)?;
+    session.ui.rows(&args.format, &rows, || match args.digests {
+        true => with_digests(&entries, id),
+        false => table(&entries, id),
+    })?;
     Ok(Exit::Done)
 }
 
-/// Images with the names that `docker image ls --format json` uses; sizes are bytes.
-fn rows(host: &Host, images: &Images, entries: &[ImageEntry]) -> Result<Vec<Value>, Failure> {
+/// An image, with the names that `docker image ls --format json` uses; sizes are bytes.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Row {
+    containers: usize,
+    created_at: Option<String>,
+    digest: String,
+    digests: Vec<String>,
+    #[serde(rename = "ID")]
+    id: String,
+    pulled_at: String,
+    repository: String,
+    size: u64,
+    tag: String,
+}
+
+impl Listed for Row {
+    const ID: &'static str = "IMAGE ID";
+}
+
+fn rows(host: &Host, images: &Images, entries: &[ImageEntry]) -> Result<Vec<Row>, Failure> {
     let containers = host.list_containers()?;
     let users = users(&containers);
     let row = |entry: &ImageEntry| {
         let (repository, tag) = names(entry);
-        json!({
-            "ID": entry.id,
-            "Repository": repository,
-            "Tag": tag,
-            "Digest": digest(entry),
-            "Digests": images.get(&entry.id).map_or(&entry.digests, |image| &image.digests),
-            "Containers": users.get(entry.id.as_str()).map_or(0, Vec::len),
-            "CreatedAt": entry.created.map(moment::rfc3339),
-            "PulledAt": moment::rfc3339(entry.pulled_at),
-            "Size": entry.size,
-        })
+        let digests = images.get(&entry.id).map_or(&entry.digests, |image| &image.digests);
+        Row {
+            containers: users.get(entry.id.as_str()).map_or(0, Vec::len),
+            created_at: entry.created.map(moment::rfc3339),
+            digest: digest(entry),
+            digests: digests.to_vec(),
+            id: entry.id.clone(),
+            pulled_at: moment::rfc3339(entry.pulled_at),
+            repository,
+            size: entry.size,
+            tag,
+        }
     };
     Ok(entries.iter().map(row).collect())
 }

@@ -51,7 +51,7 @@ pub(crate) async fn run(session: &Session, args: &KillArgs) -> Result<Exit, Fail
     };
     let change = flow::change(session, &host, &project.name, &BTreeSet::new(), plan).await?;
     if change.done == 0 && !session.global.dry_run && change.interrupted.is_none() {
-        return Err(Failure::refused("no container runs that the signal could be sent to"));
+        session.ui.note("no container to kill");
     }
     Ok(change.exit())
 }

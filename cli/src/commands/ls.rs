@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_planner::observed::ObservedContainer;
 use clap::Args;
+use regex::Regex;
 use serde::Serialize;
 
 use crate::args::Format;
@@ -21,9 +22,20 @@ pub(crate) struct LsArgs {
     /// How to print it
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    /// Only projects whose name fits, `name=REGEX`; may be repeated
+    #[arg(long, value_name = "FILTER", value_parser = name_filter)]
+    filter: Vec<Regex>,
     /// Print names only
     #[arg(short, long)]
     quiet: bool,
+}
+
+/// What a filter asks for.
+fn name_filter(text: &str) -> Result<Regex, String> {
+    match text.split_once('=') {
+        Some(("name", name)) => Regex::new(name).map_err(|error| error.to_string()),
+        _ => Err(format!("`{text}` is no filter: write `name=shop`")),
+    }
 }
 
 /// A project, with the names that `docker compose ls --format json` uses.
@@ -39,7 +51,9 @@ struct Row {
 pub(crate) async fn run(session: &Session, args: &LsArgs) -> Result<Exit, Failure> {
     let host = flow::open(session)?;
     let containers = host.list_containers()?;
-    let rows = projects(containers.values(), args.all);
+    let mut rows = projects(containers.values(), args.all);
+    let wanted = |row: &Row| args.filter.iter().any(|name| name.is_match(&row.name));
+    rows.retain(|row| args.filter.is_empty() || wanted(row));
     match (args.quiet, args.format) {
         (true, _) => session.ui.list(rows.iter().map(|row| row.name.as_str()))?,
         (false, Format::Json) => session.ui.json(&rows)?,

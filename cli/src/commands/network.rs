@@ -7,9 +7,9 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::prune::{self, PruneArgs};
-use crate::args::Format;
 use crate::failure::{Exit, Failure};
 use crate::flow;
+use crate::form::{Form, Listed};
 use crate::session::Session;
 use crate::ui::Table;
 
@@ -28,9 +28,9 @@ pub(crate) enum NetworkCommand {
 /// Arguments of `network ls`.
 #[derive(Debug, Args)]
 pub(crate) struct LsArgs {
-    /// How to print it
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    /// `table`, `json`, or a template in Go's words: `{{.Name}}`, `table {{.Name}}\t{{.Driver}}`
+    #[arg(long, value_name = "FORMAT", default_value = "table", hide_default_value = true)]
+    format: Form,
     /// Print names only
     #[arg(short, long)]
     quiet: bool,
@@ -62,6 +62,8 @@ struct Row {
     containers: BTreeMap<String, Vec<String>>,
 }
 
+impl Listed for Row {}
+
 /// Runs one of them.
 pub(crate) async fn run(session: &Session, command: &NetworkCommand) -> Result<Exit, Failure> {
     if let NetworkCommand::Prune(args) = command {
@@ -75,7 +77,7 @@ pub(crate) async fn run(session: &Session, command: &NetworkCommand) -> Result<E
         NetworkCommand::Ls(args) => {
             let rows: Vec<Row> =
                 observed.networks.values().map(|network| row(&observed, network)).collect();
-            session.ui.rows(args.format, &rows, || table(&rows))?;
+            session.ui.rows(&args.format, &rows, || table(&rows))?;
         }
         NetworkCommand::Inspect(args) => {
             let find = |name: &String| {

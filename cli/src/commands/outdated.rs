@@ -14,10 +14,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::image::short;
-use crate::args::Format;
 use crate::asking::ask_all;
 use crate::failure::{Exit, Failure};
 use crate::flow;
+use crate::form::{Form, Listed};
 use crate::locking::{LockFile, here, names};
 use crate::project::{containers, unknown_service};
 use crate::session::Session;
@@ -32,9 +32,9 @@ pub(crate) struct OutdatedArgs {
     /// Also look for newer tags of the same shape (`1.28` for `1.27`)
     #[arg(long)]
     tags: bool,
-    /// How to print it
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    /// `table`, `json`, or a template in Go's words: `{{.Service}}`, `table {{.Service}}\t{{.Image}}`
+    #[arg(long, value_name = "FORMAT", default_value = "table", hide_default_value = true)]
+    format: Form,
     /// End with 2 when an image has moved
     #[arg(long)]
     exit_code: bool,
@@ -69,6 +69,8 @@ struct Row {
     built: bool,
 }
 
+impl Listed for Row {}
+
 /// What a registry answered.
 struct Answer {
     digest: String,
@@ -87,7 +89,7 @@ pub(crate) async fn run(session: &Session, args: &OutdatedArgs) -> Result<Exit, 
     let answers = ask_all(asked, |name| async move { ask(&name, tags).await }).await;
     let look = Site { host: &host, observed: &observed, stack: &stack, lock: &lock };
     let rows = look.rows(&names, &answers)?;
-    session.ui.rows(args.format, &rows, || table(&rows))?;
+    session.ui.rows(&args.format, &rows, || table(&rows))?;
     let failed = |built: bool| -> BTreeMap<&str, &str> {
         let of_kind = rows.iter().filter(|row| row.built == built);
         of_kind.filter_map(|row| Some((row.image.as_str(), row.error.as_deref()?))).collect()

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use berth_planner::observed::ObservedContainer;
 use clap::Args;
 
-use crate::args::Format;
 use crate::failure::{Exit, Failure};
 use crate::flow;
+use crate::form::Form;
 use crate::project::{Project, check_services, containers};
 use crate::rows::{self, Row};
 use crate::session::Session;
@@ -21,9 +21,9 @@ pub(crate) struct PsArgs {
     /// Also containers that do not run
     #[arg(short, long)]
     all: bool,
-    /// How to print it
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    /// `table`, `json`, or a template in Go's words: `{{.Name}}`, `table {{.Name}}\t{{.Status}}`
+    #[arg(long, value_name = "FORMAT", default_value = "table", hide_default_value = true)]
+    format: Form,
     /// Print ids only
     #[arg(short, long)]
     quiet: bool,
@@ -81,7 +81,7 @@ pub(crate) async fn run(session: &Session, args: &PsArgs) -> Result<Exit, Failur
             if args.no_trunc { row } else { row.short() }
         };
         let rows: Vec<Row> = shown.iter().map(row).collect();
-        session.ui.rows(args.format, &rows, || table(&rows))?;
+        session.ui.rows(&args.format, &rows, || table(&rows))?;
     }
     Ok(Exit::Done)
 }

@@ -9,11 +9,11 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::failure::{Exit, Failure};
+use crate::form::{Form, Listed};
 use crate::project::{Project, check_services, containers};
 use crate::session::Session;
 use crate::signals::Signals;
-use crate::template::Template;
-use crate::ui::{Table, safe};
+use crate::ui::Table;
 use crate::values::amount;
 use crate::{flow, rows};
 
@@ -30,9 +30,9 @@ pub(crate) struct StatsArgs {
     /// Also containers that do not run
     #[arg(short, long)]
     all: bool,
-    /// `table`, `json`, or a template in Go's words: `{{.Name}} {{.CPUPerc}}`
+    /// `table`, `json`, or a template in Go's words: `{{.Name}}`, `table {{.Name}}\t{{.CPUPerc}}`
     #[arg(long, value_name = "FORMAT", default_value = "table", hide_default_value = true)]
-    format: String,
+    format: Form,
     /// Once, and not again and again
     #[arg(long)]
     no_stream: bool,
@@ -64,33 +64,17 @@ struct Row {
     pids: String,
 }
 
-/// How a picture is printed.
-enum Form {
-    Table,
-    Json,
-    Words(Template),
-}
-
-impl Form {
-    fn parse(text: &str) -> Result<Form, Failure> {
-        match text {
-            "table" | "pretty" => Ok(Form::Table),
-            "json" | "{{json .}}" => Ok(Form::Json),
-            other => Template::parse(other.strip_prefix("table ").unwrap_or(other))
-                .map(Form::Words)
-                .map_err(|e| Failure::usage(format!("`--format`: {e}"))),
-        }
-    }
+impl Listed for Row {
+    const ID: &'static str = "CONTAINER ID";
 }
 
 /// Shows what containers use, each second until the user has seen enough.
 pub(crate) async fn run(session: &Session, args: &StatsArgs) -> Result<Exit, Failure> {
-    let form = Form::parse(&args.format)?;
     let project = session.project()?;
     let host = flow::open(session)?;
     let mut signals = Signals::listen()?;
     let mut before = samples(&host, &project, args, true)?;
-    let redraws = session.ui.redraws() && !args.no_stream && !matches!(form, Form::Json);
+    let redraws = session.ui.redraws() && !args.no_stream && !matches!(args.format, Form::Json);
     loop {
         tokio::select! {
             () = tokio::time::sleep(PAUSE) => {}
@@ -106,7 +90,7 @@ pub(crate) async fn run(session: &Session, args: &StatsArgs) -> Result<Exit, Fai
         if redraws {
             session.ui.raw(CLEAR)?;
         }
-        show(session, &form, &rows)?;
+        session.ui.rows(&args.format, &rows, || table(&rows))?;
         if args.no_stream {
             return Ok(Exit::Done);
         }
@@ -162,19 +146,6 @@ fn row(container: &ObservedContainer, figures: Figures, whole: bool) -> Row {
         name: container.record.name.clone(),
         network: pair(figures.received, figures.sent),
         pids: figures.pids.to_string(),
-    }
-}
-
-fn show(session: &Session, form: &Form, rows: &[Row]) -> Result<(), Failure> {
-    match form {
-        Form::Table => session.ui.table(&table(rows)),
-        Form::Json => session.ui.json_lines(rows),
-        Form::Words(template) => rows.iter().try_for_each(|row| {
-            let value = serde_json::to_value(row).map_err(std::io::Error::from)?;
-            let text =
-                template.fill(&value).map_err(|e| Failure::usage(format!("`--format`: {e}")))?;
-            session.ui.data(&safe(&text))
-        }),
     }
 }
 

@@ -65,10 +65,10 @@ async fn df(session: &Session, args: &DfArgs) -> Result<Exit, Failure> {
     match (args.verbose, args.format) {
         (true, Format::Table) => verbose(session, &found)?,
         (true, Format::Json) => session.ui.json(&details(&found))?,
-        (false, format) => {
-            let rooms = rooms(&found);
-            let rows: Vec<Row> = rooms.iter().map(row).collect();
-            session.ui.rows(format, &rows, || table(&rooms))?;
+        (false, Format::Table) => session.ui.table(&table(&rooms(&found)))?,
+        (false, Format::Json) => {
+            let rows: Vec<Row> = rooms(&found).iter().map(row).collect();
+            session.ui.json_lines(&rows)?;
         }
     }
     Ok(Exit::Done)

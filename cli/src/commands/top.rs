@@ -7,8 +7,8 @@ use berth_runtime::container::{IDS, Process, processes};
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::Format;
 use crate::failure::{Exit, Failure};
+use crate::form::{Form, Listed};
 use crate::project::{check_services, containers};
 use crate::session::Session;
 use crate::ui::Table;
@@ -19,9 +19,9 @@ use crate::{flow, rows};
 pub(crate) struct TopArgs {
     /// Only these services
     services: Vec<String>,
-    /// How to print it
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    /// `table`, `json`, or a template in Go's words: `{{.PID}}`, `table {{.PID}}\t{{.CMD}}`
+    #[arg(long, value_name = "FORMAT", default_value = "table", hide_default_value = true)]
+    format: Form,
 }
 
 /// A process of a container.
@@ -41,6 +41,8 @@ struct Row {
     command: String,
 }
 
+impl Listed for Row {}
+
 /// Lists what runs in the project's containers.
 pub(crate) async fn run(session: &Session, args: &TopArgs) -> Result<Exit, Failure> {
     let project = session.project()?;
@@ -55,7 +57,7 @@ pub(crate) async fn run(session: &Session, args: &TopArgs) -> Result<Exit, Failu
             rows.extend(running.into_iter().map(|process| row(container, process)));
         }
     }
-    session.ui.rows(args.format, &rows, || table(&rows))?;
+    session.ui.rows(&args.format, &rows, || table(&rows))?;
     Ok(Exit::Done)
 }
 

@@ -56,13 +56,13 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "SERVICE", conflicts_with_all = ["detach", "wait"])]
     exit_code_from: Option<String>,
     /// Show the output of this service only; may be repeated
-    #[arg(long, value_name = "SERVICE")]
+    #[arg(long, value_name = "SERVICE", conflicts_with_all = ["detach", "wait"])]
     attach: Vec<String>,
     /// Do not show the output of this service; may be repeated
     #[arg(long, value_name = "SERVICE")]
     no_attach: Vec<String>,
     /// Show the output of what the named services depend on, too
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["detach", "wait"])]
     attach_dependencies: bool,
     /// Show output without colours
     #[arg(long)]
@@ -147,8 +147,8 @@ impl Shape {
 
 impl UpArgs {
     /// `create` is an `up` that starts nothing.
-    pub(crate) fn of_create(services: Vec<String>, shape: Shape) -> UpArgs {
-        UpArgs { services, shape, no_start: true, ..UpArgs::default() }
+    pub(crate) fn of_create(services: Vec<String>, shape: Shape, yes: bool) -> UpArgs {
+        UpArgs { services, shape, yes, no_start: true, ..UpArgs::default() }
     }
 
     /// `scale` is a detached `up` of the named services in these numbers.
@@ -224,14 +224,14 @@ fn check_names(stack: &Stack, args: &UpArgs) -> Result<(), Failure> {
 
 /// Whose output is shown, and when the showing ends.
 fn attached_services(stack: &Stack, args: &UpArgs) -> Attached {
-    let shown = |name: &String| {
-        if !args.attach.is_empty() {
-            return args.attach.contains(name);
+    let asked = |name: &String| match args.attach.is_empty() {
+        false => args.attach.contains(name),
+        true if args.services.contains(name) => true,
+        true => {
+            (args.services.is_empty() || args.attach_dependencies) && stack.services[name].attach
         }
-        let named =
-            args.services.is_empty() || args.attach_dependencies || args.services.contains(name);
-        named && !args.no_attach.contains(name) && stack.services[name].attach
     };
+    let shown = |name: &String| asked(name) && !args.no_attach.contains(name);
     let end =
         match (&args.exit_code_from, args.abort_on_container_exit, args.abort_on_container_failure)
         {
@@ -304,6 +304,8 @@ mod tests {
         let kind = |line: &str| parse(line).err();
         assert_eq!(kind("berth up --force-recreate --no-recreate"), Some(ArgumentConflict));
         assert_eq!(kind("berth up -d --abort-on-container-exit"), Some(ArgumentConflict));
+        assert_eq!(kind("berth up -d --attach web"), Some(ArgumentConflict));
+        assert_eq!(kind("berth up --wait --attach-dependencies web"), Some(ArgumentConflict));
         assert_eq!(kind("berth up --wait-timeout 5"), Some(MissingRequiredArgument));
         assert_eq!(kind("berth up --build"), Some(UnknownArgument));
         assert_eq!(kind("berth up --scale web"), Some(clap::error::ErrorKind::ValueValidation));
@@ -317,6 +319,8 @@ mod tests {
         assert_eq!(shown("berth up --attach job"), names(&["job"]));
         assert_eq!(shown("berth up --no-attach db"), names(&["web"]));
         assert_eq!(shown("berth up web"), names(&["web"]));
+        assert_eq!(shown("berth up web job"), names(&["job", "web"]));
+        assert_eq!(shown("berth up --attach job --attach db --no-attach db"), names(&["job"]));
         assert_eq!(shown("berth up --attach-dependencies web"), names(&["db", "web"]));
     }
 

@@ -10,9 +10,9 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::prune::{self, VolumePruneArgs};
-use crate::args::Format;
 use crate::failure::{Exit, Failure};
 use crate::flow;
+use crate::form::{Form, Listed};
 use crate::session::Session;
 use crate::ui::Table;
 
@@ -34,9 +34,9 @@ pub(crate) enum VolumeCommand {
 /// Arguments of `volume ls`.
 #[derive(Debug, Args)]
 pub(crate) struct LsArgs {
-    /// How to print it
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    /// `table`, `json`, or a template in Go's words: `{{.Name}}`, `table {{.Name}}\t{{.Driver}}`
+    #[arg(long, value_name = "FORMAT", default_value = "table", hide_default_value = true)]
+    format: Form,
     /// Print names only
     #[arg(short, long)]
     quiet: bool,
@@ -75,6 +75,8 @@ struct Row {
     container: Option<String>,
 }
 
+impl Listed for Row {}
+
 /// Runs one of them.
 pub(crate) async fn run(session: &Session, command: &VolumeCommand) -> Result<Exit, Failure> {
     let host = flow::open(session)?;
@@ -93,7 +95,7 @@ async fn ls(session: &Session, host: &Host, args: &LsArgs) -> Result<Exit, Failu
         return Ok(Exit::Done);
     }
     let rows: Vec<Row> = observed.volumes.values().map(|volume| row(host, volume)).collect();
-    session.ui.rows(args.format, &rows, || {
+    session.ui.rows(&args.format, &rows, || {
         let mut table = Table::new(["DRIVER", "VOLUME NAME", "PROJECT"]);
         for row in &rows {
             table.row([row.driver.to_owned(), row.name.clone(), row.project.clone()]);

@@ -39,6 +39,11 @@ pub(super) fn call(name: &str, arguments: &[Value]) -> Result<Value, String> {
     }
 }
 
+/// Whether a function is about a value's look only, so that it leaves a heading as it is.
+pub(super) fn is_of_values(name: &str) -> bool {
+    matches!(name, "json" | "join" | "split" | "lower" | "upper" | "title" | "truncate")
+}
+
 /// A value as Go prints it.
 pub(super) fn plain(value: &Value) -> String {
     match value {

@@ -68,6 +68,19 @@ pub(super) fn parse(text: &str) -> Result<Vec<Node>, String> {
     }
 }
 
+/// The text with `\t` and `\n` between actions as the letters they stand for.
+pub(super) fn unescaped(text: &str) -> Result<String, String> {
+    let letters = |text: &str| text.replace("\\t", "\t").replace("\\n", "\n");
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("{{") {
+        let (inside, behind) = action(after)?;
+        out += &format!("{}{{{{{inside}}}}}", letters(before));
+        rest = behind;
+    }
+    Ok(out + &letters(rest))
+}
+
 fn pieces(text: &str) -> Result<Vec<Piece>, String> {
     let mut pieces = Vec::new();
     let mut rest = text;

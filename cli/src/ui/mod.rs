@@ -24,8 +24,9 @@ pub(crate) use progress::Progress;
 pub(crate) use sanitize::plain as safe;
 pub(crate) use table::Table;
 
-use crate::args::{Ansi, Format, ProgressStyle};
+use crate::args::{Ansi, ProgressStyle};
 use crate::failure::Failure;
+use crate::form::{self, Form, Listed};
 
 /// Pictures of progress in a second.
 const PICTURES: u8 = 10;
@@ -155,16 +156,19 @@ impl Ui {
         Ok(())
     }
 
-    /// Prints `table`, or `values` as JSON, one a line.
-    pub(crate) fn rows<T: Serialize>(
+    /// Prints `table`, or `values` as JSON, one a line, or what a template makes of them.
+    pub(crate) fn rows<T: Listed>(
         &self,
-        format: Format,
+        form: &Form,
         values: &[T],
         table: impl FnOnce() -> Table,
     ) -> Result<(), Failure> {
-        match format {
-            Format::Table => self.table(&table()),
-            Format::Json => self.json_lines(values),
+        let wrong = |why| Failure::usage(format!("`--format`: {why}"));
+        match form {
+            Form::Table => self.table(&table()),
+            Form::Json => self.json_lines(values),
+            Form::Lines(template) => self.list(form::filled(template, values).map_err(wrong)?),
+            Form::Columns(template) => self.table(&form::columns(template, values).map_err(wrong)?),
         }
     }
 

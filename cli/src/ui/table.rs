@@ -14,6 +14,12 @@ impl Table {
         Table { rows: vec![headings.map(str::to_owned).to_vec()] }
     }
 
+    /// A table of these rows, the headings first. Text of others is made safe here.
+    pub(crate) fn of(rows: Vec<Vec<String>>) -> Table {
+        let row = |cells: Vec<String>| cells.iter().map(|cell| one_line(cell)).collect();
+        Table { rows: rows.into_iter().map(row).collect() }
+    }
+
     /// Adds a row. Text of others is made safe here.
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
         debug_assert_eq!(self.rows[0].len(), N);
@@ -27,10 +33,9 @@ impl Table {
     }
 
     fn widths(&self) -> Vec<usize> {
-        let columns = self.rows.first().map_or(0, Vec::len);
-        (0..columns)
-            .map(|i| self.rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0))
-            .collect()
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |row: &Vec<String>, i: usize| row.get(i).map_or(0, |cell| cell.chars().count());
+        (0..columns).map(|i| self.rows.iter().map(|row| width(row, i)).max().unwrap_or(0)).collect()
     }
 }
 
