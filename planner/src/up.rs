@@ -172,13 +172,17 @@ impl<'a> Survey<'a> {
         Survey { desired, observed, options, places, scope, one_off, order, own, on_network }
     }
 
-    /// Containers of the project whose service is not in the stack.
+    /// Containers of the project whose service is not in the stack, those of its `pre_start`
+    /// among them.
     fn orphans(&self) -> impl Iterator<Item = &'a ObservedContainer> {
-        let unknown = self.own.iter().filter(|(service, _)| {
-            let inactive = self.desired.inactive.iter().any(|name| name == **service);
-            !inactive && !self.desired.services.contains_key(**service)
-        });
-        unknown.flat_map(|(_, containers)| containers.iter().copied())
+        let known = |service: &String| {
+            self.desired.inactive.contains(service) || self.desired.services.contains_key(service)
+        };
+        self.observed.containers.values().filter(move |container| {
+            let record = &container.record;
+            let made_by_up = !record.oneoff || record.init.is_some();
+            record.project == self.desired.project && made_by_up && !known(&record.service)
+        })
     }
 
     /// Descriptions of the containers this plan may be about: those of the services in scope,

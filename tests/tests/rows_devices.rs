@@ -95,6 +95,16 @@ fn a_device_that_is_not_there_is_told_with_its_place_before_anything_is_done() {
 }
 
 #[test]
+fn a_rule_that_lets_nodes_be_made_is_told_to_be_without_effect_in_a_user_namespace() {
+    let host = host("device_cgroup_rules: ['c 1:3 m']");
+    host.berth("plan").stdout_has("web: the `m` of `device_cgroup_rules` has no effect");
+    host.berth("up -d").succeeds().stderr_has("the kernel makes no device nodes");
+    assert_ne!(inside(&host, "web", "mknod /tmp/null c 1 3").0, 0);
+    host.edit("compose.yaml", "c 1:3 m", "c 1:3 rw");
+    host.berth("plan").stdout_lacks("no effect");
+}
+
+#[test]
 fn device_cgroup_rules_let_a_container_make_and_use_these_devices() {
     if lacks(&["/dev/loop0"]) {
         return;

@@ -18,6 +18,24 @@ pub(super) fn without_effect(
     lines.collect()
 }
 
+/// Says of each service whose containers are made with a user namespace which device rules let
+/// it make nodes: the kernel lets nobody in such a namespace do so (`mknod(2)`, EPERM).
+pub(super) fn without_nodes(records: &BTreeMap<String, ContainerRecord>) -> Vec<String> {
+    let mapped = records.values().filter(|record| record.id_base.is_some());
+    let makes = |record: &&ContainerRecord| {
+        record.spec.device_cgroup_rules.iter().any(|rule| rule.access.mknod)
+    };
+    let made: BTreeSet<&str> =
+        mapped.filter(makes).map(|record| record.service.as_str()).collect();
+    let line = |service| {
+        format!(
+            "{service}: the `m` of `device_cgroup_rules` has no effect: in a user namespace the \
+             kernel makes no device nodes; `devices` brings one, `userns_mode: host` lets it make them"
+        )
+    };
+    made.into_iter().map(line).collect()
+}
+
 /// Says of each service whose containers are made why they have no user namespace.
 pub(super) fn without_userns(
     desired: &Desired,

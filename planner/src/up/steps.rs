@@ -53,6 +53,7 @@ pub(super) fn draft(
     let first = crate::down::leftovers(survey.observed, &mut maker.draft);
     maker.warn(networks, volumes);
     maker.draft.notes.extend(notes::without_userns(survey.desired, &records));
+    maker.draft.notes.extend(notes::without_nodes(&records));
     maker.draft.notes.extend(notes::without_effect(survey.desired, &records));
     maker.pulls(&records);
     maker.networks(networks);
