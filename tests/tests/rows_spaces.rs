@@ -321,3 +321,22 @@ fn privileged_is_all_of_the_host_and_contained_all_of_its_own() {
     assert!(devices("power") > devices("own"));
     assert_eq!(devices("own"), devices("usual"));
 }
+
+#[test]
+fn who_shares_a_network_may_ping_from_it_as_its_owner_may() {
+    let host = up(&[
+        ("vpn", ""),
+        ("side", "network_mode: service:vpn"),
+        ("own", "sysctls: { net.ipv4.ping_group_range: '1 0' }"),
+        ("barred", "network_mode: service:own"),
+    ]);
+    assert_eq!(space(&host, "side", "net"), space(&host, "vpn", "net"));
+    assert_ne!(base(&host, "side"), base(&host, "vpn"));
+    let groups = |service: &str| {
+        let pid = host.pid_of(service).pid;
+        let line = format!("nsenter -t {pid} -n cat /proc/sys/net/ipv4/ping_group_range");
+        host.shell(&line).succeeds().stdout.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(groups("side"), format!("0 {}", i32::MAX));
+    assert_eq!(groups("barred"), "1 0", "what a file sets stays");
+}

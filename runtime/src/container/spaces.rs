@@ -6,6 +6,7 @@
 //! owner of anything in the memory. A process cannot come back from a user namespace, so that one
 //! is entered by the child, which makes its other namespaces only then: they belong to it.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -68,6 +69,10 @@ impl Joined {
                 return Err(joined.entered.leave().err().unwrap_or(error));
             }
         }
+        if bundle.id_base.is_some() && matches!(bundle.network, Network::Container(_)) {
+            let pings = let_all_ping().step("set sysctl", PING_GROUPS);
+            pings.map_err(|error| joined.entered.leave().err().unwrap_or(error))?;
+        }
         Ok(joined)
     }
 
@@ -106,6 +111,19 @@ impl Entered {
         }
         left
     }
+}
+
+const PING_GROUPS: &str = "/proc/sys/net/ipv4/ping_group_range";
+
+/// Lets the groups of every container open sockets for pings in the network namespace we are in.
+/// As it is made, only those of the user namespace of its first container may. What its file sets
+/// itself stays.
+fn let_all_ping() -> io::Result<()> {
+    let range = std::fs::read_to_string(PING_GROUPS)?;
+    let mut ends = range.split_whitespace().filter_map(|end| end.parse::<u32>().ok());
+    let ours =
+        matches!((ends.next(), ends.next()), (Some(a), Some(b)) if b.wrapping_sub(a) == 65_535);
+    if ours { std::fs::write(PING_GROUPS, format!("0 {}", i32::MAX)) } else { Ok(()) }
 }
 
 /// A container that runs and whose namespaces are shared.
