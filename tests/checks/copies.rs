@@ -3,13 +3,22 @@
 use crate::bench::{Bench, Check, Outcome, holds};
 use crate::mounts::{CANARY, LOOK};
 
-pub(crate) const CHECKS: &[Check] = &[Check {
-    id: "C01",
-    what: "a folder changes into a link while `cp` is in it",
-    without: "cp.beneath",
-    places: &["cp.resolved"],
-    run: race,
-}];
+pub(crate) const CHECKS: &[Check] = &[
+    Check {
+        id: "C01",
+        what: "a folder changes into a link while `cp` is in it",
+        without: "cp.beneath",
+        places: &["cp.resolved"],
+        run: race,
+    },
+    Check {
+        id: "C01b",
+        what: "rights of the process that `cp` has in a container",
+        without: "cp.rights",
+        places: &[],
+        run: rights,
+    },
+];
 
 /// Copies of a free run, in each direction.
 const TIMES: usize = 100;
@@ -74,4 +83,39 @@ fn free_runs(bench: &Bench, swap: &str, back: &str) -> Result<usize, String> {
     holds!(!read.contains("alive"), "a free run has read the host's file");
     assert!(read.contains("inner") || read.contains("new"), "no copy came through: {read}");
     Ok(2 * TIMES)
+}
+
+/// Of chown, dac_override, fowner, fsetid and setfcap.
+const OVER_FILES: &str = "000000008000001b";
+
+fn rights(bench: &Bench) -> Outcome {
+    let host = &bench.host;
+    host.load(&berth_tests::images::busybox());
+    for mode in ["", "userns_mode: host, "] {
+        bench.stack(&format!(
+            "services: {{ web: {{ image: 'busybox:1', {mode}command: [sleep, '100000'], \
+             stop_grace_period: 0s }} }}"
+        ));
+        host.berth("up -d").succeeds();
+        // It reads what never comes, until it is looked at.
+        host.shell("rm -f in; mkfifo in").succeeds();
+        let look = "exec 3<>in; $berth cp - web:/tmp <&3 2>/dev/null & copy=$!
+            for n in $(seq 200); do
+                sleep 0.05; side=$(cat /proc/$copy/task/*/children) && test -n \"$side\" || continue
+                grep -h ^Cap /proc/${side%% *}/status | cut -f 2 >sets
+                grep -q . sets && ! grep -q 1ffffffffff sets && break
+                test $n -gt 20 && break
+            done; kill $copy; wait $copy; cut -c 1- sets";
+        let sets = host.shell(look).stdout;
+        let sets: Vec<&str> = sets.lines().collect();
+        assert_eq!(sets.len(), 5, "inheritable, permitted, effective, bounding, ambient");
+        bench.fired(1);
+        let (permitted, effective) = (sets[1], sets[2]);
+        holds!(
+            permitted == OVER_FILES && effective == OVER_FILES,
+            "{mode}it has {permitted}, {effective}"
+        );
+        host.berth("down").succeeds();
+    }
+    Ok(())
 }

@@ -64,6 +64,13 @@ pub(crate) const CHECKS: &[Check] = &[
         places: &[],
         run: masks,
     },
+    Check {
+        id: "R29",
+        what: "who may mount takes off, moves and remounts",
+        without: "mounts.locked",
+        places: &[],
+        run: locked,
+    },
 ];
 
 /// A tree of the host that nothing may change.
@@ -387,5 +394,45 @@ fn masks(bench: &Bench) -> Outcome {
         }
         host.berth("down -t 0").succeeds();
     }
+    Ok(())
+}
+
+/// Who has SYS_ADMIN in its user namespace, and would have what is covered or read-only.
+fn locked(bench: &Bench) -> Outcome {
+    let host = &bench.host;
+    host.load(&berth_tests::images::busybox());
+    let attack = r#"
+        mkdir /tmp/at; cat /proc/self/mountinfo >/tmp/mounts
+        try() { echo tried; "$@" 2>/dev/null && echo "$@"; }
+        while read -r _ _ _ _ at options _; do
+            case $at in /proc/*|/sys/*|/fixed) ;; *) continue ;; esac
+            try umount $at
+            try umount -l $at
+            try mount --move $at /tmp/at
+            above=${at%/*}
+            try mount -o bind ${above:-/} /tmp/at
+            case $options in ro*) for flags in nodev nosuid,nodev nosuid,nodev,noexec; do
+                try mount -o remount,bind,rw,relatime,$flags $at
+            done ;; esac
+        done </tmp/mounts
+        try mount -o remount,bind,rw,relatime,nodev /
+        try mount -t proc p /tmp/at
+        for file in /x /fixed/x; do (: >$file) 2>/dev/null && echo wrote $file; done
+        head -c 64 /proc/interrupts
+        true
+    "#;
+    host.write("attack.sh", attack);
+    bench.stack(
+        "services: { web: { image: 'busybox:1', command: [sleep, '100000'], cap_add: [SYS_ADMIN], \
+         read_only: true, tmpfs: [/tmp], volumes: ['data:/fixed:ro', './attack.sh:/attack.sh'] } }
+volumes: { data: {} }",
+    );
+    host.berth("up -d").succeeds();
+    let done = host.berth("exec -T web sh /attack.sh").succeeds().stdout;
+    bench.fired(done.matches("tried").count());
+    let got: Vec<&str> = done.lines().filter(|line| *line != "tried").collect();
+    holds!(got.is_empty(), "it got {got:?}");
+    let own = "mkdir /tmp/own && mount -t tmpfs own /tmp/own && mount -o bind /fixed /tmp/own";
+    host.berth(&format!("exec -T web sh -c '{own}'")).succeeds();
     Ok(())
 }

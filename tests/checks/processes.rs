@@ -19,6 +19,13 @@ pub(crate) const CHECKS: &[Check] = &[
         places: &["signal.before"],
         run: reused_meanwhile,
     },
+    Check {
+        id: "R44",
+        what: "a container restarts while `exec` joins it",
+        without: "exec.one_handle",
+        places: &["exec.opened_pidfd"],
+        run: restarted,
+    },
 ];
 
 const STACK: &str = "
@@ -97,5 +104,45 @@ fn reused_meanwhile(bench: &Bench) -> Outcome {
     std::thread::sleep(std::time::Duration::from_millis(200));
     holds!(lives(host, pid), "the signal was sent to a bystander");
     host.kill("KILL", pid);
+    Ok(())
+}
+
+/// The namespaces of a process, one a line, as it is told of itself or of another.
+const NAMESPACES: &str = "for n in cgroup ipc mnt net pid uts; do readlink /proc/PID/ns/$n; done";
+
+fn restarted(bench: &Bench) -> Outcome {
+    let host = &bench.host;
+    host.load(&berth_tests::images::busybox());
+    // With the host's user namespace: there, nothing but the join itself keeps them apart.
+    bench.stack(
+        "services: { web: { image: 'busybox:1', command: [sleep, '100000'], userns_mode: host, \
+         networks: [one], stop_grace_period: 0s } }\nnetworks: { one: {} }",
+    );
+    host.berth("up -d").succeeds();
+    let of = |pid: i64| host.shell(&NAMESPACES.replace("PID", &pid.to_string())).succeeds().stdout;
+    let exec = format!("exec -T web sh -c '{}'", NAMESPACES.replace("PID", "self"));
+    let times = if bench.is_plain() { 20 } else { 1 };
+    for _ in 0..times {
+        let before = host.pid_of("web").pid;
+        let old = of(before);
+        let joined = bench.at(
+            "exec.opened_pidfd",
+            || host.start_berth(&exec),
+            || drop(host.berth("restart -t 0 web").succeeds()),
+        );
+        let now = host.pid_of("web").pid;
+        assert_ne!(now, before, "it has restarted");
+        bench.fired(1);
+        let new = of(now);
+        let whole = joined.code == 0 && [&old, &new].contains(&&joined.stdout);
+        let failed = joined.code != 0 && joined.stdout.is_empty();
+        // Forced, it had the one that is gone.
+        assert!(bench.is_plain() || !whole || joined.stdout == new, "{joined}");
+        holds!(
+            whole || failed || old.starts_with(&joined.stdout),
+            "exec is in {} while the container was in {old} and is in {new}",
+            joined.stdout
+        );
+    }
     Ok(())
 }

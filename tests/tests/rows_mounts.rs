@@ -88,6 +88,29 @@ fn recursive_words_that_nothing_could_keep_are_refused_with_their_place() {
 
 #[test]
 fn mounts_made_later_spread_as_the_propagation_says() {
+    let host = spread("");
+    host.berth("down -t 0").succeeds();
+    host.shell("umount own/late own/sub/late && umount own/sub own").succeeds();
+}
+
+#[test]
+fn they_spread_so_to_and_from_who_may_mount_too() {
+    let host =
+        spread("    cap_add: [SYS_ADMIN]\n    read_only: true\n    working_dir: /rshared/wd\n");
+    assert_eq!(inside(&host, "pwd; touch /x 2>/dev/null || echo no"), "/rshared/wd\nno");
+    inside(
+        &host,
+        "mkdir /shared/in /rslave/out && mount -t tmpfs in /shared/in && mount -t tmpfs out /rslave/out",
+    );
+    let seen = host
+        .shell("grep -c '/own/in ' /proc/self/mountinfo; grep -c '/own/out ' /proc/self/mountinfo");
+    assert_eq!(seen.stdout, "1\n0\n", "only what is shared comes to the host");
+    host.berth("down -t 0").succeeds();
+    host.shell("umount own/in own/late own/sub/late && umount own/sub own").succeeds();
+}
+
+/// A host with a service that has a bind of each propagation, where each was looked at.
+fn spread(more: &str) -> TestHost {
     let words = ["private", "rprivate", "slave", "rslave", "shared", "rshared"];
     let volumes = words.map(|word| {
         format!(
@@ -97,7 +120,7 @@ fn mounts_made_later_spread_as_the_propagation_says() {
     let host = TestHost::with(
         "compose.yaml",
         &format!(
-            "services:\n  web:\n    image: busybox:1\n    command: [sleep, '100000']\n    volumes:\n      \
+            "services:\n  web:\n    image: busybox:1\n    command: [sleep, '100000']\n{more}    volumes:\n      \
              - ./own:/default\n{}",
             volumes.concat()
         ),
@@ -127,8 +150,7 @@ fn mounts_made_later_spread_as_the_propagation_says() {
     assert_eq!(["default", "rprivate"].map(seen), [(false, false); 2]);
     assert_eq!(seen("private"), (false, true));
     assert_eq!(["slave", "rslave", "shared", "rshared"].map(seen), [(true, true); 4]);
-    host.berth("down -t 0").succeeds();
-    host.shell("umount own/late own/sub/late && umount own/sub own").succeeds();
+    host
 }
 
 #[test]

@@ -32,9 +32,8 @@ const OVER_HOST: [&str; 18] = [
     "SYS_RESOURCE",
     "SYS_TIME",
 ];
-/// What the right to mount means there.
-const UNCOVERS: &str =
-    "within its user namespace: it can take off what covers parts of `/proc` and `/sys`";
+/// What the right to mount means without a user namespace: with one, mounts are locked.
+const UNCOVERS: &str = "over the host: it has no user namespace, and can take off what covers parts of `/proc` and `/sys`";
 /// Capabilities over the networks a container is on.
 const OVER_NETWORKS: [&str; 2] = ["NET_ADMIN", "NET_RAW"];
 /// The one capability that may be added under `strict`.
@@ -95,11 +94,10 @@ pub(super) fn host_capabilities(finds: &mut Finds<'_>) {
     let mapped = finds.subject.spec.userns;
     for (path, cap) in asked(finds) {
         if OVER_HOST.contains(&cap.as_str()) {
-            // What covers paths there was mounted within the namespace, so it may be taken off.
             let uncovers = ["ALL", "SYS_ADMIN"].contains(&cap.as_str());
             let (case, what) = match mapped {
-                true if uncovers => (Case::CapHostMapped, UNCOVERS),
                 true => (Case::CapHostMapped, "within its user namespace"),
+                false if uncovers => (Case::CapHost, UNCOVERS),
                 false => (Case::CapHost, "over the host: it has no user namespace"),
             };
             finds.add(case, &path, &cap, format!("the capability {cap} {what}"));

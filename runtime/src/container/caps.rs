@@ -1,9 +1,9 @@
 //! Capabilities by name.
 
 pub use berth_planner::desired::DEFAULT_CAPABILITIES;
-use rustix::thread::CapabilitySet;
+use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use super::error::SetupError;
+use super::error::{Context, SetupError};
 
 /// Every capability, in the kernel's order: the index is its number.
 pub const ALL_CAPABILITIES: [&str; 41] = [
@@ -65,6 +65,23 @@ pub fn parse(names: &[String]) -> Result<CapabilitySet, SetupError> {
 /// Every capability.
 pub(crate) fn all() -> CapabilitySet {
     each().collect()
+}
+
+/// What it takes to read, write and own whatever files there are, set-id bits and capabilities of
+/// programs included.
+const OVER_FILES: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::SETFCAP);
+
+/// Gives up every capability but those over files.
+pub(crate) fn keep_those_over_files() -> Result<(), SetupError> {
+    const STEP: &str = "give up capabilities";
+    let own = rustix::thread::capabilities(None).step(STEP, "permitted")?.permitted & OVER_FILES;
+    let inheritable = CapabilitySet::empty();
+    let sets = CapabilitySets { effective: own, permitted: own, inheritable };
+    rustix::thread::set_capabilities(None, sets).step(STEP, "effective")
 }
 
 /// Each capability as a set of its own, in the kernel's order.

@@ -10,12 +10,12 @@ use super::cgroup::Group;
 use super::channel::{Channel, Packet};
 use super::error::{Context, SetupError};
 use super::inside::{self, Kind};
-use super::mounts::{self, Trees, With};
+use super::mounts::{self, Prepared, Trees, With};
 use super::process::{self, Rights, Stdio, Streams};
 use super::rootfs::{self, Scratch};
 use super::spaces::{self, Taken};
 use super::system::{self, Access, Memory};
-use super::{fs, init, sysctl};
+use super::{fs, init, locked, sysctl};
 use crate::bundle::Bundle;
 use crate::sabotage::{defence, place};
 use crate::sys;
@@ -39,6 +39,8 @@ pub(crate) struct Start<'a> {
     pub(crate) user: Option<BorrowedFd<'a>>,
     /// The mount namespace with the shared memory of another container.
     pub(crate) memory: Option<BorrowedFd<'a>>,
+    /// Its mounts are to be locked.
+    pub(crate) locked: bool,
 }
 
 impl Start<'_> {
@@ -68,30 +70,19 @@ impl Start<'_> {
             unshare(CloneFlags::CLONE_NEWCGROUP).step("unshare", "cgroup namespace")?;
         }
         rootfs::refuse_chroot()?;
-        let trees = Trees::from_fds(bundle, self.with, receive(channel)?)?;
-        process::become_user(0, 0, &[])?;
-        let (root, dev, settings, scratch) = self.mount(trees, taken)?;
+        let view = self.arrange(channel, taken)?;
         let streams = match self.stdio {
-            Stdio::Terminal => Streams::terminal(dev.as_fd(), &bundle.process, channel)?,
+            Stdio::Terminal => Streams::terminal(view.dev.as_fd(), &bundle.process, channel)?,
             Stdio::Files { stdin, stdout, stderr } => Streams::files(stdin, stdout, stderr)?,
         };
         if let Some(slave) = streams.console() {
-            console(&dev, slave)?;
+            console(&view.dev, slave)?;
         }
-        let cwd = cwd_of(bundle);
-        let cwd = inside::make(root.as_fd(), defence!("cwd.inside", cwd, "/"), Kind::Folder)?;
-        if !bundle.privileged && !bundle.contained && !bundle.unconfined_paths {
-            system::hide(root.as_fd(), &scratch.empty_folder()?)?;
-        }
-        if bundle.read_only {
-            fs::set(&root, fs::RDONLY, false).step("make read-only", "/")?;
-        }
-        rootfs::pivot(&root)?;
         set_names(bundle)?;
         wait_for_network(channel)?;
         place!("sysctl.before_write");
-        sysctl::write_all(settings.as_fd(), bundle)?;
-        process::enter(&cwd, cwd_of(bundle))?;
+        sysctl::write_all(view.settings.as_fd(), bundle)?;
+        process::enter(&view.cwd, cwd_of(bundle))?;
         process::drop_rights(&bundle.process, &self.rights)?;
         if bundle.init {
             init::stay_as_init(&bundle.process, &self.rights)?;
@@ -99,12 +90,35 @@ impl Start<'_> {
         Ok(streams)
     }
 
-    /// The whole tree of mounts: its root, `/dev`, the folder of kernel settings.
+    /// Puts together what the program sees, and leaves everything else behind.
+    fn arrange(&self, channel: &Channel, taken: Taken) -> Result<View, SetupError> {
+        let bundle = self.bundle;
+        let workshop = if self.locked { receive(channel)?.pop() } else { None };
+        let trees = Trees::from_fds(bundle, self.with, receive(channel)?)?;
+        process::become_user(0, 0, &[])?;
+        if let Some(workshop) = &workshop {
+            locked::enter(workshop)?;
+        }
+        let (root, settings, late) = self.mount(trees, taken)?;
+        rootfs::pivot(&root)?;
+        if workshop.is_some() {
+            locked::leave()?;
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let root = process::folder("/").step("open", "/")?;
+        let dev = inside::open(root.as_fd(), "dev", flags).step("open folder", "/dev")?;
+        mounts::put_all(root.as_fd(), dev.as_fd(), bundle, late)?;
+        let cwd = self.finish(&root)?;
+        Ok(View { dev, settings, cwd })
+    }
+
+    /// The whole tree of mounts: its root, the folder of kernel settings, and what is not to be
+    /// locked.
     fn mount(
         &self,
         trees: Trees,
         taken: Taken,
-    ) -> Result<(OwnedFd, OwnedFd, OwnedFd, Scratch), SetupError> {
+    ) -> Result<(OwnedFd, OwnedFd, Vec<Prepared<'_>>), SetupError> {
         let bundle = self.bundle;
         let scratch = Scratch::make()?;
         let nosuid = defence!("rights.final", bundle.process.no_new_privs, false);
@@ -129,9 +143,37 @@ impl Start<'_> {
             scratch.hold_nodes(nodes)?;
             mounts::put_nodes(root.as_fd(), dev.as_fd(), bundle, nodes)?;
         }
-        mounts::put_all(root.as_fd(), dev.as_fd(), &scratch, bundle, trees.binds)?;
-        Ok((root, dev, settings, scratch))
+        let mut early = mounts::prepare(&scratch, bundle, trees.binds)?;
+        let late = if self.locked { mounts::from_shared_on(&mut early) } else { Vec::new() };
+        mounts::put_all(root.as_fd(), dev.as_fd(), bundle, early)?;
+        if !bundle.privileged && !bundle.contained && !bundle.unconfined_paths {
+            system::hide(root.as_fd(), &scratch.empty_folder()?)?;
+        }
+        if self.locked && late.is_empty() {
+            self.finish(&root)?;
+        }
+        Ok((root, settings, late))
     }
+
+    /// What has to wait for all mounts: the working folder, then that the root is read-only.
+    fn finish(&self, root: &OwnedFd) -> Result<OwnedFd, SetupError> {
+        let cwd = defence!("cwd.inside", cwd_of(self.bundle), "/");
+        let cwd = inside::make(root.as_fd(), cwd, Kind::Folder)?;
+        if self.bundle.read_only {
+            fs::set(root, fs::RDONLY, false).step("make read-only", "/")?;
+        }
+        Ok(cwd)
+    }
+}
+
+/// What the program sees.
+struct View {
+    /// `/dev`.
+    dev: OwnedFd,
+    /// The folder of kernel settings.
+    settings: OwnedFd,
+    /// Where the program starts.
+    cwd: OwnedFd,
 }
 
 fn cwd_of(bundle: &Bundle) -> &str {

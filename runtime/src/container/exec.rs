@@ -18,7 +18,9 @@ use super::process::{self, Rights, Stdio, Streams};
 use super::spawn::{self, give_pipes};
 use super::{inside, rlimits, users};
 use crate::bundle::{Bundle, Process, Status};
-use crate::sabotage::{defence, without};
+#[cfg(feature = "sabotage")]
+use crate::sabotage::naive;
+use crate::sabotage::{defence, place, without};
 use crate::sys::{self, Cloned};
 
 /// What to run, where it differs from the container's own program.
@@ -116,6 +118,9 @@ pub fn exec(
     stdio: Stdio<'_>,
 ) -> Result<Child, SetupError> {
     let pidfd = target.open()?;
+    without!("exec.one_handle", naive::keep_network(target.pid));
+    place!("exec.opened_pidfd");
+    let pidfd = defence!("exec.one_handle", pidfd, look_up(bundle)?.open()?);
     let process = process_of(target, bundle, spec)?;
     let mut rights = Rights::of(&process, bundle.privileged)?;
     without!("seccomp.exec", rights = rights.unfiltered());
@@ -159,10 +164,13 @@ pub fn exec_in(run_dir: &Path, spec: &ExecSpec, stdio: Stdio<'_>) -> Result<Chil
     let text = std::fs::read(&file).step("read", file.display())?;
     let bundle: Bundle = serde_json::from_slice(&text)
         .map_err(|error| SetupError::refused("read", file.display(), error))?;
-    let status = spawn::status(&run_dir.join("status.json"))?;
-    let target =
-        Target::from_status(&status).ok_or_else(|| unjoinable(&bundle.name, "it does not run"))?;
-    exec(&target, &bundle, spec, stdio)
+    exec(&look_up(&bundle)?, &bundle, spec, stdio)
+}
+
+/// The container's first process, as its monitor wrote it down.
+fn look_up(bundle: &Bundle) -> Result<Target, SetupError> {
+    let status = spawn::status(&bundle.run_dir.join("status.json"))?;
+    Target::from_status(&status).ok_or_else(|| unjoinable(&bundle.name, "it does not run"))
 }
 
 /// What Docker answers before there is a process: 1.
@@ -260,6 +268,7 @@ impl Join<'_> {
         }
         move_into_thread_name_spaces(self.pidfd.as_fd(), kinds)
             .step("join container", "namespaces")?;
+        without!("exec.one_handle", naive::enter_network());
         process::become_user(0, 0, &[])?;
         let root = process::folder("/").step("open", "/")?;
         let flags = OFlags::PATH | OFlags::DIRECTORY;

@@ -7,7 +7,7 @@
 //! of the container are resolved by the kernel inside its root, never by string.
 //!
 //! Reading order: [`spawn`](spawn()) (the parent), `child` (the order of the child's steps),
-//! `rootfs`, `system` and `mounts` (what it sees), `process` and `seccomp` (what it may), `exec` (a
+//! `rootfs`, `system`, `mounts` and `locked` (what it sees), `process` and `seccomp` (what it may), `exec` (a
 //! further process), `processes` (what runs in it), [`cgroup`], [`users`].
 
 pub mod cgroup;
@@ -25,6 +25,7 @@ mod hold;
 mod idmap;
 mod init;
 mod inside;
+mod locked;
 mod mounts;
 mod process;
 mod processes;
@@ -36,6 +37,7 @@ mod spawn;
 mod sysctl;
 mod system;
 
+pub(crate) use caps::keep_those_over_files;
 pub use caps::{ALL_CAPABILITIES, DEFAULT_CAPABILITIES};
 pub use error::SetupError;
 pub use exec::{Child, ExecSpec, Target, exec, exec_in};

@@ -302,16 +302,22 @@ pub(crate) fn put_nodes(
     Ok(())
 }
 
-/// Puts the description's mounts in place, in its order.
-pub(crate) fn put_all(
-    root: BorrowedFd<'_>,
-    dev: BorrowedFd<'_>,
+/// A mount of the description, not put in place yet.
+#[derive(Debug)]
+pub(crate) struct Prepared<'a> {
+    mount: &'a BundleMount,
+    tree: OwnedFd,
+    kind: Kind,
+}
+
+/// Prepares the description's mounts.
+pub(crate) fn prepare<'a>(
     scratch: &Scratch,
-    bundle: &Bundle,
+    bundle: &'a Bundle,
     binds: Vec<OwnedFd>,
-) -> Result<(), SetupError> {
-    let kernels = Kernels { root, dev };
+) -> Result<Vec<Prepared<'a>>, SetupError> {
     let mut binds = binds.into_iter();
+    let mut all = Vec::with_capacity(bundle.mounts.len());
     for (index, mount) in bundle.mounts.iter().enumerate() {
         let target = &mount.target;
         let (tree, kind) = match &mount.source {
@@ -330,6 +336,34 @@ pub(crate) fn put_all(
                 (tmpfs(target, *size, *mode, options, mount.read_only)?, Kind::Folder)
             }
         };
+        all.push(Prepared { mount, tree, kind });
+    }
+    Ok(all)
+}
+
+/// Takes out the first mount that others receive mounts from, and what is to be put in place after
+/// it: a copy of it in a namespace with another owner would only receive them.
+pub(crate) fn from_shared_on<'a>(all: &mut Vec<Prepared<'a>>) -> Vec<Prepared<'a>> {
+    let is_shared = |prepared: &Prepared<'_>| match &prepared.mount.source {
+        BundleSource::Bind { propagation, .. } => {
+            matches!(propagation.as_deref(), Some("shared" | "rshared"))
+        }
+        BundleSource::Image { .. } | BundleSource::Tmpfs { .. } => false,
+    };
+    let first = all.iter().position(is_shared).unwrap_or(all.len());
+    all.split_off(first)
+}
+
+/// Puts mounts in place, in their order.
+pub(crate) fn put_all(
+    root: BorrowedFd<'_>,
+    dev: BorrowedFd<'_>,
+    bundle: &Bundle,
+    mounts: Vec<Prepared<'_>>,
+) -> Result<(), SetupError> {
+    let kernels = Kernels { root, dev };
+    for Prepared { mount, tree, kind } in mounts {
+        let target = &mount.target;
         let is_node = matches!(mount.source, BundleSource::Bind { dev: true, .. });
         let place =
             defence!("mount.beneath", inside::make(root, target, kind)?, by_text(target, kind)?);

@@ -14,7 +14,7 @@ use super::error::{Context, SetupError};
 use super::mounts::{Trees, With};
 use super::process::{Rights, Stdio};
 use super::spaces::{self, Joined};
-use super::{rlimits, sysctl};
+use super::{locked, rlimits, sysctl};
 use crate::bundle::{Bundle, Status};
 use crate::sabotage::{defence, without};
 use crate::sys::{self, Cloned};
@@ -72,6 +72,7 @@ pub fn spawn(
         with: With { sysfs: sysfs.is_some(), proc: proc.is_some() },
         user: joined.user.as_ref().map(AsFd::as_fd),
         memory: joined.memory.as_ref().map(AsFd::as_fd),
+        locked: locked::is_needed(bundle),
     };
     let spaces = spaces::born_with(bundle, joined.user.is_some());
     let cloned = sys::clone_process(spaces.bits(), birth.as_ref().map(AsFd::as_fd));
@@ -171,6 +172,10 @@ impl Child {
             Some(_) => Some(open(&self.proc("ns/user"))?),
             None => None,
         };
+        if let Some(user) = userns.as_ref().filter(|_| start.locked) {
+            let workshop = locked::workshop(user.as_fd())?;
+            self.channel.send_fds(&[workshop]).step("send mounts", &bundle.name)?;
+        }
         let trees = Trees::open(bundle, userns.as_ref().map(AsFd::as_fd), sysfs, proc)?;
         self.channel.send_fds(&trees.into_fds()).step("send mounts", &bundle.name)
     }

@@ -81,6 +81,24 @@ pub(crate) fn listen_in_abstract() {
     let _ = listener.map(IntoRawFd::into_raw_fd);
 }
 
+/// The network of a process, looked up before others of its namespaces.
+static NETWORK: std::sync::OnceLock<OwnedFd> = std::sync::OnceLock::new();
+
+/// Looks up the network of a process, to be entered later.
+pub(crate) fn keep_network(pid: i32) {
+    if let Ok(fd) = open(format!("/proc/{pid}/ns/net"), OFlags::RDONLY) {
+        let _ = NETWORK.set(fd);
+    }
+}
+
+/// Enters the network that was looked up.
+pub(crate) fn enter_network() {
+    let kind = Some(rustix::thread::LinkNameSpaceType::Network);
+    if let Some(fd) = NETWORK.get() {
+        let _ = rustix::thread::move_into_link_name_space(fd.as_fd(), kind);
+    }
+}
+
 /// Asks the container's `ps` about its processes, with the rights of this program.
 pub(crate) fn run_ps(pid: &i32) {
     let program = format!("/proc/{pid}/root/bin/ps");

@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use insta::assert_snapshot;
+
 use super::{Sandbox, alone};
 use crate::bundle::{BundleMount, BundleSource};
 
@@ -89,6 +91,70 @@ fn a_read_only_root_is_not_writable_but_its_tmpfs_is() {
         assert!(ended.output.contains("/x: Read-only file system\n1777 70\n"), "{}", ended.output);
         assert!(ended.output.contains("size=1024k"), "{}", ended.output);
         assert!(!ended.output.contains("noexec"), "{}", ended.output);
+    });
+}
+
+/// Says what came of each of these commands.
+fn each(commands: &[&str]) -> String {
+    let each = commands.iter().map(|command| format!("{command} 2>&1 && echo done\n"));
+    each.collect()
+}
+
+#[test]
+fn what_covers_and_what_is_read_only_stays_so_for_who_may_mount() {
+    alone(|| {
+        let mut container = Sandbox::new();
+        let data = container.dir.join("data");
+        fs::create_dir(&data).unwrap();
+        container.bundle.process.capabilities.push("SYS_ADMIN".into());
+        container.bundle.read_only = true;
+        container.bundle.process.cwd = "/made/here".into();
+        container.bundle.mounts =
+            vec![bind(&data, "/data", false), bind(&data, "/fixed", true), tmpfs("/tmp", &[])];
+        let ended = container.run(&each(&[
+            "umount /proc/interrupts",
+            "umount -l /proc/interrupts",
+            "umount /proc/sys",
+            "mount -o remount,bind,rw,nosuid,nodev,noexec /proc/sys",
+            "mount -o remount,bind,rw,nosuid,nodev /fixed",
+            "mount -o remount,bind,rw,nodev /",
+            "mount -o remount,bind,suid /data",
+            "mkdir /tmp/p && mount -t proc p /tmp/p",
+            "pwd",
+            "mkdir /tmp/a /tmp/b && mount -t tmpfs a /tmp/a && mount -o bind /data /tmp/b",
+            "umount /tmp/a && umount /tmp/b",
+            "mount -o remount,bind,ro,nosuid,nodev /data",
+        ]));
+        assert_snapshot!(ended.output, @r"
+        umount: can't unmount /proc/interrupts: Invalid argument
+        umount: can't unmount /proc/interrupts: Invalid argument
+        umount: can't unmount /proc/sys: Invalid argument
+        mount: permission denied (are you root?)
+        mount: permission denied (are you root?)
+        mount: permission denied (are you root?)
+        mount: permission denied (are you root?)
+        mount: permission denied (are you root?)
+        /made/here
+        done
+        done
+        done
+        done
+        ");
+    });
+}
+
+#[test]
+fn who_may_mount_starts_where_it_should_on_a_terminal_of_its_own() {
+    alone(|| {
+        let mut container = Sandbox::new();
+        container.bundle.process.capabilities.push("SYS_ADMIN".into());
+        let data = container.dir.join("data");
+        fs::create_dir_all(data.join("below")).unwrap();
+        container.bundle.mounts = vec![bind(&data, "/data", false)];
+        container.bundle.process.cwd = "/data/below".into();
+        let ended = container.run("pwd; touch x; ls ..; ls -A /proc/self/fd | wc -l");
+        assert_eq!(ended.output, "/data/below\nbelow\n4\n");
+        assert!(data.join("below/x").exists());
     });
 }
 

@@ -15,6 +15,7 @@ use super::place::Base;
 use super::put::{self, Put};
 use crate::container::{SetupError, Target};
 use crate::host::pack::Packed;
+use crate::sabotage::defence;
 use crate::sys::{self, Cloned};
 
 /// What the file system of a tmpfs says of itself (statfs(2)).
@@ -50,7 +51,8 @@ impl Door {
         Ok(Door { root, userns, held })
     }
 
-    /// Takes this process, which must have one thread, into the user namespace as its root.
+    /// Takes this process, which must have one thread, into the user namespace as its root, with
+    /// no right but those over files.
     fn enter(&self) -> Result<Base, CopyError> {
         // Nothing of the container can look into this process, whatever it may do there.
         let dumpable = rustix::process::DumpableBehavior::NotDumpable;
@@ -64,6 +66,7 @@ impl Door {
                 .map_err(|e| refused("join", e))?;
             crate::container::become_root()?;
         }
+        defence!("cp.rights", crate::container::keep_those_over_files()?, ());
         let root =
             rustix::io::fcntl_dupfd_cloexec(&self.root, 3).map_err(|e| refused("open", e))?;
         Ok(Base::Root(root))
