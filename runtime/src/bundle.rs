@@ -157,6 +157,10 @@ pub struct Process {
     /// Which system calls pass; all of them in a privileged container without a profile.
     #[serde(default)]
     pub seccomp: Seccomp,
+    /// It cannot change which quota project a file counts to, as its writable layer has a limit
+    /// and no user namespace keeps it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keeps_project: bool,
     /// `nofile` and so on: soft and hard; `u64::MAX` is unlimited.
     pub rlimits: BTreeMap<String, (u64, u64)>,
     /// −1000…1000.

@@ -109,10 +109,14 @@ impl Rights {
     /// Those of the description, without a filter for a privileged container that names none.
     pub(crate) fn of(process: &Process, privileged: bool) -> Result<Rights, SetupError> {
         let capabilities = caps::parse(&process.capabilities)?;
+        let ioctl = match process.keeps_project {
+            true => seccomp::Ioctl::KeepingProject,
+            false => seccomp::Ioctl::Usual,
+        };
         let filter = match &process.seccomp {
             Seccomp::Unconfined => None,
             Seccomp::Builtin if privileged => None,
-            Seccomp::Builtin => Some(seccomp::Filter::builtin(capabilities)?),
+            Seccomp::Builtin => Some(seccomp::Filter::builtin(capabilities, ioctl)?),
             Seccomp::Profile { profile, .. } => {
                 Some(seccomp::Filter::of_profile(profile, capabilities)?)
             }
@@ -133,7 +137,8 @@ impl Rights {
 
     /// Those of our own init: no profile is written for what it does.
     pub(crate) fn of_init(&self) -> Result<Rights, SetupError> {
-        let filter = self.filter.as_ref().map(|_| seccomp::Filter::builtin(self.capabilities));
+        let builtin = |_| seccomp::Filter::builtin(self.capabilities, seccomp::Ioctl::Usual);
+        let filter = self.filter.as_ref().map(builtin);
         Ok(Rights { capabilities: self.capabilities, filter: filter.transpose()? })
     }
 

@@ -3,7 +3,8 @@
 //! What is made in a folder that hands its project on counts to that project too, and the kernel
 //! moves nothing into it that counts elsewhere (EXDEV), so a limit of the project is one of
 //! everything below the folder (quotactl(2); `FS_XFLAG_PROJINHERIT`, ioctl_xfs_fsgetxattr(2)).
-//! Inside a user namespace nobody can change what a file counts to.
+//! Inside a user namespace nobody can change what a file counts to; without one our own filter of
+//! system calls refuses it, and who is unconfined can go beyond the limit.
 
 use std::collections::BTreeSet;
 use std::io;

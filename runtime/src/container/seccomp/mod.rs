@@ -39,6 +39,8 @@ enum Rule {
     Socket,
     /// No typing on a terminal, no commands to the console.
     Ioctl,
+    /// Nor another quota project for a file.
+    IoctlKeepingProject,
 }
 
 /// The machine the kernel names in each call.
@@ -50,8 +52,20 @@ const MACHINE: u32 = 0xc000_00b7;
 
 /// `CLONE_NEWNS | …UTS | …IPC | …USER | …PID | …NET | …CGROUP`.
 const NEW_NAMESPACES: u32 = 0x7e02_0000;
+/// `FS_IOC_SETFLAGS` and `FS_IOC_FSSETXATTR`: the second sets a project, both whether it is handed on.
+const PROJECT_REQUESTS: [u32; 2] = [0x4008_6602, 0x401c_5820];
 /// Linux, 32-bit names, old version names, both, and the question which one it is.
 const PERSONALITIES: [u32; 5] = [0, 0x8, 0x2_0000, 0x2_0008, u32::MAX];
+
+/// Which requests pass to devices and files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ioctl {
+    /// All but those to terminals that are not asked for from there.
+    Usual,
+    /// Nor those that change what quota project a file counts to, which the kernel refuses
+    /// inside a user namespace only.
+    KeepingProject,
+}
 
 /// A filter as the kernel takes it.
 #[derive(Debug, Clone)]
@@ -64,8 +78,8 @@ pub(crate) struct Filter {
 
 impl Filter {
     /// Our own, for a process with these capabilities in its bounding set.
-    pub(crate) fn builtin(capabilities: CapabilitySet) -> Result<Filter, SetupError> {
-        Ok(Filter { program: filter(capabilities)?, flags: 0 })
+    pub(crate) fn builtin(capabilities: CapabilitySet, ioctl: Ioctl) -> Result<Filter, SetupError> {
+        Ok(Filter { program: filter(capabilities, ioctl)?, flags: 0 })
     }
 
     /// That of a profile, for such a process on this kernel.
@@ -90,16 +104,16 @@ fn kernel() -> (u32, u32) {
 }
 
 /// The filter for a process with these capabilities in its bounding set.
-fn filter(capabilities: CapabilitySet) -> Result<Vec<sock_filter>, SetupError> {
+fn filter(capabilities: CapabilitySet, ioctl: Ioctl) -> Result<Vec<sock_filter>, SetupError> {
     let mut program =
         vec![load(4), jump(libc::BPF_JEQ, MACHINE, 1, 0), answer(Rule::Unknown), load(0)];
-    let ranges = ranges(rules(capabilities)?, &Rule::Unknown);
+    let ranges = ranges(rules(capabilities, ioctl)?, &Rule::Unknown);
     program.extend(search(&ranges, &|rule| leaf(*rule)));
     Ok(program)
 }
 
 /// The rule of every known number.
-fn rules(capabilities: CapabilitySet) -> Result<BTreeMap<u32, Rule>, SetupError> {
+fn rules(capabilities: CapabilitySet, ioctl: Ioctl) -> Result<BTreeMap<u32, Rule>, SetupError> {
     let mut rules = BTreeMap::new();
     let mut put = |numbers: &[libc::c_long], rule| {
         rules.extend(numbers.iter().filter_map(|n| u32::try_from(*n).ok()).map(|n| (n, rule)));
@@ -120,7 +134,11 @@ fn rules(capabilities: CapabilitySet) -> Result<BTreeMap<u32, Rule>, SetupError>
     put(&[libc::SYS_clone3], if admin { Rule::Open } else { Rule::Unknown });
     put(&[libc::SYS_personality], Rule::Personality);
     put(&[libc::SYS_socket], defence!("seccomp.socket", Rule::Socket, Rule::Open));
-    put(&[libc::SYS_ioctl], Rule::Ioctl);
+    let ioctl = match ioctl {
+        Ioctl::Usual => Rule::Ioctl,
+        Ioctl::KeepingProject => Rule::IoctlKeepingProject,
+    };
+    put(&[libc::SYS_ioctl], ioctl);
     Ok(rules)
 }
 
@@ -137,6 +155,11 @@ fn leaf(rule: Rule) -> Vec<sock_filter> {
         Rule::Personality => one_of(0, &PERSONALITIES, Rule::Open, Rule::Closed),
         Rule::Ioctl => {
             let requests = [libc::TIOCSTI as u32, libc::TIOCLINUX as u32];
+            one_of(1, &requests, Rule::Closed, Rule::Open)
+        }
+        Rule::IoctlKeepingProject => {
+            let terminals = [libc::TIOCSTI as u32, libc::TIOCLINUX as u32];
+            let requests = [terminals, PROJECT_REQUESTS].concat();
             one_of(1, &requests, Rule::Closed, Rule::Open)
         }
         Rule::Socket => vec![
@@ -170,9 +193,12 @@ fn answer(rule: Rule) -> sock_filter {
         Rule::Closed => libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
         Rule::Unknown => libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32,
         Rule::NoProtocol => libc::SECCOMP_RET_ERRNO | libc::EPROTONOSUPPORT as u32,
-        Rule::Open | Rule::Clone | Rule::Personality | Rule::Socket | Rule::Ioctl => {
-            libc::SECCOMP_RET_ALLOW
-        }
+        Rule::Open
+        | Rule::Clone
+        | Rule::Personality
+        | Rule::Socket
+        | Rule::Ioctl
+        | Rule::IoctlKeepingProject => libc::SECCOMP_RET_ALLOW,
     };
     ret(value)
 }

@@ -47,7 +47,7 @@ pub(super) fn returned(
 }
 
 fn default_filter() -> Vec<sock_filter> {
-    filter(caps::parse(&DEFAULT_CAPABILITIES.map(String::from)).unwrap()).unwrap()
+    filter(caps::parse(&DEFAULT_CAPABILITIES.map(String::from)).unwrap(), Ioctl::Usual).unwrap()
 }
 
 fn plain(program: &[sock_filter], number: i64) -> i32 {
@@ -57,13 +57,18 @@ fn plain(program: &[sock_filter], number: i64) -> i32 {
 #[test]
 fn every_number_has_the_answer_of_its_rule() {
     let capabilities = caps::parse(&DEFAULT_CAPABILITIES.map(String::from)).unwrap();
-    let (rules, program) = (rules(capabilities).unwrap(), default_filter());
+    let (rules, program) = (rules(capabilities, Ioctl::Usual).unwrap(), default_filter());
     for number in (0..1000).chain([0x4000_0000, 0x4000_0001, 0xffff_ffff]) {
         let expected = match rules.get(&number).unwrap_or(&Rule::Unknown) {
             Rule::Closed => libc::EPERM,
             Rule::Unknown => libc::ENOSYS,
             Rule::NoProtocol => libc::EPROTONOSUPPORT,
-            Rule::Open | Rule::Clone | Rule::Personality | Rule::Socket | Rule::Ioctl => 0,
+            Rule::Open
+            | Rule::Clone
+            | Rule::Personality
+            | Rule::Socket
+            | Rule::Ioctl
+            | Rule::IoctlKeepingProject => 0,
         };
         assert_eq!(plain(&program, i64::from(number)), expected, "number {number}");
     }
@@ -122,8 +127,22 @@ fn arguments_are_looked_at() {
 }
 
 #[test]
+fn what_a_file_counts_to_is_kept_where_that_is_asked_for() {
+    let keeping = filter(CapabilitySet::empty(), Ioctl::KeepingProject).unwrap();
+    let ioctl = |program: &[sock_filter], request: u64| {
+        asked(program, MACHINE, libc::SYS_ioctl, [0, request, 0, 0, 0, 0])
+    };
+    for request in PROJECT_REQUESTS.map(u64::from) {
+        assert_eq!(ioctl(&keeping, request), libc::EPERM);
+        assert_eq!(ioctl(&default_filter(), request), 0);
+    }
+    assert_eq!([ioctl(&keeping, libc::TIOCSTI), ioctl(&keeping, libc::TIOCGWINSZ)], [1, 0]);
+}
+
+#[test]
 fn a_capability_opens_its_calls() {
-    let program = filter(CapabilitySet::SYS_ADMIN | CapabilitySet::SYS_PTRACE).unwrap();
+    let program =
+        filter(CapabilitySet::SYS_ADMIN | CapabilitySet::SYS_PTRACE, Ioctl::Usual).unwrap();
     for number in [libc::SYS_mount, libc::SYS_unshare, libc::SYS_clone3, libc::SYS_kcmp] {
         assert_eq!(plain(&program, number), 0, "number {number}");
     }

@@ -36,6 +36,7 @@ impl Preparation<'_> {
             capabilities: capabilities(spec),
             no_new_privs: spec.security.no_new_privileges,
             seccomp: spec.security.seccomp.clone(),
+            keeps_project: spec.storage_size.is_some() && self.record().id_base.is_none(),
             rlimits: rlimits(spec),
             oom_score_adj: spec.limits.oom_score_adj,
         })
