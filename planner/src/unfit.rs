@@ -25,6 +25,8 @@ pub struct Abilities {
     pub journal: bool,
     /// A syslog server of this host takes lines.
     pub syslog: bool,
+    /// The slices of systemd by their cgroups, `a.slice/a-b.slice`; `None` on a host without it.
+    pub slices: Option<BTreeSet<String>>,
     /// Where writable layers are; `None` when nobody looked.
     pub storage: Option<Storage>,
     /// Files and folders of [`must_exist`] that are not there.
@@ -139,6 +141,7 @@ pub fn unfit(stack: &Stack, abilities: &Abilities) -> Vec<Unfit> {
         judge.addresses(&at, service);
         judge.logging(&at, service);
         judge.storage(&at, service);
+        judge.slice(&at, service);
     }
     judge.service = None;
     for (name, network) in &stack.networks {
@@ -270,6 +273,27 @@ impl Judge<'_> {
         let Some(storage) = self.abilities.storage.as_ref().filter(|_| limited) else { return };
         if !storage.limits_projects {
             self.note(format!("{at}.storage_opt.size"), true, no_quotas(storage));
+        }
+    }
+
+    /// A slice that systemd has not made has no limits, whatever its unit says.
+    fn slice(&mut self, at: &str, service: &Service) {
+        let (Some(parent), Some(slices)) = (&service.cgroup_parent, &self.abilities.slices) else {
+            return;
+        };
+        let ends = parent.match_indices(".slice").map(|(start, found)| start + found.len());
+        let above = ends
+            .map(|end| parent.split_at(end))
+            .filter(|(_, rest)| rest.is_empty() || rest.starts_with('/'));
+        for (slice, _) in above {
+            if !slices.contains(slice) {
+                let unit = slice.rsplit('/').next().unwrap_or(slice);
+                let why = format!(
+                    "the slice `{unit}` is not active, so nothing that systemd knows of it would \
+                     hold; `systemctl start {unit}` first"
+                );
+                return self.note(format!("{at}.cgroup_parent"), true, why);
+            }
         }
     }
 

@@ -33,6 +33,8 @@ use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::UnixStream;
 
 use crate::bundle::Status;
+use crate::container::SetupError;
+use crate::container::cgroup::Quarters;
 use crate::monitor::{self, Mode, StartFailure};
 use crate::paths::Roots;
 use crate::sabotage::{self, defence, without};
@@ -73,6 +75,7 @@ impl Starter {
             .arg0("berth")
             .arg(WORD)
             .arg(&roots.run)
+            .arg(roots.cgroups())
             .arg(" ".repeat(ROOM))
             .env_clear()
             .envs(sabotage::passed_on())
@@ -206,14 +209,23 @@ fn sealed_copy() -> io::Result<OwnedFd> {
 }
 
 /// The life of a starter. Entered at the very beginning of `main` when the first argument is
-/// [`WORD`]; the second is the folder that run folders are below, the third is blank.
+/// [`WORD`]; the second is the folder that run folders are below, the third the cgroup that those of
+/// containers are below, the fourth is blank.
 pub fn main() -> ! {
     sabotage::read();
     // Whoever calls this by hand has no socket for us, and is told by the status alone.
-    let run = std::env::args_os().nth(2).map(PathBuf::from);
-    let status = match (run, become_starter()) {
-        (Some(run), Ok(socket)) => serve(socket, &run.join("containers")),
-        (None, _) | (_, Err(_)) => 64,
+    let mut words = std::env::args_os().skip(2);
+    let run = words.next().map(PathBuf::from);
+    let cgroups = words.next().and_then(|word| word.into_string().ok());
+    let status = match (run, cgroups, become_starter()) {
+        (Some(run), Some(cgroups), Ok(socket)) => {
+            let quarters = Quarters::enter(&cgroups);
+            let status = serve(socket, &run.join("containers"), &quarters);
+            // Its monitors leave them when they end.
+            quarters.iter().flatten().for_each(Quarters::leave);
+            status
+        }
+        (None, _, _) | (_, None, _) | (_, _, Err(_)) => 64,
     };
     sys::exit_now(status)
 }
@@ -248,8 +260,13 @@ fn become_steady() {
     }
 }
 
-/// Forks a monitor for each request, until the command is gone.
-fn serve(socket: OwnedFd, containers: &Path) -> i32 {
+/// Forks a monitor for each request, until the command is gone. They live in the quarters where we
+/// are; none is forked when that is not where they have to be.
+fn serve(
+    socket: OwnedFd,
+    containers: &Path,
+    quarters: &Result<Option<Quarters>, SetupError>,
+) -> i32 {
     let command_line = sys::CommandLine::find().ok();
     loop {
         let (mode, run_dir, reply) = match receive(&socket) {
@@ -261,13 +278,20 @@ fn serve(socket: OwnedFd, containers: &Path) -> i32 {
             refuse(reply, &run_dir, "it is not below the run folder");
             continue;
         }
+        let quarters = match quarters {
+            Ok(quarters) => quarters,
+            Err(error) => {
+                refuse(reply, &run_dir, error);
+                continue;
+            }
+        };
         match sys::fork() {
             Ok(0) => {
                 drop(socket);
                 if let Some(line) = command_line {
                     line.show(&["berth", "monitor", &name_of(&run_dir)]);
                 }
-                become_monitor(mode, &run_dir, reply)
+                become_monitor(mode, &run_dir, reply, quarters.clone())
             }
             Ok(_) => {}
             Err(error) => refuse(reply, &run_dir, error),
@@ -287,13 +311,13 @@ fn refuse(mut reply: File, run_dir: &Path, message: impl std::fmt::Display) {
     let _ = serde_json::to_vec(&refusal).map(|line| reply.write_all(&line));
 }
 
-fn become_monitor(mode: Mode, run_dir: &Path, reply: File) -> ! {
+fn become_monitor(mode: Mode, run_dir: &Path, reply: File, quarters: Option<Quarters>) -> ! {
     sys::reset_signals();
     become_steady();
     // This fails for nobody who has just been forked.
     let _ = rustix::process::setsid();
     report_panics(run_dir.join("monitor.log"));
-    monitor::run(run_dir, mode, reply);
+    monitor::run(run_dir, mode, reply, quarters);
     sys::exit_now(0)
 }
 

@@ -46,6 +46,17 @@ pub fn vm() -> Result<PathBuf, String> {
     made("vm.tar", "images/vm")
 }
 
+/// The disk of a virtual machine whose first process is systemd.
+///
+/// # Errors
+/// Why it cannot be made here.
+pub fn systemd() -> Result<PathBuf, String> {
+    if !on_path("mmdebstrap") {
+        return Err("mmdebstrap is not installed".into());
+    }
+    made("systemd.ext4", "images/systemd")
+}
+
 /// Whether a program is installed.
 pub fn on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();

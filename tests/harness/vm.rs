@@ -16,8 +16,12 @@ use crate::machine::target_dir;
 
 /// How long a machine may take from its start to its end.
 const DEADLINE: &str = "200s";
+/// What a machine starts with whose first process is the script.
+const BARE: &str = include_str!("vm.sh");
+/// What one starts with whose first process is systemd, which runs the script.
+const SYSTEMD: &str = include_str!("systemd.sh");
 /// What every script starts with.
-const PRELUDE: &str = include_str!("vm.sh");
+const STEPS: &str = include_str!("steps.sh");
 /// Its file system can limit projects; it does when it is mounted with `prjquota`.
 const MKFS: [&str; 6] = ["-q", "-F", "-O", "quota,project", "-E", "quotatype=prjquota"];
 /// Bytes of its disk.
@@ -50,18 +54,28 @@ impl Vm {
     /// # Panics
     /// When the machine does not come to the end of its script, with all it wrote.
     pub fn run(stack: &[(&str, &str)], script: &str) -> Result<Vm, String> {
-        for program in ["qemu-system-x86_64", "mkfs.ext4", "cpio"] {
-            if !images::on_path(program) {
-                return Err(format!("`{program}` is not installed"));
-            }
-        }
-        if !cfg!(target_arch = "x86_64") {
-            return Err("the virtual machine is for x86_64".into());
-        }
+        check_host()?;
+        Vm::boot(None, stack, script)
+    }
+
+    /// The same on a machine whose first process is systemd; the script is that of a service.
+    ///
+    /// # Errors
+    /// Why this host cannot run one.
+    ///
+    /// # Panics
+    /// When the machine does not come to the end of its script, with all it wrote.
+    pub fn run_with_systemd(stack: &[(&str, &str)], script: &str) -> Result<Vm, String> {
+        check_host()?;
+        Vm::boot(Some(&images::systemd()?), stack, script)
+    }
+
+    fn boot(disk: Option<&Path>, stack: &[(&str, &str)], script: &str) -> Result<Vm, String> {
         let base = images::vm()?;
         let folder = Folder::new();
         unpack(&base, &folder.0);
-        given(&folder.0, stack, script);
+        given(&folder.0, stack, script, disk.is_some());
+        make_disk(&folder.0.join("disk"), disk);
         let console = boot(&folder.0);
         let vm = Vm { steps: steps(&console), console };
         assert!(vm.console.contains("[[end of script]]"), "the machine broke off:\n{}", vm.console);
@@ -84,6 +98,19 @@ impl Vm {
     pub fn step(&self, name: &str) -> &Step {
         let step = self.steps.get(name);
         step.unwrap_or_else(|| panic!("there was no step `{name}`:\n{}", self.console))
+    }
+}
+
+/// Whether this host can run a machine at all.
+fn check_host() -> Result<(), String> {
+    for program in ["qemu-system-x86_64", "mkfs.ext4", "cpio"] {
+        if !images::on_path(program) {
+            return Err(format!("`{program}` is not installed"));
+        }
+    }
+    match cfg!(target_arch = "x86_64") {
+        true => Ok(()),
+        false => Err("the virtual machine is for x86_64".into()),
     }
 }
 
@@ -113,9 +140,8 @@ fn unpack(archive: &Path, into: &Path) {
 }
 
 /// Appends what this machine is given to its initramfs (the kernel reads several, each from an even
-/// place, one behind the
-/// other), and makes its disk.
-fn given(folder: &Path, stack: &[(&str, &str)], script: &str) {
+/// place, one behind the other).
+fn given(folder: &Path, stack: &[(&str, &str)], script: &str, systemd: bool) {
     let tree = folder.join("tree");
     let given = tree.join("given");
     fs::create_dir_all(tree.join("bin")).unwrap();
@@ -125,16 +151,27 @@ fn given(folder: &Path, stack: &[(&str, &str)], script: &str) {
     for (name, text) in stack {
         fs::write(given.join("stack").join(name), text).unwrap();
     }
-    let start = format!(
-        "{PRELUDE}\ncp -r /given/stack/. /stack/\n{script}\necho '[[end of script]]'\npoweroff -f\n"
-    );
-    fs::write(given.join("start"), start).unwrap();
+    let script = format!("{STEPS}\n{script}\necho '[[end of script]]'\npoweroff -f\n");
+    if systemd {
+        fs::write(given.join("start"), SYSTEMD).unwrap();
+        fs::write(given.join("script"), script).unwrap();
+    } else {
+        fs::write(given.join("start"), format!("{BARE}\n{script}")).unwrap();
+    }
     let pack = "cd tree && find . | cpio --quiet -o -H newc -R 0:0 >../more && cd .. && truncate -s %4 initrd && cat more >>initrd && rm -r tree more";
     let packed = Command::new("sh").arg("-ec").arg(pack).current_dir(folder).status();
     assert!(packed.is_ok_and(|status| status.success()), "cannot pack {}", tree.display());
-    let disk = folder.join("disk");
-    fs::File::create(&disk).unwrap().set_len(DISK).unwrap();
-    let made = Command::new("mkfs.ext4").args(MKFS).arg(&disk).stdout(Stdio::null()).status();
+}
+
+/// Its disk: a copy of one, or an empty one.
+fn make_disk(disk: &Path, of: Option<&Path>) {
+    let made = match of {
+        Some(of) => Command::new("cp").arg("--sparse=always").args([of, disk]).status(),
+        None => {
+            fs::File::create(disk).unwrap().set_len(DISK).unwrap();
+            Command::new("mkfs.ext4").args(MKFS).arg(disk).stdout(Stdio::null()).status()
+        }
+    };
     assert!(made.is_ok_and(|status| status.success()), "cannot make {}", disk.display());
 }
 
@@ -145,7 +182,7 @@ fn boot(folder: &Path) -> String {
         .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "2048"])
         .args(["-M", "q35", "-nic", "none", "-display", "none", "-serial", "stdio", "-no-reboot"])
         .args(["-kernel", "kernel", "-initrd", "initrd"])
-        .args(["-append", "console=ttyS0 quiet loglevel=3 panic=-1"])
+        .args(["-append", "console=ttyS0 quiet loglevel=3 panic=-1 systemd.show_status=0"])
         .args(["-drive", "file=disk,format=raw,if=virtio,cache=unsafe"])
         .current_dir(folder)
         .stdin(Stdio::null())

@@ -14,14 +14,3 @@ ip link set lo up
 hostname vm
 echo 'nameserver 127.0.0.1' >/etc/resolv.conf
 echo root:x:0:0:root:/root:/bin/sh >/etc/passwd
-export NO_COLOR=1 COMPOSE_PROGRESS=plain BERTH_ALLOW=all
-mkdir /stack && cd /stack
-
-# step NAME COMMAND…: runs it and tells what it said and how it ended.
-step() {
-    name=$1
-    shift
-    echo "[[$name]]"
-    (eval "$*") </dev/null 2>&1
-    echo "[[end $name $?]]"
-}

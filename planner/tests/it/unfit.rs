@@ -138,6 +138,26 @@ fn a_limit_of_the_writable_layer_needs_project_quotas() {
 }
 
 #[test]
+fn below_a_slice_of_systemd_it_has_to_be_active() {
+    let parents =
+        ["a.slice/a-b.slice", "a.slice/a-c.slice", "a.slice", "batch/nightly", "x.slices"];
+    let abilities = |slices: Option<&[&str]>| Abilities {
+        slices: slices.map(|slices| slices.iter().map(ToString::to_string).collect()),
+        ..Abilities::default()
+    };
+    let found = |abilities: &Abilities| {
+        let told = parents.map(|parent| {
+            let mut web = service("web:1");
+            web.cgroup_parent = Some(parent.to_owned());
+            told(&with([("web", web)]), abilities)
+        });
+        told.join("\n")
+    };
+    assert_eq!(found(&abilities(None)).trim(), "");
+    insta::assert_snapshot!(found(&abilities(Some(&["a.slice", "a.slice/a-b.slice"]))).trim(), @"fails web.cgroup_parent: the slice `a-c.slice` is not active, so nothing that systemd knows of it would hold; `systemctl start a-c.slice` first");
+}
+
+#[test]
 fn a_writable_layer_with_a_limit_gets_a_project_that_nothing_counts_to() {
     let mut web = service("web:1");
     web.storage_size = Some(1 << 30);

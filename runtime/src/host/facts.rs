@@ -72,6 +72,7 @@ pub fn abilities(must_exist: &BTreeSet<PathBuf>, storage: Option<Storage>) -> Ab
         hard_limits: hard_limits(),
         journal: is_socket(JOURNAL),
         syslog: LOCAL_SYSLOG.iter().any(|path| is_socket(path)),
+        slices: groups.slices(),
         storage,
         missing: absent(must_exist),
     }

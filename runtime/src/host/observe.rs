@@ -12,7 +12,7 @@ use berth_planner::observed::{
 };
 
 use super::{Host, HostError, Stored, facts, network, state};
-use crate::container::cgroup::Hierarchies;
+use crate::container::cgroup::{Hierarchies, is_of_monitors};
 use crate::paths::Roots;
 use crate::record;
 
@@ -35,7 +35,8 @@ impl Host {
         let elsewhere = placed.filter(|(name, container)| {
             hierarchies.group(&self.roots.cgroup_of(name, &container.record.spec)).exists()
         });
-        let groups = groups.into_iter().chain(elsewhere.map(|(name, _)| name.clone())).collect();
+        let groups = groups.into_iter().filter(|name| !is_of_monitors(name));
+        let groups = groups.chain(elsewhere.map(|(name, _)| name.clone())).collect();
         leftovers.extend(stray_cgroups(groups, &containers));
         for name in names_in(&self.roots.state.join("trash"))? {
             half_made(&self.roots, format!("trash/{name}"), &mut leftovers);

@@ -20,7 +20,7 @@ use super::server::{Server, Wish};
 use super::{BUNDLE, LOCK, STATUS, StartFailure, Step, protocol};
 use crate::bundle::{Bundle, Phase, Status};
 use crate::container::Target;
-use crate::container::cgroup::Group;
+use crate::container::cgroup::{Group, Quarters};
 use crate::record::{self, Durability};
 
 /// Attempts to get the lock: somebody may just be looking whether it is held.
@@ -43,6 +43,8 @@ pub(super) struct Monitor {
     pub(super) bundle: Bundle,
     /// Its cgroup.
     pub(super) group: Group,
+    /// Where it lives itself, if not where the command was that started it.
+    pub(super) quarters: Option<Quarters>,
     pub(super) status: Status,
     pub(super) output: Output,
     pub(super) server: Server,
@@ -64,8 +66,8 @@ pub(super) struct Monitor {
 
 /// A monitor's whole life. The reply (a line of JSON: a status, or a [`StartFailure`]) is given
 /// when the container runs, or does not.
-pub(crate) fn run(run_dir: &Path, mode: Mode, reply: File) {
-    let mut monitor = match Monitor::open(run_dir) {
+pub(crate) fn run(run_dir: &Path, mode: Mode, reply: File, quarters: Option<Quarters>) {
+    let mut monitor = match Monitor::open(run_dir, quarters) {
         Ok(monitor) => monitor,
         Err(failure) => return answer(reply, Err(&failure)),
     };
@@ -140,7 +142,7 @@ fn boot_id() -> Result<String, StartFailure> {
 
 impl Monitor {
     /// A monitor that is ready to start or adopt.
-    fn open(run_dir: &Path) -> Result<Monitor, StartFailure> {
+    fn open(run_dir: &Path, quarters: Option<Quarters>) -> Result<Monitor, StartFailure> {
         let lock = lock(run_dir)?;
         let bundle = read_bundle(run_dir)?;
         let own = i32::try_from(std::process::id()).unwrap_or_default();
@@ -154,6 +156,7 @@ impl Monitor {
         };
         Ok(Monitor {
             group: Group::find(&bundle.cgroup.path)?,
+            quarters,
             output: Output::open(&bundle).step("open the output of", &bundle.name)?,
             server: Server::listen(run_dir).step("listen for clients of", &bundle.name)?,
             events: Events::of(&bundle),

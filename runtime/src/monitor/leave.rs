@@ -17,7 +17,7 @@ use super::server::Server;
 use super::{SOCKET, STATUS, names, network};
 use crate::bundle::{Bundle, Phase, Status};
 use crate::container::Target;
-use crate::container::cgroup::Group;
+use crate::container::cgroup::{Group, Quarters};
 use crate::record::{self, Durability};
 use crate::sys;
 
@@ -38,6 +38,8 @@ impl Monitor {
             // What cannot be removed is a leftover that the next plan sees.
             let _ = fs::remove_dir_all(&self.bundle.run_dir);
         }
+        // Before anybody may count on everything being gone.
+        self.quarters.iter().for_each(Quarters::leave);
         self.lock = None;
         self.server.finish(&self.status);
     }

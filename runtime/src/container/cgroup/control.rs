@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Group, Member, put};
+use super::{Group, Member, put, quarters};
 use crate::container::error::{Context, SetupError};
 use crate::sabotage::without;
 
@@ -125,19 +125,30 @@ impl Group {
     pub fn remove(&self) -> Result<(), SetupError> {
         for member in self.members() {
             remove_tree(&member.folder).step("remove cgroup", member.folder.display())?;
-            let mut above = member.folder.parent();
-            while let Some(folder) = above.filter(|folder| *folder != member.mount) {
-                if !member.is_ours(folder) || fs::remove_dir(folder).is_err() {
-                    break; // somebody else's, or other containers are in it
-                }
-                above = folder.parent();
-            }
+            member.remove_above();
         }
         Ok(())
     }
 
     fn members(&self) -> impl Iterator<Item = &Member> {
         self.legacy.iter().chain(&self.unified)
+    }
+}
+
+impl Member {
+    /// Removes the folders above it that are empty and ours.
+    pub(super) fn remove_above(&self) {
+        let mut above = self.folder.parent();
+        if let Some(ours) = above {
+            // Nobody is left in it when a killed monitor was the last.
+            let _ = fs::remove_dir(ours.join(quarters::NAME));
+        }
+        while let Some(folder) = above.filter(|folder| *folder != self.mount) {
+            if !self.is_ours(folder) || fs::remove_dir(folder).is_err() {
+                break; // somebody else's, or other containers are in it
+            }
+            above = folder.parent();
+        }
     }
 }
 

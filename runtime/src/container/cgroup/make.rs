@@ -49,7 +49,7 @@ impl Member {
         }
     }
 
-    fn make_above(&self) -> io::Result<()> {
+    pub(super) fn make_above(&self) -> io::Result<()> {
         let mut folder = self.mount.clone();
         let above = self.folder.parent().and_then(|above| above.strip_prefix(&self.mount).ok());
         for name in above.into_iter().flat_map(Path::iter) {
@@ -150,7 +150,7 @@ fn mark(folder: &Path) -> io::Result<()> {
 }
 
 /// What the kernel answers about a group that is removed meanwhile.
-fn vanished(error: &io::Error) -> bool {
+pub(super) fn vanished(error: &io::Error) -> bool {
     error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV)
 }
 

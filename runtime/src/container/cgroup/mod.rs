@@ -6,12 +6,13 @@
 //!
 //! Reading order: this file (discovery, [`Group`]), `make` (its folders), `settings` (limits as
 //! texts), `limits` (writing them), `realtime`, `device`, `control` (freeze, kill, remove),
-//! `usage`.
+//! `usage`, `quarters` (where monitors live).
 
 mod control;
 mod device;
 mod limits;
 mod make;
+mod quarters;
 mod realtime;
 mod settings;
 mod usage;
@@ -23,6 +24,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 pub use limits::Devices;
+pub(crate) use quarters::Quarters;
+pub use quarters::{is_of_monitors, systemd_manages};
 pub use usage::Usage;
 
 use super::error::{Context, SetupError};
@@ -123,6 +126,12 @@ impl Hierarchies {
         let groups: Vec<_> = groups.filter(|path| path.join("cgroup.procs").exists()).collect();
         groups.is_empty()
             || groups.iter().any(|group| FILES.iter().any(|file| group.join(file).exists()))
+    }
+
+    /// The slices of systemd, by their paths; `None` on a host that it does not manage.
+    pub fn slices(&self) -> Option<BTreeSet<String>> {
+        let mounts = self.legacy.iter().map(|l| &l.mount).chain(&self.unified);
+        systemd_manages().then(|| mounts.flat_map(|mount| quarters::slices(mount)).collect())
     }
 
     /// Names of the groups right below `path`, in whatever hierarchy they are.
