@@ -142,7 +142,10 @@ pub(super) static LOGGING: Record = Record {
         done("options", Map(&Nullable(&Loose)))
             .says(
                 "Options of the driver: `max-size` in bytes (10m), `max-file` of them (3); of \
-                 journald and syslog `tag`, `labels`, `env`, `mode`, `syslog-address` and so on.",
+                 journald and syslog `tag`, `labels`, `env`, `mode`, `syslog-address` and so on; with \
+                 `mode: blocking` (the usual one) a server that takes connections and does not \
+                 read holds the container back, and at most 16 MiB of lines wait in memory: those \
+                 beyond are counted, and in the files.",
             ),
     ],
     required: &[],

@@ -30,6 +30,10 @@ pub(crate) const JOURNAL: &str = "/run/systemd/journal/socket";
 pub(crate) const LOCAL: [&str; 3] = ["/dev/log", "/var/run/syslog", "/var/run/log"];
 /// Bytes that wait before the container's output is left where it is.
 const WAITING: usize = 1 << 20;
+/// Bytes that wait at most, and lines beyond are dropped also where the output is left where it is: what
+/// a container wrote last is read at each of its ends, and what its hooks write always. One turn of
+/// reading adds less.
+const MOST: usize = 16 << 20;
 /// How long a container waits for a destination that is gone.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A connection is given up after so long.
@@ -104,7 +108,7 @@ impl Forward {
         let most = match self.drop_over {
             Some(most) => most,
             None if self.has_given_up(now) => WAITING,
-            None => usize::MAX,
+            None => MOST,
         };
         self.compact();
         while let Some(end) = memchr(b'\n', lines) {

@@ -1,4 +1,4 @@
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::PathBuf;
 
 use berth_schema::stack::SyslogFormat;
@@ -93,6 +93,25 @@ fn a_container_is_held_back_but_not_for_ever() {
     let told = forward.notice().unwrap();
     assert!(told.starts_with("lines for the syslog server are dropped: No such file"), "{told}");
     assert_eq!(forward.notice(), None);
+}
+
+#[test]
+fn what_waits_is_bounded_however_often_a_container_ends() {
+    let dir = Folder::new();
+    let now = Instant::now();
+    let _deaf = UnixListener::bind(dir.path().join("log")).unwrap();
+    let mut spec = spec(dir.path().join("log"), None);
+    let Destination::Syslog { peers, .. } = &mut spec.to else { unreachable!() };
+    *peers = vec![Peer::Unix(dir.path().join("log"))];
+    let mut forward = Forward::new(&spec);
+    let life = line(&"x".repeat(1000)).repeat(512);
+    for _ in 0..100 {
+        forward.take(&life, now);
+        assert!(forward.waiting.capacity() <= 4 * MOST, "{}", forward.waiting.capacity());
+    }
+    assert!((MOST - life.len()..=MOST).contains(&forward.backlog()), "{}", forward.backlog());
+    assert!(forward.holds_back(now) && forward.dropped > 0);
+    assert!(forward.notice().unwrap().contains("are dropped: it does not take them"));
 }
 
 #[test]
