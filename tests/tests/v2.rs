@@ -210,7 +210,9 @@ services:
 ";
     let script = r#"
 mkdir /sys/fs/cgroup/own
+echo +cpuset >/sys/fs/cgroup/cgroup.subtree_control; echo +cpuset >/sys/fs/cgroup/own/cgroup.subtree_control
 step up berth up -d
+step passed cat /sys/fs/cgroup/own/cgroup.subtree_control
 step io cat /sys/fs/cgroup/berth/stack-disk-1/io.max
 step child cat /sys/fs/cgroup/own/slice/berth/stack-child-1/memory.max
 step view berth exec -T view cat /proc/self/cgroup
@@ -219,6 +221,10 @@ step before pid
 sed -i 's/mem_limit: 64m/mem_limit: 128m/; s/cpus: 0.5/cpus: 0.25/' compose.yaml
 step plan berth plan
 step change berth up -d
+sed -i 's/mem_limit: 32m/mem_limit: 32m\n    cpu_shares: 512/' compose.yaml
+step more berth up -d
+step weight cat /sys/fs/cgroup/own/slice/berth/stack-child-1/cpu.weight
+step then cat /sys/fs/cgroup/own/cgroup.subtree_control
 step after pid
 step memory cat /sys/fs/cgroup/berth/stack-live-1/memory.max /sys/fs/cgroup/berth/stack-live-1/memory.swap.max /sys/fs/cgroup/berth/stack-live-1/cpu.max
 sed -i 's/mem_limit: 128m/mem_limit: 16m/' compose.yaml
@@ -231,6 +237,10 @@ step left find /sys/fs/cgroup -mindepth 1 -type d
     vm.ok("up");
     assert_eq!(vm.ok("io"), "254:0 rbps=1048576 wbps=max riops=max wiops=100");
     assert_eq!(vm.ok("child"), (32 << 20).to_string());
+    // What others had there, and what the limits need: no `cpu`, no `io`.
+    assert_eq!(vm.ok("passed"), "cpuset memory pids");
+    vm.ok("more");
+    assert_eq!([vm.ok("weight"), vm.ok("then")], ["20", "cpuset cpu memory pids"]);
     assert_eq!(vm.ok("view"), "0::/berth/stack-view-1");
     insta::assert_snapshot!(vm.ok("plan"), @r#"
     update  live-1  limits.cpus 0.5 → 0.25 (compose.yaml:18:11)

@@ -54,7 +54,7 @@ pub fn spawn(
     without!("cwd.inside", crate::sabotage::naive::leave_open());
     let rights = Rights::of(&bundle.process, bundle.privileged)?;
     let limits = rlimits::parse(&bundle.process.rlimits)?;
-    group.make()?;
+    group.make(&bundle.cgroup)?;
     let attach = group.attach_files()?;
     let birth = group.birth_folder()?;
     let mut joined = Joined::enter(bundle)?;

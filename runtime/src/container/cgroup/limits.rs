@@ -67,6 +67,10 @@ impl Group {
         if after.cpu_rt_runtime.is_some() {
             self.make_room_for_real_time(after)?;
         }
+        if let Some(unified) = &self.unified {
+            let needed = self.controllers_of(after);
+            unified.pass_on(&needed).step("pass controllers on to", unified.folder.display())?;
+        }
         let (was, shall) = (self.settings(before), self.settings(after));
         let grows = grows(before, after);
         let changed = changes(&was, &shall, grows).iter().try_for_each(|it| self.change(it));
@@ -76,6 +80,13 @@ impl Group {
                 let _ = self.change(&change);
             }
         })
+    }
+
+    /// The controllers that these limits are set with, whether they are here or not.
+    pub(super) fn controllers_of(&self, limits: &Cgroup) -> BTreeSet<&'static str> {
+        let settings = self.settings(limits).into_iter();
+        let asked = settings.filter(|setting| setting.weight != Weight::Silent);
+        asked.map(|setting| setting.controller).collect()
     }
 
     fn settings(&self, limits: &Cgroup) -> Vec<Setting> {

@@ -4,6 +4,7 @@
 //! which stay as they are. A group that berth has to make there gets a mark, by which it is known
 //! when it is empty again.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -18,11 +19,13 @@ const MARK: &str = "trusted.berth";
 
 impl Member {
     /// Makes the folder, and those above it if they are missing.
-    pub(super) fn make(&self) -> io::Result<()> {
+    ///
+    /// `needed` are the controllers that its limits are set with.
+    pub(super) fn make(&self, needed: &BTreeSet<&str>) -> io::Result<()> {
         // The folders above may vanish in between, when the removal of another container finds
         // them empty.
         for _ in 0..100 {
-            match self.make_once() {
+            match self.make_once(needed) {
                 Err(error) if vanished(&error) => match self.make_above() {
                     Err(error) if vanished(&error) => {}
                     made => made?,
@@ -33,7 +36,7 @@ impl Member {
         Err(io::Error::other("the folder above it vanishes again and again"))
     }
 
-    fn make_once(&self) -> io::Result<()> {
+    fn make_once(&self, needed: &BTreeSet<&str>) -> io::Result<()> {
         match fs::create_dir(&self.folder) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 if !fs::read(self.folder.join("cgroup.procs"))?.is_empty() {
@@ -45,7 +48,7 @@ impl Member {
         match self.version {
             Version::V1 if self.has("cpuset") => self.check_cpuset(),
             Version::V1 => Ok(()),
-            Version::V2 => self.check_controllers(),
+            Version::V2 => self.pass_on(needed),
         }
     }
 
@@ -110,12 +113,16 @@ impl Member {
         Ok(())
     }
 
-    /// In the v2 tree, every folder above must pass the controllers on.
-    fn check_controllers(&self) -> io::Result<()> {
-        if self.controllers.is_empty() {
-            return Ok(());
-        }
-        let wanted = || NEEDED.iter().filter(|name| self.has(name));
+    /// In the v2 tree, every folder above must pass the controllers on. One of somebody else is told
+    /// to for no more than is needed, and for nothing it does already.
+    pub(super) fn pass_on(&self, needed: &BTreeSet<&str>) -> io::Result<()> {
+        let above = self.folder.ancestors().skip(1);
+        let mut above = above.take_while(|folder| *folder != self.mount);
+        let among_others = above.any(|folder| !self.is_ours(folder));
+        let wanted = || {
+            let all = ALL.iter().filter(|name| self.has(name));
+            all.filter(|name| !among_others || needed.contains(*name))
+        };
         let there = words(&self.folder.join("cgroup.controllers"));
         if wanted().all(|name| there.iter().any(|t| t == name)) {
             return Ok(());
@@ -124,7 +131,8 @@ impl Member {
         let below = self.folder.strip_prefix(&self.mount).unwrap_or(Path::new(""));
         for name in below.iter() {
             let control = folder.join("cgroup.subtree_control");
-            for controller in wanted() {
+            let does = words(&control);
+            for controller in wanted().filter(|name| !does.iter().any(|does| does == *name)) {
                 match put(&control, &format!("+{controller}")) {
                     Err(error) if vanished(&error) && !folder.exists() => return Err(error),
                     // Whether it is needed, the limits know: a group with processes of its own
@@ -139,7 +147,7 @@ impl Member {
 }
 
 /// Controllers that limits are set with in the v2 tree.
-const NEEDED: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
+const ALL: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
 
 /// Without the mark, which old kernels do not keep, a group stays when it is empty.
 fn mark(folder: &Path) -> io::Result<()> {

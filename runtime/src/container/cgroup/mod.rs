@@ -194,16 +194,16 @@ impl Group {
     /// A group without processes that is already there, as a killed monitor leaves it, is taken
     /// over; one with processes is an error.
     pub fn create(&self, limits: &Cgroup, devices: Devices) -> Result<Vec<String>, SetupError> {
-        self.make()?;
+        self.make(limits)?;
         self.set_limits(limits, devices)
     }
 
-    /// Makes the folders, without limits.
-    pub(crate) fn make(&self) -> Result<(), SetupError> {
-        self.legacy
-            .iter()
-            .chain(&self.unified)
-            .try_for_each(|member| member.make().step("create cgroup", member.folder.display()))
+    /// Makes the folders in which these limits can be set.
+    pub(crate) fn make(&self, limits: &Cgroup) -> Result<(), SetupError> {
+        let needed = self.controllers_of(limits);
+        self.legacy.iter().chain(&self.unified).try_for_each(|member| {
+            member.make(&needed).step("create cgroup", member.folder.display())
+        })
     }
 
     /// For each v1 hierarchy the open file into which a process writes `0` to attach itself.
