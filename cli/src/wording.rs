@@ -86,6 +86,7 @@ pub(crate) fn action(what: &Happening) -> String {
         },
         Happening::Restart { .. } => "restart",
         Happening::Hook { .. } => "hook",
+        Happening::Hang { .. } => "hang",
         Happening::Kill { .. } => "kill",
         Happening::Stop => "stop",
         Happening::Pause => "pause",

@@ -22,7 +22,7 @@ pub use forward::{Destination, Forward, Peer};
 pub use life::{Hooks, Pace, Probe, Ready, ReadySign, Restart, Times};
 pub use mounts::{BindOwner, BundleDevice, BundleMount, BundleSource, Judged, Rootfs};
 pub use network::{Dns, Link, NameLink, NameRecord, Network};
-pub use status::{HookError, HookStage, HookStatus, Phase, Status};
+pub use status::{HookError, HookStage, HookStatus, Phase, Status, StopStatus};
 
 /// Everything about one container, for its monitor and its init.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -232,6 +232,46 @@ fn a_container_without_a_monitor_gets_its_pre_stop_too() {
     assert_eq!(said_by_hooks(&host), ["draining"]);
 }
 
+/// A first process that stops every other one it sees, again and again.
+const STOPS_OTHERS: &str = "
+services:
+  web:
+    image: busybox:1
+    init: false
+    user: root
+    command: [sh, -c, 'while :; do kill -STOP -1 2>/dev/null; done']
+    stop_grace_period: 50s
+";
+
+#[test]
+fn a_hook_that_cannot_get_to_its_program_is_given_up() {
+    let hooks = "    pre_stop: [{ command: [echo, bye] }]\n";
+    let host = TestHost::with("compose.yaml", &format!("{STOPS_OTHERS}{hooks}"));
+    host.berth("up -d").succeeds();
+    let pid = host.pid_of("web").pid;
+    let spins = format!("read -r _ _ _ _ _ _ _ _ _ _ _ _ _ t _ < /proc/{pid}/stat; test $t -gt 20");
+    host.eventually("it stops others", || host.shell(&spins).code == 0);
+    host.berth("stop").succeeds();
+    assert_eq!(events(&host, "hang", "process"), ["pre_stop[0]"]);
+    let why = host.status("stack-web-1")["hook_error"]["why"].to_string();
+    assert!(why.contains("it did not come to its program and was killed"), "{why}");
+}
+
+#[test]
+fn a_probe_that_cannot_get_to_its_program_does_not_hold_the_monitor() {
+    let probe =
+        "    healthcheck: { test: [CMD, echo, warm], timeout: 1s, interval: 1s, retries: 1 }\n";
+    let host = TestHost::with("compose.yaml", &format!("{STOPS_OTHERS}{probe}"));
+    host.berth("up -d").succeeds();
+    host.eventually("it is told", || {
+        let status = host.status("stack-web-1");
+        let said = status["health_output"].to_string();
+        status["health"] == "unhealthy" && said.contains("it did not come to its program")
+    });
+    assert_eq!(events(&host, "hang", "process")[0], "healthcheck");
+    host.berth("restart web").succeeds();
+}
+
 /// `web` with these steps before it, and a volume in which all write down what they do.
 fn prepared(steps: &str) -> TestHost {
     TestHost::with(

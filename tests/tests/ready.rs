@@ -1,5 +1,7 @@
 //! Readiness that needs nothing in the image, and what becomes of what is unhealthy.
 
+use std::io::Write;
+
 use berth_tests::TestHost;
 
 fn health(host: &TestHost, service: &str) -> String {
@@ -91,6 +93,22 @@ fn a_new_monitor_still_waits_for_the_line() {
     host.kill("KILL", host.monitor_of("web"));
     host.berth("exec -T web touch /tmp/go").succeeds();
     host.berth("up --wait").succeeds();
+}
+
+#[test]
+fn a_line_that_a_killed_monitor_has_heard_counts_for_the_next() {
+    let stack = waiting("exec sleep 100000", "log: '^now ready$$'", "");
+    let host = TestHost::with("compose.yaml", &stack);
+    host.berth("up -d").succeeds();
+    host.kill("KILL", host.monitor_of("web"));
+    // As one leaves it that is killed between the log and its status.
+    let log = host.machine().path("/var/lib/berth/containers/stack-web-1/logs/current");
+    let mut log = std::fs::File::options().append(true).open(log).unwrap();
+    let now = host.shell("date -u +%Y-%m-%dT%H:%M:%S.%NZ").stdout;
+    let now = now.trim();
+    write!(log, "{now} stdout P now\n{now} hook-> F now ready\n{now} stdout F  ready\n").unwrap();
+    host.berth("up --wait").succeeds();
+    assert_eq!(health(&host, "web"), "healthy");
 }
 
 #[test]

@@ -255,6 +255,25 @@ fn a_container_waits_for_a_slow_journal_and_nothing_is_lost() {
 }
 
 #[test]
+fn an_end_is_told_at_once_whatever_a_slow_journal_takes() {
+    let line = "seq 1 5000; exit 7";
+    let host = TestHost::with("compose.yaml", &stack(line, "{ driver: journald }"));
+    let _deaf = Listener::deaf(&host, JOURNAL);
+    host.berth("up -d").succeeds();
+    let mut kept = String::new();
+    host.eventually("it has ended", || {
+        let ended = host.status("stack-web-1")["phase"] == "exited";
+        let log = host.machine().path("/var/lib/berth/containers/stack-web-1/logs/current");
+        kept = std::fs::read_to_string(log).unwrap_or_default();
+        ended
+    });
+    // The farewell to the journal ends with this line.
+    assert!(!kept.contains("did not reach the journal"), "the end was told after it: {kept}");
+    assert_eq!(host.status("stack-web-1")["exit_code"], 7);
+    host.berth("restart web").succeeds();
+}
+
+#[test]
 fn a_container_that_does_not_wait_loses_lines_there_but_not_in_its_log() {
     let line = "seq 1 20000; echo end >&2; exec sleep 100000";
     let options = "{ mode: non-blocking, max-buffer-size: 16k }";

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use berth_tests::TestHost;
+use nix::sys::signal::Signal;
 
 /// A process that says which signal it got, and ends only when `ends`.
 fn stack(ends: bool, grace: &str, signal: &str) -> String {
@@ -116,4 +117,40 @@ fn an_init_passes_the_signal_on_and_the_program_ends_by_itself() {
     host.berth("stop").succeeds();
     host.berth("logs web").succeeds().stdout_has("got TERM");
     assert_eq!(host.status("stack-web-1")["exit_code"], 9);
+}
+
+/// A stop is under way that the program does not heed, and its monitor is gone.
+fn half_stopped(grace: &str) -> (TestHost, berth_tests::Running) {
+    let host = up(&stack(false, grace, "SIGTERM"));
+    let stop = host.start_berth("stop");
+    host.eventually("it was asked", || host.status("stack-web-1")["stop"]["asked"] == true);
+    host.eventually("it has heard that", || asked(&host) == 1);
+    host.kill("KILL", host.monitor_of("web"));
+    (host, stop)
+}
+
+/// How often the program got its signal.
+fn asked(host: &TestHost) -> usize {
+    host.berth("logs web").stdout.matches("got TERM").count()
+}
+
+#[test]
+fn a_new_monitor_goes_on_with_a_stop_and_does_not_begin_it_anew() {
+    let (host, stop) = half_stopped("50s");
+    stop.signal(Signal::SIGKILL);
+    let before = host.status("stack-web-1");
+    host.berth("up -d").succeeds();
+    assert_ne!(host.status("stack-web-1")["monitor"], before["monitor"], "it is adopted");
+    std::thread::sleep(Duration::from_millis(500));
+    let after = host.status("stack-web-1");
+    assert_eq!((&after["phase"], &after["stop"]), (&before["phase"], &before["stop"]), "{after}");
+    assert_eq!(asked(&host), 1);
+}
+
+#[test]
+fn a_stop_without_its_monitor_goes_on_and_does_not_begin_anew() {
+    let (host, stop) = half_stopped("2s");
+    stop.ends().succeeds();
+    assert_eq!(asked(&host), 1);
+    assert_eq!(host.status("stack-web-1")["exit_code"], 137);
 }

@@ -190,6 +190,7 @@ fn attributes(event: &Event) -> BTreeMap<&'static str, String> {
             attributes.insert("hook", hook.clone());
             attributes.insert("exitCode", exit_code.to_string());
         }
+        Happening::Hang { process } => drop(attributes.insert("process", process.clone())),
         Happening::Create
         | Happening::Destroy
         | Happening::Start

@@ -63,6 +63,18 @@ pub struct Status {
     /// It is being stopped because it is unhealthy, and is started again then.
     #[serde(default)]
     pub recycling: bool,
+    /// How far its end has come that was asked for.
+    #[serde(default)]
+    pub stop: Option<StopStatus>,
+}
+
+/// An end that was asked for and is under way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopStatus {
+    /// When it is killed, in milliseconds of this boot, sleep included (`CLOCK_BOOTTIME`).
+    pub kill_at_ms: i64,
+    /// It was sent its signal.
+    pub asked: bool,
 }
 
 /// A hook under way.
@@ -76,7 +88,7 @@ pub struct HookStatus {
     pub pid: i32,
     /// Start time of that process in clock ticks.
     pub pid_start: u64,
-    /// Milliseconds since the epoch at which it is given up.
+    /// When it is given up, in milliseconds of this boot, sleep included (`CLOCK_BOOTTIME`).
     pub until_ms: i64,
 }
 

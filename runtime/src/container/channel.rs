@@ -6,7 +6,9 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -56,7 +58,7 @@ impl Channel {
         Channel(fd)
     }
 
-    /// The descriptor of this end.
+    /// The descriptor of this end, which becomes readable with the next packet.
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -104,6 +106,21 @@ impl Channel {
     pub(crate) fn send_failure(&self, error: &SetupError) -> io::Result<()> {
         let text = serde_json::to_vec(error).map_err(io::Error::other)?;
         self.send(b'E', &text, &[])
+    }
+
+    /// Waits for the next packet until then; `TimedOut` when none has come.
+    pub(crate) fn receive_until(&self, until: Instant) -> io::Result<Packet> {
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let left = Timespec::try_from(left).map_err(io::Error::other)?;
+            let mut wait = [PollFd::new(&self.0, PollFlags::IN)];
+            match poll(&mut wait, Some(&left)) {
+                Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
+                Ok(_) => return self.receive(),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// Waits for the next packet.

@@ -1,7 +1,9 @@
 //! A further process in a running container: health checks, hooks, `berth exec`.
 
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -22,6 +24,9 @@ use crate::bundle::{Bundle, Process, Status};
 use crate::sabotage::naive;
 use crate::sabotage::{defence, place, without};
 use crate::sys::{self, Cloned};
+
+/// How long a further process may take to its program.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What to run, where it differs from the container's own program.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,15 +113,92 @@ fn stat(pid: i32) -> Option<Vec<String>> {
     Some(fields.split_whitespace().map(str::to_owned).collect())
 }
 
-/// Starts a process in the container, with its limits, rights and filter.
+/// A process on its way to its program in the container, which it may be hindered from: the
+/// processes there can stop it.
+///
+/// It executes nothing before [`Starting::let_go`], nor when its parent has ended by then.
+#[derive(Debug)]
+pub struct Starting {
+    child: spawn::Child,
+    pidfd: OwnedFd,
+}
+
+impl Starting {
+    /// Its process id; the caller is its parent.
+    pub fn pid(&self) -> i32 {
+        self.child.pid
+    }
+
+    /// Another handle to it.
+    ///
+    /// # Errors
+    /// What the host answers.
+    pub fn handle(&self) -> Result<OwnedFd, SetupError> {
+        self.pidfd.try_clone().step("start", "process")
+    }
+
+    /// What becomes readable when there is something to [hear](Starting::hear).
+    pub fn news(&self) -> BorrowedFd<'_> {
+        self.child.channel.as_fd()
+    }
+
+    /// Lets it go on to its program.
+    ///
+    /// # Errors
+    /// It has ended; what it has to say is heard first.
+    pub fn let_go(&self) -> Result<(), SetupError> {
+        self.child.channel.send_network().step("start", "process")
+    }
+
+    /// Hears what it has said until now. Whether its program runs.
+    ///
+    /// # Errors
+    /// Why there will be no program.
+    pub fn hear(&mut self) -> Result<bool, SetupError> {
+        loop {
+            match self.child.channel.receive_until(Instant::now()) {
+                Ok(packet) => {
+                    if self.child.heed(packet)? {
+                        return Ok(true);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::TimedOut => return Ok(false),
+                Err(error) => return Err(SetupError::kernel("start", "process", &error)),
+            }
+        }
+    }
+}
+
+/// Starts a process in the container, with its limits, rights and filter, and waits until its
+/// program runs.
 ///
 /// For a process with one thread, which becomes the parent.
+///
+/// # Errors
+/// Nothing runs then. One that does not come to its program is killed after a while.
 pub fn exec(
     target: &Target,
     bundle: &Bundle,
     spec: &ExecSpec,
     stdio: Stdio<'_>,
 ) -> Result<Child, SetupError> {
+    let Starting { mut child, pidfd } = begin(target, bundle, spec, stdio)?;
+    // If it has failed meanwhile, its reason is in the channel.
+    let _ = child.channel.send_network();
+    let terminal = child.wait_for_program()?;
+    Ok(Child { pid: child.pid, pidfd, terminal, warnings: child.warnings })
+}
+
+/// The first half of [`exec`]: a process with limits, rights and filter, which waits to be let go.
+///
+/// # Errors
+/// As there.
+pub fn begin(
+    target: &Target,
+    bundle: &Bundle,
+    spec: &ExecSpec,
+    stdio: Stdio<'_>,
+) -> Result<Starting, SetupError> {
     let pidfd = target.open()?;
     without!("exec.one_handle", naive::keep_network(target.pid));
     place!("exec.opened_pidfd");
@@ -146,16 +228,14 @@ pub fn exec(
         Cloned::Parent { pid, pidfd } => (pid, pidfd),
     };
     drop(theirs);
-    let mut child = spawn::Child { pid, channel: ours, warnings: Vec::new() };
+    let mut child = spawn::Child::new(pid, ours, PATIENCE);
     let prepared = child
         .set_limits(&limits, process.oom_score_adj)
-        .and_then(|()| give_pipes(stdio, bundle.id_base, process.uid))
-        .and_then(|()| child.channel.send_network().step("start", "process"));
-    if let Err(error) = prepared {
-        return Err(child.end(error));
+        .and_then(|()| give_pipes(stdio, bundle.id_base, process.uid));
+    match prepared {
+        Ok(()) => Ok(Starting { child, pidfd: own_pidfd }),
+        Err(error) => Err(child.end(error)),
     }
-    let terminal = child.wait_for_program()?;
-    Ok(Child { pid, pidfd: own_pidfd, terminal, warnings: child.warnings })
 }
 
 /// [`exec`] by the run folder of a container, where its monitor keeps its description.

@@ -40,7 +40,7 @@ mod system;
 pub(crate) use caps::keep_those_over_files;
 pub use caps::{ALL_CAPABILITIES, DEFAULT_CAPABILITIES};
 pub use error::SetupError;
-pub use exec::{Child, ExecSpec, Target, exec, exec_in};
+pub use exec::{Child, ExecSpec, Starting, Target, begin, exec, exec_in};
 pub use helper::{Helper, WORD as HELPER_WORD, helper_main, start_helper};
 pub(crate) use hold::{Held, hold};
 pub(crate) use inside::{is_kernel_file_system, open as open_inside};

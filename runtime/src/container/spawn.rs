@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, WaitOptions, prlimit, waitpid};
 
@@ -18,6 +19,11 @@ use super::{locked, rlimits, sysctl};
 use crate::bundle::{Bundle, Status};
 use crate::sabotage::{defence, without};
 use crate::sys::{self, Cloned};
+
+/// How long a container may take to its program: mounts and names of others may be slow.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a process may take to its end when it was killed.
+const PATIENCE_FOR_THE_END: Duration = Duration::from_secs(2);
 
 /// Ids that each user namespace maps.
 pub const IDS: u32 = 65_536;
@@ -88,7 +94,7 @@ pub fn spawn(
         }
     };
     drop(theirs);
-    let child = Child { pid, channel: ours, warnings: Vec::new() };
+    let child = Child::new(pid, ours, PATIENCE);
     if let Err(error) = joined.entered.leave() {
         return Err(child.end(error));
     }
@@ -116,21 +122,33 @@ fn explain(error: SetupError) -> SetupError {
         }
         Cloned::Parent { pid, .. } => {
             drop(theirs);
-            Child { pid, channel: ours, warnings: Vec::new() }.reap(error)
+            Child::new(pid, ours, PATIENCE).reap(error)
         }
     }
 }
 
 /// A process on its way to its program.
+#[derive(Debug)]
 pub(super) struct Child {
     pub(super) pid: i32,
     pub(super) channel: Channel,
     pub(super) warnings: Vec<String>,
+    /// It is given up then.
+    until: Instant,
+    /// It has said that its program is next.
+    executing: bool,
+    terminal: Option<OwnedFd>,
 }
 
 type Started = (OwnedFd, Option<OwnedFd>, Vec<String>);
 
 impl Child {
+    /// A process that has just begun.
+    pub(super) fn new(pid: i32, channel: Channel, patience: Duration) -> Child {
+        let until = Instant::now() + patience;
+        Child { pid, channel, warnings: Vec::new(), until, executing: false, terminal: None }
+    }
+
     /// Does for the child what only the host's root may, and waits for its program.
     fn guide(
         mut self,
@@ -183,7 +201,7 @@ impl Child {
     /// It enters a user namespace and makes its others before anything of it can be looked at.
     fn wait_for_namespaces(&mut self) -> Result<(), SetupError> {
         const STEP: &str = "join namespace";
-        match self.channel.receive().step(STEP, "user")? {
+        match self.next()? {
             Packet::Entered => Ok(()),
             Packet::Failed(error) => Err(error),
             _ => Err(SetupError::refused(STEP, "user", "its first process ended")),
@@ -248,21 +266,40 @@ impl Child {
 
     /// Reads what the child tells until its program runs: the master of its terminal.
     pub(super) fn wait_for_program(&mut self) -> Result<Option<OwnedFd>, SetupError> {
-        let (mut terminal, mut executing) = (None, false);
         loop {
-            match self.channel.receive().step("start", "container") {
-                Ok(Packet::Terminal(master)) => terminal = Some(master),
-                Ok(Packet::Executing) => executing = true,
-                Ok(Packet::Closed) if executing => return Ok(terminal),
-                Ok(Packet::Closed) => {
-                    let reason = "its first process was killed before its program started";
-                    return Err(self.end(SetupError::refused("start", "container", reason)));
-                }
-                Ok(Packet::Failed(error)) => return Err(self.end(error)),
-                Ok(Packet::Fds(..) | Packet::Network | Packet::Entered) => {}
+            let packet = self.next();
+            match packet.and_then(|packet| self.heed(packet)) {
+                Ok(false) => {}
+                Ok(true) => return Ok(self.terminal.take()),
                 Err(error) => return Err(self.end(error)),
             }
         }
+    }
+
+    /// Its next words, as long as there is patience.
+    fn next(&self) -> Result<Packet, SetupError> {
+        self.channel.receive_until(self.until).step("start", "process").map_err(|error| match error
+            .errno
+        {
+            Some(_) => error,
+            None => SetupError::refused("start", "process", "it does not come to its program"),
+        })
+    }
+
+    /// Takes what it has said. Whether its program runs.
+    pub(super) fn heed(&mut self, packet: Packet) -> Result<bool, SetupError> {
+        match packet {
+            Packet::Terminal(master) => self.terminal = Some(master),
+            Packet::Executing => self.executing = true,
+            Packet::Closed if self.executing => return Ok(true),
+            Packet::Closed => {
+                let reason = "its first process was killed before its program started";
+                return Err(SetupError::refused("start", "container", reason));
+            }
+            Packet::Failed(error) => return Err(error),
+            Packet::Fds(..) | Packet::Network | Packet::Entered => {}
+        }
+        Ok(false)
     }
 
     /// Kills and reaps the child. What the child itself has to say comes first.
@@ -273,9 +310,17 @@ impl Child {
     }
 
     /// Waits for the child's end. What it has said is worth more than `error`.
+    ///
+    /// One that hangs in the kernel ends when that lets it, and is then nobody's.
     fn reap(&self, error: SetupError) -> SetupError {
-        let _ = waitpid(Pid::from_raw(self.pid), WaitOptions::empty());
-        while let Ok(packet) = self.channel.receive() {
+        let until = Instant::now() + PATIENCE_FOR_THE_END;
+        while let Ok(None) = waitpid(Pid::from_raw(self.pid), WaitOptions::NOHANG) {
+            if Instant::now() > until {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        while let Ok(packet) = self.channel.receive_until(Instant::now()) {
             match packet {
                 Packet::Failed(earlier) => return earlier,
                 Packet::Closed => break,

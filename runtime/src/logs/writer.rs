@@ -77,6 +77,11 @@ impl Writer {
         Writer { forward, ..self }
     }
 
+    /// The folder of the log.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Writes what was read from a stream at `now`.
     pub fn write(&mut self, stream: Stream, mut data: &[u8], now: Timestamp) {
         if self.limits.none && self.forward.is_none() {
@@ -135,7 +140,10 @@ impl Writer {
     }
 
     /// Sends what waits, for as long as `until`; what is left then is counted and told.
+    ///
+    /// The next monitor of the container may write there by then, so no file is moved any more.
     pub fn finish(&mut self, until: Instant) {
+        self.limits.max_size = 0;
         while self.forward.as_ref().is_some_and(Forward::has_waiting) {
             let now = Instant::now();
             if now >= until {

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use berth_planner::observed::Health;
 
-use super::events::Happening;
+use super::errand::Stuck;
+use super::events::{Events, Happening};
 use super::health::{EAGER, HealthCheck, together};
 use super::keep::Monitor;
 use super::life::{Life, Running};
@@ -30,6 +31,8 @@ struct Check {
     kind: Kind,
     timing: HealthCheck,
     attempt: Option<Attempt>,
+    /// A probe before that was left behind.
+    stuck: Option<Stuck>,
     /// What the last attempt said.
     text: String,
 }
@@ -44,9 +47,11 @@ enum Kind {
 }
 
 /// What came of a check.
-enum Outcome {
+pub(super) enum Outcome {
     Good(String),
     Bad(String),
+    /// It was hindered.
+    Hung(String),
     /// It is good as long as this life lasts.
     Settled,
 }
@@ -71,7 +76,7 @@ impl Checks {
                 if kind == Kind::Line && known == Health::Healthy {
                     timing.settle();
                 }
-                Check { kind, timing, attempt: None, text: String::new() }
+                Check { kind, timing, attempt: None, stuck: None, text: String::new() }
             })
             .collect();
         let mut checks = Checks { all, was_healthy: false };
@@ -86,7 +91,7 @@ impl Checks {
             let due = match &check.attempt {
                 Some(Attempt::Probe(probe)) => {
                     probe.poll(set);
-                    probe.due()
+                    Some(probe.due())
                 }
                 Some(Attempt::Look(look)) => {
                     look.poll(set);
@@ -154,10 +159,7 @@ impl Check {
     /// when that is known already.
     fn turn(&mut self, host: &Surroundings<'_>, now: Instant) -> Option<Outcome> {
         match &mut self.attempt {
-            Some(Attempt::Probe(probe)) => {
-                probe.give_up(now);
-                return None;
-            }
+            Some(Attempt::Probe(probe)) => return probe.turn(now).then(|| self.leave_behind()),
             Some(Attempt::Look(look)) if look.deadline() <= now => {
                 self.attempt = None;
                 return Some(Outcome::Bad("the look at it took too long".to_owned()));
@@ -170,6 +172,10 @@ impl Check {
         }
         if !host.begins || self.timing.due().is_none_or(|due| due > now) {
             return None;
+        }
+        self.stuck.take_if(|stuck| stuck.is_gone());
+        if self.stuck.is_some() {
+            return Some(Outcome::Bad(STUCK.to_owned()));
         }
         match host.begin(self.kind, now) {
             Ok(attempt) => {
@@ -185,10 +191,7 @@ impl Check {
     fn serve(&mut self, token: Token, netns: BorrowedFd<'_>) -> Option<Outcome> {
         let outcome = match (&mut self.attempt, token) {
             (Some(Attempt::Probe(probe)), Token::ProbeExit | Token::ProbeOutput) => {
-                match probe.serve(token)? {
-                    (true, text) => Outcome::Good(text),
-                    (false, text) => Outcome::Bad(text),
-                }
+                probe.serve(token)?
             }
             (Some(Attempt::Look(look)), Token::Look) => match look.serve(netns)? {
                 Ok(()) => Outcome::Good(String::new()),
@@ -200,13 +203,21 @@ impl Check {
         Some(outcome)
     }
 
+    /// Waits no more for a probe that does not end. No other is begun before it has ended.
+    fn leave_behind(&mut self) -> Outcome {
+        if let Some(Attempt::Probe(probe)) = self.attempt.take() {
+            self.stuck = Some(probe.leave_behind());
+        }
+        Outcome::Hung(STUCK.to_owned())
+    }
+
     fn note(&mut self, outcome: Outcome, now: Instant) {
         self.text = match outcome {
             Outcome::Good(text) => {
                 self.timing.ended(true, now);
                 text
             }
-            Outcome::Bad(text) => {
+            Outcome::Bad(text) | Outcome::Hung(text) => {
                 self.timing.ended(false, now);
                 text
             }
@@ -247,6 +258,13 @@ impl Surroundings<'_> {
 }
 
 const NO_LINE: &str = "no line of the output matches yet";
+const STUCK: &str = "the last probe was killed and does not end";
+
+fn tell_hung(events: &Events, outcome: &Outcome) {
+    if let Outcome::Hung(_) = outcome {
+        events.add(Happening::Hang { process: "healthcheck".to_owned() });
+    }
+}
 
 impl Monitor {
     /// Begins checks that are due, ends those that take too long, and hears what the output says.
@@ -266,6 +284,7 @@ impl Monitor {
         let mut over = false;
         for check in &mut checks.all {
             if let Some(outcome) = check.turn(&host, now) {
+                tell_hung(&self.events, &outcome);
                 check.note(outcome, now);
                 over = true;
             }
@@ -282,6 +301,7 @@ impl Monitor {
         let mut over = false;
         for check in &mut checks.all {
             if let Some(outcome) = check.serve(token, netns.as_fd()) {
+                tell_hung(&self.events, &outcome);
                 check.note(outcome, now);
                 over = true;
             }

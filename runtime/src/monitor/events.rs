@@ -106,6 +106,12 @@ pub enum Happening {
         /// known.
         exit_code: i32,
     },
+    /// A process that was to be run in it was hindered from its program, or from its end when it
+    /// was killed.
+    Hang {
+        /// Which: `post_start[0]`, or `healthcheck`.
+        process: String,
+    },
     /// A signal was sent to it.
     Kill {
         /// Its number.

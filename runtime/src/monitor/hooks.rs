@@ -5,20 +5,18 @@
 //! under way is in the status, so a new monitor waits for it, and for those after it.
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-
+use super::errand::{Errand, Tokens};
 use super::events::Happening;
 use super::keep::Monitor;
-use super::life::{KILLED, Life, exit_code};
+use super::life::{KILLED, Life};
 use super::poll::{PollSet, Token};
-use super::{HOOK_STEP, StartFailure};
+use super::{HOOK_STEP, StartFailure, clock};
 use crate::bundle::{Bundle, HookError, HookStage, HookStatus, Status};
-use crate::container::{self, ExecSpec, SetupError, Stdio, Target};
+use crate::container::{ExecSpec, SetupError, Stdio, Target};
 use crate::logs::sanitize;
-use crate::sys;
 
 /// Time for all of `post_start`: the specification names none, and every wait has an end.
 const POST_START: Duration = Duration::from_secs(10 * 60);
@@ -33,38 +31,17 @@ pub(super) struct Hooks {
     stage: HookStage,
     index: usize,
     until: Instant,
-    run: Option<Run>,
+    run: Option<Errand>,
     /// What the one that runs wrote last.
     tail: Vec<u8>,
-}
-
-/// A hook that runs.
-struct Run {
-    target: Target,
-    pidfd: OwnedFd,
-    /// It took too long.
-    killed: bool,
-    /// Its exit status, once it was heard.
-    code: Option<i32>,
-}
-
-impl Run {
-    fn new(target: Target, pidfd: OwnedFd) -> Run {
-        Run { target, pidfd, killed: false, code: None }
-    }
-
-    /// Waits for its end, if that was not heard yet.
-    fn exit_code(&mut self) -> i32 {
-        *self.code.get_or_insert_with(|| exit_code(&self.target, &self.pidfd))
-    }
 }
 
 impl Hooks {
     pub(super) fn poll<'a>(&'a self, set: &mut PollSet<'a>, frozen: bool) {
         match &self.run {
             Some(run) => {
-                set.read(Token::HookExit, &run.pidfd);
-                set.until(Some(self.until).filter(|_| !run.killed && !frozen));
+                run.poll(set, Tokens { exit: Token::HookExit, news: Token::HookOutput });
+                set.until((!frozen).then(|| run.due(self.until)));
             }
             None if !frozen => set.until(Some(Instant::now())),
             None => {}
@@ -74,6 +51,7 @@ impl Hooks {
     /// Gives them as much more time as the container stood still.
     pub(super) fn prolong(&mut self, by: Duration) {
         self.until += by;
+        self.run.iter_mut().for_each(|run| run.prolong(by));
     }
 
     /// Takes a new end, if it is earlier.
@@ -81,25 +59,14 @@ impl Hooks {
         self.until = self.until.min(until);
     }
 
-    /// Kills the one that runs; its end is heard like any other.
-    fn kill(&mut self) {
-        if let Some(run) = &mut self.run {
-            // It may have ended by itself.
-            let _ = sys::pidfd_send_signal(run.pidfd.as_fd(), libc::SIGKILL);
-            run.killed = true;
-        }
-    }
-
     fn status(&self) -> HookStatus {
         let target = self.run.as_ref().map(|run| run.target);
-        let left = self.until.saturating_duration_since(Instant::now()).as_millis();
-        let left = i64::try_from(left).unwrap_or(i64::MAX);
         HookStatus {
             stage: self.stage,
             index: self.index,
             pid: target.map_or(0, |target| target.pid),
             pid_start: target.map_or(0, |target| target.start),
-            until_ms: Timestamp::now().as_millisecond().saturating_add(left),
+            until_ms: clock::written(self.until),
         }
     }
 
@@ -194,12 +161,11 @@ impl Monitor {
         if hook.index >= commands(&self.bundle, stage).len() {
             return false;
         }
-        let left = hook.until_ms.saturating_sub(Timestamp::now().as_millisecond());
-        let left = Duration::from_millis(u64::try_from(left).unwrap_or_default()).min(POST_START);
+        let left = clock::left(hook.until_ms).min(POST_START);
         let target = Target { pid: hook.pid, start: hook.pid_start };
         let run = (hook.pid > 0).then(|| target.open().ok());
         let missed = matches!(run, Some(None));
-        let run = run.flatten().map(|pidfd| Run::new(target, pidfd));
+        let run = run.flatten().map(|pidfd| Errand::found(target, pidfd));
         let until = now + left;
         let hooks = Hooks { stage, index: hook.index, until, run, tail: Vec::new() };
         let Life::Running(running) = &mut self.life else { return false };
@@ -226,33 +192,51 @@ impl Monitor {
         let Life::Running(running) = &mut self.life else { return };
         let target = running.target;
         let Some(hooks) = &mut running.hooks else { return };
-        match &hooks.run {
+        match &mut hooks.run {
             Some(run) => {
-                if !run.killed && hooks.until <= now {
-                    hooks.kill();
+                run.turn(now, hooks.until);
+                if run.is_stuck(now) {
+                    let why = "it was killed and does not end".to_owned();
+                    self.hook_ended(124, Some(why), now);
                 }
-                return;
             }
             None if hooks.until <= now => {
                 let why = "there was no time left for it".to_owned();
-                return self.hook_ended(124, Some(why), now);
+                self.hook_ended(124, Some(why), now);
             }
-            None => {}
+            None => self.begin_hook(target, now),
         }
+    }
+
+    /// Begins the hook whose turn it is. It executes nothing before it is written down that it has
+    /// begun: then it is waited for, whoever is the monitor, and never run again.
+    fn begin_hook(&mut self, container: Target, now: Instant) {
+        let Life::Running(running) = &mut self.life else { return };
+        let Some(hooks) = &mut running.hooks else { return };
         let Some(command) = commands(&self.bundle, hooks.stage).get(hooks.index) else { return };
-        let started = self
+        let begun = self
             .output
             .open_hooks()
             .map_err(|error| SetupError::refused("open", "the output of hooks", error))
-            .and_then(|output| start(&target, &self.bundle, command, &output));
-        match started {
-            Ok(run) => {
-                hooks.run = Some(run);
-                hooks.tail.clear();
-                self.status.hook = Some(hooks.status());
-                self.note_status();
+            .and_then(|output| begin(&container, &self.bundle, command, &output, now));
+        match begun {
+            Ok(run) => hooks.run = Some(run),
+            Err(error) => {
+                return self.hook_ended(error.exit_code, Some(error.to_string()), now);
             }
-            Err(error) => self.hook_ended(error.exit_code, Some(error.to_string()), now),
+        }
+        hooks.tail.clear();
+        self.status.hook = Some(hooks.status());
+        let written = self.write_status();
+        let Some(hooks) = self.running().and_then(|running| running.hooks.as_mut()) else { return };
+        match (written, &mut hooks.run) {
+            (Ok(()), Some(run)) => run.let_go(),
+            (Err(error), run) => {
+                run.take().map(Errand::end);
+                let why = format!("it was not run, as that cannot be written down: {error}");
+                self.hook_ended(125, Some(why), now);
+            }
+            (Ok(()), None) => {}
         }
     }
 
@@ -261,21 +245,23 @@ impl Monitor {
         let text = self.output.read_hooks(now);
         let Some(hooks) = self.running().and_then(|running| running.hooks.as_mut()) else { return };
         hooks.keep_tail(&text);
-        let Some(run) = hooks.run.as_mut().filter(|_| token == Token::HookExit) else { return };
-        let code = run.exit_code();
-        let timed_out = run.killed;
+        let Some(run) = hooks.run.as_mut() else { return };
+        if token != Token::HookExit {
+            return run.hear();
+        }
+        let (failure, code, timed_out) = (run.failure(), run.exit_code(), run.is_killed());
         if code == KILLED && !timed_out && self.running().is_some_and(|r| r.is_ending()) {
             // Who ended it is the end of the container, which is told next, and for both.
             return;
         }
         let Some(hooks) = self.running().and_then(|running| running.hooks.as_mut()) else { return };
-        let why = why(code, timed_out, &hooks.tail);
-        let failed = timed_out || code != 0;
-        self.hook_ended(
-            if timed_out && code == 0 { 124 } else { code },
-            failed.then_some(why),
-            now,
-        );
+        let (code, why) = match failure {
+            Some(error) if timed_out => (124, Some(error.to_string())),
+            Some(error) => (error.exit_code, Some(error.to_string())),
+            None if timed_out || code != 0 => (code, Some(why(code, timed_out, &hooks.tail))),
+            None => (0, None),
+        };
+        self.hook_ended(if timed_out && code == 0 { 124 } else { code }, why, now);
     }
 
     /// A hook is over: the next one, or what comes after all of them. After a failure `post_start`
@@ -284,11 +270,14 @@ impl Monitor {
         let failure = failure.or_else(|| (code != 0).then(|| why(code, false, &[])));
         let Some(hooks) = self.running().and_then(|running| running.hooks.as_mut()) else { return };
         let (stage, index) = (hooks.stage, hooks.index);
-        hooks.run = None;
+        let hung = hooks.run.take().is_some_and(|run| run.hangs());
         hooks.index += 1;
         let done = hooks.index;
         let status = hooks.status();
         let hook = format!("{}[{index}]", stage.name());
+        if hung {
+            self.events.add(Happening::Hang { process: hook.clone() });
+        }
         self.events.add(Happening::Hook { hook, exit_code: code });
         let failed = failure.map(|why| HookError { stage, index, exit_code: code, why });
         let ends = failed.is_some() && stage == HookStage::PostStart;
@@ -333,10 +322,9 @@ impl Monitor {
     /// The container has ended or is to end: its hooks do, too.
     pub(super) fn abandon_hooks(&mut self, hooks: Option<Hooks>, reason: &str) {
         let Some(mut hooks) = hooks else { return };
-        hooks.kill();
+        let code = hooks.run.take().map_or(-1, Errand::end);
         let text = self.output.read_hooks(Instant::now());
         hooks.keep_tail(&text);
-        let code = hooks.run.as_mut().map_or(-1, Run::exit_code);
         self.output.close_hooks();
         self.status.hook = None;
         let (stage, index) = (hooks.stage, hooks.index);
@@ -355,20 +343,18 @@ impl Monitor {
     }
 }
 
-/// Starts a hook with its output into `output`.
-fn start(
+/// Begins a hook with its output into `output`.
+fn begin(
     target: &Target,
     bundle: &Bundle,
     command: &ExecSpec,
     output: &File,
-) -> Result<Run, SetupError> {
+    now: Instant,
+) -> Result<Errand, SetupError> {
     let null = File::open("/dev/null").map_err(|e| SetupError::refused("open", "/dev/null", e))?;
     let stdio =
         Stdio::Files { stdin: null.as_fd(), stdout: output.as_fd(), stderr: output.as_fd() };
-    let child = container::exec(target, bundle, command, stdio)?;
-    // Unknown when it has ended already; it is our child, so that does not matter.
-    let target = Target::of(child.pid).unwrap_or(Target { pid: child.pid, start: 0 });
-    Ok(Run::new(target, child.pidfd))
+    Errand::begin(target, bundle, command, stdio, now)
 }
 
 #[cfg(test)]

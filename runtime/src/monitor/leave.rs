@@ -14,7 +14,7 @@ use super::life::exit_code;
 use super::output::Output;
 use super::poll::{PollSet, Token};
 use super::server::Server;
-use super::{SOCKET, STATUS, names, network};
+use super::{SOCKET, STATUS, clock, names, network};
 use crate::bundle::{Bundle, Phase, Status};
 use crate::container::Target;
 use crate::container::cgroup::{Group, Quarters};
@@ -23,8 +23,9 @@ use crate::sys;
 
 impl Monitor {
     /// Takes everything away, says the last word and lets the lock go. The container has ended.
+    /// What its log server has not taken yet comes last: nobody waits for that, and the next
+    /// start may be under way meanwhile.
     pub(super) fn leave(&mut self) {
-        self.output.finish();
         self.status.phase = Phase::Exited;
         self.status.pid = 0;
         self.status.pid_start = 0;
@@ -42,6 +43,7 @@ impl Monitor {
         self.quarters.iter().for_each(Quarters::leave);
         self.lock = None;
         self.server.finish(&self.status);
+        self.output.finish();
     }
 }
 
@@ -80,7 +82,6 @@ pub fn kill_unmonitored(run_dir: &Path, grace: Duration) -> io::Result<()> {
     let group = Group::find(&bundle.cgroup.path).map_err(io::Error::other)?;
     let code = end(&bundle, &group, &status, grace)?;
     output.drain(&mut Server::listen(run_dir)?);
-    output.finish();
     let events = Events::of(&bundle);
     events.add(Happening::Stop);
     events.add(Happening::Die { exit_code: code });
@@ -90,11 +91,18 @@ pub fn kill_unmonitored(run_dir: &Path, grace: Duration) -> io::Result<()> {
     take_away(&bundle, &group, &status).map_err(io::Error::other)?;
     status.pid = 0;
     status.pid_start = 0;
-    record::write(&run_dir.join(STATUS), &status, Durability::Volatile)
+    status.stop = None;
+    record::write(&run_dir.join(STATUS), &status, Durability::Volatile)?;
+    output.finish();
+    Ok(())
 }
 
-/// Ends its processes: the first by its signal, what is left by SIGKILL.
+/// Ends its processes: the first by its signal, what is left by SIGKILL. A stop that was under way
+/// goes on for as long as it has left.
 fn end(bundle: &Bundle, group: &Group, status: &Status, grace: Duration) -> io::Result<i32> {
+    let begun = status.stop.filter(|_| status.phase == Phase::Stopping);
+    let grace = begun.map_or(grace, |stop| grace.min(clock::left(stop.kill_at_ms)));
+    let asked = begun.is_some_and(|stop| stop.asked);
     let process =
         Target::from_status(status).and_then(|target| Some((target, target.open().ok()?)));
     if let Some((_, pidfd)) = &process {
@@ -102,7 +110,7 @@ fn end(bundle: &Bundle, group: &Group, status: &Status, grace: Duration) -> io::
             // It could not heed its signal.
             group.thaw().map_err(io::Error::other)?;
         }
-        if !grace.is_zero() {
+        if !grace.is_zero() && !asked {
             sys::pidfd_send_signal(pidfd.as_fd(), bundle.stop_signal)?;
         }
         let mut set = PollSet::default();

@@ -17,8 +17,8 @@ use super::keep::{Monitor, first_health};
 use super::pattern::Pattern;
 use super::poll::{PollSet, Token};
 use super::resolver::Resolver;
-use super::{StartFailure, Step, names, network, ports};
-use crate::bundle::{Phase, ReadySign};
+use super::{StartFailure, Step, clock, names, network, ports};
+use crate::bundle::{Phase, ReadySign, StopStatus};
 use crate::container::{self, Target};
 use crate::sabotage::{defence, place};
 use crate::sys;
@@ -251,6 +251,7 @@ impl Monitor {
         names::remove(&self.bundle);
         self.status.pid = 0;
         self.status.pid_start = 0;
+        self.status.stop = None;
         self.status.resolver = None;
         self.status.exit_code = code;
         self.status.finished_ms = Timestamp::now().as_millisecond();
@@ -329,12 +330,17 @@ impl Monitor {
                 let until = now.checked_add(grace);
                 running.kill_at = [running.kill_at, until].into_iter().flatten().min();
                 let hooks_until = now.checked_add(share(grace)).unwrap_or(now + AGES);
-                if !first {
+                let mut hooks = !first;
+                if first {
+                    hooks = !grace.is_zero() && self.begin_pre_stop(hooks_until);
+                } else {
                     self.hurry_hooks(hooks_until);
-                } else if grace.is_zero() || !self.begin_pre_stop(hooks_until) {
+                }
+                self.note_stop();
+                self.enter(Phase::Stopping);
+                if !hooks {
                     self.ask_to_end(now);
                 }
-                self.enter(Phase::Stopping);
             }
             Life::Waiting { .. } if self.stopped => {
                 self.events.add(Happening::Stop);
@@ -344,22 +350,42 @@ impl Monitor {
         }
     }
 
+    /// Puts into the status when it is killed, for a monitor that may have to go on with that.
+    fn note_stop(&mut self) {
+        let Life::Running(running) = &self.life else { return };
+        let kill_at_ms = running.kill_at.map_or(i64::MAX, clock::written);
+        let asked = self.status.stop.is_some_and(|stop| stop.asked);
+        self.status.stop = Some(StopStatus { kill_at_ms, asked });
+    }
+
     /// Sends the stop signal, or has the process killed where the kernel would drop it.
+    ///
+    /// That it was sent is written down afterwards: rather twice than never, should the monitor be
+    /// killed in between.
     pub(super) fn ask_to_end(&mut self, now: Instant) {
+        let signal = self.bundle.stop_signal;
+        let over = |running: &mut Running| running.kill_at.is_some_and(|at| at <= now);
+        let over = self.running().is_none_or(over);
+        self.kill_if_deaf(now);
+        if let Some(running) = self.running().filter(|_| !over) {
+            // It may have ended just now, which the next wait tells.
+            let _ = running.send(signal);
+            self.events.add(Happening::Kill { signal });
+        }
+        self.status.stop = self.status.stop.map(|stop| StopStatus { asked: true, ..stop });
+        self.note_status();
+    }
+
+    /// Has the process killed at once where the kernel would drop its signal.
+    fn kill_if_deaf(&mut self, now: Instant) {
         let signal = self.bundle.stop_signal;
         // Only the first process of a pid namespace is deaf: others heed what they are sent. Our init
         // passes it on, though waiting for signals it looks as if it had left them.
         let alone = self.bundle.pid == PidSpace::Own && !self.bundle.init;
         let Some(running) = self.running() else { return };
-        let over = running.kill_at.is_some_and(|at| at <= now);
         if alone && is_deaf(running.target.pid, signal) {
             running.ends_by = Some(signal);
             running.kill_at = Some(now);
-        }
-        if !over {
-            // It may have ended just now, which the next wait tells.
-            let _ = running.send(signal);
-            self.events.add(Happening::Kill { signal });
         }
     }
 

@@ -11,14 +11,16 @@
 //!
 //! Reading order: `keep` (the loop), `life` (start, end, stop, adoption), `leave` (what is taken
 //! away), `frozen` (standing still for a client), `update` (other limits), `hooks` and `checks` (what
-//! is run and looked at), then the parts: `output`, `ports`, `network`, `probe`, `look`, [`events`]
-//! with [`watch`], `server`; pure are `backoff`, `health`, `pattern` and `protocol`. For everybody
+//! is run and looked at), then the parts: `output`, `ports`, `network`, `errand` with `probe`, `look`, [`events`]
+//! with [`watch`], `server`; pure are `backoff`, `health`, `pattern` and `protocol`; `clock` is for what outlives a monitor. For everybody
 //! else there is [`client`].
 
 mod backoff;
 mod checks;
 pub mod client;
+mod clock;
 mod deaf;
+mod errand;
 pub mod events;
 mod frozen;
 mod health;

@@ -2,30 +2,27 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::life::exit_code;
+use super::checks::Outcome;
+use super::errand::{Errand, Stuck, Tokens};
 use super::poll::{PollSet, Token};
 use crate::bundle::{Bundle, Probe};
-use crate::container::{self, ExecSpec, Stdio, Target};
+use crate::container::{ExecSpec, Stdio, Target};
 use crate::sabotage::defence;
-use crate::sys;
 
 /// Bytes kept of what a probe writes.
 const OUTPUT: usize = 4096;
 
 /// A probe that runs.
 pub(super) struct RunningProbe {
-    target: Target,
-    pidfd: OwnedFd,
+    errand: Errand,
     output: Option<File>,
     text: Vec<u8>,
     deadline: Instant,
-    /// It took too long.
-    killed: bool,
 }
 
 impl RunningProbe {
@@ -46,34 +43,29 @@ impl RunningProbe {
         let stdio =
             Stdio::Files { stdin: null.as_fd(), stdout: writer.as_fd(), stderr: writer.as_fd() };
         let spec = ExecSpec { argv: probe.argv.clone(), ..ExecSpec::default() };
-        let child =
-            container::exec(target, bundle, &spec, stdio).map_err(|error| error.to_string())?;
-        Ok(RunningProbe {
-            // Unknown when it has ended already; it is our child, so that does not matter.
-            target: Target::of(child.pid).unwrap_or(Target { pid: child.pid, start: 0 }),
-            pidfd: child.pidfd,
-            output: Some(reader.into()),
-            text: Vec::new(),
-            deadline: now + Duration::from_millis(probe.times.timeout_ms.max(1)),
-            killed: false,
-        })
+        let mut errand =
+            Errand::begin(target, bundle, &spec, stdio, now).map_err(|error| error.to_string())?;
+        errand.let_go();
+        let deadline = now + Duration::from_millis(probe.times.timeout_ms.max(1));
+        Ok(RunningProbe { errand, output: Some(reader.into()), text: Vec::new(), deadline })
     }
 
     pub(super) fn poll<'a>(&'a self, set: &mut PollSet<'a>) {
-        set.read(Token::ProbeExit, &self.pidfd);
+        self.errand.poll(set, Tokens { exit: Token::ProbeExit, news: Token::ProbeOutput });
         if let Some(output) = &self.output {
             set.read(Token::ProbeOutput, output);
         }
     }
 
     /// When it has taken too long.
-    pub(super) fn due(&self) -> Option<Instant> {
-        Some(self.deadline).filter(|_| !self.killed)
+    pub(super) fn due(&self) -> Instant {
+        self.errand.due(self.deadline)
     }
 
     /// Gives it as much more time as it stood still.
     pub(super) fn prolong(&mut self, by: Duration) {
         self.deadline += by;
+        self.errand.prolong(by);
     }
 
     /// Reads what it wrote; keeps the beginning, and goes on reading so that it can go on.
@@ -96,38 +88,42 @@ impl RunningProbe {
         }
     }
 
-    /// Kills it when it takes too long.
-    pub(super) fn give_up(&mut self, now: Instant) {
-        if !self.killed && self.deadline <= now {
-            self.kill();
-        }
+    /// Kills it when it takes too long. Whether it does not even end by that.
+    pub(super) fn turn(&mut self, now: Instant) -> bool {
+        self.errand.turn(now, self.deadline);
+        self.errand.is_stuck(now)
     }
 
-    /// Reads what it wrote. When it has ended: whether it was good, and what it said.
-    pub(super) fn serve(&mut self, token: Token) -> Option<(bool, String)> {
+    /// Reads what it wrote. When it has ended: what came of it.
+    pub(super) fn serve(&mut self, token: Token) -> Option<Outcome> {
         self.read();
-        (token == Token::ProbeExit).then(|| {
-            let good = exit_code(&self.target, &self.pidfd) == 0 && !self.killed;
-            (good, self.text())
+        if token != Token::ProbeExit {
+            self.errand.hear();
+            return None;
+        }
+        let failure = self.errand.failure();
+        let good = self.errand.exit_code() == 0 && !self.errand.is_killed();
+        Some(match (failure, good) {
+            (Some(error), _) if self.errand.hangs() => Outcome::Hung(error.to_string()),
+            (Some(error), _) => Outcome::Bad(error.to_string()),
+            (None, true) => Outcome::Good(self.text()),
+            (None, false) => Outcome::Bad(self.text()),
         })
     }
 
-    /// Kills it; its end is heard like any other.
-    fn kill(&mut self) {
-        // It may have ended by itself.
-        let _ = sys::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
-        self.killed = true;
+    /// The container has ended, and with it every process in it: reaps it.
+    pub(super) fn abandon(self) {
+        self.errand.end();
     }
 
-    /// The container has ended, and with it every process in it: reaps it.
-    pub(super) fn abandon(mut self) {
-        self.kill();
-        exit_code(&self.target, &self.pidfd);
+    /// Waits for it no more.
+    pub(super) fn leave_behind(self) -> Stuck {
+        self.errand.leave_behind()
     }
 
     fn text(&self) -> String {
         let text = String::from_utf8_lossy(&self.text);
-        if self.killed {
+        if self.errand.is_killed() {
             format!("it took too long and was killed\n{text}")
         } else {
             text.into_owned()

@@ -193,11 +193,20 @@ pub static SERVICE: Record = record(
         done("ports", Keyed(&PORTS))
             .says("Ports of the container that are published on this host."),
         done("post_start", List(&Rec(&HOOK)))
-            .says("Commands that are run in the container once it has started."),
+            .says(
+                "Commands that are run in the container once it has started; each is begun at most \
+                 once for a start, and one whose end nobody saw counts as failed.",
+            ),
         done("pre_start", List(&Rec(&PRE_START)))
-            .says("Containers that run to their end, one by one, before the service starts."),
+            .says(
+                "Containers that run to their end, one by one, before the service starts; one whose \
+                 end nobody saw counts as failed, and is run again by the next `up`.",
+            ),
         done("pre_stop", List(&Rec(&HOOK)))
-            .says("Commands that are run in the container before it is stopped."),
+            .says(
+                "Commands that are run in the container before it is stopped; each is begun at most \
+                 once for a stop, and one whose end nobody saw is told, and the stop goes on.",
+            ),
         done("privileged", Bool)
             .says("Whether the container gets every capability and device, and hides nothing.")
             .normally("false"),

@@ -7,7 +7,7 @@ use super::{Ended, Sandbox, alone, ended};
 use crate::bundle::{Network, Phase, Status};
 use crate::container::channel::Channel;
 use crate::container::helper;
-use crate::container::{ExecSpec, Init, Stdio, Target, exec, exec_in, spawn};
+use crate::container::{ExecSpec, Init, Stdio, Target, begin, exec, exec_in, spawn};
 
 fn sleeping(container: &Sandbox) -> Init {
     container.start(&["/bin/sleep", "60"]).unwrap().0
@@ -62,6 +62,43 @@ fn a_further_process_may_be_another_user_or_privileged() {
         let spec = ExecSpec { argv: vec!["nothing".into()], ..ExecSpec::default() };
         assert_eq!(container.exec(&init, &spec).unwrap_err().exit_code, 127);
         assert_eq!(container.exec(&init, &shell("exit 6")).unwrap().status, 6);
+    });
+}
+
+#[test]
+fn a_further_process_executes_nothing_before_it_is_let_go() {
+    alone(|| {
+        let container = Sandbox::new();
+        let init = sleeping(&container);
+        let target = Target::of(init.pid).unwrap();
+        let null = std::fs::File::open("/dev/null").unwrap();
+        let stdio =
+            Stdio::Files { stdin: null.as_fd(), stdout: null.as_fd(), stderr: null.as_fd() };
+        let begun = |file| {
+            let spec = shell(&format!("touch /{file}"));
+            begin(&target, &container.bundle, &spec, stdio).unwrap()
+        };
+        let lost = begun("lost");
+        let (pid, (empty, _)) = (lost.pid(), std::io::pipe().unwrap());
+        // As its parent's end leaves it.
+        drop(lost);
+        assert_eq!(ended(pid, empty.into()).status, 125);
+        let mut stopped = begun("stopped");
+        let (pid, (empty, _)) = (stopped.pid(), std::io::pipe().unwrap());
+        crate::sys::kill(pid, libc::SIGSTOP).unwrap();
+        stopped.let_go().unwrap();
+        assert!(!stopped.hear().unwrap(), "nobody waits for it");
+        crate::sys::kill(pid, libc::SIGKILL).unwrap();
+        assert_eq!(ended(pid, empty.into()).status, 137);
+        assert!(stopped.hear().unwrap_err().reason.contains("killed before its program"));
+        let mut gone = begun("gone");
+        let (pid, (empty, _)) = (gone.pid(), std::io::pipe().unwrap());
+        assert!(!gone.hear().unwrap());
+        gone.let_go().unwrap();
+        assert_eq!(ended(pid, empty.into()).status, 0);
+        assert!(gone.hear().unwrap());
+        let upper = container.dir.join("state/upper");
+        assert!(!upper.join("lost").exists() && upper.join("gone").exists());
     });
 }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::super::backoff::Backoff;
 use super::super::keep::{Monitor, read_status};
-use super::super::{StartFailure, Step, network, ports};
+use super::super::{StartFailure, Step, clock, network, ports};
 use super::{AGES, End, Life};
 use crate::bundle::{HookStage, Phase, Status};
 use crate::container::Target;
@@ -60,7 +60,7 @@ impl Monitor {
         self.run_on(target, pidfd, netns, now.checked_sub(ran).unwrap_or(now), resolver);
         if self.awaits_line() {
             let pattern = self.pattern()?;
-            self.output.look_for(pattern);
+            self.output.look_for_since(pattern, last.started_ms);
         }
         if last.phase == Phase::Stopping {
             self.go_on_stopping(last, now);
@@ -75,17 +75,20 @@ impl Monitor {
         self.running().is_some_and(|running| running.checks.awaits_line())
     }
 
-    /// A stop was under way: its hooks go on where they were, and it gets its grace period.
+    /// A stop was under way: it goes on where it was, for as long as it has left.
     fn go_on_stopping(&mut self, last: &Status, now: Instant) {
-        let grace = Duration::from_millis(self.bundle.stop_grace_ms);
+        let stop = last.stop.unwrap_or_default();
         if let Some(running) = self.running() {
             running.stopping = true;
-            running.kill_at = now.checked_add(grace);
+            running.kill_at = now.checked_add(clock::left(stop.kill_at_ms));
         }
-        if !self.resume_hooks(last, HookStage::PreStop, now) {
-            self.ask_to_end(now);
-        }
+        let hooks = self.resume_hooks(last, HookStage::PreStop, now);
         self.enter(Phase::Stopping);
+        match (hooks, stop.asked) {
+            (true, _) => {}
+            (false, true) => self.kill_if_deaf(now),
+            (false, false) => self.ask_to_end(now),
+        }
     }
 
     /// The container ended while nobody looked, or waited to be started again.

@@ -30,7 +30,7 @@ use super::poll::{PollSet, Token};
 use super::server::Server;
 use crate::bundle::Bundle;
 use crate::container::Stdio;
-use crate::logs::{Forward, Stream, Writer};
+use crate::logs::{self, Forward, LogQuery, Stream, Writer};
 
 /// The FIFOs, by name in the run folder.
 const FIFOS: [(&str, Stream); 2] = [("out", Stream::Stdout), ("err", Stream::Stderr)];
@@ -119,6 +119,28 @@ impl Output {
     pub(super) fn look_for(&mut self, pattern: Option<Pattern>) {
         self.pattern = pattern;
         self.seen = false;
+    }
+
+    /// The same, for a line that may have been written since the start of the container: what its
+    /// monitor has heard and could not tell any more is in the log.
+    pub(super) fn look_for_since(&mut self, pattern: Option<Pattern>, started_ms: i64) {
+        self.look_for(pattern);
+        let query =
+            LogQuery { since: Timestamp::from_millisecond(started_ms).ok(), ..LogQuery::default() };
+        let Some(pattern) = &mut self.pattern else { return };
+        // What cannot be read has to be said anew.
+        let lines =
+            logs::read(self.writer.dir(), &query).into_iter().flatten().map_while(Result::ok);
+        for line in lines {
+            let end: &[u8] = if line.partial { b"" } else { b"\n" };
+            if pattern.feed(line.stream, &line.text) || pattern.feed(line.stream, end) {
+                self.seen = true;
+                break;
+            }
+        }
+        // The beginning of a line is in the log when it has waited.
+        self.seen |= pattern.pause();
+        self.pattern.take_if(|_| self.seen);
     }
 
     /// Whether that line was written.
