@@ -38,6 +38,9 @@ impl Project<'_> {
                 if section != "models" {
                     self.name_resource(project, &key, &mut entry.node);
                 }
+                if matches!(section, "networks" | "volumes") {
+                    self.check_real_name(section, &key, &entry.node);
+                }
                 (key, entry)
             });
             let named = Map(named.collect());
@@ -71,6 +74,18 @@ impl Project<'_> {
         }
         let name = if external { key.to_owned() } else { format!("{project}_{key}") };
         map.set_default("name", Node::text(span, name));
+    }
+
+    /// An empty name says nothing and falls away, but it is no wish for the usual one either: the
+    /// Compose tools hand it on, and the engine refuses it.
+    fn check_real_name(&mut self, section: &str, key: &str, node: &Node) {
+        let Some(name) = node.get("name").filter(|name| name.as_text() == Some("")) else { return };
+        if !self.switches.lax {
+            let message = format!("`{section}.{key}.name` is empty");
+            let help = "write a name, or take the key away";
+            let finding = Finding::at(Code::BadName, name.span, "not a name", message);
+            self.found.push(finding.help(help));
+        }
     }
 
     /// `external: {name: NAME}`.

@@ -39,9 +39,6 @@ pub(crate) fn check(bundle: &Bundle) -> Result<(), SetupError> {
         if value.len() > 256 || value.chars().any(|c| c.is_control() && c != '\t') {
             return Err(refuse("the value contains a control character or is too long"));
         }
-        if bundle.privileged {
-            continue;
-        }
         if path.starts_with("net/") {
             if !has_own_network(bundle) {
                 return Err(refuse("the container has no network of its own"));

@@ -1,6 +1,6 @@
 //! Namespaces that are shared, and what can then not be set for one container alone.
 
-use super::{both, doubtful, items, says_something};
+use super::{bad, both, doubtful, items, says_something};
 use crate::problem::{Code, Finding};
 use crate::tree::{Node, Value};
 
@@ -80,61 +80,83 @@ fn capabilities(name: &str, service: &Node, found: &mut Vec<Finding>) {
     }
 }
 
-/// Kernel settings that belong to the whole host.
+/// Kernel settings that are not the container's own, or none at all.
 fn sysctls(name: &str, service: &Node, found: &mut Vec<Finding>) {
-    let privileged = service.get("privileged").is_some_and(|node| node.value == Value::Bool(true));
-    let Some(map) = service.get("sysctls").and_then(Node::as_map).filter(|_| !privileged) else {
-        return;
-    };
-    let is = |attribute: &str, words: &[&str]| {
-        let node = service.get(attribute)?;
-        let word = node.as_text()?;
-        words.iter().any(|w| word == *w || word.starts_with(*w) && w.ends_with(':')).then_some(node)
-    };
-    let host = is("network_mode", &["host"]);
-    let shared = is("ipc", &["host", "service:", "container:"]);
-    for (key, entry) in &map.0 {
-        let dotted = key.replace('/', ".");
-        if dotted.starts_with("net.") {
-            if let Some(mode) = host {
-                let message = format!("`{name}` sets `{key}` and has the network of the host");
-                let (a, b) =
-                    ((entry.key, "for its network".into()), (mode.span, "the host's".into()));
-                let help = "set it on the host, or take `network_mode` away";
-                found.push(both(a, b, Code::Conflict, message).help(help));
-            }
-        } else if is_of_ipc(&dotted) {
-            let (mode, whose) = match dotted.as_str() {
-                "kernel.domainname" => (is("uts", &["host"]), "the names"),
-                _ => (shared, "the shared memory"),
-            };
-            if let Some(mode) = mode {
-                let message = format!("`{name}` sets `{key}` and has {whose} of another");
-                let (a, b) = ((entry.key, "for its own".into()), (mode.span, "another's".into()));
-                let help = "set it where it belongs, or take one of them away";
-                found.push(both(a, b, Code::Conflict, message).help(help));
-            }
-        } else {
-            let message = format!("`services.{name}.sysctls.{key}` is a setting of the whole host");
+    let map = service.get("sysctls").and_then(Node::as_map);
+    for (key, entry) in map.into_iter().flat_map(|map| &map.0) {
+        let path = format!("services.{name}.sysctls.{key}");
+        let Some(setting) = setting(key) else {
+            let help = "write `net.core.somaxconn`, with slashes where a part has a dot in it";
+            let message = format!("`{path}` is no name of a kernel setting");
+            found.push(Finding::at(Code::BadName, entry.key, "not a name", message).help(help));
+            continue;
+        };
+        if entry.node.as_text().is_some_and(is_no_value) {
+            let help = "a value is one line of at most 256 bytes";
+            found.push(bad(&entry.node, &path, "is no value of a kernel setting", help));
+        }
+        let Some(owner) = owner(&setting) else {
+            let message = format!("`{path}` is a setting of the whole host");
             found.push(
                 Finding::at(Code::BadValue, entry.key, "of the host", message)
                     .help("a container can set `net.*`, `kernel.shm*`, `kernel.msg*`, `kernel.sem` and `fs.mqueue.*`"),
             );
-        }
+            continue;
+        };
+        let Some((mode, word)) =
+            service.get(owner.attribute).and_then(|mode| Some((mode, mode.as_text()?)))
+        else {
+            continue;
+        };
+        let whose = match word.split_once(':') {
+            None if word == "host" => "the host",
+            Some(("service" | "container", _)) => "another",
+            _ => continue,
+        };
+        let message = format!("`{name}` sets `{key}` and has {} of {whose}", owner.what);
+        let labels = ((entry.key, "for its own".into()), (mode.span, format!("{whose}'s")));
+        let help = "set it where it belongs, or take one of them away";
+        found.push(both(labels.0, labels.1, Code::Conflict, message).help(help));
     }
 }
 
-fn is_of_ipc(key: &str) -> bool {
-    const EXACT: [&str; 9] = [
-        "kernel.domainname",
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.sem",
-        "kernel.shm_rmid_forced",
-        "kernel.shmall",
-        "kernel.shmmax",
-        "kernel.shmmni",
+/// Where a setting is below `/proc/sys`: its parts have dots between them, or slashes when one of
+/// them has dots itself (sysctl(8)).
+fn setting(key: &str) -> Option<String> {
+    let path = if key.contains('/') { key.to_owned() } else { key.replace('.', "/") };
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+    let is_name = |part: &str| !matches!(part, "" | "." | "..");
+    (key.chars().all(is_plain) && path.split('/').all(is_name)).then_some(path)
+}
+
+fn is_no_value(value: &str) -> bool {
+    value.len() > 256 || value.chars().any(|c| c.is_control() && c != '\t')
+}
+
+/// What a container has of its own, or of others, and with it some settings.
+struct Owner {
+    attribute: &'static str,
+    what: &'static str,
+}
+
+/// Whose a setting is (namespaces(7)); `None` is the whole host.
+fn owner(setting: &str) -> Option<Owner> {
+    const OF_MEMORY: [&str; 8] = [
+        "kernel/msgmax",
+        "kernel/msgmnb",
+        "kernel/msgmni",
+        "kernel/sem",
+        "kernel/shm_rmid_forced",
+        "kernel/shmall",
+        "kernel/shmmax",
+        "kernel/shmmni",
     ];
-    EXACT.contains(&key) || key.starts_with("fs.mqueue.")
+    if setting.starts_with("net/") {
+        return Some(Owner { attribute: "network_mode", what: "the network" });
+    }
+    if setting == "kernel/domainname" {
+        return Some(Owner { attribute: "uts", what: "the names" });
+    }
+    let of_memory = OF_MEMORY.contains(&setting) || setting.starts_with("fs/mqueue/");
+    of_memory.then_some(Owner { attribute: "ipc", what: "the shared memory" })
 }

@@ -195,6 +195,8 @@ services:
   b: {image: i, network_mode: \"service:a\", ports: [\"80:80\"], hostname: b, dns: [1.1.1.1], extra_hosts: [\"h=1.2.3.4\"]}
   c: {image: i, network_mode: host, sysctls: {net.core.somaxconn: 5}}
   d: {image: i, sysctls: {vm.max_map_count: 262144, kernel.shmmax: 5}}
+  e: {image: i, privileged: true, sysctls: {vm.swappiness: 5}}
+  f: {image: i, network_mode: \"service:a\", sysctls: {net.core.somaxconn: 5}}
 ";
     assert_snapshot!(problems(text), @r"
     compose.yaml:3:51 berth::conflict
@@ -211,10 +213,77 @@ services:
       → set it at the service whose network it takes
     compose.yaml:4:47 berth::conflict
       `c` sets `net.core.somaxconn` and has the network of the host
-      → set it on the host, or take `network_mode` away
+      → set it where it belongs, or take one of them away
     compose.yaml:5:27 berth::bad_value
       `services.d.sysctls.vm.max_map_count` is a setting of the whole host
       → a container can set `net.*`, `kernel.shm*`, `kernel.msg*`, `kernel.sem` and `fs.mqueue.*`
+    compose.yaml:6:45 berth::bad_value
+      `services.e.sysctls.vm.swappiness` is a setting of the whole host
+      → a container can set `net.*`, `kernel.shm*`, `kernel.msg*`, `kernel.sem` and `fs.mqueue.*`
+    compose.yaml:7:54 berth::conflict
+      `f` sets `net.core.somaxconn` and has the network of another
+      → set it where it belongs, or take one of them away
+    ");
+}
+
+#[test]
+fn what_is_no_kernel_setting_is_refused_where_it_stands() {
+    let text = "\
+services:
+  a:
+    image: i
+    sysctls:
+      net/../kernel/modprobe: 1
+      net..core: 1
+      net.: 1
+      net.a b: 1
+      net/ipv4/conf/eth0.1/forwarding: 1
+      net.core.somaxconn: \"1\\n2\"
+      kernel.sem: \"1 2\\t3 4\"
+  b: {image: i, ipc: \"container:x\", sysctls: {fs/mqueue/msg_max: 5}}
+  c: {image: i, uts: host, sysctls: {kernel.domainname: x}}
+";
+    assert_snapshot!(problems(text), @r"
+    compose.yaml:5:7 berth::bad_name
+      `services.a.sysctls.net/../kernel/modprobe` is no name of a kernel setting
+      → write `net.core.somaxconn`, with slashes where a part has a dot in it
+    compose.yaml:6:7 berth::bad_name
+      `services.a.sysctls.net..core` is no name of a kernel setting
+      → write `net.core.somaxconn`, with slashes where a part has a dot in it
+    compose.yaml:7:7 berth::bad_name
+      `services.a.sysctls.net.` is no name of a kernel setting
+      → write `net.core.somaxconn`, with slashes where a part has a dot in it
+    compose.yaml:8:7 berth::bad_name
+      `services.a.sysctls.net.a b` is no name of a kernel setting
+      → write `net.core.somaxconn`, with slashes where a part has a dot in it
+    compose.yaml:10:27 berth::bad_value
+      `services.a.sysctls.net.core.somaxconn`: `1
+    2` is no value of a kernel setting
+      → a value is one line of at most 256 bytes
+    compose.yaml:12:47 berth::conflict
+      `b` sets `fs/mqueue/msg_max` and has the shared memory of another
+      → set it where it belongs, or take one of them away
+    compose.yaml:13:38 berth::conflict
+      `c` sets `kernel.domainname` and has the names of the host
+      → set it where it belongs, or take one of them away
+    ");
+}
+
+#[test]
+fn an_empty_name_is_no_name_of_a_network_or_volume() {
+    let text = "\
+services:
+  a: {image: i, networks: [n], volumes: [data:/v]}
+networks: {n: {name: \"\"}}
+volumes: {data: {name: \"\"}}
+";
+    assert_snapshot!(problems(text), @r"
+    compose.yaml:3:22 berth::bad_name
+      `networks.n.name` is empty
+      → write a name, or take the key away
+    compose.yaml:4:24 berth::bad_name
+      `volumes.data.name` is empty
+      → write a name, or take the key away
     ");
 }
 
