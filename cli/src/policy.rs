@@ -33,7 +33,7 @@ use crate::ui::safe;
 
 mod host_file;
 
-pub(crate) use host_file::HostFile;
+pub(crate) use host_file::{HostFile, Unusable};
 
 /// Consents of earlier runs, beside the lock of the project.
 const REMEMBERED: &str = "consents.json";
@@ -246,15 +246,14 @@ pub(crate) fn listed(
     session: &Session,
     stack: &Stack,
     desired: &Desired,
-    host: HostFacts,
+    (host, file): (HostFacts, &HostFile),
 ) -> Vec<Grant> {
     let roots = session.roots();
-    let file = HostFile::read(&roots).unwrap_or_default();
     let observed = Observed { host, ..Observed::default() };
     let options = UpOptions::default();
     let (aim, args) = (Aim::Up(&options), PolicyArgs::default());
     let over = (stack, desired, &observed);
-    let ruling = judge(session, (None, &roots), over, aim, &args, &file);
+    let ruling = judge(session, (None, &roots), over, aim, &args, file);
     ruling.map(|ruling| ruling.grants).unwrap_or_default()
 }
 

@@ -30,7 +30,7 @@ mod rows;
 
 pub use cases::{Case, Decision, Level, Severity};
 pub use consent::{Consent, Source, Subjects};
-pub use host_file::{HostConsent, HostPolicy, Security, Userns};
+pub use host_file::{BadPolicy, HostConsent, HostPolicy, Security, Userns};
 pub use paths::{Kind, PathFact};
 pub(crate) use rows::mounted;
 pub use rows::wanted;

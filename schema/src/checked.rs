@@ -1,6 +1,8 @@
 //! All that is wrong with the files, errors and warnings alike, and room for what only the host
 //! can tell: what `berth check` shows.
 
+use std::path::Path;
+
 use crate::decode::mounts;
 use crate::problem::{self, Code, Finding, Problem};
 use crate::project::Project;
@@ -71,6 +73,17 @@ impl Checked {
             self.found.push(remark.found(span));
         }
         problem::drop_echoes(&mut self.found, before);
+    }
+
+    /// Adds what is wrong with another file than those of the stack: its text and the byte where
+    /// that is, if it could be read.
+    pub fn add_elsewhere(&mut self, file: &Path, text: Option<(String, usize)>, remark: Remark) {
+        let span = text.map(|(text, byte)| {
+            let start = byte as u32;
+            let end = text[byte..].chars().next().map_or(start, |c| start + c.len_utf8() as u32);
+            Span { file: self.files.add(file.to_owned(), text), start, end }
+        });
+        self.found.push(remark.found(span));
     }
 
     /// Everything, in the order of the text, each once.

@@ -19,7 +19,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::failure::{Exit, Failure};
-use crate::policy;
+use crate::policy::{self, HostFile, Unusable};
 use crate::project::{invalid, invoker};
 use crate::session::Session;
 use crate::source::Disk;
@@ -104,8 +104,12 @@ fn judge(session: &Session, stack: &Stack, checked: &mut Checked) -> (Vec<String
     let facts = HostFacts { userns, platform, selinux: host::selinux(), ..HostFacts::default() };
     let inputs = Inputs { invoker: invoker(&stack.working_dir), ..inputs };
     let desired = resolve::resolve(stack, &inputs, &facts);
+    let file = HostFile::read(&session.roots()).unwrap_or_else(|unusable| {
+        of_policy(checked, &mut unseen, unusable, root);
+        HostFile::default()
+    });
     let grants = match &desired {
-        Ok(desired) => policy::listed(session, stack, desired, facts.clone()),
+        Ok(desired) => policy::listed(session, stack, desired, (facts.clone(), &file)),
         Err(_) => Vec::new(),
     };
     let problems = desired.err().unwrap_or_default();
@@ -122,6 +126,20 @@ fn judge(session: &Session, stack: &Stack, checked: &mut Checked) -> (Vec<String
         unseen.push("whether this host can raise `ulimits`: only root can tell".to_owned());
     }
     (unseen, grants)
+}
+
+/// Tells that the host's own policy cannot be used, so that nothing would be started.
+fn of_policy(checked: &mut Checked, unseen: &mut Vec<String>, unusable: Unusable, root: bool) {
+    let Unusable { path, why, text, closed } = unusable;
+    if closed && !root {
+        unseen.push(format!("`{}`: only root can read it", path.display()));
+        return;
+    }
+    let message = format!("the host's policy `{}` {why}", path.display());
+    let help = Some(Unusable::HELP.to_owned());
+    let remark =
+        Remark { code: Code::HostLacks, warning: false, path: String::new(), message, help };
+    checked.add_elsewhere(&path, text, remark);
 }
 
 /// The files of configs and secrets. One that is closed to us, but not to root, is no problem of

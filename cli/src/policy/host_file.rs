@@ -23,25 +23,63 @@ pub(crate) struct HostFile {
     pub(super) path: PathBuf,
 }
 
+/// Why the host's policy is not used. Nothing is done without it then.
+#[derive(Debug)]
+pub(crate) struct Unusable {
+    /// The file.
+    pub(crate) path: PathBuf,
+    /// In words, as what follows the name of the file.
+    pub(crate) why: String,
+    /// The text, and the byte where something is wrong with it.
+    pub(crate) text: Option<(String, usize)>,
+    /// It is closed to whoever asks, but not to root.
+    pub(crate) closed: bool,
+}
+
+impl Unusable {
+    /// The next move.
+    pub(crate) const HELP: &str =
+        "it has to be a file that root owns and nobody else can write to, in such a folder";
+}
+
+impl From<Unusable> for Failure {
+    fn from(unusable: Unusable) -> Failure {
+        let Unusable { path, why, text, .. } = unusable;
+        let place = text.map(|(text, byte)| {
+            let before = &text.as_bytes()[..byte];
+            let line = before.split(|byte| *byte == b'\n');
+            let column = line.clone().next_back().map_or(0, <[u8]>::len) + 1;
+            format!(":{}:{column}", line.count())
+        });
+        let place = place.unwrap_or_default();
+        Failure::refused(format!("the host's policy `{}{place}` {why}", path.display()))
+            .with_help(Unusable::HELP)
+    }
+}
+
 impl HostFile {
     /// Reads the one of this host; without one everything is as it is by default.
-    pub(crate) fn read(roots: &Roots) -> Result<HostFile, Failure> {
+    pub(crate) fn read(roots: &Roots) -> Result<HostFile, Unusable> {
         let path = roots.policy();
-        let refused = |why: String| {
-            Failure::refused(format!("the host's policy `{}` {why}", path.display())).with_help(
-                "it has to be a file that root owns and nobody else can write to, in such a folder",
-            )
+        let unusable = |why: String, e: Option<&io::Error>| {
+            let closed = e.is_some_and(|e| e.kind() == io::ErrorKind::PermissionDenied);
+            Unusable { path: path.clone(), why, text: None, closed }
         };
-        let text = match open_private(&path) {
+        let mut text = Vec::new();
+        match open_private(&path) {
             Ok(None) => return Ok(HostFile { path, ..HostFile::default() }),
-            Ok(Some(file)) => {
-                let mut text = Vec::new();
-                let read = file.take(LARGEST).read_to_end(&mut text);
-                read.map(|_| text).map_err(|e| refused(format!("cannot be read: {e}")))?
-            }
-            Err(e) => return Err(refused(format!("is not used: {e}"))),
+            Ok(Some(file)) => file
+                .take(LARGEST)
+                .read_to_end(&mut text)
+                .map_err(|e| unusable(format!("cannot be read: {e}"), Some(&e)))?,
+            Err(e) => return Err(unusable(format!("is not used: {e}"), Some(&e))),
         };
-        let policy = HostPolicy::parse(&text).map_err(|why| refused(format!("is wrong: {why}")))?;
+        let policy = HostPolicy::parse(&text).map_err(|bad| {
+            let text = String::from_utf8_lossy(&text).into_owned();
+            let byte = bad.at.map(|(line, column)| byte(&text, line, column));
+            let of_text = byte.map(|byte| (text, byte));
+            Unusable { text: of_text, ..unusable(format!("is wrong: {}", bad.why), None) }
+        })?;
         Ok(HostFile { policy, path })
     }
 
@@ -49,6 +87,13 @@ impl HostFile {
     pub(super) fn held(&self, asked: Option<Level>) -> Level {
         asked.unwrap_or_default().max(self.policy.policy)
     }
+}
+
+/// The byte at a line and column of bytes, both from 1.
+fn byte(text: &str, line: usize, column: usize) -> usize {
+    let before: usize = text.split_inclusive('\n').take(line - 1).map(str::len).sum();
+    let byte = (before + column - 1).min(text.len());
+    (0..=byte).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default()
 }
 
 /// Opens a file that only root can have written; `None` when there is none.
@@ -102,7 +147,11 @@ mod tests {
         assert_eq!(HostFile::read(&roots).unwrap().policy, HostPolicy::default());
         fs::write(&path, r#"{"policy":"strict"}"#).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        let read = || HostFile::read(&roots).map(|file| file.held(None)).map_err(|e| e.to_string());
+        let read = || {
+            HostFile::read(&roots)
+                .map(|file| file.held(None))
+                .map_err(|e| Failure::from(e).to_string())
+        };
         assert_eq!(read(), Ok(Level::Strict));
         for mode in [0o664, 0o646] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();

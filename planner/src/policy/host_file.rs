@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::consent::row;
 use super::{Case, Consent, Level, Source, Subjects};
@@ -53,6 +54,7 @@ pub struct HostConsent {
     /// The service, or the project's name for what is handed to all of it.
     pub service: String,
     /// Row of the table, `G-SOCK`.
+    #[serde(deserialize_with = "known_row")]
     pub grant: String,
     /// The path, for what is one; links in it are followed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,22 +68,47 @@ pub struct HostConsent {
     pub read_only: bool,
 }
 
+fn known_row<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let word = String::deserialize(from)?;
+    match row(&word) {
+        Some(_) => Ok(word),
+        None => Err(D::Error::custom(format!("`{word}` is no grant"))),
+    }
+}
+
+/// What is wrong with the text of a host's policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadPolicy {
+    /// In words.
+    pub why: String,
+    /// Line and column, from 1, where it was noticed.
+    pub at: Option<(usize, usize)>,
+}
+
+impl BadPolicy {
+    fn of(error: serde_json::Error) -> BadPolicy {
+        let at = (error.line(), error.column().max(1));
+        let told = error.to_string();
+        // The place is told by itself.
+        let why = told.rsplit_once(" at line ").map_or(told.as_str(), |(why, _)| why).to_owned();
+        BadPolicy { why, at: Some(at).filter(|(line, _)| *line > 0) }
+    }
+}
+
 impl HostPolicy {
     /// Reads the file.
     ///
     /// # Errors
-    /// What is wrong with the text.
-    pub fn parse(text: &[u8]) -> Result<HostPolicy, String> {
-        let policy: HostPolicy = serde_json::from_slice(text).map_err(|e| e.to_string())?;
-        for consent in &policy.consents {
-            if row(&consent.grant).is_none() {
-                return Err(format!("`{}` is no grant", consent.grant));
+    /// What is wrong with the text, and where.
+    pub fn parse(text: &[u8]) -> Result<HostPolicy, BadPolicy> {
+        let policy: HostPolicy = serde_json::from_slice(text).map_err(BadPolicy::of)?;
+        match policy.consents.iter().find(|one| one.path.is_some() && one.object.is_some()) {
+            Some(both) => {
+                let why = format!("a consent to `{}` has `path` and `object`", both.grant);
+                Err(BadPolicy { why, at: None })
             }
-            if consent.path.is_some() && consent.object.is_some() {
-                return Err(format!("a consent to `{}` has `path` and `object`", consent.grant));
-            }
+            None => Ok(policy),
         }
-        Ok(policy)
     }
 
     /// Paths of the consents, to be resolved like those of stacks.
