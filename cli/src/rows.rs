@@ -268,6 +268,7 @@ pub(crate) mod tests {
             monitored: true,
             held: false,
             paused: false,
+            moved: Default::default(),
             published: vec![],
             restarts: 0,
             hook_failed: false,

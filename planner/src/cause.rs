@@ -1,6 +1,7 @@
 //! Why a step is in a plan, and which fields differ. The user reads it beside the step.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use berth_schema::lockfile::FILE_NAME;
 use berth_schema::stack::Place;
@@ -69,6 +70,15 @@ pub enum Cause {
         /// Name of that container on the host.
         container: String,
     },
+    /// A host path it mounts leads elsewhere than when the policy judged it.
+    PathMoved {
+        /// As the file has it.
+        path: PathBuf,
+        /// Where it led.
+        before: PathBuf,
+        /// Where it leads.
+        after: PathBuf,
+    },
     /// The user asked for it.
     Requested,
     /// Nobody needs it.
@@ -121,6 +131,10 @@ impl fmt::Display for Cause {
             }
             Cause::VolumesReplaced { container } => {
                 write!(f, "has the volumes of `{container}`, which is made anew")
+            }
+            Cause::PathMoved { path, before, after } => {
+                let [path, before, after] = [path, before, after].map(|path| path.display());
+                write!(f, "{path} leads to {after}, not to {before} any more")
             }
             Cause::Requested => f.write_str("as asked"),
             Cause::Unused => f.write_str("nobody needs it"),

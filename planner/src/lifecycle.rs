@@ -52,6 +52,7 @@ pub fn start(
     prepared(&all)?;
     let mut draft = Draft::default();
     let idle: Vec<_> = all.iter().copied().filter(|container| !is_active(container)).collect();
+    as_judged(&idle)?;
     let repairs = repairs(&idle, observed, &mut draft)?;
     let steps = starts(&all, &mut draft, |container| !is_active(container));
     connect((&BTreeMap::new(), &steps), &repairs, observed, &mut draft);
@@ -100,6 +101,7 @@ pub fn restart(
             is_named(c) || (is_active(c) && dragged.contains_key(c.record.service.as_str()))
         })
         .collect();
+    as_judged(&all)?;
     let mut draft = Draft::default();
     let repairs = repairs(&all, observed, &mut draft)?;
     let stops = stops(&all, &mut draft, Stopping { grace: options.grace, hold: false });
@@ -169,6 +171,19 @@ fn prepared(all: &[&ObservedContainer]) -> Result<(), PlanProblems> {
     let mut problems = PlanProblems::default();
     for container in all.iter().filter(|container| container.record.is_unprepared()) {
         problems.add(PlanProblem::Unprepared { container: container.record.name.clone() });
+    }
+    problems.none()
+}
+
+/// Only `up` judges where the paths lead that a container mounts; with another place there it would
+/// not start, so it is not stopped either.
+fn as_judged(all: &[&ObservedContainer]) -> Result<(), PlanProblems> {
+    let mut problems = PlanProblems::default();
+    for container in all {
+        for (path, now) in &container.moved {
+            let (container, path) = (container.record.name.clone(), path.clone());
+            problems.add(PlanProblem::PathMoved { container, path, now: now.clone() });
+        }
     }
     problems.none()
 }

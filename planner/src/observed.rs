@@ -259,6 +259,10 @@ pub struct ObservedContainer {
     /// Its processes stand still, because the user asked for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+    /// Host paths it mounts that lead elsewhere now than when the policy judged them, each with
+    /// where it leads.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub moved: BTreeMap<PathBuf, PathBuf>,
     /// Host ports it really has.
     pub published: Vec<PortSpec>,
     /// Times the monitor started it again.

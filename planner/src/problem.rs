@@ -1,6 +1,7 @@
 //! What forbids a plan. All problems come at once, before anything is touched.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 use thiserror::Error;
@@ -90,6 +91,11 @@ pub enum PlanProblem {
          them only"
     )]
     TwoUserNamespaces { container: String, first: String, second: String },
+    #[error(
+        "`{}`, which container `{container}` mounts, leads to `{}` now, and nobody has judged \
+         that: `berth up` does, and makes the container anew", path.display(), now.display()
+    )]
+    PathMoved { container: String, path: PathBuf, now: PathBuf },
     #[error("the `pre_start` of container `{container}` has not run: `berth up` does that")]
     Unprepared { container: String },
     #[error(

@@ -115,6 +115,7 @@ mod tests {
             monitored: false,
             held: false,
             paused: false,
+            moved: Default::default(),
             published: vec![],
             restarts: 0,
             hook_failed: false,

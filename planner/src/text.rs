@@ -345,6 +345,7 @@ fn is_told(cause: &Cause, with_changes: bool) -> bool {
         | Cause::VolumeReplaced { .. }
         | Cause::NamespaceParentReplaced { .. }
         | Cause::VolumesReplaced { .. }
+        | Cause::PathMoved { .. }
         | Cause::CrashLeftover
         | Cause::Exited { .. }
         | Cause::HookFailed

@@ -218,6 +218,11 @@ impl<'a> Survey<'a> {
         self.locked(service).filter(|_| same)
     }
 
+    /// What the policy judged the containers of a service to be given.
+    fn grants(&self, service: &str) -> BTreeSet<String> {
+        self.desired.judged.grants.get(service).cloned().unwrap_or_default()
+    }
+
     /// How many containers of a service there shall be.
     fn replicas(&self, service: &str) -> u32 {
         let file = self.desired.services.get(service).map_or(0, |service| service.replicas);

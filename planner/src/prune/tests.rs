@@ -40,6 +40,7 @@ pub(crate) fn container(name: &str, image_id: &str) -> ObservedContainer {
         monitored: false,
         held: false,
         paused: false,
+        moved: Default::default(),
         published: vec![],
         restarts: 0,
         hook_failed: false,

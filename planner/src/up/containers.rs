@@ -317,6 +317,11 @@ impl<'a> Judge<'a, '_> {
         }
         causes.extend(self.moved(name, want, have));
         causes.extend(self.mounts_moved(want, have));
+        causes.extend(have.moved.iter().map(|(path, after)| Cause::PathMoved {
+            path: path.clone(),
+            before: record.judged.get(path).unwrap_or(path).clone(),
+            after: after.clone(),
+        }));
         if self.survey.forced(name) {
             causes.push(Cause::Requested);
         }

@@ -48,7 +48,7 @@ pub(super) fn make(
             depends_on: change.depends_on.clone(),
             working_dir: survey.desired.working_dir.display().to_string(),
             config_files: survey.desired.files.iter().map(|f| f.display().to_string()).collect(),
-            grants: survey.desired.judged.grants.get(change.service).cloned().unwrap_or_default(),
+            grants: survey.grants(change.service),
             judged: judged(survey, spec),
         };
         records.insert(change.name.clone(), record);

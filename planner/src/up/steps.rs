@@ -309,7 +309,8 @@ impl<'a> Maker<'a> {
     fn update(&mut self, change: &Change) -> Option<Slot> {
         let updates = &change.verdict.updates;
         let (want, have) = (change.want?, change.have.filter(|_| !updates.is_empty())?);
-        let record = ContainerRecord { spec: want.clone(), ..have.record.clone() };
+        let grants = self.survey.grants(change.service);
+        let record = ContainerRecord { spec: want.clone(), grants, ..have.record.clone() };
         let update = Action::UpdateContainer(Box::new(record));
         let update = self.draft.add(update, vec![Cause::Changed]);
         self.draft.changes(update, updates.clone());

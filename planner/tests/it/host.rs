@@ -110,6 +110,7 @@ impl FakeHost {
             monitored: false,
             held: false,
             paused: false,
+            moved: Default::default(),
             published: Vec::new(),
             restarts: 0,
             hook_failed: false,

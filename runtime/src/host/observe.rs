@@ -5,12 +5,13 @@ mod usage;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use berth_planner::observed::{
     Leftover, Observed, ObservedContainer, ObservedImage, ObservedVolume, VolumeRecord,
 };
 
+use super::grounds::real;
 use super::{Host, HostError, Stored, facts, network, state};
 use crate::container::cgroup::{Hierarchies, is_of_monitors};
 use crate::paths::Roots;
@@ -28,7 +29,10 @@ impl Host {
         let kernel = network::Kernel::read(&self.roots).await?;
         let hierarchies = Hierarchies::discover().map_err(|e| HostError::Cgroups(e.to_string()))?;
         let groups = hierarchies.below(&self.roots.cgroups());
-        let containers = self.containers(&mut leftovers)?;
+        let mut containers = self.containers(&mut leftovers)?;
+        for container in containers.values_mut() {
+            container.moved = moved(&container.record.judged);
+        }
         let volumes = self.observe_volumes(&mut leftovers)?;
         let networks = network::observe(&self.roots, &kernel, &containers, &mut leftovers)?;
         let placed = containers.iter().filter(|(_, c)| c.record.spec.cgroup_parent.is_some());
@@ -123,6 +127,13 @@ pub(super) fn half_made(roots: &Roots, folder: String, leftovers: &mut BTreeSet<
     if state::busy(&roots.state.join(&folder)) == Some(false) {
         leftovers.insert(Leftover::Folder(folder));
     }
+}
+
+/// Paths that lead elsewhere than where they led when they were judged.
+fn moved(judged: &BTreeMap<PathBuf, PathBuf>) -> BTreeMap<PathBuf, PathBuf> {
+    let now = judged.iter().map(|(path, before)| (path, before, real(path)));
+    let moved = now.filter(|(_, before, now)| *before != now);
+    moved.map(|(path, _, now)| (path.clone(), now)).collect()
 }
 
 /// Cgroups of ours whose container has no record, or neither runs nor has a monitor.

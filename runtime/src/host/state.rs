@@ -82,6 +82,7 @@ pub(super) fn observe(roots: &Roots, stored: Stored) -> io::Result<ObservedConta
         monitored: is_monitored(&run_dir),
         held,
         paused: false,
+        moved: Default::default(),
         published: Vec::new(),
         restarts: 0,
         hook_failed: false,

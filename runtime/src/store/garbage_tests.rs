@@ -166,6 +166,7 @@ fn made_of(name: &str, image: &str) -> ObservedContainer {
         monitored: false,
         held: false,
         paused: false,
+        moved: Default::default(),
         published: vec![],
         restarts: 0,
         hook_failed: false,
