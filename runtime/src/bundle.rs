@@ -19,7 +19,7 @@ mod status;
 
 pub use cgroup::{BlockLimits, Cgroup};
 pub use forward::{Destination, Forward, Peer};
-pub use life::{Hooks, Pace, Probe, Ready, ReadySign, Restart, Times};
+pub use life::{Hooks, Pace, Probe, Ready, Restart, Times};
 pub use mounts::{BindOwner, BundleDevice, BundleMount, BundleSource, Judged, Rootfs};
 pub use network::{Dns, Link, NameLink, NameRecord, Network};
 pub use status::{HookError, HookStage, HookStatus, Phase, Status, StopStatus};

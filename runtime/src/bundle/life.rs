@@ -1,5 +1,6 @@
 //! How a container is probed, what is run around its life, and when it is started again.
 
+use berth_schema::stack::ReadySign;
 use serde::{Deserialize, Serialize};
 
 use crate::container::ExecSpec;
@@ -37,25 +38,6 @@ pub struct Ready {
     /// When it is looked at and what that means.
     #[serde(flatten)]
     pub times: Times,
-}
-
-/// What shows that a container can be used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ReadySign {
-    /// A port takes connections, on the loopback or an address of the container.
-    Tcp(u16),
-    /// A page answers.
-    Http {
-        /// Its port.
-        port: u16,
-        /// Path and query.
-        path: String,
-        /// Its status; `None` is any of 200 to 399.
-        status: Option<u16>,
-    },
-    /// A line of the output matches this regular expression.
-    Log(String),
 }
 
 /// Commands run in a container, each list in its order.

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use berth_planner::observed::Health;
+use berth_schema::stack::ReadySign;
 
 use super::errand::Stuck;
 use super::events::{Events, Happening};
@@ -13,7 +14,7 @@ use super::life::{Life, Running};
 use super::look::Look;
 use super::poll::{PollSet, Token};
 use super::probe::RunningProbe;
-use crate::bundle::{Bundle, Ready, ReadySign};
+use crate::bundle::{Bundle, Ready};
 use crate::container::Target;
 
 /// The first look from outside comes this early: it costs a socket, not a process.

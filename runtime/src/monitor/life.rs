@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use berth_planner::desired::PidSpace;
+use berth_schema::stack::ReadySign;
 use jiff::Timestamp;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
@@ -18,7 +19,7 @@ use super::pattern::Pattern;
 use super::poll::{PollSet, Token};
 use super::resolver::Resolver;
 use super::{StartFailure, Step, clock, names, network, ports};
-use crate::bundle::{Phase, ReadySign, StopStatus};
+use crate::bundle::{Phase, StopStatus};
 use crate::container::{self, Target};
 use crate::sabotage::{defence, place};
 use crate::sys;

@@ -9,12 +9,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Instant;
 
+use berth_schema::stack::ReadySign;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 
 use super::poll::{PollSet, Token};
-use crate::bundle::{Bundle, Network, ReadySign};
+use crate::bundle::{Bundle, Network};
 
 /// Bytes of an answer that are read: its first line says all that counts.
 const ANSWER: usize = 1024;

@@ -6,7 +6,7 @@ use berth_planner::desired::{ContainerSpec, RestartPace};
 use berth_schema::stack::{self, Healthcheck, Hook, RestartPolicy};
 
 use super::Preparation;
-use crate::bundle::{Hooks, Pace, Probe, Ready, ReadySign, Restart, Times};
+use crate::bundle::{Hooks, Pace, Probe, Ready, Restart, Times};
 use crate::container::ExecSpec;
 use crate::host::StepError;
 use crate::store::ImageHealthcheck;
@@ -77,13 +77,6 @@ pub(super) fn ready(asked: &stack::Ready) -> Ready {
         None => ms,
     };
     let interval_ms = time(asked.interval, 1_000);
-    let sign = match &asked.sign {
-        stack::ReadySign::Tcp(port) => ReadySign::Tcp(*port),
-        stack::ReadySign::Http { port, path, status } => {
-            ReadySign::Http { port: *port, path: path.clone(), status: *status }
-        }
-        stack::ReadySign::Log(pattern) => ReadySign::Log(pattern.clone()),
-    };
     let times = Times {
         interval_ms,
         timeout_ms: time(asked.timeout, 5_000),
@@ -91,7 +84,7 @@ pub(super) fn ready(asked: &stack::Ready) -> Ready {
         start_interval_ms: interval_ms,
         retries: asked.retries.unwrap_or(30).max(1),
     };
-    Ready { sign, times }
+    Ready { sign: asked.sign.clone(), times }
 }
 
 pub(super) fn hooks(spec: &ContainerSpec) -> Hooks {
