@@ -20,7 +20,6 @@ use berth_runtime::store::insecure_registries;
 use berth_schema::checked::Remark;
 use berth_schema::problem::Code;
 use berth_schema::stack::Stack;
-use berth_schema::variables;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +27,6 @@ use crate::failure::Failure;
 use crate::flow::LOCK_WAIT;
 use crate::images::Aim;
 use crate::session::Session;
-use crate::source::Disk;
 use crate::ui::safe;
 
 mod host_file;
@@ -147,11 +145,10 @@ fn remark(stack: &Stack, grant: &Grant, level: Level) -> Remark {
     let whom = grant.service.as_ref().map_or("the stack".to_owned(), |name| format!("`{name}`"));
     let (verdict, help) = match grant.decision {
         Decision::Consent => {
-            let harmless = grant.case == Case::HostRoot
-                && ["/usr/share/zoneinfo", "/etc/timezone", "/etc/ssl/certs"]
-                    .iter()
-                    .any(|public| grant.object.starts_with(public));
-            let first = if harmless { "read-only (`:ro`) it needs none; else " } else { "" };
+            let first = match grant.is_harmless_to_read() {
+                true => "read-only (`:ro`) it needs none; else ",
+                false => "",
+            };
             let file = HostPolicy::line(&stack.name, grant);
             let help = format!(
                 "{first}`--allow {}` says yes for this stack, and so does the line {file} among \
@@ -174,7 +171,7 @@ fn remark(stack: &Stack, grant: &Grant, level: Level) -> Remark {
 /// What to do about a grant that nobody can consent to.
 fn refusal(grant: &Grant, level: Level) -> String {
     match grant.case {
-        Case::Root => "set `user` to one that is not 0".to_owned(),
+        Case::Root => "set `user` to a number that is not 0".to_owned(),
         Case::NoLimit if grant.object == "memory" => "set `mem_limit`".to_owned(),
         Case::NoLimit => "give it a `size`".to_owned(),
         Case::Unpinned => "`berth lock` pins it, and so does a digest in `image`".to_owned(),
@@ -220,15 +217,17 @@ pub(crate) fn judge(
     let observed = Observed { host: ruling.host(observed), ..observed.clone() };
     let subjects = subjects(stack, desired, aim)?;
     let mut wanted = policy::wanted(stack, desired, &observed, &subjects);
-    wanted.extend(read_for(session, stack));
+    let files = read_for(session, stack);
+    wanted.extend(files.iter().cloned());
     let mut facts = host::grounds(roots, &stack.working_dir, &wanted);
-    facts.files = read_for(session, stack);
+    facts.files = files;
+    facts.devices = host::nodes(&policy::wanted_devices(&subjects));
     facts.userns = ruling.userns;
     facts.variables = variables(session, stack);
     facts.open_variables = file.policy.variables.clone();
     facts.insecure = insecure_registries().unwrap_or_default().into_iter().collect();
     if let (Some(host), Level::Strict) = (host, ruling.level) {
-        facts.users = users(host, desired, &subjects);
+        facts.uids = uids(host, desired, &subjects);
     }
     let (before, elsewhere) =
         remembered(roots, &stack.name).into_iter().partition(|one| one.folder == facts.project);
@@ -288,36 +287,26 @@ fn read_for(session: &Session, stack: &Stack) -> BTreeSet<PathBuf> {
         named.cloned().chain(listed).map(|path| session.working_dir.join(path)).collect();
     let chosen =
         !session.global.files.is_empty() || session.environment.contains_key("COMPOSE_FILE");
-    let read = session.files_read().into_iter().map(|path| session.working_dir.join(path));
+    let read = stack.places.files_read().into_iter().map(|path| session.working_dir.join(path));
     read.filter(|path| !path.ends_with("-"))
         .filter(|path| !(named.contains(path) || chosen && stack.files.contains(path)))
         .collect()
 }
 
-/// Variables of the host that the files read, those that steer the program itself left out.
+/// Variables of the host that the files read. The name of the project is one of the stack.
 fn variables(session: &Session, stack: &Stack) -> BTreeSet<String> {
-    let names: Vec<String> = stack.services.keys().cloned().collect();
-    let options = session.options(&names);
-    let read = variables::read(&options, &Disk::new(&options)).unwrap_or_default();
     let of_host =
-        |name: &String| session.environment.contains_key(name) && !name.starts_with("COMPOSE_");
-    read.into_iter().filter(of_host).collect()
+        |name: &String| session.environment.contains_key(name) && name != "COMPOSE_PROJECT_NAME";
+    stack.places.variables().into_iter().filter(of_host).collect()
 }
 
-/// Users of the images that are here.
-fn users(
-    host: &Host,
-    desired: &Desired,
-    subjects: &[Subject<'_>],
-) -> std::collections::BTreeMap<String, String> {
-    let user = |subject: &Subject<'_>| {
-        let image = subject.spec.image.clone();
-        let asked = desired.services.get(subject.name).map_or(image.clone(), |own| own.image());
-        let entry = host.store().resolve(&asked).ok().flatten()?;
-        let config = host.store().config(&entry.id).ok()?;
-        Some((image, config.user.unwrap_or_default()))
+/// Ids of the users that containers run as, where their images are here.
+fn uids(host: &Host, desired: &Desired, subjects: &[Subject<'_>]) -> BTreeMap<String, u32> {
+    let uid = |subject: &Subject<'_>| {
+        let image = desired.services.get(subject.name)?.image();
+        Some((subject.name.to_owned(), host.uid_in(&image, subject.spec.user.as_deref())?))
     };
-    subjects.iter().filter_map(user).collect()
+    subjects.iter().filter_map(uid).collect()
 }
 
 /// Folders by what was consented to there; of a consent of before they were remembered, none.

@@ -102,10 +102,7 @@ impl Session {
 
     fn read_files(&self, services: &[String]) -> Result<Loaded, Failure> {
         let options = self.options(services);
-        let disk = Disk::new(&options);
-        let loaded = berth_schema::load(&options, &disk).map_err(invalid)?;
-        self.keep_files_read(disk.files_read());
-        Ok(loaded)
+        berth_schema::load(&options, &Disk::new(&options)).map_err(invalid)
     }
 
     pub(crate) fn options(&self, services: &[String]) -> LoadOptions {

@@ -1,9 +1,8 @@
 //! What a command works with: the words before it, the environment, and where state is kept.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::env;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 
 use berth_runtime::paths::Roots;
 
@@ -22,8 +21,6 @@ pub(crate) struct Session {
     pub(crate) environment: BTreeMap<String, String>,
     /// Where we were started.
     pub(crate) working_dir: PathBuf,
-    /// Files that were read for the stack.
-    read: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl Session {
@@ -35,17 +32,7 @@ impl Session {
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
             .collect();
         let ui = Ui::new(global.ansi, global.progress);
-        Ok(Session { ui, global, environment, working_dir, read: Mutex::default() })
-    }
-
-    /// Remembers what was read for the stack.
-    pub(crate) fn keep_files_read(&self, files: BTreeSet<PathBuf>) {
-        *self.read.lock().unwrap_or_else(PoisonError::into_inner) = files;
-    }
-
-    /// What was read for the stack.
-    pub(crate) fn files_read(&self) -> BTreeSet<PathBuf> {
-        self.read.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        Ok(Session { ui, global, environment, working_dir })
     }
 
     /// Where state is kept.

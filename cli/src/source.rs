@@ -3,12 +3,11 @@
 //! What a file names is read only if it is a file. A device or a pipe might never end, or never
 //! begin; a pipe that was named on the command line was meant. Nothing is read beyond the limit.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 use berth_schema::{LARGEST_FILE, LoadOptions, Source};
 
@@ -23,8 +22,6 @@ pub(crate) struct Disk {
     input: OnceLock<Vec<u8>>,
     /// Files of the command line.
     named: Vec<PathBuf>,
-    /// All that was read.
-    read: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl Disk {
@@ -32,12 +29,7 @@ impl Disk {
     pub fn new(options: &LoadOptions) -> Disk {
         let named = options.files.iter().chain(&options.env_files);
         let named = named.map(|path| options.working_dir.join(path)).collect();
-        Disk { input: OnceLock::new(), named, read: Mutex::default() }
-    }
-
-    /// All files that were read.
-    pub(crate) fn files_read(self) -> BTreeSet<PathBuf> {
-        self.read.into_inner().unwrap_or_else(PoisonError::into_inner)
+        Disk { input: OnceLock::new(), named }
     }
 
     /// Whether a pipe at the path was meant to be read.
@@ -57,7 +49,6 @@ impl Source for Disk {
             return Ok(self.input.get_or_init(|| input).clone());
         }
         let found = fs::metadata(path)?;
-        self.read.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned());
         let kind = found.file_type();
         let device = kind.is_char_device() || kind.is_block_device();
         if kind.is_char_device() && found.rdev() == NULL {

@@ -31,9 +31,9 @@ mod rows;
 pub use cases::{Case, Decision, Level, Severity};
 pub use consent::{Consent, Source, Subjects};
 pub use host_file::{BadPolicy, HostConsent, HostPolicy, Security, Userns};
-pub use paths::{Kind, PathFact};
-pub(crate) use rows::mounted;
-pub use rows::wanted;
+pub use paths::{Kind, Node, PathFact};
+pub(crate) use rows::given;
+pub use rows::{wanted, wanted_devices};
 
 /// Who wrote the files of a stack.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -69,8 +69,11 @@ pub struct Facts {
     pub homes: BTreeSet<PathBuf>,
     /// Hard limits of processes of this host; one without an end is not in it.
     pub hard_limits: BTreeMap<String, u64>,
-    /// Users that images in the store run as, by reference; an empty one is root.
-    pub users: BTreeMap<String, String>,
+    /// Devices that the paths of [`wanted_devices`] are or hold, by path.
+    pub devices: BTreeMap<PathBuf, BTreeSet<Node>>,
+    /// User ids that services run as in their containers, by service, where the image is here to
+    /// tell.
+    pub uids: BTreeMap<String, u32>,
     /// Registries that are asked without TLS.
     pub insecure: BTreeSet<String>,
     /// Variables of the host that the files read.
@@ -160,7 +163,8 @@ pub struct Grant {
     pub case: Case,
     /// Who gets it; `None` is the whole stack.
     pub service: Option<String>,
-    /// Path of the attribute in the model; one of the command line begins with `--`.
+    /// Path of the attribute in the model, or as [`Places`](berth_schema::Places) has it of what
+    /// the files read; one of the command line begins with `--`.
     pub path: String,
     /// Where it is written.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -198,6 +202,13 @@ impl Grant {
     /// Whether nothing can be changed with it.
     pub fn is_read_only(&self) -> bool {
         matches!(self.scope, "ro" | "r")
+    }
+
+    /// Whether nobody would have to say yes to the same, read-only.
+    pub fn is_harmless_to_read(&self) -> bool {
+        self.case == Case::HostRoot
+            && !self.is_read_only()
+            && paths::is_public(Path::new(&self.object))
     }
 
     /// Whether people are told of it.

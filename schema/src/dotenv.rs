@@ -39,6 +39,8 @@ pub struct Lines {
     pub bad: Vec<BadLine>,
     /// Lines that are allowed and surely not meant.
     pub odd: Vec<BadLine>,
+    /// Variables that the file asks for, and where.
+    pub asked: Vec<(String, usize)>,
 }
 
 const ONE_IN_EACH_LINE: &str = "write one `NAME=value` in each line";
@@ -106,7 +108,10 @@ pub fn parse_raw(text: &str, scope: &mut Scope<'_>) -> Lines {
         if !line.is_empty() && !line.starts_with('#') {
             let (key, value) = match line.split_once('=') {
                 Some((key, value)) => (key, Some(value.to_owned())),
-                None => (line, scope.outside(line).cloned()),
+                None => {
+                    lines.asked.push((line.to_owned(), start + full.find(line).unwrap_or(0)));
+                    (line, scope.outside(line).cloned())
+                }
             };
             if key.is_empty() || key.contains(char::is_whitespace) {
                 let why = format!("`{key}` is no name of a variable");
@@ -195,6 +200,7 @@ impl Reader<'_, '_> {
         let (key, at) = (key.to_owned(), self.at);
         let Some(end) = end else {
             self.at += line.len();
+            self.lines.asked.push((key.clone(), at));
             if let Some(value) = self.scope.outside(&key).cloned() {
                 self.set(Pair { key, value, at });
             }
@@ -277,9 +283,10 @@ impl Reader<'_, '_> {
             return Ok(value.to_owned());
         }
         let left = self.left;
-        let mut filler = Filler { variables: &*self.scope, unset: Vec::new(), left };
+        let mut filler = Filler::new(&*self.scope, left);
         let filled = filler.replace(value, 0);
         self.left = filler.left;
+        self.lines.asked.extend(filler.asked.into_iter().map(|name| (name, self.at)));
         match filled {
             Ok(value) => Ok(value),
             Err(Failure::Format(expression)) => Err(self.line(

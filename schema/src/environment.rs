@@ -205,6 +205,11 @@ impl Project<'_> {
             let start = at as u32;
             Span { file, start, end: start + key.len() as u32 }
         };
+        if !matches!(asker, Asker::Labels(_)) {
+            for (name, at) in &lines.asked {
+                self.reads.variable(name, span(*at, name));
+            }
+        }
         let pairs: Vec<Said> = lines
             .pairs
             .into_iter()

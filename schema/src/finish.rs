@@ -11,6 +11,7 @@ use crate::interpolate::Variables;
 use crate::places::Written;
 use crate::problem::{Code, Finding};
 use crate::project::{Model, Project};
+use crate::reads::leaves;
 use crate::resources::{drop_unused, is_bridged};
 use crate::text::Span;
 use crate::tree::{Entry, Map, Node, Value};
@@ -56,6 +57,7 @@ impl Project<'_> {
             let scope = order::Scope { active: &active, off: &off, left_out: &left_out };
             scope.check(lax, &mut self.found);
         }
+        self.forget_idle((&active, &inactive), &left_out);
         active.0.retain(|name, _| !left_out.contains(name));
         if !self.switches.no_normalize {
             self.resources(&name, root, by_default);
@@ -74,13 +76,16 @@ impl Project<'_> {
         if !self.switches.all_resources {
             drop_unused(&mut map, &active, self.switches.lax);
         }
+        self.read_contents(&map);
         map.set("services", Node::new(span, Value::Map(active)));
         let inactive: BTreeSet<String> = inactive.0.into_keys().chain(left_out).collect();
         let inactive = inactive.into_iter().collect();
         let mut tree = Node::new(span, Value::Map(map));
         let silent = prune::prune_file(&mut tree);
         let tree = Arc::new(tree);
-        let places = Places::new(Written { tree: tree.clone(), silent, files: self.files.clone() });
+        let reads = std::mem::take(&mut self.reads);
+        let files_read = self.files.clone();
+        let places = Places::new(Written { tree: tree.clone(), silent, files: files_read, reads });
         let directory = self.directory.clone();
         Some(Model { name, directory, files, tree, places, inactive, raw: false })
     }
@@ -217,9 +222,7 @@ impl Project<'_> {
         }
         if let Some(Node { value: Value::Map(own), span: at, .. }) = map.remove("environment") {
             for (key, mut entry) in own.0 {
-                if let (true, Some(value)) = (entry.node.is_null(), self.variables.get(&key)) {
-                    entry.node.value = Value::Text(value.clone());
-                }
+                self.fill(&key, &mut entry);
                 variables.insert(key, entry);
             }
             map.set("environment", Node::new(at, Value::Map(Map(variables))));
@@ -230,13 +233,34 @@ impl Project<'_> {
             && let Some(arguments) = arguments.get_mut("args").and_then(Node::as_map_mut)
         {
             for (key, entry) in &mut arguments.0 {
-                if let (true, Some(value)) = (entry.node.is_null(), self.variables.get(key)) {
-                    entry.node.value = Value::Text(value.clone());
-                }
+                self.fill(key, entry);
             }
             arguments.0.retain(|_, entry| !entry.node.is_null());
         }
         self.labels(map, span);
+    }
+
+    /// Forgets the variables that only services ask for which are not there.
+    fn forget_idle(&mut self, (active, inactive): (&Map, &Map), left_out: &BTreeSet<String>) {
+        let (idle, effective): (Vec<_>, Vec<_>) =
+            active.0.iter().partition(|(name, _)| left_out.contains(*name));
+        let idle = idle.into_iter().chain(&inactive.0);
+        let idle: Vec<Span> = idle.map(|(_, service)| service.node.span).collect();
+        let mut places = BTreeSet::new();
+        if !idle.is_empty() {
+            effective.iter().for_each(|(_, service)| leaves(&service.node, &mut places));
+        }
+        idle.into_iter().for_each(|part| self.reads.forget(part, &places));
+    }
+
+    /// Gives a bare name its value.
+    pub(crate) fn fill(&mut self, name: &str, entry: &mut Entry) {
+        if entry.node.is_null() {
+            self.reads.variable(name, entry.key);
+            if let Some(value) = self.variables.get(name) {
+                entry.node.value = Value::Text(value.clone());
+            }
+        }
     }
 
     fn env_file_values(&mut self, files: &[Node], own: Option<&Map>) -> Vec<Said> {

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use crate::attributes::FILE;
 use crate::budget::DEEPEST_PARTS;
 use crate::environment::{Asker, add_below};
-use crate::interpolate::Variables;
 use crate::problem::{Code, Finding};
 use crate::project::Project;
 use crate::resources::RESOURCES;
@@ -61,15 +60,40 @@ impl Project<'_> {
         let documents = self.parse_part(&paths, entry.span);
         let part = self.merged(documents, &directory);
         self.including.pop();
-        let inner = std::mem::replace(&mut self.variables, outer);
+        let part = part.map(|part| self.filled_part(part, &directory));
+        self.variables = outer;
         let mut part = part?;
-        fill_part(&mut part, &inner, &directory);
         if let Some(map) = part.as_map_mut() {
             self.bind_devices(map, &directory);
             // Its name and what it has for itself stay behind.
             map.0.retain(|name, _| name == "services" || RESOURCES.contains(&name.as_str()));
         }
         Some(part)
+    }
+
+    /// Settles what depends on where a part stands: bare names in `environment` take the values of
+    /// the part's own variables, a build without a context starts from the part's directory.
+    fn filled_part(&mut self, mut part: Node, directory: &Path) -> Node {
+        let services = part.as_map_mut().and_then(|map| map.get_mut("services"));
+        let services =
+            services.and_then(Node::as_map_mut).into_iter().flat_map(|map| map.0.values_mut());
+        for service in services {
+            let Some(service) = service.node.as_map_mut() else {
+                continue;
+            };
+            if let Some(build) = service.get_mut("build") {
+                let here = Node::text(build.span, directory.to_string_lossy());
+                if let Some(build) = build.as_map_mut() {
+                    build.set_default("context", here);
+                }
+            }
+            let environment = service.get_mut("environment");
+            let entries = environment.and_then(Node::as_map_mut);
+            for (name, entry) in entries.into_iter().flat_map(|map| map.0.iter_mut()) {
+                self.fill(name, entry);
+            }
+        }
+        part
     }
 
     /// Whether there may be one part more; the first time there may not is a problem.
@@ -143,32 +167,6 @@ fn texts<'n>(entry: &'n Node, name: &str) -> impl Iterator<Item = &'n str> {
 
 fn joined(base: &Path, path: &str) -> PathBuf {
     PathBuf::from(value::clean_path(&base.join(path).to_string_lossy()))
-}
-
-/// Settles what depends on where a part stands: bare names in `environment` take the values of
-/// the part's own variables, a build without a context starts from the part's directory.
-fn fill_part(part: &mut Node, variables: &Variables, directory: &Path) {
-    let services = part.as_map_mut().and_then(|map| map.get_mut("services"));
-    let services =
-        services.and_then(Node::as_map_mut).into_iter().flat_map(|map| map.0.values_mut());
-    for service in services {
-        let Some(service) = service.node.as_map_mut() else {
-            continue;
-        };
-        if let Some(build) = service.get_mut("build") {
-            let here = Node::text(build.span, directory.to_string_lossy());
-            if let Some(build) = build.as_map_mut() {
-                build.set_default("context", here);
-            }
-        }
-        let environment = service.get_mut("environment");
-        let entries = environment.and_then(Node::as_map_mut);
-        for (name, entry) in entries.into_iter().flat_map(|map| map.0.iter_mut()) {
-            if let (true, Some(value)) = (entry.node.is_null(), variables.get(name)) {
-                entry.node.value = Value::Text(value.clone());
-            }
-        }
-    }
 }
 
 /// Whether a path, as it is written, means something that has to be fetched.

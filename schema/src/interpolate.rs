@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::budget::MOST_FILLED;
 use crate::problem::{Code, Finding};
+use crate::reads::Reads;
 use crate::text::{Files, Span};
 use crate::tree::{Node, Value};
 
@@ -40,15 +41,20 @@ pub enum Failure {
 }
 
 /// Interpolates every text below `node`. Keys stay as they are.
-pub fn tree(node: &mut Node, variables: &Variables, files: &Files, found: &mut Vec<Finding>) {
-    let filler = Filler { variables, unset: Vec::new(), left: MOST_FILLED };
-    Interpolation { filler, files, found }.node(node);
+pub fn tree(
+    node: &mut Node,
+    variables: &Variables,
+    files: &Files,
+    (found, reads): (&mut Vec<Finding>, &mut Reads),
+) {
+    Interpolation { filler: Filler::new(variables, MOST_FILLED), files, found, reads }.node(node);
 }
 
 struct Interpolation<'a> {
     filler: Filler<'a>,
     files: &'a Files,
     found: &'a mut Vec<Finding>,
+    reads: &'a mut Reads,
 }
 
 impl Interpolation<'_> {
@@ -66,6 +72,9 @@ impl Interpolation<'_> {
             return;
         }
         let result = self.filler.replace(text, 0);
+        for name in std::mem::take(&mut self.filler.asked) {
+            self.reads.variable(&name, narrow(self.files, span, &name));
+        }
         let mut seen = BTreeSet::new();
         for name in self.filler.unset.drain(..) {
             if seen.len() < MOST_UNSET && seen.insert(name.clone()) {
@@ -149,7 +158,7 @@ pub fn text_with(
     variables: &Variables,
     unset: &mut Vec<String>,
 ) -> Result<String, Failure> {
-    let mut filler = Filler { variables, unset: Vec::new(), left: MOST_FILLED };
+    let mut filler = Filler::new(variables, MOST_FILLED);
     let result = filler.replace(text, 0);
     unset.append(&mut filler.unset);
     result
@@ -159,13 +168,27 @@ pub fn text_with(
 pub struct Filler<'a> {
     /// The values.
     pub variables: &'a dyn Lookup,
-    /// Variables that were asked for and are not set.
+    /// Variables that were asked for.
+    pub asked: BTreeSet<String>,
+    /// Those of them that are not set and count.
     pub unset: Vec<String>,
     /// How many bytes may still be made.
     pub left: usize,
 }
 
 impl<'a> Filler<'a> {
+    /// With these variables, and room for so many bytes.
+    pub fn new(variables: &'a dyn Lookup, left: usize) -> Filler<'a> {
+        Filler { variables, asked: BTreeSet::new(), unset: Vec::new(), left }
+    }
+
+    fn value(&mut self, name: &str) -> Option<&'a String> {
+        if !name.is_empty() {
+            self.asked.insert(name.to_owned());
+        }
+        self.variables.value(name)
+    }
+
     /// `text` with its variables replaced, `depth` expressions deep.
     pub fn replace(&mut self, text: &str, depth: usize) -> Result<String, Failure> {
         if depth > 100 {
@@ -190,7 +213,7 @@ impl<'a> Filler<'a> {
                 rest = &after[length + 1..];
             } else {
                 let name = &after[..name_length(after)];
-                match (name, self.variables.value(name)) {
+                match (name, self.value(name)) {
                     ("", _) => out.push('$'),
                     (_, Some(value)) => self.push(&mut out, value)?,
                     (_, None) => self.unset.push(name.to_owned()),
@@ -227,8 +250,7 @@ impl<'a> Filler<'a> {
         if name.is_empty() {
             return wrong();
         }
-        let variables = self.variables;
-        let value = variables.value(name).map(String::as_str);
+        let value = self.value(name).map(String::as_str);
         if name == inside {
             if value.is_none() {
                 self.unset.push(name.to_owned());

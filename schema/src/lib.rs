@@ -47,6 +47,7 @@ mod places;
 mod print;
 mod project;
 mod prune;
+mod reads;
 mod refuse;
 mod resources;
 mod rules;

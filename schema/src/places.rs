@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::checked::Remark;
 use crate::decode::mounts;
 use crate::problem::{self, Problem};
+use crate::reads::Reads;
 use crate::stack::Place;
 use crate::text::{Files, Span};
 use crate::tree::{Entry, Node, Value};
@@ -17,6 +18,8 @@ pub(crate) struct Written {
     pub silent: Vec<(String, Entry)>,
     /// The texts.
     pub files: Files,
+    /// What they read besides themselves.
+    pub reads: Reads,
 }
 
 impl PartialEq for Written {
@@ -28,8 +31,7 @@ impl PartialEq for Written {
 impl Written {
     /// Where the value under a path stands.
     pub fn place(&self, path: &str) -> Option<Place> {
-        let span = below(&self.tree, path, false).or_else(|| self.silent(path))?;
-        self.files.place(span)
+        self.files.place(self.span(path)?)
     }
 
     /// Problems of values, each at the nearest place around it, in the order of the text.
@@ -37,7 +39,7 @@ impl Written {
         let found = remarks.into_iter().map(|remark| {
             let mut path = remark.path.as_str();
             let span = loop {
-                match below(&self.tree, path, false).or_else(|| self.silent(path)) {
+                match self.span(path) {
                     Some(span) => break Some(span),
                     None => match path.rfind('.') {
                         Some(end) => path = &path[..end],
@@ -48,6 +50,14 @@ impl Written {
             remark.found(span)
         });
         problem::all(found.collect(), &self.files)
+    }
+
+    /// The span of a value; of `$NAME` and of an absolute path, where they are asked for.
+    fn span(&self, path: &str) -> Option<Span> {
+        match path.starts_with(['$', '/']) {
+            true => self.reads.place(path),
+            false => below(&self.tree, path, false).or_else(|| self.silent(path)),
+        }
     }
 
     fn silent(&self, path: &str) -> Option<Span> {

@@ -12,6 +12,7 @@ use crate::include::is_remote;
 use crate::interpolate::{self, Variables};
 use crate::merge;
 use crate::problem::{self, Code, Finding, Problems};
+use crate::reads::Reads;
 use crate::shape::Shape;
 use crate::text::{self, Files, Span, Undecoded};
 use crate::trail::Trail;
@@ -47,6 +48,8 @@ pub(crate) struct Project<'a> {
     /// Everything that was read, when it is asked for.
     pub record: Option<Record>,
     pub budget: Budget,
+    /// What the files read besides themselves.
+    pub reads: Reads,
 }
 
 /// Everything merged and completed, still as a tree.
@@ -77,6 +80,7 @@ impl<'a> Project<'a> {
             home: options.environment.get("HOME").cloned(),
             record: None,
             budget: Budget::default(),
+            reads: Reads::default(),
         }
     }
 
@@ -138,7 +142,11 @@ impl<'a> Project<'a> {
             return None;
         }
         match text::decode(&bytes) {
-            Ok(text) => Some(self.files.add(shown.to_owned(), text)),
+            Ok(text) => {
+                let file = self.files.add(shown.to_owned(), text);
+                self.reads.file(path, named_at.unwrap_or(Span { file, start: 0, end: 1 }));
+                Some(file)
+            }
             Err(Undecoded { text, at, why }) => {
                 let message = format!("{what} `{}` {why}", shown.display());
                 let file = self.files.add(shown.to_owned(), text);
@@ -373,7 +381,8 @@ impl<'a> Project<'a> {
     pub fn interpolated(&mut self, document: &mut Node) -> Option<Node> {
         let raw = self.record.is_some().then(|| document.clone());
         if !self.switches.no_interpolate {
-            interpolate::tree(document, &self.variables, &self.files, &mut self.found);
+            let told = (&mut self.found, &mut self.reads);
+            interpolate::tree(document, &self.variables, &self.files, told);
         }
         raw
     }

@@ -128,6 +128,20 @@ impl Project<'_> {
         }
     }
 
+    /// Notes the variables that configs and secrets in use take their values from.
+    pub(crate) fn read_contents(&mut self, root: &Map) {
+        for section in ["configs", "secrets"] {
+            let objects = root.get(section).and_then(Node::as_map);
+            for (_, object) in objects.into_iter().flat_map(Map::iter) {
+                if let Some((name, at)) =
+                    object.get("environment").and_then(|node| Some((node.as_text()?, node.span)))
+                {
+                    self.reads.variable(name, at);
+                }
+            }
+        }
+    }
+
     /// Volumes of the local driver that bind a folder get its absolute path.
     pub(crate) fn bind_devices(&mut self, root: &mut Map, base: &Path) {
         let volumes = root.get_mut("volumes").and_then(Node::as_map_mut);

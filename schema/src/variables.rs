@@ -1,13 +1,13 @@
 //! The variables a project asks for, as its files write them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use crate::config::Switches;
 use crate::interpolate::{closing, name_length};
 use crate::project::Project;
-use crate::tree::{Map, Node, Value};
+use crate::tree::{Node, Value};
 use crate::{LoadOptions, Problems, Source, Stack};
 
 /// What the files say of one variable.
@@ -40,46 +40,6 @@ pub fn variables(
     }
     project.conclude(model.map(|_| Stack::default()))?;
     Ok(asked)
-}
-
-/// The names of all variables that the files of a project read: in expressions, and as names
-/// without a value in `environment` and in arguments of builds.
-///
-/// # Errors
-/// All problems of all files at once.
-pub fn read(options: &LoadOptions, source: &dyn Source) -> Result<BTreeSet<String>, Problems> {
-    let mut project = raw(options, source);
-    let model = project.model();
-    let (mut asked, mut names) = (BTreeMap::new(), BTreeSet::new());
-    if let Some(model) = &model {
-        gather(&model.tree, &mut asked);
-        let services = model.tree.as_map().and_then(|top| top.get("services")?.as_map());
-        for (_, service) in services.into_iter().flat_map(Map::iter) {
-            let service = service.as_map();
-            let own = service.and_then(|service| service.get("environment"));
-            let build = service.and_then(|service| service.get("build")?.as_map());
-            bare(own, &mut names);
-            bare(build.and_then(|build| build.get("args")), &mut names);
-        }
-    }
-    project.conclude(model.map(|_| Stack::default()))?;
-    names.extend(asked.into_keys());
-    Ok(names)
-}
-
-/// Names that stand without a value.
-fn bare(node: Option<&Node>, names: &mut BTreeSet<String>) {
-    match node.map(|node| &node.value) {
-        Some(Value::Map(map)) => {
-            let open = map.iter().filter(|(_, node)| node.is_null());
-            names.extend(open.map(|(name, _)| name.to_owned()));
-        }
-        Some(Value::List(items)) => {
-            let texts = items.iter().filter_map(Node::as_text);
-            names.extend(texts.filter(|text| !text.contains('=')).map(str::to_owned));
-        }
-        _ => {}
-    }
 }
 
 /// A project whose files are read and left as they are.

@@ -138,7 +138,7 @@ fn strict_leaves_nothing_but_the_program() {
         TestHost::with("compose.yaml", "services:\n  web: { image: localhost/host }\n").gated();
     host.berth("up -d --policy strict")
         .fails_with(9)
-        .stderr_has("set `user` to one that is not 0")
+        .stderr_has("set `user` to a number that is not 0")
         .stderr_has("set `mem_limit`");
     let web = "services:
   web:
@@ -247,7 +247,8 @@ fn a_link_made_while_it_ran_is_not_followed_by_a_restart_but_a_file_written_anew
     symlink("/etc", host.project("data")).unwrap();
     let refused = host.berth("restart web");
     assert_ne!(refused.code, 0, "{refused}");
-    refused.stderr_has("it leads to `/etc` now");
+    refused.stderr_has("leads to `/etc` now");
+    host.berth("exec -T web cat /data/file").succeeds().stdout_is("own");
 }
 
 /// Berth with its state elsewhere, and the host's policy beside it.
@@ -319,12 +320,17 @@ fn a_policy_that_others_could_have_written_is_not_used() {
         for command in ["up -d", "plan", "run web"] {
             host.berth(command).fails_with(1).stderr_has("is not used");
         }
+        host.berth("check").fails_with(65).stdout_has("is not used");
         host.0.shell(&format!("chmod 644 {file} && chown 0 {file}")).succeeds();
     }
     host.0.shell(&format!("mv {file} {file}.real && ln -s {file}.real {file}")).succeeds();
     host.berth("plan").fails_with(1).stderr_has("is not used");
     host.0.shell(&format!("rm {file} && echo '{{\"polcy\":1}}' >{file}")).succeeds();
-    host.berth("plan").fails_with(1).stderr_has("unknown field `polcy`");
+    let place = format!("`{file}:1:8` is wrong: unknown field `polcy`");
+    host.berth("plan").fails_with(1).stderr_has(&place);
+    host.berth("check").fails_with(65).stdout_has("policy.json:1:8").stdout_has("1 error");
+    let rows = host.berth("check --format json").fails_with(65).json();
+    assert_eq!((rows[0]["file"].as_str(), rows[0]["line"].as_u64()), (Some(file), Some(1)));
 }
 
 #[test]

@@ -136,6 +136,7 @@ cases! {
     HiddenBind "G-BIND-HIDDEN" [Shown Refused Refused] Medium "A volume that is another path outside the project.",
     HiddenOwn "G-BIND-HIDDEN" [Allowed Refused Refused] Low "A volume that is a path of the project, or public data.",
     Propagation "G-PROP" [Consent Refused Refused] High "Mounts in the container appear on the host.",
+    HostDevice "G-DEV" [Consent Refused Refused] Critical "The memory or a disk of the host.",
     Device "G-DEV" [Consent Consent Refused] High "A device of the host.",
     Gpu "G-DEV" [Shown Consent Refused] Medium "A graphics processor.",
     Provider "G-EXEC" [Consent Refused Refused] Critical "A program that runs on the host.",

@@ -106,7 +106,7 @@ fn is_of(service: &str, grant: &Grant, project: &str) -> bool {
 /// what is there now is remembered.
 fn is_named(object: &str, grant: &Grant) -> bool {
     let path = match grant.case {
-        Case::Device => grant.object.split_once(' ').map(|(path, _)| path),
+        Case::Device | Case::HostDevice => grant.object.split_once(' ').map(|(path, _)| path),
         _ => None,
     };
     object == grant.object || path == Some(object)

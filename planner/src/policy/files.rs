@@ -211,7 +211,7 @@ pub(super) fn contents(finds: &mut Finds<'_>) {
         let mount: &FileMount = mount;
         let object: Option<&FileObject> = objects.get(&mount.source);
         if let Some(FileContent::File(path)) = object.map(|object| &object.content) {
-            add(format!("{kind}.{}", mount.source), path);
+            add(format!("/{kind}.{}.file", mount.source), path);
         }
     }
     let Some(build) = &service.build else { return };

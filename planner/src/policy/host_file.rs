@@ -131,7 +131,8 @@ impl HostPolicy {
 
     /// The text of a consent to one grant, for people to put into the file.
     pub fn line(stack: &str, grant: &super::Grant) -> String {
-        let is_path = grant.object.starts_with('/') && grant.case != Case::Device;
+        let is_device = matches!(grant.case, Case::Device | Case::HostDevice);
+        let is_path = grant.object.starts_with('/') && !is_device;
         let is_other = !is_path && !grant.object.is_empty();
         let consent = HostConsent {
             stack: stack.to_owned(),

@@ -1,5 +1,6 @@
 //! What a path of the host is to the host.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::Facts;
@@ -13,8 +14,8 @@ pub struct PathFact {
     pub kind: Kind,
     /// Device and inode of what is there.
     pub object: Option<(u64, u64)>,
-    /// Kind and numbers of the device that is there, as mknod(1) takes them: `c 10:229`.
-    pub device: Option<String>,
+    /// The device that is there.
+    pub device: Option<Node>,
     /// Programs whose sockets it is or holds, as far as they give the host away.
     pub sockets: Vec<String>,
 }
@@ -32,6 +33,36 @@ pub enum Kind {
     Socket,
     /// A device, a pipe, anything else.
     Other,
+}
+
+/// A device, as the kernel numbers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Node {
+    /// A block device; else one of characters.
+    pub block: bool,
+    /// Major number: which driver.
+    pub major: u32,
+    /// Minor number: which of its devices.
+    pub minor: u32,
+}
+
+impl Node {
+    /// Whether who has it has the memory or the disks of the host: every block device,
+    /// `/dev/mem`, `/dev/kmem`, `/dev/port` (mem(4)) and the SCSI generic devices, by the numbers
+    /// of the kernel's `admin-guide/devices.txt`.
+    pub(super) fn is_the_host(self) -> bool {
+        match (self.block, self.major, self.minor) {
+            (true, ..) => true,
+            (false, 1, minor) => matches!(minor, 1 | 2 | 4),
+            (false, major, _) => major == 21,
+        }
+    }
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}:{}", if self.block { 'b' } else { 'c' }, self.major, self.minor)
+    }
 }
 
 /// What a container gets with a path of the host.
@@ -109,8 +140,11 @@ pub(super) fn weigh(fact: &PathFact, read_only: bool, facts: &Facts) -> Weight {
     }
     let project = facts.project.as_path();
     let is_project = facts.is_project(path);
+    if fact.device.is_some_and(Node::is_the_host) {
+        return Weight::Root("the memory or a disk of the host");
+    }
     if let Some(folder) = WHOLE.iter().chain(&OBEYED).find(|folder| path.starts_with(folder)) {
-        let public = PUBLIC.iter().any(|public| path.starts_with(public));
+        let public = is_public(path);
         return match () {
             // A project may lie in a folder of the host, but not have one in it.
             () if is_project && !Path::new(folder).starts_with(project) => Weight::Project,
@@ -119,7 +153,7 @@ pub(super) fn weigh(fact: &PathFact, read_only: bool, facts: &Facts) -> Weight {
         };
     }
     if PROGRAMS.iter().any(|folder| path.starts_with(folder)) && !is_project {
-        let public = PUBLIC.iter().any(|public| path.starts_with(public));
+        let public = is_public(path);
         return match (read_only, public) {
             (true, true) => Weight::Public,
             (true, false) => Weight::Outside,
@@ -134,6 +168,11 @@ pub(super) fn weigh(fact: &PathFact, read_only: bool, facts: &Facts) -> Weight {
         (false, Kind::Socket) => Weight::Socket("a program of the host".to_owned()),
         (false, _) => Weight::Outside,
     }
+}
+
+/// Whether a path is, or is below, data that every user may read.
+pub(super) fn is_public(path: &Path) -> bool {
+    PUBLIC.iter().any(|public| path.starts_with(public))
 }
 
 /// Why a path holds what must not be handed over by the way.

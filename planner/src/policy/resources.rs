@@ -1,13 +1,16 @@
 //! Rows about devices, limits, ports, images and things of other stacks.
 
+use std::collections::BTreeSet;
+
 use berth_schema::stack::{
-    BuildSource, Device, DeviceAccess, DeviceKind, GitSource, NamedContext, VolumesSource,
+    BuildSource, Device, DeviceAccess, DeviceKind, DeviceRule, GitSource, NamedContext,
+    VolumesSource,
 };
 
-use super::Case;
 use super::files::{fact, mounts};
 use super::rights::is_own;
 use super::rows::Finds;
+use super::{Case, Node};
 use crate::desired::SourceSpec;
 use crate::{pull, text};
 
@@ -21,13 +24,16 @@ pub(super) fn devices(finds: &mut Finds<'_>) {
                 let fact = fact(facts, source);
                 let path = fact.real.display().to_string();
                 let access = words(*access);
-                let object = match &fact.device {
-                    Some(numbers) => format!("{path} {numbers}"),
-                    None => path.clone(),
+                let inside = facts.devices.get(source).cloned().unwrap_or_default();
+                let (object, what) = match fact.device {
+                    Some(node) => (format!("{path} {node}"), format!("the device {path}")),
+                    None => of_folder(&path, &inside),
                 };
-                let what = format!("the device {path} ({access})");
+                let is_host = fact.device.iter().chain(&inside).any(|node| node.is_the_host());
+                let case = if is_host { Case::HostDevice } else { Case::Device };
+                let held = if is_host { ": memory or a disk of the host" } else { "" };
                 let at = written.unwrap_or_else(|| "devices".to_owned());
-                finds.add_scoped(Case::Device, &at, (&object, access), what);
+                finds.add_scoped(case, &at, (&object, access), format!("{what} ({access}){held}"));
             }
             Device::Cdi { vendor, class, name } => {
                 let (case, by) = match class.as_str() {
@@ -43,6 +49,17 @@ pub(super) fn devices(finds: &mut Finds<'_>) {
     rules(finds);
 }
 
+/// A folder of devices, as an object and in words. The drivers of what is in it tell it from
+/// another: a stick that is plugged in is no new thing, a disk among sound cards is.
+fn of_folder(path: &str, inside: &BTreeSet<Node>) -> (String, String) {
+    let driver = |node: &Node| format!("{} {}:*", if node.block { 'b' } else { 'c' }, node.major);
+    let drivers = Vec::from_iter(inside.iter().map(driver).collect::<BTreeSet<_>>()).join(", ");
+    match drivers.as_str() {
+        "" => (path.to_owned(), format!("the device {path}")),
+        drivers => (format!("{path} {drivers}"), format!("all devices in {path}, {drivers}")),
+    }
+}
+
 fn rules(finds: &mut Finds<'_>) {
     for (index, rule) in finds.subject.service.device_rules.iter().enumerate() {
         let number = |n: Option<u32>| n.map_or("*".to_owned(), |n| n.to_string());
@@ -55,8 +72,21 @@ fn rules(finds: &mut Finds<'_>) {
         let access = words(rule.access);
         let at = format!("device_cgroup_rules.{index}");
         let what = format!("{devices} ({access})");
-        finds.add_scoped(Case::Device, &at, (&devices, access), what);
+        let case = if may_be_the_host(rule) { Case::HostDevice } else { Case::Device };
+        finds.add_scoped(case, &at, (&devices, access), what);
     }
+}
+
+/// Whether a rule lets at the memory or a disk of the host.
+fn may_be_the_host(rule: &DeviceRule) -> bool {
+    let node = |block, major, minor| Node { block, major, minor };
+    let chars = [node(false, 1, 1), node(false, 1, 2), node(false, 1, 4), node(false, 21, 0)];
+    let is_meant = |node: &Node| {
+        rule.major.is_none_or(|major| major == node.major)
+            // Of a driver whose every device is the host, any will do.
+            && (node.major == 21 || rule.minor.is_none_or(|minor| minor == node.minor))
+    };
+    rule.kind != DeviceKind::Char || chars.iter().any(is_meant)
 }
 
 fn words(access: DeviceAccess) -> &'static str {

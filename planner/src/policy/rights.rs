@@ -276,20 +276,27 @@ pub(super) fn placement(finds: &mut Finds<'_>) {
 }
 
 pub(super) fn root(finds: &mut Finds<'_>) {
-    let (subject, facts) = (finds.subject, finds.scene.facts);
-    let of_image = facts.users.get(&subject.spec.image);
-    let (user, what) = match (&subject.spec.user, of_image) {
-        (Some(user), _) => (user.as_str(), "user 0 of the container"),
-        (None, Some(user)) => (user.as_str(), "user 0 of the container, as its image says"),
-        (None, None) => ("", "the user of its image, which is not here to be looked at"),
+    let subject = finds.subject;
+    let user = subject.spec.user.as_deref();
+    let known = finds.scene.facts.uids.get(subject.name).copied();
+    let what = match (user.and_then(number), known, user) {
+        (Some(0), ..) | (None, Some(0), None | Some("")) => "user 0 of the container".to_owned(),
+        (None, Some(0), Some(user)) => {
+            format!("user 0 of the container: its image calls it {user}")
+        }
+        (Some(_), ..) | (None, Some(_), _) => return,
+        (None, None, None | Some("")) => "the user of its image, and nobody knows which".to_owned(),
+        (None, None, Some(user)) => {
+            format!("whoever {user} is in its image, and nobody knows")
+        }
     };
-    if is_root(user) {
-        finds.add(Case::Root, "user", "", what);
-    }
+    finds.add(Case::Root, "user", "", what);
 }
 
-/// Whether `user[:group]` is user 0; what says nothing is.
-fn is_root(user: &str) -> bool {
-    let name = user.split(':').next().unwrap_or_default().trim();
-    name.is_empty() || name == "root" || name.parse::<u64>() == Ok(0)
+/// The id in `user[:group]`, if it is one and no name. What is too large is no other user: nothing
+/// starts with it.
+fn number(user: &str) -> Option<u64> {
+    let id = user.split(':').next().unwrap_or_default();
+    let is_number = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| id.parse().unwrap_or(u64::MAX))
 }

@@ -123,14 +123,14 @@ pub(super) fn all(
 fn of_stack(scene: &Scene<'_>) -> Vec<Found> {
     let facts = scene.facts;
     let mut found = Vec::new();
-    let mut add = |case: Case, object: &str, what: String| {
-        let (object, path) = (object.to_owned(), "--".to_owned());
+    let mut add = |case: Case, path: String, object: &str, what: String| {
+        let object = object.to_owned();
         found.push(Found { case, service: None, path, object, scope: "", what });
     };
     for name in &facts.variables {
         let open = facts.open_variables.contains(name);
         let case = if open { Case::OpenVariable } else { Case::Variable };
-        add(case, name, format!("the variable {name} of the host"));
+        add(case, format!("${name}"), name, format!("the variable {name} of the host"));
     }
     for file in &facts.files {
         let real = files::fact(facts, file).real;
@@ -139,10 +139,13 @@ fn of_stack(scene: &Scene<'_>) -> Vec<Found> {
             continue;
         }
         let shown = real.display().to_string();
-        add(Case::File, &shown, format!("what is in {shown}, outside the project"));
+        let (at, what) =
+            (file.display().to_string(), format!("what is in {shown}, outside the project"));
+        add(Case::File, at, &shown, what);
     }
     if facts.unsigned {
-        add(Case::Unsigned, "", "whoever can push to the repository decides what runs".to_owned());
+        let what = "whoever can push to the repository decides what runs".to_owned();
+        add(Case::Unsigned, "--".to_owned(), "", what);
     }
     found
 }
@@ -156,11 +159,7 @@ pub fn wanted(
 ) -> BTreeSet<PathBuf> {
     let mut paths = BTreeSet::new();
     for subject in subjects {
-        paths.extend(mounted(desired, observed, &subject.spec));
-        paths.extend(subject.spec.devices.iter().filter_map(|device| match device {
-            Device::Node { source, .. } => Some(source.clone()),
-            Device::Cdi { .. } => None,
-        }));
+        paths.extend(given(desired, observed, &subject.spec));
         paths.extend(files::log_socket(&subject.spec).map(Path::to_owned));
         let lent = others::lent(desired, observed, &subject.spec);
         paths.extend(lent.iter().flat_map(|lent| of_mount(desired, observed, lent.mount)));
@@ -188,13 +187,28 @@ pub fn wanted(
     paths
 }
 
-/// Host paths that a container mounts: of binds, and of volumes that are binds.
-pub(crate) fn mounted(
+/// Host paths that a container is given: of binds, of volumes that are binds, of devices.
+pub(crate) fn given(
     desired: &Desired,
     observed: &Observed,
     spec: &ContainerSpec,
 ) -> BTreeSet<PathBuf> {
-    spec.mounts.values().flat_map(|mount| of_mount(desired, observed, mount)).collect()
+    let mounts = spec.mounts.values().flat_map(|mount| of_mount(desired, observed, mount));
+    mounts.chain(nodes(spec)).collect()
+}
+
+/// Devices, and folders of devices, that a container is given.
+fn nodes(spec: &ContainerSpec) -> impl Iterator<Item = PathBuf> {
+    spec.devices.iter().filter_map(|device| match device {
+        Device::Node { source, .. } => Some(source.clone()),
+        Device::Cdi { .. } => None,
+    })
+}
+
+/// Paths below which a judgement has to know the devices:
+/// [`Facts::devices`](super::Facts::devices).
+pub fn wanted_devices(subjects: &[Subject<'_>]) -> BTreeSet<PathBuf> {
+    subjects.iter().flat_map(|subject| nodes(&subject.spec)).collect()
 }
 
 fn of_mount(desired: &Desired, observed: &Observed, mount: &MountSpec) -> BTreeSet<PathBuf> {

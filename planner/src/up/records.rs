@@ -59,7 +59,7 @@ pub(super) fn make(
 /// What the host paths of a container led to when the policy judged them.
 fn judged(survey: &Survey, spec: &ContainerSpec) -> BTreeMap<PathBuf, PathBuf> {
     let known = &survey.desired.judged.paths;
-    let paths = policy::mounted(survey.desired, survey.observed, spec).into_iter();
+    let paths = policy::given(survey.desired, survey.observed, spec).into_iter();
     paths.filter_map(|path| known.get(&path).cloned().map(|real| (path, real))).collect()
 }
 

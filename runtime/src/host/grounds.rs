@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
-use berth_planner::policy::{Facts, Kind, PathFact};
+use berth_planner::policy::{Facts, Kind, Node, PathFact};
 use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, major, minor, openat, readlink};
 
+use super::prepare;
 use crate::container::host_limits;
 use crate::paths::Roots;
 
@@ -111,14 +112,32 @@ fn look(path: &Path, listeners: &Listeners) -> PathFact {
     PathFact { real, kind, object: Some(object), device: device(&stat), sockets }
 }
 
-/// Kind and numbers of a device.
-fn device(stat: &Stat) -> Option<String> {
-    let kind = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::CharacterDevice => 'c',
-        FileType::BlockDevice => 'b',
+/// The device that a file is.
+fn device(stat: &Stat) -> Option<Node> {
+    let block = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::CharacterDevice => false,
+        FileType::BlockDevice => true,
         _ => return None,
     };
-    Some(format!("{kind} {}:{}", major(stat.st_rdev), minor(stat.st_rdev)))
+    Some(Node { block, major: major(stat.st_rdev), minor: minor(stat.st_rdev) })
+}
+
+/// The devices that paths are or hold, as a container would get them.
+pub fn nodes(paths: &BTreeSet<PathBuf>) -> BTreeMap<PathBuf, BTreeSet<Node>> {
+    let node = |(path, _): (PathBuf, String)| {
+        let found = fs::metadata(path).ok()?;
+        let (kind, block) = (found.file_type(), found.file_type().is_block_device());
+        if !block && !kind.is_char_device() {
+            return None;
+        }
+        let (major, minor) = (major(found.rdev()), minor(found.rdev()));
+        Some(Node { block, major, minor })
+    };
+    let of = |path: &PathBuf| {
+        let below = prepare::device_nodes(path, "").unwrap_or_default();
+        (path.clone(), below.into_iter().filter_map(node).collect())
+    };
+    paths.iter().map(of).collect()
 }
 
 /// Where an open file is.
@@ -264,7 +283,11 @@ mod tests {
 
     #[test]
     fn a_device_is_told_with_its_numbers() {
-        assert_eq!(fact(Path::new("/dev/null")).device.as_deref(), Some("c 1:3"));
+        let device = fact(Path::new("/dev/null")).device.map(|node| node.to_string());
+        assert_eq!(device.as_deref(), Some("c 1:3"));
+        let folder = [PathBuf::from("/dev")];
+        let below = &nodes(&folder.clone().into())[&folder[0]];
+        assert!(below.contains(&Node { block: false, major: 1, minor: 3 }), "{below:?}");
         assert_eq!(fact(Path::new("/dev")).device, None);
     }
 

@@ -27,6 +27,7 @@ mod state;
 mod stats;
 mod view;
 mod volume;
+mod who;
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -50,7 +51,7 @@ pub use error::{HostError, StepError};
 pub use facts::{abilities, absent, platform, selinux, userns};
 pub use files::FilesError;
 pub(crate) use grounds::path_of;
-pub use grounds::{grounds, real};
+pub use grounds::{grounds, nodes, real};
 pub use journal::{Interrupted, Journal};
 pub use lock::{Holder, Lock};
 pub use mapping::unmapped;

@@ -27,6 +27,7 @@ mod mounts;
 mod names;
 mod process;
 
+pub(super) use devices::nodes as device_nodes;
 pub(super) use life::{restart, signal_number};
 pub(super) use limits::cgroup;
 pub(super) use mounts::all_mounts;
@@ -127,7 +128,7 @@ impl Preparation<'_> {
 
     fn devices(&self) -> Result<devices::Given, StepError> {
         match self.purpose {
-            Purpose::Start => devices::given(&self.record().name, self.spec()),
+            Purpose::Start => devices::given(self.record()),
             Purpose::Reach => Ok(devices::Given::default()),
         }
     }

@@ -1,6 +1,6 @@
 //! Where in the text the values of a stack were written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,6 +30,9 @@ impl fmt::Display for Place {
 
 /// Places by dotted path of the value in the model. They are looked up in the texts when they
 /// are asked for, because most of them never are.
+///
+/// The paths of what the files read besides themselves are `$NAME` of a variable and the absolute
+/// path of a file.
 #[derive(Clone, Default, PartialEq)]
 pub struct Places {
     written: Option<Arc<Written>>,
@@ -46,6 +49,20 @@ impl Places {
     pub fn get(&self, path: &str) -> Option<Place> {
         let given = self.given.get(path).cloned();
         given.or_else(|| self.written.as_ref()?.place(path))
+    }
+
+    /// Variables that the files ask for, set or not: in expressions, as bare names, and as the
+    /// values of configs and secrets; also in files of variables. Services that are switched off
+    /// do not count.
+    pub fn variables(&self) -> BTreeSet<String> {
+        let written = self.written.iter();
+        written.flat_map(|written| written.reads.variables()).cloned().collect()
+    }
+
+    /// Files that were read, the Compose files and files of variables among them.
+    pub fn files_read(&self) -> BTreeSet<PathBuf> {
+        let written = self.written.iter();
+        written.flat_map(|written| written.reads.files()).cloned().collect()
     }
 
     /// Whether a file says something at `path`.

@@ -196,3 +196,33 @@ fn a_stopped_container_gets_its_limit_before_it_starts_and_an_unseen_one_its_mon
     1 update_container shop-app-1 ← 0
     ");
 }
+
+#[test]
+fn a_limit_that_is_written_while_it_runs_leaves_the_grants_of_now() {
+    let host = up_with(&limited(64 << 20));
+    let mut desired = desired(&limited(128 << 20));
+    desired.judged.grants.insert("app".into(), ["new".to_owned()].into());
+    let plan = up(&desired, &host.observed, &UpOptions::default(), &Places::default()).unwrap();
+    let [Step { action: Action::UpdateContainer(record), .. }] = plan.steps.as_slice() else {
+        panic!("{plan}")
+    };
+    assert_eq!(record.grants, ["new".to_owned()].into());
+}
+
+#[test]
+fn a_path_that_leads_elsewhere_is_a_reason_to_make_the_container_anew_and_forbids_a_restart() {
+    let mut host = up_with(&shop());
+    let app = host.observed.containers.get_mut("shop-app-1").unwrap();
+    app.record.judged = [("/srv/cur".into(), "/srv/1".into())].into();
+    app.moved = [("/srv/cur".into(), "/srv/2".into())].into();
+    assert_snapshot!(plan(&shop(), &host), @r"
+    replace  app-1  /srv/cur leads to /srv/2, not to /srv/1 any more
+    Plan: 1 replace, 5 unchanged
+    ");
+    let restarted = restart("shop", &host.observed, &RestartOptions::default()).unwrap_err();
+    assert_snapshot!(restarted, @"`/srv/cur`, which container `shop-app-1` mounts, leads to `/srv/2` now, and nobody has judged that: `berth up` does, and makes the container anew");
+    assert!(start("shop", &host.observed, &[]).is_ok(), "what runs stays as it is");
+    host.observed.containers.get_mut("shop-app-1").unwrap().state =
+        ContainerState::Exited { exit_code: 0, finished_at: 0 };
+    assert_eq!(start("shop", &host.observed, &[]).unwrap_err(), restarted);
+}

@@ -2,14 +2,16 @@
 //! host that describe a device say beside.
 
 use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use berth_planner::cdi::{CdiNode, Edits};
-use berth_planner::desired::ContainerSpec;
+use berth_planner::observed::ContainerRecord;
 use berth_schema::stack::{Device, DeviceAccess, DeviceKind, DeviceRule};
 
 use crate::bundle::{BundleDevice, BundleMount, BundleSource};
+use crate::host::grounds::real;
 use crate::host::{StepError, cdi};
 
 /// Folders within folders of devices.
@@ -33,13 +35,15 @@ pub(super) struct Given {
 ///
 /// # Errors
 /// One is not there, or cannot be had any more.
-pub(super) fn given(container: &str, spec: &ContainerSpec) -> Result<Given, StepError> {
+pub(super) fn given(record: &ContainerRecord) -> Result<Given, StepError> {
+    let (container, spec) = (&record.name, &record.spec);
     let mut given = Given::default();
     let mut described = Vec::new();
     for device in &spec.devices {
         match device {
             Device::Node { source, target, access } => {
-                given.add(source, target, *access, DEPTH).map_err(|why| {
+                let judged = record.judged.get(source);
+                given.add((source, judged), target, *access).map_err(|why| {
                     let step = format!("give the device `{}` to", source.display());
                     StepError::failed(&step, container, why)
                 })?;
@@ -61,33 +65,61 @@ pub(super) fn given(container: &str, spec: &ContainerSpec) -> Result<Given, Step
     Ok(given)
 }
 
+/// Every device below a folder with its path in the container, where the folder is `target`; of
+/// what is no folder, itself. Links in the folder are none of them.
+pub(in crate::host) fn nodes(source: &Path, target: &str) -> io::Result<Vec<(PathBuf, String)>> {
+    let mut nodes = Vec::new();
+    gather(source, target, DEPTH, &mut nodes)?;
+    Ok(nodes)
+}
+
+fn gather(
+    source: &Path,
+    target: &str,
+    depth: usize,
+    nodes: &mut Vec<(PathBuf, String)>,
+) -> io::Result<()> {
+    if nodes.len() > MOST {
+        return Ok(()); // that many are refused
+    }
+    if !fs::metadata(source)?.is_dir() {
+        nodes.push((source.to_owned(), target.to_owned()));
+        return Ok(());
+    }
+    let mut names: Vec<_> =
+        fs::read_dir(source)?.flatten().map(|entry| entry.file_name()).collect();
+    names.sort();
+    for name in names.iter().filter_map(|name| name.to_str()) {
+        let below = source.join(name);
+        let Ok(kind) = fs::symlink_metadata(&below).map(|found| found.file_type()) else {
+            continue; // it has just gone
+        };
+        let is_device = kind.is_char_device() || kind.is_block_device();
+        let own = OWN.contains(&name) || name.starts_with('.');
+        if is_device || (kind.is_dir() && !own && depth > 0) {
+            let target = format!("{}/{name}", target.trim_end_matches('/'));
+            gather(&below, &target, depth - usize::from(kind.is_dir()), nodes)?;
+        }
+    }
+    Ok(())
+}
+
 impl Given {
-    /// A node, or every node below a folder.
+    /// A node, or every node below a folder, where the path led when it was judged.
     fn add(
         &mut self,
-        source: &Path,
+        (source, judged): (&Path, Option<&PathBuf>),
         target: &str,
         access: DeviceAccess,
-        depth: usize,
     ) -> Result<(), String> {
-        let found = fs::metadata(source).map_err(|error| error.to_string())?;
-        if !found.is_dir() {
-            return self.node(source, target, access, &found);
+        let now = real(source);
+        if let Some(judged) = judged.filter(|judged| **judged != now) {
+            let (now, judged) = (now.display(), judged.display());
+            return Err(format!("it leads to `{now}` now, not to `{judged}`: `up` judges it anew"));
         }
-        let entries = fs::read_dir(source).map_err(|error| error.to_string())?;
-        let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
-        names.sort();
-        for name in names.iter().filter_map(|name| name.to_str()) {
-            let below = source.join(name);
-            let Ok(kind) = fs::symlink_metadata(&below).map(|found| found.file_type()) else {
-                continue; // it has just gone
-            };
-            let is_device = kind.is_char_device() || kind.is_block_device();
-            let own = OWN.contains(&name) || name.starts_with('.');
-            if is_device || (kind.is_dir() && !own && depth > 0) {
-                let target = format!("{}/{name}", target.trim_end_matches('/'));
-                self.add(&below, &target, access, depth - usize::from(kind.is_dir()))?;
-            }
+        for (node, target) in nodes(&now, target).map_err(|error| error.to_string())? {
+            let found = fs::metadata(&node).map_err(|error| error.to_string())?;
+            self.node(&node, &target, access, &found)?;
         }
         Ok(())
     }
