@@ -8,6 +8,10 @@ use berth_schema::stack::{ForwardTo, Limits, MountSource, Service, Stack, Syslog
 
 use crate::observed::Storage;
 
+mod modules;
+
+pub use modules::{AppArmor, Modules, profile_of};
+
 /// What of a host decides whether an attribute has its effect there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Abilities {
@@ -29,6 +33,8 @@ pub struct Abilities {
     pub slices: Option<BTreeSet<String>>,
     /// Where writable layers are; `None` when nobody looked.
     pub storage: Option<Storage>,
+    /// What confines by rules of the host.
+    pub modules: Modules,
     /// Files and folders of [`must_exist`] that are not there.
     pub missing: BTreeSet<PathBuf>,
 }
@@ -136,6 +142,7 @@ pub fn unfit(stack: &Stack, abilities: &Abilities) -> Vec<Unfit> {
         judge.limits(&at, service);
         judge.ulimits(&at, service);
         judge.settings(&at);
+        judge.modules(&at, service);
         judge.ports(&at, service);
         judge.binds(&at, service);
         judge.addresses(&at, service);

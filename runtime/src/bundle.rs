@@ -161,6 +161,9 @@ pub struct Process {
     /// and no user namespace keeps it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keeps_project: bool,
+    /// The profile of AppArmor that it is under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apparmor: Option<String>,
     /// `nofile` and so on: soft and hard; `u64::MAX` is unlimited.
     pub rlimits: BTreeMap<String, (u64, u64)>,
     /// −1000…1000.

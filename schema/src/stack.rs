@@ -53,7 +53,7 @@ pub use namespaces::{CgroupMode, IpcMode, NetworkMode, PidMode, UsernsMode, UtsM
 pub use networking::{IpamPool, Link, Network, NetworkDriver, Port, Protocol, ServiceNetwork};
 pub use place::{Place, Places};
 pub use platform::Platform;
-pub use security::{AppArmor, Seccomp, SecurityOptions, SelinuxLabel};
+pub use security::{AppArmor, Listed, Seccomp, SecurityOptions, SelinuxLabel};
 pub use service::Service;
 
 /// A whole project: the Compose model after profiles and selection.

@@ -202,12 +202,17 @@ fn a_program_of_another_user_gives_its_rights_unless_the_file_says_otherwise() {
 }
 
 #[test]
-fn security_modules_are_refused_where_berth_has_no_rules_of_them() {
-    for (option, module) in [("apparmor=mine", "AppArmor"), ("label=type:mine_t", "SELinux")] {
-        let text = stack(&[("web", &format!("security_opt: ['{option}']"))]);
+fn rules_of_security_modules_are_refused_on_a_host_without_them() {
+    for (option, told) in [
+        ("apparmor=nobody-knows", "no profile `nobody-knows`"),
+        ("label=type:mine_t", "berth sets no labels of SELinux"),
+    ] {
+        let text = stack(&[("web", &format!("security_opt: [label=disable, '{option}']"))]);
         let host = TestHost::with("compose.yaml", &text);
-        let told = host.berth("up -d").fails_with(65);
-        told.stderr_has("compose.yaml:6:").stderr_has(option).stderr_has(module);
+        for command in ["plan", "up -d"] {
+            let refused = host.berth(command).fails_with(65);
+            refused.stderr_has("compose.yaml:6:35").stderr_has(told);
+        }
         host.berth("check").fails_with(65);
     }
 }

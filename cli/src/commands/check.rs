@@ -9,12 +9,12 @@ use berth_planner::observed::HostFacts;
 use berth_planner::policy::Grant;
 use berth_planner::resolve::{self, Inputs, ResolveProblem};
 use berth_planner::text;
-use berth_planner::unfit::{self, Unfit};
+use berth_planner::unfit::{self, AppArmor, Unfit};
 use berth_runtime::host;
 use berth_schema::checked::{self, Checked, Remark};
 use berth_schema::problem::{Code, Mark, Problem, Problems};
 use berth_schema::reference::{self, Class};
-use berth_schema::stack::Stack;
+use berth_schema::stack::{Service, Stack};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -122,6 +122,11 @@ fn judge(session: &Session, stack: &Stack, checked: &mut Checked) -> (Vec<String
     };
     let unfit = unfit::unfit(stack, &abilities).into_iter().filter(|unfit| !later(unfit));
     checked.add(unfit.map(of_host).collect());
+    let asks = |service: &Service| unfit::profile_of(&service.security).is_some();
+    if abilities.modules.apparmor == AppArmor::Unseen && stack.services.values().any(asks) {
+        unseen
+            .push("whether AppArmor has the profiles of `security_opt`: only root can tell".into());
+    }
     if !root && stack.services.values().any(|service| !service.ulimits.is_empty()) {
         unseen.push("whether this host can raise `ulimits`: only root can tell".to_owned());
     }
@@ -175,7 +180,6 @@ fn of_resolving(problem: &ResolveProblem) -> Option<Remark> {
         ResolveProblem::NoParent { .. } => Code::UnknownService,
         ResolveProblem::NotShareable { .. } => Code::Conflict,
         ResolveProblem::Platform { .. }
-        | ResolveProblem::NoModule { .. }
         | ResolveProblem::Contained { .. }
         | ResolveProblem::NoSource { .. }
         | ResolveProblem::Device { .. }

@@ -31,6 +31,9 @@ pub struct Security {
     /// Which system calls pass.
     #[serde(default, skip_serializing_if = "Seccomp::is_builtin")]
     pub seccomp: Seccomp,
+    /// The profile of AppArmor it is under, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apparmor: Option<String>,
     /// Nothing of `/proc` and `/sys` is hidden or write-protected.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unconfined_paths: bool,
@@ -56,6 +59,7 @@ impl Security {
         let all = [
             flag(self.no_new_privileges, "no-new-privileges:true"),
             profile,
+            self.apparmor.as_ref().map(|name| format!("apparmor={name}")),
             flag(self.unconfined_paths, "systempaths=unconfined"),
         ];
         all.into_iter().flatten().collect()

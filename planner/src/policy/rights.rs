@@ -1,7 +1,8 @@
 //! Rows about what processes may do: capabilities, defences, namespaces, hooks.
 
 use berth_schema::stack::{
-    BuildNetwork, CgroupMode, Entitlement, IpcMode, NetworkMode, PidMode, Seccomp, UtsMode,
+    AppArmor, BuildNetwork, CgroupMode, Entitlement, IpcMode, NetworkMode, PidMode, Seccomp,
+    UtsMode,
 };
 
 use super::Case;
@@ -148,7 +149,8 @@ pub(super) fn defences(finds: &mut Finds<'_>) {
         let what = "all of /proc and /sys: nothing in them is hidden or read-only";
         add("systempaths", what.to_owned());
     }
-    if security.apparmor.is_some() {
+    // A profile takes away, it gives nothing.
+    if security.apparmor.as_ref().is_some_and(|option| option.value == AppArmor::Unconfined) {
         add("apparmor", "what AppArmor keeps from containers".to_owned());
     }
     if !security.selinux.is_empty() {

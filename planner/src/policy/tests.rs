@@ -171,7 +171,7 @@ fn a_stricter_level_never_allows_more() {
 #[test]
 fn an_ordinary_stack_needs_no_word() {
     let ordinary = Case1::service(
-        "volumes: [./src:/app, data:/data, '/etc/localtime:/etc/localtime:ro']\nports: ['127.0.0.1:80:80']\nsecurity_opt: ['no-new-privileges:true', 'no-new-privileges:false']\ncap_drop: [ALL]\ncap_add: [NET_BIND_SERVICE]\ntmpfs: /tmp\n---\nvolumes: { data: {} }",
+        "volumes: [./src:/app, data:/data, '/etc/localtime:/etc/localtime:ro']\nports: ['127.0.0.1:80:80']\nsecurity_opt: ['no-new-privileges:true', 'no-new-privileges:false', 'apparmor=shut']\ncap_drop: [ALL]\ncap_add: [NET_BIND_SERVICE]\ntmpfs: /tmp\n---\nvolumes: { data: {} }",
     );
     let grants = ordinary.grants(Level::Default, Origin::Operator, &[]);
     assert!(grants.iter().all(|grant| !grant.is_shown()), "{grants:#?}");

@@ -25,11 +25,6 @@ pub enum ResolveProblem {
     #[error("service `{service}` has the seccomp profile `{path}`: {reason}")]
     Profile { service: String, path: String, reason: String },
     #[error(
-        "service `{service}` has `{option}`, and berth confines by no rules of {module}: take it \
-         away; seccomp, capabilities and the user namespace confine the container"
-    )]
-    NoModule { service: String, option: String, module: &'static str },
-    #[error(
         "service `{service}` mounts `{path}`, which is not there, and `create_host_path` is off: \
          make it first"
     )]
@@ -95,9 +90,7 @@ impl ResolveProblem {
             ResolveProblem::Contained { service, .. } => {
                 format!("services.{service}.x-berth.privileged")
             }
-            ResolveProblem::Profile { service, .. } | ResolveProblem::NoModule { service, .. } => {
-                format!("services.{service}.security_opt")
-            }
+            ResolveProblem::Profile { service, .. } => format!("services.{service}.security_opt"),
             ResolveProblem::Platform { service, .. } => format!("services.{service}.platform"),
             ResolveProblem::NoSource { service, index, .. } => {
                 format!("services.{service}.volumes.{index}.source")

@@ -2,14 +2,13 @@
 
 use std::path::PathBuf;
 
-use berth_schema::stack::{
-    self, AppArmor, Condition, IpcMode, PidMode, SelinuxLabel, Service, Stack, UsernsMode, UtsMode,
-};
+use berth_schema::stack::{self, Condition, IpcMode, PidMode, Service, Stack, UsernsMode, UtsMode};
 
 use super::{ResolveProblem, Resolver, container_name, digest};
 use crate::desired::{ContainerSpec, DependencySpec, IpcSpace, NetworkMode, PidSpace};
 use crate::desired::{Seccomp, Security};
 use crate::seccomp;
+use crate::unfit::profile_of;
 
 /// Files of profiles that services name.
 pub(super) fn profiles(stack: &Stack) -> impl Iterator<Item = &PathBuf> {
@@ -144,7 +143,6 @@ impl Resolver<'_> {
 
     fn security(&mut self, name: &str, service: &Service) -> Security {
         let options = &service.security;
-        self.check_modules(name, service);
         let seccomp = match &options.seccomp {
             stack::Seccomp::Builtin => Seccomp::Builtin,
             stack::Seccomp::Unconfined => Seccomp::Unconfined,
@@ -153,6 +151,7 @@ impl Resolver<'_> {
         Security {
             no_new_privileges: options.no_new_privileges,
             seccomp,
+            apparmor: profile_of(options).map(str::to_owned),
             unconfined_paths: options.unconfined_paths,
         }
     }
@@ -170,27 +169,6 @@ impl Resolver<'_> {
                 self.problems.insert(ResolveProblem::Profile { service, path, reason });
                 Seccomp::Builtin
             }
-        }
-    }
-
-    /// Refuses what names a rule of a security module: berth has no profiles of its own to give.
-    fn check_modules(&mut self, name: &str, service: &Service) {
-        let mut refuse = |option: String, module: &'static str| {
-            let service = name.to_owned();
-            self.problems.insert(ResolveProblem::NoModule { service, option, module });
-        };
-        if let Some(AppArmor::Profile(profile)) = &service.security.apparmor {
-            refuse(format!("apparmor={profile}"), "AppArmor");
-        }
-        for label in &service.security.selinux {
-            let option = match label {
-                SelinuxLabel::Disable => continue,
-                SelinuxLabel::User(user) => format!("label=user:{user}"),
-                SelinuxLabel::Role(role) => format!("label=role:{role}"),
-                SelinuxLabel::Type(kind) => format!("label=type:{kind}"),
-                SelinuxLabel::Level(level) => format!("label=level:{level}"),
-            };
-            refuse(option, "SELinux");
         }
     }
 }

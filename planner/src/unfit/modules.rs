@@ -29,7 +29,7 @@ pub enum AppArmor {
 const STACKED: &str = "//&";
 
 /// The profile that these options ask for.
-pub(crate) fn profile_of(options: &SecurityOptions) -> Option<&str> {
+pub fn profile_of(options: &SecurityOptions) -> Option<&str> {
     match &options.apparmor.as_ref()?.value {
         stack::AppArmor::Unconfined => None,
         stack::AppArmor::Profile(name) => Some(name),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use berth_planner::action::Action;
 use berth_planner::observed::{HostFacts, Observed, Storage};
-use berth_planner::unfit::{Abilities, must_exist, unfit};
+use berth_planner::unfit::{self, Abilities, Modules, must_exist, unfit};
 use berth_planner::{Inputs, UpOptions, resolve, up};
 use berth_schema::stack::*;
 
@@ -283,4 +283,35 @@ fn what_cannot_be_met_is_refused_and_what_has_no_effect_is_noted_once() {
     let nothing = UpOptions { scale: [("web".to_owned(), 0)].into(), ..UpOptions::default() };
     let plan = up(&desired, &observed, &nothing, &stack.places).unwrap();
     assert_eq!(plan.notes, Vec::<String>::new());
+}
+
+#[test]
+fn a_profile_of_apparmor_has_to_be_loaded_and_labels_of_selinux_are_refused() {
+    let asks = |profile: &str, labels: Vec<SelinuxLabel>| {
+        let apparmor = Some(Listed { index: 0, value: AppArmor::Profile(profile.into()) });
+        let at = |(index, value)| Listed { index: index + 1, value };
+        let selinux = labels.into_iter().enumerate().map(at).collect();
+        let security = SecurityOptions { apparmor, selinux, ..SecurityOptions::default() };
+        Service { security, ..service("web:1") }
+    };
+    let free = Listed { index: 0, value: AppArmor::Unconfined };
+    let free = SecurityOptions { apparmor: Some(free), ..SecurityOptions::default() };
+    let labels = vec![SelinuxLabel::Disable, SelinuxLabel::Type("web_t".into())];
+    let stack = with([
+        ("a", asks("mine", Vec::new())),
+        ("b", asks("mine//&other", labels)),
+        ("c", Service { security: free, ..service("web:1") }),
+    ]);
+    let on = |apparmor| Abilities { modules: Modules { apparmor }, ..<_>::default() };
+    insta::assert_snapshot!(told(&stack, &on(unfit::AppArmor::Off)), @r"
+    fails a.security_opt.0: this host has no AppArmor, or has it switched off, so there is no profile `mine`: take it away; seccomp, capabilities and the user namespace confine the container
+    fails b.security_opt.0: this host has no AppArmor, or has it switched off, so there is no profile `mine//&other`: take it away; seccomp, capabilities and the user namespace confine the container
+    fails b.security_opt.2: berth sets no labels of SELinux, on no host: take it away; seccomp, capabilities and the user namespace confine the container
+    ");
+    let loaded = ["mine".to_owned(), "mine//child".to_owned()].into();
+    insta::assert_snapshot!(told(&stack, &on(unfit::AppArmor::On(loaded))), @r"
+    fails b.security_opt.0: AppArmor has no profile `other` on this host: load it with `apparmor_parser --replace FILE`
+    fails b.security_opt.2: berth sets no labels of SELinux, on no host: take it away; seccomp, capabilities and the user namespace confine the container
+    ");
+    insta::assert_snapshot!(told(&stack, &on(unfit::AppArmor::Unseen)), @"fails b.security_opt.2: berth sets no labels of SELinux, on no host: take it away; seccomp, capabilities and the user namespace confine the container");
 }

@@ -55,20 +55,33 @@ impl Profile {
         let text = format!("{word} {}", self.name);
         match rustix::io::write(&opened, text.as_bytes()) {
             Ok(_) => Ok(()),
-            Err(error) => Err(self.explained(error)),
+            Err(error) => Err(self.refused(error)),
         }
     }
 
     /// Opens an attribute of this thread.
     fn attribute(&self, file: &str) -> Result<OwnedFd, Errno> {
         let path = format!("thread-self/attr/{file}");
-        let resolve =
-            ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
         openat2(&*self.proc, path, flags, Mode::empty(), resolve)
     }
 
-    fn explained(&self, error: Errno) -> SetupError {
+    /// An execution that the kernel refused: adds what the profile may have to do with it.
+    pub(super) fn explained(&self, error: SetupError) -> SetupError {
+        let why = match error.errno {
+            Some(libc::EPERM) => {
+                "with `no-new-privileges` AppArmor lets nobody who is under one profile take \
+                 another: berth itself must be under none, or take `no-new-privileges` away"
+            }
+            Some(libc::EACCES) => "the AppArmor profile may be what denies it",
+            _ => return error,
+        };
+        let reason = format!("{}; profile `{}`: {why}", error.reason, self.name);
+        SetupError { reason, ..error }
+    }
+
+    fn refused(&self, error: Errno) -> SetupError {
         let told = SetupError::kernel(STEP, &self.name, &error.into());
         let why = match error {
             Errno::NOENT => "no such profile is loaded: `apparmor_parser --replace FILE` does that",

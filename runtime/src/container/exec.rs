@@ -41,7 +41,7 @@ pub struct ExecSpec {
     pub user: Option<String>,
     /// Give it a terminal of the container's own.
     pub tty: bool,
-    /// All capabilities, no filter.
+    /// All capabilities, no filter; a profile of AppArmor stays, as with Docker.
     pub privileged: bool,
 }
 
@@ -207,7 +207,7 @@ pub fn begin(
     let mut rights = Rights::of(&process, bundle.privileged)?;
     without!("seccomp.exec", rights = rights.unfiltered());
     if spec.privileged {
-        rights = Rights::all();
+        rights = rights.widened();
     }
     without!("cwd.inside", crate::sabotage::naive::leave_open());
     let group = Group::find(&bundle.cgroup.path)?;

@@ -20,13 +20,13 @@ pub(crate) fn stay_as_init(process: &Process, rights: &Rights) -> Result<(), Set
     if program == 0 {
         return Ok(());
     }
-    // The parent's channel is among what closes here: the program's copy alone tells it when
-    // the program runs.
-    let closed = sys::close_from(0);
     // The name is for people only; becoming the user has already made it undumpable.
     let _ = rustix::thread::set_name(c"berth-init");
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     let confined = confine(process, &own);
+    // The parent's channel is among what closes here: the program's copy alone tells it when
+    // the program runs.
+    let closed = sys::close_from(0);
     sys::exit_now(if closed.is_ok() && confined.is_ok() { serve(program) } else { 125 })
 }
 
@@ -35,7 +35,8 @@ fn confine(process: &Process, rights: &Rights) -> Result<(), SetupError> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .step("become the reaper", "init")?;
     rights.confine()?;
-    process::set_capabilities(process, rights.capabilities, CapabilitySet::empty())
+    process::set_capabilities(process, rights.capabilities, CapabilitySet::empty())?;
+    rights.enter_profile()
 }
 
 /// Passes signals on and reaps, until the program ends: its status. Signals must be blocked.

@@ -14,7 +14,7 @@ use super::error::{Context, SetupError};
 use crate::sabotage::defence;
 
 const SYSFS_MAGIC: i64 = 0x6265_6572;
-const PROC_MAGIC: i64 = 0x9fa0;
+pub(super) const PROC_MAGIC: i64 = 0x9fa0;
 const CGROUP_MAGIC: i64 = 0x0027_e0eb;
 const CGROUP2_MAGIC: i64 = 0x6367_7270;
 const DEVPTS_MAGIC: i64 = 0x1cd1;

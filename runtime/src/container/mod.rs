@@ -7,12 +7,13 @@
 //! of the container are resolved by the kernel inside its root, never by string.
 //!
 //! Reading order: [`spawn`](spawn()) (the parent), `child` (the order of the child's steps),
-//! `rootfs`, `system`, `mounts` and `locked` (what it sees), `process` and `seccomp` (what it may), `exec` (a
-//! further process), `processes` (what runs in it), [`cgroup`], [`users`].
+//! `rootfs`, `system`, `mounts` and `locked` (what it sees), `process`, `seccomp` and `apparmor` (what
+//! it may), `exec` (a further process), `processes` (what runs in it), [`cgroup`], [`users`].
 
 pub mod cgroup;
 pub mod users;
 
+mod apparmor;
 mod caps;
 mod channel;
 mod child;
@@ -51,6 +52,11 @@ pub use spawn::{IDS, Init, spawn};
 
 #[cfg(feature = "sabotage")]
 pub(crate) use inside::{Kind, open as open_in_root};
+
+/// The file system of security modules, mounted nowhere.
+pub(crate) fn mount_securityfs() -> Result<std::os::fd::OwnedFd, SetupError> {
+    fs::new("securityfs", &[], fs::NOSUID | fs::NODEV | fs::NOEXEC | fs::RDONLY)
+}
 
 /// Makes this process the root of the user namespace that it has joined.
 pub(crate) fn become_root() -> Result<(), SetupError> {

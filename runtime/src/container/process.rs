@@ -11,7 +11,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::channel::Channel;
 use super::error::{Context, SetupError};
-use super::{caps, seccomp};
+use super::{apparmor, caps, seccomp};
 use crate::bundle::Process;
 use crate::sabotage::{defence, place, without};
 use crate::sys;
@@ -103,6 +103,8 @@ pub(crate) struct Rights {
     pub(crate) capabilities: CapabilitySet,
     /// The filter of system calls; without one all pass.
     filter: Option<seccomp::Filter>,
+    /// The profile of AppArmor to be under.
+    profile: Option<apparmor::Profile>,
 }
 
 impl Rights {
@@ -121,7 +123,8 @@ impl Rights {
                 Some(seccomp::Filter::of_profile(profile, capabilities)?)
             }
         };
-        Ok(Rights { capabilities, filter })
+        let profile = process.apparmor.as_deref().map(apparmor::Profile::open).transpose()?;
+        Ok(Rights { capabilities, filter, profile })
     }
 
     /// These without the filter.
@@ -130,16 +133,16 @@ impl Rights {
         Rights { filter: None, ..self }
     }
 
-    /// All capabilities that the user namespace has, and no filter.
-    pub(crate) fn all() -> Rights {
-        Rights { capabilities: caps::all(), filter: None }
+    /// These with all capabilities that the user namespace has, and no filter.
+    pub(crate) fn widened(self) -> Rights {
+        Rights { capabilities: caps::all(), filter: None, ..self }
     }
 
     /// Those of our own init: no profile is written for what it does.
     pub(crate) fn of_init(&self) -> Result<Rights, SetupError> {
         let builtin = |_| seccomp::Filter::builtin(self.capabilities, seccomp::Ioctl::Usual);
         let filter = self.filter.as_ref().map(builtin);
-        Ok(Rights { capabilities: self.capabilities, filter: filter.transpose()? })
+        Ok(Rights { filter: filter.transpose()?, ..self.clone() })
     }
 
     /// The filter from now on. After [`drop_rights`] and as the last thing before the program:
@@ -154,6 +157,25 @@ impl Rights {
             }
             None => Ok(()),
         }
+    }
+
+    /// The profile from the next execution on. While the way to it is open, and before
+    /// [`Rights::confine`], whose filter need not let it through.
+    fn choose_profile(&self) -> Result<(), SetupError> {
+        self.profile.as_ref().map_or(Ok(()), apparmor::Profile::at_execution)
+    }
+
+    /// A refused execution, which may be the profile's doing.
+    fn explained(&self, error: SetupError) -> SetupError {
+        match &self.profile {
+            Some(profile) => profile.explained(error),
+            None => error,
+        }
+    }
+
+    /// The profile from now on, for a process of ours that executes nothing.
+    pub(crate) fn enter_profile(&self) -> Result<(), SetupError> {
+        self.profile.as_ref().map_or(Ok(()), apparmor::Profile::at_once)
     }
 }
 
@@ -257,7 +279,7 @@ pub(crate) fn execute(
     channel: &Channel,
 ) -> SetupError {
     match prepare(process, rights, streams, channel) {
-        Ok((argv, env)) => try_paths(process, &argv, &env),
+        Ok((argv, env)) => rights.explained(try_paths(process, &argv, &env)),
         Err(error) => error,
     }
 }
@@ -273,6 +295,7 @@ fn prepare(
     let argv = strings(&process.argv, "argument")?;
     let env = strings(&process.env, "environment")?;
     streams.take_their_numbers()?;
+    rights.choose_profile()?;
     // What execve closes is still open while it looks for the program: a name like
     // `/proc/self/fd/7/../bin/sh` is looked up in it (CVE-2024-21626). The channel is no folder.
     std::mem::forget(streams); // closed by number, not a second time

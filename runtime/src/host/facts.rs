@@ -10,7 +10,7 @@ use berth_planner::unfit::Abilities;
 use berth_schema::stack::Platform;
 
 use super::mapping::{self, kernel_at_least};
-use super::{HostError, quota};
+use super::{HostError, modules, quota};
 use crate::container::cgroup::Hierarchies;
 use crate::container::hard_limits;
 use crate::logs::{JOURNAL, LOCAL_SYSLOG};
@@ -71,6 +71,7 @@ pub fn abilities(must_exist: &BTreeSet<PathBuf>, storage: Option<Storage>) -> Ab
         ipv6: has_ipv6(),
         hard_limits: hard_limits(),
         journal: is_socket(JOURNAL),
+        modules: modules::modules(),
         syslog: LOCAL_SYSLOG.iter().any(|path| is_socket(path)),
         slices: groups.slices(),
         storage,

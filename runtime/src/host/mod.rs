@@ -16,6 +16,7 @@ mod holes;
 mod journal;
 mod lock;
 mod mapping;
+mod modules;
 mod network;
 mod observe;
 mod owners;

@@ -238,8 +238,11 @@ pub static SERVICE: Record = record(
             "Secrets that are mounted, each at `/run/secrets/NAME` unless it says otherwise.",
         ),
         done("security_opt", Distinct(&Text))
-            .says("Rules of the kernel for the container.")
-            .like(&["no-new-privileges:true", "seccomp=unconfined"]),
+            .says(
+                "Rules of the kernel for the container; a profile of AppArmor has to be loaded on the \
+                 host, and labels of SELinux are refused but for `label=disable`.",
+            )
+            .like(&["no-new-privileges:true", "seccomp=unconfined", "apparmor=NAME"]),
         done("shm_size", Amount(&MEMORY)).says("The size of `/dev/shm`, in bytes.").normally("64m"),
         done("stdin_open", Bool).says("Whether the standard input stays open.").normally("false"),
         done("stop_grace_period", Amount(&DURATION))

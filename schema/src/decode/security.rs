@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::read::Reader;
-use crate::stack::{AppArmor, Seccomp, SecurityOptions, SelinuxLabel};
+use crate::stack::{AppArmor, Listed, Seccomp, SecurityOptions, SelinuxLabel};
 use crate::tree::Node;
 use crate::value::{self, Bad, bad};
 use crate::words::capability;
@@ -15,15 +15,16 @@ impl Reader<'_> {
     pub(super) fn security(&mut self, node: &Node) -> SecurityOptions {
         let mut options = SecurityOptions::default();
         let directory = self.directory;
-        self.each(node, "security_opt", |text| option(text, directory)).into_iter().for_each(
-            |one| match one {
+        let lines = self.each(node, "security_opt", |text| option(text, directory));
+        for (index, line) in lines.into_iter().enumerate() {
+            match line {
                 Line::NoNewPrivileges(on) => options.no_new_privileges = on,
                 Line::Seccomp(seccomp) => options.seccomp = seccomp,
-                Line::AppArmor(profile) => options.apparmor = Some(profile),
-                Line::Selinux(label) => options.selinux.push(label),
+                Line::AppArmor(value) => options.apparmor = Some(Listed { index, value }),
+                Line::Selinux(value) => options.selinux.push(Listed { index, value }),
                 Line::UnconfinedPaths => options.unconfined_paths = true,
-            },
-        );
+            }
+        }
         options
     }
 

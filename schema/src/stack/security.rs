@@ -12,11 +12,20 @@ pub struct SecurityOptions {
     /// System calls.
     pub seccomp: Seccomp,
     /// `AppArmor`; `None` leaves it to the host.
-    pub apparmor: Option<AppArmor>,
+    pub apparmor: Option<Listed<AppArmor>>,
     /// Labels of `SELinux`.
-    pub selinux: Vec<SelinuxLabel>,
+    pub selinux: Vec<Listed<SelinuxLabel>>,
     /// The paths of `/proc` and `/sys` that are hidden else are seen.
     pub unconfined_paths: bool,
+}
+
+/// An option with its place in the list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed<T> {
+    /// Counted from 0.
+    pub index: usize,
+    /// What it says.
+    pub value: T,
 }
 
 /// Which system calls are allowed.

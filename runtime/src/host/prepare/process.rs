@@ -37,6 +37,7 @@ impl Preparation<'_> {
             no_new_privs: spec.security.no_new_privileges,
             seccomp: spec.security.seccomp.clone(),
             keeps_project: spec.storage_size.is_some() && self.record().id_base.is_none(),
+            apparmor: spec.security.apparmor.clone(),
             rlimits: rlimits(spec),
             oom_score_adj: spec.limits.oom_score_adj,
         })

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 
 use super::{refused, service};
-use crate::stack::{AppArmor, Seccomp, SecurityOptions, SelinuxLabel};
+use crate::stack::{AppArmor, Listed, Seccomp, SecurityOptions, SelinuxLabel};
 
 #[test]
 fn security_options_are_read_with_either_sign() {
@@ -21,8 +21,11 @@ fn security_options_are_read_with_either_sign() {
     let wanted = SecurityOptions {
         no_new_privileges: true,
         seccomp: Seccomp::Profile("/p/profile.json".into()),
-        apparmor: Some(AppArmor::Unconfined),
-        selinux: vec![SelinuxLabel::Type("web_t".into()), SelinuxLabel::Disable],
+        apparmor: Some(Listed { index: 2, value: AppArmor::Unconfined }),
+        selinux: vec![
+            Listed { index: 3, value: SelinuxLabel::Type("web_t".into()) },
+            Listed { index: 4, value: SelinuxLabel::Disable },
+        ],
         unconfined_paths: true,
     };
     assert_eq!(security, wanted);
