@@ -369,7 +369,10 @@ fn a_step_that_failed_goes_with_the_orphans_when_its_service_is_gone() {
     let host = prepared("      - command: [sh, -c, 'exit 7']\n");
     assert_ne!(host.berth("up -d").code, 0);
     assert!(all(&host).contains("stack-web-pre_start-1"));
-    host.write("compose.yaml", "services: { db: { image: 'busybox:1', command: [sleep, '9999'] } }");
+    host.write(
+        "compose.yaml",
+        "services: { db: { image: 'busybox:1', command: [sleep, '9999'] } }",
+    );
     host.berth("up -d").succeeds().stderr_has("container `stack-web-pre_start-1` is an orphan");
     host.berth("up -d --remove-orphans").succeeds();
     assert!(!all(&host).contains("pre_start"));

@@ -25,8 +25,7 @@ pub(super) fn without_nodes(records: &BTreeMap<String, ContainerRecord>) -> Vec<
     let makes = |record: &&ContainerRecord| {
         record.spec.device_cgroup_rules.iter().any(|rule| rule.access.mknod)
     };
-    let made: BTreeSet<&str> =
-        mapped.filter(makes).map(|record| record.service.as_str()).collect();
+    let made: BTreeSet<&str> = mapped.filter(makes).map(|record| record.service.as_str()).collect();
     let line = |service| {
         format!(
             "{service}: the `m` of `device_cgroup_rules` has no effect: in a user namespace the \
