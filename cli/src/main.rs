@@ -53,6 +53,10 @@ use crate::ui::Ui;
 
 fn main() -> ExitCode {
     enter_hidden();
+    #[cfg(feature = "sabotage")]
+    if berth_runtime::sabotaged("names.grammar") {
+        berth_schema::ANY_NAME.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(error),

@@ -19,3 +19,6 @@ mod sabotage;
 pub mod starter;
 pub mod store;
 pub mod sys;
+
+#[cfg(feature = "sabotage")]
+pub use sabotage::ask as sabotaged;

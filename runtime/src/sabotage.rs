@@ -62,6 +62,8 @@ pub(crate) mod naive;
 pub(crate) use {defence, place, without};
 
 #[cfg(feature = "sabotage")]
+pub use orders::ask;
+#[cfg(feature = "sabotage")]
 pub(crate) use orders::{is_removed, reach};
 pub(crate) use orders::{passed_on, read};
 
@@ -117,6 +119,11 @@ mod orders {
             slot[REACHED].fetch_add(1, Ordering::SeqCst);
         }
         removed
+    }
+
+    /// The same for the program above this crate.
+    pub fn ask(name: &str) -> bool {
+        is_removed(name)
     }
 
     /// Counts that this place was reached, and waits while it is held.

@@ -137,7 +137,7 @@ fn escapes_elsewhere(bench: &Bench) -> Outcome {
 services:
   web:
     image: said:1
-    command: [sh, -c, 'exec sleep 100000', {quoted}]
+    command: [sh, -c, 'echo $$0; exec sleep 100000', {quoted}]
     labels: {{ own: {quoted} }}
     environment: {{ OWN: {quoted} }}
     healthcheck: {{ test: [CMD, echo, {quoted}], interval: 1s }}
@@ -160,8 +160,9 @@ services:
         "images",
         "image ls",
         "image history said:1",
-        "inspect stack-web-1",
         "image inspect said:1",
+        "config --format json",
+        "logs web",
         "--profile other up -d other",
         "exec -T web no-such-program-\u{1b}]0;x\u{7}",
         "up -d no-such-service-\u{1b}[2J",
@@ -173,6 +174,7 @@ services:
     ];
     for command in commands {
         let said = on_terminal(bench, command);
+        assert!(!said.contains("unrecognized"), "{said}");
         bench.fired(1);
         let found = harm(&said).unwrap_or_default();
         holds!(found.is_empty(), "`{}` says {found}", command.escape_debug());

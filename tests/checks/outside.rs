@@ -27,6 +27,20 @@ pub(crate) const CHECKS: &[Check] = &[
         run: sockets,
     },
     Check {
+        id: "P06",
+        what: "requests without end, without sense, without a word",
+        without: "socket.bounded",
+        places: &[],
+        run: requests,
+    },
+    Check {
+        id: "R46",
+        what: "names that are paths, options or nothing",
+        without: "names.grammar",
+        places: &[],
+        run: names,
+    },
+    Check {
         id: "L09",
         what: "what is kept, said and left of a secret",
         without: "secret.in_memory",
@@ -153,6 +167,96 @@ fn sockets(bench: &Bench) -> Outcome {
     }
     let now = host.shell(listeners).stdout;
     holds!(now == before, "berth listens on the network: {before} then {now}");
+    Ok(())
+}
+
+/// Connects to the socket of a monitor, and does with it what the rest of the line says.
+const CONNECT: &str = "perl -MIO::Socket::UNIX -e '$SIG{PIPE} = q(IGNORE); alarm 30; \
+    sub to { IO::Socket::UNIX->new(Peer => q(/run/berth/containers/stack-web-1/sock)) }";
+
+fn requests(bench: &Bench) -> Outcome {
+    let host = &bench.host;
+    host.load(&berth_tests::images::busybox());
+    sleeper(bench, "stop_grace_period: 0s");
+    host.berth("up -d").succeeds();
+    let monitor = host.monitor_of("web");
+    let most = || -> u64 {
+        let line = format!("sed -n 's/VmHWM:[^0-9]*\\([0-9]*\\).*/\\1/p' /proc/{monitor}/status");
+        host.shell(&line).stdout.trim().parse().expect("what it needed at most")
+    };
+    let before = most();
+    for line in [
+        // 100 MB that are no line, and a length that is never sent.
+        r#"my $s = to; for (1 .. 1600) { last unless syswrite $s, "x" x 65536 }"#,
+        r#"my $s = to; syswrite $s, "{\"request\":\"attach\"}\n" . pack("CN", 1, 4294967295); sleep 1"#,
+        // Half a request, a byte at a time; then connections that say nothing.
+        r#"my $s = to; for (split //, "{\"stop\":") { syswrite $s, $_; select undef, undef, undef, 0.05 }"#,
+        r#"my @all = map { to } 1 .. 60; system "timeout 20 $ENV{BERTH} ps -q >/dev/null" and exit 9"#,
+    ] {
+        let done = host.shell(&format!("export BERTH=$berth; {CONNECT}{line}'"));
+        bench.fired(1);
+        holds!(done.code != 9, "a command does not come through: {done}");
+        assert!(done.code != 2 && done.code != 255, "{done}");
+    }
+    for text in ["{}", "null", "[]", "GET / HTTP/1.1", "{\\\"stop\\\":{}}", "\\x00\\xff"] {
+        let line = format!("my $s = to; syswrite $s, \"{text}\\n\"; print scalar <$s>");
+        let done = host.shell(&format!("{CONNECT}{line}'")).succeeds();
+        bench.fired(1);
+        holds!(done.stdout.contains("no such request"), "{text} is answered {done}");
+    }
+    assert_eq!(host.monitor_of("web"), monitor, "the same monitor");
+    holds!(host.shell(&format!("test -e /proc/{monitor}")).code == 0, "the monitor has ended");
+    let rise = most().saturating_sub(before);
+    holds!(rise < 8 << 10, "the monitor grew by {rise} KiB");
+    host.berth("exec -T web true").succeeds();
+    Ok(())
+}
+
+/// What each name of a file may not be. A project's `name` is made usable, as Docker Compose does.
+fn names(bench: &Bench) -> Outcome {
+    let host = &bench.host;
+    host.load(&berth_tests::images::busybox());
+    let long = "evil".repeat(75);
+    let names = ["../evil", "a/evil", "/evil", "", "evil\0", "\u{202e}evil", "-rf evil", &long];
+    let service = "image: 'busybox:1', command: ['true']";
+    for name in names {
+        let quoted = serde_json::json!(name).to_string();
+        for text in [
+            format!("services: {{ {quoted}: {{ {service} }} }}"),
+            format!("services: {{ web: {{ {service}, container_name: {quoted} }} }}"),
+            format!(
+                "services: {{ web: {{ {service}, volumes: [a:/a] }} }}\nvolumes: {{ a: {{ name: {quoted} }} }}"
+            ),
+            format!(
+                "services: {{ web: {{ {service}, networks: [a] }} }}\nnetworks: {{ a: {{ name: {quoted} }} }}"
+            ),
+            format!(
+                "services: {{ web: {{ {service}, volumes: [a:/a] }} }}\nvolumes: {{ a: {{ name: {quoted}, external: true }} }}"
+            ),
+            format!("services: {{ web: {{ {service} }} }}\nvolumes: {{ {quoted}: {{}} }}"),
+            format!(
+                "services: {{ web: {{ {service} }} }}\nsecrets: {{ {quoted}: {{ file: ./compose.yaml }} }}"
+            ),
+        ] {
+            bench.stack(&text);
+            let up = host.berth("up -d");
+            bench.fired(1);
+            // What is not given a name at all gets one; what is only too long may be taken.
+            let fine = name.is_empty() || name == long;
+            holds!(fine || up.code != 0, "{text} was taken: {up}");
+            host.berth("down -v -t 0");
+        }
+        bench.stack(&format!("services: {{ web: {{ {service} }} }}"));
+        if !name.contains('\0') {
+            let up = host.shell(&format!("$berth -p '{name}' up -d"));
+            holds!(name.is_empty() || name == long || up.code != 0, "-p {name} was taken: {up}");
+        }
+    }
+    bench.stack(&format!("name: ../evil\nservices: {{ web: {{ {service} }} }}"));
+    host.berth("up -d").succeeds();
+    assert!(host.berth("ls -a").succeeds().stdout.contains("\nevil "), "its name is made usable");
+    host.berth("down -t 0").succeeds();
+    bench.stack(&format!("services: {{ web: {{ {service} }} }}"));
     Ok(())
 }
 

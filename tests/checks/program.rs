@@ -222,7 +222,9 @@ services:
         "diff web",
         "export -o /dev/null web",
         "commit web made:1",
-        "inspect stack-web-1",
+        "cp web:/bin/ps out",
+        "stats --no-stream",
+        "image inspect trojan:1",
         "stop -t 0",
         "up -d",
         "down",
@@ -233,7 +235,8 @@ services:
             true => ": >trace;",
             false => "strace -f -qq -e trace=execve,execveat -o trace",
         };
-        host.shell(&format!("export HOST_TOKEN=canary; {strace} $berth {command}"));
+        let done = host.shell(&format!("export HOST_TOKEN=canary; {strace} $berth {command}"));
+        assert!(!done.stderr.contains("unrecognized"), "{done}");
         let inside = "grep -E '\"/proc/[0-9]+/root/' trace";
         let done = host.shell(inside);
         holds!(done.code != 0, "`{command}` has executed {}", done.stdout.trim());

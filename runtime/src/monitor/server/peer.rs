@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::{WAITING, Wish};
 use crate::bundle::Status;
 use crate::monitor::protocol::{Frame, LONGEST, Reply, Request, line};
+use crate::sabotage::defence;
 
 /// A client that is connected.
 pub(super) struct Client {
@@ -52,7 +53,7 @@ impl Client {
                     return false;
                 }
             }
-            if self.input.len() > 2 * LONGEST {
+            if defence!("socket.bounded", self.input.len() > 2 * LONGEST, false) {
                 return true;
             }
         }
@@ -76,7 +77,8 @@ impl Client {
             },
             Role::Asking => {
                 let Some(end) = self.input.iter().position(|b| *b == b'\n') else {
-                    self.gone |= self.input.len() > LONGEST;
+                    let longest = defence!("socket.bounded", LONGEST, usize::MAX);
+                    self.gone |= self.input.len() > longest;
                     return None;
                 };
                 let request: Vec<u8> = self.input.drain(..=end).collect();
