@@ -136,7 +136,8 @@ pub(crate) fn desired(stack: &Stack, facts: &HostFacts) -> Result<Desired, Failu
         inputs.cdi = host::cdi();
     }
     // Binds are looked for above.
-    inputs.abilities = Some(host::abilities(&BTreeSet::new(), facts.storage.clone()));
+    let (runtimes, storage) = (unfit::runtimes(stack), facts.storage.clone());
+    inputs.abilities = Some(host::abilities(&BTreeSet::new(), &runtimes, storage));
     resolve::resolve(stack, &inputs, facts).map_err(|problems| unresolved(stack, &problems))
 }
 

@@ -17,6 +17,7 @@ use crate::values::moment;
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Row {
+    pub(crate) annotations: BTreeMap<String, String>,
     pub(crate) command: String,
     pub(crate) created_at: String,
     pub(crate) exit_code: i32,
@@ -36,6 +37,8 @@ pub(crate) struct Row {
     pub(crate) project: String,
     pub(crate) publishers: Vec<Publisher>,
     pub(crate) running_for: String,
+    /// `berth`, or the program that made it.
+    pub(crate) runtime: String,
     pub(crate) service: String,
     pub(crate) size: String,
     pub(crate) state: &'static str,
@@ -83,6 +86,7 @@ impl Row {
         let volumes = record.spec.mounts.values();
         let volumes = volumes.filter(|mount| matches!(mount.source, SourceSpec::Volume { .. }));
         Row {
+            annotations: record.spec.annotations.clone(),
             command: format!("\"{}\"", argv.join(" ")),
             created_at: moment::rfc3339(container.created_at),
             exit_code: exit_code(container.state),
@@ -100,6 +104,7 @@ impl Row {
             project: record.project.clone(),
             publishers: published.iter().flat_map(|port| publishers(port, families)).collect(),
             running_for: format!("{} ago", moment::rough(now - container.created_at)),
+            runtime: record.spec.runtime.clone().unwrap_or_else(|| "berth".to_owned()),
             service: record.service.clone(),
             size: "0B".to_owned(),
             state: state(container),

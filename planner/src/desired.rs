@@ -141,6 +141,9 @@ pub struct ContainerSpec {
     /// Notes for programs, as in the file.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// The program of the host that makes it; `None` is berth itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<String>,
     /// As in the file.
     pub user: Option<String>,
     /// As in the file.

@@ -22,6 +22,8 @@ mod life;
 mod mounts;
 mod networks;
 mod problem;
+mod runtime;
+pub(crate) use runtime::is_runtime;
 mod spaces;
 pub(crate) use spaces::parents;
 
@@ -231,6 +233,7 @@ impl Resolver<'_> {
             pre_stop: service.pre_stop.clone(),
             labels: service.labels.clone(),
             annotations: service.annotations.clone(),
+            runtime: self.runtime(name, service),
             user: service.user.clone(),
             group_add: service.group_add.clone(),
             working_dir: service.working_dir.clone(),

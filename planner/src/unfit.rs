@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use berth_schema::stack::{ForwardTo, Limits, MountSource, Service, Stack, SyslogAddress};
 
 use crate::observed::Storage;
+use crate::resolve::is_runtime;
 
 mod modules;
 
@@ -35,6 +36,8 @@ pub struct Abilities {
     pub storage: Option<Storage>,
     /// What confines by rules of the host.
     pub modules: Modules,
+    /// Those of [`runtimes`] that are no programs of this host.
+    pub no_runtimes: BTreeSet<String>,
     /// Files and folders of [`must_exist`] that are not there.
     pub missing: BTreeSet<PathBuf>,
 }
@@ -121,6 +124,12 @@ const ONLY_V1: [(&str, &str); 4] = [
     ("oom_kill_disable", "memory"),
 ];
 
+/// Programs that make containers, as the files name them.
+pub fn runtimes(stack: &Stack) -> BTreeSet<String> {
+    let named = stack.services.values().filter_map(|service| service.runtime.clone());
+    named.filter(|name| is_runtime(name)).collect()
+}
+
 /// Sources of binds that berth does not make, so they have to be there.
 pub fn must_exist(stack: &Stack) -> BTreeSet<PathBuf> {
     let mounts = stack.services.values().flat_map(|service| &service.volumes);
@@ -149,6 +158,7 @@ pub fn unfit(stack: &Stack, abilities: &Abilities) -> Vec<Unfit> {
         judge.logging(&at, service);
         judge.storage(&at, service);
         judge.slice(&at, service);
+        judge.runtime(&at, service);
     }
     judge.service = None;
     for (name, network) in &stack.networks {
@@ -302,6 +312,24 @@ impl Judge<'_> {
                 return self.note(format!("{at}.cgroup_parent"), true, why);
             }
         }
+    }
+
+    fn runtime(&mut self, at: &str, service: &Service) {
+        let missing = |name: &&String| self.abilities.no_runtimes.contains(*name);
+        let Some(name) = service.runtime.as_ref().filter(missing) else { return };
+        let next = match name.as_str() {
+            "crun" | "runc" | "youki" => format!("install the package `{name}`, or leave it out"),
+            // What Docker is told of it in daemon.json.
+            "nvidia" => "install the program and write its own name, `nvidia-container-runtime`; \
+                         or ask for the device alone, by `gpus`"
+                .to_owned(),
+            _ => "install it, or write the path of the program that Docker's `daemon.json` gives \
+                  that name"
+                .to_owned(),
+        };
+        let place = if name.starts_with('/') { "here" } else { "on PATH" };
+        let why = format!("there is no program `{name}` {place}: {next}");
+        self.note(format!("{at}.runtime"), true, why);
     }
 
     fn addresses(&mut self, at: &str, service: &Service) {

@@ -47,6 +47,12 @@ pub struct Bundle {
     pub run_dir: PathBuf,
     /// What runs.
     pub process: Process,
+    /// The program that makes the container; `None` is berth itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<OciRuntime>,
+    /// Notes for the program that makes the container.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
     /// All is prepared and nothing runs: the process waits for the end of its standard input, so
     /// that the files of a container can be reached that does not run. Never written down.
     #[serde(skip)]
@@ -168,6 +174,15 @@ pub struct Process {
     pub rlimits: BTreeMap<String, (u64, u64)>,
     /// −1000…1000.
     pub oom_score_adj: Option<i32>,
+}
+
+/// A program of the host that makes containers as the OCI runtime specification has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OciRuntime {
+    /// As the file has it.
+    pub name: String,
+    /// Where it is.
+    pub program: PathBuf,
 }
 
 /// How output is kept.

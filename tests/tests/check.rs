@@ -9,7 +9,7 @@ const BAD: &str = "services:
     image: localhost/host
     comand: [x]
     cpu_count: 2
-    runtime: crun
+    use_api_socket: true
     depends_on: [databse]
   database:
     image: localhost/host
@@ -42,7 +42,7 @@ fn all_problems_of_file_and_references_come_at_once_in_their_order() {
     let host = TestHost::with("compose.yaml", BAD);
     let report = host.berth("check").fails_with(65);
     for part in
-        ["comand", "cpu_count", "runtime", "databse", "did you mean `database`?", "password"]
+        ["comand", "cpu_count", "use_api_socket", "databse", "did you mean `database`?", "password"]
     {
         assert!(report.stdout.contains(part), "{part}\n{report}");
     }

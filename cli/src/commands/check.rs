@@ -115,7 +115,8 @@ fn judge(session: &Session, stack: &Stack, checked: &mut Checked) -> (Vec<String
     let problems = desired.err().unwrap_or_default();
     checked.add(problems.iter().filter_map(of_resolving).collect());
     let storage = host::storage(&session.roots());
-    let abilities = host::abilities(&unfit::must_exist(stack), storage);
+    let runtimes = unfit::runtimes(stack);
+    let abilities = host::abilities(&unfit::must_exist(stack), &runtimes, storage);
     // What berth does not do yet is refused anyway.
     let later = |unfit: &Unfit| {
         reference::describe(&unfit.path).is_some_and(|found| found.class == Class::Later)
@@ -193,6 +194,8 @@ fn of_resolving(problem: &ResolveProblem) -> Option<Remark> {
         | ResolveProblem::HostImage { .. }
         | ResolveProblem::NoVolumes { .. }
         | ResolveProblem::Mac { .. }
+        | ResolveProblem::Runtime { .. }
+        | ResolveProblem::BeyondRuntime { .. }
         | ResolveProblem::Backing { .. } => Code::BadValue,
     };
     let message = problem.to_string();

@@ -62,6 +62,13 @@ pub enum ResolveProblem {
     Device { service: String, device: String, why: String, at: String },
     #[error("service `{service}` is to have its cgroup in `{parent}`, which is for berth itself")]
     OwnCgroup { service: String, parent: String },
+    #[error("service `{service}` has the runtime `{runtime}`: {why}")]
+    Runtime { service: String, runtime: String, why: String },
+    #[error(
+        "service `{service}` has `{attribute}`, and {what} can only be had of berth's own runtime: \
+         take that away, or `runtime: {runtime}`"
+    )]
+    BeyondRuntime { service: String, runtime: String, attribute: String, what: &'static str },
     #[error("service `{service}` is for {wanted}, and this host runs {here}")]
     Platform { service: String, wanted: String, here: String },
     #[error("network `{network}`: `{value}` is not {expected}")]
@@ -91,6 +98,10 @@ impl ResolveProblem {
                 format!("services.{service}.x-berth.privileged")
             }
             ResolveProblem::Profile { service, .. } => format!("services.{service}.security_opt"),
+            ResolveProblem::Runtime { service, .. } => format!("services.{service}.runtime"),
+            ResolveProblem::BeyondRuntime { service, attribute, .. } => {
+                format!("services.{service}.{attribute}")
+            }
             ResolveProblem::Platform { service, .. } => format!("services.{service}.platform"),
             ResolveProblem::NoSource { service, index, .. } => {
                 format!("services.{service}.volumes.{index}.source")

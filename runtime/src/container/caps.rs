@@ -50,6 +50,15 @@ pub const ALL_CAPABILITIES: [&str; 41] = [
     "CHECKPOINT_RESTORE",
 ];
 
+/// Those of these names that we have to give; in a user namespace of its own a container has all.
+pub(super) fn held(names: &[String], mapped: bool) -> Vec<String> {
+    let all = || rustix::thread::capabilities(None).map(|sets| sets.permitted);
+    let ours = if mapped { CapabilitySet::all() } else { all().unwrap_or(CapabilitySet::all()) };
+    let is_ours =
+        |name: &&String| parse(std::slice::from_ref(name)).is_ok_and(|one| ours.contains(one));
+    names.iter().filter(is_ours).cloned().collect()
+}
+
 /// The set of these names (upper case, without `CAP_`). An unknown name is refused.
 pub fn parse(names: &[String]) -> Result<CapabilitySet, SetupError> {
     let mut bits = 0;

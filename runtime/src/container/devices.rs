@@ -60,6 +60,66 @@ fn verified(device: &BundleDevice) -> Result<Dev, SetupError> {
     Ok(stat.st_rdev)
 }
 
+/// A device of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Node {
+    /// Below `/dev`.
+    pub(super) name: String,
+    /// A block device, not a character device.
+    pub(super) block: bool,
+    /// Its number.
+    pub(super) major: u32,
+    /// Its number.
+    pub(super) minor: u32,
+    /// Mode bits.
+    pub(super) mode: u32,
+    /// Owner.
+    pub(super) uid: u32,
+    /// Group.
+    pub(super) gid: u32,
+}
+
+/// All that [`add_all`] makes nodes for.
+pub(super) fn all() -> Result<Vec<Node>, SetupError> {
+    let folder = fs::new("tmpfs", &["mode=0755", "size=1m"], fs::NOSUID | fs::NOEXEC)?;
+    add_all(&folder)?;
+    let mut found = Vec::new();
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = openat(&folder, ".", flags, Mode::empty());
+    let listed = folder.and_then(|folder| list(&folder, "", &mut found));
+    listed.step("list devices", "/dev")?;
+    Ok(found)
+}
+
+fn list(folder: &OwnedFd, above: &str, found: &mut Vec<Node>) -> Result<(), Errno> {
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name == "." || name == ".." {
+            continue;
+        }
+        let stat = statat(folder, name.as_str(), AtFlags::SYMLINK_NOFOLLOW)?;
+        let path = format!("{above}{name}");
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind.is_dir() {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let below = openat(folder, name.as_str(), flags, Mode::empty())?;
+            list(&below, &format!("{path}/"), found)?;
+        } else {
+            found.push(Node {
+                name: path,
+                block: kind.is_block_device(),
+                major: rustix::fs::major(stat.st_rdev),
+                minor: rustix::fs::minor(stat.st_rdev),
+                mode: stat.st_mode & 0o7777,
+                uid: stat.st_uid,
+                gid: stat.st_gid,
+            });
+        }
+    }
+    Ok(())
+}
+
 /// Who owns what nobody in the container does.
 const NOBODY: u32 = IDS - 2;
 

@@ -32,6 +32,8 @@ pub(crate) struct Held {
 pub(crate) fn hold(bundle: &Bundle) -> Result<Held, SetupError> {
     let bundle = Bundle {
         held: true,
+        // Nothing of it runs, so it is ours whoever makes it.
+        runtime: None,
         init: false,
         tty: false,
         network: Network::Own(Vec::new()),

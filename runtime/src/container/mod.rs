@@ -8,7 +8,8 @@
 //!
 //! Reading order: [`spawn`](spawn()) (the parent), `child` (the order of the child's steps),
 //! `rootfs`, `system`, `mounts` and `locked` (what it sees), `process`, `seccomp` and `apparmor` (what
-//! it may), `exec` (a further process), `processes` (what runs in it), [`cgroup`], [`users`].
+//! it may), `exec` (a further process), `processes` (what runs in it), [`cgroup`], [`users`], `oci`
+//! (containers that another program makes).
 
 pub mod cgroup;
 pub mod users;
@@ -28,6 +29,7 @@ mod init;
 mod inside;
 mod locked;
 mod mounts;
+mod oci;
 mod process;
 mod processes;
 mod rlimits;
@@ -45,6 +47,7 @@ pub use exec::{Child, ExecSpec, Starting, Target, begin, exec, exec_in};
 pub use helper::{Helper, WORD as HELPER_WORD, helper_main, start_helper};
 pub(crate) use hold::{Held, hold};
 pub(crate) use inside::{is_kernel_file_system, open as open_inside};
+pub(crate) use oci::forget;
 pub use process::Stdio;
 pub use processes::{Process, processes};
 pub use rlimits::{hard_limits, host_limits};

@@ -379,16 +379,16 @@ pub(crate) fn put_all(
     Ok(())
 }
 
-fn kind_of(tree: &OwnedFd) -> Result<Kind, Errno> {
+pub(super) fn kind_of(tree: &OwnedFd) -> Result<Kind, Errno> {
     let is_folder = FileType::from_raw_mode(fstat(tree)?.st_mode).is_dir();
     Ok(if is_folder { Kind::Folder } else { Kind::File })
 }
 
 /// The files of an image, or a part of them: links in it mean what they mean in the image.
-fn image(
+pub(super) fn image(
     scratch: &Scratch,
     index: usize,
-    layers: &[OwnedFd],
+    layers: &[impl AsFd],
     below: Option<&str>,
 ) -> Result<OwnedFd, SetupError> {
     const STEP: &str = "mount image";

@@ -317,7 +317,8 @@ fn strings(texts: &[String], what: &str) -> Result<Strings, SetupError> {
 }
 
 /// Where programs are looked up when the environment does not say.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(super) const DEFAULT_PATH: &str =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Tries each folder of `PATH`, as a shell does: a file that is there but cannot be executed is
 /// remembered, and told if no other is found.

@@ -76,6 +76,11 @@ pub fn hard_limits() -> BTreeMap<String, u64> {
     NAMES.iter().filter_map(most).collect()
 }
 
+/// The most that a dumped core can have here.
+pub(crate) fn most_core() -> u64 {
+    rustix::process::getrlimit(Resource::Core).maximum.unwrap_or(u64::MAX)
+}
+
 /// The name of a limit.
 pub(crate) fn name(resource: Resource) -> &'static str {
     NAMES.iter().find(|(_, known)| *known == resource).map_or("?", |(name, _)| name)

@@ -43,6 +43,16 @@ impl Scratch {
         Ok(Scratch { folder })
     }
 
+    /// Covers a folder of ours with one that everybody may search.
+    pub(crate) fn over(path: &std::path::Path) -> Result<Scratch, SetupError> {
+        let attr = fs::NODEV | fs::NOSUID;
+        let mount = fs::new("tmpfs", &["mode=0755", "size=256k"], attr)?;
+        let target = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        let target = target.step("mount scratch", path.display())?;
+        fs::put_on(&mount, &target).step("mount scratch", path.display())?;
+        Ok(Scratch { folder: mount })
+    }
+
     /// Mounts the overlay. `state` and `lowers` are unattached mounts.
     pub(crate) fn overlay(
         &self,
@@ -82,7 +92,7 @@ impl Scratch {
     }
 
     /// The files of an image for a mount of the description, from unattached mounts of its layers.
-    pub(crate) fn image(&self, index: usize, layers: &[OwnedFd]) -> Result<OwnedFd, SetupError> {
+    pub(crate) fn image(&self, index: usize, layers: &[impl AsFd]) -> Result<OwnedFd, SetupError> {
         const STEP: &str = "mount image";
         let own = format!("image-{index}");
         let mut names = Vec::with_capacity(layers.len() + 1);
@@ -122,7 +132,7 @@ impl Scratch {
         self.attach(nodes, "nodes").step("mount scratch", "nodes")
     }
 
-    fn attach(&self, mount: &OwnedFd, name: &str) -> Result<(), rustix::io::Errno> {
+    fn attach(&self, mount: &impl AsFd, name: &str) -> Result<(), rustix::io::Errno> {
         mkdirat(&self.folder, name, Mode::from_raw_mode(0o700))?;
         fs::put_at(mount, self.folder.as_fd(), name)
     }

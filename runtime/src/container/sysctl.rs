@@ -1,5 +1,6 @@
 //! Kernel settings of the container's own namespaces.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
@@ -15,16 +16,30 @@ const STEP: &str = "set sysctl";
 
 /// Writes the settings below the container's own `/proc/sys`.
 pub(crate) fn write_all(settings: BorrowedFd<'_>, bundle: &Bundle) -> Result<(), SetupError> {
-    if has_own_network(bundle) {
-        // The group range must be one that the user namespace maps.
-        let last = if bundle.id_base.is_some() { 65_535 } else { i32::MAX };
-        write(settings, "net.ipv4.ping_group_range", &format!("0 {last}"))?;
-        write(settings, "net.ipv4.ip_unprivileged_port_start", "0")?;
-    }
+    usual(bundle).iter().try_for_each(|(key, value)| write(settings, key, value))?;
     bundle.sysctls.iter().try_for_each(|(key, value)| {
         without!("sysctl.beneath", return naive::set(&path(key), value).step(STEP, key));
         write(settings, key, value)
     })
+}
+
+/// What every network of a container's own is set to.
+fn usual(bundle: &Bundle) -> Vec<(&'static str, String)> {
+    if !has_own_network(bundle) {
+        return Vec::new();
+    }
+    // The group range must be one that the user namespace maps.
+    let last = if bundle.id_base.is_some() { 65_535 } else { i32::MAX };
+    vec![
+        ("net.ipv4.ping_group_range", format!("0 {last}")),
+        ("net.ipv4.ip_unprivileged_port_start", "0".to_owned()),
+    ]
+}
+
+/// All settings of a container that another program makes.
+pub(super) fn all(bundle: &Bundle) -> BTreeMap<String, String> {
+    let usual = usual(bundle).into_iter().map(|(key, value)| (key.to_owned(), value));
+    usual.chain(bundle.sysctls.clone()).collect()
 }
 
 /// Refuses what would reach beyond the container, or is no plain value.

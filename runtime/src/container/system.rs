@@ -32,7 +32,7 @@ const LINKS: [(&str, &str); 5] = [
 ];
 
 /// Covered: they tell about the host, or change it.
-const MASKED: [&str; 20] = [
+pub(super) const MASKED: [&str; 20] = [
     "proc/acpi",
     "proc/asound",
     "proc/interrupts",
@@ -56,7 +56,8 @@ const MASKED: [&str; 20] = [
 ];
 
 /// Visible, not writable.
-const READ_ONLY: [&str; 5] = ["proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger"];
+pub(super) const READ_ONLY: [&str; 5] =
+    ["proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger"];
 
 /// What of `/sys` can be written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +125,7 @@ pub(crate) fn sys(
 
 /// The container's own groups as the whole tree, or those of the host: one mount with v2 alone, a
 /// folder of mounts otherwise.
-fn cgroups(
+pub(super) fn cgroups(
     target: &OwnedFd,
     (group, of_host): (&cgroup::Group, bool),
     attr: rustix::mount::MountAttrFlags,
@@ -246,7 +247,7 @@ fn protect(root: BorrowedFd<'_>, path: &str) -> Result<(), std::io::Error> {
 }
 
 /// `thermal_throttle` of each CPU, where the hardware counts it.
-fn throttles(root: BorrowedFd<'_>) -> Result<Vec<String>, Errno> {
+pub(super) fn throttles(root: BorrowedFd<'_>) -> Result<Vec<String>, Errno> {
     const CPUS: &str = "sys/devices/system/cpu";
     let probe = format!("{CPUS}/cpu0/thermal_throttle");
     match inside::open(root, &probe, OFlags::PATH) {

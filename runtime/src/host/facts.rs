@@ -60,9 +60,31 @@ pub fn userns(roots: &Roots) -> bool {
     allowed && kernel_at_least(5, 19) && mapping::carries_layers(&roots.state)
 }
 
+/// Where programs are looked for when nobody says.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The program of this name on `PATH`, or at this absolute path.
+pub fn program(name: &str) -> Option<PathBuf> {
+    let executable = |path: &PathBuf| {
+        let access = rustix::fs::Access::EXEC_OK;
+        path.is_file() && rustix::fs::access(path, access).is_ok()
+    };
+    if name.contains('/') {
+        return Some(PathBuf::from(name)).filter(|path| path.is_absolute()).filter(executable);
+    }
+    let folders = std::env::var_os("PATH").unwrap_or_else(|| PATH.into());
+    // One that is relative means something else for every caller.
+    let folders = std::env::split_paths(&folders).filter(|folder| folder.is_absolute());
+    folders.map(|folder| folder.join(name)).find(executable)
+}
+
 /// What of this host decides whether attributes have their effect. Anybody may look; of
-/// `must_exist`, what is not there is told. Writable layers are in `storage`.
-pub fn abilities(must_exist: &BTreeSet<PathBuf>, storage: Option<Storage>) -> Abilities {
+/// `must_exist` and `runtimes`, what is not there is told. Writable layers are in `storage`.
+pub fn abilities(
+    must_exist: &BTreeSet<PathBuf>,
+    runtimes: &BTreeSet<String>,
+    storage: Option<Storage>,
+) -> Abilities {
     let groups = Hierarchies::discover().unwrap_or_default();
     Abilities {
         controllers: groups.controllers(),
@@ -75,6 +97,7 @@ pub fn abilities(must_exist: &BTreeSet<PathBuf>, storage: Option<Storage>) -> Ab
         syslog: LOCAL_SYSLOG.iter().any(|path| is_socket(path)),
         slices: groups.slices(),
         storage,
+        no_runtimes: runtimes.iter().filter(|name| program(name).is_none()).cloned().collect(),
         missing: absent(must_exist),
     }
 }

@@ -49,7 +49,7 @@ pub use changes::{Changed, How};
 pub use copy::{CopyError, CopyOptions, HostEnd};
 pub use devices::devices;
 pub use error::{HostError, StepError};
-pub use facts::{abilities, absent, platform, selinux, userns};
+pub use facts::{abilities, absent, platform, program, selinux, userns};
 pub use files::FilesError;
 pub(crate) use grounds::path_of;
 pub use grounds::{grounds, nodes, real};

@@ -26,6 +26,7 @@ mod limits;
 mod mounts;
 mod names;
 mod process;
+mod runtime;
 
 pub(super) use devices::nodes as device_nodes;
 pub(super) use life::{restart, signal_number};
@@ -176,6 +177,8 @@ impl Preparation<'_> {
             image: spec.image.clone(),
             oneoff: record.oneoff,
             process,
+            runtime: self.runtime()?,
+            annotations: spec.annotations.clone(),
             held: false,
             init: spec.init.unwrap_or(false),
             rootfs: Rootfs {

@@ -16,8 +16,8 @@ use super::poll::{PollSet, Token};
 use super::server::Server;
 use super::{SOCKET, STATUS, clock, names, network};
 use crate::bundle::{Bundle, Phase, Status};
-use crate::container::Target;
 use crate::container::cgroup::{Group, Quarters};
+use crate::container::{self, Target};
 use crate::record::{self, Durability};
 use crate::sys;
 
@@ -53,6 +53,7 @@ impl Monitor {
 /// What could not be taken away, in words; everything else is gone.
 fn take_away(bundle: &Bundle, group: &Group, status: &Status) -> Result<(), String> {
     names::remove(bundle);
+    container::forget(bundle);
     let unpublished = network::unpublish(bundle, &status.published);
     let removed = group.remove();
     Output::remove(&bundle.run_dir);

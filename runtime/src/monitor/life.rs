@@ -243,6 +243,7 @@ impl Monitor {
             // It may have been killed, see there.
             let _ = self.group.remove();
         }
+        container::forget(&self.bundle);
         self.reckon(End { code, ran, ill });
     }
 

@@ -27,7 +27,7 @@ use crate::short;
 pub static SERVICE: Record = record(
     "a service",
     &[
-        inert("annotations", Dict(Empty), docker("no runtime outside berth reads them"))
+        done("annotations", Dict(Empty))
             .says("Notes in the configuration of the container, for runtimes that read them."),
         done("attach", Bool)
             .says("Whether `up` shows the output of this service.")
@@ -230,7 +230,12 @@ pub static SERVICE: Record = record(
             "on-failure:3",
             "unless-stopped",
         ]),
-        later("runtime", Text).says("The program that runs the container."),
+        done("runtime", Text)
+            .says(
+                "An OCI runtime of the host that makes the container, instead of berth itself: its \
+                 name on `PATH`, or its whole path.",
+            )
+            .like(&["crun", "runc"]),
         done("scale", REPLICAS)
             .says("How many containers the service has; `deploy.replicas` says the same.")
             .normally("1"),

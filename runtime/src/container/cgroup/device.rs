@@ -26,7 +26,7 @@ const READ: u16 = 2;
 const WRITE: u16 = 4;
 
 /// The default rules and further ones, as text.
-pub(super) fn rules(further: &[String]) -> Vec<String> {
+pub(crate) fn rules(further: &[String]) -> Vec<String> {
     DEFAULT.iter().map(ToString::to_string).chain(further.iter().cloned()).collect()
 }
 

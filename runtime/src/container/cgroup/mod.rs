@@ -23,6 +23,7 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+pub(crate) use device::rules as device_rules;
 pub use limits::Devices;
 pub(crate) use quarters::Quarters;
 pub use quarters::{is_of_monitors, systemd_manages};
@@ -233,6 +234,21 @@ impl Group {
     pub(crate) fn unified_view(&self, of_host: bool) -> Option<&Path> {
         let unified = self.unified.as_ref().filter(|_| self.legacy.is_empty())?;
         Some(if of_host { &unified.mount } else { &unified.folder })
+    }
+
+    /// Where the v2 tree is mounted, on a host that has v1 hierarchies too.
+    pub(crate) fn beside_legacy(&self) -> Option<PathBuf> {
+        let unified = self.unified.as_ref().filter(|_| !self.legacy.is_empty())?;
+        Some(unified.mount.clone())
+    }
+
+    /// Takes a process of another program into the v2 tree, where that program does not see it.
+    pub(crate) fn take_in(&self, pid: i32) -> Result<(), SetupError> {
+        let Some(unified) = self.unified.as_ref().filter(|_| !self.legacy.is_empty()) else {
+            return Ok(());
+        };
+        let file = unified.folder.join("cgroup.procs");
+        put(&file, &pid.to_string()).step("attach to cgroup", file.display())
     }
 
     /// Every folder that a container is shown, by the name of its hierarchy's mount point: its

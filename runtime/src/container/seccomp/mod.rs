@@ -5,6 +5,7 @@
 //! (32 bit on 64, x32) are unknown numbers too. The search over ranges has about 200
 //! instructions and loads in 0.05 ms; one comparison per call in a row takes 0.8 ms.
 
+mod oci;
 mod profile;
 mod program;
 mod table;
@@ -18,6 +19,7 @@ use rustix::thread::CapabilitySet;
 use super::caps;
 use super::error::SetupError;
 use crate::sabotage::defence;
+pub(crate) use oci::of_oci;
 use profile::Ground;
 use program::{argument, jump, load, ranges, ret, search};
 

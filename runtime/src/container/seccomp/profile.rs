@@ -99,7 +99,7 @@ fn number(name: &str) -> Option<u32> {
 }
 
 /// Whether a rule counts here, as Docker decides it.
-fn counts(rule: &Rule, ground: Ground) -> Result<bool, SetupError> {
+pub(super) fn counts(rule: &Rule, ground: Ground) -> Result<bool, SetupError> {
     let (includes, excludes) = (&rule.includes, &rule.excludes);
     let machine = |here: &Where| here.arches.iter().any(|arch| arch == ARCH);
     let reached = |here: &Where| here.min_kernel.is_some_and(|least| ground.kernel >= least);

@@ -10,7 +10,7 @@ use super::super::keep::{Monitor, read_status};
 use super::super::{StartFailure, Step, clock, network, ports};
 use super::{AGES, End, Life};
 use crate::bundle::{HookStage, Phase, Status};
-use crate::container::Target;
+use crate::container::{self, Target};
 use crate::monitor::events::Happening;
 
 impl Monitor {
@@ -96,6 +96,7 @@ impl Monitor {
         // A start may have been cut short. A group that was killed goes too: the kernel (6.18)
         // kills everything that is born in it later.
         let _ = self.group.kill_all().and_then(|()| self.group.remove());
+        container::forget(&self.bundle);
         if last.phase == Phase::Waiting {
             self.life = Life::Waiting { until: Instant::now() + left(last) };
             self.enter(Phase::Waiting);
