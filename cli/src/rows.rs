@@ -277,6 +277,7 @@ pub(crate) mod tests {
             published: vec![],
             restarts: 0,
             hook_failed: false,
+            updating: false,
             oom_killed: false,
         }
     }

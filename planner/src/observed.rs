@@ -270,6 +270,9 @@ pub struct ObservedContainer {
     /// A hook after its start failed: it is not what the file says yet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hook_failed: bool,
+    /// A change of it as it is was begun, and nobody knows how far that came.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub updating: bool,
     /// The kernel killed a process of it for memory in its last life.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub oom_killed: bool,

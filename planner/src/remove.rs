@@ -119,6 +119,7 @@ mod tests {
             published: vec![],
             restarts: 0,
             hook_failed: false,
+            updating: false,
             oom_killed: false,
         }
     }

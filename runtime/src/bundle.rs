@@ -139,6 +139,9 @@ pub struct Bundle {
     pub await_client: bool,
     /// The monitor ends and leaves nothing in `/run` when the container ends (`run --rm`).
     pub remove_on_exit: bool,
+    /// The limits that it is being given in place of those in `cgroup`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changing: Option<Box<Cgroup>>,
 }
 
 /// A process in the container.

@@ -472,3 +472,47 @@ fn a_stopped_container_has_its_changed_limit_and_policy_at_the_next_start() {
     host.kill("KILL", host.pid_of("web").pid);
     host.eventually("it runs again", || host.status("stack-web-1")["restarts"] == 1);
 }
+
+/// Changes a record of `web` as a kill at the wrong moment leaves it.
+fn rewrite(host: &TestHost, file: &str, change: impl FnOnce(&mut serde_json::Value)) {
+    let path = host.machine().path(file);
+    let mut record = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    change(&mut record);
+    fs::write(path, record.to_string()).unwrap();
+}
+
+#[test]
+fn a_change_that_was_cut_short_before_its_record_is_repeated() {
+    let host = up("mem_limit: 64m");
+    let before = host.pid_of("web");
+    host.edit("compose.yaml", "mem_limit: 64m", "mem_limit: 128m");
+    host.berth("up -d").succeeds();
+    rewrite(&host, "/var/lib/berth/containers/stack-web-1/record.json", |record| {
+        record["record"]["spec"]["limits"]["memory"] = (64 << 20).into();
+        record["updating"] = true.into();
+    });
+    host.edit("compose.yaml", "mem_limit: 128m", "mem_limit: 64m");
+    host.berth("plan").succeeds().stdout_has("update  web-1  drift: a change of it was cut short");
+    host.berth("up -d").succeeds();
+    rows(&host, &[(MEMORY, ["67108864"; 2], NONE)]);
+    assert_eq!(host.pid_of("web"), before);
+    host.berth("plan --detailed-exitcode").fails_with(0);
+}
+
+#[test]
+fn a_change_that_was_cut_short_in_the_kernel_is_taken_back_by_the_next_monitor() {
+    let host = up("mem_limit: 64m");
+    host.edit("compose.yaml", "mem_limit: 64m", "mem_limit: 128m");
+    host.berth("up -d").succeeds();
+    host.kill("KILL", host.monitor_of("web"));
+    rewrite(&host, "/run/berth/containers/stack-web-1/bundle.json", |bundle| {
+        bundle["changing"] = bundle["cgroup"].clone();
+        bundle["cgroup"]["memory"] = (64 << 20).into();
+    });
+    rewrite(&host, "/var/lib/berth/containers/stack-web-1/record.json", |record| {
+        record["record"]["spec"]["limits"]["memory"] = (64 << 20).into();
+    });
+    host.edit("compose.yaml", "mem_limit: 128m", "mem_limit: 64m");
+    host.berth("up -d").succeeds();
+    rows(&host, &[(MEMORY, ["67108864"; 2], NONE)]);
+}

@@ -49,6 +49,8 @@ pub(super) struct Verdict {
     pub(super) changes: Vec<FieldChange>,
     /// Fields that differ and take effect in the container as it is.
     pub(super) updates: Vec<FieldChange>,
+    /// A change of it as it is was cut short: all of it is given to it once more.
+    pub(super) resumes: bool,
     /// Whether it runs in the end.
     pub(super) starts: bool,
 }
@@ -56,7 +58,8 @@ pub(super) struct Verdict {
 impl Verdict {
     pub(super) fn of(fate: Fate, causes: Vec<Cause>) -> Verdict {
         let starts = !matches!(fate, Fate::Keep | Fate::Adopt | Fate::Unpause | Fate::Remove);
-        Verdict { fate, causes, changes: Vec::new(), updates: Vec::new(), starts }
+        let (changes, updates) = (Vec::new(), Vec::new());
+        Verdict { fate, causes, changes, updates, resumes: false, starts }
     }
 }
 
@@ -269,12 +272,14 @@ impl<'a> Judge<'a, '_> {
             }
             let starts = (in_scope || is_active(have)) && !options.no_start;
             let updates = Vec::new();
-            return Verdict { fate: Fate::Replace, causes, changes, updates, starts };
+            let resumes = false;
+            return Verdict { fate: Fate::Replace, causes, changes, updates, resumes, starts };
         }
         let mut verdict = self.as_it_is(service, have, in_scope);
         if updates && !options.no_recreate {
             verdict.updates = changes;
         }
+        verdict.resumes = in_scope && have.updating && causes.is_empty();
         verdict
     }
 

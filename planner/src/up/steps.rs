@@ -308,11 +308,16 @@ impl<'a> Maker<'a> {
     /// The step that gives a container what takes effect in it as it is.
     fn update(&mut self, change: &Change) -> Option<Slot> {
         let updates = &change.verdict.updates;
-        let (want, have) = (change.want?, change.have.filter(|_| !updates.is_empty())?);
+        let cause = match (updates.is_empty(), change.verdict.resumes) {
+            (false, _) => Cause::Changed,
+            (true, true) => Cause::Drift { what: "a change of it was cut short" },
+            (true, false) => return None,
+        };
+        let (want, have) = (change.want?, change.have?);
         let grants = self.survey.grants(change.service);
         let record = ContainerRecord { spec: want.clone(), grants, ..have.record.clone() };
         let update = Action::UpdateContainer(Box::new(record));
-        let update = self.draft.add(update, vec![Cause::Changed]);
+        let update = self.draft.add(update, vec![cause]);
         self.draft.changes(update, updates.clone());
         Some(update)
     }

@@ -114,6 +114,7 @@ impl FakeHost {
             published: Vec::new(),
             restarts: 0,
             hook_failed: false,
+            updating: false,
             oom_killed: false,
         }
     }

@@ -74,24 +74,28 @@ impl Host {
         pulled.map(drop).map_err(|e| StepError::failed("pull image", reference, e))
     }
 
-    /// The monitor changes what runs and what it starts next; the record comes last.
+    /// The monitor changes what runs and what it starts next; the record comes last. Until then it
+    /// says that a change is under way, so that the next plan repeats one that was cut short.
     async fn update(&self, wanted: &ContainerRecord) -> Result<(), StepError> {
         let name = &wanted.name;
         let stored = Stored::read(&self.roots, name)
             .map_err(|e| StepError::refused("read container", name, e))?
             .ok_or_else(|| StepError::Stale(format!("container `{name}` is not there")))?;
+        let path = self.roots.container(name).join("record.json");
+        let write = |stored: &Stored| {
+            record::write(&path, stored, Durability::Durable)
+                .map_err(|e| StepError::refused("write the record of", name, e))
+        };
         let run_dir = self.roots.container_run(name);
         if client::is_monitored(&run_dir) {
             let cgroup = prepare::cgroup(&self.roots, wanted)?;
             let restart = prepare::restart(wanted.spec.restart);
+            write(&Stored { updating: true, ..stored.clone() })?;
             client::update(&run_dir, cgroup, restart)
                 .await
                 .map_err(|e| StepError::refused("update container", name, e))?;
         }
-        let stored = Stored { record: wanted.clone(), ..stored };
-        let path = self.roots.container(name).join("record.json");
-        record::write(&path, &stored, Durability::Durable)
-            .map_err(|e| StepError::refused("write the record of", name, e))
+        write(&Stored { record: wanted.clone(), updating: false, ..stored })
     }
 
     async fn start(&self, name: &str) -> Result<(), StepError> {

@@ -170,6 +170,7 @@ impl Preparation<'_> {
         mounts.extend(given.mounts);
         mounts.sort_by(|a, b| a.target.cmp(&b.target));
         Ok(Bundle {
+            changing: None,
             name: record.name.clone(),
             id: self.stored.id.clone(),
             project: record.project.clone(),

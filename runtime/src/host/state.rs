@@ -24,6 +24,9 @@ pub struct Stored {
     pub created_at: i64,
     /// The last applied description.
     pub record: ContainerRecord,
+    /// It is being given another one as it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub updating: bool,
 }
 
 impl Stored {
@@ -86,6 +89,7 @@ pub(super) fn observe(roots: &Roots, stored: Stored) -> io::Result<ObservedConta
         published: Vec::new(),
         restarts: 0,
         hook_failed: false,
+        updating: stored.updating,
         oom_killed: false,
     };
     if status.is_none() && observed.monitored {

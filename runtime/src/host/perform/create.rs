@@ -34,6 +34,7 @@ pub(super) async fn create(host: &Host, wanted: &ContainerRecord) -> Result<(), 
         id: random_id().map_err(|e| StepError::refused("make an id for", &wanted.name, e))?,
         created_at: jiff::Timestamp::now().as_second(),
         record: ContainerRecord { image_id: entry.id, ..wanted.clone() },
+        updating: false,
     };
     let name = stored.record.name.clone();
     let roots = host.roots.clone();

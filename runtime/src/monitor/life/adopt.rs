@@ -30,6 +30,7 @@ impl Monitor {
         let begun = u32::from(last.phase == Phase::Waiting);
         self.backoff = Backoff::new(self.bundle.restart, self.bundle.pace)
             .resumed(last.restarts + begun, last.attempts);
+        self.take_back_limits();
         self.stopped = last.held || (last.phase == Phase::Stopping && !last.recycling);
         // They lead to the container as before; if one was taken meanwhile, that program cannot
         // be reached, the container can.
