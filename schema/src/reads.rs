@@ -57,14 +57,18 @@ impl Reads {
     }
 }
 
-/// Adds the places of all keys and plain values below a node.
+/// Adds the places of all keys, lists and plain values below a node.
 pub(crate) fn leaves(node: &Node, places: &mut BTreeSet<Span>) {
     match &node.value {
         Value::Map(map) => map.0.values().for_each(|entry| {
             places.insert(entry.key);
             leaves(&entry.node, places);
         }),
-        Value::List(items) => items.iter().for_each(|item| leaves(item, places)),
+        Value::List(items) => {
+            // A command that is empty once it is filled in leaves no words.
+            places.insert(node.span);
+            items.iter().for_each(|item| leaves(item, places));
+        }
         _ => drop(places.insert(node.span)),
     }
 }
