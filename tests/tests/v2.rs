@@ -125,7 +125,7 @@ services:
     stop_grace_period: 1s
   good:
     image: busybox:1
-    command: [sh, -c, 'while :; do date +%s >/tmp/now; sleep 0.2; done']
+    command: [sh, -c, 'while :; do date +%s >/tmp/new; mv /tmp/new /tmp/now; sleep 0.2; done']
 ";
     let script = r#"
 step up berth up -d
