@@ -476,9 +476,10 @@ fn a_stopped_container_has_its_changed_limit_and_policy_at_the_next_start() {
 /// Changes a record of `web` as a kill at the wrong moment leaves it.
 fn rewrite(host: &TestHost, file: &str, change: impl FnOnce(&mut serde_json::Value)) {
     let path = host.machine().path(file);
-    let mut record = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let text = fs::read(&path).expect("a record");
+    let mut record = serde_json::from_slice(&text).expect("a record");
     change(&mut record);
-    fs::write(path, record.to_string()).unwrap();
+    fs::write(path, record.to_string()).expect("a record");
 }
 
 #[test]
