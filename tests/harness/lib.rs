@@ -7,7 +7,8 @@
 //! process, mount, link, rule, cgroup or file too many fails the test.
 //!
 //! Reading order: [`machine`] (the namespaces), [`ledger`] (what is on it), [`command`] (running
-//! something on it), [`host`] (what tests use), [`rows`] (to look at one attribute), [`images`]
+//! something on it), [`host`] (what tests use), [`rows`] and [`limits`] (to look
+//! at one attribute), [`images`]
 //! (what containers are made from), [`evil`] (or from what nobody should), [`orders`] (to a build
 //! without a defence), [`registry`] (where images come from), [`http`], [`front`] and [`tokens`]
 //! (what stands around it); [`vm`] is a whole other host, for what namespaces of this one cannot show.
@@ -21,6 +22,7 @@ pub mod host;
 pub mod http;
 pub mod images;
 pub mod ledger;
+pub mod limits;
 pub mod machine;
 pub mod orders;
 pub mod registry;

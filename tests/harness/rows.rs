@@ -31,3 +31,28 @@ pub fn says(host: &TestHost, service: &str, line: &str) -> String {
     let line = line.replace('\'', "\"");
     host.berth(&format!("exec -T {service} sh -c '{line}'")).succeeds().stdout.trim().to_owned()
 }
+
+/// The mounts of a service: target, options of the mount, and tags of propagation.
+pub fn mounts(host: &TestHost, service: &str) -> Vec<(String, String, String)> {
+    let text = host.berth(&format!("exec -T {service} cat /proc/self/mountinfo")).succeeds().stdout;
+    let fields = text.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let row = |fields: Vec<&str>| {
+        let tags = fields[6..].iter().take_while(|field| **field != "-");
+        // Numbers of groups differ from run to run.
+        let tags: Vec<&str> = tags.map(|tag| tag.split(':').next().unwrap_or_default()).collect();
+        (fields[4].to_owned(), fields[5].replace(",idmapped", ""), tags.join(" "))
+    };
+    fields.map(row).collect()
+}
+
+/// The options and tags of the mount at `target`, if there is one.
+pub fn mount(host: &TestHost, service: &str, target: &str) -> Option<(String, String)> {
+    let found = mounts(host, service).into_iter().find(|(at, ..)| at == target);
+    found.map(|(_, options, tags)| (options, tags))
+}
+
+/// What a shell line prints in `web`; it may hold single quotes, no double ones.
+#[track_caller]
+pub fn web_says(host: &TestHost, line: &str) -> String {
+    host.berth(&format!("exec -T web sh -c \"{line}\"")).succeeds().stdout.trim().to_owned()
+}

@@ -4,50 +4,9 @@
 use std::fs;
 use std::path::PathBuf;
 
+use berth_tests::limits::{MEMORY, NONE, SWAP, file, host, rows, text, up};
+use berth_tests::rows::says;
 use berth_tests::{TestHost, skipped};
-
-/// A stack of one service with these lines, and one without.
-fn host(lines: &str) -> TestHost {
-    let web: String = lines.lines().map(|line| format!("    {line}\n")).collect();
-    let image = "    image: busybox:1\n    command: [sleep, '100000']\n";
-    let stack = format!("services:\n  web:\n{image}{web}  plain:\n{image}");
-    TestHost::with("compose.yaml", &stack)
-}
-
-fn up(lines: &str) -> TestHost {
-    let host = host(lines);
-    host.berth("up -d").succeeds();
-    host
-}
-
-/// The cgroup file of a container, by its names in v1 and v2; `None` where neither is.
-fn file(host: &TestHost, below: &str, names: [&str; 2]) -> Option<PathBuf> {
-    names.into_iter().find_map(|name| host.machine().cgroup_with(below, name))
-}
-
-fn text(host: &TestHost, service: &str, names: [&str; 2]) -> Option<String> {
-    let file = file(host, &format!("berth/stack-{service}-1"), names)?;
-    Some(fs::read_to_string(file).expect("a cgroup file").trim().to_owned())
-}
-
-/// What the kernel has for `web` and for the service without the attribute; one of two texts each,
-/// for v1 and v2.
-#[track_caller]
-fn rows(host: &TestHost, rows: &[([&str; 2], [&str; 2], [&str; 2])]) {
-    for (names, limited, default) in rows {
-        let Some(web) = text(host, "web", *names) else {
-            skipped(&format!("this host has neither of {names:?}"));
-            continue;
-        };
-        let plain = text(host, "plain", *names).expect("both have the file");
-        assert!(limited.contains(&web.as_str()), "{names:?} of web: {web:?}");
-        assert!(default.contains(&plain.as_str()), "{names:?} of plain: {plain:?}");
-    }
-}
-
-fn inside(host: &TestHost, service: &str, line: &str) -> String {
-    host.berth(&format!("exec -T {service} sh -c '{line}'")).succeeds().stdout.trim().to_owned()
-}
 
 /// The disk of the real host, by its node and its numbers.
 fn disk() -> Option<(String, String)> {
@@ -62,10 +21,6 @@ fn disk() -> Option<(String, String)> {
         is_disk.then(|| (node, numbers.trim().to_owned()))
     })
 }
-
-const MEMORY: [&str; 2] = ["memory.limit_in_bytes", "memory.max"];
-const SWAP: [&str; 2] = ["memory.memsw.limit_in_bytes", "memory.swap.max"];
-const NONE: [&str; 2] = ["9223372036854771712", "max"];
 
 #[test]
 fn mem_limit_and_mem_reservation_are_those_of_the_kernel_and_swap_is_as_much_again() {
@@ -158,7 +113,7 @@ fn cpu_shares_are_the_weight_of_the_kernel() {
 #[test]
 fn cpuset_is_what_the_process_may_run_on() {
     let host = up("cpuset: '0'");
-    let allowed = |service| inside(&host, service, "grep Cpus_allowed_list /proc/1/status");
+    let allowed = |service| says(&host, service, "grep Cpus_allowed_list /proc/1/status");
     assert_eq!(allowed("web"), "Cpus_allowed_list:\t0");
     let all = fs::read_to_string("/proc/self/status").unwrap();
     let all = all.lines().find(|line| line.starts_with("Cpus_allowed_list")).unwrap();
@@ -213,16 +168,16 @@ fn mem_swappiness_and_oom_kill_disable_are_those_of_v1() {
 #[test]
 fn oom_score_adj_and_ulimits_are_those_of_the_process() {
     let host = up("oom_score_adj: 300\nulimits: { nofile: { soft: 100, hard: 200 }, nproc: 77 }");
-    assert_eq!(inside(&host, "web", "cat /proc/1/oom_score_adj"), "300");
-    assert_eq!(inside(&host, "plain", "cat /proc/1/oom_score_adj"), "0");
-    let limits = inside(&host, "web", "cat /proc/1/limits");
+    assert_eq!(says(&host, "web", "cat /proc/1/oom_score_adj"), "300");
+    assert_eq!(says(&host, "plain", "cat /proc/1/oom_score_adj"), "0");
+    let limits = says(&host, "web", "cat /proc/1/limits");
     let of = |name: &str| {
         let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
         line[name.len()..].split_whitespace().take(2).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(of("Max open files"), "100 200");
     assert_eq!(of("Max processes"), "77 77");
-    let plain = inside(&host, "plain", "grep \"Max open files\" /proc/1/limits");
+    let plain = says(&host, "plain", "grep \"Max open files\" /proc/1/limits");
     assert!(!plain.contains(" 100 "), "{plain}");
 }
 
@@ -232,7 +187,7 @@ fn sysctls_and_shm_size_are_those_of_the_container_alone() {
                    shm_size: 8m");
     let of = |service| {
         let files = "/proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/msgmax";
-        let seen = inside(&host, service, &format!("cat {files}; df -k /dev/shm | tail -1"));
+        let seen = says(&host, service, &format!("cat {files}; df -k /dev/shm | tail -1"));
         seen.split_whitespace().take(4).map(String::from).collect::<Vec<_>>()
     };
     assert_eq!(
@@ -299,14 +254,14 @@ fn a_block_device_that_is_not_there_is_told_with_its_place_before_anything_is_do
 #[test]
 fn a_container_sees_a_cgroup_tree_of_its_own_or_with_cgroup_host_that_of_the_host() {
     let host = up("cgroup: host");
-    let own = |service| inside(&host, service, "cut -d: -f3 /proc/1/cgroup | sort -u");
+    let own = |service| says(&host, service, "cut -d: -f3 /proc/1/cgroup | sort -u");
     assert_eq!(own("plain"), "/");
     assert!(own("web").lines().any(|path| path.ends_with("/berth/stack-web-1")), "{}", own("web"));
-    let seen = |service| inside(&host, service, "find /sys/fs/cgroup -name stack-plain-1 | wc -l");
+    let seen = |service| says(&host, service, "find /sys/fs/cgroup -name stack-plain-1 | wc -l");
     assert_eq!(seen("plain"), "0");
     assert_ne!(seen("web"), "0");
     let write = "mkdir /sys/fs/cgroup/x /sys/fs/cgroup/cpu/x 2>&1 | grep -c -i read-only";
-    assert_ne!(inside(&host, "web", write), "0");
+    assert_ne!(says(&host, "web", write), "0");
 }
 
 #[test]
@@ -383,137 +338,4 @@ fn a_cgroup_parent_leads_nowhere_else() {
     host.berth("up -d").fails_with(65).stderr_has("compose.yaml:5:").stderr_has("not a plain path");
     host.edit("compose.yaml", "../../init.scope", "berth/x");
     host.berth("up -d").fails_with(65).stderr_has("which is for berth itself");
-}
-
-#[test]
-fn changed_limits_are_written_to_the_container_that_runs_and_stay_when_it_starts_again() {
-    let host = up("mem_limit: 64m\npids_limit: 25\ncpus: 0.5\nrestart: always");
-    let before = host.pid_of("web");
-    host.edit("compose.yaml", "mem_limit: 64m", "mem_limit: 128m");
-    host.edit("compose.yaml", "pids_limit: 25", "cpu_shares: 512");
-    let place = "limits.memory \"64 MiB\" → \"128 MiB\" (compose.yaml:5:";
-    host.berth("plan").succeeds().stdout_has("update  web-1").stdout_has(place);
-    host.berth("up -d").succeeds();
-    let limits = [
-        (MEMORY, ["134217728"; 2], NONE),
-        (SWAP, ["268435456", "134217728"], NONE),
-        (["pids.max"; 2], ["2048"; 2], ["2048"; 2]),
-        (["cpu.shares", "cpu.weight"], ["512", "20"], ["1024", "100"]),
-        (["cpu.cfs_quota_us", "cpu.max"], ["50000", "50000 100000"], ["-1", "max 100000"]),
-    ];
-    rows(&host, &limits);
-    assert_eq!(host.pid_of("web"), before);
-    host.berth("plan --detailed-exitcode").fails_with(0);
-
-    // The next process of the same monitor, and of a new one.
-    host.kill("KILL", before.pid);
-    let again = |old| host.status("stack-web-1")["pid"].as_i64().is_some_and(|p| p > 0 && p != old);
-    host.eventually("it runs again", || again(before.pid));
-    rows(&host, &limits);
-    host.kill("KILL", host.monitor_of("web"));
-    host.edit("compose.yaml", "mem_limit: 128m", "mem_limit: 32m");
-    let before = host.pid_of("web");
-    host.berth("up -d").succeeds();
-    rows(&host, &[(MEMORY, ["33554432"; 2], NONE), (SWAP, ["67108864", "33554432"], NONE)]);
-    assert_eq!(host.pid_of("web"), before);
-    host.edit("compose.yaml", "    mem_limit: 32m\n", "");
-    host.berth("up -d").succeeds();
-    rows(&host, &[(MEMORY, NONE, NONE), (SWAP, NONE, NONE)]);
-    assert_eq!(host.pid_of("web"), before);
-}
-
-#[test]
-fn a_limit_that_the_kernel_refuses_changes_nothing() {
-    let hog = "mem_limit: 64m\nshm_size: 64m\ncpus: 0.5";
-    let host = host(hog);
-    host.edit(
-        "compose.yaml",
-        "[sleep, '100000']\n    mem",
-        "[sh, -c, 'head -c 40000000 /dev/zero >/dev/shm/x; sleep 100000']\n    mem",
-    );
-    host.berth("up -d").succeeds();
-    let size = "du -k /dev/shm/x | cut -f1";
-    host.eventually("it has its memory", || {
-        inside(&host, "web", size).parse::<u64>().unwrap_or(0) > 39000
-    });
-    let before = host.pid_of("web");
-    host.edit("compose.yaml", "mem_limit: 64m", "mem_limit: 16m");
-    host.edit("compose.yaml", "cpus: 0.5", "cpus: 0.25");
-    let refused = host.berth("up -d");
-    assert_ne!(refused.code, 0);
-    refused.stderr_has("stack-web-1").stderr_has("uses");
-    rows(
-        &host,
-        &[
-            (MEMORY, ["67108864"; 2], NONE),
-            (SWAP, ["134217728", "67108864"], NONE),
-            (["cpu.cfs_quota_us", "cpu.max"], ["50000", "50000 100000"], ["-1", "max 100000"]),
-        ],
-    );
-    assert_eq!(host.pid_of("web"), before);
-    host.berth("plan --detailed-exitcode").fails_with(2).stdout_has("update  web-1");
-}
-
-#[test]
-fn a_stopped_container_has_its_changed_limit_and_policy_at_the_next_start() {
-    let host = up("mem_limit: 64m");
-    host.berth("stop web").succeeds();
-    let record = || {
-        let path = host.machine().path("/var/lib/berth/containers/stack-web-1/record.json");
-        serde_json::from_slice::<serde_json::Value>(&fs::read(path).unwrap()).unwrap()
-    };
-    let id = record()["id"].clone();
-    host.edit("compose.yaml", "mem_limit: 64m", "mem_limit: 128m\n    restart: always");
-    host.berth("up --no-start").succeeds();
-    assert_eq!(record()["record"]["spec"]["limits"]["memory"], 128 << 20);
-    host.berth("up -d").succeeds();
-    rows(&host, &[(MEMORY, ["134217728"; 2], NONE)]);
-    assert_eq!(record()["id"], id);
-    host.kill("KILL", host.pid_of("web").pid);
-    host.eventually("it runs again", || host.status("stack-web-1")["restarts"] == 1);
-}
-
-/// Changes a record of `web` as a kill at the wrong moment leaves it.
-fn rewrite(host: &TestHost, file: &str, change: impl FnOnce(&mut serde_json::Value)) {
-    let path = host.machine().path(file);
-    let text = fs::read(&path).expect("a record");
-    let mut record = serde_json::from_slice(&text).expect("a record");
-    change(&mut record);
-    fs::write(path, record.to_string()).expect("a record");
-}
-
-#[test]
-fn a_change_that_was_cut_short_before_its_record_is_repeated() {
-    let host = up("mem_limit: 64m");
-    let before = host.pid_of("web");
-    host.edit("compose.yaml", "mem_limit: 64m", "mem_limit: 128m");
-    host.berth("up -d").succeeds();
-    rewrite(&host, "/var/lib/berth/containers/stack-web-1/record.json", |record| {
-        record["record"]["spec"]["limits"]["memory"] = (64 << 20).into();
-        record["updating"] = true.into();
-    });
-    host.edit("compose.yaml", "mem_limit: 128m", "mem_limit: 64m");
-    host.berth("plan").succeeds().stdout_has("update  web-1  drift: a change of it was cut short");
-    host.berth("up -d").succeeds();
-    rows(&host, &[(MEMORY, ["67108864"; 2], NONE)]);
-    assert_eq!(host.pid_of("web"), before);
-    host.berth("plan --detailed-exitcode").fails_with(0);
-}
-
-#[test]
-fn a_change_that_was_cut_short_in_the_kernel_is_taken_back_by_the_next_monitor() {
-    let host = up("mem_limit: 64m");
-    host.edit("compose.yaml", "mem_limit: 64m", "mem_limit: 128m");
-    host.berth("up -d").succeeds();
-    host.kill("KILL", host.monitor_of("web"));
-    rewrite(&host, "/run/berth/containers/stack-web-1/bundle.json", |bundle| {
-        bundle["changing"] = bundle["cgroup"].clone();
-        bundle["cgroup"]["memory"] = (64 << 20).into();
-    });
-    rewrite(&host, "/var/lib/berth/containers/stack-web-1/record.json", |record| {
-        record["record"]["spec"]["limits"]["memory"] = (64 << 20).into();
-    });
-    host.edit("compose.yaml", "mem_limit: 128m", "mem_limit: 64m");
-    host.berth("up -d").succeeds();
-    rows(&host, &[(MEMORY, ["67108864"; 2], NONE)]);
 }

@@ -1,30 +1,7 @@
 //! What a container finds in its file system, attribute by attribute, seen from inside.
 
 use berth_tests::TestHost;
-
-/// The mounts of a service: target, options of the mount, and tags of propagation.
-fn mounts(host: &TestHost, service: &str) -> Vec<(String, String, String)> {
-    let text = host.berth(&format!("exec -T {service} cat /proc/self/mountinfo")).succeeds().stdout;
-    let fields = text.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-    let row = |fields: Vec<&str>| {
-        let tags = fields[6..].iter().take_while(|field| **field != "-");
-        // Numbers of groups differ from run to run.
-        let tags: Vec<&str> = tags.map(|tag| tag.split(':').next().unwrap_or_default()).collect();
-        (fields[4].to_owned(), fields[5].replace(",idmapped", ""), tags.join(" "))
-    };
-    fields.map(row).collect()
-}
-
-/// The options and tags of the mount at `target`, if there is one.
-fn mount(host: &TestHost, service: &str, target: &str) -> Option<(String, String)> {
-    let found = mounts(host, service).into_iter().find(|(at, ..)| at == target);
-    found.map(|(_, options, tags)| (options, tags))
-}
-
-#[track_caller]
-fn inside(host: &TestHost, line: &str) -> String {
-    host.berth(&format!("exec -T web sh -c \"{line}\"")).succeeds().stdout.trim().to_owned()
-}
+use berth_tests::rows::{mount, web_says};
 
 /// A folder of the host with a mount in it, both shared.
 const FOLDER: &str = "
@@ -61,8 +38,11 @@ fn mounts_below_a_bind_are_what_recursive_says() {
     }
     assert_eq!((rights("/disabled"), rights("/disabled/sub")), (written.clone(), None));
     assert_eq!((rights("/writable"), rights("/writable/sub")), (read, written));
-    assert_eq!(inside(&host, "cat /readonly/sub/file; ls /disabled/sub"), "host");
-    inside(&host, "touch /writable/sub/new && ! touch /readonly/sub/new && ! touch /writable/new");
+    assert_eq!(web_says(&host, "cat /readonly/sub/file; ls /disabled/sub"), "host");
+    web_says(
+        &host,
+        "touch /writable/sub/new && ! touch /readonly/sub/new && ! touch /writable/new",
+    );
     host.berth("down -t 0").succeeds();
     host.shell(UNMOUNT).succeeds();
 }
@@ -97,8 +77,8 @@ fn mounts_made_later_spread_as_the_propagation_says() {
 fn they_spread_so_to_and_from_who_may_mount_too() {
     let host =
         spread("    cap_add: [SYS_ADMIN]\n    read_only: true\n    working_dir: /rshared/wd\n");
-    assert_eq!(inside(&host, "pwd; touch /x 2>/dev/null || echo no"), "/rshared/wd\nno");
-    inside(
+    assert_eq!(web_says(&host, "pwd; touch /x 2>/dev/null || echo no"), "/rshared/wd\nno");
+    web_says(
         &host,
         "mkdir /shared/in /rslave/out && mount -t tmpfs in /shared/in && mount -t tmpfs out /rslave/out",
     );
@@ -171,174 +151,7 @@ fn a_source_that_is_not_made_has_to_be_there() {
     host.shell("test ! -e made && mkdir none").succeeds();
     host.berth("up -d").succeeds();
     host.shell("test -d made").succeeds();
-    inside(&host, "test -d /none && test -d /made");
-}
-
-#[test]
-fn a_volume_shows_one_folder_or_none_of_the_image() {
-    let host = TestHost::with(
-        "compose.yaml",
-        "services:
-  web:
-    image: busybox:1
-    command: [sleep, '100000']
-    volumes:
-      - data:/all
-      - { type: volume, source: data, target: /part, volume: { subpath: a/b } }
-      - { type: volume, source: copied, target: /etc }
-      - { type: volume, source: empty, target: /home, volume: { nocopy: true } }
-volumes: { data: {}, copied: {}, empty: {} }
-",
-    );
-    // A folder that is shown has to be there.
-    host.berth("up -d").fails_with(3).stderr_has("/a/b`");
-    host.shell("d=/var/lib/berth/volumes/stack_data/data; mkdir -p $d/a/b; echo in >$d/a/b/file")
-        .succeeds();
-    host.berth("up -d").succeeds();
-    assert_eq!(inside(&host, "cat /part/file; ls -A /home"), "in");
-    inside(&host, "test -s /etc/passwd && echo new >/part/new && test -f /all/a/b/new");
-    let root = mounts(&host, "web").into_iter().find(|(at, ..)| at == "/part");
-    assert_eq!(root.expect("a mount").1, "rw,nosuid,nodev,relatime");
-}
-
-#[test]
-fn a_subpath_never_leaves_its_volume() {
-    let host = TestHost::with(
-        "compose.yaml",
-        "services:
-  web:
-    image: busybox:1
-    command: [sleep, '100000']
-    volumes: [{ type: volume, source: data, target: /part, volume: { subpath: way } }]
-volumes: { data: {} }
-",
-    );
-    host.shell("mkdir canary && echo alive >canary/file").succeeds();
-    host.berth("up -d").fails_with(3);
-    let data = "/var/lib/berth/volumes/stack_data/data";
-    for link in ["$PWD/canary", "/", "../../..", "/proc/self/root", "/proc/1/cwd"] {
-        host.shell(&format!("rm -f {data}/way; ln -s {link} {data}/way")).succeeds();
-        host.berth("up -d").fails_with(1).stderr_has("leads out of the volume");
-    }
-    host.shell(&format!("rm {data}/way; mkdir {data}/real; ln -s real {data}/way")).succeeds();
-    host.berth("up -d").succeeds();
-    host.shell("test \"$(cat canary/file)\" = alive").succeeds();
-    host.edit("compose.yaml", "subpath: way", "subpath: ../x");
-    host.berth("up -d").fails_with(65).stderr_has("does not stay inside");
-}
-
-#[test]
-fn anonymous_volumes_have_labels_stay_with_their_container_and_are_renewed_when_asked() {
-    let host = TestHost::with(
-        "compose.yaml",
-        "services:
-  web:
-    image: busybox:1
-    command: [sleep, '100000']
-    environment: { N: one }
-    volumes:
-      - /plain
-      - { type: volume, target: /named, volume: { labels: { who: me } } }
-",
-    );
-    host.berth("up -d").succeeds();
-    let labels = host.shell("cat /var/lib/berth/volumes/*/record.json").succeeds().stdout;
-    assert_eq!(labels.matches(r#""who""#).count(), 1, "{labels}");
-    inside(&host, "echo kept | tee /plain/file >/named/file");
-    host.edit("compose.yaml", "N: one", "N: two");
-    host.berth("up -d").succeeds();
-    assert_eq!(inside(&host, "echo $N; cat /plain/file /named/file"), "two\nkept\nkept");
-    host.berth("up -d -V").succeeds();
-    assert_eq!(inside(&host, "cat /plain/file"), "kept");
-    host.berth("plan --force-recreate -V").succeeds().stdout_has("remove");
-    host.berth("up -d --force-recreate -V").succeeds();
-    assert_eq!(inside(&host, "ls -A /plain /named | grep -v :"), "");
-}
-
-#[test]
-fn memory_has_the_size_mode_and_options_of_either_form() {
-    let host = TestHost::with(
-        "compose.yaml",
-        "services:
-  web:
-    image: busybox:1
-    command: [sleep, '100000']
-    tmpfs:
-      - /short
-      - /options:size=2m,mode=0700,uid=5,gid=6,exec,ro
-    volumes:
-      - { type: tmpfs, target: /long }
-      - { type: tmpfs, target: /sized, tmpfs: { size: 1m, mode: 0o750 } }
-      - { type: tmpfs, target: /dev/shm/more }
-  plain:
-    image: busybox:1
-    command: [sleep, '100000']
-",
-    );
-    host.berth("up -d").succeeds();
-    let seen = inside(&host, "stat -c '%n %a %u:%g' /short /long /options /sized");
-    assert_eq!(seen, "/short 1777 0:0\n/long 1777 0:0\n/options 700 5:6\n/sized 750 0:0");
-    let size =
-        |path: &str| inside(&host, &format!("df -k {path} | tail -1 | tr -s ' ' | cut -d' ' -f2"));
-    assert_eq!((size("/options"), size("/sized")), ("2048".into(), "1024".into()));
-    let options = |path: &str| mount(&host, "web", path).expect("a mount").0;
-    assert_eq!(options("/short"), "rw,nosuid,nodev,noexec,relatime");
-    assert_eq!(options("/options"), "ro,nosuid,nodev,relatime");
-    assert!(mount(&host, "web", "/dev/shm/more").is_some());
-    let default: Vec<String> = mounts(&host, "plain").into_iter().map(|(at, ..)| at).collect();
-    assert!(
-        default.iter().all(|at| !at.starts_with("/short") && !at.starts_with("/long")),
-        "{default:?}"
-    );
-}
-
-#[test]
-fn driver_options_bind_a_folder_or_make_memory_and_others_are_refused() {
-    let host = TestHost::with(
-        "compose.yaml",
-        "services:
-  web:
-    image: busybox:1
-    command: [sleep, '100000']
-    volumes: [bound:/bound, fixed:/fixed, memory:/memory, plain:/plain]
-volumes:
-  plain: {}
-  bound: { driver: local, driver_opts: { type: none, o: bind, device: ./own } }
-  fixed: { driver_opts: { o: 'bind,ro', device: HERE/own } }
-  memory: { driver_opts: { type: tmpfs, device: tmpfs, o: 'size=1m,mode=700' } }
-",
-    );
-    let here = host.project("").display().to_string();
-    host.edit("compose.yaml", "HERE", here.trim_end_matches('/'));
-    host.shell("mkdir own && echo host >own/file").succeeds();
-    host.berth("up -d").succeeds();
-    assert_eq!(inside(&host, "cat /bound/file /fixed/file; stat -c %a /memory"), "host\nhost\n700");
-    inside(&host, "echo more >/bound/new && ! touch /fixed/x && echo x >/memory/x && ls -A /plain");
-    assert_eq!(host.shell("cat own/new").succeeds().stdout, "more\n");
-    assert_eq!(inside(&host, "df -k /memory | tail -1 | tr -s ' ' | cut -d' ' -f2"), "1024");
-    host.berth("down -v -t 0").succeeds();
-    host.shell("test -f own/file").succeeds();
-    host.edit(
-        "compose.yaml",
-        "type: tmpfs, device: tmpfs, o: 'size=1m,mode=700'",
-        "type: nfs, device: ':/x'",
-    );
-    host.berth("up -d")
-        .fails_with(65)
-        .stderr_has("mounts no `nfs` itself")
-        .stderr_has("compose.yaml:10:");
-    host.edit("compose.yaml", "type: nfs, device: ':/x'", "type: tmpfs, device: tmpfs");
-    let two = "service `web` would have 2";
-    host.berth("up -d --scale web=2").fails_with(1).stderr_has(two);
-    host.berth("up -d --scale web=1").succeeds();
-    host.write(
-        "other.yaml",
-        "services:\n  web: { image: 'busybox:1', volumes_from: ['container:stack-web-1'] }\n",
-    );
-    let memory = "is memory, which several containers cannot share";
-    host.berth("-p other -f other.yaml plan").fails_with(1).stderr_has(memory);
-    host.edit("compose.yaml", "    volumes: [", "    scale: 2\n    volumes: [");
-    host.berth("up -d").fails_with(65).stderr_has("memory cannot be shared");
+    web_says(&host, "test -d /none && test -d /made");
 }
 
 #[test]
@@ -361,7 +174,7 @@ fn nothing_is_mounted_over_what_the_kernel_shows() {
         "services: { web: { image: 'busybox:1', command: [sleep, '9999'], tmpfs: ['/dev/shm:size=1m', '/processes', '/devices'] } }",
     );
     host.berth("up -d").succeeds();
-    assert_eq!(inside(&host, "df -k /dev/shm | tail -1 | tr -s ' ' | cut -d' ' -f2"), "1024");
+    assert_eq!(web_says(&host, "df -k /dev/shm | tail -1 | tr -s ' ' | cut -d' ' -f2"), "1024");
     host.write("compose.yaml", "services: { web: { image: 'busybox:1', tmpfs: ['/proc/scsi'] } }");
     host.berth("up -d").fails_with(65).stderr_has("choose another target");
 }
@@ -396,12 +209,12 @@ fn an_image_is_mounted_whole_or_in_part_and_never_written() {
     let host = TestHost::with("compose.yaml", IMAGES);
     load_tools(&host, "one");
     host.berth("up -d --pull never").succeeds();
-    assert_eq!(inside(&host, "cat /part/tool /all/opt/bin/tool"), "one\none");
+    assert_eq!(web_says(&host, "cat /part/tool /all/opt/bin/tool"), "one\none");
     assert_eq!(
-        inside(&host, "stat -c %u:%g /part/tool; ls /all/bin/tac 2>&1 | grep -c No"),
+        web_says(&host, "stat -c %u:%g /part/tool; ls /all/bin/tac 2>&1 | grep -c No"),
         "1000:1000\n1"
     );
-    inside(&host, "! touch /part/x && ! rm /all/opt/bin/tool && ! touch /all/x");
+    web_says(&host, "! touch /part/x && ! rm /all/opt/bin/tool && ! touch /all/x");
     for target in ["/all", "/part"] {
         let options = mount(&host, "web", target).expect("a mount").0;
         assert_eq!(options, "ro,nosuid,nodev,relatime", "{target}");
@@ -418,16 +231,16 @@ fn a_mounted_image_is_in_use_and_another_one_of_its_name_is_a_change() {
     host.berth("image rm tools:1").fails_with(1).stderr_has("is in use");
     host.berth("up -d").succeeds().stderr_has("nothing to do");
     load_tools(&host, "two");
-    assert_eq!(inside(&host, "cat /part/tool"), "one");
+    assert_eq!(web_says(&host, "cat /part/tool"), "one");
     host.berth("plan").succeeds().stdout_has("replace").stdout_has("image");
     host.berth("image prune -a -f").succeeds();
-    assert_eq!(inside(&host, "cat /part/tool"), "one");
+    assert_eq!(web_says(&host, "cat /part/tool"), "one");
     load_tools(&host, "two");
     host.berth("up -d").succeeds();
-    assert_eq!(inside(&host, "cat /part/tool"), "two");
+    assert_eq!(web_says(&host, "cat /part/tool"), "two");
     host.berth("kill web").succeeds();
     host.berth("start").succeeds();
-    assert_eq!(inside(&host, "cat /part/tool"), "two");
+    assert_eq!(web_says(&host, "cat /part/tool"), "two");
     host.berth("down -t 0").succeeds();
     host.berth("image rm tools:1").succeeds();
     host.edit("compose.yaml", "command:", "pull_policy: never\n    command:");
@@ -465,10 +278,10 @@ volumes: { named: {} }
     let data = |line: &str| host.berth(&format!("exec -T data sh -c '{line}'")).succeeds().stdout;
     data("for d in named anonymous bound; do echo $d >/$d/f; done");
     assert_eq!(
-        inside(&host, "cat /named/f /anonymous/f /bound/f /own/file"),
+        web_says(&host, "cat /named/f /anonymous/f /bound/f /own/file"),
         "named\nanonymous\nbound\nmine"
     );
-    inside(&host, "echo back >/anonymous/back && ! touch /fixed/x && ! test -e /memory");
+    web_says(&host, "echo back >/anonymous/back && ! touch /fixed/x && ! test -e /memory");
     assert_eq!(data("cat /anonymous/back"), "back\n");
     host.berth("up -d").succeeds();
     host.berth(
@@ -483,11 +296,14 @@ volumes: { named: {} }
     host.edit("compose.yaml", "'./bound:/bound'", "'./bound:/bound2'");
     host.berth("plan").succeeds().stdout_has("has the volumes of `stack-data-1`");
     host.berth("up -d").succeeds();
-    assert_eq!(inside(&host, "cat /bound2/f /anonymous/f; ! test -e /bound/f"), "bound\nanonymous");
+    assert_eq!(
+        web_says(&host, "cat /bound2/f /anonymous/f; ! test -e /bound/f"),
+        "bound\nanonymous"
+    );
     // Its volumes are in use by the others.
     host.berth("volume rm stack_named").fails_with(1).stderr_has("is in use");
     host.berth("up -d --force-recreate -V").succeeds();
-    assert_eq!(inside(&host, "ls -A /anonymous"), "");
+    assert_eq!(web_says(&host, "ls -A /anonymous"), "");
     host.edit("compose.yaml", "volumes_from: ['data:ro']", "volumes_from: ['container:nobody']");
     host.berth("up -d")
         .fails_with(1)
@@ -552,80 +368,4 @@ volumes: { data: {} }
     host.berth("down -v -t 0").succeeds();
     let sudo = "SUDO_UID=77 SUDO_GID=88 $berth plan";
     host.shell(sudo).succeeds().stdout_has("those of 77:88 on the host");
-}
-
-const FILES: &str = "
-services:
-  web:
-    image: busybox:1
-    command: [sh, -c, 'echo started; sleep 100000']
-    read_only: true
-    user: app
-    configs:
-      - plain
-      - { source: variable, target: /etc/variable }
-      - { source: inline, target: /deep/er/inline.conf, mode: 0440, uid: '1000', gid: '1001' }
-    secrets:
-      - password
-      - { source: token, target: renamed, uid: '7', mode: 0400 }
-      - { source: password, target: /etc/absolute, uid: '1000', gid: '8', mode: 0600 }
-  plain:
-    image: busybox:1
-    command: [sleep, '100000']
-configs:
-  plain: { file: ./plain.conf }
-  variable: { environment: LEVEL }
-  inline: { content: 'level=$$x' }
-secrets:
-  password: { file: ./password.txt }
-  token: { environment: TOKEN }
-";
-
-#[test]
-fn configs_and_secrets_are_files_also_in_a_read_only_container() {
-    let host = TestHost::with("compose.yaml", FILES);
-    host.write("plain.conf", "plain=1");
-    host.write("password.txt", "hunter2");
-    host.shell("LEVEL=info TOKEN=t0ken $berth up -d").succeeds();
-    let seen = inside(
-        &host,
-        "cat /plain /etc/variable /deep/er/inline.conf /run/secrets/password /etc/absolute",
-    );
-    assert_eq!(seen, "plain=1infolevel=$xhunter2hunter2");
-    let all = "/plain /etc/variable /deep/er/inline.conf /run/secrets/password /run/secrets/renamed /etc/absolute";
-    assert_eq!(
-        inside(&host, &format!("stat -c '%u:%g %a' {all}")),
-        "0:0 444\n0:0 444\n1000:1001 440\n0:0 444\n7:0 400\n1000:8 600"
-    );
-    inside(&host, "! cat /run/secrets/renamed && ! touch /x && ! sh -c 'echo x >/etc/absolute'");
-    for target in all.split(' ') {
-        let options = mount(&host, "web", target).expect("a mount").0;
-        assert_eq!(options, "ro,nosuid,nodev,relatime", "{target}");
-    }
-    host.berth("exec -T plain sh -c 'test ! -e /run/secrets && test ! -e /plain'").succeeds();
-}
-
-#[test]
-fn a_secret_is_nowhere_but_in_its_file_and_goes_with_its_container() {
-    let host = TestHost::with("compose.yaml", FILES);
-    host.write("plain.conf", "plain=1");
-    host.write("password.txt", "hunter2");
-    host.shell("LEVEL=info TOKEN=t0ken $berth up -d").succeeds();
-    let words = "-e hunter2 -e t0ken";
-    host.shell(&format!("grep -rl {words} /var/lib/berth")).fails_with(1);
-    let held = host.shell(&format!("grep -rl {words} /run/berth")).succeeds().stdout;
-    assert!(held.lines().all(|path| path.contains("/stack-web-1/files/")), "{held}");
-    host.shell("stat -f -c %T /run/berth").succeeds().stdout_is("tmpfs");
-    // Nor in what anybody asks for.
-    let asked = "for c in 'ps -a' 'config' 'logs' 'top' 'exec -T web env' 'exec -T web cat /proc/1/environ /proc/1/cmdline' 'plan'; do LEVEL=info TOKEN=t0ken $berth $c; done 2>&1";
-    host.shell(&format!("({asked}) | grep -v LEVEL | grep -c {words}")).fails_with(1);
-    host.shell(&format!(
-        "cat /proc/[0-9]*/cmdline | tr '\\0' '\\n' | grep -v grep | grep -c {words}"
-    ))
-    .fails_with(1);
-    host.write("password.txt", "other");
-    let plan = host.shell("LEVEL=info TOKEN=t0ken $berth plan").succeeds();
-    plan.stdout_has("replace").stdout_lacks("hunter2").stdout_lacks("other");
-    host.berth("down -t 0").succeeds();
-    host.shell(&format!("grep -rl {words} /run/berth /var/lib/berth")).fails_with(1);
 }
