@@ -7,6 +7,7 @@ use std::time::Duration;
 use berth_planner::lifecycle;
 use berth_planner::observed::Observed;
 use berth_planner::plan::Plan;
+use berth_runtime::host::Asked;
 use berth_runtime::host::Host;
 use berth_runtime::logs::LogQuery;
 use berth_runtime::monitor::client;
@@ -133,7 +134,7 @@ async fn stop_as(
             false => Ok(lifecycle::stop(project, observed, &services, attached.grace)?),
         }
     };
-    flow::change_as(session, host, project, &BTreeSet::new(), plan, manner).await.map(drop)
+    flow::change_as(session, host, project, &Asked::default(), plan, manner).await.map(drop)
 }
 
 /// The containers that are followed, and what they ended with.

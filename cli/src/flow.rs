@@ -9,7 +9,7 @@ use berth_planner::observed::Observed;
 use berth_planner::plan::{Plan, StepId};
 use berth_planner::problem::PlanProblems;
 use berth_runtime::apply::{ApplyEvent, Interrupt, Outcome, STEPS_AT_ONCE, apply};
-use berth_runtime::host::{Host, HostError, StepError};
+use berth_runtime::host::{Asked, Host, HostError, StepError};
 use tokio::sync::{mpsc, watch};
 
 use crate::failure::{Exit, Failure};
@@ -91,10 +91,10 @@ pub(crate) async fn change(
     session: &Session,
     host: &Arc<Host>,
     project: &str,
-    references: &BTreeSet<String>,
+    asked: &Asked,
     plan: impl Fn(&Observed) -> Result<Plan, Failure>,
 ) -> Result<Change, Failure> {
-    change_as(session, host, project, references, plan, Manner::Usual).await
+    change_as(session, host, project, asked, plan, Manner::Usual).await
 }
 
 /// As [`change`], for things of these projects together, or of none. The locks are taken in the
@@ -110,7 +110,7 @@ pub(crate) async fn change_across(
     for project in projects {
         locks.push(host.lock(project, LOCK_WAIT).await?);
     }
-    change_as(session, host, HOST, &BTreeSet::new(), plan, manner).await
+    change_as(session, host, HOST, &Asked::default(), plan, manner).await
 }
 
 /// As [`change`], in a manner of one's own.
@@ -118,12 +118,12 @@ pub(crate) async fn change_as(
     session: &Session,
     host: &Arc<Host>,
     project: &str,
-    references: &BTreeSet<String>,
+    asked: &Asked,
     plan: impl Fn(&Observed) -> Result<Plan, Failure>,
     manner: Manner,
 ) -> Result<Change, Failure> {
     if session.global.dry_run {
-        let observed = host.observe(references).await?;
+        let observed = host.observe(asked).await?;
         let plan = plan(&observed)?;
         show(session, &plan)?;
         return Ok(Change { plan, done: 0, interrupted: None });
@@ -133,7 +133,7 @@ pub(crate) async fn change_as(
     let mut causes = Vec::new();
     for attempt in 0..ATTEMPTS {
         tokio::time::sleep(REST * attempt).await;
-        let observed = host.observe(references).await?;
+        let observed = host.observe(asked).await?;
         let plan = plan(&observed)?;
         plan.warnings.iter().for_each(|warning| session.ui.warn(warning));
         plan.notes.iter().for_each(|note| session.ui.note(&format!("note: {}", safe(note))));

@@ -1,6 +1,5 @@
 //! How a run comes by its images: which the lock names, and which are pulled before the rest.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use berth_planner::action::Action;
@@ -11,7 +10,7 @@ use berth_planner::plan::Plan;
 use berth_planner::pull::pulls;
 use berth_planner::run::{self as once, RunOptions};
 use berth_planner::up::{self as whole, UpOptions};
-use berth_runtime::host::Host;
+use berth_runtime::host::{Asked, Host};
 use berth_schema::stack::{PullPolicy, Stack};
 use jiff::Timestamp;
 
@@ -88,8 +87,8 @@ impl Images {
     }
 
     /// What the store is asked about.
-    pub(crate) fn asked(&self, stack: &Stack) -> BTreeSet<String> {
-        asked(stack, &self.pins)
+    pub(crate) fn asked(&self, stack: &Stack) -> Asked {
+        Asked { images: asked(stack, &self.pins), to_start: Some(stack.name.clone()) }
     }
 
     /// What the stack asks of `observed`'s host.

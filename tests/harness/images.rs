@@ -78,7 +78,10 @@ fn made(file: &str, script: &str) -> Result<PathBuf, String> {
         return Ok(archive);
     }
     let beside = dir.join(format!(".{file}.{}", std::process::id()));
-    let output = Command::new(&script).arg(&beside).output().map_err(|e| e.to_string())?;
+    // What it mounts on its way must not be seen by the ledgers of other tests.
+    let mut apart = Command::new("unshare");
+    apart.args(["--mount", "--propagation", "private"]).arg(&script).arg(&beside);
+    let output = apart.output().map_err(|e| e.to_string())?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(format!("{}: {said}", script.display()));

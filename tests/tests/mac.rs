@@ -20,7 +20,7 @@ services:
     <<: *all
     security_opt: [no-new-privileges:false, apparmor=shut]
     init: true
-    healthcheck: { test: cat /proc/self/attr/current >/tmp/probe, interval: 1s }
+    healthcheck: { test: cat /proc/self/attr/current >/tmp/new && mv /tmp/new /tmp/probe, interval: 1s }
     post_start: [{ command: [sh, -c, cat /proc/self/attr/current >/tmp/hook] }]
   sure: { <<: *all, user: app, security_opt: [apparmor=shut, no-new-privileges] }
   host: { <<: *all, userns_mode: host, security_opt: [apparmor=shut, seccomp=unconfined] }

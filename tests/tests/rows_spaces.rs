@@ -175,7 +175,7 @@ fn what_cannot_be_shared_is_refused_with_its_place() {
     refused(&[("a", "uts: host\ndomainname: me")], &["names of the host", "domainname"]);
     refused(
         &[("a", "ipc: host\nsysctls: {kernel.shmmax: 1000}")],
-        &["kernel.shmmax", "shared memory of another"],
+        &["`kernel.shmmax`", "has the shared memory of the host"],
     );
     refused(
         &[("a", "network_mode: host\nx-berth: {privileged: contained}")],

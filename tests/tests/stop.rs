@@ -149,7 +149,7 @@ fn a_new_monitor_goes_on_with_a_stop_and_does_not_begin_it_anew() {
 
 #[test]
 fn a_stop_without_its_monitor_goes_on_and_does_not_begin_anew() {
-    let (host, stop) = half_stopped("2s");
+    let (host, stop) = half_stopped("20s");
     stop.ends().succeeds();
     assert_eq!(asked(&host), 1);
     assert_eq!(host.status("stack-web-1")["exit_code"], 137);

@@ -98,7 +98,7 @@ step after pid
 step stopped systemctl stop stack
 step still look
 berth kill web
-sleep 1
+for i in $(seq 60); do find /sys/fs/cgroup -name '*berth*' | grep -q . || break; sleep 1; done
 step left find /sys/fs/cgroup -name "'*berth*'"
 "#
     );

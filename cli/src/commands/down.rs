@@ -1,10 +1,10 @@
 //! `berth down`.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use berth_planner::down::{DownOptions, Known, down};
 use berth_planner::observed::Observed;
+use berth_runtime::host::Asked;
 use clap::Args;
 
 use crate::failure::{Exit, Failure};
@@ -37,7 +37,7 @@ pub(crate) async fn run(session: &Session, args: &DownArgs) -> Result<Exit, Fail
     let options =
         options(&project, args.volumes, args.remove_orphans, args.timeout, &args.services);
     let plan = |observed: &Observed| Ok(down(&project.name, observed, &options)?);
-    let change = flow::change(session, &host, &project.name, &BTreeSet::new(), plan).await?;
+    let change = flow::change(session, &host, &project.name, &Asked::default(), plan).await?;
     if change.done == 0 && !session.global.dry_run {
         session.ui.note(&safe(&format!("{}: nothing to remove", project.name)));
     }

@@ -7,6 +7,7 @@ use berth_planner::action::Action;
 use berth_planner::images::{Named, remove_image, users};
 use berth_planner::observed::Observed;
 use berth_planner::plan::Plan;
+use berth_runtime::host::Asked;
 use berth_runtime::host::Host;
 use berth_runtime::store::{Reference, StoreError};
 use clap::Args;
@@ -72,7 +73,7 @@ async fn remove(
         })
     };
     if session.global.dry_run {
-        let plan = plan(&host.observe(&BTreeSet::new()).await?)?;
+        let plan = plan(&host.observe(&Asked::default()).await?)?;
         tell(&plan, |line| {
             session.ui.note(&safe(&format!("would be {line}")));
             Ok(())

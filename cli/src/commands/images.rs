@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use berth_planner::observed::ObservedContainer;
+use berth_runtime::host::Asked;
 use berth_runtime::host::Host;
 use clap::Args;
 use serde::Serialize;
@@ -45,7 +46,7 @@ struct Row {
 pub(crate) async fn run(session: &Session, args: &ImagesArgs) -> Result<Exit, Failure> {
     let project = session.project()?;
     let host = flow::open(session)?;
-    let observed = host.observe(&BTreeSet::new()).await?;
+    let observed = host.observe(&Asked::default()).await?;
     check_services(&project, &observed, &args.services)?;
     let chosen = containers(&observed, &project.name, &args.services);
     let rows: Vec<Row> = chosen.into_iter().map(|container| row(&host, container)).collect();

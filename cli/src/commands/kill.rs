@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use berth_planner::lifecycle::kill;
 use berth_planner::observed::Observed;
 use berth_planner::plan::Plan;
+use berth_runtime::host::Asked;
 use clap::Args;
 
 use crate::failure::{Exit, Failure};
@@ -49,7 +50,7 @@ pub(crate) async fn run(session: &Session, args: &KillArgs) -> Result<Exit, Fail
         };
         Ok(kill(&project.name, observed, &named, &args.signal)?)
     };
-    let change = flow::change(session, &host, &project.name, &BTreeSet::new(), plan).await?;
+    let change = flow::change(session, &host, &project.name, &Asked::default(), plan).await?;
     if change.done == 0 && !session.global.dry_run && change.interrupted.is_none() {
         session.ui.note("no container to kill");
     }

@@ -1,9 +1,9 @@
 //! `berth logs`.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use berth_planner::observed::ObservedContainer;
+use berth_runtime::host::Asked;
 use berth_runtime::host::Host;
 use berth_runtime::logs::{LogQuery, merge, read};
 use clap::Args;
@@ -68,7 +68,7 @@ pub(crate) async fn run(session: &Session, args: &LogsArgs) -> Result<Exit, Fail
     let query = query(args, Timestamp::now()).map_err(Failure::usage)?;
     let project = session.project()?;
     let host = flow::open(session)?;
-    let observed = host.observe(&BTreeSet::new()).await?;
+    let observed = host.observe(&Asked::default()).await?;
     check_services(&project, &observed, &args.services)?;
     let chosen = containers(&observed, &project.name, &args.services);
     let chosen: Vec<_> =

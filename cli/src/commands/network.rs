@@ -1,8 +1,9 @@
 //! `berth network ls|prune|inspect`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use berth_planner::observed::{Observed, ObservedNetwork};
+use berth_runtime::host::Asked;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -70,7 +71,7 @@ pub(crate) async fn run(session: &Session, command: &NetworkCommand) -> Result<E
         return prune::networks(session, args).await;
     }
     let host = flow::open(session)?;
-    let observed = host.observe(&BTreeSet::new()).await?;
+    let observed = host.observe(&Asked::default()).await?;
     match command {
         NetworkCommand::Prune(_) => {}
         NetworkCommand::Ls(args) if args.quiet => session.ui.list(observed.networks.keys())?,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_planner::lock::{self, Names};
 use berth_planner::observed::Observed;
 use berth_planner::outdated::{Have, Standing, newer};
+use berth_runtime::host::Asked;
 use berth_runtime::host::Host;
 use berth_runtime::store::{ImageEntry, Look, PullOptions, Reference, StoreError};
 use berth_schema::lockfile::Lock;
@@ -83,7 +84,7 @@ pub(crate) async fn run(session: &Session, args: &OutdatedArgs) -> Result<Exit, 
     let lock = LockFile::of(session, &stack).read()?.unwrap_or_default();
     let names = names(&stack)?;
     let host = flow::open(session)?;
-    let observed = host.observe(&BTreeSet::new()).await?;
+    let observed = host.observe(&Asked::default()).await?;
     let tags = args.tags;
     let asked: BTreeSet<String> = names.values().cloned().collect();
     let answers = ask_all(asked, |name| async move { ask(&name, tags).await }).await;

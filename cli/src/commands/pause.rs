@@ -1,11 +1,10 @@
 //! `berth pause` and `berth unpause`.
 
-use std::collections::BTreeSet;
-
 use berth_planner::observed::Observed;
 use berth_planner::pause::{pause, unpause};
 use berth_planner::plan::Plan;
 use berth_planner::problem::PlanProblems;
+use berth_runtime::host::Asked;
 use clap::Args;
 
 use crate::failure::{Exit, Failure};
@@ -40,6 +39,6 @@ async fn change(session: &Session, args: &PauseArgs, plans: Planner) -> Result<E
         check_services(&project, observed, &args.services)?;
         Ok(plans(&project.name, observed, &args.services)?)
     };
-    let change = flow::change(session, &host, &project.name, &BTreeSet::new(), plan).await?;
+    let change = flow::change(session, &host, &project.name, &Asked::default(), plan).await?;
     Ok(change.exit())
 }

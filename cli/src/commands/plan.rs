@@ -1,9 +1,8 @@
 //! `berth plan`.
 
-use std::collections::BTreeSet;
-
 use berth_planner::down::down;
 use berth_planner::plan::Plan;
+use berth_runtime::host::Asked;
 use clap::Args;
 
 use super::up::Shape;
@@ -69,7 +68,7 @@ async fn plan_up(
 async fn plan_down(session: &Session, args: &PlanArgs) -> Result<Plan, Failure> {
     let project = session.project()?;
     let host = flow::open(session)?;
-    let observed = host.observe(&BTreeSet::new()).await?;
+    let observed = host.observe(&Asked::default()).await?;
     let options =
         super::down::options(&project, args.volumes, args.shape.orphans(), None, &args.services);
     Ok(down(&project.name, &observed, &options)?)

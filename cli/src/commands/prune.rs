@@ -1,12 +1,13 @@
 //! `prune` of containers, networks, volumes, images, and of all of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use berth_planner::images::Images;
 use berth_planner::observed::Observed;
 use berth_planner::prune::{LabelFilter, Prune, Reach, Thing, ThingKind, prunable, removal};
 use berth_planner::room::{Found, Usage};
+use berth_runtime::host::Asked;
 use berth_runtime::host::Host;
 use clap::Args;
 use jiff::Timestamp;
@@ -170,7 +171,7 @@ pub(super) struct Seen {
 impl Seen {
     pub(super) async fn look(host: &Host) -> Result<Seen, Failure> {
         Ok(Seen {
-            observed: host.observe(&BTreeSet::new()).await?,
+            observed: host.observe(&Asked::default()).await?,
             images: host.store().images()?,
             usage: host.usage()?,
         })
@@ -243,7 +244,7 @@ fn with_filters(mut prune: Prune, filters: &[Filter]) -> Result<Prune, Failure> 
 
 /// What is gone. What was unfinished has no name to look for: it goes last.
 async fn gone(host: &Arc<Host>, mut chosen: Vec<Thing>, all: bool) -> Result<Vec<Thing>, Failure> {
-    let observed = host.observe(&BTreeSet::new()).await?;
+    let observed = host.observe(&Asked::default()).await?;
     let images = host.store().images()?;
     chosen.retain(|thing| !match thing.kind {
         ThingKind::Container => observed.containers.contains_key(&thing.name),

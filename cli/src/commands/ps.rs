@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use berth_planner::observed::ObservedContainer;
+use berth_runtime::host::Asked;
 use clap::Args;
 
 use crate::failure::{Exit, Failure};
@@ -56,7 +57,7 @@ fn status_filter(text: &str) -> Result<String, String> {
 pub(crate) async fn run(session: &Session, args: &PsArgs) -> Result<Exit, Failure> {
     let project = session.project()?;
     let host = flow::open(session)?;
-    let observed = host.observe(&BTreeSet::new()).await?;
+    let observed = host.observe(&Asked::default()).await?;
     check_services(&project, &observed, &args.services)?;
     let shown: Vec<_> = containers(&observed, &project.name, &args.services)
         .into_iter()

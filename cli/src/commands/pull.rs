@@ -6,6 +6,7 @@ use berth_planner::lock::{self, Pins};
 use berth_planner::observed::Observed;
 use berth_planner::pull::{Fetch, PullOptions, Source, fetches};
 use berth_runtime::host;
+use berth_runtime::host::Asked;
 use berth_schema::config::Switches;
 use berth_schema::images;
 use berth_schema::stack::{Service, Stack};
@@ -67,7 +68,7 @@ pub(crate) async fn run(session: &Session, args: &PullArgs) -> Result<Exit, Fail
         }),
         ignore_buildable: args.ignore_buildable,
     };
-    let asked = asked(&stack, &pins);
+    let asked = Asked { images: asked(&stack, &pins), to_start: None };
     let (_, left_out) = fetches(&stack.name, &sources, &host.observe(&asked).await?, &options);
     for (service, why) in left_out.iter().filter(|_| !args.quiet) {
         session.ui.note(&safe(&format!(" {service} is left out: {why}")));

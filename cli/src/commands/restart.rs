@@ -1,10 +1,10 @@
 //! `berth restart`.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use berth_planner::lifecycle::{RestartOptions, restart};
 use berth_planner::observed::Observed;
+use berth_runtime::host::Asked;
 use clap::Args;
 
 use crate::failure::{Exit, Failure};
@@ -39,6 +39,7 @@ pub(crate) async fn run(session: &Session, args: &RestartArgs) -> Result<Exit, F
         check_services(&project, observed, &args.services)?;
         Ok(restart(&project.name, observed, &options)?)
     };
-    let change = flow::change(session, &host, &project.name, &BTreeSet::new(), plan).await?;
+    let change =
+        flow::change(session, &host, &project.name, &Asked::to_start(&project.name), plan).await?;
     Ok(change.exit())
 }

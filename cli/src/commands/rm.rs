@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use berth_planner::lifecycle::{RmOptions, rm};
 use berth_planner::observed::Observed;
+use berth_runtime::host::Asked;
 use clap::Args;
 
 use crate::failure::{Exit, Failure};
@@ -43,7 +44,7 @@ pub(crate) async fn run(session: &Session, args: &RmArgs) -> Result<Exit, Failur
         Ok(rm(&project.name, observed, &options)?)
     };
     if !args.force && !session.global.dry_run {
-        let first = plan(&host.observe(&BTreeSet::new()).await?)?;
+        let first = plan(&host.observe(&Asked::default()).await?)?;
         if first.is_empty() {
             session.ui.note("no stopped containers");
             return Ok(Exit::Done);
@@ -60,7 +61,7 @@ pub(crate) async fn run(session: &Session, args: &RmArgs) -> Result<Exit, Failur
             }
         }
     }
-    let change = flow::change(session, &host, &project.name, &BTreeSet::new(), plan).await?;
+    let change = flow::change(session, &host, &project.name, &Asked::default(), plan).await?;
     if change.plan.is_empty() && change.done == 0 {
         session.ui.note("no stopped containers");
     }

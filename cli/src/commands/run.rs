@@ -1,6 +1,5 @@
 //! `berth run`.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
@@ -9,6 +8,7 @@ use std::sync::Arc;
 use berth_planner::observed::Observed;
 use berth_planner::remove::remove_container;
 use berth_planner::run::{self as planner, RunOptions};
+use berth_runtime::host::Asked;
 use berth_runtime::host::Host;
 use berth_schema::stack::{PullPolicy, Stack};
 use clap::Args;
@@ -232,7 +232,7 @@ pub(super) async fn remove(
     name: &str,
 ) -> Result<(), Failure> {
     let plan = |observed: &Observed| Ok(remove_container(project, name, observed));
-    flow::change_as(session, host, project, &BTreeSet::new(), plan, flow::Manner::Silent)
+    flow::change_as(session, host, project, &Asked::default(), plan, flow::Manner::Silent)
         .await
         .map(drop)
 }

@@ -1,10 +1,10 @@
 //! `berth start`.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use berth_planner::lifecycle::start;
 use berth_planner::observed::Observed;
+use berth_runtime::host::Asked;
 use clap::Args;
 
 use crate::failure::{Exit, Failure};
@@ -34,7 +34,8 @@ pub(crate) async fn run(session: &Session, args: &StartArgs) -> Result<Exit, Fai
         check_services(&project, observed, &args.services)?;
         Ok(start(&project.name, observed, &args.services)?)
     };
-    let change = flow::change(session, &host, &project.name, &BTreeSet::new(), plan).await?;
+    let change =
+        flow::change(session, &host, &project.name, &Asked::to_start(&project.name), plan).await?;
     if args.wait && change.interrupted.is_none() && !session.global.dry_run {
         return ready::wait(session, &host, &project.name, &args.services, args.wait_timeout).await;
     }

@@ -1,10 +1,10 @@
 //! `berth stop`.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use berth_planner::lifecycle::stop;
 use berth_planner::observed::Observed;
+use berth_runtime::host::Asked;
 use clap::Args;
 
 use crate::failure::{Exit, Failure};
@@ -31,6 +31,6 @@ pub(crate) async fn run(session: &Session, args: &StopArgs) -> Result<Exit, Fail
         check_services(&project, observed, &args.services)?;
         Ok(stop(&project.name, observed, &args.services, args.timeout)?)
     };
-    let change = flow::change(session, &host, &project.name, &BTreeSet::new(), plan).await?;
+    let change = flow::change(session, &host, &project.name, &Asked::default(), plan).await?;
     Ok(change.exit())
 }

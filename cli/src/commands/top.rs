@@ -1,9 +1,8 @@
 //! `berth top`.
 
-use std::collections::BTreeSet;
-
 use berth_planner::observed::ObservedContainer;
 use berth_runtime::container::{IDS, Process, processes};
+use berth_runtime::host::Asked;
 use clap::Args;
 use serde::Serialize;
 
@@ -47,7 +46,7 @@ impl Listed for Row {}
 pub(crate) async fn run(session: &Session, args: &TopArgs) -> Result<Exit, Failure> {
     let project = session.project()?;
     let host = flow::open(session)?;
-    let observed = host.observe(&BTreeSet::new()).await?;
+    let observed = host.observe(&Asked::default()).await?;
     check_services(&project, &observed, &args.services)?;
     let mut rows = Vec::new();
     for container in containers(&observed, &project.name, &args.services) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use berth_planner::observed::{Observed, ObservedVolume};
 use berth_planner::remove::remove_volumes;
+use berth_runtime::host::Asked;
 use berth_runtime::host::Host;
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -89,7 +90,7 @@ pub(crate) async fn run(session: &Session, command: &VolumeCommand) -> Result<Ex
 }
 
 async fn ls(session: &Session, host: &Host, args: &LsArgs) -> Result<Exit, Failure> {
-    let observed = host.observe(&BTreeSet::new()).await?;
+    let observed = host.observe(&Asked::default()).await?;
     if args.quiet {
         session.ui.list(observed.volumes.keys())?;
         return Ok(Exit::Done);
@@ -106,7 +107,7 @@ async fn ls(session: &Session, host: &Host, args: &LsArgs) -> Result<Exit, Failu
 }
 
 async fn inspect(session: &Session, host: &Host, args: &InspectArgs) -> Result<Exit, Failure> {
-    let observed = host.observe(&BTreeSet::new()).await?;
+    let observed = host.observe(&Asked::default()).await?;
     let find = |name: &String| {
         let volume = observed.volumes.get(name).map(|volume| row(host, volume));
         volume.ok_or_else(|| Failure::refused(format!("no such volume: `{name}`")))
@@ -118,7 +119,7 @@ async fn inspect(session: &Session, host: &Host, args: &InspectArgs) -> Result<E
 
 async fn rm(session: &Session, host: &Arc<Host>, args: &RmArgs) -> Result<Exit, Failure> {
     let names: BTreeSet<String> = args.names.iter().cloned().collect();
-    let observed = host.observe(&BTreeSet::new()).await?;
+    let observed = host.observe(&Asked::default()).await?;
     let mut by_project: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for name in names {
         match observed.volumes.get(&name) {
@@ -131,7 +132,7 @@ async fn rm(session: &Session, host: &Arc<Host>, args: &RmArgs) -> Result<Exit, 
     }
     for (project, names) in by_project {
         let plan = |observed: &Observed| Ok(remove_volumes(&project, &names, observed)?);
-        flow::change(session, host, &project, &BTreeSet::new(), plan).await?;
+        flow::change(session, host, &project, &Asked::default(), plan).await?;
     }
     Ok(Exit::Done)
 }

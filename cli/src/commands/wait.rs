@@ -1,9 +1,8 @@
 //! `berth wait`.
 
-use std::collections::BTreeSet;
-
 use berth_planner::down::down;
 use berth_planner::observed::Observed;
+use berth_runtime::host::Asked;
 use berth_runtime::logs::LogQuery;
 use clap::Args;
 
@@ -29,7 +28,7 @@ pub(crate) struct WaitArgs {
 pub(crate) async fn run(session: &Session, args: &WaitArgs) -> Result<Exit, Failure> {
     let project = session.project()?;
     let host = flow::open(session)?;
-    let observed = host.observe(&BTreeSet::new()).await?;
+    let observed = host.observe(&Asked::default()).await?;
     check_services(&project, &observed, &args.services)?;
     let mut follower = Follower::new();
     let none = LogQuery { tail: Some(0), ..LogQuery::default() };
@@ -61,7 +60,7 @@ pub(crate) async fn run(session: &Session, args: &WaitArgs) -> Result<Exit, Fail
     if args.down_project {
         let options = super::down::options(&project, false, false, None, &[]);
         let plan = |observed: &Observed| Ok(down(&project.name, observed, &options)?);
-        flow::change(session, &host, &project.name, &BTreeSet::new(), plan).await?;
+        flow::change(session, &host, &project.name, &Asked::default(), plan).await?;
     }
     Ok(Exit::Container(code))
 }

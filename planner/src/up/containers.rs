@@ -322,10 +322,10 @@ impl<'a> Judge<'a, '_> {
         }
         causes.extend(self.moved(name, want, have));
         causes.extend(self.mounts_moved(want, have));
-        causes.extend(have.moved.iter().map(|(path, after)| Cause::PathMoved {
-            path: path.clone(),
-            before: record.judged.get(path).unwrap_or(path).clone(),
-            after: after.clone(),
+        // Those of a container it has mounts of are that one's cause, and it follows.
+        causes.extend(have.moved.iter().filter_map(|(path, after)| {
+            let before = record.judged.get(path)?.clone();
+            Some(Cause::PathMoved { path: path.clone(), before, after: after.clone() })
         }));
         if self.survey.forced(name) {
             causes.push(Cause::Requested);

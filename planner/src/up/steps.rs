@@ -262,7 +262,7 @@ impl<'a> Maker<'a> {
         let name = || change.name.clone();
         let mut slots = Slots::default();
         match fate {
-            Fate::Keep if !verdict.updates.is_empty() => {}
+            Fate::Keep if verdict.resumes || !verdict.updates.is_empty() => {}
             Fate::Keep => self.draft.unchanged += usize::from(!change.oneoff),
             Fate::Adopt => {
                 let adopt = Action::AdoptContainer { name: name() };

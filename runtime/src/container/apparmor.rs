@@ -54,7 +54,8 @@ impl Profile {
         let opened = opened.step(STEP, &self.name)?;
         let text = format!("{word} {}", self.name);
         match rustix::io::write(&opened, text.as_bytes()) {
-            Ok(_) => Ok(()),
+            Ok(written) if written == text.len() => Ok(()),
+            Ok(_) => Err(SetupError::refused(STEP, &self.name, "the kernel took no word")),
             Err(error) => Err(self.refused(error)),
         }
     }

@@ -28,7 +28,7 @@ pub(super) fn is_needed(bundle: &Bundle) -> bool {
     let caps = &bundle.process.capabilities;
     let mut hooks = bundle.hooks.post_start.iter().chain(&bundle.hooks.pre_stop);
     let may = caps.iter().any(|name| name == "SYS_ADMIN") || hooks.any(|hook| hook.privileged);
-    bundle.id_base.is_some() && defence!("mounts.locked", may, false)
+    !bundle.held && bundle.id_base.is_some() && defence!("mounts.locked", may, false)
 }
 
 /// Makes the workshop for a container with this user namespace: a copy of our own mounts.

@@ -8,7 +8,8 @@
 //!
 //! Reading order: [`spawn`](spawn()) (the parent), `child` (the order of the child's steps),
 //! `rootfs`, `system`, `mounts` and `locked` (what it sees), `process`, `seccomp` and `apparmor` (what
-//! it may), `exec` (a further process), `processes` (what runs in it), [`cgroup`], [`users`], `oci`
+//! it may), `exec` (a further process), `processes` (what runs in it), `lost` (what
+//! does not end), [`cgroup`], [`users`], `oci`
 //! (containers that another program makes).
 
 pub mod cgroup;
@@ -28,6 +29,7 @@ mod idmap;
 mod init;
 mod inside;
 mod locked;
+pub(crate) mod lost;
 mod mounts;
 mod oci;
 mod process;

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, WaitOptions, prlimit, waitpid};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, prlimit, waitpid};
 
 use super::cgroup::{Devices, Group};
 use super::channel::{Channel, Packet};
@@ -16,7 +16,7 @@ use super::mounts::{Trees, With};
 use super::oci;
 use super::process::{Rights, Stdio};
 use super::spaces::{self, Joined};
-use super::{locked, rlimits, sysctl};
+use super::{locked, lost, rlimits, sysctl};
 use crate::bundle::{Bundle, Status};
 use crate::sabotage::{defence, without};
 use crate::sys::{self, Cloned};
@@ -319,6 +319,9 @@ impl Child {
         let until = Instant::now() + PATIENCE_FOR_THE_END;
         while let Ok(None) = waitpid(Pid::from_raw(self.pid), WaitOptions::NOHANG) {
             if Instant::now() > until {
+                let pid = Pid::from_raw(self.pid);
+                let pidfd = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+                pidfd.into_iter().for_each(lost::remember);
                 break;
             }
             std::thread::sleep(Duration::from_millis(1));

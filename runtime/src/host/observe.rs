@@ -8,7 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use berth_planner::observed::{
-    Leftover, Observed, ObservedContainer, ObservedImage, ObservedVolume, VolumeRecord,
+    ContainerRecord, Leftover, Observed, ObservedContainer, ObservedImage, ObservedVolume,
+    VolumeRecord,
 };
 
 use super::grounds::real;
@@ -17,12 +18,29 @@ use crate::container::cgroup::{Hierarchies, is_of_monitors};
 use crate::paths::Roots;
 use crate::record;
 
+/// What is asked of the host beside what berth keeps of it.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// Images, by their names.
+    pub images: BTreeSet<String>,
+    /// The project whose containers the plan may start, so that it counts where their paths lead.
+    /// Nobody else looks: a file system behind a path may be one that never answers.
+    pub to_start: Option<String>,
+}
+
+impl Asked {
+    /// For a plan that may start containers of a project.
+    pub fn to_start(project: &str) -> Asked {
+        Asked { to_start: Some(project.to_owned()), ..Asked::default() }
+    }
+}
+
 impl Host {
-    /// The host as far as berth is concerned; `references` are the images asked about.
+    /// The host as far as berth is concerned.
     ///
     /// # Errors
     /// [`HostError`] when state or kernel cannot be read; nothing is guessed.
-    pub async fn observe(&self, references: &BTreeSet<String>) -> Result<Observed, HostError> {
+    pub async fn observe(&self, asked: &Asked) -> Result<Observed, HostError> {
         let mut leftovers = BTreeSet::new();
         // The kernel's things are listed before the records that explain them: what another run
         // makes in between is then not seen, and never taken for something left over.
@@ -30,8 +48,11 @@ impl Host {
         let hierarchies = Hierarchies::discover().map_err(|e| HostError::Cgroups(e.to_string()))?;
         let groups = hierarchies.below(&self.roots.cgroups());
         let mut containers = self.containers(&mut leftovers)?;
+        let project = asked.to_start.as_deref();
         for container in containers.values_mut() {
-            container.moved = moved(&container.record.judged);
+            if Some(container.record.project.as_str()) == project {
+                container.moved = moved(&container.record);
+            }
         }
         let volumes = self.observe_volumes(&mut leftovers)?;
         let networks = network::observe(&self.roots, &kernel, &containers, &mut leftovers)?;
@@ -47,7 +68,7 @@ impl Host {
         }
         Ok(Observed {
             host: facts::read(&self.roots).await?,
-            images: self.images(references)?,
+            images: self.images(&asked.images)?,
             networks,
             volumes,
             containers,
@@ -129,10 +150,12 @@ pub(super) fn half_made(roots: &Roots, folder: String, leftovers: &mut BTreeSet<
     }
 }
 
-/// Paths that lead elsewhere than where they led when they were judged.
-fn moved(judged: &BTreeMap<PathBuf, PathBuf>) -> BTreeMap<PathBuf, PathBuf> {
-    let now = judged.iter().map(|(path, before)| (path, before, real(path)));
-    let moved = now.filter(|(_, before, now)| *before != now);
+/// Paths that lead elsewhere than where they led when they were judged, those of others that it
+/// mounts too.
+fn moved(record: &ContainerRecord) -> BTreeMap<PathBuf, PathBuf> {
+    let judged = record.judged.iter().chain(&record.borrowed.judged);
+    let now = judged.map(|(path, before)| (path, before, real(path)));
+    let moved = now.filter(|(_, before, now)| before != &now);
     moved.map(|(path, _, now)| (path.clone(), now)).collect()
 }
 

@@ -136,7 +136,7 @@ impl Host {
             record::write_bytes(&mark, b"", 0o600, Durability::Volatile).map_err(refused)?;
         }
         let run_dir = self.roots.container_run(name);
-        self.adopt_for_hooks(name, grace).await?;
+        self.adopt_to_stop(name, grace).await?;
         match client::stop(&run_dir, grace, hold).await {
             Ok(_) => Ok(()),
             Err(e) if e.kind() == io::ErrorKind::TimedOut => Err(hanging(&run_dir, name)),
@@ -152,15 +152,19 @@ impl Host {
         }
     }
 
-    /// A container that runs hooks before its end needs a monitor for that.
-    async fn adopt_for_hooks(&self, name: &str, grace: Option<Duration>) -> Result<(), StepError> {
+    /// A container that runs hooks before its end needs a monitor for that, and one that another
+    /// program made for what that program keeps of it: only a monitor calls it, never a program
+    /// with threads.
+    async fn adopt_to_stop(&self, name: &str, grace: Option<Duration>) -> Result<(), StepError> {
         let run_dir = self.roots.container_run(name);
-        if grace == Some(Duration::ZERO) || client::is_monitored(&run_dir) {
+        if client::is_monitored(&run_dir) {
             return Ok(());
         }
         let bundle: Option<Bundle> = record::read(&run_dir.join("bundle.json"))
             .map_err(|e| StepError::refused("read the bundle of", name, e))?;
-        if bundle.is_none_or(|bundle| bundle.hooks.pre_stop.is_empty()) {
+        let hooks =
+            |bundle: &Bundle| grace != Some(Duration::ZERO) && !bundle.hooks.pre_stop.is_empty();
+        if bundle.is_none_or(|bundle| bundle.runtime.is_none() && !hooks(&bundle)) {
             return Ok(());
         }
         match self.adopt(name).await {

@@ -12,7 +12,7 @@ use rustix::event::PollFlags;
 use super::life::exit_code;
 use super::poll::{PollSet, Token};
 use crate::bundle::Bundle;
-use crate::container::{self, ExecSpec, SetupError, Starting, Stdio, Target};
+use crate::container::{self, ExecSpec, SetupError, Starting, Stdio, Target, lost};
 use crate::sys;
 
 /// How long it may take to its program.
@@ -173,12 +173,27 @@ impl Errand {
         self.kill(Instant::now());
         match has_ended(&self.pidfd, Instant::now() + MOMENT) {
             true => self.exit_code(),
-            false => -1,
+            false => {
+                lost::remember(self.pidfd);
+                -1
+            }
         }
+    }
+
+    /// It is over, or nobody waits for it any more. Whether it was hindered from its end.
+    pub(super) fn over(self) -> bool {
+        if self.code.is_none() {
+            lost::remember(self.pidfd);
+        }
+        self.hangs
     }
 
     /// Waits for it no more.
     pub(super) fn leave_behind(self) -> Stuck {
+        // Nobody may look at it again.
+        if let Ok(pidfd) = self.pidfd.try_clone() {
+            lost::remember(pidfd);
+        }
         Stuck { target: self.target, pidfd: self.pidfd }
     }
 }

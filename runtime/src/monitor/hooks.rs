@@ -270,7 +270,7 @@ impl Monitor {
         let failure = failure.or_else(|| (code != 0).then(|| why(code, false, &[])));
         let Some(hooks) = self.running().and_then(|running| running.hooks.as_mut()) else { return };
         let (stage, index) = (hooks.stage, hooks.index);
-        let hung = hooks.run.take().is_some_and(|run| run.hangs());
+        let hung = hooks.run.take().is_some_and(Errand::over);
         hooks.index += 1;
         let done = hooks.index;
         let status = hooks.status();

@@ -19,8 +19,8 @@ use super::ports::Reserved;
 use super::server::{Server, Wish};
 use super::{BUNDLE, LOCK, STATUS, StartFailure, Step, protocol};
 use crate::bundle::{Bundle, Phase, Status};
-use crate::container::Target;
 use crate::container::cgroup::{Group, Quarters};
+use crate::container::{Target, lost};
 use crate::record::{self, Durability};
 
 /// Attempts to get the lock: somebody may just be looking whether it is held.
@@ -28,6 +28,8 @@ const LOCK_ATTEMPTS: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(4);
 /// Between two attempts to write a status for which there was no room.
 const STATUS_PAUSE: Duration = Duration::from_secs(1);
+/// Until the next look for the end of a process that did not end when it was killed.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// How a monitor comes to its container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,6 +195,7 @@ impl Monitor {
         self.output.poll(&mut set, self.server.is_behind(), now);
         self.server.poll(&mut set, self.output.input_full());
         set.until(self.unwritten);
+        set.until(lost::reap().then(|| now + AGAIN));
         set.until(self.frozen.as_ref().and_then(Frozen::again));
         match &self.life {
             Life::Running(running) => running.poll(&mut set, self.frozen.is_some()),

@@ -136,11 +136,16 @@ fn rules(capabilities: CapabilitySet, ioctl: Ioctl) -> Result<BTreeMap<u32, Rule
     put(&[libc::SYS_clone3], if admin { Rule::Open } else { Rule::Unknown });
     put(&[libc::SYS_personality], Rule::Personality);
     put(&[libc::SYS_socket], defence!("seccomp.socket", Rule::Socket, Rule::Open));
-    let ioctl = match ioctl {
-        Ioctl::Usual => Rule::Ioctl,
-        Ioctl::KeepingProject => Rule::IoctlKeepingProject,
-    };
-    put(&[libc::SYS_ioctl], ioctl);
+    put(
+        &[libc::SYS_ioctl],
+        match ioctl {
+            Ioctl::Usual => Rule::Ioctl,
+            Ioctl::KeepingProject => Rule::IoctlKeepingProject,
+        },
+    );
+    if ioctl == Ioctl::KeepingProject {
+        put(&[table::FILE_SETATTR], Rule::Unknown);
+    }
     Ok(rules)
 }
 

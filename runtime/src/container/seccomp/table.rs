@@ -5,6 +5,9 @@
 
 use libc as c;
 
+/// Sets attributes of a file without opening it, the project of a quota among them (Linux 6.17).
+pub(super) const FILE_SETATTR: c::c_long = 469;
+
 /// Open to every container.
 pub(super) const OPEN: &[c::c_long] = &[
     // files
@@ -273,7 +276,7 @@ pub(super) const OPEN: &[c::c_long] = &[
     465, // listxattrat
     466, // removexattrat
     468, // file_getattr
-    469, // file_setattr
+    FILE_SETATTR,
 ];
 
 /// Open to every container, on the machine that has these older forms.

@@ -78,10 +78,13 @@ impl Monitor {
 
     /// A stop was under way: it goes on where it was, for as long as it has left.
     fn go_on_stopping(&mut self, last: &Status, now: Instant) {
+        // Without one it began under a monitor that did not write that down.
+        let whole = Duration::from_millis(self.bundle.stop_grace_ms);
+        let left = last.stop.map_or(whole, |stop| clock::left(stop.kill_at_ms));
         let stop = last.stop.unwrap_or_default();
         if let Some(running) = self.running() {
             running.stopping = true;
-            running.kill_at = now.checked_add(clock::left(stop.kill_at_ms));
+            running.kill_at = now.checked_add(left);
         }
         let hooks = self.resume_hooks(last, HookStage::PreStop, now);
         self.enter(Phase::Stopping);
