@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use berth_planner::cdi::CdiHook;
 use berth_planner::desired::Desired;
 use berth_planner::observed::{HostFacts, Observed};
 use berth_planner::policy::{
@@ -12,14 +13,14 @@ use berth_planner::policy::{
     Subjects, Userns,
 };
 use berth_planner::up::{self as whole, UpOptions};
-use berth_planner::{run as once, text};
+use berth_planner::{resolve, run as once, text};
 use berth_runtime::host::{self, Host};
 use berth_runtime::paths::Roots;
 use berth_runtime::record::{self, Durability};
 use berth_runtime::store::insecure_registries;
 use berth_schema::checked::Remark;
 use berth_schema::problem::Code;
-use berth_schema::stack::Stack;
+use berth_schema::stack::{Device, Stack};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
@@ -225,6 +226,7 @@ pub(crate) fn judge(
     facts.userns = ruling.userns;
     facts.variables = variables(session, stack);
     facts.open_variables = file.policy.variables.clone();
+    facts.device_hooks = device_hooks(stack, desired);
     facts.insecure = insecure_registries().unwrap_or_default().into_iter().collect();
     if let (Some(host), Level::Strict) = (host, ruling.level) {
         facts.uids = uids(host, desired, &subjects);
@@ -237,6 +239,20 @@ pub(crate) fn judge(
     ruling.grants = policy::grants(&scene, &subjects, (ruling.level, Origin::Operator), &consents);
     ruling.facts = facts;
     Ok(ruling)
+}
+
+/// Hooks that the devices of these services come with.
+fn device_hooks(stack: &Stack, desired: &Desired) -> BTreeMap<String, Vec<CdiHook>> {
+    if !resolve::wants_cdi(stack) {
+        return BTreeMap::new();
+    }
+    let library = host::cdi();
+    let devices = desired.services.values().flat_map(|service| &service.container.devices);
+    let named = devices.filter_map(|device| match device {
+        Device::Cdi { vendor, class, name } => Some(format!("{vendor}/{class}={name}")),
+        Device::Node { .. } => None,
+    });
+    named.filter_map(|name| Some((name.clone(), library.edits(&[name]).ok()?.hooks))).collect()
 }
 
 /// What all services of a stack are given beyond the defaults, under the host's own policy. What

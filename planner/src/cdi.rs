@@ -1,15 +1,21 @@
 //! The Container Device Interface: files in which the makers of devices tell what a container
 //! needs to use them (CDI specification, `SPEC.md`, versions 0.3 to 1).
 //!
-//! Such a file belongs to the host and is data all the same: everything in it is checked, what is
-//! not known or not done makes its device unusable with the reason, and nothing is run.
+//! Such a file belongs to the host and is data all the same: everything in it is checked, and what
+//! is not known or not done makes its device unusable with the reason. Nothing is run here, and only
+//! what root alone can change may name programs to be run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use berth_schema::stack::DeviceAccess;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+
+mod hooks;
+
+use hooks::RawHook;
+pub use hooks::{CdiHook, Moment};
 
 /// Entries of one list, devices of one file.
 const MOST: usize = 4096;
@@ -25,12 +31,16 @@ pub struct CdiFile {
     pub folder: usize,
     /// Its bytes, or why they could not be read.
     pub text: Result<Vec<u8>, String>,
+    /// Why somebody besides root can change it, and what it says may not be run.
+    pub doubt: Option<String>,
 }
 
 /// Every device that the files of a host describe.
 #[derive(Debug, Clone, Default)]
 pub struct Library {
     files: Vec<(PathBuf, usize, Spec)>,
+    /// Files and programs that somebody besides root can change, with the reason.
+    doubts: BTreeMap<PathBuf, String>,
     /// Files that cannot be used, with the reason.
     broken: BTreeMap<PathBuf, String>,
 }
@@ -46,6 +56,8 @@ pub struct Edits {
     pub mounts: Vec<CdiMount>,
     /// Groups the process is in.
     pub groups: Vec<u32>,
+    /// Programs that run at its start and end.
+    pub hooks: Vec<CdiHook>,
 }
 
 /// A device node.
@@ -102,7 +114,7 @@ struct RawEdits {
     env: Vec<String>,
     device_nodes: Vec<RawNode>,
     mounts: Vec<RawMount>,
-    hooks: Vec<IgnoredAny>,
+    hooks: Vec<RawHook>,
     #[serde(alias = "additionalGIDs")]
     additional_gids: Vec<u32>,
     intel_rdt: Option<IgnoredAny>,
@@ -142,6 +154,8 @@ impl Library {
     pub fn read(files: &[CdiFile]) -> Library {
         let mut library = Library::default();
         for file in files {
+            let doubt = file.doubt.iter().map(|why| (file.path.clone(), why.clone()));
+            library.doubts.extend(doubt);
             let parsed = file.text.clone().and_then(|text| parse(&file.path, &text));
             match parsed {
                 Ok(spec) => library.files.push((file.path.clone(), file.folder, spec)),
@@ -174,11 +188,42 @@ impl Library {
             if !files.contains(&path) {
                 files.push(path);
                 let common = spec.container_edits.as_ref();
-                common.map_or(Ok(()), |raw| edits.add(raw)).map_err(failed)?;
+                common.map_or(Ok(()), |raw| self.add(&mut edits, path, raw)).map_err(failed)?;
             }
-            edits.add(&device.container_edits).map_err(failed)?;
+            self.add(&mut edits, path, &device.container_edits).map_err(failed)?;
         }
         Ok(edits)
+    }
+
+    /// Adds what a file says, unless it is to run what others than root can change.
+    fn add(&self, edits: &mut Edits, path: &Path, raw: &RawEdits) -> Result<(), String> {
+        if let Some(why) = self.doubts.get(path).filter(|_| !raw.hooks.is_empty()) {
+            let path = path.display();
+            return Err(format!("its hooks are not run, because `{path}` {why}"));
+        }
+        let known = edits.hooks.len();
+        edits.add(raw)?;
+        let added = edits.hooks.iter().skip(known).filter(|hook| hook.moment.is_of_the_host());
+        for program in added.map(|hook| &hook.path) {
+            if let Some(why) = self.doubts.get(Path::new(program)) {
+                return Err(format!("its hook is not run, because `{program}` {why}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Programs of the host that hooks name, for somebody to look at.
+    pub fn programs(&self) -> BTreeSet<PathBuf> {
+        let all = self.files.iter().flat_map(|(_, _, spec)| {
+            let own = spec.devices.iter().map(|device| &device.container_edits);
+            own.chain(spec.container_edits.as_ref())
+        });
+        all.flat_map(|edits| &edits.hooks).map(|hook| PathBuf::from(&hook.path)).collect()
+    }
+
+    /// Programs that are not run, with the reason.
+    pub fn doubt(&mut self, programs: BTreeMap<PathBuf, String>) {
+        self.doubts.extend(programs);
     }
 
     fn find(&self, wanted: &str) -> Result<(&Path, &Spec, &RawDevice), String> {
@@ -251,7 +296,6 @@ fn is_plain(name: &str) -> bool {
 impl Edits {
     fn add(&mut self, raw: &RawEdits) -> Result<(), String> {
         let not_done = [
-            (!raw.hooks.is_empty(), "hooks, programs that would run on this host as root"),
             (raw.intel_rdt.is_some(), "cache allocation (`intelRdt`)"),
             (!raw.net_devices.is_empty(), "network devices (`netDevices`)"),
         ];
@@ -260,16 +304,13 @@ impl Edits {
                 "its file asks for {what}, which berth does not do; make the file without them"
             ));
         }
-        let counts = [raw.env.len(), raw.device_nodes.len(), raw.mounts.len()];
+        let counts = [raw.env.len(), raw.device_nodes.len(), raw.mounts.len(), raw.hooks.len()];
         if counts.iter().any(|count| *count > MOST) || raw.additional_gids.len() > 64 {
             return Err("its file asks for too much".to_owned());
         }
-        for line in &raw.env {
-            let named = line.split_once('=').is_some_and(|(name, _)| !name.is_empty());
-            if !named || line.len() > LONGEST || line.contains('\0') {
-                return Err(format!("`{}` is no variable", first_line(line)));
-            }
-            self.env.push(line.clone());
+        self.env.extend(variables(&raw.env)?);
+        for hook in &raw.hooks {
+            self.hooks.push(hook.checked()?);
         }
         for node in &raw.device_nodes {
             self.nodes.push(node_of(node)?);
@@ -279,6 +320,18 @@ impl Edits {
         }
         self.groups.extend(raw.additional_gids.iter().filter(|gid| **gid != 0));
         Ok(())
+    }
+}
+
+/// Lines `KEY=value`.
+fn variables(lines: &[String]) -> Result<Vec<String>, String> {
+    let is_good = |line: &str| {
+        let named = line.split_once('=').is_some_and(|(name, _)| !name.is_empty());
+        named && line.len() <= LONGEST && !line.contains('\0')
+    };
+    match lines.iter().find(|line| !is_good(line)) {
+        Some(line) => Err(format!("`{}` is no variable", first_line(line))),
+        None => Ok(lines.to_vec()),
     }
 }
 
@@ -332,110 +385,4 @@ fn path_of(text: &str) -> Result<String, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = r#"{
-        "cdiVersion": "0.6.0", "kind": "vendor.com/net", "annotations": {"a": "b"},
-        "containerEdits": {"env": ["ALL=1"]},
-        "devices": [
-            {"name": "0", "containerEdits": {
-                "deviceNodes": [{"path": "/dev/x", "hostPath": "/dev/null", "permissions": "rw"}],
-                "mounts": [{"hostPath": "/lib/x", "containerPath": "/lib/y", "options": ["ro"]}],
-                "additionalGids": [0, 7]}},
-            {"name": "10", "containerEdits": {"env": ["TEN=1"]}},
-            {"name": "9", "containerEdits": {"hooks": [{"hookName": "createContainer", "path": "/x"}]}}
-        ]}"#;
-
-    fn file(path: &str, folder: usize, text: &str) -> CdiFile {
-        CdiFile { path: path.into(), folder, text: Ok(text.as_bytes().to_vec()) }
-    }
-
-    fn why(text: &str, device: &str) -> String {
-        let library = Library::read(&[file("/etc/cdi/a.json", 0, text)]);
-        library.edits(&[device.to_owned()]).unwrap_err().1
-    }
-
-    #[test]
-    fn devices_of_one_file_share_what_it_asks_for_all() {
-        let library = Library::read(&[file("/etc/cdi/a.json", 0, GOOD)]);
-        let edits =
-            library.edits(&["vendor.com/net=0".into(), "vendor.com/net=10".into()]).unwrap();
-        assert_eq!(edits.env, ["ALL=1", "TEN=1"]);
-        assert_eq!((edits.nodes.len(), edits.mounts.len()), (1, 1));
-        assert_eq!(edits.nodes[0].source, Path::new("/dev/null"));
-        assert!(!edits.nodes[0].access.mknod && edits.mounts[0].read_only);
-        assert_eq!(edits.groups, [7]);
-        assert_eq!(library.names("vendor.com/net"), ["0", "9", "10"]);
-    }
-
-    #[test]
-    fn yaml_says_the_same() {
-        let text = "cdiVersion: 0.5.0\nkind: v.com/c\ndevices:\n- name: a\n  containerEdits:\n    \
-                    env: [A=b]\n";
-        let library = Library::read(&[file("/etc/cdi/a.yaml", 0, text)]);
-        assert_eq!(library.edits(&["v.com/c=a".into()]).unwrap().env, ["A=b"]);
-    }
-
-    #[test]
-    fn a_later_folder_wins_and_two_files_of_one_folder_exclude_each_other() {
-        let other = GOOD.replace("ALL=1", "ALL=2");
-        let files = [file("/etc/cdi/a.json", 0, GOOD), file("/run/cdi/a.json", 1, &other)];
-        let device = ["vendor.com/net=10".to_owned()];
-        assert_eq!(Library::read(&files).edits(&device).unwrap().env[0], "ALL=2");
-        let files = [file("/etc/cdi/a.json", 0, GOOD), file("/etc/cdi/b.json", 0, &other)];
-        let (_, why) = Library::read(&files).edits(&device).unwrap_err();
-        assert_eq!(
-            why,
-            "`/etc/cdi/a.json` and `/etc/cdi/b.json` both describe it, so neither counts"
-        );
-    }
-
-    #[test]
-    fn what_is_not_done_or_not_sound_makes_the_device_unusable_with_the_reason() {
-        assert!(why(GOOD, "vendor.com/net=9").contains("asks for hooks"));
-        assert_eq!(why(GOOD, "vendor.com/net=1"), "there are 0, 9, 10");
-        let edits = |edits: &str| {
-            let text = format!(
-                r#"{{"cdiVersion": "1.0.0", "kind": "v/c",
-                    "devices": [{{"name": "a", "containerEdits": {edits}}}]}}"#
-            );
-            why(&text, "v/c=a")
-        };
-        for (bad, told) in [
-            (r#"{"deviceNodes": [{"path": "/dev/../x"}]}"#, "no absolute path"),
-            (r#"{"deviceNodes": [{"path": "dev/x"}]}"#, "no absolute path"),
-            (r#"{"deviceNodes": [{"path": "/dev/x", "permissions": "rx"}]}"#, "which are none"),
-            (r#"{"deviceNodes": [{"path": "/dev/x", "type": "p"}]}"#, "no device node"),
-            (r#"{"env": ["=x"]}"#, "no variable"),
-            (
-                r#"{"mounts": [{"hostPath": "/a", "containerPath": "/b", "options": ["suid"]}]}"#,
-                "suid",
-            ),
-            (
-                r#"{"mounts": [{"hostPath": "/a", "containerPath": "/b", "type": "tmpfs"}]}"#,
-                "no bind",
-            ),
-            (r#"{"netDevices": [{}]}"#, "network devices"),
-            (r#"{"surprise": 1}"#, "unknown field"),
-        ] {
-            assert!(edits(bad).contains(told), "{bad}: {}", edits(bad));
-        }
-        for bad in ["", "{", "[]", "{\"cdiVersion\": \"9.0\", \"kind\": \"v/c\", \"devices\": []}"]
-        {
-            assert!(why(bad, "v/c=a").contains("/etc/cdi/a.json"), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_hostile_text_ends_with_a_reason() {
-        let bomb = (0..30).fold("a0: &a0 [x, x]\n".to_owned(), |text, n| {
-            text + &format!("a{}: &a{} [*a{n}, *a{n}, *a{n}]\n", n + 1, n + 1)
-        });
-        let deep = "[".repeat(100_000);
-        for text in [bomb, deep] {
-            let library = Library::read(&[file("/etc/cdi/a.yaml", 0, &text)]);
-            assert!(library.edits(&["v/c=a".into()]).is_err());
-        }
-    }
-}
+mod tests;

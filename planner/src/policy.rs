@@ -14,6 +14,7 @@ use berth_schema::stack::{Place, Service, Stack};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::cdi::CdiHook;
 use crate::desired::{ContainerSpec, Desired, ServiceSpec};
 use crate::observed::Observed;
 use crate::resolve::hex;
@@ -74,6 +75,8 @@ pub struct Facts {
     /// User ids that services run as in their containers, by service, where the image is here to
     /// tell.
     pub uids: BTreeMap<String, u32>,
+    /// Hooks that devices come with, by the whole name of the device.
+    pub device_hooks: BTreeMap<String, Vec<CdiHook>>,
     /// Registries that are asked without TLS.
     pub insecure: BTreeSet<String>,
     /// Variables of the host that the files read.

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use berth_planner::cdi::CdiHook;
 use berth_planner::desired::{IpcSpace, PidSpace, PortSpec, Seccomp};
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +67,9 @@ pub struct Bundle {
     /// Devices of the host beside the usual ones.
     #[serde(default)]
     pub devices: Vec<BundleDevice>,
+    /// Programs that the descriptions of its devices name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub device_hooks: Vec<CdiHook>,
     /// Root file system read-only after the mounts.
     pub read_only: bool,
     /// Bytes of `/dev/shm`.

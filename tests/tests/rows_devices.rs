@@ -130,8 +130,7 @@ const CDI: &str = r#"{
             "deviceNodes": [{ "path": "/dev/wire", "hostPath": "/dev/fuse", "permissions": "rw" }],
             "mounts": [{ "hostPath": "/run/cdi", "containerPath": "/opt/cdi", "options": ["ro", "bind"] }],
             "additionalGids": [4321] } },
-        { "name": "hooked", "containerEdits": {
-            "hooks": [{ "hookName": "createContainer", "path": "/bin/true" }] } }
+        { "name": "other", "containerEdits": { "netDevices": [{}] } }
     ]}"#;
 
 fn describe(host: &TestHost, name: &str, text: &str) {
@@ -171,16 +170,124 @@ fn a_device_that_the_host_describes_comes_with_its_node_mount_variable_and_group
 }
 
 #[test]
-fn hooks_of_a_device_and_files_that_cannot_be_read_are_refused_with_the_reason() {
-    let host = host("devices: ['example.com/wire=hooked']");
+fn what_is_not_done_for_a_device_and_files_that_cannot_be_read_are_told_with_the_reason() {
+    let host = host("devices: ['example.com/wire=other']");
     describe(&host, "wire.json", CDI);
-    host.berth("up -d").fails_with(65).stderr_has("hooks").stderr_has("compose.yaml:5:");
-    host.edit("compose.yaml", "wire=hooked", "wire=b");
+    host.berth("up -d").fails_with(65).stderr_has("netDevices").stderr_has("compose.yaml:5:");
+    host.edit("compose.yaml", "wire=other", "wire=b");
     describe(&host, "broken.yaml", "kind: [");
     host.shell("mkfifo /run/cdi/fifo.json").succeeds();
-    let told = host.berth("up -d").fails_with(65).stderr_has("there are a, hooked");
+    let told = host.berth("up -d").fails_with(65).stderr_has("there are a, other");
     told.stderr_has("broken.yaml").stderr_has("fifo.json");
     fs::remove_dir_all(host.machine().path("/run/cdi")).unwrap();
+}
+
+/// A device with one hook.
+fn hooked(host: &TestHost, moment: &str, script: &str) {
+    let hook = serde_json::json!({
+        "hookName": moment, "path": "/bin/sh", "args": ["sh", "-c", script],
+        "env": ["PATH=/usr/bin:/bin"], "timeout": 2,
+    });
+    let device = serde_json::json!({ "name": moment, "containerEdits": { "hooks": [hook] } });
+    let spec = serde_json::json!({
+        "cdiVersion": "0.6.0", "kind": "example.com/hook", "devices": [device],
+    });
+    describe(host, &format!("{moment}.json"), &spec.to_string());
+}
+
+/// Finds the container's root as the hooks of devices do: by the configuration that the state names.
+const ROOT: &str = r#"said() { sed "s/.*\"$1\":\"\([^\"]*\)\".*/\1/" $2; };
+    root=$(said path $(said bundle)/config.json)"#;
+
+#[test]
+fn hooks_in_the_container_change_its_files_with_its_rights() {
+    let devices =
+        "devices: ['example.com/hook=createContainer', 'example.com/hook=startContainer']";
+    let host = host(&format!("read_only: true\nuser: '7'\n{devices}")).gated();
+    let script = format!(
+        "{ROOT}; cd $root/bin; ln -sf lib.so.1 lib.so; cat /proc/self/uid_map > map; id -u > owner
+        ls -l /proc/self/fd | sed -n 's/.* \\([0-9]* -> [^:]*\\).*/\\1/p' > fds"
+    );
+    hooked(&host, "createContainer", &script);
+    hooked(
+        &host,
+        "startContainer",
+        "test \"$(id -u)\" = 7 && grep -q '^Seccomp:.*2' /proc/self/status && grep -q '\"status\":\"created\"'",
+    );
+    let up = host.berth("up -d --allow all").succeeds();
+    up.stderr_has("G-DEV").stderr_has("/bin/sh (createContainer)");
+    let check = || {
+        assert_eq!(inside(&host, "web", "readlink /bin/lib.so; cat /bin/owner").1, "lib.so.1\n0");
+        let map = inside(&host, "web", "cat /bin/map").1;
+        assert_eq!(map, inside(&host, "web", "cat /proc/1/uid_map").1);
+        assert_ne!(inside(&host, "web", "touch /bin/more").0, 0);
+        assert_ne!(inside(&host, "plain", "ls /bin/lib.so").0, 0);
+    };
+    check();
+    // Its streams, and the folder that `ls` reads.
+    let fds = inside(&host, "web", "cat /bin/fds").1;
+    let (streams, listed): (Vec<_>, Vec<_>) =
+        fds.lines().partition(|line| line.starts_with(['0', '1', '2']));
+    assert_eq!((streams.len(), listed.len()), (3, 1), "{fds}");
+    assert!(listed[0].contains("/proc/"), "{fds}");
+    host.berth("restart web").succeeds();
+    check();
+    host.berth("plan --detailed-exitcode").succeeds();
+    // With this right its mounts are locked.
+    host.edit("compose.yaml", "read_only: true", "read_only: true\n    cap_add: [SYS_ADMIN]");
+    host.berth("up -d --allow all").succeeds();
+    check();
+    // Without a user namespace such a hook has the whole host.
+    host.edit("compose.yaml", "cap_add: [SYS_ADMIN]", "userns_mode: host");
+    host.berth("up -d").fails_with(9).stderr_has("with the rights of the host's root");
+    forget(&host);
+}
+
+#[test]
+fn hooks_on_the_host_want_consent_and_run_before_and_after() {
+    let moments = ["prestart", "createRuntime", "poststart", "poststop"];
+    let devices = moments.map(|moment| format!("example.com/hook={moment}")).join(", ");
+    let host = host(&format!("devices: [{devices}]")).gated();
+    for moment in moments {
+        let script = format!(
+            "echo {moment} $(sed 's/.*\"status\":\"\\([^\"]*\\)\".*/\\1/') $(id -u) >> /run/cdi/ran"
+        );
+        hooked(&host, moment, &script);
+    }
+    host.berth("up -d").fails_with(9).stderr_has("with the rights of the host's root");
+    host.berth("up -d --allow all").succeeds();
+    host.berth("down").succeeds();
+    let ran = host.shell("cat /run/cdi/ran").succeeds().stdout;
+    let expected =
+        "prestart creating 0\ncreateRuntime creating 0\npoststart running 0\npoststop stopped 0\n";
+    assert_eq!(ran, expected);
+    forget(&host);
+}
+
+#[test]
+fn a_hook_that_fails_or_takes_too_long_keeps_the_container_from_starting() {
+    let host = host("devices: ['example.com/hook=createContainer']");
+    for (script, told, code) in [
+        ("echo no such card >&2; exit 3", "exit status: 3: no such card", 3),
+        ("sleep 1000", "it has not ended after 2 s", 1),
+    ] {
+        hooked(&host, "createContainer", script);
+        host.berth("up -d").fails_with(code).stderr_has(told);
+    }
+    host.shell("chmod o+w /run/cdi/createContainer.json").succeeds();
+    host.berth("up -d").fails_with(65).stderr_has("can be changed by others than root");
+    host.shell("chmod o-w /run/cdi/createContainer.json").succeeds();
+    // Who may write to the folder of a link says what is run.
+    host.shell("mkdir -m 777 /run/cdi/open && ln -s /bin/sh /run/cdi/open/sh").succeeds();
+    let file = "/run/cdi/createContainer.json";
+    host.shell(&format!("sed -i s,/bin/sh,/run/cdi/open/sh, {file}")).succeeds();
+    host.berth("up -d").fails_with(65).stderr_has("(`/run/cdi/open`)");
+    host.shell("chmod 755 /run/cdi/open").succeeds();
+    host.edit("compose.yaml", "devices:", "pid: service:plain\n    devices:");
+    host.berth("up -d").fails_with(65).stderr_has("`pid` shares them");
+    host.edit("compose.yaml", "pid: service:plain", "runtime: crun");
+    host.berth("up -d").fails_with(65).stderr_has("leave out `runtime`");
+    forget(&host);
 }
 
 #[test]

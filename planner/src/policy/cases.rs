@@ -139,6 +139,8 @@ cases! {
     HostDevice "G-DEV" [Consent Refused Refused] Critical "The memory or a disk of the host.",
     Device "G-DEV" [Consent Consent Refused] High "A device of the host.",
     Gpu "G-DEV" [Shown Consent Refused] Medium "A graphics processor.",
+    DeviceHook "G-DEV" [Shown Consent Refused] Medium "A program of a device's maker that runs in the container.",
+    DeviceProgram "G-DEV" [Consent Refused Refused] Critical "A program of a device's maker that runs on the host.",
     Provider "G-EXEC" [Consent Refused Refused] Critical "A program that runs on the host.",
     Hook "G-HOOK" [Shown Consent Refused] Medium "A hook with more rights than the service.",
     File "G-FILE" [Shown Refused Refused] Medium "A file of the host outside the project.",

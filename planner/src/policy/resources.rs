@@ -43,6 +43,7 @@ pub(super) fn devices(finds: &mut Finds<'_>) {
                 let device = format!("{vendor}/{class}={name}");
                 let at = written.unwrap_or_else(|| by.to_owned());
                 finds.add(case, &at, &device, format!("the device {device}"));
+                hooks(finds, &at, &device);
             }
         }
     }
@@ -57,6 +58,22 @@ fn of_folder(path: &str, inside: &BTreeSet<Node>) -> (String, String) {
     match drivers.as_str() {
         "" => (path.to_owned(), format!("the device {path}")),
         drivers => (format!("{path} {drivers}"), format!("all devices in {path}, {drivers}")),
+    }
+}
+
+/// Programs that come with a device. One that gets more rights than before is another thing.
+fn hooks(finds: &mut Finds<'_>, at: &str, device: &str) {
+    let facts = finds.scene.facts;
+    for hook in facts.device_hooks.get(device).into_iter().flatten() {
+        let (case, whose) = match hook.moment.has_the_host(finds.subject.spec.userns) {
+            true => (Case::DeviceProgram, "the host's root"),
+            false => (Case::DeviceHook, "the container"),
+        };
+        let (moment, path) = (hook.moment.word(), &hook.path);
+        let what = format!(
+            "the program {path} ({moment}) of the device {device}, with the rights of {whose}"
+        );
+        finds.add(case, at, &format!("{device} {moment} {path} as {whose}"), what);
     }
 }
 

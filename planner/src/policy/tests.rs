@@ -11,7 +11,7 @@ use berth_schema::{LoadOptions, Source as Files};
 use insta::assert_snapshot;
 
 use super::*;
-use crate::cdi::{CdiFile, Library};
+use crate::cdi::{CdiFile, CdiHook, Library, Moment};
 use crate::desired::VolumeSpec;
 use crate::observed::{HostFacts, ObservedContainer, ObservedVolume, VolumeRecord};
 use crate::resolve::HostDevice;
@@ -76,8 +76,21 @@ fn facts() -> Facts {
         homes: ["/home/ann".into()].into(),
         hard_limits: [("nofile".to_owned(), 1000)].into(),
         insecure: ["plain.example".to_owned()].into(),
+        device_hooks: [("example.com/hooked=0".to_owned(), hooks())].into(),
         ..Facts::default()
     }
+}
+
+/// One in the container, one on the host.
+fn hooks() -> Vec<CdiHook> {
+    let hook = |moment, path: &str| CdiHook {
+        moment,
+        path: path.into(),
+        args: vec![path.into()],
+        env: vec![],
+        seconds: 1,
+    };
+    vec![hook(Moment::CreateContainer, "/bin/link"), hook(Moment::Poststop, "/bin/free")]
 }
 
 /// What the maker of a graphics card describes.
@@ -91,9 +104,10 @@ fn gpus() -> Library {
     ]}"#;
     let file = |name: &str, text: &str| {
         let path = format!("/etc/cdi/{name}.json").into();
-        CdiFile { path, folder: 0, text: Ok(text.into()) }
+        CdiFile { path, folder: 0, text: Ok(text.into()), doubt: None }
     };
-    Library::read(&[file("nvidia", text), file("other", other)])
+    let hooked = other.replace("/disk", "/hooked");
+    Library::read(&[file("nvidia", text), file("other", other), file("hooked", &hooked)])
 }
 
 fn load(files: &[(&str, &str)]) -> Stack {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use berth_schema::stack::{BlockIo, Device, DeviceChoice, DeviceRequest, Service, Stack};
+use berth_schema::stack::{BlockIo, Device, DeviceChoice, DeviceRequest, PidMode, Service, Stack};
 
 use super::{ResolveProblem, Resolver};
 use crate::cdi::Library;
@@ -70,7 +70,7 @@ impl Resolver<'_> {
             match device {
                 Device::Node { source, .. } => self.node(name, source, at),
                 Device::Cdi { vendor, class, name: device } => {
-                    self.described(name, &format!("{vendor}/{class}={device}"), at);
+                    self.described((name, service), &format!("{vendor}/{class}={device}"), at);
                 }
             }
             all.push(device.clone());
@@ -80,7 +80,7 @@ impl Resolver<'_> {
             match names(request, &self.inputs.cdi) {
                 Ok(names) => {
                     for device in names {
-                        self.described(name, &device, at.clone());
+                        self.described((name, service), &device, at.clone());
                         all.extend(cdi(&device));
                     }
                 }
@@ -109,9 +109,20 @@ impl Resolver<'_> {
         self.unusable(service, &source.display().to_string(), why, at);
     }
 
-    fn described(&mut self, service: &str, device: &str, at: String) {
-        if let Err((_, why)) = self.inputs.cdi.edits(&[device.to_owned()]) {
-            self.unusable(service, device, why, at);
+    /// A hook has the files of the host before it, which nobody in another container may reach.
+    fn described(&mut self, (name, service): (&str, &Service), device: &str, at: String) {
+        let shares = matches!(service.pid, PidMode::Service(_) | PidMode::Container(_));
+        let against = match (shares, &service.runtime) {
+            (true, _) => Some("its hooks want processes of their own, and `pid` shares them"),
+            (_, Some(_)) => Some("its hooks are run by berth itself; leave out `runtime`"),
+            (false, None) => None,
+        };
+        match (self.inputs.cdi.edits(&[device.to_owned()]), against) {
+            (Err((_, why)), _) => self.unusable(name, device, why, at),
+            (Ok(edits), Some(why)) if !edits.hooks.is_empty() => {
+                self.unusable(name, device, why.to_owned(), at);
+            }
+            (Ok(_), _) => {}
         }
     }
 

@@ -35,6 +35,8 @@ pub(crate) enum Packet {
     Network,
     /// To the parent: it is in its user namespace and has made the others.
     Entered,
+    /// To the parent: all is mounted, and hooks are awaited.
+    Mounted,
     /// To the parent: the master of the new terminal.
     Terminal(OwnedFd),
     /// To the parent: all is set up, execve is next.
@@ -90,6 +92,11 @@ impl Channel {
     /// Tells the parent that all namespaces are there.
     pub(crate) fn send_entered(&self) -> io::Result<()> {
         self.send(b'U', b"", &[])
+    }
+
+    /// Tells the parent that all is mounted, and that its hooks are awaited.
+    pub(crate) fn send_mounted(&self) -> io::Result<()> {
+        self.send(b'M', b"", &[])
     }
 
     /// Hands the master of a terminal to the parent.
@@ -173,6 +180,7 @@ fn read(packet: &[u8], mut fds: Vec<OwnedFd>) -> io::Result<Packet> {
         b'F' => Packet::Fds(fds, load == b"+"),
         b'N' => Packet::Network,
         b'U' => Packet::Entered,
+        b'M' => Packet::Mounted,
         b'T' => Packet::Terminal(fds.pop().ok_or(io::ErrorKind::InvalidData)?),
         b'X' => Packet::Executing,
         b'E' => Packet::Failed(match serde_json::from_slice(load) {

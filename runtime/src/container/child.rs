@@ -15,7 +15,7 @@ use super::process::{self, Rights, Stdio, Streams};
 use super::rootfs::{self, Scratch};
 use super::spaces::{self, Taken};
 use super::system::{self, Access, Memory};
-use super::{fs, init, locked, sysctl};
+use super::{device_hooks, fs, init, locked, sysctl};
 use crate::bundle::Bundle;
 use crate::sabotage::{defence, place};
 use crate::sys;
@@ -79,11 +79,14 @@ impl Start<'_> {
             console(&view.dev, slave)?;
         }
         set_names(bundle)?;
-        wait_for_network(channel)?;
+        if !device_hooks::before_pivot(bundle) {
+            wait_for_network(channel)?;
+        }
         place!("sysctl.before_write");
         sysctl::write_all(view.settings.as_fd(), bundle)?;
         process::enter(&view.cwd, cwd_of(bundle))?;
         process::drop_rights(&bundle.process, &self.rights)?;
+        device_hooks::start_container(bundle, &self.rights)?;
         if bundle.init {
             init::stay_as_init(&bundle.process, &self.rights)?;
         }
@@ -99,7 +102,7 @@ impl Start<'_> {
         if let Some(workshop) = &workshop {
             locked::enter(workshop)?;
         }
-        let (root, settings, late) = self.mount(trees, taken)?;
+        let (root, settings, late) = self.mount(channel, trees, taken)?;
         rootfs::pivot(&root)?;
         if workshop.is_some() {
             locked::leave()?;
@@ -116,11 +119,12 @@ impl Start<'_> {
     /// locked.
     fn mount(
         &self,
+        channel: &Channel,
         trees: Trees,
         taken: Taken,
     ) -> Result<(OwnedFd, OwnedFd, Vec<Prepared<'_>>), SetupError> {
         let bundle = self.bundle;
-        let scratch = Scratch::make()?;
+        let scratch = Scratch::make(device_hooks::scratch(bundle))?;
         let nosuid = defence!("rights.final", bundle.process.no_new_privs, false);
         let root = scratch.overlay(&bundle.rootfs, &trees.state, &trees.lowers, nosuid)?;
         let settings = system::proc(root.as_fd(), trees.proc.or(taken.proc))?;
@@ -148,6 +152,11 @@ impl Start<'_> {
         mounts::put_all(root.as_fd(), dev.as_fd(), bundle, early)?;
         if !bundle.privileged && !bundle.contained && !bundle.unconfined_paths {
             system::hide(root.as_fd(), &scratch.empty_folder()?)?;
+        }
+        if device_hooks::before_pivot(bundle) {
+            channel.send_mounted().step("report", "parent")?;
+            wait_for_network(channel)?;
+            device_hooks::create_container(bundle, &scratch)?;
         }
         if self.locked && late.is_empty() {
             self.finish(&root)?;

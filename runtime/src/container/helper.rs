@@ -96,7 +96,7 @@ fn answer(channel: &Channel) -> Result<Option<OwnedFd>, SetupError> {
             Packet::Closed => {
                 return Err(SetupError::refused("start", "process", "its helper ended"));
             }
-            Packet::Fds(..) | Packet::Network | Packet::Entered => {}
+            Packet::Fds(..) | Packet::Network | Packet::Entered | Packet::Mounted => {}
         }
     }
 }

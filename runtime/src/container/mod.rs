@@ -19,6 +19,7 @@ mod apparmor;
 mod caps;
 mod channel;
 mod child;
+mod device_hooks;
 mod devices;
 mod error;
 mod exec;
@@ -44,6 +45,7 @@ mod system;
 
 pub(crate) use caps::keep_those_over_files;
 pub use caps::{ALL_CAPABILITIES, DEFAULT_CAPABILITIES};
+pub(crate) use device_hooks::{ended, started};
 pub use error::SetupError;
 pub use exec::{Child, ExecSpec, Starting, Target, begin, exec, exec_in};
 pub use helper::{Helper, WORD as HELPER_WORD, helper_main, start_helper};

@@ -34,12 +34,13 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// Covers `/proc`, which every host has, everyone may search, and the container gets anew.
-    pub(crate) fn make() -> Result<Scratch, SetupError> {
+    /// Covers a folder that every host has, everyone may search, and the container gets anew:
+    /// `/proc`, or one of `/sys` where programs of the host run that want the other.
+    pub(crate) fn make(place: &str) -> Result<Scratch, SetupError> {
         let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
         mount_change("/", private).step("make mounts private", "/")?;
         let folder = fs::new("tmpfs", &["mode=0700", "size=256k"], fs::NODEV | fs::NOSUID)?;
-        fs::put_at(&folder, CWD, "/proc").step("mount scratch", "/proc")?;
+        fs::put_at(&folder, CWD, place).step("mount scratch", place)?;
         Ok(Scratch { folder })
     }
 
@@ -117,6 +118,17 @@ impl Scratch {
             .step(STEP, &own)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         openat(&self.folder, own.as_str(), flags, Mode::empty()).step(STEP, &own)
+    }
+
+    /// A folder with this file, for programs that run before the root is the only one.
+    pub(crate) fn describe(&self, folder: &str, file: &str, text: &[u8]) -> Result<(), SetupError> {
+        const STEP: &str = "describe the container";
+        mkdirat(&self.folder, folder, Mode::from_raw_mode(0o755)).step(STEP, folder)?;
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        let path = format!("{folder}/{file}");
+        let file =
+            openat(&self.folder, &path, flags, Mode::from_raw_mode(0o644)).step(STEP, &path)?;
+        std::io::Write::write_all(&mut std::fs::File::from(file), text).step(STEP, &path)
     }
 
     /// A read-only empty folder to cover things with.

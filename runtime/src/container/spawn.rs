@@ -16,7 +16,7 @@ use super::mounts::{Trees, With};
 use super::oci;
 use super::process::{Rights, Stdio};
 use super::spaces::{self, Joined};
-use super::{locked, lost, rlimits, sysctl};
+use super::{device_hooks, locked, lost, rlimits, sysctl};
 use crate::bundle::{Bundle, Status};
 use crate::sabotage::{defence, without};
 use crate::sys::{self, Cloned};
@@ -101,11 +101,15 @@ pub fn spawn(
         }
     };
     drop(theirs);
-    let child = Child::new(pid, ours, PATIENCE);
+    let child = Child::new(pid, ours, PATIENCE + device_hooks::patience(bundle));
     if let Err(error) = joined.entered.leave() {
         return Err(child.end(error));
     }
     let started = child.guide(&start, (sysfs, proc), &limits, configure_net);
+    if started.is_err() {
+        // What its hooks have made on the host is theirs to take away.
+        drop(device_hooks::ended(bundle));
+    }
     started.map(|(netns, terminal, warnings)| Init { pid, pidfd, netns, terminal, warnings })
 }
 
@@ -262,9 +266,22 @@ impl Child {
             configure_net(netns.as_fd())
                 .map_err(|reason| SetupError::refused("configure network", &bundle.name, reason))?;
         }
+        if device_hooks::before_pivot(bundle) {
+            self.wait_for_mounts()?;
+            device_hooks::create_runtime(bundle, self.pid)?;
+        }
         // If the child has failed meanwhile, its reason is in the channel.
         drop(self.channel.send_network());
         Ok(netns)
+    }
+
+    fn wait_for_mounts(&self) -> Result<(), SetupError> {
+        const STEP: &str = "wait for mounts";
+        match self.next()? {
+            Packet::Mounted => Ok(()),
+            Packet::Failed(error) => Err(error),
+            _ => Err(SetupError::refused(STEP, self.pid, "its first process ended")),
+        }
     }
 
     /// Reads what the child tells until its program runs: the master of its terminal.
@@ -300,7 +317,7 @@ impl Child {
                 return Err(SetupError::refused("start", "container", reason));
             }
             Packet::Failed(error) => return Err(error),
-            Packet::Fds(..) | Packet::Network | Packet::Entered => {}
+            Packet::Fds(..) | Packet::Network | Packet::Entered | Packet::Mounted => {}
         }
         Ok(false)
     }

@@ -189,6 +189,7 @@ impl Preparation<'_> {
             },
             mounts,
             devices: given.nodes,
+            device_hooks: given.hooks,
             read_only: spec.read_only,
             shm_size: spec.shm_size.unwrap_or(SHM),
             hostname,

@@ -164,6 +164,7 @@ impl Monitor {
             self.status.published = published;
         }
         let init = spawned?;
+        self.output.note_hook(container::started(&self.bundle, init.pid));
         let resolver = connection.and_then(|connection| connection.resolver);
         if let Some(master) = init.terminal {
             self.output.take_terminal(master).step("take the terminal of", &self.bundle.name)?;
@@ -232,6 +233,7 @@ impl Monitor {
         let ran = now.saturating_duration_since(running.since);
         self.note_oom(self.group.oom_kills().saturating_sub(running.ooms));
         network::disconnect(&self.bundle, running.netns.as_fd());
+        self.output.note_hook(container::ended(&self.bundle));
         self.abandon_hooks(running.hooks, "the container ended meanwhile");
         let ill = self.status.recycling.then_some(running.checks.was_healthy);
         running.checks.abandon();

@@ -152,6 +152,8 @@ const MATRIX: &[(&str, Case, &str, &str)] = &[
         "C C x",
         "gpus: [{ driver: cdi, device_ids: [example.com/disk=0], capabilities: [gpu] }]",
     ),
+    ("G-DEV", Case::DeviceHook, "! C x", "devices: [example.com/hooked=0]"),
+    ("G-DEV", Case::DeviceProgram, "C x x", "devices: [example.com/hooked=0]"),
     ("G-EXEC", Case::Provider, "C x x", "provider: { type: tool }"),
     ("G-HOOK", Case::Hook, "! C x", "post_start: [{ command: a, user: root }]"),
     ("G-HOOK", Case::Hook, "! C x", "pre_stop: [{ command: a, privileged: true }]"),

@@ -156,7 +156,11 @@ fn follow(channel: &Channel, step: &str, id: &str) -> Result<Vec<OwnedFd>, Setup
             Packet::Fds(fds, _) => prepared.extend(fds),
             Packet::Failed(error) => return Err(error),
             Packet::Closed => return Ok(prepared),
-            Packet::Network | Packet::Entered | Packet::Terminal(_) | Packet::Executing => {}
+            Packet::Network
+            | Packet::Entered
+            | Packet::Mounted
+            | Packet::Terminal(_)
+            | Packet::Executing => {}
         }
     }
 }

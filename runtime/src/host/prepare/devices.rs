@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use berth_planner::cdi::{CdiNode, Edits};
+use berth_planner::cdi::{CdiHook, CdiNode, Edits};
 use berth_planner::observed::ContainerRecord;
 use berth_schema::stack::{Device, DeviceAccess, DeviceKind, DeviceRule};
 
@@ -29,6 +29,7 @@ pub(super) struct Given {
     pub(super) env: Vec<String>,
     pub(super) mounts: Vec<BundleMount>,
     pub(super) groups: Vec<u32>,
+    pub(super) hooks: Vec<CdiHook>,
 }
 
 /// Looks up the devices of a description as they are now.
@@ -186,6 +187,7 @@ impl Given {
         }
         self.env.extend(edits.env);
         self.groups.extend(edits.groups);
+        self.hooks.extend(edits.hooks);
         Ok(())
     }
 }

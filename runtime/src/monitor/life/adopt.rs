@@ -105,6 +105,7 @@ impl Monitor {
             self.life = Life::Waiting { until: Instant::now() + left(last) };
             self.enter(Phase::Waiting);
         } else {
+            self.output.note_hook(container::ended(&self.bundle));
             let ill = last.recycling.then_some(false);
             self.reckon(End { ill, ..End::of(-1) });
         }

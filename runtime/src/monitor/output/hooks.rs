@@ -44,6 +44,14 @@ impl Output {
         text
     }
 
+    /// Writes down how a hook of a device failed, if one did.
+    pub(in crate::monitor) fn note_hook(&mut self, failed: Option<String>) {
+        if let Some(why) = failed {
+            self.writer.write(Stream::Hook, format!("{why}\n").as_bytes(), Timestamp::now());
+            self.writer.release_hooks(Timestamp::now());
+        }
+    }
+
     /// No more hooks for now.
     pub(in crate::monitor) fn close_hooks(&mut self) {
         self.hooks = None;
