@@ -142,7 +142,7 @@ step slice systemctl is-active own-web.slice
 "#;
     let Some(vm) = with(stack, script) else { return };
     let refused = vm.step("refused").text.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(refused.contains("compose.yaml:3:77: `services.web.cgroup_parent`"), "{refused}");
+    assert!(refused.contains("compose.yaml:3:71: `services.web.cgroup_parent`"), "{refused}");
     assert!(refused.contains("the slice `own.slice` is not active"), "{refused}");
     vm.ok("up");
     let look = |slice: u32| format!("{}\n{}\n1", slice << 20, 32 << 20);
