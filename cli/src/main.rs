@@ -57,6 +57,10 @@ fn main() -> ExitCode {
     if berth_runtime::sabotaged("names.grammar") {
         berth_schema::ANY_NAME.store(true, std::sync::atomic::Ordering::Relaxed);
     }
+    #[cfg(feature = "sabotage")]
+    if berth_runtime::sabotaged("sysctl.grammar") {
+        berth_schema::ANY_SETTING.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(error),

@@ -72,9 +72,9 @@ use std::path::{Path, PathBuf};
 pub use budget::LARGEST_FILE;
 pub use problem::{Problem, Problems};
 pub use stack::{Place, Places, Stack};
-#[cfg(feature = "sabotage")]
-pub use value::ANY_NAME;
 pub use value::nearest;
+#[cfg(feature = "sabotage")]
+pub use value::{ANY_NAME, ANY_SETTING};
 
 /// What the user asked for, and what is around.
 #[derive(Debug, Clone, Default)]

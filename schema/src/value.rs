@@ -223,6 +223,10 @@ pub fn clean_path(path: &str) -> String {
 #[cfg(feature = "sabotage")]
 pub static ANY_NAME: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
 
+/// Takes every kernel setting, for a check of what stands behind the rule.
+#[cfg(feature = "sabotage")]
+pub static ANY_SETTING: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
 /// Whether a text is a name as services and resources have it.
 pub fn is_name(text: &str) -> bool {
     #[cfg(feature = "sabotage")]
