@@ -21,9 +21,10 @@ use std::fs::{self, DirBuilder, File};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::net::{SocketFlags, accept_with};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use self::config::{Given, config};
@@ -41,6 +42,8 @@ use crate::sys;
 
 /// The folder in the run folder of a container that is the runtime's.
 const FOLDER: &str = "oci";
+/// How long what a failed runtime leaves has to end when it was killed.
+const ORPHANS: Duration = Duration::from_secs(2);
 
 /// Where things of one container are for its runtime, the same in its mount namespace and out of it.
 #[derive(Debug)]
@@ -194,8 +197,8 @@ impl Start<'_> {
         let bundle = self.bundle;
         give_pipes(self.stdio, bundle.id_base, bundle.process.uid)?;
         let reaper = Reaper::begin()?;
-        let (root, console) = self.create()?;
-        let pid = self.first_process()?;
+        let made = self.create().and_then(|made| Ok((made, self.first_process()?)));
+        let ((root, console), pid) = made.inspect_err(|_| self.abandon())?;
         let gone = || SetupError::refused("start", "container", "its first process ended");
         let number = Pid::from_raw(pid).ok_or_else(gone)?;
         let pidfd = pidfd_open(number, PidfdFlags::empty()).map_err(|_| gone())?;
@@ -204,10 +207,23 @@ impl Start<'_> {
         let (terminal, warnings) = started.inspect_err(|_| {
             // It is our child, and the number still its.
             let _ = sys::kill(pid, libc::SIGKILL);
-            let _ = rustix::process::waitpid(Some(number), rustix::process::WaitOptions::empty());
+            let _ = rustix::process::waitpid(Some(number), WaitOptions::empty());
         })?;
         let netns = self.spaces.network.try_clone().step("open", "network namespace")?;
         Ok(Init { pid, pidfd, netns, terminal, warnings })
+    }
+
+    /// Ends what a runtime that has failed leaves: it is our child now, and there is no other.
+    fn abandon(&self) {
+        let _ = self.group.kill_all();
+        let until = Instant::now() + ORPHANS;
+        while Instant::now() < until {
+            match rustix::process::wait(WaitOptions::NOHANG) {
+                Ok(Some(_)) => {}
+                Ok(None) => std::thread::sleep(Duration::from_millis(1)),
+                Err(_) => break,
+            }
+        }
     }
 
     /// In the process that becomes the runtime; we still have the namespaces.

@@ -7,21 +7,27 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpid, getppid, set_parent_process_death_signal, waitpid,
+};
 
 use super::super::channel::{Channel, Packet};
 use super::super::error::{Context, SetupError};
+use super::super::lost;
 use super::super::process::{DEFAULT_PATH, Stdio};
 use super::{Places, null, stage};
 use crate::bundle::OciRuntime;
 use crate::sys::{self, Cloned};
 
-/// Seconds that one word to the runtime may take.
-const PATIENCE: i64 = 60;
+/// How long one word to the runtime may take, with what is prepared for it.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Seconds in which what was killed has to end.
+const END: i64 = 2;
 /// Seconds in which a terminal that it has made has to arrive.
 const ARRIVAL: i64 = 10;
 /// Bytes read of what it says went wrong.
@@ -77,26 +83,28 @@ impl Program<'_> {
         // What an earlier word left there is not what went wrong now.
         let _ = fs::remove_file(self.places.log());
         let (ours, theirs) = Channel::pair().step(&step, self.id)?;
+        let (monitor, until) = (getpid(), Instant::now() + PATIENCE);
         let (pid, pidfd) = match sys::clone_process(libc::CLONE_NEWNS, None).step(&step, self.id)? {
             Cloned::Child => {
                 drop(ours);
-                let error = self.become_runtime(&argv, stdio, prepare, &theirs);
+                let error = die_with(monitor)
+                    .err()
+                    .unwrap_or_else(|| self.become_runtime(&argv, stdio, prepare, &theirs));
                 let _ = theirs.send_failure(&error);
                 sys::exit_now(125)
             }
             Cloned::Parent { pid, pidfd } => (pid, pidfd),
         };
         drop(theirs);
-        let prepared = follow(&ours, &step, self.id);
-        if prepared.is_ok() && wait(pidfd.as_fd(), PATIENCE) != Ok(true) {
+        let prepared = follow(&ours, until, &step, self.id);
+        let left = until.saturating_duration_since(Instant::now()).as_secs();
+        let left = i64::try_from(left).unwrap_or(END);
+        if prepared.is_err() || wait(pidfd.as_fd(), left) != Ok(true) {
             let _ = sys::kill(pid, libc::SIGKILL);
         }
-        let ended = waitpid(Pid::from_raw(pid), WaitOptions::empty()).step(&step, self.id)?;
+        let code = status(pid, pidfd).step(&step, self.id)?;
         let prepared = prepared?;
-        match ended.and_then(|(_, status)| status.exit_status()) {
-            Some(0) => Ok(prepared),
-            code => Err(self.failure(&step, code)),
-        }
+        if code == Some(0) { Ok(prepared) } else { Err(self.failure(&step, code)) }
     }
 
     fn argv(&self, words: &[String]) -> Result<Vec<CString>, SetupError> {
@@ -140,7 +148,7 @@ impl Program<'_> {
     fn failure(&self, step: &str, code: Option<i32>) -> SetupError {
         let reason = said(&self.places.log()).unwrap_or_else(|| match code {
             Some(code) => format!("it ended with status {code} and said nothing"),
-            None => format!("it was killed, or took longer than {PATIENCE} seconds"),
+            None => format!("it was killed, or took longer than {} seconds", PATIENCE.as_secs()),
         });
         let exit_code = exit_code(&reason);
         let program = self.runtime.program.display();
@@ -148,11 +156,36 @@ impl Program<'_> {
     }
 }
 
+/// The new process ends with the monitor: a container that it finished later would be nobody's.
+fn die_with(monitor: Pid) -> Result<(), SetupError> {
+    set_parent_process_death_signal(Some(Signal::KILL)).step("follow", "monitor")?;
+    match getppid() == Some(monitor) {
+        true => Ok(()),
+        false => Err(SetupError::refused("follow", "monitor", "it has ended")),
+    }
+}
+
+/// The exit status of a process that has ended or was killed; `None` after a signal.
+fn status(pid: i32, pidfd: OwnedFd) -> Result<Option<i32>, Errno> {
+    if wait(pidfd.as_fd(), END)? {
+        let ended = waitpid(Pid::from_raw(pid), WaitOptions::empty())?;
+        return Ok(ended.and_then(|(_, status)| status.exit_status()));
+    }
+    // It hangs in the kernel.
+    lost::remember(pidfd);
+    Ok(None)
+}
+
 /// What the new process prepared, when it has become the runtime.
-fn follow(channel: &Channel, step: &str, id: &str) -> Result<Vec<OwnedFd>, SetupError> {
+fn follow(
+    channel: &Channel,
+    until: Instant,
+    step: &str,
+    id: &str,
+) -> Result<Vec<OwnedFd>, SetupError> {
     let mut prepared = Vec::new();
     loop {
-        match channel.receive().step(step, id)? {
+        match channel.receive_until(until).step(step, id)? {
             Packet::Fds(fds, _) => prepared.extend(fds),
             Packet::Failed(error) => return Err(error),
             Packet::Closed => return Ok(prepared),

@@ -175,3 +175,15 @@ pub(super) fn ended(pid: i32, output: OwnedFd) -> Ended {
         output: String::from_utf8_lossy(&text).into_owned(),
     }
 }
+
+/// The end of a terminal is EIO, when nobody holds the other side.
+pub(super) fn read_terminal(pid: i32, master: std::os::fd::OwnedFd) -> Ended {
+    let (mut text, mut part) = (Vec::new(), [0; 4096]);
+    let mut master = std::fs::File::from(master);
+    while let Ok(len @ 1..) = master.read(&mut part) {
+        text.extend_from_slice(&part[..len]);
+    }
+    let (empty, _) = std::io::pipe().unwrap();
+    let ended = ended(pid, empty.into());
+    Ended { output: String::from_utf8_lossy(&text).into_owned(), ..ended }
+}

@@ -1,8 +1,8 @@
 //! Further processes, terminals, shared networks.
 
-use std::io::Read;
 use std::os::fd::AsFd;
 
+use super::fixture::read_terminal;
 use super::{Ended, Sandbox, alone, ended};
 use crate::bundle::{Network, Phase, Status};
 use crate::container::channel::Channel;
@@ -146,18 +146,6 @@ fn a_terminal_is_the_containers_own() {
         let Ended { output, .. } = read_terminal(child.pid, child.terminal.unwrap());
         assert_eq!(output, "/dev/pts/0\r\nxterm\r\n");
     });
-}
-
-/// The end of a terminal is EIO, when nobody holds the other side.
-fn read_terminal(pid: i32, master: std::os::fd::OwnedFd) -> Ended {
-    let (mut text, mut part) = (Vec::new(), [0; 4096]);
-    let mut master = std::fs::File::from(master);
-    while let Ok(len @ 1..) = master.read(&mut part) {
-        text.extend_from_slice(&part[..len]);
-    }
-    let (empty, _) = std::io::pipe().unwrap();
-    let ended = ended(pid, empty.into());
-    Ended { output: String::from_utf8_lossy(&text).into_owned(), ..ended }
 }
 
 #[test]

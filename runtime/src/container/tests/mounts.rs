@@ -5,8 +5,10 @@ use std::os::unix::fs::symlink;
 
 use insta::assert_snapshot;
 
+use super::fixture::read_terminal;
 use super::{Sandbox, alone};
 use crate::bundle::{BundleMount, BundleSource};
+use crate::container::{Stdio, spawn};
 
 fn bind(path: impl Into<std::path::PathBuf>, target: &str, read_only: bool) -> BundleMount {
     let source = BundleSource::Bind {
@@ -152,8 +154,13 @@ fn who_may_mount_starts_where_it_should_on_a_terminal_of_its_own() {
         fs::create_dir_all(data.join("below")).unwrap();
         container.bundle.mounts = vec![bind(&data, "/data", false)];
         container.bundle.process.cwd = "/data/below".into();
-        let ended = container.run("pwd; touch x; ls ..; ls -A /proc/self/fd | wc -l");
-        assert_eq!(ended.output, "/data/below\nbelow\n4\n");
+        let line = "pwd; touch x; ls ..; ls -A /proc/self/fd | wc -l; tty; echo told >/dev/console";
+        container.bundle.process.argv = ["/bin/sh", "-c", line].map(String::from).into();
+        let group = container.group();
+        let init = spawn(&container.bundle, &group, Stdio::Terminal, &mut |_| Ok(())).unwrap();
+        let ended = read_terminal(init.pid, init.terminal.unwrap());
+        let lines: Vec<&str> = ended.output.split("\r\n").collect();
+        assert_eq!(lines, ["/data/below", "below", "4", "/dev/pts/0", "told", ""]);
         assert!(data.join("below/x").exists());
     });
 }
