@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,6 @@ use berth_schema::stack::{
     BlockIo, Device, DeviceRule, Healthcheck, Hook, InitStep, Limits, Logging, Protocol,
     PullPolicy, Ready, Recursive, RestartPolicy, Tmpfs,
 };
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::Judged;
@@ -19,9 +18,11 @@ use crate::pull;
 
 mod confinement;
 mod life;
+mod networks;
 
 pub use confinement::{DEFAULT_CAPABILITIES, IpcSpace, PidSpace, Seccomp, Security};
 pub use life::{DependencySpec, InitSpec, RestartPace};
+pub use networks::{EndpointSpec, NetworkSpec, PoolSpec};
 
 /// Everything one project wants.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -439,53 +440,6 @@ impl PartialEq for Content {
 }
 
 impl Eq for Content {}
-
-/// A container on a network.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EndpointSpec {
-    /// Names on this network besides the container's and the service's.
-    pub aliases: Vec<String>,
-    /// Fixed address.
-    pub ipv4_address: Option<Ipv4Addr>,
-    /// Fixed address.
-    pub ipv6_address: Option<Ipv6Addr>,
-    /// Fixed MAC.
-    pub mac_address: Option<String>,
-    /// Order of connecting; highest first.
-    pub priority: i32,
-    /// Who gives the default route; highest wins.
-    pub gw_priority: i32,
-}
-
-/// A network.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NetworkSpec {
-    /// Must exist, is never created or removed.
-    pub external: bool,
-    /// No way out.
-    pub internal: bool,
-    /// Also IPv6.
-    pub enable_ipv6: bool,
-    /// Subnets asked for; empty lets the planner choose.
-    pub pools: Vec<PoolSpec>,
-    /// Options of the bridge driver.
-    pub driver_opts: BTreeMap<String, String>,
-    /// Labels.
-    pub labels: BTreeMap<String, String>,
-}
-
-/// Addresses of a network.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PoolSpec {
-    /// The subnet.
-    pub subnet: IpNet,
-    /// Addresses are given from here.
-    pub ip_range: Option<IpNet>,
-    /// The bridge's address; default the first.
-    pub gateway: Option<IpAddr>,
-    /// Never given.
-    pub reserved: Vec<IpAddr>,
-}
 
 /// A named volume.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

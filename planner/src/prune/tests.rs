@@ -78,14 +78,7 @@ impl Site {
             site.observed.volumes.insert(name.into(), ObservedVolume { record });
             site.usage.volumes.insert(name.into(), 100);
         }
-        let spec = NetworkSpec {
-            external: false,
-            internal: false,
-            enable_ipv6: false,
-            pools: vec![],
-            driver_opts: BTreeMap::new(),
-            labels: BTreeMap::new(),
-        };
+        let spec = NetworkSpec::default();
         let record = NetworkRecord {
             name: "shop_default".into(),
             project: "shop".into(),

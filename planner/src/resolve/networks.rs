@@ -65,6 +65,7 @@ impl Resolver<'_> {
         let pools = network.ipam.iter().filter_map(|pool| self.pool(key, pool)).collect();
         let spec = NetworkSpec {
             external: network.external,
+            driver: network.driver,
             internal: network.internal,
             enable_ipv6: network.enable_ipv6,
             pools,

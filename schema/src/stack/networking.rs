@@ -106,6 +106,13 @@ pub enum NetworkDriver {
     Ipvlan,
 }
 
+impl NetworkDriver {
+    /// Whether it is what a network normally is.
+    pub fn is_bridge(&self) -> bool {
+        *self == NetworkDriver::Bridge
+    }
+}
+
 /// One pool of a network.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IpamPool {

@@ -1,0 +1,58 @@
+//! Networks, and containers on them.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use berth_schema::stack::NetworkDriver;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+/// A container on a network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointSpec {
+    /// Names on this network besides the container's and the service's.
+    pub aliases: Vec<String>,
+    /// Fixed address.
+    pub ipv4_address: Option<Ipv4Addr>,
+    /// Fixed address.
+    pub ipv6_address: Option<Ipv6Addr>,
+    /// Fixed MAC.
+    pub mac_address: Option<String>,
+    /// Order of connecting; highest first.
+    pub priority: i32,
+    /// Who gives the default route; highest wins.
+    pub gw_priority: i32,
+}
+
+/// A network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkSpec {
+    /// Must exist, is never created or removed.
+    pub external: bool,
+    /// What kind of network.
+    #[serde(default, skip_serializing_if = "NetworkDriver::is_bridge")]
+    pub driver: NetworkDriver,
+    /// No way out.
+    pub internal: bool,
+    /// Also IPv6.
+    pub enable_ipv6: bool,
+    /// Subnets asked for; empty lets the planner choose.
+    pub pools: Vec<PoolSpec>,
+    /// Options of the bridge driver.
+    pub driver_opts: BTreeMap<String, String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Addresses of a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolSpec {
+    /// The subnet.
+    pub subnet: IpNet,
+    /// Addresses are given from here.
+    pub ip_range: Option<IpNet>,
+    /// The bridge's address; default the first.
+    pub gateway: Option<IpAddr>,
+    /// Never given.
+    pub reserved: Vec<IpAddr>,
+}
