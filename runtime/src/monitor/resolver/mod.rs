@@ -113,6 +113,14 @@ impl Resolver {
         Ok(resolver)
     }
 
+    /// Follows a changed bundle: other networks, names or servers count from the next question on.
+    /// Questions on their way and connections stay.
+    #[allow(dead_code, reason = "for a change of networks in a running container")]
+    pub(super) fn renew(&mut self, bundle: &Bundle) {
+        self.names = Names::new(bundle);
+        self.servers = Servers::new(&bundle.dns);
+    }
+
     /// Where it listens: UDP and TCP.
     pub(super) fn ports(&self) -> (u16, u16) {
         let port = |address: io::Result<SocketAddr>| address.map(|a| a.port()).unwrap_or_default();
