@@ -189,6 +189,9 @@ async fn finish(netlink: &Handle, record: &NetworkRecord, alias: String) -> Resu
     // keep everybody else out.
     sysctl::set(&format!("ipv4/conf/{bridge}/route_localnet"), "1")?;
     sysctl::set_ipv6(&format!("ipv6/conf/{bridge}/accept_ra"), "0")?;
+    // What is forwarded asks for neighbours under the link-local address, and not at all while the
+    // kernel still looks whether somebody else has that one: a second or two. Nobody has.
+    sysctl::set_ipv6(&format!("ipv6/conf/{bridge}/accept_dad"), "0")?;
     if !has_ipv6(record) {
         sysctl::set_ipv6(&format!("ipv6/conf/{bridge}/disable_ipv6"), "1")?;
     }
