@@ -217,12 +217,9 @@ fn link(record: &NetworkRecord) -> LinkMessage {
         .append_extra_attribute(LinkAttribute::Group(HALF_MADE))
         .append_info_data(InfoBridge::StpState(BridgeStpState::Disabled))
         .append_info_data(InfoBridge::MulticastSnooping(false));
-    let gateway = record.subnets.iter().find_map(|subnet| match subnet.gateway {
-        IpAddr::V4(gateway) => Some(gateway),
-        IpAddr::V6(_) => None,
-    });
-    if let Some(gateway) = gateway {
-        bridge = bridge.address(mac_of(gateway).to_vec());
+    // IPv4 comes first.
+    if let Some(subnet) = record.subnets.first() {
+        bridge = bridge.address(mac_of(subnet.gateway).to_vec());
     }
     bridge.build()
 }

@@ -54,7 +54,7 @@ pub struct LinkSpec {
     pub bridge: String,
     /// Name inside the container (`eth0`).
     pub name: String,
-    /// Hardware address; `None` takes one made from the IPv4 address, or the kernel's choice.
+    /// Hardware address; `None` takes one made from the first address, or the kernel's choice.
     pub mac: Option<[u8; 6]>,
     /// Addresses with the prefix length of their subnet.
     pub addresses: Vec<IpNet>,
@@ -135,12 +135,19 @@ pub fn loopback_up(netns: BorrowedFd<'_>) -> Result<()> {
     connect(netns, &[])
 }
 
-/// The hardware address of whoever has this IPv4 address on one of our networks.
+/// The hardware address of whoever has this address on one of our networks.
 ///
 /// It is the same after each restart, so neighbours need not unlearn the old one.
 #[must_use]
-pub fn mac_of(address: Ipv4Addr) -> [u8; 6] {
-    let [a, b, c, d] = address.octets();
+pub fn mac_of(address: IpAddr) -> [u8; 6] {
+    let [a, b, c, d] = match address {
+        IpAddr::V4(address) => address.octets(),
+        // On a network of 64 bits those of hosts differ in the second half.
+        IpAddr::V6(address) => {
+            let half = address.to_bits();
+            ((half ^ half >> 32) as u32).to_be_bytes()
+        }
+    };
     [0x02, 0x42, a, b, c, d]
 }
 
@@ -200,12 +207,7 @@ fn veth(near: &str, bridge: u32, link: &LinkSpec, netns: BorrowedFd<'_>) -> Rout
 }
 
 fn mac(link: &LinkSpec) -> Option<[u8; 6]> {
-    let from_address = || {
-        link.addresses.iter().find_map(|a| match a {
-            IpNet::V4(a) => Some(mac_of(a.addr())),
-            IpNet::V6(_) => None,
-        })
-    };
+    let from_address = || link.addresses.first().map(|first| mac_of(first.addr()));
     link.mac.or_else(from_address)
 }
 

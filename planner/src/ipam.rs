@@ -50,18 +50,19 @@ impl Subnets {
                 Err(problem) => problems.push(problem),
             }
         }
-        if !spec.pools.iter().any(|pool| matches!(pool.subnet, IpNet::V4(_))) {
+        let has_v4 = spec.pools.iter().any(|pool| is_v4(&pool.subnet));
+        if !spec.without_ipv4 && !has_v4 {
             match self.free_v4() {
                 Some(net) => subnets.push(self.first_is_gateway(network, net)),
                 None => problems.push(PlanProblem::PoolsExhausted { network: network.to_string() }),
             }
         }
-        let has_v6 = spec.pools.iter().any(|pool| matches!(pool.subnet, IpNet::V6(_)));
+        let has_v6 = spec.pools.iter().any(|pool| !is_v4(&pool.subnet));
         if spec.enable_ipv6 && !has_v6 {
             let net = self.free_v6(network);
             subnets.push(self.first_is_gateway(network, net));
         }
-        subnets.sort_by_key(|subnet| matches!(subnet.net, IpNet::V6(_)));
+        subnets.sort_by_key(|subnet| !is_v4(&subnet.net));
         if problems.is_empty() { Ok(subnets) } else { Err(problems) }
     }
 
@@ -116,6 +117,10 @@ impl Subnets {
         nets.find(|net| self.overlapping(net).is_none())
             .unwrap_or_else(|| IpNet::V6(Ipv6Net::new_assert(base.into(), 64)))
     }
+}
+
+fn is_v4(net: &IpNet) -> bool {
+    matches!(net, IpNet::V4(_))
 }
 
 /// Whether two subnets have an address in common.
@@ -236,9 +241,9 @@ impl AddressBook {
     fn assign(&mut self, request: &Request) -> Result<Addresses, PlanProblem> {
         let mut given =
             Addresses { ipv4: request.endpoint.ipv4_address, ipv6: request.endpoint.ipv6_address };
-        for index in 0..self.subnets.len() {
-            let v4 = matches!(self.subnets[index].net, IpNet::V4(_));
-            if if v4 { given.ipv4.is_some() } else { given.ipv6.is_some() } {
+        for v4 in [true, false] {
+            let has = self.subnets.iter().any(|range| is_v4(&range.net) == v4);
+            if !has || if v4 { given.ipv4.is_some() } else { given.ipv6.is_some() } {
                 continue;
             }
             let before = request.before.and_then(|before| match v4 {
@@ -246,8 +251,8 @@ impl AddressBook {
                 false => before.ipv6.map(IpAddr::V6),
             });
             let address = before
-                .filter(|address| self.is_free(index, *address, request.container))
-                .or_else(|| self.lowest(index))
+                .filter(|address| self.is_free(*address, request.container))
+                .or_else(|| self.lowest(v4))
                 .ok_or_else(|| PlanProblem::AddressesExhausted {
                     network: self.network.clone(),
                     family: if v4 { "IPv4" } else { "IPv6" },
@@ -262,19 +267,21 @@ impl AddressBook {
         Ok(given)
     }
 
-    fn is_free(&self, subnet: usize, address: IpAddr, container: &str) -> bool {
-        self.subnets[subnet].net.contains(&address)
+    fn is_free(&self, address: IpAddr, container: &str) -> bool {
+        self.subnets.iter().any(|range| range.net.contains(&address))
             && !self.taken.contains_key(&address)
             && self.leaving.get(&address).is_none_or(|owner| owner == container)
     }
 
-    fn lowest(&mut self, subnet: usize) -> Option<IpAddr> {
-        let range = &mut self.subnets[subnet];
-        while range.next <= range.last {
-            let candidate = address(range.net, range.next);
-            range.next += 1;
-            if !self.taken.contains_key(&candidate) && !self.leaving.contains_key(&candidate) {
-                return Some(candidate);
+    /// The lowest free address of a family, of its first subnet that has one.
+    fn lowest(&mut self, v4: bool) -> Option<IpAddr> {
+        for range in self.subnets.iter_mut().filter(|range| is_v4(&range.net) == v4) {
+            while range.next <= range.last {
+                let candidate = address(range.net, range.next);
+                range.next += 1;
+                if !self.taken.contains_key(&candidate) && !self.leaving.contains_key(&candidate) {
+                    return Some(candidate);
+                }
             }
         }
         None

@@ -30,8 +30,8 @@ pub enum PlanProblem {
     FixedName { service: String, name: String },
     #[error("the name `{name}` is taken by a container of {owner}")]
     NameTaken { name: String, owner: String },
-    #[error("network `{network}` is external and does not exist: make it first")]
-    ExternalNetwork { network: String },
+    #[error("network `{network}` is external and does not exist: {}", of_others(network, similar))]
+    ExternalNetwork { network: String, similar: Option<String> },
     #[error("no such volume: `{volume}`")]
     NoVolume { volume: String },
     #[error("volume `{volume}` is in use: container `{container}` has it")]
@@ -110,6 +110,16 @@ pub enum PlanProblem {
     OthersMemory { container: String, other: String, volume: String },
     #[error("port {port} of `{container}` is already published by `{other}`")]
     PortTaken { port: String, container: String, other: String },
+}
+
+/// Who could have or make a network that is external.
+fn of_others(network: &str, similar: &Option<String>) -> String {
+    match similar {
+        Some(other) => format!("did you mean `{other}`? write `name: {other}` beside `external`"),
+        None => format!(
+            "`berth up` of the stack that describes it makes it, with `name: {network}` there"
+        ),
+    }
 }
 
 /// All problems of a plan, sorted.

@@ -34,9 +34,12 @@ pub struct NetworkSpec {
     pub driver: NetworkDriver,
     /// No way out.
     pub internal: bool,
+    /// No IPv4.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_ipv4: bool,
     /// Also IPv6.
     pub enable_ipv6: bool,
-    /// Subnets asked for; empty lets the planner choose.
+    /// Subnets asked for, of the families it has; of a family without one the planner chooses.
     pub pools: Vec<PoolSpec>,
     /// Options of the bridge driver.
     pub driver_opts: BTreeMap<String, String>,

@@ -62,11 +62,18 @@ impl Resolver<'_> {
     }
 
     pub(super) fn network(&mut self, key: &str, network: &Network) -> (String, NetworkSpec) {
-        let pools = network.ipam.iter().filter_map(|pool| self.pool(key, pool)).collect();
+        let mut pools: Vec<_> =
+            network.ipam.iter().filter_map(|pool| self.pool(key, pool)).collect();
+        // One of a family that the network does not have is noted where it stands.
+        pools.retain(|pool| match pool.subnet {
+            IpNet::V4(_) => !network.without_ipv4,
+            IpNet::V6(_) => network.enable_ipv6,
+        });
         let spec = NetworkSpec {
             external: network.external,
             driver: network.driver,
             internal: network.internal,
+            without_ipv4: network.without_ipv4,
             enable_ipv6: network.enable_ipv6,
             pools,
             driver_opts: network.driver_opts.clone(),

@@ -61,7 +61,10 @@ pub(super) fn networks<'a>(
         }
         match (survey.observed.networks.get(name), spec.external) {
             (None, true) => {
-                problems.add(PlanProblem::ExternalNetwork { network: name.clone() });
+                problems.add(PlanProblem::ExternalNetwork {
+                    network: name.clone(),
+                    similar: similar(survey, name),
+                });
             }
             (None, false) => open.push((name.as_str(), spec, Vec::new())),
             (Some(have), _) => match change(survey, have, spec, problems) {
@@ -74,6 +77,12 @@ pub(super) fn networks<'a>(
     }
     make_new(survey, open, &mut fates, problems);
     fates
+}
+
+/// A network that has this key in its stack: the name on the host has the project before it.
+fn similar(survey: &Survey, name: &str) -> Option<String> {
+    let ends = format!("_{name}");
+    survey.observed.networks.keys().find(|other| other.ends_with(&ends)).cloned()
 }
 
 fn as_it_is(have: &ObservedNetwork) -> NetworkFate {

@@ -28,7 +28,7 @@ pub struct Link {
     pub bridge: String,
     /// Name inside (`eth0`).
     pub name: String,
-    /// Fixed MAC; else made from the IPv4 address.
+    /// Fixed MAC; else made from the first address.
     pub mac: Option<[u8; 6]>,
     /// IPv4 address with prefix length.
     pub ipv4: Option<(Ipv4Addr, u8)>,

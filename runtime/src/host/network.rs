@@ -305,10 +305,10 @@ fn link(
         .map_err(|e| StepError::refused("read network", network, e))?
         .ok_or_else(|| StepError::Stale(format!("network `{network}` is not there")))?;
     let addresses = container.addresses.get(network).copied();
-    let prefix = |v4: bool| {
-        let subnet = record.subnets.iter().find(|s| s.net.addr().is_ipv4() == v4);
-        subnet.map_or(0, |s| s.net.prefix_len())
-    };
+    let ipv4 = addresses.and_then(|a| a.ipv4);
+    let ipv6 = addresses.and_then(|a| a.ipv6);
+    let subnet = |address: IpAddr| record.subnets.iter().find(|s| s.net.contains(&address));
+    let prefix = |address: IpAddr| subnet(address).map_or(0, |s| s.net.prefix_len());
     let mac = endpoint.mac_address.as_deref().map(|text| {
         parse_mac(text).ok_or_else(|| {
             StepError::failed("connect", &container.name, format!("`{text}` is no MAC address"))
@@ -316,15 +316,18 @@ fn link(
     });
     let gateways = match record.spec.internal {
         true => Vec::new(),
-        false => record.subnets.iter().map(|subnet| subnet.gateway).collect(),
+        false => {
+            let own = ipv4.map(IpAddr::V4).into_iter().chain(ipv6.map(IpAddr::V6));
+            own.filter_map(subnet).map(|subnet| subnet.gateway).collect()
+        }
     };
     Ok(Link {
         network: network.to_owned(),
         bridge: record.bridge.clone(),
         name: format!("eth{index}"),
         mac: mac.transpose()?,
-        ipv4: addresses.and_then(|a| a.ipv4).map(|a| (a, prefix(true))),
-        ipv6: addresses.and_then(|a| a.ipv6).map(|a| (a, prefix(false))),
+        ipv4: ipv4.map(|address| (address, prefix(address.into()))),
+        ipv6: ipv6.map(|address| (address, prefix(address.into()))),
         gateways,
         names: names_of(container, id, endpoint),
     })

@@ -6,7 +6,9 @@ use crate::shape::Bare::Empty;
 use crate::shape::Shape::{
     Bool, BoolOr, Dict, HostPath, Int, Keyed, List, Loose, Map, Record as Rec, Text,
 };
-use crate::shape::{Keyed as KeyedShape, Record, done, inert, later, record, requiring, swarm};
+use crate::shape::{
+    Keyed as KeyedShape, Record, docker, done, inert, later, record, requiring, swarm,
+};
 
 pub(super) static NETWORK: Record = record(
     "a network",
@@ -15,7 +17,7 @@ pub(super) static NETWORK: Record = record(
             .says("Whether containers outside the stack may join a network of a cluster."),
         done("driver", Text).says("How the network works.").normally("bridge").like(&["bridge"]),
         done("driver_opts", Map(&Loose)).says("Options of the driver."),
-        later("enable_ipv4", Bool).says("Whether the network has IPv4.").normally("true"),
+        done("enable_ipv4", Bool).says("Whether the network has IPv4.").normally("true"),
         done("enable_ipv6", Bool).says("Whether the network has IPv6 too.").normally("false"),
         done("external", BoolOr(&Rec(&EXTERNAL)))
             .says("Whether the network is there already, and stays when the stack goes.")
@@ -32,7 +34,8 @@ static IPAM: Record = record(
     &[
         done("config", Keyed(&IPAM_POOLS)).says("The subnets."),
         done("driver", Text).says("What chooses addresses.").normally("default").like(&["default"]),
-        later("options", Map(&Text)).says("Options of the driver."),
+        inert("options", Map(&Text), docker("berth chooses addresses itself, and has none"))
+            .says("Options of the driver."),
     ],
 );
 

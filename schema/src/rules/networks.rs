@@ -146,11 +146,19 @@ pub(super) fn last_of(subnet: IpNet) -> IpAddr {
     }
 }
 
-/// An IPv6 subnet of a network without IPv6.
+/// A subnet of a family that the network does not have.
 fn family(key: &str, network: &Node, config: &Node, found: &mut Vec<Finding>) {
     let Some(at) = config.get("subnet") else {
         return;
     };
+    let off = network.get("enable_ipv4").filter(|node| node.value == Value::Bool(false));
+    if let Some(off) = off
+        && matches!(at.as_text().map(str::parse), Some(Ok(IpNet::V4(_))))
+    {
+        let message = format!("the network `{key}` has an IPv4 subnet and no IPv4");
+        let (here, there) = ((at.span, "an IPv4 subnet".into()), (off.span, "no IPv4".into()));
+        found.push(both(here, there, Code::Conflict, message).help("take one of them away"));
+    }
     let on = network.get("enable_ipv6").is_some_and(|node| node.value == Value::Bool(true));
     if !on && matches!(at.as_text().map(str::parse), Some(Ok(IpNet::V6(_)))) {
         let message = format!("the network `{key}` has an IPv6 subnet, and IPv6 is not on");

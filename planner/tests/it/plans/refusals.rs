@@ -26,7 +26,7 @@ fn all_that_forbids_a_plan_comes_at_once() {
     stack.volumes.get_mut("data").unwrap().driver_opts = options;
     assert_snapshot!(problems(&stack, &host), @r#"
     the name `shop-new-1` is taken by a container of project `other`
-    network `elsewhere` is external and does not exist: make it first
+    network `elsewhere` is external and does not exist: `berth up` of the stack that describes it makes it, with `name: elsewhere` there
     volume `shop_data` was made from another description (driver_opts.type — → "tmpfs"), and making it anew would lose its data: remove it first if that is what you want (`berth volume rm shop_data`)
     network `shop_back` has changed and has to be made anew, but container `other-db-1` (project `other`) is on it: remove that container first
     image `never:1` of service `new` is not here and is not to be pulled (`never`): `berth image pull never:1` gets it all the same

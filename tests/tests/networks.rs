@@ -1,0 +1,157 @@
+//! What a stack says of its networks: families, pools, the way out.
+
+use berth_tests::TestHost;
+use berth_tests::machine::Place;
+use nix::sys::signal::Signal;
+
+const SLEEP: &str = "image: localhost/host, command: [sleep, '100000']";
+const SERVE: &str = "image: localhost/host, command: [sh, -c, 'mkdir /www; echo hello \
+                     >/www/index.html; exec busybox httpd -f -p 80 -h /www']";
+
+/// A stack of these services and networks.
+fn stack(services: &str, networks: &str) -> TestHost {
+    let services = services.replace("SLEEP", SLEEP).replace("SERVE", SERVE);
+    TestHost::with("compose.yaml", &format!("services:\n{services}\nnetworks:\n{networks}\n"))
+}
+
+/// What `url` answers to a container. Empty when there is no answer.
+fn fetch(host: &TestHost, from: &str, url: &str) -> String {
+    host.berth(&format!("exec -T {from} curl -gsS --fail --max-time 2 http://{url}")).stdout
+}
+
+/// What `ip` shows of a container.
+fn ip(host: &TestHost, service: &str, words: &str) -> String {
+    host.berth(&format!("exec -T {service} ip {words}")).succeeds().stdout
+}
+
+#[test]
+fn a_network_without_ipv4_has_an_ipv6_subnet_of_its_own_and_a_way_out() {
+    let host = stack(
+        "  web: { SLEEP, networks: [six] }\n  app: { SERVE, networks: [six], ports: ['8080:80'] }",
+        "  six: { enable_ipv4: false, enable_ipv6: true }",
+    );
+    host.berth("up -d").succeeds().stdout_lacks("172.");
+    assert_eq!(ip(&host, "web", "-o -4 address show scope global"), "");
+    let six = ip(&host, "web", "-o -6 address show scope global");
+    assert!(six.contains(" fd"), "{six}");
+    // A link of the container keeps its hardware address when it is made anew.
+    let mac = ip(&host, "app", "-o link show eth0");
+    host.eventually("it answers by name", || fetch(&host, "web", "app") == "hello\n");
+    host.eventually("its port", || host.get_from_outside("[2001:db8::1]:8080") == "hello\n");
+
+    host.berth("restart -t 0 app").succeeds();
+
+    let again = ip(&host, "app", "-o link show eth0");
+    let address = |line: &str| line.split("link/ether ").nth(1).map(|rest| rest[..17].to_owned());
+    assert_eq!(address(&mac), address(&again));
+    // Nobody listens there, and says so.
+    host.berth("exec -T web curl -gsS --max-time 2 http://[2001:db8::2]:9").fails_with(7);
+}
+
+#[test]
+fn a_network_with_both_families_has_both_and_one_description_gives_the_same_prefix() {
+    let host = stack(
+        "  web: { SLEEP, networks: [dual] }\n  app: { SERVE, networks: [dual] }",
+        "  dual: { enable_ipv6: true }",
+    );
+    host.berth("up -d").succeeds();
+    let before = ip(&host, "web", "-o address show dev eth0 scope global");
+    assert!(before.contains("inet 172.") && before.contains("inet6 fd"), "{before}");
+    for family in ["-4", "-6"] {
+        let line = format!("exec -T web curl {family} -gsS --fail --max-time 2 http://app");
+        host.eventually(family, || host.berth(&line).stdout == "hello\n");
+    }
+    host.berth("down -t 0").succeeds();
+    host.berth("up -d").succeeds();
+    assert_eq!(ip(&host, "web", "-o address show dev eth0 scope global"), before);
+}
+
+#[test]
+fn addresses_come_from_the_range_and_never_from_what_is_kept_free() {
+    let host = stack(
+        "  web: { SLEEP, networks: [ranged], scale: 2 }",
+        "  ranged:\n    ipam:\n      options: { chosen: nothing }\n      config:\n        \
+         - { subnet: 10.77.0.0/24, ip_range: 10.77.0.128/30, gateway: 10.77.0.254, \
+         aux_addresses: { printer: 10.77.0.129 } }",
+    );
+    host.berth("up -d").succeeds();
+    let of = |number: u32| {
+        let line = format!("exec -T --index {number} web ip -o -4 address show dev eth0");
+        let shown = host.berth(&line).succeeds().stdout;
+        shown.split_whitespace().nth(3).unwrap().to_owned()
+    };
+    let mut found = [of(1), of(2)];
+    found.sort();
+    assert_eq!(found, ["10.77.0.128/24", "10.77.0.130/24"]);
+    assert!(ip(&host, "web", "route").contains("default via 10.77.0.254"));
+    // The range has one more; then it says so and starts nothing.
+    host.berth("up -d --scale web=4")
+        .fails_with(1)
+        .stderr_has("network `stack_ranged` has no free IPv4 address");
+}
+
+#[test]
+fn a_second_pool_is_used_when_the_first_is_full() {
+    let host = stack(
+        "  web: { SLEEP, networks: [two], scale: 6 }\n  app: { SERVE, networks: { two: { \
+         ipv4_address: 10.79.0.9 } } }",
+        "  two: { ipam: { config: [{ subnet: 10.78.0.0/29 }, { subnet: 10.79.0.0/24 }] } }",
+    );
+    host.berth("up -d").succeeds();
+    let last = host.berth("exec -T --index 6 web ip -o -4 address show dev eth0").succeeds();
+    last.stdout_has("10.79.0.2/24");
+    host.berth("exec -T --index 6 web ip route").succeeds().stdout_has("via 10.79.0.1");
+    // One network, whatever the subnet.
+    for number in [1, 6] {
+        let line =
+            format!("exec -T --index {number} web curl -gsS --fail --max-time 2 http://10.79.0.9");
+        host.eventually("it answers", || host.berth(&line).stdout == "hello\n");
+    }
+}
+
+#[test]
+fn an_internal_network_is_reached_from_the_host_and_leads_nowhere() {
+    let host = stack(
+        "  app: { SERVE, networks: { back: { ipv4_address: 10.80.0.9, ipv6_address: 'fd80::9' } } }",
+        "  back: { internal: true, enable_ipv6: true, ipam: { config: [{ subnet: 10.80.0.0/24 }, \
+         { subnet: 'fd80::/64' }] } }",
+    );
+    host.berth("up -d").succeeds();
+    for address in ["10.80.0.9", "[fd80::9]"] {
+        host.eventually(address, || host.get(address) == "hello\n");
+    }
+    assert_eq!(ip(&host, "app", "route show default"), "");
+    assert_eq!(ip(&host, "app", "-6 route show default"), "");
+    // Not even for one who makes himself a route.
+    host.shell("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1").succeeds();
+    let pid = host.pid_of("app").pid;
+    let server = host.start_shell(Place::Neighbour, "exec busybox httpd -f -p 80 -h .");
+    host.eventually("it listens", || host.neighbour("ss -ltn").stdout.contains(":80 "));
+    for (family, via, to) in [("-4", "10.80.0.1", "192.0.2.2"), ("-6", "fd80::1", "[2001:db8::2]")]
+    {
+        let enter = format!("nsenter -t {pid} -n");
+        host.shell(&format!("{enter} ip {family} route add default via {via}")).succeeds();
+        let refused = host.shell(&format!("{enter} curl -gsS --max-time 1 http://{to}"));
+        assert_ne!(refused.code, 0, "{family} went out");
+    }
+    server.signal(Signal::SIGKILL);
+    let _ = server.ends();
+}
+
+#[test]
+fn an_external_network_that_is_missing_is_told_with_who_could_make_it() {
+    let host = stack("  web: { SLEEP, networks: [front] }", "  front: { external: true }");
+    host.berth("up -d").fails_with(1).stderr_has("network `front` is external and does not exist");
+    host.write(
+        "other/compose.yaml",
+        &format!(
+            "services: {{ web: {{ {SLEEP}, networks: [front] }} }}\nnetworks: {{ front: {{}} }}\n"
+        ),
+    );
+    host.berth("-f other/compose.yaml -p other up -d").succeeds();
+    host.berth("up -d").fails_with(1).stderr_has("`other_front`");
+    host.edit("compose.yaml", "external: true", "external: true, name: other_front");
+    host.berth("up -d").succeeds();
+    host.berth("down -t 0").succeeds();
+    host.berth("-p other down -t 0").succeeds();
+}
