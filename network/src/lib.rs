@@ -12,6 +12,7 @@
 //! reaches whom), [`dns`] (by which name), then what they stand on: `nft`, `netlink`, [`netns`].
 
 pub mod bridge;
+pub mod conntrack;
 pub mod dns;
 pub mod endpoint;
 pub mod error;

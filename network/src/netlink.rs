@@ -16,6 +16,8 @@ const NLM_F_ACK_TLVS: u16 = 0x200;
 /// The text of an error, among those attributes.
 const NLMSGERR_ATTR_MSG: u16 = 1;
 const HEADER: usize = 16;
+/// Requests so large go out as they are, whatever the host sets (`net.core.wmem_default`).
+const DEFAULT_ROOM: usize = 32 * 1024;
 
 /// A netlink socket in the namespace where it was opened.
 pub(crate) struct Channel {
@@ -60,6 +62,10 @@ impl Channel {
 
     /// Sends one or several requests and gives everything that was answered.
     pub(crate) fn exchange(&self, request: &[u8]) -> io::Result<Vec<Message>> {
+        if request.len() > DEFAULT_ROOM {
+            let room = request.len() + HEADER;
+            rustix::net::sockopt::set_socket_send_buffer_size_force(self, room)?;
+        }
         let sent = self.socket.send(request, 0)?;
         if sent != request.len() {
             return Err(io::Error::other("the kernel took only part of the message"));

@@ -374,7 +374,7 @@ fn rules_that_somebody_took_away_are_noticed_and_put_back() {
         let seen = firewall::observe().unwrap();
         assert_eq!(seen.base, Base::Different);
         assert!(!seen.covers(&web));
-        firewall::replace(&seen.networks, &seen.published).unwrap();
+        firewall::replace(&seen.networks, &seen.published, &seen.routes).unwrap();
 
         assert_eq!(
             firewall::observe().unwrap(),
@@ -384,7 +384,7 @@ fn rules_that_somebody_took_away_are_noticed_and_put_back() {
         output("nft", "delete table inet berth");
         output("nft", "add table inet berth");
         assert_eq!(firewall::observe().unwrap().base, Base::Different);
-        firewall::replace(&[], &[]).unwrap();
+        firewall::replace(&[], &[], &Default::default()).unwrap();
         assert_eq!(firewall::observe().unwrap().base, Base::Current);
     });
 }
@@ -431,7 +431,7 @@ fn the_table_reads_well_in_the_words_of_nft() {
 
         insta::assert_snapshot!(shown, @r#"
         table inet berth {
-          comment "rules 49982faae3483e1e"
+          comment "rules 29ed6faae88f278a"
           set bridges {
             type ifname
             elements = { "br-web" comment "web" }
@@ -474,17 +474,65 @@ fn the_table_reads_well_in_the_words_of_nft() {
             type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service
           }
 
+          map shares4 {
+            type mark . inet_proto . inet_service : ipv4_addr . inet_service
+          }
+
+          map shares4_at {
+            type mark . ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service
+          }
+
+          map shares6 {
+            type mark . inet_proto . inet_service : ipv6_addr . inet_service
+          }
+
+          map shares6_at {
+            type mark . ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service
+          }
+
+          set held {
+            type inet_service
+          }
+
+          set held4_at {
+            type ipv4_addr . inet_service
+          }
+
+          set held6_at {
+            type ipv6_addr . inet_service
+          }
+
           chain published {
+            dnat ip to numgen random mod 100 . ip daddr . meta l4proto . th dport map @shares4_at comment "published on one address"
             dnat ip to ip daddr . meta l4proto . th dport map @ports4_at comment "published on one address"
+            meta nfproto ipv4 dnat ip to numgen random mod 100 . meta l4proto . th dport map @shares4 comment "published on all addresses"
             meta nfproto ipv4 dnat ip to meta l4proto . th dport map @ports4 comment "published on all addresses"
+            dnat ip6 to numgen random mod 100 . ip6 daddr . meta l4proto . th dport map @shares6_at comment "published on one address"
             dnat ip6 to ip6 daddr . meta l4proto . th dport map @ports6_at comment "published on one address"
+            meta nfproto ipv6 dnat ip6 to numgen random mod 100 . meta l4proto . th dport map @shares6 comment "published on all addresses"
             meta nfproto ipv6 dnat ip6 to meta l4proto . th dport map @ports6 comment "published on all addresses"
+          }
+
+          chain waiting {
+            th dport @held drop comment "it waits"
+            ip daddr . th dport @held4_at drop comment "it waits"
+            ip6 daddr . th dport @held6_at drop comment "it waits"
           }
 
           chain guard {
             type filter hook prerouting priority raw; policy accept;
             iifname != "lo" ip daddr 127.0.0.0/8 drop comment "loopback stays inside"
             iifname != "lo" ip saddr 127.0.0.0/8 drop comment "loopback stays inside"
+          }
+
+          chain coming {
+            type filter hook prerouting priority raw + 10; policy accept;
+            tcp flags syn / syn,ack fib daddr type local jump waiting comment "a new connection to this host"
+          }
+
+          chain going {
+            type filter hook output priority raw + 10; policy accept;
+            tcp flags syn / syn,ack fib daddr type local jump waiting comment "a new connection to this host"
           }
 
           chain arriving {

@@ -6,8 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use berth_schema::stack::Protocol;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::rules::{BRIDGES, HOME4, HOME6, INTERNAL, PORTS4, PORTS4_AT, PORTS6, PORTS6_AT, SAME};
-use super::{Network, Published};
+use super::rules::{
+    BRIDGES, HELD, HELD4_AT, HELD6_AT, HOME4, HOME6, INTERNAL, PORTS4, PORTS4_AT, PORTS6,
+    PORTS6_AT, SAME, SHARES4, SHARES4_AT, SHARES6, SHARES6_AT,
+};
+use super::{Held, Network, Published, Share, Weighted};
 use crate::error::{NetError, Result};
 use crate::nft::{Element, Tables, link_name};
 
@@ -56,6 +59,47 @@ pub(super) fn of_published(port: &Published) -> Result<(&'static str, Element)> 
     Ok((map, Element { key, last: None, value: Some(value), comment }))
 }
 
+/// The elements of a port whose clients are shared out: one for each percent.
+pub(super) fn of_weighted(port: &Weighted) -> Result<Vec<(&'static str, Element)>> {
+    let owners = port.shares.iter().flat_map(|share| (0..share.percent).map(move |_| share));
+    let each = (0u32..).zip(owners).map(|(percent, share)| {
+        let whole = Published {
+            owner: share.owner.clone(),
+            host: port.host,
+            port: port.port,
+            protocol: port.protocol,
+            target: share.target,
+        };
+        let (map, element) = of_published(&whole)?;
+        let key = [&percent.to_ne_bytes()[..], &element.key].concat();
+        Ok((shares_beside(map), Element { key, ..element }))
+    });
+    each.collect()
+}
+
+/// The map of shares for what is in `map` else.
+fn shares_beside(map: &str) -> &'static str {
+    match map {
+        PORTS4 => SHARES4,
+        PORTS4_AT => SHARES4_AT,
+        PORTS6 => SHARES6,
+        _ => SHARES6_AT,
+    }
+}
+
+/// The element of a port at which new connections wait, with the set it is in.
+pub(super) fn of_held(port: &Held) -> (&'static str, Element) {
+    let comment = Some(port.owner.clone());
+    let (set, key) = match port.host {
+        None => (HELD, port.port.to_be_bytes().to_vec()),
+        Some(host) => {
+            let set = if host.is_ipv4() { HELD4_AT } else { HELD6_AT };
+            (set, [octets(host), padded(port.port).to_vec()].concat())
+        }
+    };
+    (set, Element { key, comment, ..Element::default() })
+}
+
 /// The networks that the sets tell of.
 pub(super) fn network_of(tables: &mut Tables) -> Result<Vec<Network>> {
     let mut networks = BTreeMap::new();
@@ -97,6 +141,63 @@ pub(super) fn published_of(tables: &mut Tables) -> Result<Vec<Published>> {
     }
     ports.sort();
     Ok(ports)
+}
+
+/// The ports whose clients are shared out.
+pub(super) fn weighted_of(tables: &mut Tables) -> Result<Vec<Weighted>> {
+    let maps = [(SHARES4, 0, 4), (SHARES4_AT, 4, 4), (SHARES6, 0, 16), (SHARES6_AT, 16, 16)];
+    let mut all = Vec::new();
+    for (map, host, target) in maps {
+        let mut elements = Vec::new();
+        for element in tables.elements(map)? {
+            elements.extend(percent(element, host, target));
+        }
+        elements.sort_by_key(|(percent, _)| *percent);
+        let mut ports: BTreeMap<_, Vec<Share>> = BTreeMap::new();
+        for (_, part) in elements {
+            let shares = ports.entry((part.host, part.port, part.protocol)).or_default();
+            let Published { owner, target, .. } = part;
+            match shares.iter_mut().find(|share| (&share.owner, share.target) == (&owner, target)) {
+                Some(share) => share.percent += 1,
+                None => shares.push(Share { owner, target, percent: 1 }),
+            }
+        }
+        let ports = ports.into_iter();
+        all.extend(ports.map(|((host, port, protocol), shares)| Weighted {
+            host,
+            port,
+            protocol,
+            shares,
+        }));
+    }
+    all.sort();
+    Ok(all)
+}
+
+/// The ports at which new connections wait.
+pub(super) fn held_of(tables: &mut Tables) -> Result<Vec<Held>> {
+    let mut held = Vec::new();
+    for (set, host) in [(HELD, 0), (HELD4_AT, 4), (HELD6_AT, 16)] {
+        held.extend(tables.elements(set)?.into_iter().filter_map(|element| wait(element, host)));
+    }
+    held.sort();
+    Ok(held)
+}
+
+/// Which percent an element is of, and what it does with it.
+fn percent(element: Element, host: usize, target: usize) -> Option<(u32, Published)> {
+    let (percent, key) = element.key.split_first_chunk()?;
+    let (percent, key) = (u32::from_ne_bytes(*percent), key.to_vec());
+    Some((percent, port(Element { key, ..element }, host, target)?))
+}
+
+fn wait(element: Element, host: usize) -> Option<Held> {
+    let (of_host, port) = element.key.split_at_checked(host)?;
+    Some(Held {
+        owner: element.comment.unwrap_or_default(),
+        host: if host == 0 { None } else { Some(address(of_host)?) },
+        port: u16::from_be_bytes([*port.first()?, *port.get(1)?]),
+    })
 }
 
 fn home(element: &Element, width: usize) -> Option<(IpNet, String)> {
@@ -236,6 +337,7 @@ mod tests {
         for len in 0..40 {
             let element = Element { key: vec![6; len], ..Element::default() };
             assert_eq!(home(&element, 4), None);
+            assert_eq!(percent(element.clone(), 4, 4), None);
             assert_eq!(port(element, 4, 4), None);
         }
     }

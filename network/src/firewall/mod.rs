@@ -8,6 +8,7 @@
 //! An accept here never overrules a drop in a table of the host's owner.
 
 mod elements;
+mod routes;
 mod rules;
 
 use std::fmt;
@@ -18,9 +19,11 @@ use berth_schema::stack::Protocol;
 use ipnet::IpNet;
 
 use crate::error::{NetError, Result};
-use crate::nft::{Batch, COMMENT_MAX, Tables};
-use elements::{network_of, published_of};
+use crate::nft::{Batch, Tables};
+use elements::{held_of, network_of, published_of, weighted_of};
 use rules::TABLE;
+
+pub use routes::{Held, Routes, Share, Weighted, change, hold, publish, release, unpublish, weigh};
 
 /// A network as the packet rules know it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,6 +101,8 @@ pub struct Observed {
     pub networks: Vec<Network>,
     /// Published ports, in order.
     pub published: Vec<Published>,
+    /// What is done to them besides.
+    pub routes: Routes,
 }
 
 impl Observed {
@@ -123,12 +128,12 @@ pub fn create() -> Result<bool> {
     }
 }
 
-/// Makes the table anew with just these networks and ports, in one transaction: no packet ever
+/// Makes the table anew with just these networks, ports and routes, in one transaction: no packet ever
 /// meets half of it.
 ///
 /// # Errors
 /// The kernel refuses; then everything is as before.
-pub fn replace(networks: &[Network], published: &[Published]) -> Result<()> {
+pub fn replace(networks: &[Network], published: &[Published], routes: &Routes) -> Result<()> {
     let mut batch = Batch::new(TABLE);
     // Deleting needs something to delete.
     batch.add_table("", false);
@@ -142,6 +147,9 @@ pub fn replace(networks: &[Network], published: &[Published]) -> Result<()> {
     for port in published {
         let (map, element) = elements::of_published(port)?;
         batch.add_element(map, &element);
+    }
+    for (set, element) in routes::all(routes)? {
+        batch.add_element(set, &element);
     }
     Ok(batch.commit()?)
 }
@@ -180,49 +188,6 @@ pub fn remove_network(network: &Network) -> Result<()> {
     Ok(batch.commit()?)
 }
 
-/// Publishes ports: all of them, or none.
-///
-/// # Errors
-/// [`NetError::PortTaken`] when another container has one of them, with its name.
-pub fn publish(ports: &[Published]) -> Result<()> {
-    if ports.is_empty() {
-        return Ok(());
-    }
-    let mut batch = Batch::new(TABLE);
-    let mut steps = Vec::new();
-    for port in ports {
-        if port.owner.len() > COMMENT_MAX {
-            return Err(NetError::Invalid(format!("the name `{}` is too long", port.owner)));
-        }
-        let (map, element) = elements::of_published(port)?;
-        steps.push((batch.add_element(map, &element), port));
-    }
-    let Err(failure) = batch.commit() else {
-        return Ok(());
-    };
-    let refused = steps.iter().find(|(step, _)| Some(*step) == failure.step);
-    match refused {
-        Some((_, port)) if failure.error.already_exists() => Err(taken(port)),
-        _ => Err(failure.error),
-    }
-}
-
-/// Takes published ports away: all of them, or none.
-///
-/// # Errors
-/// One of them is not there, or the kernel refuses.
-pub fn unpublish(ports: &[Published]) -> Result<()> {
-    if ports.is_empty() {
-        return Ok(());
-    }
-    let mut batch = Batch::new(TABLE);
-    for port in ports {
-        let (map, element) = elements::of_published(port)?;
-        batch.delete_element(map, &element);
-    }
-    Ok(batch.commit()?)
-}
-
 /// What there is.
 ///
 /// # Errors
@@ -248,16 +213,6 @@ fn read(tables: &mut Tables, comment: &str) -> Result<Observed> {
     let base = if whole { Base::Current } else { Base::Different };
     let networks = network_of(tables)?;
     let published = published_of(tables)?;
-    Ok(Observed { base, networks, published })
-}
-
-/// The error for a port that is taken, with its owner if that can still be seen.
-fn taken(port: &Published) -> NetError {
-    let same = |other: &&Published| {
-        (other.host, other.port, other.protocol) == (port.host, port.port, port.protocol)
-            && other.target.is_ipv4() == port.target.is_ipv4()
-    };
-    let seen = observe().unwrap_or_default();
-    let owner = seen.published.iter().find(same).map(|other| other.owner.clone());
-    NetError::PortTaken { port: port.to_string(), owner }
+    let routes = Routes { weighted: weighted_of(tables)?, held: held_of(tables)? };
+    Ok(Observed { base, networks, published, routes })
 }

@@ -27,6 +27,20 @@ pub(super) const PORTS4_AT: &str = "ports4_at";
 pub(super) const PORTS6: &str = "ports6";
 /// Ports published on one address, IPv6.
 pub(super) const PORTS6_AT: &str = "ports6_at";
+/// As [`PORTS4`] by shares: each port has an element for each percent.
+pub(super) const SHARES4: &str = "shares4";
+/// As [`PORTS4_AT`] by shares.
+pub(super) const SHARES4_AT: &str = "shares4_at";
+/// As [`PORTS6`] by shares.
+pub(super) const SHARES6: &str = "shares6";
+/// As [`PORTS6_AT`] by shares.
+pub(super) const SHARES6_AT: &str = "shares6_at";
+/// TCP ports on all addresses at which new connections wait.
+pub(super) const HELD: &str = "held";
+/// Those on one address, IPv4.
+pub(super) const HELD4_AT: &str = "held4_at";
+/// Those on one address, IPv6.
+pub(super) const HELD6_AT: &str = "held6_at";
 
 const GUARD: BaseChain =
     BaseChain { name: "guard", kind: "filter", hook: Hook::Prerouting, priority: -300 };
@@ -38,6 +52,12 @@ const PASSING: BaseChain =
 const LEAVING: BaseChain =
     BaseChain { name: "leaving", kind: "nat", hook: Hook::Postrouting, priority: 100 };
 const PUBLISHED: &str = "published";
+/// Before conntrack, which is to know nothing of a connection that waits.
+const COMING: BaseChain =
+    BaseChain { name: "coming", kind: "filter", hook: Hook::Prerouting, priority: -290 };
+const GOING: BaseChain =
+    BaseChain { name: "going", kind: "filter", hook: Hook::Output, priority: -290 };
+const WAITING: &str = "waiting";
 
 /// Adds the table with its sets and rules; `exclusive` fails when it is there.
 pub(super) fn add(batch: &mut Batch, exclusive: bool) {
@@ -62,14 +82,18 @@ fn content(batch: &mut Batch) -> usize {
     for set in SETS {
         batch.add_set(set);
     }
-    let chains = [GUARD, ARRIVING, OWN, PASSING, LEAVING];
+    let chains = [GUARD, COMING, GOING, ARRIVING, OWN, PASSING, LEAVING];
     batch.add_chain(PUBLISHED);
+    batch.add_chain(WAITING);
     for chain in chains {
         batch.add_base_chain(chain);
     }
     let lists = [
         (PUBLISHED, published()),
+        (WAITING, waiting()),
         (GUARD.name, guard()),
+        (COMING.name, first_for_this_host()),
+        (GOING.name, first_for_this_host()),
         (ARRIVING.name, for_this_host()),
         (OWN.name, for_this_host()),
         (PASSING.name, passing()),
@@ -101,6 +125,25 @@ const SETS: &[SetSpec] = &[
         value: &[Type::Ipv6, Type::Port],
         ..set(PORTS6_AT, &[Type::Ipv6, Type::Protocol, Type::Port])
     },
+    SetSpec {
+        value: &[Type::Ipv4, Type::Port],
+        ..set(SHARES4, &[Type::Percent, Type::Protocol, Type::Port])
+    },
+    SetSpec {
+        value: &[Type::Ipv4, Type::Port],
+        ..set(SHARES4_AT, &[Type::Percent, Type::Ipv4, Type::Protocol, Type::Port])
+    },
+    SetSpec {
+        value: &[Type::Ipv6, Type::Port],
+        ..set(SHARES6, &[Type::Percent, Type::Protocol, Type::Port])
+    },
+    SetSpec {
+        value: &[Type::Ipv6, Type::Port],
+        ..set(SHARES6_AT, &[Type::Percent, Type::Ipv6, Type::Protocol, Type::Port])
+    },
+    set(HELD, &[Type::Port]),
+    set(HELD4_AT, &[Type::Ipv4, Type::Port]),
+    set(HELD6_AT, &[Type::Ipv6, Type::Port]),
 ];
 
 const fn set(name: &'static str, key: &'static [Type]) -> SetSpec {
@@ -126,31 +169,56 @@ fn for_this_host() -> Vec<Rule> {
     vec![Rule::new("for this host").if_to_this_host().verdict(Verdict::Jump(PUBLISHED))]
 }
 
-/// One address of the host first, then all of them.
+/// One address of the host first, then all of them; shares before whoever has it whole.
 fn published() -> Vec<Rule> {
+    let one = || Rule::new("published on one address");
+    let all = || Rule::new("published on all addresses");
     vec![
-        Rule::new("published on one address")
+        one()
+            .if_ipv4()
+            .load_percent()
+            .load_ipv4_destination()
+            .load_protocol()
+            .load_port()
+            .destination_ipv4_from(SHARES4_AT),
+        one()
             .if_ipv4()
             .load_ipv4_destination()
             .load_protocol()
             .load_port()
             .destination_ipv4_from(PORTS4_AT),
-        Rule::new("published on all addresses")
-            .if_ipv4()
+        all().if_ipv4().load_percent().load_protocol().load_port().destination_ipv4_from(SHARES4),
+        all().if_ipv4().load_protocol().load_port().destination_ipv4_from(PORTS4),
+        one()
+            .if_ipv6()
+            .load_percent()
+            .load_ipv6_destination()
             .load_protocol()
             .load_port()
-            .destination_ipv4_from(PORTS4),
-        Rule::new("published on one address")
+            .destination_ipv6_from(SHARES6_AT),
+        one()
             .if_ipv6()
             .load_ipv6_destination()
             .load_protocol()
             .load_port()
             .destination_ipv6_from(PORTS6_AT),
-        Rule::new("published on all addresses")
-            .if_ipv6()
-            .load_protocol()
-            .load_port()
-            .destination_ipv6_from(PORTS6),
+        all().if_ipv6().load_percent().load_protocol().load_port().destination_ipv6_from(SHARES6),
+        all().if_ipv6().load_protocol().load_port().destination_ipv6_from(PORTS6),
+    ]
+}
+
+fn first_for_this_host() -> Vec<Rule> {
+    let rule = Rule::new("a new connection to this host");
+    vec![rule.if_first_of_tcp().if_to_this_host().verdict(Verdict::Jump(WAITING))]
+}
+
+/// Who asks is not told: TCP asks again, and by then the port may lead somewhere.
+fn waiting() -> Vec<Rule> {
+    let rule = || Rule::new("it waits");
+    vec![
+        rule().load_port().if_in(HELD).verdict(Verdict::Drop),
+        rule().if_ipv4().load_ipv4_destination().load_port().if_in(HELD4_AT).verdict(Verdict::Drop),
+        rule().if_ipv6().load_ipv6_destination().load_port().if_in(HELD6_AT).verdict(Verdict::Drop),
     ]
 }
 
@@ -218,7 +286,8 @@ mod tests {
 
         assert_eq!(identity(), (mark.clone(), rules));
         assert_eq!(mark.len(), "rules ".len() + 16);
-        let lists = [guard(), for_this_host(), for_this_host(), published(), passing(), leaving()];
-        assert_eq!(rules, lists.iter().map(Vec::len).sum::<usize>());
+        let twice = [for_this_host(), first_for_this_host()].map(|rules| 2 * rules.len());
+        let once = [guard(), published(), waiting(), passing(), leaving()].map(|rules| rules.len());
+        assert_eq!(rules, twice.iter().chain(&once).sum::<usize>());
     }
 }

@@ -14,11 +14,11 @@ use crate::error::{NetError, Result, refused};
 use crate::netlink::{self, Channel};
 use crate::netns;
 
-use attributes::{Attributes, comment};
+use attributes::comment;
 
-pub(crate) use attributes::COMMENT_MAX;
+pub(crate) use attributes::{Attributes, COMMENT_MAX};
 pub(crate) use dump::Tables;
-pub(crate) use rule::{Rule, Verdict, link_name};
+pub(crate) use rule::{PERCENTS, Rule, Verdict, link_name};
 pub(crate) use set::{Element, SetSpec, Type};
 
 const NLM_F_REQUEST: u16 = 0x1;
@@ -228,7 +228,7 @@ fn open() -> Result<Channel> {
 }
 
 /// Appends one message: netlink's header, netfilter's, and the attributes.
-fn message(
+pub(crate) fn message(
     bytes: &mut Vec<u8>,
     kind: u16,
     flags: u16,

@@ -7,6 +7,8 @@ use super::attributes::{Attributes, comment};
 /// The first four-byte register. Values to compare, look up or translate to start here.
 const REGISTER: u32 = 8;
 const NAT_DESTINATION: u32 = 1;
+/// Parts that [`Rule::load_percent`] chooses from.
+pub(crate) const PERCENTS: u32 = 100;
 const NFPROTO_IPV4: u8 = 2;
 const NFPROTO_IPV6: u8 = 10;
 
@@ -69,6 +71,19 @@ impl Rule {
             .compare(Compare::Equal, &port.to_be_bytes())
     }
 
+    /// `tcp flags & (syn | ack) == syn`: the first packet of a connection, sent again or not.
+    pub(crate) fn if_first_of_tcp(self) -> Self {
+        const TCP: u8 = 6;
+        const TRANSPORT: u32 = 2;
+        const SYN: u8 = 0x02;
+        const ACK: u8 = 0x10;
+        self.load_protocol()
+            .compare(Compare::Equal, &[TCP])
+            .load_payload(TRANSPORT, 13, 1, 1)
+            .masked(&[SYN | ACK])
+            .compare(Compare::Equal, &[SYN])
+    }
+
     /// `fib daddr type local`: the packet is for an address of this host.
     pub(crate) fn if_to_this_host(self) -> Self {
         const ADDRESS_TYPE: u32 = 3;
@@ -106,6 +121,13 @@ impl Rule {
     pub(crate) fn load_protocol(self) -> Self {
         const L4_PROTOCOL: u32 = 16;
         self.load_meta(L4_PROTOCOL, 1)
+    }
+
+    /// `numgen random mod 100`
+    pub(crate) fn load_percent(self) -> Self {
+        const RANDOM: u32 = 1;
+        let load = Attributes::default().number(1, self.next).number(2, PERCENTS).number(3, RANDOM);
+        self.loaded("numgen", &load, 1)
     }
 
     /// The destination port; all our transports have it in the same place.
@@ -213,16 +235,21 @@ impl Rule {
 
     fn conntrack_has(self, key: u32, bits: u32) -> Self {
         let load = Attributes::default().number(1, REGISTER).number(2, key);
-        let data = |bits: u32| Attributes::default().bytes(1, &bits.to_ne_bytes());
-        let mask = Attributes::default()
+        self.append("ct", &load)
+            .masked(&bits.to_ne_bytes())
+            .compare(Compare::Different, &0u32.to_ne_bytes())
+    }
+
+    /// What was loaded, without the bits that `mask` has not.
+    fn masked(self, mask: &[u8]) -> Self {
+        let data = |bytes: &[u8]| Attributes::default().bytes(1, bytes);
+        let bits = Attributes::default()
             .number(1, REGISTER)
             .number(2, REGISTER)
-            .number(3, 4)
-            .nest(4, &data(bits))
-            .nest(5, &data(0));
-        self.append("ct", &load)
-            .append("bitwise", &mask)
-            .compare(Compare::Different, &0u32.to_ne_bytes())
+            .number(3, u32::try_from(mask.len()).unwrap_or(0))
+            .nest(4, &data(mask))
+            .nest(5, &data(&vec![0; mask.len()]));
+        self.append("bitwise", &bits)
     }
 
     fn compare(self, how: Compare, with: &[u8]) -> Self {

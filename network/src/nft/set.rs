@@ -20,13 +20,15 @@ pub(crate) enum Type {
     Protocol,
     Port,
     LinkName,
+    /// A number from 0 to 99 in the host's byte order; `nft` has no better word for it than a mark.
+    Percent,
 }
 
 impl Type {
     /// Bytes it has.
     pub(crate) fn width(self) -> usize {
         match self {
-            Type::Ipv4 => 4,
+            Type::Ipv4 | Type::Percent => 4,
             Type::Ipv6 | Type::LinkName => 16,
             Type::Protocol => 1,
             Type::Port => 2,
@@ -44,6 +46,7 @@ impl Type {
             Type::Ipv6 => 8,
             Type::Protocol => 12,
             Type::Port => 13,
+            Type::Percent => 19,
             Type::LinkName => 41,
         }
     }

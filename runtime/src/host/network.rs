@@ -86,13 +86,21 @@ pub(super) fn observe(
             leftovers.insert(Leftover::Bridge(bridge.name.clone()));
         }
     }
-    for published in &rules.published {
+    for owner in owners(rules) {
         let runs = |container: &ObservedContainer| container.monitored || is_running(container);
-        if !containers.get(&published.owner).is_some_and(runs) {
-            leftovers.insert(Leftover::PortRules(published.owner.clone()));
+        if !containers.get(owner).is_some_and(runs) {
+            leftovers.insert(Leftover::PortRules(owner.to_owned()));
         }
     }
     Ok(networks)
+}
+
+/// Who has ports, a share of one, or clients that wait at one.
+fn owners(rules: &firewall::Observed) -> BTreeSet<&str> {
+    let shares = rules.routes.weighted.iter().flat_map(|port| &port.shares);
+    let published = rules.published.iter().map(|port| port.owner.as_str());
+    let held = rules.routes.held.iter().map(|port| port.owner.as_str());
+    published.chain(shares.map(|share| share.owner.as_str())).chain(held).collect()
 }
 
 fn is_running(container: &ObservedContainer) -> bool {
@@ -187,7 +195,7 @@ pub(super) async fn repair(
     networks.extend(records(roots)?.iter().map(firewall::Network::from));
     let running = containers.values().filter(|container| is_running(container));
     published.extend(running.flat_map(|c| published_by(roots, c)));
-    firewall::replace(&networks, &published).map_err(failed)
+    firewall::replace(&networks, &published, &rules.routes).map_err(failed)
 }
 
 /// The ports of a running container, as its monitor published them.
@@ -265,9 +273,14 @@ pub(super) async fn remove_stray_bridge(roots: &Roots, name: &str) -> Result<(),
 /// Removes the port rules of a container that does not run.
 pub(super) fn remove_stray_rules(container: &str) -> Result<(), StepError> {
     let failed = |e| StepError::failed("remove port rules of", container, e);
-    let rules = firewall::observe().map_err(failed)?;
-    let stray: Vec<_> = rules.published.into_iter().filter(|p| p.owner == container).collect();
-    firewall::unpublish(&stray).map_err(failed)
+    let mut rules = firewall::observe().map_err(failed)?;
+    let has_share = |port: &firewall::Weighted| port.shares.iter().any(|s| s.owner == container);
+    rules.routes.weighted.retain(has_share);
+    firewall::weigh(&rules.routes.weighted, &[]).map_err(failed)?;
+    rules.routes.held.retain(|port| port.owner == container);
+    firewall::release(&rules.routes.held).map_err(failed)?;
+    rules.published.retain(|port| port.owner == container);
+    firewall::unpublish(&rules.published).map_err(failed)
 }
 
 /// How the container is connected, its links in the order of their names.
