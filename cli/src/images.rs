@@ -88,7 +88,9 @@ impl Images {
 
     /// What the store is asked about.
     pub(crate) fn asked(&self, stack: &Stack) -> Asked {
-        Asked { images: asked(stack, &self.pins), to_start: Some(stack.name.clone()) }
+        let ports = stack.services.values().flat_map(|service| &service.ports);
+        let ports = ports.filter_map(|port| Some((port.protocol, port.published?))).collect();
+        Asked { images: asked(stack, &self.pins), to_start: Some(stack.name.clone()), ports }
     }
 
     /// What the stack asks of `observed`'s host.

@@ -9,7 +9,7 @@
 //! process that starts and keeps one container.
 //!
 //! Reading order: [`bridge`] (a network), [`endpoint`] (a container on it), [`firewall`] (who
-//! reaches whom), [`dns`] (by which name), then what they stand on: `nft`, `netlink`, [`netns`].
+//! reaches whom), [`listening`] (who has the ports), [`dns`] (by which name), then what they stand on: `nft`, `netlink`, [`netns`].
 
 pub mod bridge;
 pub mod conntrack;
@@ -17,6 +17,7 @@ pub mod dns;
 pub mod endpoint;
 pub mod error;
 pub mod firewall;
+pub mod listening;
 mod netlink;
 pub mod netns;
 mod nft;

@@ -13,7 +13,7 @@ use crate::order::Order;
 use crate::pause::{adopted, run_on_again};
 use crate::plan::{Draft, Plan, Slot};
 use crate::problem::{PlanProblem, PlanProblems};
-use crate::up::{drift, is_active};
+use crate::up::{check_start, drift, is_active};
 
 /// What `restart` is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,6 +53,7 @@ pub fn start(
     let mut draft = Draft::default();
     let idle: Vec<_> = all.iter().copied().filter(|container| !is_active(container)).collect();
     as_judged(&idle)?;
+    check_start(observed, &idle)?;
     let repairs = repairs(&idle, observed, &mut draft)?;
     let steps = starts(&all, &mut draft, |container| !is_active(container));
     connect((&BTreeMap::new(), &steps), &repairs, observed, &mut draft);
@@ -102,6 +103,7 @@ pub fn restart(
         })
         .collect();
     as_judged(&all)?;
+    check_start(observed, &all)?;
     let mut draft = Draft::default();
     let repairs = repairs(&all, observed, &mut draft)?;
     let stops = stops(&all, &mut draft, Stopping { grace: options.grace, hold: false });

@@ -1,10 +1,11 @@
 //! What the host has: read by the runtime from records, the kernel and the store.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use berth_schema::stack::Platform;
+use berth_schema::stack::{Platform, Protocol};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +49,72 @@ pub struct HostFacts {
     /// for the state at its usual place.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub realm: String,
+    /// Who has ports that the plan may want, without running containers of this state.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listening: Vec<Listener>,
+}
+
+/// A port of the host that somebody has.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Listener {
+    /// Transport.
+    pub protocol: Protocol,
+    /// The port.
+    pub port: u16,
+    /// Address of the host; an unspecified one is all of its family.
+    pub address: IpAddr,
+    /// It is on all addresses of both families.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub both: bool,
+    /// Who has it.
+    pub owner: PortOwner,
+}
+
+/// Who has a port of the host.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum PortOwner {
+    /// A container of this state that is just being started.
+    Container {
+        /// Its name.
+        name: String,
+    },
+    /// A container of another state of berth on this host.
+    Foreign {
+        /// Its name.
+        name: String,
+    },
+    /// A process.
+    Process {
+        /// Its id.
+        pid: i32,
+        /// What it is called.
+        name: String,
+        /// The service of systemd that it is of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unit: Option<String>,
+    },
+    /// No process that could be found: one of another container, or the kernel.
+    Unknown,
+}
+
+impl fmt::Display for PortOwner {
+    /// In words that follow `is`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PortOwner::Container { name } => write!(f, "published by `{name}`"),
+            PortOwner::Foreign { name } => {
+                write!(f, "published by `{name}`, a container of another state of berth")
+            }
+            PortOwner::Process { pid, name, unit: None } => {
+                write!(f, "taken by process {pid} (`{name}`)")
+            }
+            PortOwner::Process { pid, name, unit: Some(unit) } => {
+                write!(f, "taken by process {pid} (`{name}` of `{unit}`)")
+            }
+            PortOwner::Unknown => f.write_str("taken by another program"),
+        }
+    }
 }
 
 /// The file system of berth's durable state.

@@ -110,6 +110,10 @@ pub enum PlanProblem {
     OthersMemory { container: String, other: String, volume: String },
     #[error("port {port} of `{container}` is already published by `{other}`")]
     PortTaken { port: String, container: String, other: String },
+    #[error("port {port} of `{container}` is {owner}: end that, or publish another port")]
+    PortInUse { port: String, container: String, owner: String },
+    #[error("no port of {ports} is free for `{container}`: {owners}")]
+    PortsTaken { ports: String, container: String, owners: String },
 }
 
 /// Who could have or make a network that is external.

@@ -391,8 +391,23 @@ pub fn port(port: &PortSpec) -> String {
     format!("{ip}{published}{}/{}", port.target, protocol(port.protocol))
 }
 
+/// The host's side of a published port as people write it: `127.0.0.1:8080/tcp`.
+pub fn host_port(port: &PortSpec) -> String {
+    let ip = match port.host_ip {
+        Some(std::net::IpAddr::V6(ip)) => format!("[{ip}]:"),
+        Some(std::net::IpAddr::V4(ip)) => format!("{ip}:"),
+        None => String::new(),
+    };
+    let published = match port.published {
+        None => "any".to_owned(),
+        Some((first, last)) if first == last => first.to_string(),
+        Some((first, last)) => format!("{first}-{last}"),
+    };
+    format!("{ip}{published}/{}", protocol(port.protocol))
+}
+
 /// A transport in lower case.
-pub(crate) fn protocol(protocol: Protocol) -> &'static str {
+pub fn protocol(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Tcp => "tcp",
         Protocol::Udp => "udp",

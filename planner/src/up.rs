@@ -24,6 +24,7 @@ use crate::plan::Plan;
 use crate::problem::{PlanProblem, PlanProblems};
 
 pub(crate) use self::containers::{PAUSED, UNMONITORED};
+pub(crate) use self::ports::check_start;
 pub(crate) use self::resources::drift;
 
 /// What `up` is asked for.

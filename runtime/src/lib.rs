@@ -9,6 +9,7 @@
 pub mod apply;
 pub mod bundle;
 pub mod container;
+mod holders;
 pub mod host;
 pub mod logs;
 mod meter;

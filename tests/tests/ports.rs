@@ -1,6 +1,7 @@
 //! Published ports answer from outside, from the host, on loopback and from other containers.
 
 use berth_tests::TestHost;
+use berth_tests::machine::Place;
 
 const STACK: &str = "
 services:
@@ -124,19 +125,50 @@ fn a_port_without_a_number_gets_a_free_one_and_keeps_it() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_named_and_the_rest_comes_up() {
+fn a_port_that_is_taken_is_named_before_anything_is_changed() {
     let host = TestHost::with("compose.yaml", STACK);
     host.write("who.py", include_str!("ports/who.py"));
-    let squatter = host.start_shell(berth_tests::machine::Place::Inside, "exec python3 who.py");
+    let squatter = host.start_shell(Place::Inside, "exec python3 who.py");
     squatter.prints("listens");
-    let up = host.berth("up -d");
-    assert_ne!(up.code, 0, "{up}");
-    up.stderr_has("9000").stderr_has("server");
-    host.pid_of("stranger");
+    let before = host.ledger();
+    for line in ["plan", "plan --json", "up -d", "up -d --dry-run"] {
+        let refused = host.berth(line).fails_with(1);
+        refused
+            .stderr_has("port 9000/tcp of `stack-server-1` is taken by process ")
+            .stderr_has("port 9000/udp of `stack-server-1` is taken by process ")
+            .stderr_has(" (`python3`");
+    }
+    assert!(host.ledger().since(&before, &["/var/lib/berth"]).is_empty());
     squatter.signal(nix::sys::signal::Signal::SIGKILL);
     let _ = squatter.ends();
     host.berth("up -d").succeeds();
-    host.pid_of("server");
+    let server = host.pid_of("server");
+    host.berth("up -d --force-recreate").succeeds();
+    assert_ne!(host.pid_of("server"), server, "its own port is no conflict");
+    host.berth("restart server").succeeds();
+}
+
+#[test]
+fn a_port_on_one_address_leaves_the_others() {
+    let host = TestHost::with(
+        "compose.yaml",
+        &STACK.replace("'9000:9000', '9000:9000/udp'", "'127.0.0.1:9000:9000'"),
+    );
+    host.write("hold.py", include_str!("ports/hold.py"));
+    let squatter = host.start_shell(Place::Inside, "exec python3 hold.py 127.0.0.2 9000");
+    squatter.prints("holds");
+    host.write("who.py", include_str!("ports/who.py"));
+    host.write("ask.py", include_str!("ports/ask.py"));
+    host.berth("up -d").succeeds();
+    host.edit("compose.yaml", "127.0.0.1:9000:9000", "0.0.0.0:9000:9000");
+    host.berth("up -d").fails_with(1).stderr_has("port 0.0.0.0:9000/tcp of `stack-server-1` is");
+    squatter.signal(nix::sys::signal::Signal::SIGKILL);
+    let _ = squatter.ends();
+    host.berth("up -d").succeeds();
+    host.eventually("all of IPv4 answers", || {
+        host.neighbour(&ask("tcp", "192.0.2.1", 9000)).code == 0
+    });
+    host.shell(&ask("tcp", "127.0.0.1", 9000)).succeeds();
 }
 
 #[test]

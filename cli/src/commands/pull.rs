@@ -68,7 +68,7 @@ pub(crate) async fn run(session: &Session, args: &PullArgs) -> Result<Exit, Fail
         }),
         ignore_buildable: args.ignore_buildable,
     };
-    let asked = Asked { images: asked(&stack, &pins), to_start: None };
+    let asked = Asked { images: asked(&stack, &pins), ..Asked::default() };
     let (_, left_out) = fetches(&stack.name, &sources, &host.observe(&asked).await?, &options);
     for (service, why) in left_out.iter().filter(|_| !args.quiet) {
         session.ui.note(&safe(&format!(" {service} is left out: {why}")));

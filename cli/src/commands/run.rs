@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use berth_planner::desired::PortSpec;
 use berth_planner::observed::Observed;
 use berth_planner::remove::remove_container;
 use berth_planner::run::{self as planner, RunOptions};
@@ -132,7 +133,9 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failu
         return Ok(interrupted.exit());
     }
     let manner = if args.quiet { flow::Manner::Silent } else { flow::Manner::Usual };
-    let asked = images.asked(&stack);
+    let mut asked = images.asked(&stack);
+    let wanted = |port: &PortSpec| Some((port.protocol, port.published?));
+    asked.ports.extend(options.ports.iter().filter_map(wanted));
     let change = flow::change_as(session, &host, &stack.name, &asked, plan, manner).await;
     let name = planner::name(&stack.name, &options);
     let ended = match change {

@@ -5,12 +5,16 @@ use std::net::IpAddr;
 
 use berth_schema::stack::Protocol;
 
-use crate::desired::PortSpec;
-use crate::observed::ObservedContainer;
+use crate::desired::{NetworkMode, PortSpec};
+use crate::observed::{Listener, Observed, ObservedContainer, PortOwner};
 use crate::problem::{PlanProblem, PlanProblems};
+use crate::text;
 
 use super::containers::{Change, Fate};
 use super::{Survey, is_active};
+
+/// Owners that are named of a range that is full.
+const NAMED: usize = 4;
 
 /// A port that is one port, not the first free of a range.
 pub(super) fn fixed(port: &PortSpec) -> Option<(Protocol, u16)> {
@@ -23,50 +27,213 @@ pub(super) fn held(have: &ObservedContainer) -> &[PortSpec] {
     if have.published.is_empty() { &have.record.spec.ports } else { &have.published }
 }
 
-/// Whether two containers cannot have these at once.
-fn clash(a: Option<IpAddr>, b: Option<IpAddr>) -> bool {
-    let any = |ip: Option<IpAddr>| ip.is_none_or(|ip| ip.is_unspecified());
-    any(a) || any(b) || a == b
+/// The addresses of the host that a port is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// All, of both families.
+    All,
+    /// One, or with an unspecified address all of its family.
+    One(IpAddr),
 }
 
-/// A host address and the container that has a port on it.
-type Owner<'a> = (Option<IpAddr>, &'a str);
-
-/// Finds ports that two containers would have in the end.
-pub(super) fn check(survey: &Survey, changes: &[Change], problems: &mut PlanProblems) {
-    let starting: Vec<&Change> = changes.iter().filter(|change| change.verdict.starts).collect();
-    if starting.iter().all(|change| change.want.is_none_or(|want| want.ports.is_empty())) {
-        return;
+impl Place {
+    fn of(port: &PortSpec) -> Place {
+        port.host_ip.map_or(Place::All, |ip| Place::One(ip.to_canonical()))
     }
-    let ending: BTreeSet<&str> = changes
+
+    fn taken_by(listener: &Listener) -> Place {
+        if listener.both { Place::All } else { Place::One(listener.address) }
+    }
+
+    /// Whether two cannot have the same port on these at once (`bind(2)` refuses the second).
+    fn meets(self, other: Place) -> bool {
+        match (self, other) {
+            (Place::All, _) | (_, Place::All) => true,
+            (Place::One(a), Place::One(b)) => {
+                let wide = a.is_unspecified() || b.is_unspecified();
+                a == b || a.is_ipv4() == b.is_ipv4() && wide
+            }
+        }
+    }
+}
+
+/// Who has a port.
+enum Owner<'a> {
+    /// A container of this state, by name.
+    Own(&'a str),
+    Else(&'a PortOwner),
+}
+
+impl Owner<'_> {
+    /// In words that follow `is`.
+    fn words(&self) -> String {
+        match self {
+            Owner::Own(name) => format!("published by `{name}`"),
+            Owner::Else(owner) => owner.to_string(),
+        }
+    }
+}
+
+/// What has which port, in the end.
+#[derive(Default)]
+struct Claims<'a>(BTreeMap<(Protocol, u16), Vec<(Place, Owner<'a>)>>);
+
+impl<'a> Claims<'a> {
+    fn add(&mut self, key: (Protocol, u16), place: Place, owner: Owner<'a>) {
+        self.0.entry(key).or_default().push((place, owner));
+    }
+
+    fn owner(&self, key: (Protocol, u16), place: Place) -> Option<&Owner<'a>> {
+        let all = self.0.get(&key)?;
+        all.iter().find(|(other, _)| other.meets(place)).map(|(_, owner)| owner)
+    }
+
+    /// What is there already, but what these containers have, which give it back before.
+    fn of(observed: &'a Observed, ending: &BTreeSet<&str>) -> Claims<'a> {
+        let mut claims = Claims::default();
+        let stays = |name: &str| !ending.contains(name);
+        for (name, have) in &observed.containers {
+            if is_active(have) && stays(name) {
+                for port in held(have) {
+                    if let Some(key) = fixed(port) {
+                        claims.add(key, Place::of(port), Owner::Own(name));
+                    }
+                }
+            }
+        }
+        for listener in &observed.host.listening {
+            if !matches!(&listener.owner, PortOwner::Container { name } if !stays(name)) {
+                let key = (listener.protocol, listener.port);
+                claims.add(key, Place::taken_by(listener), Owner::Else(&listener.owner));
+            }
+        }
+        claims
+    }
+
+    /// Gives each of `wants` a port, and finds those for which there is none.
+    fn grant(&mut self, wants: &[(&'a str, &'a PortSpec)], problems: &mut PlanProblems) {
+        let mut ranges = Vec::new();
+        for (container, port) in wants {
+            let (place, name) = (Place::of(port), container.to_string());
+            match (fixed(port), port.published) {
+                (Some(key), _) => {
+                    match self.owner(key, place) {
+                        Some(Owner::Own(other)) => problems.add(PlanProblem::PortTaken {
+                            port: text::host_port(port),
+                            container: name,
+                            other: other.to_string(),
+                        }),
+                        Some(Owner::Else(owner)) => problems.add(PlanProblem::PortInUse {
+                            port: text::host_port(port),
+                            container: name,
+                            owner: owner.to_string(),
+                        }),
+                        None => {}
+                    }
+                    self.add(key, place, Owner::Own(container));
+                }
+                (None, Some(range)) => ranges.push((range, *container, *port)),
+                (None, None) => {}
+            }
+        }
+        // The range that ends first has the least choice: if this finds no way, there is none.
+        ranges.sort_by_key(|((first, last), ..)| (*last, *first));
+        for ((first, last), container, port) in ranges {
+            let place = Place::of(port);
+            let free = |number: &u16| self.owner((port.protocol, *number), place).is_none();
+            match (first..=last).find(free) {
+                Some(number) => self.add((port.protocol, number), place, Owner::Own(container)),
+                None => problems.add(PlanProblem::PortsTaken {
+                    ports: text::host_port(port),
+                    container: container.to_owned(),
+                    owners: self.owners(port, (first, last)),
+                }),
+            }
+        }
+    }
+
+    /// Who has the ports of a full range, the first of them.
+    fn owners(&self, port: &PortSpec, (first, last): (u16, u16)) -> String {
+        let owner = |number: u16| self.owner((port.protocol, number), Place::of(port));
+        let named = (first..=last).filter_map(|number| Some((number, owner(number)?)));
+        let named =
+            named.take(NAMED).map(|(number, owner)| format!("{number} is {}", owner.words()));
+        let named: Vec<String> = named.collect();
+        match usize::from(last - first) + 1 - named.len() {
+            0 => named.join(", "),
+            more => format!("{}, and {more} more", named.join(", ")),
+        }
+    }
+}
+
+/// Finds ports that cannot be had by those who will start.
+pub(super) fn check(survey: &Survey, changes: &[Change], problems: &mut PlanProblems) {
+    let starting = changes.iter().filter(|change| change.verdict.starts);
+    let wants: Vec<(&str, &PortSpec)> = starting
+        .filter_map(|change| Some((change.name.as_str(), change.want?)))
+        .filter(|(_, want)| want.network_mode == NetworkMode::Bridge)
+        .flat_map(|(name, want)| want.ports.iter().map(move |port| (name, port)))
+        .collect();
+    let ending = changes
         .iter()
         .filter(|change| {
             matches!(change.verdict.fate, Fate::Replace | Fate::Restart | Fate::Remove)
         })
         .map(|change| change.name.as_str())
         .collect();
-    let mut claims: BTreeMap<(Protocol, u16), Vec<Owner>> = BTreeMap::new();
-    for (name, have) in &survey.observed.containers {
-        if is_active(have) && !ending.contains(name.as_str()) {
-            for port in held(have) {
-                if let Some(key) = fixed(port) {
-                    claims.entry(key).or_default().push((port.host_ip, name));
-                }
-            }
+    if !wants.is_empty() {
+        Claims::of(survey.observed, &ending).grant(&wants, problems);
+    }
+}
+
+/// The same for containers that are started as they are, those that run after a stop.
+///
+/// # Errors
+/// Ports that cannot be had.
+pub(crate) fn check_start(
+    observed: &Observed,
+    starting: &[&ObservedContainer],
+) -> Result<(), PlanProblems> {
+    let mut problems = PlanProblems::default();
+    let ending = starting.iter().map(|have| have.record.name.as_str()).collect();
+    let wants: Vec<(&str, &PortSpec)> = starting
+        .iter()
+        .map(|have| &have.record)
+        .filter(|record| record.spec.network_mode == NetworkMode::Bridge)
+        .flat_map(|record| record.spec.ports.iter().map(|port| (record.name.as_str(), port)))
+        .collect();
+    Claims::of(observed, &ending).grant(&wants, &mut problems);
+    problems.none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(text: &str) -> Place {
+        match text {
+            "*" => Place::All,
+            text => Place::One(text.parse().unwrap()),
         }
     }
-    for change in starting {
-        for port in change.want.iter().flat_map(|want| &want.ports) {
-            let Some(key) = fixed(port) else { continue };
-            let owners = claims.entry(key).or_default();
-            if let Some((_, other)) = owners.iter().find(|(ip, _)| clash(*ip, port.host_ip)) {
-                problems.add(PlanProblem::PortTaken {
-                    port: format!("{}/{}", key.1, crate::text::protocol(key.0)),
-                    container: change.name.clone(),
-                    other: other.to_string(),
-                });
-            }
-            owners.push((port.host_ip, &change.name));
+
+    #[test]
+    fn ports_meet_where_bind_would_refuse_the_second() {
+        for (one, other, meet) in [
+            ("*", "*", true),
+            ("*", "127.0.0.1", true),
+            ("*", "::1", true),
+            ("0.0.0.0", "127.0.0.1", true),
+            ("0.0.0.0", "::", false),
+            ("0.0.0.0", "::1", false),
+            ("::", "::1", true),
+            ("::", "127.0.0.1", false),
+            ("127.0.0.1", "127.0.0.1", true),
+            ("127.0.0.1", "127.0.0.2", false),
+            ("127.0.0.1", "::1", false),
+        ] {
+            assert_eq!(place(one).meets(place(other)), meet, "{one} {other}");
+            assert_eq!(place(other).meets(place(one)), meet, "{other} {one}");
         }
     }
 }

@@ -4,6 +4,7 @@ mod changes;
 mod inits;
 mod lifecycle;
 mod options;
+mod ports;
 mod refusals;
 mod whole;
 

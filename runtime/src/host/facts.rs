@@ -30,6 +30,7 @@ pub(super) async fn read(roots: &Roots) -> Result<HostFacts, HostError> {
         storage: quota::storage(roots),
         platform: Some(platform()),
         realm,
+        listening: Vec::new(),
     })
 }
 

@@ -14,6 +14,7 @@ mod files;
 mod grounds;
 mod holes;
 mod journal;
+mod listening;
 mod lock;
 mod mapping;
 mod modules;

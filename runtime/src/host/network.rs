@@ -25,6 +25,8 @@ use crate::record::{self, Durability};
 pub(super) struct Kernel {
     bridges: Vec<bridge::Bridge>,
     rules: firewall::Observed,
+    /// Ports that another state on this host has published.
+    pub(super) foreign: Vec<firewall::Published>,
 }
 
 impl Kernel {
@@ -37,9 +39,9 @@ impl Kernel {
             bridge.network.is_empty() || bridge.name == bridge_name(&roots.realm(), &bridge.network)
         });
         let mut rules = firewall::observe().map_err(failed)?;
-        let (_, published) = foreign(roots, &rules);
-        rules.published.retain(|port| !published.contains(port));
-        Ok(Kernel { bridges, rules })
+        let (_, foreign) = foreign(roots, &rules);
+        rules.published.retain(|port| !foreign.contains(port));
+        Ok(Kernel { bridges, rules, foreign })
     }
 }
 
@@ -66,7 +68,7 @@ pub(super) fn observe(
     containers: &BTreeMap<String, ObservedContainer>,
     leftovers: &mut BTreeSet<Leftover>,
 ) -> Result<BTreeMap<String, ObservedNetwork>, HostError> {
-    let Kernel { bridges, rules } = kernel;
+    let Kernel { bridges, rules, .. } = kernel;
     let mut networks = BTreeMap::new();
     for name in names_in(&roots.state.join("networks"))? {
         let path = roots.network(&name);

@@ -7,13 +7,15 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use berth_planner::desired::PortSpec;
 use berth_planner::observed::{
-    ContainerRecord, Leftover, Observed, ObservedContainer, ObservedImage, ObservedVolume,
-    VolumeRecord,
+    ContainerRecord, HostFacts, Leftover, Observed, ObservedContainer, ObservedImage,
+    ObservedVolume, VolumeRecord,
 };
+use berth_schema::stack::Protocol;
 
 use super::grounds::real;
-use super::{Host, HostError, Stored, facts, network, state};
+use super::{Host, HostError, Stored, facts, listening, network, state};
 use crate::container::cgroup::{Hierarchies, is_of_monitors};
 use crate::paths::Roots;
 use crate::record;
@@ -26,7 +28,12 @@ pub struct Asked {
     /// The project whose containers the plan may start, so that it counts where their paths lead.
     /// Nobody else looks: a file system behind a path may be one that never answers.
     pub to_start: Option<String>,
+    /// Ports of the host that it may want for containers that it makes.
+    pub ports: Wanted,
 }
+
+/// Ports of the host, each with the last one of its range.
+pub type Wanted = BTreeSet<(Protocol, (u16, u16))>;
 
 impl Asked {
     /// For a plan that may start containers of a project.
@@ -49,9 +56,11 @@ impl Host {
         let groups = hierarchies.below(&self.roots.cgroups());
         let mut containers = self.containers(&mut leftovers)?;
         let project = asked.to_start.as_deref();
+        let mut ports = asked.ports.clone();
         for container in containers.values_mut() {
             if Some(container.record.project.as_str()) == project {
                 container.moved = moved(&container.record);
+                ports.extend(wanted(&container.record.spec.ports));
             }
         }
         let volumes = self.observe_volumes(&mut leftovers)?;
@@ -66,8 +75,9 @@ impl Host {
         for name in names_in(&self.roots.state.join("trash"))? {
             half_made(&self.roots, format!("trash/{name}"), &mut leftovers);
         }
+        let listening = listening::read(self, &ports, &containers, &kernel.foreign)?;
         Ok(Observed {
-            host: facts::read(&self.roots).await?,
+            host: HostFacts { listening, ..facts::read(&self.roots).await? },
             images: self.images(&asked.images)?,
             networks,
             volumes,
@@ -141,6 +151,11 @@ impl Host {
         }
         Ok(images)
     }
+}
+
+/// What these ask for; a port of which any will do asks for none.
+fn wanted(ports: &[PortSpec]) -> impl Iterator<Item = (Protocol, (u16, u16))> {
+    ports.iter().filter_map(|port| Some((port.protocol, port.published?)))
 }
 
 /// Notes a folder without a record, unless another run is just making it.

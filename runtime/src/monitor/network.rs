@@ -110,7 +110,8 @@ pub(crate) fn published(bundle: &Bundle, ports: &[PortSpec]) -> Result<Vec<Publi
         }
         published.extend(addresses.into_iter().map(|ip| Published {
             owner: bundle.name.clone(),
-            host: spec.host_ip,
+            // All addresses of a family are not one of them.
+            host: spec.host_ip.filter(|ip| !ip.is_unspecified()),
             port,
             protocol: spec.protocol,
             target: SocketAddr::new(ip, spec.target),

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use berth_network::listening;
 use berth_planner::desired::PortSpec;
 use berth_schema::stack::Protocol;
 use rustix::io::Errno;
@@ -15,7 +16,7 @@ use rustix::net::{
 };
 
 use crate::bundle::{Phase, Status};
-use crate::record;
+use crate::{holders, record};
 
 /// Attempts at a port that is free for both families.
 const ATTEMPTS: u32 = 64;
@@ -42,7 +43,7 @@ pub(super) struct Taken {
 impl fmt::Display for Taken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.owner, self.errno) {
-            (Some(owner), _) => write!(f, "it is taken by {owner}"),
+            (Some(owner), _) => write!(f, "it is {owner}"),
             (None, Errno::ADDRINUSE) => f.write_str("it is taken by another program"),
             (None, Errno::ADDRNOTAVAIL) => f.write_str("the host does not have this address"),
             (None, errno) => write!(f, "{errno}"),
@@ -192,47 +193,16 @@ fn container_with(port: u16, protocol: Protocol, run_dir: &Path) -> Option<Strin
                 .published
                 .iter()
                 .any(|p| p.protocol == protocol && p.published == Some((port, port)));
-        has.then(|| format!("container `{}`", entry.file_name().to_string_lossy()))
+        has.then(|| format!("published by `{}`", entry.file_name().to_string_lossy()))
     })
 }
 
 fn process_with(port: u16, protocol: Protocol) -> Option<String> {
-    let tables = [protocol_name(protocol).to_owned(), format!("{}6", protocol_name(protocol))];
-    let inodes: Vec<String> = tables
-        .iter()
-        .filter_map(|table| fs::read_to_string(format!("/proc/net/{table}")).ok())
-        .flat_map(|text| inodes_of(&text, port))
-        .map(|inode| format!("socket:[{inode}]"))
-        .collect();
-    let has_one = |fds: fs::ReadDir| {
-        fds.filter_map(Result::ok)
-            .filter_map(|fd| fs::read_link(fd.path()).ok())
-            .any(|target| inodes.iter().any(|inode| target.as_os_str() == inode.as_str()))
-    };
-    let mut processes = fs::read_dir("/proc").ok()?.filter_map(Result::ok);
-    processes.find_map(|process| {
-        let pid: u32 = process.file_name().to_str()?.parse().ok()?;
-        if !fs::read_dir(process.path().join("fd")).is_ok_and(has_one) {
-            return None;
-        }
-        let command = fs::read_to_string(process.path().join("comm")).ok()?;
-        Some(format!("process {pid} (`{}`)", command.trim_end()))
-    })
-}
-
-/// Inodes of sockets with this local port that are no mere connections, from a table of
-/// proc_pid_net(5).
-fn inodes_of(table: &str, port: u16) -> Vec<String> {
-    let rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
-    rows.filter_map(|row| {
-        let (local, state, inode) = (row.get(1)?, row.get(3)?, row.get(9)?);
-        let (_, local_port) = local.rsplit_once(':')?;
-        // 0A is listening, 07 is closed (all of UDP, and a TCP socket that is only bound).
-        let holds =
-            u16::from_str_radix(local_port, 16) == Ok(port) && matches!(*state, "0A" | "07");
-        holds.then(|| (*inode).to_owned())
-    })
-    .collect()
+    let sockets = listening::sockets(|p, n| (p, n) == (protocol, port)).ok()?;
+    let inodes = sockets.iter().map(|socket| socket.inode).collect();
+    // None of a monitor: containers were looked for before.
+    let owner = holders::of(&inodes, Path::new("/")).into_values().next()?;
+    Some(owner.to_string())
 }
 
 #[cfg(test)]
@@ -305,7 +275,7 @@ mod tests {
             Status { phase: Phase::Running, published: wanted.clone(), ..Status::default() };
         record::write(&one.join("status.json"), &status, record::Durability::Volatile).unwrap();
         let refusal = reserve(&wanted, &two).unwrap_err();
-        assert_eq!(refusal.to_string(), "it is taken by container `shop-web-1`");
+        assert_eq!(refusal.to_string(), "it is published by `shop-web-1`");
     }
 
     #[test]

@@ -1,0 +1,93 @@
+//! Ports of the host that somebody has already.
+
+use std::net::IpAddr;
+
+use super::*;
+
+fn listener(port: u16, address: &str, owner: PortOwner) -> Listener {
+    let address: IpAddr = address.parse().unwrap();
+    let both = address.is_ipv6() && address.is_unspecified();
+    Listener { protocol: Protocol::Tcp, port, address, both, owner }
+}
+
+fn nginx() -> PortOwner {
+    let unit = Some("nginx.service".to_owned());
+    PortOwner::Process { pid: 812, name: "nginx".into(), unit }
+}
+
+fn host(listening: Vec<Listener>) -> FakeHost {
+    let mut host = FakeHost::new();
+    host.observed.host.listening = listening;
+    host
+}
+
+fn web(range: (u16, u16), on: Option<&str>) -> Stack {
+    let mut web = service("web:1");
+    let host_ip = on.map(|on| on.parse().unwrap());
+    web.ports = vec![Port { published: Some(range), host_ip, ..port(0, 80) }];
+    with([("web", web)])
+}
+
+#[test]
+fn who_has_a_port_is_told_before_anything_is_changed() {
+    let stack = web((8080, 8080), Some("127.0.0.1"));
+    let of = |owner| problems(&stack, &host(vec![listener(8080, "0.0.0.0", owner)]));
+    assert_snapshot!(of(nginx()), @"port 127.0.0.1:8080/tcp of `shop-web-1` is taken by process 812 (`nginx` of `nginx.service`): end that, or publish another port");
+    let foreign = PortOwner::Foreign { name: "lab-web-1".into() };
+    assert_snapshot!(of(foreign), @"port 127.0.0.1:8080/tcp of `shop-web-1` is published by `lab-web-1`, a container of another state of berth: end that, or publish another port");
+    assert_snapshot!(of(PortOwner::Unknown), @"port 127.0.0.1:8080/tcp of `shop-web-1` is taken by another program: end that, or publish another port");
+}
+
+#[test]
+fn an_address_beside_it_is_free() {
+    for (wanted, taken, free) in [
+        (Some("127.0.0.1"), "127.0.0.2", true),
+        (Some("0.0.0.0"), "::1", true),
+        (Some("127.0.0.1"), "::", false),
+        (None, "::1", false),
+    ] {
+        let host = host(vec![listener(8080, taken, nginx())]);
+        let stack = web((8080, 8080), wanted);
+        let planned = up(&desired(&stack), &host.observed, &UpOptions::default(), &stack.places);
+        assert_eq!(planned.is_ok(), free, "{wanted:?} beside {taken}");
+    }
+}
+
+#[test]
+fn a_range_is_refused_only_when_all_of_it_is_taken() {
+    let taken = |ports: std::ops::RangeInclusive<u16>| {
+        host(ports.map(|port| listener(port, "0.0.0.0", nginx())).collect())
+    };
+    plan(&web((8000, 8006), None), &taken(8000..=8005));
+    assert_snapshot!(problems(&web((8000, 8005), None), &taken(8000..=8005)), @"no port of 8000-8005/tcp is free for `shop-web-1`: 8000 is taken by process 812 (`nginx` of `nginx.service`), 8001 is taken by process 812 (`nginx` of `nginx.service`), 8002 is taken by process 812 (`nginx` of `nginx.service`), 8003 is taken by process 812 (`nginx` of `nginx.service`), and 2 more");
+}
+
+#[test]
+fn containers_share_a_range_among_them() {
+    let mut stack = web((8000, 8001), None);
+    stack.services.get_mut("web").unwrap().replicas = 2;
+    plan(&stack, &FakeHost::new());
+    let one = host(vec![listener(8001, "0.0.0.0", nginx())]);
+    assert_snapshot!(problems(&stack, &one), @"no port of 8000-8001/tcp is free for `shop-web-2`: 8000 is published by `shop-web-1`, 8001 is taken by process 812 (`nginx` of `nginx.service`)");
+}
+
+#[test]
+fn what_a_container_has_itself_is_no_conflict_when_it_is_made_anew() {
+    let mut stack = web((8080, 8080), None);
+    let mut host = up_with(&stack);
+    stack.services.get_mut("web").unwrap().image = Some("web:2".into());
+    let owner = PortOwner::Container { name: "shop-web-1".into() };
+    host.observed.host.listening = vec![listener(8080, "0.0.0.0", owner)];
+    plan(&stack, &host);
+}
+
+#[test]
+fn a_start_finds_its_port_taken_too() {
+    let mut host = up_with(&web((8080, 8080), None));
+    let container = host.observed.containers.get_mut("shop-web-1").unwrap();
+    container.state = ContainerState::Exited { exit_code: 0, finished_at: 0 };
+    container.monitored = false;
+    host.observed.host.listening = vec![listener(8080, "::", nginx())];
+    let refusal = start("shop", &host.observed, &[]).unwrap_err();
+    assert_snapshot!(refusal, @"port 8080/tcp of `shop-web-1` is taken by process 812 (`nginx` of `nginx.service`): end that, or publish another port");
+}
