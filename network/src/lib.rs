@@ -9,7 +9,8 @@
 //! process that starts and keeps one container.
 //!
 //! Reading order: [`bridge`] (a network), [`endpoint`] (a container on it), [`firewall`] (who
-//! reaches whom), [`listening`] (who has the ports), [`dns`] (by which name), then what they stand on: `nft`, `netlink`, [`netns`].
+//! reaches whom), [`foreign`] (what the rules of others say to that), [`listening`] (who has the
+//! ports), [`dns`] (by which name), then what they stand on: `nft`, `netlink`, [`netns`].
 
 pub mod bridge;
 pub mod conntrack;
@@ -17,6 +18,7 @@ pub mod dns;
 pub mod endpoint;
 pub mod error;
 pub mod firewall;
+pub mod foreign;
 pub mod listening;
 mod netlink;
 pub mod netns;

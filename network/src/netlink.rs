@@ -62,6 +62,16 @@ impl Channel {
 
     /// Sends one or several requests and gives everything that was answered.
     pub(crate) fn exchange(&self, request: &[u8]) -> io::Result<Vec<Message>> {
+        Ok(self.exchange_up_to(request, usize::MAX)?.unwrap_or_default())
+    }
+
+    /// As [`Channel::exchange`], but `None` when the answer has more than so many bytes. What is
+    /// left of it stays in the socket, which is of no use for anything else then.
+    pub(crate) fn exchange_up_to(
+        &self,
+        request: &[u8],
+        most: usize,
+    ) -> io::Result<Option<Vec<Message>>> {
         if request.len() > DEFAULT_ROOM {
             let room = request.len() + HEADER;
             rustix::net::sockopt::set_socket_send_buffer_size_force(self, room)?;
@@ -72,11 +82,18 @@ impl Channel {
         }
         let mut messages = Vec::new();
         let mut buffer = Vec::with_capacity(64 * 1024);
+        let mut bytes = 0usize;
         loop {
             buffer.clear();
             match self.socket.recv(&mut buffer, libc::MSG_DONTWAIT) {
-                Ok(_) => split(&buffer, &mut messages),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(messages),
+                Ok(_) => {
+                    bytes = bytes.saturating_add(buffer.len());
+                    if bytes > most {
+                        return Ok(None);
+                    }
+                    split(&buffer, &mut messages);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Some(messages)),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
             }

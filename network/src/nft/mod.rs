@@ -16,7 +16,7 @@ use crate::netns;
 
 use attributes::comment;
 
-pub(crate) use attributes::{Attributes, COMMENT_MAX};
+pub(crate) use attributes::{Attributes, COMMENT_MAX, comment_text};
 pub(crate) use dump::Tables;
 pub(crate) use rule::{PERCENTS, Rule, Verdict, link_name};
 pub(crate) use set::{Element, SetSpec, Type};
@@ -222,9 +222,17 @@ impl From<Failure> for NetError {
     }
 }
 
-fn open() -> Result<Channel> {
+pub(crate) fn open() -> Result<Channel> {
     Channel::open(netlink_sys::protocols::NETLINK_NETFILTER)
         .map_err(refused("open socket", "NETLINK_NETFILTER"))
+}
+
+/// The request for a list of everything of a kind; family 0 is all of them.
+pub(crate) fn dump_request(kind: u16, family: u8, number: u32, body: &Attributes) -> Vec<u8> {
+    const DUMP: u16 = 0x300;
+    let mut bytes = Vec::new();
+    message(&mut bytes, (SUBSYSTEM << 8) | kind, DUMP, number, (family, 0), body);
+    bytes
 }
 
 /// Appends one message: netlink's header, netfilter's, and the attributes.
