@@ -7,7 +7,9 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "it is here to print, or to stop")]
 
 mod config;
+mod net;
 mod pull;
+mod talk;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -34,7 +36,13 @@ struct Step {
 fn main() {
     match std::env::args().nth(1).as_deref() {
         Some("config") => return config::measure(&berth_tests::berth_program(), 20),
+        Some("net") => return net::measure(number(2).unwrap_or(7)),
         Some("pull") => return pull::measure(5),
+        Some("serve") => talk::serve(number(2).expect("a port")),
+        Some("ask") => {
+            let host = std::env::args().nth(2).expect("a host");
+            return talk::ask(&host, number(3).expect("a port"));
+        }
         _ => {}
     }
     let mut args = std::env::args().skip(1).map(|arg| arg.parse::<usize>().expect("a number"));
@@ -42,6 +50,11 @@ fn main() {
     let containers = args.next().unwrap_or(50).max(1);
     let rounds: Vec<Round> = (0..rounds).map(|_| round(containers)).collect();
     report(containers, &rounds);
+}
+
+/// The argument at this place, if there is one.
+fn number<N: std::str::FromStr>(place: usize) -> Option<N> {
+    std::env::args().nth(place)?.parse().ok()
 }
 
 /// Up, up, change, down, on a fresh machine.

@@ -88,7 +88,7 @@ fn addresses(host: &TestHost, service: &str) -> [String; 2] {
 fn gateway(address: &str) -> String {
     match address.rsplit_once("::") {
         Some((net, _)) => format!("{net}::1"),
-        None => format!("{}.1", address.rsplit_once('.').unwrap().0),
+        None => format!("{}.1", address.rsplit_once('.').map_or(address, |(net, _)| net)),
     }
 }
 
@@ -105,7 +105,7 @@ fn ask(host: &TestHost, client: &str, places: &[String]) -> Vec<[String; 2]> {
     };
     let ran = ran.succeeds();
     let answers = ran.stdout.lines().map(|line| {
-        let (tcp, udp) = line.split_once(' ').unwrap();
+        let (tcp, udp) = line.split_once(' ').unwrap_or((line, "-"));
         [tcp.to_owned(), udp.to_owned()]
     });
     answers.collect()

@@ -1,0 +1,142 @@
+//! What the network costs: between two containers by name, and through a published port from outside,
+//! from the host and from its loopback, beside a bare veth pair; once with two containers and one port,
+//! once with 200 containers on the bridge and 1,000 ports. And what one more published port costs `up`.
+//!
+//! All ways are taken in turn, round after round, so that what else the machine does meets them all.
+
+use std::fmt::Write;
+use std::time::Instant;
+
+use berth_tests::TestHost;
+use berth_tests::machine::Place;
+
+/// Where the server of a stack listens, published under the same number.
+const PORT: u16 = 7000;
+
+/// A stack whose client asks its server: so many more containers, and so many more ports.
+fn stack(others: usize, ports: u16) -> String {
+    let mut text = format!(
+        "x-host: &host {{ image: localhost/host, stop_grace_period: 0s, volumes: ['.:/srv:ro'] }}\n\
+         services:\n  \
+           server: {{ <<: *host, command: [/srv/bench, serve, '{PORT}'], ports: ['{PORT}:{PORT}'] }}\n  \
+           client: {{ <<: *host, command: [sleep, '100000'] }}\n"
+    );
+    if ports > 0 {
+        let (first, last) = (20_000, 19_999 + ports);
+        let _ = writeln!(
+            text,
+            "  many: {{ <<: *host, command: [sleep, '100000'], ports: ['{first}-{last}:{first}-{last}'] }}"
+        );
+    }
+    for number in 0..others {
+        let _ = writeln!(text, "  s{number}: {{ <<: *host, command: [sleep, '100000'] }}");
+    }
+    text
+}
+
+/// A machine with such a stack up, and the milliseconds that took.
+fn host(others: usize, ports: u16) -> (TestHost, f64) {
+    let host = TestHost::with("compose.yaml", &stack(others, ports));
+    std::fs::copy(std::env::current_exe().unwrap(), host.project("bench")).unwrap();
+    let start = Instant::now();
+    host.berth("up -d").succeeds();
+    let took = start.elapsed().as_secs_f64() * 1000.0;
+    host.eventually("the server listens", || host.berth("logs server").stdout.contains("listens"));
+    (host, took)
+}
+
+/// A way to a server: its name, and who asks whom.
+const WAYS: [(&str, Way); 5] = [
+    ("bare veth pair", Way::Bare),
+    ("container to container by name", Way::Name),
+    ("published port, from outside", Way::Outside),
+    ("published port, by the host's address", Way::Host),
+    ("published port, by 127.0.0.1", Way::Loopback),
+];
+
+#[derive(Clone, Copy)]
+enum Way {
+    Bare,
+    Name,
+    Outside,
+    Host,
+    Loopback,
+}
+
+fn ask(host: &TestHost, way: Way) -> [f64; 3] {
+    let ran = match way {
+        Way::Bare => host.neighbour(&format!("./bench ask 198.51.100.1 {PORT}")),
+        Way::Name => host.berth(&format!("exec -T client /srv/bench ask server {PORT}")),
+        Way::Outside => host.neighbour(&format!("./bench ask 192.0.2.1 {PORT}")),
+        Way::Host => host.shell(&format!("./bench ask 192.0.2.1 {PORT}")),
+        Way::Loopback => host.shell(&format!("./bench ask 127.0.0.1 {PORT}")),
+    };
+    let text = ran.succeeds().stdout;
+    let mut figures = text.split_whitespace().map(|figure| figure.parse().expect("a figure"));
+    [(); 3].map(|()| figures.next().expect("three figures"))
+}
+
+/// Another pair out of the neighbour, into a namespace without any rule; a server at its far end.
+const BARE: &str = "unshare --net sleep 100000 & far=$!
+    while [ \"$(readlink /proc/$far/ns/net)\" = \"$(readlink /proc/self/ns/net)\" ]; do sleep 0.01; done
+    ip link add bare0 type veth peer name bare1 netns $far
+    ip address add 198.51.100.2/24 dev bare0; ip link set bare0 up
+    nsenter -t $far -n sh -c 'ip link set lo up; ip address add 198.51.100.1/24 dev bare1; ip link set bare1 up'
+    exec nsenter -t $far -n ./bench serve 7000";
+
+/// Takes so many rounds and prints them, then what ports cost.
+pub fn measure(rounds: usize) {
+    let (small, _) = host(0, 0);
+    let (large, _) = host(197, 1000);
+    let hosts = [&small, &large];
+    for host in hosts {
+        host.start_shell(Place::Neighbour, BARE).prints("listens");
+    }
+    let mut taken: Vec<Round> = Vec::new();
+    for _ in 0..rounds {
+        taken.push(WAYS.map(|(_, way)| hosts.map(|host| ask(host, way))));
+    }
+    println!("{rounds} rounds; median, and its ratio to the bare pair of the same round");
+    for (figure, name) in ["Gbit/s", "questions/s", "connections/s"].into_iter().enumerate() {
+        println!("\n{name:<40}{:>24}{:>30}", "2 containers, 1 port", "200 containers, 1,001 ports");
+        for (way, (name, _)) in WAYS.iter().enumerate() {
+            let of = |host: usize| {
+                let value = median(taken.iter().map(|round| round[way][host][figure]));
+                let ratio = |round: &Round| round[way][host][figure] / round[0][host][figure];
+                format!("{value:.1} ({:.2})", median(taken.iter().map(ratio)))
+            };
+            println!("{name:<40}{:>24}{:>30}", of(0), of(1));
+        }
+    }
+    // What serves the bare pairs goes with the machines.
+    small.abandon();
+    large.abandon();
+    ports(rounds);
+}
+
+/// What a round took: by way, by host, by figure.
+type Round = [[[f64; 3]; 2]; WAYS.len()];
+
+/// `up` of one container with more and more ports.
+fn ports(rounds: usize) {
+    println!(
+        "\n{:<40}{:>24}{:>30}",
+        "published ports", "up, ms (median)", "µs for each further port"
+    );
+    let mut before = (0.0, 0);
+    for ports in [1, 250, 500, 1000] {
+        let took = median((0..rounds).map(|_| host(0, ports).1));
+        let each = match before.1 {
+            0 => String::new(),
+            fewer => format!("{:.0}", (took - before.0) * 1000.0 / f64::from(ports - fewer)),
+        };
+        println!("{ports:<40}{took:>24.1}{each:>30}");
+        before = (took, ports);
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
