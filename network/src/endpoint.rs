@@ -20,7 +20,7 @@ use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader,
     NetlinkMessage,
 };
-use netlink_packet_route::address::{AddressHeaderFlags, AddressMessage};
+use netlink_packet_route::address::{AddressHeaderFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
     InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkMessage,
 };
@@ -48,7 +48,7 @@ const CREATE: u16 = NLM_F_CREATE | NLM_F_EXCL;
 const REPLACE: u16 = NLM_F_CREATE | NLM_F_REPLACE;
 
 /// A link of a container into a bridge.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LinkSpec {
     /// Link name of the bridge on the host.
     pub bridge: String,
@@ -58,6 +58,8 @@ pub struct LinkSpec {
     pub mac: Option<[u8; 6]>,
     /// Addresses with the prefix length of their subnet.
     pub addresses: Vec<IpNet>,
+    /// Settings below `/proc/sys/net` by their path, `ipv4/conf/eth0/log_martians`.
+    pub sysctls: Vec<(String, String)>,
     /// Next hops of the default routes, when this link has them: at most one per family.
     pub gateways: Vec<IpAddr>,
     /// Bytes of the largest packet; `None` leaves 1500.
@@ -84,6 +86,9 @@ pub fn connect(netns: BorrowedFd<'_>, links: &[LinkSpec]) -> Result<()> {
     }
     let mut inner = netns::inside(netns, || {
         set_ipv6_of_new_links(&before)?;
+        // Some of them count only for a link that is still off.
+        let settings = links.iter().flat_map(|link| &link.sysctls);
+        settings.into_iter().try_for_each(|(key, value)| sysctl::set(key, value))?;
         Requests::open()
     })?;
     inner.add("set up", "lo", 0, up("lo"));
@@ -242,10 +247,16 @@ fn up(name: &str) -> RouteNetlinkMessage {
 /// The message that adds an address. An IPv6 one can be used at once: nobody else is given it.
 pub(crate) fn address_message(index: u32, address: IpNet) -> AddressMessage {
     match address {
-        IpNet::V4(a) => AddressMessageBuilder::<Ipv4Addr>::new()
-            .index(index)
-            .address(a.addr(), a.prefix_len())
-            .build(),
+        IpNet::V4(a) => {
+            let mut message = AddressMessageBuilder::<Ipv4Addr>::new()
+                .index(index)
+                .address(a.addr(), a.prefix_len())
+                .build();
+            if a.addr().is_link_local() {
+                message.header.scope = AddressScope::Link;
+            }
+            message
+        }
         IpNet::V6(a) => {
             let mut message = AddressMessageBuilder::<Ipv6Addr>::new()
                 .index(index)

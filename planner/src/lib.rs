@@ -22,6 +22,7 @@ mod gate;
 pub mod images;
 pub mod ipam;
 pub mod lifecycle;
+pub mod links;
 pub mod lock;
 pub mod observed;
 mod order;

@@ -156,7 +156,7 @@ fn spec(service: &str, wanted: &ContainerSpec, options: &RunOptions) -> Containe
     (spec.tty, spec.stdin_open) = (options.tty, options.stdin_open);
     for endpoint in spec.networks.values_mut() {
         // A fixed address is the service's own container's.
-        (endpoint.ipv4_address, endpoint.ipv6_address, endpoint.mac_address) = (None, None, None);
+        endpoint.without_fixed_addresses();
         match options.use_aliases {
             true => endpoint.aliases.push(service.to_string()),
             false => endpoint.aliases.clear(),

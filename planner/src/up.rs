@@ -4,6 +4,7 @@
 //! description, its record and its state; then the fates become steps with their order.
 
 mod containers;
+mod hardware;
 mod inits;
 mod memory;
 mod notes;

@@ -8,6 +8,7 @@ mod build;
 mod deploy;
 mod develop;
 mod devices;
+mod endpoint;
 mod files;
 mod forwarding;
 mod grammar;

@@ -291,10 +291,9 @@ pub fn link(record: &NetworkRecord, name: &str, last: u8) -> LinkSpec {
     LinkSpec {
         bridge: record.bridge.clone(),
         name: name.to_owned(),
-        mac: None,
         addresses: vec![ipnet::IpNet::new(address, subnet.net.prefix_len()).unwrap()],
         gateways: if record.spec.internal { vec![] } else { vec![subnet.gateway] },
-        mtu: None,
+        ..LinkSpec::default()
     }
 }
 

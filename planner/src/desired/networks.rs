@@ -22,6 +22,23 @@ pub struct EndpointSpec {
     pub priority: i32,
     /// Who gives the default route; highest wins.
     pub gw_priority: i32,
+    /// Name of the link in the container; `None` takes the next of `eth0`, `eth1`, ….
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface_name: Option<String>,
+    /// Further addresses of the link alone, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub link_local_ips: Vec<IpAddr>,
+    /// Settings of the link, `net.ipv4.conf.IFNAME.forwarding`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctls: BTreeMap<String, String>,
+}
+
+impl EndpointSpec {
+    /// Without what one container alone can have.
+    pub fn without_fixed_addresses(&mut self) {
+        (self.ipv4_address, self.ipv6_address, self.mac_address) = (None, None, None);
+        self.link_local_ips.clear();
+    }
 }
 
 /// A network.

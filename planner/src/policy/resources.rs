@@ -154,6 +154,12 @@ pub(super) fn sysctls(finds: &mut Finds<'_>) {
         let what = format!("the kernel setting {key}={value} of its own namespaces");
         finds.add(Case::Sysctl, &format!("sysctls.{key}"), key, what);
     }
+    for endpoint in finds.subject.spec.networks.values() {
+        for (key, value) in &endpoint.sysctls {
+            let what = format!("the kernel setting {key}={value} of its own link");
+            finds.add(Case::Sysctl, "networks", key, what);
+        }
+    }
 }
 
 pub(super) fn ports(finds: &mut Finds<'_>) {

@@ -36,7 +36,7 @@ fn spec(step: &InitStep, service: &ContainerSpec) -> ContainerSpec {
     for endpoint in spec.networks.values_mut() {
         endpoint.aliases.clear();
         // A fixed address is the service's own container's.
-        (endpoint.ipv4_address, endpoint.ipv6_address, endpoint.mac_address) = (None, None, None);
+        endpoint.without_fixed_addresses();
     }
     spec
 }

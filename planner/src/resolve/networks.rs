@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::{ResolveProblem, Resolver};
 use crate::desired::{EndpointSpec, LinkSpec, NetworkSpec, PoolSpec, PortSpec};
+use crate::links;
 
 impl Resolver<'_> {
     pub(super) fn endpoints(
@@ -20,6 +21,8 @@ impl Resolver<'_> {
                 self.dangling(name, "network", key);
                 continue;
             };
+            let mut link_local_ips = on.link_local_ips.clone();
+            link_local_ips.sort();
             let endpoint = EndpointSpec {
                 aliases: on.aliases.clone(),
                 ipv4_address: on.ipv4_address,
@@ -27,6 +30,9 @@ impl Resolver<'_> {
                 mac_address: on.mac_address.clone(),
                 priority: on.priority,
                 gw_priority: on.gw_priority,
+                interface_name: on.interface_name.clone(),
+                link_local_ips,
+                sysctls: on.sysctls.clone(),
             };
             endpoints.insert(network.name.clone(), endpoint);
         }
@@ -43,7 +49,8 @@ impl Resolver<'_> {
         address: &str,
         endpoints: &mut BTreeMap<String, EndpointSpec>,
     ) {
-        let first = endpoints.iter_mut().min_by_key(|(name, on)| (-on.priority, (*name).clone()));
+        let first = links::in_order(endpoints).first().map(|joined| joined.network.to_owned());
+        let first = first.and_then(|name| endpoints.get_mut(&name).map(|on| (name, on)));
         let plain = |text: &str| text.to_ascii_lowercase().replace('-', ":");
         let why = match first {
             None => "no network of its own to have it on".to_owned(),

@@ -14,7 +14,7 @@ use crate::pull;
 
 use super::containers::{Change, Fate};
 use super::resources::NetworkFate;
-use super::{Survey, inits};
+use super::{Survey, hardware, inits};
 
 /// Records by container name, for every container the plan makes.
 pub(super) fn make(
@@ -24,6 +24,7 @@ pub(super) fn make(
     problems: &mut PlanProblems,
 ) -> BTreeMap<String, ContainerRecord> {
     let mut addresses = addresses(survey, networks, changes, problems);
+    hardware::check(survey, networks, changes, problems);
     let mut bases = id_bases(survey, changes, problems);
     let mut projects = layer_projects(survey, changes, problems);
     let mut records = BTreeMap::new();
@@ -64,7 +65,9 @@ fn judged(survey: &Survey, spec: &ContainerSpec) -> BTreeMap<PathBuf, PathBuf> {
 }
 
 /// Containers the plan makes, with their descriptions.
-fn made<'a>(changes: &'a [Change]) -> impl Iterator<Item = (&'a Change<'a>, &'a ContainerSpec)> {
+pub(super) fn made<'a>(
+    changes: &'a [Change],
+) -> impl Iterator<Item = (&'a Change<'a>, &'a ContainerSpec)> {
     let made = |change: &&Change| matches!(change.verdict.fate, Fate::Create | Fate::Replace);
     changes.iter().filter(made).filter_map(|change| Some((change, change.want?)))
 }

@@ -20,7 +20,7 @@ pub enum Network {
 }
 
 /// A link into a bridge.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     /// Network by name on the host.
     pub network: String,
@@ -34,7 +34,13 @@ pub struct Link {
     pub ipv4: Option<(Ipv4Addr, u8)>,
     /// IPv6 address with prefix length.
     pub ipv6: Option<(Ipv6Addr, u8)>,
-    /// Next hops of the default route, when this link has it.
+    /// Further addresses, of the link only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub link_local: Vec<IpAddr>,
+    /// Settings of the link, `net.ipv4.conf.IFNAME.forwarding`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctls: BTreeMap<String, String>,
+    /// Next hops of the default route of each family that leads out by this link.
     pub gateways: Vec<IpAddr>,
     /// Names of the container on this network.
     pub names: Vec<String>,

@@ -8,6 +8,7 @@ use berth_network::error::NetError;
 use berth_network::{bridge, firewall};
 use berth_planner::desired::{EndpointSpec, LinkSpec, NetworkMode};
 use berth_planner::ipam::bridge_name;
+use berth_planner::links::{self, Joined};
 use berth_planner::observed::{
     ContainerRecord, Leftover, NetworkRecord, ObservedContainer, ObservedNetwork, Subnet,
 };
@@ -298,28 +299,34 @@ pub(super) fn connection(
         NetworkMode::Container(other) => return Ok(Network::Container(other.clone())),
         NetworkMode::Bridge => {}
     }
-    let mut endpoints: Vec<(&String, &EndpointSpec)> = spec.networks.iter().collect();
-    endpoints.sort_by_key(|(name, endpoint)| (-endpoint.priority, name.as_str()));
+    let joined = links::in_order(&spec.networks);
     let mut links = Vec::new();
-    for (index, (name, endpoint)) in endpoints.iter().enumerate() {
-        links.push(link(roots, container, id, name, endpoint, index)?);
+    for joined in &joined {
+        links.push(link(roots, container, id, joined)?);
     }
-    keep_one_default_route(&mut links, &spec.networks);
+    let all: BTreeMap<String, Vec<IpAddr>> = links
+        .iter_mut()
+        .map(|link| (link.network.clone(), std::mem::take(&mut link.gateways)))
+        .collect();
+    for (network, gateway) in links::ways_out(&spec.networks, |network| all[network].clone()) {
+        let out = links.iter_mut().find(|link| link.network == network);
+        out.into_iter().for_each(|link| link.gateways.push(gateway));
+    }
     Ok(Network::Own(links))
 }
 
+/// The link, with every gateway of its network.
 fn link(
     roots: &Roots,
     container: &ContainerRecord,
     id: &str,
-    network: &str,
-    endpoint: &EndpointSpec,
-    index: usize,
+    joined: &Joined<'_>,
 ) -> Result<Link, StepError> {
+    let Joined { network, endpoint, name } = joined;
     let record = read(roots, network)
         .map_err(|e| StepError::refused("read network", network, e))?
         .ok_or_else(|| StepError::Stale(format!("network `{network}` is not there")))?;
-    let addresses = container.addresses.get(network).copied();
+    let addresses = container.addresses.get(*network).copied();
     let ipv4 = addresses.and_then(|a| a.ipv4);
     let ipv6 = addresses.and_then(|a| a.ipv6);
     let subnet = |address: IpAddr| record.subnets.iter().find(|s| s.net.contains(&address));
@@ -337,12 +344,14 @@ fn link(
         }
     };
     Ok(Link {
-        network: network.to_owned(),
+        network: (*network).to_owned(),
         bridge: record.bridge.clone(),
-        name: format!("eth{index}"),
+        name: name.clone(),
         mac: mac.transpose()?,
         ipv4: ipv4.map(|address| (address, prefix(address.into()))),
         ipv6: ipv6.map(|address| (address, prefix(address.into()))),
+        link_local: endpoint.link_local_ips.clone(),
+        sysctls: endpoint.sysctls.clone(),
         gateways,
         names: names_of(container, id, endpoint),
     })
@@ -360,20 +369,6 @@ fn names_of(container: &ContainerRecord, id: &str, endpoint: &EndpointSpec) -> V
     let mut seen = BTreeSet::new();
     names.retain(|name| seen.insert(name.clone()));
     names
-}
-
-/// The link with the highest `gw_priority`, then the first by name of its network, leads out.
-fn keep_one_default_route(links: &mut [Link], endpoints: &BTreeMap<String, EndpointSpec>) {
-    let best = links
-        .iter()
-        .filter(|link| !link.gateways.is_empty())
-        .min_by_key(|link| (-endpoints[&link.network].gw_priority, link.network.clone()))
-        .map(|link| link.network.clone());
-    for link in links {
-        if Some(&link.network) != best.as_ref() {
-            link.gateways.clear();
-        }
-    }
 }
 
 /// What the container's resolver knows.
@@ -432,35 +427,6 @@ fn parse_mac(text: &str) -> Option<[u8; 6]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn link(network: &str, out: bool) -> Link {
-        let gateways = if out { vec![IpAddr::from([10, 0, 0, 1])] } else { Vec::new() };
-        Link {
-            network: network.to_owned(),
-            bridge: String::new(),
-            name: String::new(),
-            mac: None,
-            ipv4: None,
-            ipv6: None,
-            gateways,
-            names: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn one_network_leads_out_and_never_an_internal_one() {
-        let mut links = [link("a", false), link("b", true), link("c", true)];
-        let endpoint = |gw_priority| EndpointSpec { gw_priority, ..EndpointSpec::default() };
-        let mut endpoints: BTreeMap<String, EndpointSpec> =
-            [("a", 9), ("b", 0), ("c", 0)].map(|(n, p)| (n.to_owned(), endpoint(p))).into();
-        keep_one_default_route(&mut links, &endpoints);
-        assert_eq!(links.each_ref().map(|l| !l.gateways.is_empty()), [false, true, false]);
-
-        let mut links = [link("a", false), link("b", true), link("c", true)];
-        endpoints.insert("c".to_owned(), endpoint(1));
-        keep_one_default_route(&mut links, &endpoints);
-        assert_eq!(links.each_ref().map(|l| !l.gateways.is_empty()), [false, false, true]);
-    }
 
     #[test]
     fn a_mac_address_has_six_bytes() {

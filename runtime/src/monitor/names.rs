@@ -60,11 +60,9 @@ mod tests {
             network: "shop_default".into(),
             bridge: "br".into(),
             name: "eth0".into(),
-            mac: None,
             ipv4: Some(("10.1.0.2".parse().unwrap(), 24)),
-            ipv6: None,
-            gateways: vec![],
             names: vec!["shop-web-1".into(), "web".into()],
+            ..Link::default()
         };
         let mut bundle = Bundle {
             name: "shop-web-1".into(),

@@ -12,6 +12,10 @@ use super::names;
 use super::resolver::Resolver;
 use crate::bundle::{Bundle, Link, Network};
 
+/// Lengths of the prefixes of addresses that are of the link only (RFC 3927, RFC 4291).
+const LINK_LOCAL_V4: u8 = 16;
+const LINK_LOCAL_V6: u8 = 64;
+
 /// What a connected container needs served.
 #[derive(Default)]
 pub(super) struct Connection {
@@ -87,17 +91,28 @@ pub(super) fn unpublish(bundle: &Bundle, ports: &[PortSpec]) -> Result<(), Strin
 fn spec(link: &Link) -> LinkSpec {
     let v4 = link.ipv4.and_then(|(ip, length)| Ipv4Net::new(ip, length).ok()).map(IpNet::V4);
     let v6 = link.ipv6.and_then(|(ip, length)| Ipv6Net::new(ip, length).ok()).map(IpNet::V6);
+    let of_link = link.link_local.iter().filter_map(|ip| match ip {
+        IpAddr::V4(ip) => Ipv4Net::new(*ip, LINK_LOCAL_V4).ok().map(IpNet::V4),
+        IpAddr::V6(ip) => Ipv6Net::new(*ip, LINK_LOCAL_V6).ok().map(IpNet::V6),
+    });
     LinkSpec {
         bridge: link.bridge.clone(),
         name: link.name.clone(),
         mac: link.mac,
-        addresses: v4.into_iter().chain(v6).collect(),
+        addresses: v4.into_iter().chain(v6).chain(of_link).collect(),
+        sysctls: link.sysctls.iter().map(|(key, to)| (setting(link, key), to.clone())).collect(),
         gateways: link.gateways.clone(),
         mtu: None,
     }
 }
 
-/// Where each port leads: to the link with the default route, or else the first.
+/// Where below `/proc/sys/net` a setting of the link is.
+fn setting(link: &Link, key: &str) -> String {
+    let of_link = |part| if part == "IFNAME" { link.name.as_str() } else { part };
+    key.split('.').skip(1).map(of_link).collect::<Vec<_>>().join("/")
+}
+
+/// Where each port leads: to the link with the default route of its family, or else the first.
 pub(crate) fn published(bundle: &Bundle, ports: &[PortSpec]) -> Result<Vec<Published>, String> {
     let Network::Own(links) = &bundle.network else { return Ok(Vec::new()) };
     let mut published = Vec::new();
@@ -121,10 +136,14 @@ pub(crate) fn published(bundle: &Bundle, ports: &[PortSpec]) -> Result<Vec<Publi
 }
 
 fn main_addresses(links: &[Link]) -> Vec<IpAddr> {
-    let mut links: Vec<&Link> = links.iter().collect();
-    links.sort_by_key(|link| link.gateways.is_empty());
-    let v4 = links.iter().find_map(|link| link.ipv4).map(|(ip, _)| IpAddr::V4(ip));
-    let v6 = links.iter().find_map(|link| link.ipv6).map(|(ip, _)| IpAddr::V6(ip));
+    let leads_out = |link: &&&Link, v4: bool| link.gateways.iter().any(|to| to.is_ipv4() == v4);
+    let of = |v4: bool| -> Vec<&Link> {
+        let (out, other): (Vec<&Link>, Vec<&Link>) =
+            links.iter().partition(|link| leads_out(&link, v4));
+        [out, other].concat()
+    };
+    let v4 = of(true).iter().find_map(|link| link.ipv4).map(|(ip, _)| IpAddr::V4(ip));
+    let v6 = of(false).iter().find_map(|link| link.ipv6).map(|(ip, _)| IpAddr::V6(ip));
     v4.into_iter().chain(v6).collect()
 }
 
@@ -139,11 +158,9 @@ mod tests {
             network: "n".into(),
             bridge: "br".into(),
             name: "eth0".into(),
-            mac: None,
             ipv4: Some((ipv4.parse().unwrap(), 24)),
-            ipv6: None,
             gateways: gateway.map(|g| g.parse().unwrap()).into_iter().collect(),
-            names: vec![],
+            ..Link::default()
         }
     }
 

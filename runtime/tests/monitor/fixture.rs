@@ -207,11 +207,10 @@ impl Net {
             network: self.record.name.clone(),
             bridge: self.record.bridge.clone(),
             name: "eth0".into(),
-            mac: None,
             ipv4: Some((Ipv4Addr::new(10, 99, 0, last), 24)),
-            ipv6: None,
             gateways: vec![self.record.subnets[0].gateway],
             names: names.iter().map(ToString::to_string).collect(),
+            ..Link::default()
         }]);
         made.bundle.dns.networks.insert(self.record.name.clone(), self.names.clone());
     }

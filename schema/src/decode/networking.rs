@@ -43,24 +43,6 @@ impl Reader<'_> {
         Some(Port { target, published, host_ip, protocol: protocol.unwrap_or(Protocol::Tcp) })
     }
 
-    fn endpoint(&mut self, node: &Node) -> ServiceNetwork {
-        if node.is_null() {
-            return ServiceNetwork::default();
-        }
-        let priorities = i32::MIN..=i32::MAX;
-        ServiceNetwork {
-            aliases: texts(node, "aliases"),
-            ipv4_address: self.parse(node, "ipv4_address", "an IPv4 address"),
-            ipv6_address: self.parse(node, "ipv6_address", "an IPv6 address"),
-            priority: self.within(node, "priority", priorities.clone(), "").unwrap_or_default(),
-            gw_priority: self.within(node, "gw_priority", priorities, "").unwrap_or_default(),
-            mac_address: self.read(node, "mac_address", mac_address),
-            link_local_ips: self.list(node, "link_local_ips", Self::address),
-            interface_name: self.read(node, "interface_name", interface_name),
-            driver_opts: text_map(node, "driver_opts"),
-        }
-    }
-
     /// `NAME=ADDRESS`, as all lines for `/etc/hosts` are written by now.
     pub(super) fn extra_host(&mut self, node: &Node) -> Option<(String, String)> {
         let (name, address) = node.as_text()?.split_once('=')?;
@@ -174,18 +156,6 @@ fn host_name(text: &str) -> Result<String, Bad> {
     }
     if text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') {
         return bad("is not a name of a host", "names have letters, digits, `.` and `-`");
-    }
-    Ok(text.to_owned())
-}
-
-/// What the kernel takes as the name of a link.
-fn interface_name(text: &str) -> Result<String, Bad> {
-    let wrong = |c: char| c.is_whitespace() || c.is_control() || c == '/' || c == ':';
-    if text.len() > 15 || text.contains(wrong) || matches!(text, "." | ".." | "lo") {
-        return bad(
-            "is not a name for a link",
-            "names of links have 1 to 15 letters, digits, `.`, `_` and `-`, and `lo` is taken",
-        );
     }
     Ok(text.to_owned())
 }

@@ -17,6 +17,8 @@ struct Fixed<'n> {
     network: &'n str,
     ip: IpAddr,
     span: Span,
+    /// One of the link only, which no subnet has.
+    of_link: bool,
 }
 
 pub(super) fn check(sheet: &Sheet<'_>, found: &mut Vec<Finding>) {
@@ -25,7 +27,7 @@ pub(super) fn check(sheet: &Sheet<'_>, found: &mut Vec<Finding>) {
     for (service, node) in sheet.services() {
         for fixed in fixed_of(service, node) {
             let network = sheet.tree.at(&["networks", fixed.network]);
-            if let Some(network) = network {
+            if let Some(network) = network.filter(|_| !fixed.of_link) {
                 in_subnet(&fixed, network, &pools, found);
             }
             one_container(&fixed, node, found);
@@ -33,6 +35,7 @@ pub(super) fn check(sheet: &Sheet<'_>, found: &mut Vec<Finding>) {
                 found.push(twice(&fixed, &other));
             }
         }
+        link_names(service, node, found);
         internal_only(sheet, service, node, found);
     }
     hardware(sheet, found);
@@ -42,12 +45,11 @@ pub(super) fn check(sheet: &Sheet<'_>, found: &mut Vec<Finding>) {
 fn fixed_of<'n>(service: &'n str, node: &'n Node) -> Vec<Fixed<'n>> {
     let mut list = Vec::new();
     for (network, settings) in entries(node, "networks") {
-        for name in ["ipv4_address", "ipv6_address"] {
-            let at = settings.get(name);
-            if let Some(at) = at
-                && let Some(ip) = at.as_text().and_then(|text| text.parse().ok())
-            {
-                list.push(Fixed { service, network, ip, span: at.span });
+        let of_pool = ["ipv4_address", "ipv6_address"].map(|name| settings.get(name));
+        let of_link = items(settings, "link_local_ips").iter().map(|at| (at, true));
+        for (at, of_link) in of_pool.into_iter().flatten().map(|at| (at, false)).chain(of_link) {
+            if let Some(ip) = at.as_text().and_then(|text| text.parse().ok()) {
+                list.push(Fixed { service, network, ip, span: at.span, of_link });
             }
         }
     }
@@ -58,7 +60,7 @@ fn in_subnet(fixed: &Fixed<'_>, network: &Node, pools: &[Pool<'_>], found: &mut 
     if network.get("external").is_some() {
         return;
     }
-    let Fixed { service, network: key, ip, span } = fixed;
+    let Fixed { service, network: key, ip, span, .. } = fixed;
     let family =
         |pool: &&Pool<'_>| pool.network == *key && pool.subnet.addr().is_ipv4() == ip.is_ipv4();
     let mine: Vec<&Pool<'_>> = pools.iter().filter(family).collect();
@@ -105,6 +107,24 @@ fn one_container(fixed: &Fixed<'_>, service: &Node, found: &mut Vec<Finding>) {
         let message = format!("`{}` has {count} containers and one fixed address", fixed.service);
         let (a, b) = ((fixed.span, "one address".into()), (at, format!("{count} containers")));
         found.push(both(a, b, Code::Conflict, message).help("take the fixed address away"));
+    }
+}
+
+/// The links of a container have different names.
+fn link_names(service: &str, node: &Node, found: &mut Vec<Finding>) {
+    let mut taken: BTreeMap<&str, (&str, Span)> = BTreeMap::new();
+    for (network, settings) in entries(node, "networks") {
+        let option = settings.at(&["driver_opts", "com.docker.network.endpoint.ifname"]);
+        // Two that differ are noted where they stand.
+        let Some(at) = settings.get("interface_name").or(option) else { continue };
+        let Some(name) = at.as_text() else { continue };
+        if let Some((other, place)) = taken.insert(name, (network, at.span)) {
+            let message = format!(
+                "`{service}` calls its links on `{other}` and on `{network}` both `{name}`"
+            );
+            let (a, b) = ((place, "one".into()), (at.span, "the other".into()));
+            found.push(both(a, b, Code::Duplicate, message).help("give one of them another name"));
+        }
     }
 }
 

@@ -49,8 +49,8 @@ pub struct ServiceNetwork {
     pub link_local_ips: Vec<IpAddr>,
     /// Name of the link in the container.
     pub interface_name: Option<String>,
-    /// Options of the driver.
-    pub driver_opts: BTreeMap<String, String>,
+    /// Settings of the link, `net.ipv4.conf.IFNAME.forwarding` with `IFNAME` for its name.
+    pub sysctls: BTreeMap<String, String>,
 }
 
 /// A name for another container.

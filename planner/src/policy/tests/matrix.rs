@@ -211,6 +211,12 @@ const MATRIX: &[(&str, Case, &str, &str)] = &[
     ("G-LIM", Case::Starving, "! ! x", "oom_kill_disable: true"),
     ("G-LIM", Case::Starving, "! ! x", "ulimits: { nofile: 2000 }"),
     ("G-SYSCTL", Case::Sysctl, "! C C", "sysctls: { net.core.somaxconn: 5 }"),
+    (
+        "G-SYSCTL",
+        Case::Sysctl,
+        "! C C",
+        "networks: { default: { driver_opts: { com.docker.network.endpoint.sysctls: net.ipv4.conf.IFNAME.log_martians=1 } } }",
+    ),
     ("G-CG", Case::Placement, "C x x", "cgroup_parent: /else"),
     ("G-CG", Case::Placement, "C x x", "runtime: crun"),
     (

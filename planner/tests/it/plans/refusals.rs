@@ -69,3 +69,21 @@ fn addresses_outside_taken_and_used_up_are_refused() {
     fixed(&mut stack, "b", "10.9.0.4");
     assert_snapshot!(problems(&stack, &FakeHost::new()), @"network `shop_default` has no free IPv4 address for container `shop-c-1`");
 }
+
+#[test]
+fn addresses_of_a_link_are_for_one_container_of_the_network() {
+    let mut stack = shop();
+    let mut back = ServiceNetwork {
+        mac_address: Some("02-42-0A-00-00-09".into()),
+        link_local_ips: vec!["fe80::9".parse().unwrap()],
+        ..ServiceNetwork::default()
+    };
+    stack.services.get_mut("db").unwrap().networks.insert("back".into(), back.clone());
+    let host = up_with(&stack);
+    back.mac_address = Some("02:42:0a:00:00:09".into());
+    stack.services.get_mut("app").unwrap().networks.insert("back".into(), back);
+    assert_snapshot!(problems(&stack, &host), @r"
+    address 02:42:0a:00:00:09 of `shop-app-1` on network `shop_back` is taken by `shop-db-1`
+    address fe80::9 of `shop-app-1` on network `shop_back` is taken by `shop-db-1`
+    ");
+}

@@ -377,24 +377,20 @@ services:
   web:
     image: nginx
     build: .
-    networks: {default: {interface_name: eth7}}
     volumes: [{type: image, source: a, target: /b}]
     logging: {driver: gelf}
 networks:
   default: {driver: macvlan}
 ";
-    assert_snapshot!(problems(text), @r#"
+    assert_snapshot!(problems(text), @r"
     compose.yaml:4:5 berth::not_yet
       `services.web.build` is part of the Compose Specification, but berth does not do it yet
       → take it away to go on without it
-    compose.yaml:5:26 berth::not_yet
-      `services.web.networks.default.interface_name` is part of the Compose Specification, but berth does not do it yet
-      → take it away to go on without it
-    compose.yaml:7:23 berth::not_yet
+    compose.yaml:6:23 berth::not_yet
       `services.web.logging.driver`: the log driver `gelf` is part of the Compose Specification, but berth does not do it yet
       → use json-file, local, none, journald or syslog
-    compose.yaml:9:21 berth::not_yet
+    compose.yaml:8:21 berth::not_yet
       `networks.default`: the network driver `macvlan` is part of the Compose Specification, but berth does not do it yet
       → use bridge
-    "#);
+    ");
 }
