@@ -63,7 +63,7 @@ enum Way {
     Loopback,
 }
 
-fn ask(host: &TestHost, way: Way) -> [f64; 3] {
+fn ask(host: &TestHost, way: Way) -> Figures {
     let ran = match way {
         Way::Bare => host.neighbour(&format!("./bench ask 198.51.100.1 {PORT}")),
         Way::Name => host.berth(&format!("exec -T client /srv/bench ask server {PORT}")),
@@ -73,7 +73,7 @@ fn ask(host: &TestHost, way: Way) -> [f64; 3] {
     };
     let text = ran.succeeds().stdout;
     let mut figures = text.split_whitespace().map(|figure| figure.parse().expect("a figure"));
-    [(); 3].map(|()| figures.next().expect("three figures"))
+    [(); 4].map(|()| figures.next().expect("four figures"))
 }
 
 /// Another pair out of the neighbour, into a namespace without any rule; a server at its far end.
@@ -108,6 +108,8 @@ pub fn measure(rounds: usize) {
             println!("{name:<40}{:>24}{:>30}", of(0), of(1));
         }
     }
+    let lookups = |host: usize| median(taken.iter().map(|round| round[1][host][3]));
+    println!("\n{:<40}{:>24.0}{:>30.0}", "lookups of a name/s", lookups(0), lookups(1));
     // What serves the bare pairs goes with the machines.
     small.abandon();
     large.abandon();
@@ -115,7 +117,10 @@ pub fn measure(rounds: usize) {
 }
 
 /// What a round took: by way, by host, by figure.
-type Round = [[[f64; 3]; 2]; WAYS.len()];
+type Round = [[Figures; 2]; WAYS.len()];
+
+/// What the asking program prints.
+type Figures = [f64; 4];
 
 /// `up` of one container with more and more ports.
 fn ports(rounds: usize) {

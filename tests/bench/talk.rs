@@ -1,8 +1,9 @@
 //! The two ends of a connection that is measured: `serve PORT`, and `ask HOST PORT` which prints
-//! gigabits per second, questions per second on one connection, and connections per second.
+//! gigabits per second, questions per second on one connection, connections per second, and how
+//! often in a second the name of the host can be looked up.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -49,21 +50,25 @@ fn echo(stream: &mut TcpStream) {
     while stream.read_exact(&mut question).is_ok() && stream.write_all(&question).is_ok() {}
 }
 
-/// Takes the three figures and prints them in a line.
+/// Takes the four figures and prints them in a line.
 pub fn ask(host: &str, port: u16) {
-    println!("{} {} {}", bulk(host, port), questions(host, port), connections(host, port));
+    let at = look_up(host, port);
+    println!("{} {} {} {}", bulk(at), questions(at), connections(at), lookups(host, port));
 }
 
-fn connect(host: &str, port: u16, kind: u8) -> TcpStream {
-    let address = (host, port).to_socket_addrs().expect("a name").next().expect("an address");
-    let mut stream = TcpStream::connect(address).expect("somebody who listens");
+fn look_up(host: &str, port: u16) -> SocketAddr {
+    (host, port).to_socket_addrs().expect("a name").next().expect("an address")
+}
+
+fn connect(at: SocketAddr, kind: u8) -> TcpStream {
+    let mut stream = TcpStream::connect(at).expect("somebody who listens");
     stream.set_nodelay(true).expect("an option");
     stream.write_all(&[kind]).expect("a first byte");
     stream
 }
 
-fn bulk(host: &str, port: u16) -> f64 {
-    let mut stream = connect(host, port, b'b');
+fn bulk(at: SocketAddr) -> f64 {
+    let mut stream = connect(at, b'b');
     let (start, buffer) = (Instant::now(), vec![7; 256 * 1024]);
     while start.elapsed() < LASTS {
         stream.write_all(&buffer).expect("a connection that lasts");
@@ -74,8 +79,8 @@ fn bulk(host: &str, port: u16) -> f64 {
     u64::from_be_bytes(total) as f64 * 8.0 / start.elapsed().as_secs_f64() / 1e9
 }
 
-fn questions(host: &str, port: u16) -> f64 {
-    let mut stream = connect(host, port, b'e');
+fn questions(at: SocketAddr) -> f64 {
+    let mut stream = connect(at, b'e');
     let (start, mut asked) = (Instant::now(), 0.0);
     while start.elapsed() < LASTS {
         stream.write_all(&[1; QUESTION]).expect("a connection that lasts");
@@ -85,13 +90,22 @@ fn questions(host: &str, port: u16) -> f64 {
     asked / start.elapsed().as_secs_f64()
 }
 
-fn connections(host: &str, port: u16) -> f64 {
+fn connections(at: SocketAddr) -> f64 {
     let (start, mut made) = (Instant::now(), 0);
     while start.elapsed() < LASTS && made < CONNECTIONS {
-        let mut stream = connect(host, port, b'e');
+        let mut stream = connect(at, b'e');
         stream.write_all(&[1; QUESTION]).expect("a connection that lasts");
         stream.read_exact(&mut [0; QUESTION]).expect("an answer");
         made += 1;
     }
     f64::from(made) / start.elapsed().as_secs_f64()
+}
+
+fn lookups(host: &str, port: u16) -> f64 {
+    let (start, mut made) = (Instant::now(), 0.0);
+    while start.elapsed() < LASTS / 4 {
+        look_up(host, port);
+        made += 1.0;
+    }
+    made / start.elapsed().as_secs_f64()
 }
