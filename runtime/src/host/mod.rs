@@ -18,7 +18,7 @@ mod listening;
 mod lock;
 mod mapping;
 mod modules;
-mod network;
+pub(crate) mod network;
 mod observe;
 mod owners;
 mod pack;
