@@ -1,14 +1,14 @@
 //! A network as the host has it: a bridge with addresses, and our mark on it.
 //!
 //! The mark is the link's alias, `berth:NETWORK DIGEST`: whose it is, and from which record it
-//! was made. The link is switched on last, so a bridge of ours that is up is whole. The kernel
+//! was made; ` @REALM` follows where the name of the link does not tell of which state it is. The link is switched on last, so a bridge of ours that is up is whole. The kernel
 //! takes no alias for a link that is not there yet, so until it has one a bridge is in a link
 //! group of its own: one that a crash left half made is seen as ours at any moment.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use berth_planner::observed::NetworkRecord;
+use berth_planner::observed::{NetworkRecord, Subnet};
 use futures_util::TryStreamExt;
 use ipnet::IpNet;
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags};
@@ -24,7 +24,9 @@ use crate::error::{NetError, Result, refused};
 use crate::sysctl;
 
 /// What an alias of ours begins with.
-pub(crate) const MARK: &str = "berth:";
+const MARK: &str = "berth:";
+/// Stands in a mark before the realm, where there is one.
+const OF_REALM: &str = " @";
 /// The link group of bridges that have no alias yet.
 pub const HALF_MADE: u32 = 0x6265_7274;
 /// Bytes an alias may have.
@@ -37,6 +39,8 @@ pub struct Bridge {
     pub name: String,
     /// Name of the network; empty when it was cut off before it had a mark.
     pub network: String,
+    /// Whose it is, where its name does not tell.
+    pub realm: Option<String>,
     /// Its mark as it stands, to compare with [`mark`].
     pub mark: String,
     /// It is switched on, so it was finished.
@@ -75,7 +79,8 @@ pub fn mark(record: &NetworkRecord) -> String {
     let text = serde_json::to_vec(record).unwrap_or_default();
     let digest = Sha256::digest(&text);
     let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("{MARK}{} {digest}", record.name)
+    let realm = record.realm.iter().map(|realm| format!("{OF_REALM}{realm}"));
+    format!("{MARK}{} {digest}{}", record.name, realm.collect::<String>())
 }
 
 /// Makes the bridge of a network, with its mark and its addresses, and switches it on.
@@ -104,30 +109,6 @@ pub async fn create(netlink: &Handle, record: &NetworkRecord) -> Result<Vec<Stri
             Err(error)
         }
     }
-}
-
-/// Puts back what was taken from a bridge of this record that is there: settings, addresses, and
-/// that it is switched on. Containers stay connected. Gives what was not as it has to be, in words.
-///
-/// # Errors
-/// The kernel refuses a request.
-pub async fn restore(
-    netlink: &Handle,
-    record: &NetworkRecord,
-    bridge: &Bridge,
-) -> Result<Vec<String>> {
-    let mut restored = settle(record)?;
-    let index = index_of(netlink, &record.bridge).await?;
-    for address in addresses(record).filter(|address| !bridge.addresses.contains(address)) {
-        add_address(netlink, index, address).await?;
-        restored.push(format!("address {address}"));
-    }
-    if !bridge.up {
-        switch_on(netlink, &record.bridge).await?;
-        restored.push(format!("link {}", record.bridge));
-    }
-    restored.extend(forwarding(record)?);
-    Ok(restored)
 }
 
 /// Takes a bridge away. Links in it stay, without a way out.
@@ -209,53 +190,28 @@ async fn finish(netlink: &Handle, record: &NetworkRecord, alias: String) -> Resu
     change(LinkUnspec::new_with_name(bridge).alias(alias).append_extra_attribute(whole).build())
         .await
         .map_err(answered("set alias of", bridge))?;
-    settle(record)?;
-    let index = index_of(netlink, bridge).await?;
-    for address in addresses(record) {
-        add_address(netlink, index, address).await?;
-    }
-    switch_on(netlink, bridge).await?;
-    forwarding(record)
-}
-
-/// Writes the settings of a bridge that are not as they have to be, and gives which.
-fn settle(record: &NetworkRecord) -> Result<Vec<String>> {
-    let bridge = &record.bridge;
     // Lets the host's own 127.0.0.1 reach a container by a published port. The packet rules
     // keep everybody else out.
-    let mut wanted = vec![
-        (format!("ipv4/conf/{bridge}/route_localnet"), "1"),
-        (format!("ipv6/conf/{bridge}/accept_ra"), "0"),
-        // What is forwarded asks for neighbours under the link-local address, and not at all while
-        // the kernel still looks whether somebody else has that one: a second or two. Nobody has.
-        (format!("ipv6/conf/{bridge}/accept_dad"), "0"),
-    ];
+    sysctl::set(&format!("ipv4/conf/{bridge}/route_localnet"), "1")?;
+    sysctl::set_ipv6(&format!("ipv6/conf/{bridge}/accept_ra"), "0")?;
+    // What is forwarded asks for neighbours under the link-local address, and not at all while the
+    // kernel still looks whether somebody else has that one: a second or two. Nobody has.
+    sysctl::set_ipv6(&format!("ipv6/conf/{bridge}/accept_dad"), "0")?;
     if !has_ipv6(record) {
-        wanted.push((format!("ipv6/conf/{bridge}/disable_ipv6"), "1"));
+        sysctl::set_ipv6(&format!("ipv6/conf/{bridge}/disable_ipv6"), "1")?;
     }
-    let mut written = Vec::new();
-    for (key, value) in wanted {
-        // A kernel without IPv6 has none of its settings.
-        let is = sysctl::get_ipv6(&key)?;
-        if !is.is_empty() && is != value {
-            sysctl::set(&key, value)?;
-            written.push(format!("net.{}", key.replace('/', ".")));
+    let index = index_of(netlink, bridge).await?;
+    for address in addresses(record) {
+        let mut request = netlink.address().add(index, address.addr(), address.prefix_len());
+        if address.addr().is_ipv6() {
+            request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
         }
+        request.execute().await.map_err(answered("add address", &address.to_string()))?;
     }
-    Ok(written)
-}
-
-async fn add_address(netlink: &Handle, index: u32, address: IpNet) -> Result<()> {
-    let mut request = netlink.address().add(index, address.addr(), address.prefix_len());
-    if address.addr().is_ipv6() {
-        request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
-    }
-    request.execute().await.map_err(answered("add address", address.to_string()))
-}
-
-async fn switch_on(netlink: &Handle, bridge: &str) -> Result<()> {
-    let change = LinkUnspec::new_with_name(bridge).up().build();
-    netlink.link().change(change).execute().await.map_err(answered("set up", bridge))
+    change(LinkUnspec::new_with_name(bridge).up().build())
+        .await
+        .map_err(answered("set up", bridge))?;
+    if record.spec.internal { Ok(Vec::new()) } else { forwarding(record) }
 }
 
 /// The bridge, still off: no spanning tree, no guessing who wants multicast, and an address
@@ -270,15 +226,20 @@ fn link(record: &NetworkRecord) -> LinkMessage {
     if let Some(subnet) = record.subnets.first() {
         bridge = bridge.address(mac_of(subnet.gateway).to_vec());
     }
+    if !record.spec.bridge.icc && sysctl::bridged_frames_have_rules() {
+        bridge = bridge
+            .append_info_data(InfoBridge::NfCallIpTables(true))
+            .append_info_data(InfoBridge::NfCallIp6Tables(true));
+    }
+    if let Some(mtu) = record.spec.bridge.mtu {
+        bridge = bridge.mtu(mtu);
+    }
     bridge.build()
 }
 
-/// Switches forwarding on where it is off, for a network that leads out.
+/// Switches forwarding on where it is off.
 fn forwarding(record: &NetworkRecord) -> Result<Vec<String>> {
     let mut switched_on = Vec::new();
-    if record.spec.internal {
-        return Ok(switched_on);
-    }
     if sysctl::switch_on("ipv4/ip_forward")? {
         switched_on.push("net.ipv4.ip_forward".to_owned());
     }
@@ -320,11 +281,13 @@ async fn index_of(netlink: &Handle, name: &str) -> Result<u32> {
 }
 
 fn addresses(record: &NetworkRecord) -> impl Iterator<Item = IpNet> {
-    record.subnets.iter().filter_map(|s| IpNet::new(s.gateway, s.net.prefix_len()).ok())
+    let has = |s: &&Subnet| record.spec.bridge.has_address(s.gateway.is_ipv4());
+    let own = record.subnets.iter().filter(has);
+    own.filter_map(|s| IpNet::new(s.gateway, s.net.prefix_len()).ok())
 }
 
 fn has_ipv6(record: &NetworkRecord) -> bool {
-    record.subnets.iter().any(|subnet| subnet.gateway.is_ipv6())
+    addresses(record).any(|address| address.addr().is_ipv6())
 }
 
 fn ours(link: &LinkMessage) -> Option<Bridge> {
@@ -340,14 +303,21 @@ fn ours(link: &LinkMessage) -> Option<Bridge> {
         LinkAttribute::LinkInfo(info) => info.contains(&LinkInfo::Kind(InfoKind::Bridge)),
         _ => false,
     });
-    let network = match &mark {
-        Some(mark) => mark.strip_prefix(MARK)?.rsplit_once(' ')?.0.to_owned(),
-        None if link.attributes.contains(&LinkAttribute::Group(HALF_MADE)) => String::new(),
+    let (network, realm) = match &mark {
+        Some(mark) => {
+            let text = mark.strip_prefix(MARK)?;
+            let (text, realm) = match text.rsplit_once(OF_REALM) {
+                Some((text, realm)) => (text, Some(realm.to_owned())),
+                None => (text, None),
+            };
+            (text.rsplit_once(' ')?.0.to_owned(), realm)
+        }
+        None if link.attributes.contains(&LinkAttribute::Group(HALF_MADE)) => (String::new(), None),
         None => return None,
     };
     let mark = mark.unwrap_or_default();
     let up = link.header.flags.contains(LinkFlags::Up);
-    is_bridge.then_some(Bridge { name, network, mark, up, addresses: Vec::new() })
+    is_bridge.then_some(Bridge { name, network, realm, mark, up, addresses: Vec::new() })
 }
 
 /// The subnet a route of the host leads to, unless it is a default route or one the kernel made

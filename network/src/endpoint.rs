@@ -64,6 +64,8 @@ pub struct LinkSpec {
     pub gateways: Vec<IpAddr>,
     /// Bytes of the largest packet; `None` leaves 1500.
     pub mtu: Option<u32>,
+    /// Nothing goes to or comes from another link like it, but by the packet rules.
+    pub apart: bool,
 }
 
 /// Switches the loopback link of `netns` on and makes `links` in it, up, with addresses and
@@ -81,7 +83,10 @@ pub fn connect(netns: BorrowedFd<'_>, links: &[LinkSpec]) -> Result<()> {
         netns::inside(netns, || set_ipv6_of_new_links(&ipv6_of(link)))?;
         let bridge = host.index_of(&link.bridge)?;
         let near = near_end_name()?;
-        host.plug(&near, || veth(&near, bridge, link, netns))?;
+        // A packet to a published port that leads back into the bridge never leaves it where frames
+        // have rules: there these keep containers apart, and a port that is apart would lose it.
+        let apart = link.apart && !sysctl::frames_have_rules(&link.bridge);
+        host.plug(&near, apart, || veth(&near, bridge, link, netns))?;
         settling.push((near, link));
     }
     let mut inner = netns::inside(netns, || {
@@ -217,12 +222,15 @@ fn mac(link: &LinkSpec) -> Option<[u8; 6]> {
 }
 
 /// Lets a frame leave by the port it came from: a container that calls its own published port,
-/// where bridged frames pass the host's packet rules.
-fn hairpin(near: &str) -> RouteNetlinkMessage {
+/// where bridged frames pass the host's packet rules. The bridge gives no frame of a port that is
+/// apart to another such.
+fn port(near: &str, apart: bool) -> RouteNetlinkMessage {
+    let mut settings = vec![InfoBridgePort::HairpinMode(true)];
+    settings.extend(apart.then_some(InfoBridgePort::Isolated(true)));
     RouteNetlinkMessage::NewLink(
         LinkUnspec::new_with_name(near)
             .set_port_kind(InfoPortKind::Bridge)
-            .set_port_data(InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(true)]))
+            .set_port_data(InfoPortData::BridgePort(settings))
             .build(),
     )
 }
@@ -279,6 +287,13 @@ fn default_route(index: u32, gateway: IpAddr) -> RouteMessage {
     }
 }
 
+/// Whether a link is the host's end of one that leads to a container, by its name.
+#[must_use]
+pub fn is_near_end(name: &str) -> bool {
+    let random = name.strip_prefix("bv").unwrap_or_default();
+    random.len() == 12 && random.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// A name for the host's end that no other start has: 48 random bits.
 fn near_end_name() -> Result<String> {
     let mut bytes = [0; 6];
@@ -328,11 +343,16 @@ impl Requests {
     ///
     /// The first of a host makes the kernel load its module, and a second one that comes while it
     /// is loading finds nobody who knows such links: that one waits a moment.
-    fn plug(&mut self, name: &str, link: impl Fn() -> RouteNetlinkMessage) -> Result<()> {
+    fn plug(
+        &mut self,
+        name: &str,
+        apart: bool,
+        link: impl Fn() -> RouteNetlinkMessage,
+    ) -> Result<()> {
         let mut attempts = LOADING_ATTEMPTS;
         loop {
             self.add("add link", name, CREATE, link());
-            self.add("set hairpin of", name, 0, hairpin(name));
+            self.add("set port", name, 0, port(name, apart));
             match self.send() {
                 Err(error) if error.errno() == Some(libc::EOPNOTSUPP) && attempts > 0 => {
                     attempts -= 1;

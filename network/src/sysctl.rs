@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 
 use crate::error::{Result, refused};
 
@@ -35,6 +36,17 @@ pub(crate) fn switch_on(key: &str) -> Result<bool> {
         return Ok(false);
     }
     set(key, "1").map(|()| true)
+}
+
+/// Whether frames within a bridge can pass the packet rules: br_netfilter is there.
+pub(crate) fn bridged_frames_have_rules() -> bool {
+    Path::new(&path("bridge")).exists()
+}
+
+/// Whether those of this bridge do, whatever holds for others.
+pub(crate) fn frames_have_rules(bridge: &str) -> bool {
+    let switch = format!("/sys/class/net/{bridge}/bridge/nf_call_iptables");
+    bridged_frames_have_rules() && fs::read_to_string(switch).is_ok_and(|on| on.trim() == "1")
 }
 
 fn path(key: &str) -> String {

@@ -431,7 +431,7 @@ fn the_table_reads_well_in_the_words_of_nft() {
 
         insta::assert_snapshot!(shown, @r#"
         table inet berth {
-          comment "rules 29ed6faae88f278a"
+          comment "rules f6dfc1bece629dcb"
           set bridges {
             type ifname
             elements = { "br-web" comment "web" }
@@ -502,6 +502,44 @@ fn the_table_reads_well_in_the_words_of_nft() {
             type ipv6_addr . inet_service
           }
 
+          set masked4 {
+            type ifname
+            elements = { "br-web" }
+          }
+
+          set masked6 {
+            type ifname
+            elements = { "br-web" }
+          }
+
+          set routed4 {
+            type ifname
+          }
+
+          set routed6 {
+            type ifname
+          }
+
+          set unprotected4 {
+            type ifname
+          }
+
+          set unprotected6 {
+            type ifname
+          }
+
+          set trusted {
+            type ifname . ifname
+          }
+
+          set open4 {
+            type ipv4_addr . inet_proto . inet_service
+          }
+
+          set open6 {
+            type ipv6_addr . inet_proto . inet_service
+          }
+
           chain published {
             dnat ip to numgen random mod 100 . ip daddr . meta l4proto . th dport map @shares4_at comment "published on one address"
             dnat ip to ip daddr . meta l4proto . th dport map @ports4_at comment "published on one address"
@@ -552,6 +590,15 @@ fn the_table_reads_well_in_the_words_of_nft() {
             iifname @internal drop comment "out of an internal network"
             oifname @internal drop comment "into an internal network"
             ct status dnat accept comment "by a published port"
+            oifname @routed4 ip daddr . meta l4proto . th dport @open4 accept comment "to a routed network"
+            oifname @routed6 ip6 daddr . meta l4proto . th dport @open6 accept comment "to a routed network"
+            oifname @routed4 meta l4proto icmp accept comment "to a routed network"
+            oifname @routed6 meta l4proto ipv6-icmp accept comment "to a routed network"
+            iifname . oifname @trusted ip daddr . meta l4proto . th dport @open4 accept comment "from a trusted link"
+            iifname . oifname @trusted ip6 daddr . meta l4proto . th dport @open6 accept comment "from a trusted link"
+            iifname @bridges oifname @bridges drop comment "from one network to another"
+            meta nfproto ipv4 oifname @unprotected4 accept comment "to a network without protection"
+            meta nfproto ipv6 oifname @unprotected6 accept comment "to a network without protection"
             oifname @bridges drop comment "from anywhere else"
           }
 
@@ -561,7 +608,8 @@ fn the_table_reads_well_in_the_words_of_nft() {
             ct status dnat ip saddr . oifname @home4 masquerade comment "by a published port to its own network"
             ct status dnat ip6 saddr . oifname @home6 masquerade comment "by a published port to its own network"
             iifname . oifname @same accept comment "within a network"
-            iifname @bridges masquerade comment "out of a network"
+            meta nfproto ipv4 iifname @masked4 masquerade comment "out of a network"
+            meta nfproto ipv6 iifname @masked6 masquerade comment "out of a network"
           }
         }
         "#);

@@ -37,7 +37,7 @@ pub(crate) fn networks(
     after: &NetworkSpec,
     places: &Places,
 ) -> Vec<FieldChange> {
-    described("networks", name, before, after, places)
+    described("networks", name, &network_view(before), &network_view(after), places)
 }
 
 /// What differs between two descriptions of a volume.
@@ -72,6 +72,18 @@ fn described<T: Serialize>(
         change.place = root.and_then(|root| place(&root, &change.path, places));
     }
     changes
+}
+
+/// A description with the options of a bridge where the file has them.
+fn network_view(spec: &NetworkSpec) -> Value {
+    let mut all = view(spec);
+    if let Some(fields) = all.as_object_mut()
+        && let Some(Value::Object(bridge)) = fields.remove("bridge")
+        && let Some(Value::Object(options)) = fields.get_mut("driver_opts")
+    {
+        options.extend(bridge);
+    }
+    all
 }
 
 fn view<T: Serialize>(value: &T) -> Value {

@@ -12,6 +12,7 @@
 
 pub mod action;
 pub mod backing;
+pub mod bridge;
 pub mod cause;
 pub mod cdi;
 mod class;

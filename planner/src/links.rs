@@ -5,6 +5,9 @@ use std::net::IpAddr;
 
 use crate::desired::EndpointSpec;
 
+/// What the names of links begin with, where a network says nothing else.
+pub const LINK: &str = "eth";
+
 /// A container on one of its networks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Joined<'a> {
@@ -18,16 +21,25 @@ pub struct Joined<'a> {
 
 /// All links in the order they are made: the highest `priority` first, then by network.
 ///
-/// One that has no name of its own gets the next of `eth0`, `eth1`, … that nobody asked for.
-pub fn in_order(endpoints: &BTreeMap<String, EndpointSpec>) -> Vec<Joined<'_>> {
+/// One that has no name of its own gets the next that nobody asked for: what names begin with on its
+/// network, and a number from 0.
+pub fn in_order(
+    endpoints: &BTreeMap<String, EndpointSpec>,
+    prefix: impl Fn(&str) -> String,
+) -> Vec<Joined<'_>> {
     let mut order: Vec<(&String, &EndpointSpec)> = endpoints.iter().collect();
     order.sort_by_key(|(network, endpoint)| (-i64::from(endpoint.priority), network.as_str()));
-    let asked: BTreeSet<&str> =
-        endpoints.values().filter_map(|endpoint| endpoint.interface_name.as_deref()).collect();
-    let mut free = (0_usize..).map(|n| format!("eth{n}")).filter(|n| !asked.contains(n.as_str()));
+    let mut used: BTreeSet<String> =
+        endpoints.values().filter_map(|endpoint| endpoint.interface_name.clone()).collect();
     let mut joined = Vec::new();
     for (network, endpoint) in order {
-        let name = endpoint.interface_name.clone().or_else(|| free.next()).unwrap_or_default();
+        let free = || {
+            let prefix = prefix(network);
+            let mut names = (0..=used.len()).map(|number| format!("{prefix}{number}"));
+            names.find(|name| !used.contains(name)).unwrap_or(prefix)
+        };
+        let name = endpoint.interface_name.clone().unwrap_or_else(free);
+        used.insert(name.clone());
         joined.push(Joined { network, endpoint, name });
     }
     joined
@@ -66,7 +78,10 @@ mod tests {
     }
 
     fn names(of: &BTreeMap<String, EndpointSpec>) -> Vec<(&str, String)> {
-        in_order(of).into_iter().map(|joined| (joined.network, joined.name)).collect()
+        in_order(of, |_| LINK.to_owned())
+            .into_iter()
+            .map(|joined| (joined.network, joined.name))
+            .collect()
     }
 
     #[test]

@@ -45,6 +45,9 @@ pub struct HostFacts {
     /// What programs have to be made for to run here; `None` when nobody looked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
+    /// Names of the links of this host, those left out that lead to containers.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub links: BTreeSet<String>,
     /// Tells what this state names on the host from what another state beside it names; empty
     /// for the state at its usual place.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -163,6 +166,9 @@ pub struct NetworkRecord {
     pub spec: NetworkSpec,
     /// Link name of the bridge (at most 15 bytes).
     pub bridge: String,
+    /// The realm of its state, if the file gave the link its name, which then does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub realm: Option<String>,
     /// Chosen subnets, IPv4 first, each with the bridge's address.
     pub subnets: Vec<Subnet>,
 }

@@ -54,6 +54,11 @@ pub enum PlanProblem {
          ({owner}) is on it: remove that container first"
     )]
     NetworkInUse { network: String, container: String, owner: String },
+    #[error(
+        "network `{network}` gives its bridge the name `{link}`, which {owner} has: choose another \
+         `com.docker.network.bridge.name`"
+    )]
+    LinkTaken { network: String, link: String, owner: String },
     #[error("subnet {subnet} of network `{network}` overlaps {other}: choose another `subnet`")]
     SubnetOverlap { network: String, subnet: IpNet, other: String },
     #[error("gateway {gateway} of network `{network}` is not in its subnet {subnet}")]

@@ -22,7 +22,7 @@ pub use cgroup::{BlockLimits, Cgroup};
 pub use forward::{Destination, Forward, Peer};
 pub use life::{Hooks, Pace, Probe, Ready, Restart, Times};
 pub use mounts::{BindOwner, BundleDevice, BundleMount, BundleSource, Judged, Rootfs};
-pub use network::{Dns, Link, NameLink, NameRecord, Network};
+pub use network::{Dns, Link, NameLink, NameRecord, Network, Publishing};
 pub use status::{HookError, HookStage, HookStatus, Phase, Status, StopStatus};
 
 /// Everything about one container, for its monitor and its init.

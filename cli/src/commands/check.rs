@@ -196,6 +196,7 @@ fn of_resolving(problem: &ResolveProblem) -> Option<Remark> {
         | ResolveProblem::Mac { .. }
         | ResolveProblem::Runtime { .. }
         | ResolveProblem::BeyondRuntime { .. }
+        | ResolveProblem::DriverOption { .. }
         | ResolveProblem::Backing { .. } => Code::BadValue,
     };
     let message = problem.to_string();

@@ -7,12 +7,36 @@ use berth_schema::stack::Protocol;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::rules::{
-    BRIDGES, HELD, HELD4_AT, HELD6_AT, HOME4, HOME6, INTERNAL, PORTS4, PORTS4_AT, PORTS6,
-    PORTS6_AT, SAME, SHARES4, SHARES4_AT, SHARES6, SHARES6_AT,
+    BRIDGES, HELD, HELD4_AT, HELD6_AT, HOME4, HOME6, INTERNAL, MASKED4, MASKED6, OPEN4, OPEN6,
+    PORTS4, PORTS4_AT, PORTS6, PORTS6_AT, ROUTED4, ROUTED6, SAME, SHARES4, SHARES4_AT, SHARES6,
+    SHARES6_AT, TRUSTED, UNPROTECTED4, UNPROTECTED6,
 };
-use super::{Held, Network, Published, Share, Weighted};
+use super::{Families, Held, Network, Published, Share, Weighted};
 use crate::error::{NetError, Result};
 use crate::nft::{Element, Tables, link_name};
+
+/// Stands in a comment between the name of a network and the realm it is of.
+const OF_REALM: &str = " @";
+
+/// What it says of a network that its bridge is in a set.
+type Note = fn(&mut Network);
+
+const NOTES: [(&str, Note); 8] = [
+    (SAME, |network| network.apart = false),
+    (INTERNAL, |network| network.internal = true),
+    (MASKED4, |network| network.unmasked.ipv4 = false),
+    (MASKED6, |network| network.unmasked.ipv6 = false),
+    (ROUTED4, |network| network.routed.ipv4 = true),
+    (ROUTED6, |network| network.routed.ipv6 = true),
+    (UNPROTECTED4, |network| network.unprotected.ipv4 = true),
+    (UNPROTECTED6, |network| network.unprotected.ipv6 = true),
+];
+
+impl Families {
+    fn each(self) -> [bool; 2] {
+        [self.ipv4, self.ipv6]
+    }
+}
 
 /// All elements of a network, with the sets they are in.
 pub(super) fn of_network(network: &Network) -> Result<Vec<(&'static str, Element)>> {
@@ -20,13 +44,30 @@ pub(super) fn of_network(network: &Network) -> Result<Vec<(&'static str, Element
         return Err(NetError::Invalid(format!("`{}` is no link name", network.bridge)));
     }
     let name = link_name(&network.bridge);
-    let comment = Some(network.name.clone());
-    let mut elements = vec![
-        (BRIDGES, Element { key: name.to_vec(), comment, ..Element::default() }),
-        (SAME, Element { key: [name, name].concat(), ..Element::default() }),
+    let comment = Some(match &network.realm {
+        None => network.name.clone(),
+        Some(realm) => format!("{}{OF_REALM}{realm}", network.name),
+    });
+    let element = |key: &[u8]| Element { key: key.to_vec(), ..Element::default() };
+    let mut elements = vec![(BRIDGES, Element { comment, ..element(&name) })];
+    if !network.apart {
+        elements.push((SAME, element(&[name, name].concat())));
+    }
+    let [unmasked4, unmasked6] = network.unmasked.each();
+    let [routed4, routed6] = network.routed.each();
+    let [unprotected4, unprotected6] = network.unprotected.each();
+    let sets = [
+        (INTERNAL, network.internal),
+        (MASKED4, !unmasked4),
+        (MASKED6, !unmasked6),
+        (ROUTED4, routed4),
+        (ROUTED6, routed6),
+        (UNPROTECTED4, unprotected4),
+        (UNPROTECTED6, unprotected6),
     ];
-    if network.internal {
-        elements.push((INTERNAL, Element { key: name.to_vec(), ..Element::default() }));
+    elements.extend(sets.iter().filter(|(_, has)| *has).map(|(set, _)| (*set, element(&name))));
+    for link in &network.trusted {
+        elements.push((TRUSTED, element(&[link_name(link), name].concat())));
     }
     for subnet in &network.subnets {
         let set = if subnet.addr().is_ipv4() { HOME4 } else { HOME6 };
@@ -44,6 +85,13 @@ pub(super) fn of_published(port: &Published) -> Result<(&'static str, Element)> 
         let words = format!("{port} cannot lead to {}: IPv4 and IPv6 do not mix", port.target);
         return Err(NetError::Invalid(words));
     }
+    let comment = Some(port.owner.clone());
+    let transport = [number(port.protocol), 0, 0, 0];
+    if port.is_own() {
+        let set = if port.target.is_ipv4() { OPEN4 } else { OPEN6 };
+        let key = [octets(port.target.ip()), transport.to_vec(), padded(port.port).to_vec()];
+        return Ok((set, Element { key: key.concat(), comment, ..Element::default() }));
+    }
     let map = match (port.target.is_ipv4(), port.host.is_some()) {
         (true, false) => PORTS4,
         (true, true) => PORTS4_AT,
@@ -51,11 +99,10 @@ pub(super) fn of_published(port: &Published) -> Result<(&'static str, Element)> 
         (false, true) => PORTS6_AT,
     };
     let mut key = port.host.map(octets).unwrap_or_default();
-    key.extend([number(port.protocol), 0, 0, 0]);
+    key.extend(transport);
     key.extend(padded(port.port));
     let mut value = octets(port.target.ip());
     value.extend(padded(port.target.port()));
-    let comment = Some(port.owner.clone());
     Ok((map, Element { key, last: None, value: Some(value), comment }))
 }
 
@@ -105,17 +152,28 @@ pub(super) fn network_of(tables: &mut Tables) -> Result<Vec<Network>> {
     let mut networks = BTreeMap::new();
     for element in tables.elements(BRIDGES)? {
         let bridge = name(&element.key);
-        let network = Network {
-            name: element.comment.unwrap_or_default(),
-            bridge: bridge.clone(),
-            subnets: Vec::new(),
-            internal: false,
+        let comment = element.comment.unwrap_or_default();
+        let (name, realm) = match comment.rsplit_once(OF_REALM) {
+            Some((name, realm)) => (name.to_owned(), Some(realm.to_owned())),
+            None => (comment, None),
         };
-        networks.insert(bridge, network);
+        // Where an element says that it is not so, it is taken back below.
+        let (apart, unmasked) = (true, Families { ipv4: true, ipv6: true });
+        let bare = Network { name, bridge, realm, apart, unmasked, ..Network::default() };
+        networks.insert(bare.bridge.clone(), bare);
     }
-    for element in tables.elements(INTERNAL)? {
-        if let Some(network) = networks.get_mut(&name(&element.key)) {
-            network.internal = true;
+    for (set, note) in NOTES {
+        for element in tables.elements(set)? {
+            if let Some(network) = networks.get_mut(&name(&element.key)) {
+                note(network);
+            }
+        }
+    }
+    for element in tables.elements(TRUSTED)? {
+        let Some((link, bridge)) = element.key.split_at_checked(16) else { continue };
+        if let Some(network) = networks.get_mut(&name(bridge)) {
+            network.trusted.push(name(link));
+            network.trusted.sort();
         }
     }
     for (set, width) in [(HOME4, 4), (HOME6, 16)] {
@@ -138,6 +196,9 @@ pub(super) fn published_of(tables: &mut Tables) -> Result<Vec<Published>> {
         for element in tables.elements(map)? {
             ports.extend(port(element, host, target));
         }
+    }
+    for (set, width) in [(OPEN4, 4), (OPEN6, 16)] {
+        ports.extend(tables.elements(set)?.into_iter().filter_map(|element| own(element, width)));
     }
     ports.sort();
     Ok(ports)
@@ -233,6 +294,19 @@ fn port(element: Element, host: usize, target: usize) -> Option<Published> {
     })
 }
 
+/// A port that is opened at its container's own address.
+fn own(element: Element, width: usize) -> Option<Published> {
+    let (of_target, rest) = element.key.split_at_checked(width)?;
+    let (ip, number) = (address(of_target)?, u16::from_be_bytes([*rest.get(4)?, *rest.get(5)?]));
+    Some(Published {
+        owner: element.comment.unwrap_or_default(),
+        host: Some(ip),
+        port: number,
+        protocol: protocol(*rest.first()?)?,
+        target: SocketAddr::new(ip, number),
+    })
+}
+
 fn octets(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => address.octets().to_vec(),
@@ -305,6 +379,19 @@ mod tests {
     }
 
     #[test]
+    fn a_port_that_is_opened_where_it_is_can_be_read_back() {
+        for (host, target, set, width) in
+            [("10.0.0.2", "10.0.0.2:8080", OPEN4, 4), ("fd00::2", "[fd00::2]:8080", OPEN6, 16)]
+        {
+            let asked = published(Some(host), target);
+            let (found, element) = of_published(&asked).unwrap();
+
+            assert_eq!(found, set);
+            assert_eq!(own(element, width), Some(asked));
+        }
+    }
+
+    #[test]
     fn a_port_of_one_family_does_not_lead_to_the_other() {
         let error = of_published(&published(Some("::1"), "10.0.0.2:80")).unwrap_err();
 
@@ -322,7 +409,7 @@ mod tests {
                 name: "n".into(),
                 bridge: "br-n".into(),
                 subnets: vec![subnet],
-                internal: false,
+                ..Network::default()
             };
             let elements = of_network(&network).unwrap();
             let (set, element) = elements.last().unwrap();
@@ -338,7 +425,8 @@ mod tests {
             let element = Element { key: vec![6; len], ..Element::default() };
             assert_eq!(home(&element, 4), None);
             assert_eq!(percent(element.clone(), 4, 4), None);
-            assert_eq!(port(element, 4, 4), None);
+            assert_eq!(port(element.clone(), 4, 4), None);
+            assert_eq!(own(element, 5), None);
         }
     }
 }

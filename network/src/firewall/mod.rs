@@ -14,6 +14,7 @@ mod rules;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use berth_planner::bridge::GatewayMode;
 use berth_planner::observed::NetworkRecord;
 use berth_schema::stack::Protocol;
 use ipnet::IpNet;
@@ -21,37 +22,74 @@ use ipnet::IpNet;
 use crate::error::{NetError, Result};
 use crate::nft::{Batch, Tables};
 use elements::{held_of, network_of, published_of, weighted_of};
-pub(crate) use rules::TABLE;
+use rules::TABLE;
 
 pub use routes::{Held, Routes, Share, Weighted, change, hold, publish, release, unpublish, weigh};
 
 /// A network as the packet rules know it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Network {
     /// Name, for whoever lists the rules.
     pub name: String,
     /// Link name of its bridge.
     pub bridge: String,
+    /// Whose it is, where the name of the link does not tell.
+    pub realm: Option<String>,
     /// Its subnets, in order.
     pub subnets: Vec<IpNet>,
     /// No way out, and no way in by published ports.
     pub internal: bool,
+    /// Containers on it do not reach each other.
+    pub apart: bool,
+    /// What leaves keeps its address, in these families.
+    pub unmasked: Families,
+    /// Opened ports are reached at the containers' own addresses, in these families.
+    pub routed: Families,
+    /// So is every port, but not from other networks.
+    pub unprotected: Families,
+    /// Links of the host by which opened ports are reached at the containers' own addresses.
+    pub trusted: Vec<String>,
+}
+
+/// IPv4, IPv6, both or none of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Families {
+    /// IPv4.
+    pub ipv4: bool,
+    /// IPv6.
+    pub ipv6: bool,
 }
 
 impl From<&NetworkRecord> for Network {
     fn from(record: &NetworkRecord) -> Self {
         let mut subnets: Vec<IpNet> = record.subnets.iter().map(|s| s.net.trunc()).collect();
         subnets.sort();
+        let options = &record.spec.bridge;
+        let mode = |mode| Families {
+            ipv4: options.gateway_mode_ipv4 == mode,
+            ipv6: options.gateway_mode_ipv6 == mode,
+        };
+        let unmasked = match options.masquerade {
+            true => mode(GatewayMode::Routed),
+            false => Families { ipv4: true, ipv6: true },
+        };
         Network {
             name: record.name.clone(),
             bridge: record.bridge.clone(),
+            realm: record.realm.clone(),
             subnets,
             internal: record.spec.internal,
+            apart: !options.icc,
+            unmasked,
+            routed: mode(GatewayMode::Routed),
+            unprotected: mode(GatewayMode::NatUnprotected),
+            trusted: options.trusted.clone(),
         }
     }
 }
 
-/// A port of the host that leads to a container.
+/// A port of the host that leads to a container; or a container's own, opened where it is: then
+/// `host` and `port` are the `target` itself.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Published {
     /// Who publishes it: the container's name.
@@ -64,6 +102,14 @@ pub struct Published {
     pub protocol: Protocol,
     /// Where it leads.
     pub target: SocketAddr,
+}
+
+impl Published {
+    /// A container's own port is opened, and none of the host leads there.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.host == Some(self.target.ip()) && self.port == self.target.port()
+    }
 }
 
 impl fmt::Display for Published {
@@ -134,40 +180,7 @@ pub fn create() -> Result<bool> {
 /// # Errors
 /// The kernel refuses; then everything is as before.
 pub fn replace(networks: &[Network], published: &[Published], routes: &Routes) -> Result<()> {
-    replace_by(Batch::new(TABLE), networks, published, routes)
-}
-
-/// The same, unless anybody has changed any rule since `generation`: then it gives `false`, and
-/// nothing has happened.
-///
-/// # Errors
-/// The kernel refuses; then everything is as before.
-pub fn replace_after(
-    generation: u32,
-    networks: &[Network],
-    published: &[Published],
-    routes: &Routes,
-) -> Result<bool> {
-    match replace_by(Batch::after(TABLE, generation), networks, published, routes) {
-        Err(error) if error.errno() == Some(libc::ERESTART) => Ok(false),
-        replaced => replaced.map(|()| true),
-    }
-}
-
-/// The number of the last change of any rule, for [`replace_after`].
-///
-/// # Errors
-/// The kernel refuses to tell.
-pub fn generation() -> Result<u32> {
-    Tables::open(TABLE)?.generation()
-}
-
-fn replace_by(
-    mut batch: Batch,
-    networks: &[Network],
-    published: &[Published],
-    routes: &Routes,
-) -> Result<()> {
+    let mut batch = Batch::new(TABLE);
     // Deleting needs something to delete.
     batch.add_table("", false);
     batch.delete_table();

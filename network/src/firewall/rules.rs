@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::nft::{BaseChain, Batch, Family, Hook, Rule, SetSpec, Table, Type, Verdict};
 
 /// Our table.
-pub(crate) const TABLE: Table = Table { family: Family::Inet, name: "berth" };
+pub(super) const TABLE: Table = Table { family: Family::Inet, name: "berth" };
 
 /// Bridges of our networks.
 pub(super) const BRIDGES: &str = "bridges";
@@ -41,6 +41,27 @@ pub(super) const HELD: &str = "held";
 pub(super) const HELD4_AT: &str = "held4_at";
 /// Those on one address, IPv6.
 pub(super) const HELD6_AT: &str = "held6_at";
+/// Bridges from which IPv4 leaves with an address of the host.
+pub(super) const MASKED4: &str = "masked4";
+/// The same, IPv6.
+pub(super) const MASKED6: &str = "masked6";
+/// Bridges of networks whose containers are reached at their own addresses, IPv4.
+pub(super) const ROUTED4: &str = "routed4";
+/// The same, IPv6.
+pub(super) const ROUTED6: &str = "routed6";
+/// Those where that holds for every port, but not from our other networks, IPv4.
+pub(super) const UNPROTECTED4: &str = "unprotected4";
+/// The same, IPv6.
+pub(super) const UNPROTECTED6: &str = "unprotected6";
+/// Links of the host that may reach opened ports of a bridge, with the bridge.
+pub(super) const TRUSTED: &str = "trusted";
+/// Ports of containers that are opened at their own addresses, IPv4.
+pub(super) const OPEN4: &str = "open4";
+/// The same, IPv6.
+pub(super) const OPEN6: &str = "open6";
+
+const ICMP: u8 = 1;
+const ICMP6: u8 = 58;
 
 const GUARD: BaseChain =
     BaseChain { name: "guard", kind: "filter", hook: Hook::Prerouting, priority: -300 };
@@ -144,6 +165,15 @@ const SETS: &[SetSpec] = &[
     set(HELD, &[Type::Port]),
     set(HELD4_AT, &[Type::Ipv4, Type::Port]),
     set(HELD6_AT, &[Type::Ipv6, Type::Port]),
+    set(MASKED4, &[Type::LinkName]),
+    set(MASKED6, &[Type::LinkName]),
+    set(ROUTED4, &[Type::LinkName]),
+    set(ROUTED6, &[Type::LinkName]),
+    set(UNPROTECTED4, &[Type::LinkName]),
+    set(UNPROTECTED6, &[Type::LinkName]),
+    set(TRUSTED, &[Type::LinkName, Type::LinkName]),
+    set(OPEN4, &[Type::Ipv4, Type::Protocol, Type::Port]),
+    set(OPEN6, &[Type::Ipv6, Type::Protocol, Type::Port]),
 ];
 
 const fn set(name: &'static str, key: &'static [Type]) -> SetSpec {
@@ -224,7 +254,7 @@ fn waiting() -> Vec<Rule> {
 
 /// What passes through: within a network all, into one only by a published port.
 fn passing() -> Vec<Rule> {
-    vec![
+    let mut rules = vec![
         Rule::new("answers").if_known_flow().verdict(Verdict::Accept),
         Rule::new("within a network")
             .load_in_link()
@@ -240,7 +270,40 @@ fn passing() -> Vec<Rule> {
             .if_in(INTERNAL)
             .verdict(Verdict::Drop),
         Rule::new("by a published port").if_translated().verdict(Verdict::Accept),
+    ];
+    rules.extend(own_addresses());
+    rules.push(
         Rule::new("from anywhere else").load_out_link().if_in(BRIDGES).verdict(Verdict::Drop),
+    );
+    rules
+}
+
+/// Who reaches containers at their own addresses: whoever has a route, where the network says so.
+fn own_addresses() -> Vec<Rule> {
+    let routed = || Rule::new("to a routed network").load_out_link();
+    let trusted = || Rule::new("from a trusted link").load_in_link().load_out_link().if_in(TRUSTED);
+    let open4 = |rule: Rule| {
+        rule.if_ipv4().load_ipv4_destination().load_protocol().load_port().if_in(OPEN4)
+    };
+    let open6 = |rule: Rule| {
+        rule.if_ipv6().load_ipv6_destination().load_protocol().load_port().if_in(OPEN6)
+    };
+    let unprotected = || Rule::new("to a network without protection");
+    vec![
+        open4(routed().if_in(ROUTED4)).verdict(Verdict::Accept),
+        open6(routed().if_in(ROUTED6)).verdict(Verdict::Accept),
+        routed().if_in(ROUTED4).if_protocol(ICMP).verdict(Verdict::Accept),
+        routed().if_in(ROUTED6).if_protocol(ICMP6).verdict(Verdict::Accept),
+        open4(trusted()).verdict(Verdict::Accept),
+        open6(trusted()).verdict(Verdict::Accept),
+        Rule::new("from one network to another")
+            .load_in_link()
+            .if_in(BRIDGES)
+            .load_out_link()
+            .if_in(BRIDGES)
+            .verdict(Verdict::Drop),
+        unprotected().if_ipv4().load_out_link().if_in(UNPROTECTED4).verdict(Verdict::Accept),
+        unprotected().if_ipv6().load_out_link().if_in(UNPROTECTED6).verdict(Verdict::Accept),
     ]
 }
 
@@ -272,7 +335,8 @@ fn leaving() -> Vec<Rule> {
             .load_out_link()
             .if_in(SAME)
             .verdict(Verdict::Accept),
-        Rule::new("out of a network").load_in_link().if_in(BRIDGES).masquerade(),
+        Rule::new("out of a network").if_ipv4().load_in_link().if_in(MASKED4).masquerade(),
+        Rule::new("out of a network").if_ipv6().load_in_link().if_in(MASKED6).masquerade(),
     ]
 }
 

@@ -63,12 +63,14 @@ impl Rule {
         self.if_ipv4().load_ipv4_destination().compare(Compare::Equal, &address)
     }
 
+    /// `meta l4proto PROTOCOL`
+    pub(crate) fn if_protocol(self, protocol: u8) -> Self {
+        self.load_protocol().compare(Compare::Equal, &[protocol])
+    }
+
     /// `meta l4proto PROTOCOL th dport PORT`
     pub(crate) fn if_to_port(self, protocol: u8, port: u16) -> Self {
-        self.load_protocol()
-            .compare(Compare::Equal, &[protocol])
-            .load_port()
-            .compare(Compare::Equal, &port.to_be_bytes())
+        self.if_protocol(protocol).load_port().compare(Compare::Equal, &port.to_be_bytes())
     }
 
     /// `tcp flags & (syn | ack) == syn`: the first packet of a connection, sent again or not.

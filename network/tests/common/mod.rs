@@ -254,6 +254,7 @@ pub fn network(name: &str, subnet: &str) -> NetworkRecord {
     NetworkRecord {
         name: name.to_owned(),
         project: "test".to_owned(),
+        realm: None,
         spec: NetworkSpec::default(),
         bridge: format!("br-{name}"),
         subnets: vec![Subnet { net, gateway: net.hosts().next().unwrap() }],

@@ -7,6 +7,8 @@ use berth_schema::stack::NetworkDriver;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::bridge::BridgeOptions;
+
 /// A container on a network.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointSpec {
@@ -58,7 +60,10 @@ pub struct NetworkSpec {
     pub enable_ipv6: bool,
     /// Subnets asked for, of the families it has; of a family without one the planner chooses.
     pub pools: Vec<PoolSpec>,
-    /// Options of the bridge driver.
+    /// Options of a bridge.
+    #[serde(default, skip_serializing_if = "BridgeOptions::is_default")]
+    pub bridge: BridgeOptions,
+    /// Options of another driver.
     pub driver_opts: BTreeMap<String, String>,
     /// Labels.
     pub labels: BTreeMap<String, String>,

@@ -84,6 +84,7 @@ impl Site {
             project: "shop".into(),
             spec,
             bridge: "br".into(),
+            realm: None,
             subnets: vec![],
         };
         let network = ObservedNetwork { record, bridge_up: true, rules_present: true };

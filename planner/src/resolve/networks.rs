@@ -1,13 +1,17 @@
 //! Networks, what joins them, and published ports.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use berth_schema::stack::{IpamPool, Link, Network, Service};
 use ipnet::IpNet;
 
 use super::{ResolveProblem, Resolver};
+use crate::bridge::{BridgeOptions, GatewayMode, Wrong};
 use crate::desired::{EndpointSpec, LinkSpec, NetworkSpec, PoolSpec, PortSpec};
 use crate::links;
+use crate::text;
 
 impl Resolver<'_> {
     pub(super) fn endpoints(
@@ -49,7 +53,9 @@ impl Resolver<'_> {
         address: &str,
         endpoints: &mut BTreeMap<String, EndpointSpec>,
     ) {
-        let first = links::in_order(endpoints).first().map(|joined| joined.network.to_owned());
+        let first = links::in_order(endpoints, |_| links::LINK.to_owned())
+            .first()
+            .map(|joined| joined.network.to_owned());
         let first = first.and_then(|name| endpoints.get_mut(&name).map(|on| (name, on)));
         let plain = |text: &str| text.to_ascii_lowercase().replace('-', ":");
         let why = match first {
@@ -76,6 +82,10 @@ impl Resolver<'_> {
             IpNet::V4(_) => !network.without_ipv4,
             IpNet::V6(_) => network.enable_ipv6,
         });
+        let (bridge, driver_opts) = match network.driver.is_bridge() {
+            true => (self.bridge(key, network), BTreeMap::new()),
+            false => (BridgeOptions::default(), network.driver_opts.clone()),
+        };
         let spec = NetworkSpec {
             external: network.external,
             driver: network.driver,
@@ -83,10 +93,88 @@ impl Resolver<'_> {
             without_ipv4: network.without_ipv4,
             enable_ipv6: network.enable_ipv6,
             pools,
-            driver_opts: network.driver_opts.clone(),
+            bridge,
+            driver_opts,
             labels: network.labels.clone(),
         };
         (network.name.clone(), spec)
+    }
+
+    /// Published ports, as the network they lead to has them; and what of them has no effect.
+    pub(super) fn ports(&self, service: &Service) -> (Vec<PortSpec>, Vec<String>) {
+        let mut notes = Vec::new();
+        let mut ports = ports(service);
+        let out = [true, false].map(|v4| self.way_out(service, v4));
+        let binding = out.iter().flatten().next().and_then(|options| options.host_binding);
+        let binding = binding.filter(|ip| *ip != IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        for port in &mut ports {
+            let asked = port.clone();
+            port.host_ip = port.host_ip.or(binding);
+            let is_for = |v4: bool| port.host_ip.is_none_or(|ip| ip.is_ipv4() == v4);
+            let ways = [true, false].into_iter().zip(&out).filter(|(v4, _)| is_for(*v4));
+            let mut modes = ways.filter_map(|(v4, options)| Some(options.as_ref()?.mode(v4)));
+            let routed = modes.next().is_some_and(|first| {
+                first == GatewayMode::Routed && modes.all(|mode| mode == first)
+            });
+            if !routed {
+                continue;
+            }
+            port.published = None;
+            port.host_ip = asked.host_ip.map(|ip| match ip {
+                IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+                IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+            });
+            if *port != asked {
+                notes.push(format!(
+                    "the host's part of `{}` has no effect: its network is routed, and port {} is \
+                     opened at the container's own address",
+                    text::port(&asked),
+                    asked.target
+                ));
+            }
+        }
+        ports.sort();
+        ports.dedup();
+        (ports, notes)
+    }
+
+    /// The options of the network that published ports of a family lead to, if the stack says any.
+    fn way_out(&self, service: &Service, v4: bool) -> Option<BridgeOptions> {
+        let joined = service.networks.iter().filter_map(|(key, on)| {
+            let network = self.stack.networks.get(key)?;
+            let has = if v4 { !network.without_ipv4 } else { network.enable_ipv6 };
+            (has || network.external).then_some((network, on.gw_priority))
+        });
+        let (network, _) = joined
+            .min_by_key(|(network, gw)| (network.internal, Reverse(*gw), network.name.clone()))?;
+        let known = network.driver.is_bridge() && !network.external;
+        known.then(|| BridgeOptions::read(&network.driver_opts).0)
+    }
+
+    /// What the options of a bridge say.
+    fn bridge(&mut self, key: &str, network: &Network) -> BridgeOptions {
+        let (bridge, mut wrong) = BridgeOptions::read(&network.driver_opts);
+        let mut refuse = |option: &str, why: &str| {
+            let (option, why) = (option.to_owned(), why.to_owned());
+            wrong.push(Wrong { option, why });
+        };
+        for (option, mode) in [
+            ("com.docker.network.bridge.gateway_mode_ipv4", bridge.gateway_mode_ipv4),
+            ("com.docker.network.bridge.gateway_mode_ipv6", bridge.gateway_mode_ipv6),
+        ] {
+            if mode == GatewayMode::Isolated && !network.internal {
+                refuse(option, "only an internal network can be isolated: add `internal: true`");
+            }
+        }
+        // What IPv6 needs (RFC 8200).
+        if network.enable_ipv6 && bridge.mtu.is_some_and(|mtu| mtu < 1280) {
+            refuse("com.docker.network.driver.mtu", "IPv6 needs 1280: write that or more");
+        }
+        for Wrong { option, why } in wrong {
+            let network = key.to_owned();
+            self.problems.insert(ResolveProblem::DriverOption { network, option, why });
+        }
+        bridge
     }
 
     /// A pool; one without a subnet asks for nothing that is not the default.
@@ -131,7 +219,7 @@ pub(super) fn links(service: &Service) -> Vec<LinkSpec> {
     own.chain(service.external_links.iter().map(|link| of(link, false))).collect()
 }
 
-pub(super) fn ports(service: &Service) -> Vec<PortSpec> {
+fn ports(service: &Service) -> Vec<PortSpec> {
     let mut ports: Vec<PortSpec> = service
         .ports
         .iter()

@@ -56,6 +56,8 @@ pub enum ResolveProblem {
     UnmappedOwner { service: String, why: String },
     #[error("service `{service}` has the MAC address {address}, and {why}")]
     Mac { service: String, address: String, why: String },
+    #[error("network `{network}` has `{option}`, which cannot be met: {why}")]
+    DriverOption { network: String, option: String, why: String },
     #[error("{kind} `{name}` is external, which berth does not do yet")]
     External { kind: &'static str, name: String },
     #[error("service `{service}` needs the device `{device}`: {why}")]
@@ -126,6 +128,9 @@ impl ResolveProblem {
                 format!("services.{service}.x-berth.owner")
             }
             ResolveProblem::Mac { service, .. } => format!("services.{service}.mac_address"),
+            ResolveProblem::DriverOption { network, option, .. } => {
+                format!("networks.{network}.driver_opts.{option}")
+            }
             ResolveProblem::Pool { network, .. } => format!("networks.{network}.ipam"),
             ResolveProblem::Unfit { path, .. } => path.clone(),
             ResolveProblem::Dangling { service, kind, .. } => format!("services.{service}.{kind}s"),

@@ -135,7 +135,15 @@ fn make_new<'a>(
     open.sort_by_key(|(name, spec, _)| (spec.pools.is_empty(), *name));
     let renewed: BTreeSet<&str> = open.iter().map(|(name, ..)| *name).collect();
     let mut subnets = taken(survey, &renewed);
+    let mut links = BTreeMap::new();
     for (name, spec, changes) in open {
+        if let Some(link) = &spec.bridge.name
+            && let other = links.insert(link, name).map(|other| format!("network `{other}`"))
+            && let Some(owner) = link_owner(survey, name, link).or(other)
+        {
+            let (network, link) = (name.to_owned(), link.clone());
+            problems.add(PlanProblem::LinkTaken { network, link, owner });
+        }
         match subnets.choose(name, spec) {
             Ok(chosen) => {
                 let exists = survey.observed.networks.contains_key(name);
@@ -146,6 +154,20 @@ fn make_new<'a>(
             Err(several) => problems.0.extend(several),
         }
     }
+}
+
+/// Who has a link of this name that a network wants for its bridge.
+fn link_owner(survey: &Survey, network: &str, link: &str) -> Option<String> {
+    let observed = survey.observed;
+    let bridges = observed.networks.iter().filter(|(_, other)| other.record.bridge == link);
+    let (own, others): (Vec<_>, Vec<_>) = bridges.partition(|(name, _)| *name == network);
+    if let Some((other, _)) = others.first() {
+        return Some(format!("network `{other}`"));
+    }
+    // What a crash left goes before.
+    let ours = !own.is_empty() || observed.leftovers.contains(&Leftover::Bridge(link.to_owned()));
+    (observed.host.links.contains(link) && !ours)
+        .then(|| "something on this host that is not berth's".to_owned())
 }
 
 /// Subnets nobody else may get: those of networks that stay, and of the host's routes.
@@ -164,10 +186,9 @@ fn taken(survey: &Survey, renewed: &BTreeSet<&str>) -> Subnets {
         }
     }
     for name in renewed {
-        let bridge = Leftover::Bridge(bridge_name(&survey.observed.host.realm, name));
-        if survey.observed.leftovers.contains(&bridge)
-            && let Some(spec) = survey.desired.networks.get(*name)
-        {
+        let Some(spec) = survey.desired.networks.get(*name) else { continue };
+        let link = bridge_of(survey, name, spec);
+        if survey.observed.leftovers.contains(&Leftover::Bridge(link)) {
             ours.extend(spec.pools.iter().map(|pool| pool.subnet));
         }
     }
@@ -175,6 +196,12 @@ fn taken(survey: &Survey, renewed: &BTreeSet<&str>) -> Subnets {
         subnets.take(*route, format!("the route {route} of this host"));
     }
     subnets
+}
+
+/// Link name of the bridge of a network.
+fn bridge_of(survey: &Survey, name: &str, spec: &NetworkSpec) -> String {
+    let own = || bridge_name(&survey.observed.host.realm, name);
+    spec.bridge.name.clone().unwrap_or_else(own)
 }
 
 fn network_record(
@@ -187,7 +214,8 @@ fn network_record(
         name: name.to_string(),
         project: survey.desired.project.clone(),
         spec: spec.clone(),
-        bridge: bridge_name(&survey.observed.host.realm, name),
+        bridge: bridge_of(survey, name, spec),
+        realm: spec.bridge.name.as_ref().map(|_| survey.observed.host.realm.clone()),
         subnets,
     }
 }

@@ -44,6 +44,38 @@ pub struct Link {
     pub gateways: Vec<IpAddr>,
     /// Names of the container on this network.
     pub names: Vec<String>,
+    /// Bytes of its largest packet; else as links normally have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
+    /// Others on the network are not reached.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub apart: bool,
+    /// How IPv4 ports are published.
+    #[serde(default, skip_serializing_if = "Publishing::is_normal")]
+    pub ipv4_ports: Publishing,
+    /// How IPv6 ports are published.
+    #[serde(default, skip_serializing_if = "Publishing::is_normal")]
+    pub ipv6_ports: Publishing,
+}
+
+/// Where the ports of a container are reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Publishing {
+    /// At the host.
+    #[default]
+    Host,
+    /// At the container's own address.
+    Own,
+    /// At both.
+    Both,
+}
+
+impl Publishing {
+    /// Whether it is as usual.
+    pub fn is_normal(&self) -> bool {
+        *self == Publishing::Host
+    }
 }
 
 /// What the container's resolver knows besides its networks.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use berth_network::bridge;
+use berth_network::{bridge, endpoint};
 use berth_planner::observed::{HostFacts, Storage};
 use berth_planner::unfit::Abilities;
 use berth_schema::stack::Platform;
@@ -29,9 +29,18 @@ pub(super) async fn read(roots: &Roots) -> Result<HostFacts, HostError> {
         selinux: selinux(),
         storage: quota::storage(roots),
         platform: Some(platform()),
+        links: links(),
         realm,
         listening: Vec::new(),
     })
+}
+
+/// Names of the links of this host, but of those that lead to containers. A host whose sysfs is not
+/// there has none; a name that is taken is then told by the kernel.
+fn links() -> BTreeSet<String> {
+    let links = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
+    let names = links.filter_map(|link| link.file_name().into_string().ok());
+    names.filter(|name| !endpoint::is_near_end(name)).collect()
 }
 
 /// Whether the kernel runs `SELinux`: its file system is there only then (selinuxfs).

@@ -18,7 +18,7 @@ mod listening;
 mod lock;
 mod mapping;
 mod modules;
-pub(crate) mod network;
+mod network;
 mod observe;
 mod owners;
 mod pack;

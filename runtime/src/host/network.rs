@@ -1,13 +1,12 @@
 //! Networks of the host: bridge, rules and record; and how one container is connected to them.
 
-pub(crate) mod mend;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr};
 
 use berth_network::error::NetError;
 use berth_network::{bridge, firewall};
+use berth_planner::bridge::GatewayMode;
 use berth_planner::desired::{EndpointSpec, LinkSpec, NetworkMode};
 use berth_planner::ipam::bridge_name;
 use berth_planner::links::{self, Joined};
@@ -19,7 +18,7 @@ use ipnet::IpNet;
 use super::claims::private_folders;
 use super::observe::{half_made, names_in};
 use super::{HostError, StepError, perform, state};
-use crate::bundle::{Bundle, Dns, Link, NameLink, Network};
+use crate::bundle::{Bundle, Dns, Link, NameLink, Network, Publishing};
 use crate::monitor::published;
 use crate::paths::Roots;
 use crate::record::{self, Durability};
@@ -39,7 +38,8 @@ impl Kernel {
         let mut bridges = bridge::observe(&netlink).await.map_err(failed)?;
         // Of one that was cut off before it had a mark nobody knows whose it is.
         bridges.retain(|bridge| {
-            bridge.network.is_empty() || bridge.name == bridge_name(&roots.realm(), &bridge.network)
+            bridge.network.is_empty()
+                || is_of(roots, &bridge.network, &bridge.name, bridge.realm.as_ref())
         });
         let mut rules = firewall::observe().map_err(failed)?;
         let (_, foreign) = foreign(roots, &rules);
@@ -53,15 +53,23 @@ fn foreign(
     roots: &Roots,
     rules: &firewall::Observed,
 ) -> (Vec<firewall::Network>, Vec<firewall::Published>) {
-    let realm = roots.realm();
     let mut networks = rules.networks.clone();
-    networks.retain(|network| network.bridge != bridge_name(&realm, &network.name));
+    networks.retain(|n| !is_of(roots, &n.name, &n.bridge, n.realm.as_ref()));
     let mut published = rules.published.clone();
     published.retain(|port| {
         let leads_to = |subnet: &IpNet| subnet.contains(&port.target.ip());
         networks.iter().flat_map(|network| &network.subnets).any(leads_to)
     });
     (networks, published)
+}
+
+/// Whether a network is of this state: its bridge has the name this state gives it, or its realm is
+/// noted beside it.
+fn is_of(roots: &Roots, network: &str, bridge: &str, realm: Option<&String>) -> bool {
+    match realm {
+        Some(realm) => *realm == roots.realm(),
+        None => bridge == bridge_name(&roots.realm(), network),
+    }
 }
 
 /// Networks with a record, and what has our mark and no record.
@@ -301,10 +309,20 @@ pub(super) fn connection(
         NetworkMode::Container(other) => return Ok(Network::Container(other.clone())),
         NetworkMode::Bridge => {}
     }
-    let joined = links::in_order(&spec.networks);
+    let mut records = BTreeMap::new();
+    for network in spec.networks.keys() {
+        let record = read(roots, network)
+            .map_err(|e| StepError::refused("read network", network, e))?
+            .ok_or_else(|| StepError::Stale(format!("network `{network}` is not there")))?;
+        records.insert(network.as_str(), record);
+    }
+    let prefix = |network: &str| {
+        let asked = records.get(network).and_then(|record| record.spec.bridge.prefix.clone());
+        asked.unwrap_or_else(|| links::LINK.to_owned())
+    };
     let mut links = Vec::new();
-    for joined in &joined {
-        links.push(link(roots, container, id, joined)?);
+    for joined in &links::in_order(&spec.networks, prefix) {
+        links.push(link(&records[joined.network], container, id, joined)?);
     }
     let all: BTreeMap<String, Vec<IpAddr>> = links
         .iter_mut()
@@ -319,15 +337,12 @@ pub(super) fn connection(
 
 /// The link, with every gateway of its network.
 fn link(
-    roots: &Roots,
+    record: &NetworkRecord,
     container: &ContainerRecord,
     id: &str,
     joined: &Joined<'_>,
 ) -> Result<Link, StepError> {
     let Joined { network, endpoint, name } = joined;
-    let record = read(roots, network)
-        .map_err(|e| StepError::refused("read network", network, e))?
-        .ok_or_else(|| StepError::Stale(format!("network `{network}` is not there")))?;
     let addresses = container.addresses.get(*network).copied();
     let ipv4 = addresses.and_then(|a| a.ipv4);
     let ipv6 = addresses.and_then(|a| a.ipv6);
@@ -345,6 +360,12 @@ fn link(
             own.filter_map(subnet).map(|subnet| subnet.gateway).collect()
         }
     };
+    let options = &record.spec.bridge;
+    let publishing = |v4: bool| match options.mode(v4) {
+        GatewayMode::Routed => Publishing::Own,
+        _ if options.trusted.is_empty() => Publishing::Host,
+        _ => Publishing::Both,
+    };
     Ok(Link {
         network: (*network).to_owned(),
         bridge: record.bridge.clone(),
@@ -356,6 +377,10 @@ fn link(
         sysctls: endpoint.sysctls.clone(),
         gateways,
         names: names_of(container, id, endpoint),
+        mtu: options.mtu,
+        apart: !options.icc,
+        ipv4_ports: publishing(true),
+        ipv6_ports: publishing(false),
     })
 }
 
@@ -444,7 +469,7 @@ mod tests {
             name: "shop_back".to_owned(),
             bridge: bridge_name(realm, "shop_back"),
             subnets: vec![subnet.parse().unwrap()],
-            internal: false,
+            ..firewall::Network::default()
         };
         let port = |target: &str| firewall::Published {
             owner: "shop-web-1".to_owned(),

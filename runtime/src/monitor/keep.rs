@@ -16,7 +16,6 @@ use super::life::{Life, Running};
 use super::output::Output;
 use super::poll::{PollSet, Token};
 use super::ports::Reserved;
-use super::sentry::Sentry;
 use super::server::{Server, Wish};
 use super::{BUNDLE, LOCK, STATUS, StartFailure, Step, protocol};
 use crate::bundle::{Bundle, Phase, Status};
@@ -52,7 +51,6 @@ pub(super) struct Monitor {
     pub(super) output: Output,
     pub(super) server: Server,
     pub(super) events: Events,
-    pub(super) sentry: Sentry,
     pub(super) reserved: Reserved,
     pub(super) backoff: Backoff,
     pub(super) life: Life,
@@ -164,7 +162,6 @@ impl Monitor {
             output: Output::open(&bundle).step("open the output of", &bundle.name)?,
             server: Server::listen(run_dir).step("listen for clients of", &bundle.name)?,
             events: Events::of(&bundle),
-            sentry: Sentry::begin(&bundle, Instant::now()),
             reserved: Reserved::default(),
             backoff: Backoff::new(bundle.restart, bundle.pace),
             life: Life::Ended,
@@ -197,7 +194,6 @@ impl Monitor {
         let mut set = PollSet::default();
         self.output.poll(&mut set, self.server.is_behind(), now);
         self.server.poll(&mut set, self.output.input_full());
-        self.sentry.poll(&mut set);
         set.until(self.unwritten);
         set.until(lost::reap().then(|| now + AGAIN));
         set.until(self.frozen.as_ref().and_then(Frozen::again));
@@ -221,7 +217,6 @@ impl Monitor {
                     self.grant(wish);
                 }
             }
-            Token::Sentry => self.sentry.serve(now),
             Token::Exit => self.ended(now),
             Token::ProbeExit | Token::ProbeOutput | Token::Look => self.serve_check(token, now),
             Token::HookExit | Token::HookOutput => self.serve_hook(token, now),
@@ -275,7 +270,6 @@ impl Monitor {
     fn tick(&mut self, now: Instant) {
         self.output.tick(now);
         self.server.tick(now);
-        self.sentry.tick(now);
         self.tick_frozen(now);
         if self.unwritten.is_some_and(|at| at <= now) {
             self.note_status();

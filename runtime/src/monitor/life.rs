@@ -127,10 +127,12 @@ impl Monitor {
         if self.bundle.await_client {
             self.output.wait_for_client(Instant::now() + CLIENT_PATIENCE);
         }
-        let begun = ports::reserve(network::own_ports(&self.bundle), &self.bundle.run_dir)
+        let (of_host, own) = network::own_ports(&self.bundle);
+        let begun = ports::reserve(&of_host, &self.bundle.run_dir)
             .map_err(|taken| StartFailure::new("reserve port", &taken.port, &taken))
             .and_then(|reserved| {
                 self.reserved = reserved;
+                self.reserved.ports.extend(own);
                 self.start(true)
             });
         if let Err(failure) = &begun {

@@ -10,7 +10,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::names;
 use super::resolver::Resolver;
-use crate::bundle::{Bundle, Link, Network};
+use crate::bundle::{Bundle, Link, Network, Publishing};
 
 /// Lengths of the prefixes of addresses that are of the link only (RFC 3927, RFC 4291).
 const LINK_LOCAL_V4: u8 = 16;
@@ -23,13 +23,24 @@ pub(super) struct Connection {
     pub(super) resolver: Option<Resolver>,
 }
 
-/// The ports that are published for it. A container in the host's network, or in another's, has
-/// its ports there.
-pub(super) fn own_ports(bundle: &Bundle) -> &[PortSpec] {
-    match &bundle.network {
-        Network::Own(_) => &bundle.ports,
-        Network::Host | Network::Container(_) => &[],
-    }
+/// The ports that are published for it: those that need one of the host, and those that are only
+/// opened at its own addresses. A container in the host's network, or in another's, has its ports
+/// there.
+pub(super) fn own_ports(bundle: &Bundle) -> (Vec<PortSpec>, Vec<PortSpec>) {
+    let Network::Own(links) = &bundle.network else { return Default::default() };
+    let ends = main_ends(links);
+    let at_host = |spec: &&PortSpec| {
+        let mut ends = ends.iter().filter(|(ip, _)| is_for(spec, ip));
+        // Without any it is told when it is published.
+        ends.clone().next().is_none() || ends.any(|(_, way)| *way != Publishing::Own)
+    };
+    let (of_host, own): (Vec<&PortSpec>, Vec<&PortSpec>) = bundle.ports.iter().partition(at_host);
+    let alone = |spec: &PortSpec| PortSpec { published: None, ..spec.clone() };
+    (of_host.into_iter().cloned().collect(), own.into_iter().map(alone).collect())
+}
+
+fn is_for(spec: &PortSpec, ip: &IpAddr) -> bool {
+    spec.host_ip.is_none_or(|host| host.is_ipv4() == ip.is_ipv4())
 }
 
 /// Connects a container that is about to run, and publishes `ports`.
@@ -102,7 +113,8 @@ fn spec(link: &Link) -> LinkSpec {
         addresses: v4.into_iter().chain(v6).chain(of_link).collect(),
         sysctls: link.sysctls.iter().map(|(key, to)| (setting(link, key), to.clone())).collect(),
         gateways: link.gateways.clone(),
-        mtu: None,
+        mtu: link.mtu,
+        apart: link.apart,
     }
 }
 
@@ -117,33 +129,41 @@ pub(crate) fn published(bundle: &Bundle, ports: &[PortSpec]) -> Result<Vec<Publi
     let Network::Own(links) = &bundle.network else { return Ok(Vec::new()) };
     let mut published = Vec::new();
     for spec in ports {
-        let Some((port, _)) = spec.published else { continue };
-        let wanted = |ip: &IpAddr| spec.host_ip.is_none_or(|host| host.is_ipv4() == ip.is_ipv4());
-        let addresses: Vec<IpAddr> = main_addresses(links).into_iter().filter(wanted).collect();
-        if addresses.is_empty() {
+        let mut ends = main_ends(links);
+        ends.retain(|(ip, _)| is_for(spec, ip));
+        if ends.is_empty() {
+            let port = spec.published.map_or(spec.target, |(port, _)| port);
             return Err(format!("port {port} has no address in the container to lead to"));
         }
-        published.extend(addresses.into_iter().map(|ip| Published {
-            owner: bundle.name.clone(),
-            // All addresses of a family are not one of them.
-            host: spec.host_ip.filter(|ip| !ip.is_unspecified()),
-            port,
-            protocol: spec.protocol,
-            target: SocketAddr::new(ip, spec.target),
-        }));
+        for (ip, way) in ends {
+            let target = SocketAddr::new(ip, spec.target);
+            let at = |host, port| {
+                let owner = bundle.name.clone();
+                Published { owner, host, port, protocol: spec.protocol, target }
+            };
+            if let Some((port, _)) = spec.published.filter(|_| way != Publishing::Own) {
+                // All addresses of a family are not one of them.
+                published.push(at(spec.host_ip.filter(|ip| !ip.is_unspecified()), port));
+            }
+            let own = at(Some(ip), spec.target);
+            if way != Publishing::Host && !published.contains(&own) {
+                published.push(own);
+            }
+        }
     }
     Ok(published)
 }
 
-fn main_addresses(links: &[Link]) -> Vec<IpAddr> {
+/// The address of each family that ports lead to, and where they are reached.
+fn main_ends(links: &[Link]) -> Vec<(IpAddr, Publishing)> {
     let leads_out = |link: &&&Link, v4: bool| link.gateways.iter().any(|to| to.is_ipv4() == v4);
     let of = |v4: bool| -> Vec<&Link> {
         let (out, other): (Vec<&Link>, Vec<&Link>) =
             links.iter().partition(|link| leads_out(&link, v4));
         [out, other].concat()
     };
-    let v4 = of(true).iter().find_map(|link| link.ipv4).map(|(ip, _)| IpAddr::V4(ip));
-    let v6 = of(false).iter().find_map(|link| link.ipv6).map(|(ip, _)| IpAddr::V6(ip));
+    let v4 = of(true).iter().find_map(|l| Some((IpAddr::V4(l.ipv4?.0), l.ipv4_ports)));
+    let v6 = of(false).iter().find_map(|l| Some((IpAddr::V6(l.ipv6?.0), l.ipv6_ports)));
     v4.into_iter().chain(v6).collect()
 }
 

@@ -32,8 +32,6 @@ pub(super) enum Token {
     HookExit,
     /// The hook has written.
     HookOutput,
-    /// The post of the sentry is free, somebody changed the host, or a repair has ended.
-    Sentry,
     /// A descriptor of the resolver.
     Resolver(usize),
 }

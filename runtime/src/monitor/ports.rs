@@ -71,9 +71,12 @@ pub(super) fn reserve(wanted: &[PortSpec], run_dir: &Path) -> Result<Reserved, T
     Ok(reserved)
 }
 
-/// Reserves those of `wanted` that are still free.
+/// Reserves those of `wanted` that are still free. One without a port of the host needs none.
 pub(super) fn reserve_free(wanted: &[PortSpec], run_dir: &Path) -> Reserved {
-    let each = wanted.iter().filter_map(|spec| reserve(std::slice::from_ref(spec), run_dir).ok());
+    let each = wanted.iter().filter_map(|spec| match spec.published {
+        Some(_) => reserve(std::slice::from_ref(spec), run_dir).ok(),
+        None => Some(Reserved { ports: vec![spec.clone()], ..Reserved::default() }),
+    });
     each.fold(Reserved::default(), |mut all, one| {
         all.sockets.extend(one.sockets);
         all.ports.extend(one.ports);

@@ -160,6 +160,7 @@ impl Machine {
             project: "test".into(),
             spec: Default::default(),
             bridge: "berth-test".into(),
+            realm: None,
             subnets: vec![Subnet {
                 net: "10.99.0.0/24".parse().unwrap(),
                 gateway: "10.99.0.1".parse().unwrap(),

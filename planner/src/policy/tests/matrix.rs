@@ -251,6 +251,7 @@ fn of_matrix(case: Case, body: &str) -> Case1 {
                 project: "others".into(),
                 spec: Default::default(),
                 bridge: "b".into(),
+                realm: None,
                 subnets: vec![],
             };
             let network = ObservedNetwork { record, bridge_up: true, rules_present: true };
