@@ -80,11 +80,12 @@ fn main() -> ExitCode {
 }
 
 /// Our own program executed again as a small process of one thread: the parent of monitors, and
-/// the parent of a process in a container, and the keeper of a terminal. These never return, and nothing may come before them.
+/// the parent of a process in a container, the relay of a port, and the keeper of a terminal. These never return, and nothing may come before them.
 fn enter_hidden() {
     match std::env::args_os().nth(1) {
         Some(word) if word == starter::WORD => starter::main(),
         Some(word) if word == container::HELPER_WORD => container::helper_main(),
+        Some(word) if word == berth_runtime::relay::WORD => berth_runtime::relay::main(),
         Some(word) if word == keep::WORD => keep::main(),
         _ => {}
     }

@@ -14,28 +14,34 @@ pub(crate) fn is_public(port: &PortSpec) -> bool {
     port.host_ip.is_none_or(|address| address.is_unspecified())
 }
 
-/// The IP families a container has an address of: a port leads nowhere in the other.
+/// The IP families a container has an address of, and the host. Of SCTP a port leads nowhere in
+/// the other; anything else a relay carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Families {
     v4: bool,
     v6: bool,
+    host_has_v6: bool,
 }
 
 impl Families {
-    /// Those of a container.
+    /// Those of a container on this host.
     pub(crate) fn of(record: &ContainerRecord) -> Families {
         let addresses = || record.addresses.values();
         Families {
             v4: addresses().any(|on| on.ipv4.is_some()),
             v6: addresses().any(|on| on.ipv6.is_some()),
+            host_has_v6: std::path::Path::new("/proc/net/if_inet6").exists(),
         }
     }
 }
 
-/// Host addresses of a port: when the file names none, all of every family it leads on in.
+/// Host addresses of a port: when the file names none, all of every family it is reached in.
 pub(crate) fn addresses(port: &PortSpec, families: Families) -> Vec<IpAddr> {
-    let v4 = families.v4.then_some(Ipv4Addr::UNSPECIFIED.into());
-    let v6 = families.v6.then_some(Ipv6Addr::UNSPECIFIED.into());
+    let carried = port.protocol != Protocol::Sctp;
+    let v4 = families.v4 || families.v6 && carried;
+    let v6 = (families.v6 || families.v4 && carried) && families.host_has_v6;
+    let v4 = v4.then_some(Ipv4Addr::UNSPECIFIED.into());
+    let v6 = v6.then_some(Ipv6Addr::UNSPECIFIED.into());
     match port.host_ip {
         Some(address) => vec![address],
         None => v4.into_iter().chain(v6).collect(),
@@ -103,7 +109,7 @@ mod tests {
         PortSpec { host_ip, published, target: 80, protocol: Protocol::Tcp }
     }
 
-    const BOTH: Families = Families { v4: true, v6: true };
+    const BOTH: Families = Families { v4: true, v6: true, host_has_v6: true };
 
     #[test]
     fn a_port_on_every_address_is_marked() {
@@ -116,8 +122,13 @@ mod tests {
     #[test]
     fn a_port_is_not_shown_where_it_leads_nowhere() {
         let all = port(None, Some((8080, 8080)));
-        let only_v4 = Families { v4: true, v6: false };
-        assert_eq!(cell(&[], &[all], only_v4), "0.0.0.0:8080->80/tcp PUBLIC");
+        let only_v4 = Families { v4: true, v6: false, host_has_v6: true };
+        let sctp = PortSpec { protocol: Protocol::Sctp, ..all.clone() };
+        assert_eq!(cell(&[], &[sctp], only_v4), "0.0.0.0:8080->80/sctp PUBLIC");
+        let carried = "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp PUBLIC";
+        assert_eq!(cell(&[], &[all.clone()], only_v4), carried);
+        let without = Families { host_has_v6: false, ..only_v4 };
+        assert_eq!(cell(&[], &[all], without), "0.0.0.0:8080->80/tcp PUBLIC");
     }
 
     #[test]

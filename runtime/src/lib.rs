@@ -16,6 +16,7 @@ mod meter;
 pub mod monitor;
 pub mod paths;
 pub mod record;
+pub mod relay;
 mod sabotage;
 pub mod starter;
 pub mod store;

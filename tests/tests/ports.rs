@@ -57,10 +57,78 @@ fn a_published_port_answers_from_the_host_and_on_loopback() {
 #[test]
 fn a_published_port_answers_over_ipv6() {
     let host = host_with(&STACK.replace("  front:\n", "  front: { enable_ipv6: true }\n"));
-    host.shell(&ask("tcp", "2001:db8::1", 9000)).succeeds();
-    host.neighbour(&ask("tcp", "2001:db8::1", 9000)).succeeds();
-    // The kernel lets no packet from ::1 leave the loopback link, but nobody is kept waiting.
-    host.shell("timeout 2 curl -gsS http://localhost:9000/; test $? != 124").succeeds();
+    host.neighbour(&ask("tcp", "2001:db8::1", 9000)).succeeds().stdout_is("2001:db8::2");
+    for address in ["2001:db8::1", "::1"] {
+        host.shell(&ask("tcp", address, 9000)).succeeds();
+    }
+}
+
+#[test]
+fn clients_of_ipv6_reach_a_container_that_has_none() {
+    let host = host_with(STACK);
+    assert!(relays(&host).is_empty(), "nobody has come yet");
+    for kind in ["tcp", "udp"] {
+        for address in ["::1", "2001:db8::1"] {
+            host.shell(&ask(kind, address, 9000)).succeeds();
+        }
+        host.neighbour(&ask(kind, "2001:db8::1", 9000)).succeeds();
+    }
+    assert_eq!(relays(&host).len(), 1);
+}
+
+#[test]
+fn a_port_on_the_loopback_of_ipv6_is_closed_to_the_outside() {
+    let host = host_with(
+        &STACK.replace("'9000:9000', '9000:9000/udp'", "'[::1]:9000:9000', '[::1]:9000:9000/udp'"),
+    );
+    for kind in ["tcp", "udp"] {
+        host.shell(&ask(kind, "::1", 9000)).succeeds();
+        assert_ne!(host.neighbour(&ask(kind, "2001:db8::1", 9000)).code, 0);
+        assert_ne!(host.shell(&ask(kind, "2001:db8::1", 9000)).code, 0);
+    }
+    assert_ne!(host.shell(&ask("tcp", "127.0.0.1", 9000)).code, 0);
+}
+
+#[test]
+fn a_relay_owns_nothing_and_ends_with_its_monitor() {
+    let host = host_with(STACK);
+    host.shell(&ask("tcp", "::1", 9000)).succeeds();
+    let [relay] = relays(&host)[..] else { panic!("{:?}", relays(&host)) };
+    let status = host.shell(&format!("cat /proc/{relay}/status")).succeeds();
+    status.stdout_has("Uid:\t65534\t65534\t65534\t65534").stdout_has("CapEff:\t0000000000000000");
+    host.kill("KILL", host.monitor_of("server"));
+    host.eventually("the relay is gone", || relays(&host).is_empty());
+    host.berth("up -d").succeeds();
+    host.shell(&ask("udp", "::1", 9000)).succeeds();
+    host.kill("KILL", relays(&host)[0]);
+    host.eventually("another one serves", || host.shell(&ask("tcp", "::1", 9000)).code == 0);
+    host.berth("restart server").succeeds();
+    host.eventually("it answers", || host.shell(&ask("tcp", "::1", 9000)).code == 0);
+    host.berth("stop server").succeeds();
+    assert!(relays(&host).is_empty());
+}
+
+#[test]
+fn a_relay_carries_everything_and_each_end_of_a_connection() {
+    let host = TestHost::with("compose.yaml", &STACK.replace("who.py", "echo.py"));
+    host.write("echo.py", include_str!("ports/echo.py"));
+    host.write("pour.py", include_str!("ports/pour.py"));
+    host.berth("up -d").succeeds();
+    host.eventually("the server listens", || {
+        host.berth("logs --no-log-prefix server").stdout.contains("listens")
+    });
+    host.shell("python3 pour.py ::1 9000 20000000").succeeds().stdout_is("all came back");
+}
+
+/// Process ids of the relays.
+fn relays(host: &TestHost) -> Vec<i64> {
+    let found = host.shell("grep -lsz '^relay$' /proc/[0-9]*/cmdline; true").succeeds().stdout;
+    let pids = found.lines().filter_map(|path| path.split('/').nth(2)?.parse().ok());
+    pids.filter(|pid| {
+        let line = host.shell(&format!("tr '\\0' ' ' </proc/{pid}/cmdline")).stdout;
+        line.starts_with("berth relay ")
+    })
+    .collect()
 }
 
 #[test]

@@ -32,15 +32,18 @@ pub(crate) async fn run(session: &Session, args: &PortArgs) -> Result<Exit, Fail
     let container = pick::running(all.values(), &project, &args.service, args.index)?;
     let matches =
         |spec: &&PortSpec| spec.target == port && ports::protocol(spec.protocol) == protocol;
-    let Some(spec) = container.published.iter().find(matches) else {
+    let found: Vec<&PortSpec> = container.published.iter().filter(matches).collect();
+    if found.is_empty() {
         let name = &container.record.name;
         return Err(Failure::refused(format!(
             "no port {port}/{protocol} of `{name}` is published"
         )));
-    };
-    for address in ports::addresses(spec, Families::of(&container.record)) {
-        if let Some(range) = spec.published {
-            session.ui.data(&ports::socket(address, range))?;
+    }
+    for spec in found {
+        for address in ports::addresses(spec, Families::of(&container.record)) {
+            if let Some(range) = spec.published {
+                session.ui.data(&ports::socket(address, range))?;
+            }
         }
     }
     Ok(Exit::Done)

@@ -116,7 +116,7 @@ fn content(batch: &mut Batch) -> usize {
         (COMING.name, first_for_this_host()),
         (GOING.name, first_for_this_host()),
         (ARRIVING.name, for_this_host()),
-        (OWN.name, for_this_host()),
+        (OWN.name, of_this_host()),
         (PASSING.name, passing()),
         (LEAVING.name, leaving()),
     ];
@@ -197,6 +197,13 @@ fn guard() -> Vec<Rule> {
 
 fn for_this_host() -> Vec<Rule> {
     vec![Rule::new("for this host").if_to_this_host().verdict(Verdict::Jump(PUBLISHED))]
+}
+
+/// The kernel lets no packet from `::1` leave the loopback link, so a relay of the host answers
+/// there.
+fn of_this_host() -> Vec<Rule> {
+    let loopback = Rule::new("a relay answers there").if_to_ipv6_loopback();
+    [loopback.verdict(Verdict::Accept)].into_iter().chain(for_this_host()).collect()
 }
 
 /// One address of the host first, then all of them; shares before whoever has it whole.
@@ -350,8 +357,9 @@ mod tests {
 
         assert_eq!(identity(), (mark.clone(), rules));
         assert_eq!(mark.len(), "rules ".len() + 16);
-        let twice = [for_this_host(), first_for_this_host()].map(|rules| 2 * rules.len());
+        let twice = 2 * first_for_this_host().len();
+        let own = for_this_host().len() + of_this_host().len();
         let once = [guard(), published(), waiting(), passing(), leaving()].map(|rules| rules.len());
-        assert_eq!(rules, twice.iter().chain(&once).sum::<usize>());
+        assert_eq!(rules, twice + own + once.iter().sum::<usize>());
     }
 }

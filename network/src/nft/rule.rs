@@ -58,6 +58,12 @@ impl Rule {
         self.if_ipv4().load_network(16, 1, 1).compare(Compare::Equal, &[127])
     }
 
+    /// `ip6 daddr ::1`, for IPv6 packets only.
+    pub(crate) fn if_to_ipv6_loopback(self) -> Self {
+        let loopback = std::net::Ipv6Addr::LOCALHOST.octets();
+        self.if_ipv6().load_ipv6_destination().compare(Compare::Equal, &loopback)
+    }
+
     /// `ip daddr ADDRESS`, for IPv4 packets only.
     pub(crate) fn if_to_ipv4(self, address: [u8; 4]) -> Self {
         self.if_ipv4().load_ipv4_destination().compare(Compare::Equal, &address)

@@ -71,7 +71,7 @@ impl Channel {
     }
 
     /// Hands descriptors over, in as many packets as it takes.
-    pub(crate) fn send_fds(&self, fds: &[OwnedFd]) -> io::Result<()> {
+    pub(crate) fn send_fds(&self, fds: &[impl AsFd]) -> io::Result<()> {
         let mut chunks = fds.chunks(FDS_PER_PACKET).peekable();
         if chunks.peek().is_none() {
             return self.send(b'F', b".", &[]);

@@ -82,7 +82,7 @@ fn ask(channel: &Channel, run_dir: &Path, spec: &ExecSpec) -> Result<(), SetupEr
     let memory = memfd_create("request", MemfdFlags::CLOEXEC).step(STEP, "request")?;
     let mut file = std::fs::File::from(memory);
     file.write_all(&text).step(STEP, "request")?;
-    channel.send_fds(&[file.into()]).step(STEP, "request")
+    channel.send_fds(&[file]).step(STEP, "request")
 }
 
 /// Waits until the program runs.

@@ -19,6 +19,7 @@ mod apparmor;
 mod caps;
 mod channel;
 mod child;
+mod confine;
 mod device_hooks;
 mod devices;
 mod error;
@@ -45,6 +46,8 @@ mod system;
 
 pub(crate) use caps::keep_those_over_files;
 pub use caps::{ALL_CAPABILITIES, DEFAULT_CAPABILITIES};
+pub(crate) use channel::{Channel, Packet};
+pub(crate) use confine::confine;
 pub(crate) use device_hooks::{ended, started};
 pub use error::SetupError;
 pub use exec::{Child, ExecSpec, Starting, Target, begin, exec, exec_in};

@@ -16,6 +16,7 @@ use super::life::{Life, Running};
 use super::output::Output;
 use super::poll::{PollSet, Token};
 use super::ports::Reserved;
+use super::relay::Relay;
 use super::server::{Server, Wish};
 use super::{BUNDLE, LOCK, STATUS, StartFailure, Step, protocol};
 use crate::bundle::{Bundle, Phase, Status};
@@ -52,6 +53,8 @@ pub(super) struct Monitor {
     pub(super) server: Server,
     pub(super) events: Events,
     pub(super) reserved: Reserved,
+    /// Serves those of them that the kernel cannot translate.
+    pub(super) relay: Relay,
     pub(super) backoff: Backoff,
     pub(super) life: Life,
     /// Its processes stand still for clients.
@@ -163,6 +166,7 @@ impl Monitor {
             server: Server::listen(run_dir).step("listen for clients of", &bundle.name)?,
             events: Events::of(&bundle),
             reserved: Reserved::default(),
+            relay: Relay::default(),
             backoff: Backoff::new(bundle.restart, bundle.pace),
             life: Life::Ended,
             frozen: None,
@@ -194,6 +198,7 @@ impl Monitor {
         let mut set = PollSet::default();
         self.output.poll(&mut set, self.server.is_behind(), now);
         self.server.poll(&mut set, self.output.input_full());
+        self.relay.poll(&mut set, now);
         set.until(self.unwritten);
         set.until(lost::reap().then(|| now + AGAIN));
         set.until(self.frozen.as_ref().and_then(Frozen::again));
@@ -220,6 +225,8 @@ impl Monitor {
             Token::Exit => self.ended(now),
             Token::ProbeExit | Token::ProbeOutput | Token::Look => self.serve_check(token, now),
             Token::HookExit | Token::HookOutput => self.serve_hook(token, now),
+            Token::Relay => self.relay.start(&self.bundle, &self.reserved, now),
+            Token::RelayExit => self.relay.ended(now),
             Token::Resolver(index) => {
                 if let Some(resolver) = self.running().and_then(|r| r.resolver.as_mut()) {
                     resolver.serve(index, now);

@@ -29,6 +29,7 @@ impl Monitor {
         self.status.phase = Phase::Exited;
         self.status.pid = 0;
         self.status.pid_start = 0;
+        self.relay.end();
         if let Err(reason) = take_away(&self.bundle, &self.group, &self.status) {
             self.status.error.get_or_insert(reason);
         }

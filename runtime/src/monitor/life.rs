@@ -178,6 +178,11 @@ impl Monitor {
         self.status.health = first_health(&self.bundle);
         self.status.checks.clear();
         self.status.recycling = false;
+        if first {
+            self.relay
+                .follow(&self.bundle, &self.reserved)
+                .step("listen on the ports of", &self.bundle.name)?;
+        }
         self.run_on(target, init.pidfd, init.netns, now, resolver);
         self.status.started_ms = Timestamp::now().as_millisecond();
         self.status.error = None;

@@ -11,7 +11,7 @@
 //!
 //! Reading order: `keep` (the loop), `life` (start, end, stop, adoption), `leave` (what is taken
 //! away), `frozen` (standing still for a client), `update` (other limits), `hooks` and `checks` (what
-//! is run and looked at), then the parts: `output`, `ports`, `network`, `errand` with `probe`, `look`, [`events`]
+//! is run and looked at), then the parts: `output`, `ports`, `network`, `relay`, `errand` with `probe`, `look`, [`events`]
 //! with [`watch`], `server`; pure are `backoff`, `health`, `pattern` and `protocol`; `clock` is for what outlives a monitor. For everybody
 //! else there is [`client`].
 
@@ -37,6 +37,7 @@ mod poll;
 mod ports;
 mod probe;
 mod protocol;
+mod relay;
 mod resolver;
 mod server;
 mod update;

@@ -1,11 +1,12 @@
 //! A container's network, as far as its monitor makes it: links, resolver, published ports.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::BorrowedFd;
 
 use berth_network::endpoint::{self, LinkSpec};
 use berth_network::firewall::{self, Published};
 use berth_planner::desired::PortSpec;
+use berth_schema::stack::Protocol;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::names;
@@ -124,14 +125,34 @@ fn setting(link: &Link, key: &str) -> String {
     key.split('.').skip(1).map(of_link).collect::<Vec<_>>().join("/")
 }
 
+/// The address of the container to which a relay carries what reaches a port on this address of
+/// the host, where the kernel cannot lead it there: to the other family, and from `::1`. Not into
+/// an internal network.
+pub(super) fn relayed(bundle: &Bundle, spec: &PortSpec, host: IpAddr) -> Option<IpAddr> {
+    let Network::Own(links) = &bundle.network else { return None };
+    if spec.protocol == Protocol::Sctp || links.iter().all(|link| link.gateways.is_empty()) {
+        return None;
+    }
+    let ends = main_ends(links);
+    let at_host = |end: &&(IpAddr, Publishing)| end.1 != Publishing::Own;
+    let mut ends = ends.iter().filter(at_host).map(|(ip, _)| *ip);
+    let loopback = host == Ipv6Addr::LOCALHOST || host == Ipv6Addr::UNSPECIFIED;
+    match ends.clone().find(|ip| ip.is_ipv4() == host.is_ipv4()) {
+        Some(ip) => loopback.then_some(ip),
+        None => ends.next(),
+    }
+}
+
 /// Where each port leads: to the link with the default route of its family, or else the first.
+/// Where the kernel cannot lead it, a relay does.
 pub(crate) fn published(bundle: &Bundle, ports: &[PortSpec]) -> Result<Vec<Published>, String> {
     let Network::Own(links) = &bundle.network else { return Ok(Vec::new()) };
     let mut published = Vec::new();
     for spec in ports {
         let mut ends = main_ends(links);
         ends.retain(|(ip, _)| is_for(spec, ip));
-        if ends.is_empty() {
+        let carried = |host: IpAddr| relayed(bundle, spec, host).is_some();
+        if ends.is_empty() && !spec.host_ip.is_some_and(carried) {
             let port = spec.published.map_or(spec.target, |(port, _)| port);
             return Err(format!("port {port} has no address in the container to lead to"));
         }
@@ -141,7 +162,8 @@ pub(crate) fn published(bundle: &Bundle, ports: &[PortSpec]) -> Result<Vec<Publi
                 let owner = bundle.name.clone();
                 Published { owner, host, port, protocol: spec.protocol, target }
             };
-            if let Some((port, _)) = spec.published.filter(|_| way != Publishing::Own) {
+            let led = way != Publishing::Own && spec.host_ip != Some(Ipv6Addr::LOCALHOST.into());
+            if let Some((port, _)) = spec.published.filter(|_| led) {
                 // All addresses of a family are not one of them.
                 published.push(at(spec.host_ip.filter(|ip| !ip.is_unspecified()), port));
             }
@@ -169,8 +191,6 @@ fn main_ends(links: &[Link]) -> Vec<(IpAddr, Publishing)> {
 
 #[cfg(test)]
 mod tests {
-    use berth_schema::stack::Protocol;
-
     use super::*;
 
     fn link(ipv4: &str, gateway: Option<&str>) -> Link {
@@ -199,8 +219,24 @@ mod tests {
         assert_eq!(ports.len(), 1);
         assert_eq!(ports[0].target, "10.2.0.2:80".parse().unwrap());
 
-        spec.host_ip = Some("::1".parse().unwrap());
+        for host in ["::", "::1", "2001:db8::1"] {
+            spec.host_ip = Some(host.parse().unwrap());
+            assert_eq!(published(&bundle, &[spec.clone()]).unwrap(), []);
+            let to = relayed(&bundle, &spec, spec.host_ip.unwrap());
+            assert_eq!(to, Some("10.2.0.2".parse().unwrap()), "{host}");
+        }
+        assert_eq!(relayed(&bundle, &spec, "0.0.0.0".parse().unwrap()), None);
+        spec.protocol = Protocol::Sctp;
         let refusal = published(&bundle, &[spec]).unwrap_err();
         assert_eq!(refusal, "port 8080 has no address in the container to lead to");
+    }
+
+    #[test]
+    fn nothing_is_carried_into_an_internal_network() {
+        let network = Network::Own(vec![link("10.1.0.2", None)]);
+        let bundle = Bundle { network, ..Bundle::default() };
+        let (protocol, target) = (Protocol::Tcp, 80);
+        let spec = PortSpec { host_ip: None, published: Some((80, 80)), target, protocol };
+        assert_eq!(relayed(&bundle, &spec, "::".parse().unwrap()), None);
     }
 }

@@ -32,6 +32,10 @@ pub(super) enum Token {
     HookExit,
     /// The hook has written.
     HookOutput,
+    /// A client that a relay is needed for.
+    Relay,
+    /// The relay has ended.
+    RelayExit,
     /// A descriptor of the resolver.
     Resolver(usize),
 }

@@ -1,5 +1,5 @@
-//! Host ports of a container: reserved by sockets that are bound and never listen, so that no
-//! other program can take them while packets to them are sent to the container.
+//! Host ports of a container: reserved by sockets that are bound, so that no other program can take
+//! them while packets to them are sent to the container. Only those that a relay serves listen.
 
 use std::fmt;
 use std::fs;
@@ -24,9 +24,27 @@ const ATTEMPTS: u32 = 64;
 /// Host ports that are ours for as long as this lives.
 #[derive(Debug, Default)]
 pub(super) struct Reserved {
-    sockets: Vec<OwnedFd>,
+    /// Each with the place of its port in `ports`.
+    sockets: Vec<(usize, OwnedFd)>,
     /// What was reserved, each with one port.
     pub(super) ports: Vec<PortSpec>,
+}
+
+impl Reserved {
+    /// Each socket, with the port it is of and where it is bound.
+    pub(super) fn sockets(&self) -> impl Iterator<Item = (&PortSpec, SocketAddr, &OwnedFd)> {
+        self.sockets.iter().filter_map(|(index, socket)| {
+            let address = getsockname(socket).ok()?;
+            Some((self.ports.get(*index)?, SocketAddr::try_from(address).ok()?, socket))
+        })
+    }
+
+    /// Takes what another has reserved along.
+    pub(super) fn add(&mut self, other: Reserved) {
+        let before = self.ports.len();
+        self.ports.extend(other.ports);
+        self.sockets.extend(other.sockets.into_iter().map(|(at, socket)| (at + before, socket)));
+    }
 }
 
 /// A port that could not be reserved.
@@ -65,7 +83,8 @@ pub(super) fn reserve(wanted: &[PortSpec], run_dir: &Path) -> Result<Reserved, T
                 .filter(|_| errno == Errno::ADDRINUSE)
                 .and_then(|p| owner(p, spec.protocol, run_dir)),
         })?;
-        reserved.sockets.extend(sockets);
+        let index = reserved.ports.len();
+        reserved.sockets.extend(sockets.into_iter().map(|socket| (index, socket)));
         reserved.ports.push(PortSpec { published: Some((port, port)), ..spec.clone() });
     }
     Ok(reserved)
@@ -78,8 +97,7 @@ pub(super) fn reserve_free(wanted: &[PortSpec], run_dir: &Path) -> Reserved {
         None => Some(Reserved { ports: vec![spec.clone()], ..Reserved::default() }),
     });
     each.fold(Reserved::default(), |mut all, one| {
-        all.sockets.extend(one.sockets);
-        all.ports.extend(one.ports);
+        all.add(one);
         all
     })
 }
@@ -157,7 +175,8 @@ fn bind_one(address: IpAddr, port: u16, protocol: Protocol) -> Result<OwnedFd, E
         Protocol::Udp => (SocketType::DGRAM, ipproto::UDP),
         Protocol::Sctp => (SocketType::STREAM, ipproto::SCTP),
     };
-    let socket = socket_with(family, kind, SocketFlags::CLOEXEC, Some(transport))?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, kind, flags, Some(transport))?;
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, true)?;
     }

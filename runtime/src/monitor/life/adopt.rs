@@ -35,6 +35,8 @@ impl Monitor {
         // They lead to the container as before; if one was taken meanwhile, that program cannot
         // be reached, the container can.
         self.reserved = ports::reserve_free(&last.published, &self.bundle.run_dir);
+        // The same: what else it serves is as it was.
+        let _ = self.relay.follow(&self.bundle, &self.reserved);
         let alive = Target::from_status(&last).and_then(|t| Some((t, t.open().ok()?)));
         match alive {
             Some((target, pidfd)) => self.go_on(target, pidfd, &last)?,

@@ -1,0 +1,168 @@
+//! What reaches a published port where the kernel cannot translate is carried by a relay, see
+//! [`crate::relay`]: here is who starts it, and for which sockets.
+//!
+//! The sockets that reserve such ports listen, and all of them are in one set of epoll(7): the
+//! monitor has one descriptor to wait for, however many ports there are. It never accepts or reads
+//! anything itself: with the first client it starts the relay, hands it the sockets, and looks at
+//! the set again when the relay has ended.
+
+use std::io::{self, Seek, SeekFrom, Write};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use berth_schema::stack::Protocol;
+use rustix::event::epoll;
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::net::{listen, sockopt};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
+
+use super::network;
+use super::poll::{PollSet, Token};
+use super::ports::Reserved;
+use crate::bundle::Bundle;
+use crate::container::{Channel, lost};
+use crate::relay::{NUMBER, WORD, Way};
+use crate::sabotage;
+use crate::sys;
+
+/// Connections that wait in the kernel for a relay.
+const BACKLOG: i32 = 128;
+/// Until the next relay, when one has failed.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How long a relay that was killed may take to its end.
+const END: Duration = Duration::from_millis(500);
+
+/// The ports that a relay is needed for.
+#[derive(Default)]
+pub(super) struct Relay {
+    /// Readable when somebody is at one of them; `None` when there are none.
+    set: Option<OwnedFd>,
+    process: Option<Process>,
+    /// After a failure, nobody is served before.
+    again: Option<Instant>,
+}
+
+struct Process {
+    pidfd: OwnedFd,
+    channel: Channel,
+}
+
+impl Relay {
+    /// Opens the ports that need one; to be called again when the ports have changed. A relay that
+    /// runs goes on with those that stay.
+    ///
+    /// # Errors
+    /// What the kernel answers; then none of them is served.
+    pub(super) fn follow(&mut self, bundle: &Bundle, reserved: &Reserved) -> io::Result<()> {
+        self.set = None;
+        let doors = doors(bundle, reserved);
+        if doors.is_empty() {
+            self.end();
+            return Ok(());
+        }
+        let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        for (way, socket) in &doors {
+            if way.protocol == Protocol::Tcp {
+                // Connections that are still closing are no reason to refuse; beside a socket that
+                // listens nobody can bind all the same.
+                sockopt::set_socket_reuseaddr(socket, true)?;
+                listen(socket, BACKLOG)?;
+            }
+            epoll::add(&set, socket, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
+        }
+        self.set = Some(set);
+        if let Some(process) = &self.process
+            && hand_over(&process.channel, &doors).is_err()
+        {
+            self.end();
+        }
+        Ok(())
+    }
+
+    /// Adds what to wait for: a client, or the end of the relay that serves them.
+    pub(super) fn poll<'a>(&'a self, set: &mut PollSet<'a>, now: Instant) {
+        match (&self.process, &self.set, self.again.filter(|at| *at > now)) {
+            (Some(process), ..) => set.read(Token::RelayExit, &process.pidfd),
+            (None, Some(_), Some(again)) => set.until(Some(again)),
+            (None, Some(clients), None) => set.read(Token::Relay, clients),
+            (None, None, _) => {}
+        }
+    }
+
+    /// Somebody is there: starts a relay.
+    pub(super) fn start(&mut self, bundle: &Bundle, reserved: &Reserved, now: Instant) {
+        match begin(&bundle.name, &doors(bundle, reserved)) {
+            Ok(process) => self.process = Some(process),
+            // Who is there waits; perhaps there is memory for it later.
+            Err(_) => self.again = Some(now + AGAIN),
+        }
+    }
+
+    /// It has ended: for want of clients, or because it failed.
+    pub(super) fn ended(&mut self, now: Instant) {
+        let Some(process) = self.process.take() else { return };
+        let status = waitid(WaitId::PidFd(process.pidfd.as_fd()), WaitIdOptions::EXITED);
+        let well = status.is_ok_and(|s| s.is_some_and(|s| s.exit_status() == Some(0)));
+        self.again = (!well).then(|| now + AGAIN);
+    }
+
+    /// Ends it, and takes it away.
+    pub(super) fn end(&mut self) {
+        let Some(process) = self.process.take() else { return };
+        // It may have ended by itself.
+        let _ = sys::pidfd_send_signal(process.pidfd.as_fd(), libc::SIGKILL);
+        let mut set = PollSet::default();
+        set.read(Token::RelayExit, &process.pidfd);
+        set.until(Some(Instant::now() + END));
+        // Who does not end now is waited for later.
+        let _ = set.wait();
+        lost::remember(process.pidfd);
+        lost::reap();
+    }
+}
+
+/// The sockets that a relay is needed for, each with its way.
+fn doors<'a>(bundle: &Bundle, reserved: &'a Reserved) -> Vec<(Way, &'a OwnedFd)> {
+    let doors = reserved.sockets().filter_map(|(spec, host, socket)| {
+        let target = network::relayed(bundle, spec, host.ip())?;
+        let target = SocketAddr::new(target, spec.target);
+        Some((Way { protocol: spec.protocol, host, target }, socket))
+    });
+    doors.collect()
+}
+
+fn begin(name: &str, doors: &[(Way, &OwnedFd)]) -> io::Result<Process> {
+    let (ours, theirs) = Channel::pair()?;
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .arg0("berth")
+        .args([WORD, name])
+        .env_clear()
+        .envs(sabotage::passed_on())
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    sys::pass_as(&mut command, theirs.into_fd(), NUMBER);
+    let child = command.spawn()?;
+    drop(command); // and with it the other end of the channel
+    let process =
+        Process { pidfd: pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?, channel: ours };
+    // One that does not hear it ends, and is told by its end.
+    let _ = hand_over(&process.channel, doors);
+    Ok(process)
+}
+
+fn hand_over(channel: &Channel, doors: &[(Way, &OwnedFd)]) -> io::Result<()> {
+    let ways: Vec<Way> = doors.iter().map(|(way, _)| *way).collect();
+    let list = serde_json::to_vec(&ways).map_err(io::Error::other)?;
+    let mut file = std::fs::File::from(memfd_create("ports", MemfdFlags::CLOEXEC)?);
+    file.write_all(&list)?;
+    file.seek(SeekFrom::Start(0))?;
+    let sockets = doors.iter().map(|(_, socket)| socket.as_fd());
+    let fds: Vec<BorrowedFd<'_>> = [file.as_fd()].into_iter().chain(sockets).collect();
+    channel.send_fds(&fds)
+}

@@ -1,0 +1,75 @@
+//! The relay: carries what reaches a published port where the kernel cannot translate, from
+//! clients of one family to a container that only has the other, and from `::1`, which the kernel
+//! lets reach no link but the loopback.
+//!
+//! It is a process of its own, started by a monitor at the first client and gone when there is
+//! none. It owns nothing and can open nothing: the sockets come from the monitor, through the
+//! channel that is its only tie to it, and end with it. Whoever is behind it sees the host as the
+//! client.
+//!
+//! Everything in it has a bound: connections, flows, what is kept of a connection whose other
+//! side does not read, and how long a silent flow of UDP is remembered.
+//!
+//! Reading order: [`Way`], `serve` (the loop), `tcp`, `udp`.
+
+mod serve;
+mod tcp;
+mod udp;
+
+use std::net::SocketAddr;
+
+use berth_schema::stack::Protocol;
+use serde::{Deserialize, Serialize};
+
+use crate::container::{Channel, confine};
+use crate::sabotage::{self, without};
+use crate::starter::NAME;
+use crate::sys;
+
+/// Hidden word on the command line that makes the program a relay.
+pub const WORD: &str = "relay";
+/// Number under which it finds its end of the channel.
+pub(crate) const NUMBER: i32 = 3;
+
+/// A socket of the host, and where that what comes in is carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Way {
+    /// Transport: TCP or UDP.
+    pub(crate) protocol: Protocol,
+    /// Where the socket is bound.
+    pub(crate) host: SocketAddr,
+    /// The container's address and port.
+    pub(crate) target: SocketAddr,
+}
+
+/// The life of a relay. Entered at the very beginning of `main` when the first argument is
+/// [`WORD`].
+pub fn main() -> ! {
+    sabotage::read();
+    // Cosmetic: in a list of processes it is not called by the number of a descriptor.
+    let _ = rustix::thread::set_name(NAME);
+    let Ok(channel) = sys::passed_as(NUMBER) else {
+        // Not started by us: nobody to tell.
+        sys::exit_now(64)
+    };
+    let room = raise_limit();
+    without!("relay.confined", serve_and_end(channel, room));
+    match confine() {
+        Ok(()) => serve_and_end(channel, room),
+        Err(_) => sys::exit_now(1),
+    }
+}
+
+fn serve_and_end(channel: std::os::fd::OwnedFd, room: usize) -> ! {
+    sys::exit_now(i32::from(serve::serve(&Channel::from_fd(channel), room).is_err()))
+}
+
+/// As many descriptors as it may have; how many that are.
+fn raise_limit() -> usize {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let most = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let _ = setrlimit(Resource::Nofile, most);
+    let now = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(now).unwrap_or(usize::MAX)
+}
