@@ -69,7 +69,7 @@ impl Roots {
         self.state.join("networks").join(name)
     }
 
-    /// Names on a network, one file per running container (see [`crate::bundle::NameRecord`]).
+    /// Names on a network, one file per container (see [`crate::bundle::NameRecord`]).
     pub fn names(&self, network: &str) -> PathBuf {
         self.run.join("names").join(network)
     }

@@ -151,7 +151,7 @@ networks: { six: { enable_ipv6: true, ipam: { config: [{ subnet: 10.98.0.0/24 },
     let id = inside(&host, "plain", "hostname");
     assert_eq!(id.len(), 12, "{id}");
     let hosts = inside(&host, "plain", "cat /etc/hosts");
-    assert_eq!(hosts.lines().count(), 6, "{hosts}");
+    assert_eq!(hosts.lines().count(), 7, "{hosts}");
     assert!(hosts.ends_with(&format!("\t{id}")), "{hosts}");
 }
 
@@ -179,7 +179,7 @@ fn resolv_conf_asks_the_resolver_with_the_domains_and_options_of_the_file() {
     let file = "cat /etc/resolv.conf";
     assert_eq!(
         inside(&host, "web", file),
-        "nameserver 127.0.0.11\nsearch example.org test\noptions timeout:1 rotate"
+        "nameserver 127.0.0.11\nsearch example.org test\noptions timeout:1 rotate ndots:0"
     );
     assert_eq!(inside(&host, "plain", file), "nameserver 127.0.0.11\noptions ndots:0");
     assert_eq!(inside(&host, "alone", file), "options ndots:0");

@@ -5,8 +5,8 @@
 //! port 53 there, so that a name server in the container can still have port 53 of its own.
 //!
 //! Nothing here sends or waits: [`answer`] says what becomes of a message, and for what another
-//! server has to be asked, [`outgoing`], [`is_answer_to`] and [`returning`] make and check the
-//! messages. Nothing is remembered between questions either.
+//! server has to be asked, [`outgoing`], [`fit`] and [`returning`] make and check the messages.
+//! Nothing is remembered between questions, so nothing that a server says is believed later.
 
 mod forward;
 mod query;
@@ -16,8 +16,8 @@ mod resolv;
 mod tests;
 mod zone;
 
-pub use forward::{is_answer_to, is_truncated, outgoing, returning};
+pub use forward::{Fit, Secret, fit, is_refusal, is_truncated, outgoing, returning};
 pub use query::Transport;
 pub use redirect::{SERVER, redirect};
-pub use resolv::ResolvConf;
+pub use resolv::{NameServer, ResolvConf};
 pub use zone::{Answer, Zone, answer, failure};

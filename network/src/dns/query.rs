@@ -4,8 +4,11 @@
 pub(super) const HEADER: usize = 12;
 /// Bytes an answer by UDP may have without EDNS.
 const PLAIN_MAX: usize = 512;
-/// Bytes of an answer by UDP that no link on the way cuts into pieces; more goes by TCP.
-const UDP_MAX: usize = 1232;
+/// Bytes an answer by UDP may have at most. It goes over the loopback, where nothing cuts it into
+/// pieces.
+pub(super) const UDP_MAX: usize = 4096;
+/// Bytes of a record before its data, with a pointer for its name.
+const RECORD: usize = 12;
 const OPT: u16 = 41;
 const NAME_MAX: usize = 255;
 /// More records than this in a query are not looked at.
@@ -113,6 +116,24 @@ impl<'a> Query<'a> {
     /// A reply with these records. Numbers are counted, not checked: callers stay in the limit.
     pub(super) fn reply(&self, code: Code, records: &[Record], ttl: u32) -> Vec<u8> {
         self.write(code, records, ttl, false)
+    }
+
+    /// A reply with as many of the records as fit; when that is not all, it says so, and who can
+    /// asks again by TCP. Resolvers that cannot (musl before 1.2.4) take what there is.
+    pub(super) fn reply_within(
+        &self,
+        limit: usize,
+        code: Code,
+        records: &[Record],
+        ttl: u32,
+    ) -> Vec<u8> {
+        let mut length = self.write(code, &[], ttl, false).len();
+        let fits = |record: &&Record| {
+            length += RECORD + record.data.len();
+            length <= limit
+        };
+        let fitting = records.iter().take_while(fits).count();
+        self.write(code, &records[..fitting], ttl, fitting < records.len())
     }
 
     /// A reply that says: too long for a datagram, ask again by TCP.

@@ -1,15 +1,50 @@
 //! `resolv.conf`: the host's is read, the container's is written.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{AddrParseError, IpAddr, Ipv4Addr};
+use std::str::FromStr;
 
 use super::SERVER;
+
+/// A server that a `resolv.conf` names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameServer {
+    /// Its address.
+    pub address: IpAddr,
+    /// The link it is on, for an address of a link (`fe80::1%eth0`).
+    pub link: Option<String>,
+}
+
+impl FromStr for NameServer {
+    type Err = AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (address, link) = match text.split_once('%') {
+            Some((address, link)) => (address, Some(link.to_owned())),
+            None => (text, None),
+        };
+        Ok(NameServer { address: address.parse()?, link })
+    }
+}
+
+impl From<IpAddr> for NameServer {
+    fn from(address: IpAddr) -> Self {
+        NameServer { address, link: None }
+    }
+}
+
+impl fmt::Display for NameServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.address)?;
+        self.link.iter().try_for_each(|link| write!(f, "%{link}"))
+    }
+}
 
 /// What a `resolv.conf` says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ResolvConf {
     /// Servers, in the order they are asked.
-    pub nameservers: Vec<IpAddr>,
+    pub nameservers: Vec<NameServer>,
     /// Domains tried after a short name.
     pub search: Vec<String>,
     /// Options, as they stand.
@@ -18,8 +53,7 @@ pub struct ResolvConf {
 
 impl ResolvConf {
     /// Reads the text of a `resolv.conf`. What is not understood is left out, as the resolver of
-    /// the C library does; so are servers with a link name (`fe80::1%eth0`), which mean nothing
-    /// outside that link.
+    /// the C library does.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut conf = ResolvConf::default();
@@ -30,7 +64,7 @@ impl ResolvConf {
             let words = words.map(str::to_owned);
             match keyword {
                 Some("nameserver") => {
-                    conf.nameservers.extend(words.take(1).flat_map(|w| w.parse::<IpAddr>()))
+                    conf.nameservers.extend(words.take(1).flat_map(|w| w.parse::<NameServer>()))
                 }
                 // The last one of these counts.
                 Some("search") => conf.search = words.collect(),
@@ -43,7 +77,8 @@ impl ResolvConf {
     }
 
     /// What a container gets: our resolver, with the given search domains and options, or else
-    /// the host's. A search domain `.` means none. Names are first tried as they stand.
+    /// the host's. A search domain `.` means none. Names are first tried as they stand, unless an
+    /// option says otherwise.
     #[must_use]
     pub fn for_container(host: &ResolvConf, search: &[String], options: &[String]) -> Self {
         let search = if search.is_empty() { &host.search } else { search };
@@ -53,25 +88,25 @@ impl ResolvConf {
             options.push("ndots:0".to_owned());
         }
         ResolvConf {
-            nameservers: vec![IpAddr::V4(SERVER)],
+            nameservers: vec![IpAddr::V4(SERVER).into()],
             search: search.iter().filter(|domain| *domain != ".").cloned().collect(),
             options,
         }
     }
 
-    /// Servers to ask from outside the host's namespace: a stub on the host's loopback is not
-    /// reached from there.
+    /// Whether the C library tries search domains before a name without a dot as it stands.
     #[must_use]
-    pub fn without_loopback(mut self) -> Self {
-        self.nameservers.retain(|server| !server.is_loopback());
-        self
+    pub fn searches_first(&self) -> bool {
+        let dots =
+            self.options.iter().filter_map(|option| option.strip_prefix("ndots:")).next_back();
+        dots.is_none_or(|dots| dots.parse::<u32>().is_ok_and(|dots| dots > 0))
     }
 
     /// Servers to ask from the host: without any, the host's own, as the C library has it.
     #[must_use]
-    pub fn servers(&self) -> Vec<IpAddr> {
+    pub fn servers(&self) -> Vec<NameServer> {
         match self.nameservers.as_slice() {
-            [] => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+            [] => vec![IpAddr::V4(Ipv4Addr::LOCALHOST).into()],
             some => some.to_vec(),
         }
     }
@@ -115,17 +150,12 @@ sortlist 130.155.160.0
         insta::assert_snapshot!(conf, @r"
         nameserver 127.0.0.53
         nameserver 192.168.7.1
+        nameserver fe80::1%eth0
         nameserver fd00::53
         search corp.example example
         options edns0 trust-ad
         ");
         assert_eq!(ResolvConf::parse(&conf.to_string()), conf);
-        insta::assert_snapshot!(conf.without_loopback(), @r"
-        nameserver 192.168.7.1
-        nameserver fd00::53
-        search corp.example example
-        options edns0 trust-ad
-        ");
     }
 
     #[test]
@@ -146,8 +176,20 @@ sortlist 130.155.160.0
     }
 
     #[test]
+    fn names_are_looked_for_as_they_stand_unless_an_option_says_otherwise() {
+        let first = |options: &str| {
+            let options: Vec<String> = options.split(' ').map(str::to_owned).collect();
+            ResolvConf { options, ..ResolvConf::default() }.searches_first()
+        };
+        assert!(first("edns0"), "resolv.conf(5): the default is 1");
+        assert!(!first("ndots:0 edns0"));
+        assert!(first("ndots:0 ndots:5"));
+        assert!(!first("ndots:"), "what is no number is 0, as strtol(3) has it");
+    }
+
+    #[test]
     fn a_host_without_a_server_has_its_own() {
-        assert_eq!(ResolvConf::default().servers(), [IpAddr::V4(Ipv4Addr::LOCALHOST)]);
-        assert_eq!(ResolvConf::parse(HOST).servers().len(), 3);
+        assert_eq!(ResolvConf::default().servers(), [IpAddr::V4(Ipv4Addr::LOCALHOST).into()]);
+        assert_eq!(ResolvConf::parse(HOST).servers().len(), 4);
     }
 }

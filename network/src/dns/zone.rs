@@ -9,17 +9,22 @@ use super::query::{Code, Query, Record, Transport, Unfit, encode, kind};
 
 /// Seconds an address may be remembered: a container may come back with another one.
 const TTL: u32 = 5;
+/// What the host is called by containers; others ask for the same names.
+const HOST: [&str; 2] = ["host.docker.internal", "gateway.docker.internal"];
 /// Addresses of one name that are told.
 const ADDRESSES_MAX: usize = 512;
 
 /// Names of the containers on the asker's networks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Zone {
-    names: BTreeMap<String, BTreeSet<IpAddr>>,
+    /// Names on each network. Without an address: of a container that does not run.
+    networks: BTreeMap<String, BTreeMap<String, BTreeSet<IpAddr>>>,
     reverse: BTreeMap<IpAddr, String>,
-    reserved: BTreeSet<String>,
     subnets: Vec<IpNet>,
-    internal: bool,
+    host: BTreeSet<IpAddr>,
+    search: Vec<String>,
+    searched_first: bool,
+    closed: bool,
 }
 
 /// What becomes of a message.
@@ -34,27 +39,38 @@ pub enum Answer {
 }
 
 impl Zone {
-    /// A zone without names. With `internal`, nothing is ever asked of other servers.
+    /// A zone without names.
     #[must_use]
-    pub fn new(internal: bool) -> Self {
-        Zone { internal, ..Zone::default() }
+    pub fn new() -> Self {
+        Zone::default()
     }
 
-    /// Adds a container: every name leads to its addresses, an address to the first name.
-    pub fn add(&mut self, names: &[String], addresses: impl IntoIterator<Item = IpAddr>) {
-        for address in addresses {
-            for name in names {
-                self.names.entry(plain(name)).or_default().insert(address);
-            }
-            if let Some(first) = names.first() {
-                self.reverse.entry(address).or_insert_with(|| plain(first));
+    /// Nothing is ever asked of other servers.
+    pub fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// Adds a container on a network: every name leads to its addresses, also with the name of
+    /// the network behind it, and an address leads to the first name. Without addresses the names
+    /// are kept from other servers: of a container that does not run.
+    pub fn add(
+        &mut self,
+        network: &str,
+        names: &[String],
+        addresses: impl IntoIterator<Item = IpAddr>,
+    ) {
+        let network = plain(network);
+        let addresses: Vec<IpAddr> = addresses.into_iter().collect();
+        if let Some(first) = names.first() {
+            let full = plain(first) + "." + &network;
+            for address in &addresses {
+                self.reverse.entry(*address).or_insert_with(|| full.clone());
             }
         }
-    }
-
-    /// Keeps a name from other servers while nobody has it: a service that is down.
-    pub fn reserve(&mut self, name: &str) {
-        self.reserved.insert(plain(name));
+        let known = self.networks.entry(network).or_default();
+        for name in names {
+            known.entry(plain(name)).or_default().extend(&addresses);
+        }
     }
 
     /// Keeps questions about addresses of this subnet from other servers.
@@ -62,16 +78,40 @@ impl Zone {
         self.subnets.push(subnet);
     }
 
-    fn knows(&self, name: &str) -> bool {
-        self.names.contains_key(name) || self.reserved.contains(name)
+    /// The addresses of the host, as the asker reaches it.
+    pub fn host(&mut self, addresses: impl IntoIterator<Item = IpAddr>) {
+        self.host.extend(addresses);
+    }
+
+    /// Domains that the asker's C library puts behind a name that it has not found, or, with
+    /// `first`, before it looks for the name as it stands.
+    pub fn searched(&mut self, domains: &[String], first: bool) {
+        self.search = domains.iter().map(|domain| plain(domain)).collect();
+        self.searched_first = first;
+    }
+
+    /// The addresses of a name of ours, none while nobody has it; `None` when it is not ours.
+    fn addresses(&self, name: &str) -> Option<BTreeSet<IpAddr>> {
+        let mut found: Option<BTreeSet<IpAddr>> = None;
+        for (network, names) in &self.networks {
+            let below = below(name, network);
+            for addresses in [Some(name), below].into_iter().flatten().filter_map(|n| names.get(n))
+            {
+                found.get_or_insert_default().extend(addresses);
+            }
+            if below.is_some() && is_of_a_network(network) {
+                found.get_or_insert_default();
+            }
+        }
+        found.or_else(|| HOST.contains(&name).then(|| self.host.clone()))
     }
 }
 
 /// Answers a message, if the zone can. `seed` decides the order of several addresses: give
 /// another one each time, and askers spread over them.
 ///
-/// Names without a dot are never forwarded, so a service that is down is not asked for in the
-/// wide world.
+/// Names without a dot, and those with a network behind them, are never forwarded, so a service
+/// that is down, or on a network that the asker is not on, is not asked for in the wide world.
 #[must_use]
 pub fn answer(message: &[u8], zone: &Zone, transport: Transport, seed: u64) -> Answer {
     let query = match Query::read(message) {
@@ -81,11 +121,9 @@ pub fn answer(message: &[u8], zone: &Zone, transport: Transport, seed: u64) -> A
     };
     match find(&query, zone, seed) {
         Some((code, records)) => {
-            let reply = query.reply(code, &records, TTL);
-            let fits = reply.len() <= query.limit(transport);
-            Answer::Reply(if fits { reply } else { query.truncated() })
+            Answer::Reply(query.reply_within(query.limit(transport), code, &records, TTL))
         }
-        None if zone.internal => Answer::Reply(query.reply(Code::NoSuchName, &[], 0)),
+        None if zone.closed => Answer::Reply(query.reply(Code::NoSuchName, &[], 0)),
         None => Answer::Forward,
     }
 }
@@ -106,16 +144,54 @@ fn find(query: &Query<'_>, zone: &Zone, seed: u64) -> Option<(Code, Vec<Record>)
     if let Some(address) = reverse_name(name) {
         return find_reverse(query, zone, address);
     }
-    if let Some(addresses) = zone.names.get(name) {
-        let mut records: Vec<Record> =
-            addresses.iter().filter_map(|address| record(query.kind, *address)).collect();
-        shuffle(&mut records, seed);
-        records.truncate(ADDRESSES_MAX);
-        return Some((Code::NoError, records));
+    if let Some(addresses) = zone.addresses(name) {
+        return Some(tell(query, &addresses, seed));
+    }
+    if let Some(answer) = find_searched(query, zone, name) {
+        return Some(answer);
     }
     let of_the_root = matches!(query.kind, kind::NS | kind::SOA | kind::DS | kind::DNSKEY);
     let single = !name.is_empty() && !name.contains('.') && !of_the_root;
-    (zone.knows(name) || single).then_some((Code::NoSuchName, Vec::new()))
+    (single || is_of_a_network(name)).then_some((Code::NoSuchName, Vec::new()))
+}
+
+/// Whether it can only be a name on a network, such as `shop_default`: no domain of others has
+/// a `_` in its last part.
+fn is_of_a_network(name: &str) -> bool {
+    name.rsplit('.').next().is_some_and(|last| last.contains('_'))
+}
+
+fn tell(query: &Query<'_>, addresses: &BTreeSet<IpAddr>, seed: u64) -> (Code, Vec<Record>) {
+    if addresses.is_empty() {
+        return (Code::NoSuchName, Vec::new());
+    }
+    let mut records: Vec<Record> =
+        addresses.iter().filter_map(|address| record(query.kind, *address)).collect();
+    shuffle(&mut records, seed);
+    records.truncate(ADDRESSES_MAX);
+    (Code::NoError, records)
+}
+
+/// A name of ours with a search domain behind it is one that the C library made, and nobody else
+/// is to hear it: as long as the name alone has no such address, or is not looked for first.
+/// Otherwise somebody wrote the whole name and means another server's.
+fn find_searched(query: &Query<'_>, zone: &Zone, name: &str) -> Option<(Code, Vec<Record>)> {
+    let before = |name| zone.search.iter().filter_map(move |domain| below(name, domain));
+    // Who writes it all while it is down gets the domain twice.
+    let addresses = before(name).find_map(|short| {
+        let shorter = || before(short).find_map(|shorter| zone.addresses(shorter));
+        zone.addresses(short).or_else(shorter)
+    })?;
+    if zone.searched_first || addresses.is_empty() {
+        return Some((Code::NoSuchName, Vec::new()));
+    }
+    let (code, records) = tell(query, &addresses, 0);
+    records.is_empty().then_some((code, records))
+}
+
+/// What stands before the domain in a name below it.
+fn below<'a>(name: &'a str, domain: &str) -> Option<&'a str> {
+    name.strip_suffix(domain)?.strip_suffix('.').filter(|_| !domain.is_empty())
 }
 
 fn find_reverse(query: &Query<'_>, zone: &Zone, address: IpAddr) -> Option<(Code, Vec<Record>)> {

@@ -83,22 +83,27 @@ impl Publishing {
 pub struct Dns {
     /// `/run/berth/names/NETWORK` of each network it is on: name → folder of [`NameRecord`]s.
     pub networks: BTreeMap<String, PathBuf>,
-    /// Servers for other names; empty follows the host's resolv.conf.
+    /// Servers for other names, asked from the container's network; empty follows the host's
+    /// resolv.conf.
     pub servers: Vec<IpAddr>,
-    /// Search domains.
+    /// Search domains, its own or the host's.
     pub search: Vec<String>,
-    /// Options.
+    /// Options, its own or the host's.
     pub options: Vec<String>,
     /// Names for others that this container alone knows.
     #[serde(default)]
     pub links: Vec<NameLink>,
+    /// Addresses of the host as the container reaches it.
+    #[serde(default)]
+    pub host: Vec<IpAddr>,
     /// Lines of `/etc/hosts`: name, address.
     pub hosts: Vec<(String, IpAddr)>,
-    /// Other names are not forwarded (all its networks are internal).
+    /// Other names are not asked of the host's servers (all its networks are internal).
     pub internal: bool,
 }
 
-/// One running container on one network, as the file `names/NETWORK/CONTAINER` holds it.
+/// One container on one network, as the file `names/NETWORK/CONTAINER` holds it. Without an
+/// address it does not run, and the names are nobody else's all the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NameRecord {
     /// Its IPv4 address.

@@ -7,17 +7,16 @@ use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use berth_planner::desired::NetworkMode;
+use berth_network::dns::{ResolvConf, SERVER};
+use berth_planner::desired::{ContainerSpec, NetworkMode};
 use berth_planner::observed::ContainerRecord;
 
 use super::StepError;
+use super::names::RESOLV_CONF;
 use super::owners::Owners;
 use crate::bundle::{BundleMount, BundleSource, Dns, Link, Network};
 use crate::paths::Roots;
 use crate::record::{self, Durability};
-
-/// Where the monitor answers, in every network namespace of its own.
-const RESOLVER: &str = "127.0.0.11";
 
 /// Writes the files into the run folder and gives their mounts.
 pub(super) fn write(
@@ -49,7 +48,7 @@ pub(super) fn write(
             None => hostname.to_owned(),
         };
         file("hosts", &hosts(&full, network, dns))?;
-        file("resolv.conf", &resolv_conf(&container.spec.network_mode, dns))?;
+        file("resolv.conf", &resolv_conf(&container.spec, dns))?;
     }
     let shared = roots.container_run(owner).join("etc");
     let mount = |name: &str, dir: &Path| BundleMount {
@@ -78,7 +77,7 @@ fn source(path: &Path, idmap: bool) -> BundleSource {
 fn hosts(hostname: &str, network: &Network, dns: &Dns) -> String {
     let mut text = String::from(
         "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
-         fe00::\tip6-localnet\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n",
+         fe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n",
     );
     let links: &[Link] = if let Network::Own(links) = network { links } else { &[] };
     let addresses = links.iter().flat_map(|link| {
@@ -97,21 +96,35 @@ fn hosts(hostname: &str, network: &Network, dns: &Dns) -> String {
     text
 }
 
-/// resolv.conf(5): our resolver where there is one, else the host's file as it is.
-fn resolv_conf(mode: &NetworkMode, dns: &Dns) -> String {
-    if *mode == NetworkMode::Host {
-        return fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+/// resolv.conf(5): our resolver where there is one, in the host's network what the host has.
+fn resolv_conf(spec: &ContainerSpec, dns: &Dns) -> String {
+    if spec.network_mode == NetworkMode::Host {
+        return hosts_own(&fs::read_to_string(RESOLV_CONF).unwrap_or_default(), spec);
     }
-    let mut text = String::new();
-    if !dns.networks.is_empty() {
-        let _ = writeln!(text, "nameserver {RESOLVER}");
+    let nameservers = match dns.networks.is_empty() {
+        true => Vec::new(),
+        false => vec![IpAddr::V4(SERVER).into()],
+    };
+    let (search, options) = (dns.search.clone(), dns.options.clone());
+    ResolvConf { nameservers, search, options }.to_string()
+}
+
+/// The host's file, as it stands or with what the Compose file says instead.
+fn hosts_own(text: &str, spec: &ContainerSpec) -> String {
+    if spec.dns.is_empty() && spec.dns_search.is_empty() && spec.dns_opt.is_empty() {
+        return text.to_owned();
     }
-    if !dns.search.is_empty() {
-        let _ = writeln!(text, "search {}", dns.search.join(" "));
+    let mut conf = ResolvConf::parse(text);
+    if !spec.dns.is_empty() {
+        conf.nameservers = spec.dns.iter().map(|server| (*server).into()).collect();
     }
-    let options = if dns.options.is_empty() { "ndots:0".to_owned() } else { dns.options.join(" ") };
-    let _ = writeln!(text, "options {options}");
-    text
+    if !spec.dns_search.is_empty() {
+        conf.search = spec.dns_search.iter().filter(|domain| *domain != ".").cloned().collect();
+    }
+    if !spec.dns_opt.is_empty() {
+        conf.options = spec.dns_opt.clone();
+    }
+    conf.to_string()
 }
 
 #[cfg(test)]
@@ -123,9 +136,25 @@ mod tests {
         let dns = Dns {
             networks: [("shop_back".to_owned(), "/x".into())].into(),
             search: vec!["example.org".to_owned()],
+            options: vec!["ndots:0".to_owned()],
             ..Dns::default()
         };
-        let text = resolv_conf(&NetworkMode::Bridge, &dns);
+        let text = resolv_conf(&ContainerSpec::default(), &dns);
         assert_eq!(text, "nameserver 127.0.0.11\nsearch example.org\noptions ndots:0\n");
+    }
+
+    #[test]
+    fn a_container_in_the_hosts_network_has_the_hosts_servers_or_those_of_the_file() {
+        let host = "# made by hand\nnameserver 192.0.2.1\nsearch corp.example\n";
+        let mut spec = ContainerSpec::default();
+        assert_eq!(hosts_own(host, &spec), host);
+        spec.dns = vec!["192.0.2.2".parse().unwrap()];
+        spec.dns_opt = vec!["timeout:1".to_owned()];
+        assert_eq!(
+            hosts_own(host, &spec),
+            "nameserver 192.0.2.2\nsearch corp.example\noptions timeout:1\n"
+        );
+        spec.dns_search = vec![".".to_owned()];
+        assert_eq!(hosts_own(host, &spec), "nameserver 192.0.2.2\noptions timeout:1\n");
     }
 }

@@ -18,6 +18,7 @@ mod listening;
 mod lock;
 mod mapping;
 mod modules;
+mod names;
 mod network;
 mod observe;
 mod owners;

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use berth_network::error::NetError;
 use berth_network::{bridge, firewall};
 use berth_planner::bridge::GatewayMode;
-use berth_planner::desired::{EndpointSpec, LinkSpec, NetworkMode};
+use berth_planner::desired::{EndpointSpec, NetworkMode};
 use berth_planner::ipam::bridge_name;
 use berth_planner::links::{self, Joined};
 use berth_planner::observed::{
@@ -17,8 +17,8 @@ use ipnet::IpNet;
 
 use super::claims::private_folders;
 use super::observe::{half_made, names_in};
-use super::{HostError, StepError, perform, state};
-use crate::bundle::{Bundle, Dns, Link, NameLink, Network, Publishing};
+use super::{HostError, StepError, names, perform, state};
+use crate::bundle::{Bundle, Link, Network, Publishing};
 use crate::monitor::published;
 use crate::paths::Roots;
 use crate::record::{self, Durability};
@@ -120,7 +120,7 @@ fn is_running(container: &ObservedContainer) -> bool {
     matches!(container.state, berth_planner::observed::ContainerState::Running { .. })
 }
 
-fn read(roots: &Roots, name: &str) -> std::io::Result<Option<NetworkRecord>> {
+pub(super) fn read(roots: &Roots, name: &str) -> std::io::Result<Option<NetworkRecord>> {
     record::read(&roots.network(name).join("record.json"))
 }
 
@@ -191,6 +191,7 @@ pub(super) async fn repair(
     let failed = |e| StepError::failed("repair network", &network.name, e);
     let _lock = lock(roots).await?;
     make_names(roots, &network.name)?;
+    names::reserve_all(roots, &network.name)?;
     let netlink = bridge::open().map_err(failed)?;
     let bridges = bridge::observe(&netlink).await.map_err(failed)?;
     let same_name = bridges.iter().find(|bridge| bridge.name == network.bridge);
@@ -386,7 +387,11 @@ fn link(
 
 /// The names a container answers to: its own first, then its service's (unless it is a one-off),
 /// its aliases, and its short id.
-fn names_of(container: &ContainerRecord, id: &str, endpoint: &EndpointSpec) -> Vec<String> {
+pub(super) fn names_of(
+    container: &ContainerRecord,
+    id: &str,
+    endpoint: &EndpointSpec,
+) -> Vec<String> {
     let mut names = vec![container.name.clone()];
     if !container.oneoff {
         names.push(container.service.clone());
@@ -396,50 +401,6 @@ fn names_of(container: &ContainerRecord, id: &str, endpoint: &EndpointSpec) -> V
     let mut seen = BTreeSet::new();
     names.retain(|name| seen.insert(name.clone()));
     names
-}
-
-/// What the container's resolver knows.
-pub(super) fn dns(
-    roots: &Roots,
-    container: &ContainerRecord,
-    network: &Network,
-) -> Result<Dns, StepError> {
-    let links: &[Link] = if let Network::Own(links) = network { links } else { &[] };
-    let spec = &container.spec;
-    let hosts = spec.extra_hosts.iter().map(|(name, address)| {
-        let address = match address.as_str() {
-            "host-gateway" => host_gateway(roots, links),
-            address => address.parse().ok(),
-        };
-        address.map(|address| (name.clone(), address)).ok_or_else(|| {
-            let why = format!("extra host `{name}` has no address here");
-            StepError::failed("connect", &container.name, why)
-        })
-    });
-    Ok(Dns {
-        networks: links.iter().map(|l| (l.network.clone(), roots.names(&l.network))).collect(),
-        servers: spec.dns.clone(),
-        search: spec.dns_search.clone(),
-        options: spec.dns_opt.clone(),
-        links: spec.links.iter().map(|link| name_link(container, link)).collect(),
-        hosts: hosts.collect::<Result<_, _>>()?,
-        internal: links.iter().all(|link| link.gateways.is_empty()),
-    })
-}
-
-fn name_link(container: &ContainerRecord, link: &LinkSpec) -> NameLink {
-    NameLink {
-        name: link.name.clone(),
-        alias: link.alias.clone(),
-        numbered: link.service.then(|| format!("{}-{}-", container.project, link.name)),
-    }
-}
-
-/// The host's own address as the container sees it: that of its first bridge.
-fn host_gateway(roots: &Roots, links: &[Link]) -> Option<IpAddr> {
-    let Some(first) = links.first() else { return Some(Ipv4Addr::LOCALHOST.into()) };
-    let record = read(roots, &first.network).ok()??;
-    record.subnets.first().map(|subnet| subnet.gateway)
 }
 
 fn parse_mac(text: &str) -> Option<[u8; 6]> {

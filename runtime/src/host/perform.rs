@@ -16,7 +16,7 @@ use berth_planner::action::Action;
 use berth_planner::observed::{ContainerRecord, Leftover, NetworkRecord};
 
 use super::state::held_mark;
-use super::{Host, StepError, Stored, claims, network, prepare, state, volume};
+use super::{Host, StepError, Stored, claims, names, network, prepare, state, volume};
 use crate::bundle::{Bundle, Status};
 use crate::container::cgroup;
 use crate::monitor::events::{Events, Happening};
@@ -224,6 +224,7 @@ impl Host {
         let aside =
             folder::set_aside(&self.roots, &self.roots.container(name), "remove container", name)?;
         if let Some(stored) = stored {
+            names::forget(&self.roots, &stored.record);
             claims::release(&self.roots, &stored.record);
             Events::recorded(&self.roots, &stored.id, &stored.record).add(Happening::Destroy);
         }

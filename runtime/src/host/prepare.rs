@@ -12,7 +12,7 @@ use berth_schema::stack::LogDriver;
 
 use super::grounds::Held;
 use super::view::ImageView;
-use super::{StepError, Stored, etc, network, quota};
+use super::{StepError, Stored, etc, names as host_names, network, quota};
 use crate::bundle::{Bundle, BundleMount, Cgroup, Log, Rootfs};
 use crate::paths::Roots;
 use crate::record::{self, Durability};
@@ -154,7 +154,7 @@ impl Preparation<'_> {
         }
         let hostname = names::hostname(self.roots, self.stored)?;
         let network = network::connection(self.roots, record, &self.stored.id)?;
-        let dns = network::dns(self.roots, record, &network)?;
+        let dns = host_names::dns(self.roots, record, &network)?;
         let etc = etc::write(self.roots, record, &hostname, &network, &dns)?;
         let given = self.devices()?;
         let mut process = self.process(&hostname)?;

@@ -53,7 +53,7 @@ impl Monitor {
 /// # Errors
 /// What could not be taken away, in words; everything else is gone.
 fn take_away(bundle: &Bundle, group: &Group, status: &Status) -> Result<(), String> {
-    names::remove(bundle);
+    names::rest(bundle);
     container::forget(bundle);
     let unpublished = network::unpublish(bundle, &status.published);
     let removed = group.remove();

@@ -259,7 +259,7 @@ impl Monitor {
     /// Notes an end and decides by the restart policy.
     fn reckon(&mut self, end: End) {
         let End { code, ran, ill } = end;
-        names::remove(&self.bundle);
+        names::rest(&self.bundle);
         self.status.pid = 0;
         self.status.pid_start = 0;
         self.status.stop = None;

@@ -1,4 +1,5 @@
-//! The names a running container answers to, one file per network for the resolvers of others.
+//! The names of a container, one file per network for the resolvers of others: with its addresses
+//! while it runs.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 
 use crate::bundle::{Bundle, Link, NameRecord, Network};
 use crate::record::{self, Durability};
+use crate::sabotage::defence;
 
 /// Writes the records of a container that is about to run.
 ///
@@ -31,11 +33,20 @@ pub(super) fn write(bundle: &Bundle) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes the records of a container that does not run.
-pub(super) fn remove(bundle: &Bundle) {
-    for (path, _) in records(bundle) {
-        // It may have gone with its network.
-        let _ = fs::remove_file(path);
+/// Takes the addresses out of the records of a container that does not run. The names stay its
+/// own, so that nobody asks other servers for them.
+pub(super) fn rest(bundle: &Bundle) {
+    for (path, link) in records(bundle) {
+        let record = NameRecord { ipv4: None, ipv6: None, names: link.names.clone() };
+        let kept = defence!(
+            "dns.kept_names",
+            record::write(&path, &record, Durability::Volatile),
+            Err(std::io::Error::other(format!("{record:?} is let go")))
+        );
+        if kept.is_err() {
+            // Rather no record than a wrong one. It may have gone with its network.
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
@@ -76,7 +87,12 @@ mod tests {
         let record: NameRecord = record::read(&folder.join("shop-web-1")).unwrap().unwrap();
         assert_eq!(record.names, ["shop-web-1", "web"]);
         assert_eq!(record.ipv4, Some("10.1.0.2".parse().unwrap()));
-        remove(&bundle);
-        assert_eq!(fs::read_dir(folder).unwrap().count(), 0);
+        rest(&bundle);
+        let record: NameRecord = record::read(&folder.join("shop-web-1")).unwrap().unwrap();
+        assert_eq!(record, NameRecord { ipv4: None, ipv6: None, names: record.names.clone() });
+        assert_eq!(record.names, ["shop-web-1", "web"]);
+        fs::remove_dir_all(&folder).unwrap();
+        rest(&bundle);
+        assert!(!folder.exists(), "the network is gone");
     }
 }

@@ -1,8 +1,9 @@
 //! What a program without a defence would do in its place.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -103,4 +104,29 @@ pub(crate) fn enter_network() {
 pub(crate) fn run_ps(pid: &i32) {
     let program = format!("/proc/{pid}/root/bin/ps");
     let _ = std::process::Command::new(program).stdout(std::process::Stdio::null()).status();
+}
+
+/// The folders of names of every network there is.
+pub(crate) fn all_names(own: &BTreeMap<String, PathBuf>) -> BTreeMap<String, PathBuf> {
+    let above = own.values().next().and_then(|path| path.parent());
+    let all = above.and_then(|above| std::fs::read_dir(above).ok()).into_iter().flatten().flatten();
+    all.map(|entry| (entry.file_name().display().to_string(), entry.path())).collect()
+}
+
+/// Waits for the question of a connection before the next one is served.
+pub(crate) fn await_question(socket: &std::net::TcpStream) {
+    let _ = socket.peek(&mut [0]);
+}
+
+/// Reads the name of a question and follows its pointers wherever they lead.
+pub(crate) fn read_name(message: &[u8]) {
+    let mut at = 12;
+    while let Some(length) = message.get(at).map(|length| usize::from(*length))
+        && length != 0
+    {
+        at = match length >= 0xc0 {
+            true => (length & 0x3f) << 8 | usize::from(message[at + 1]),
+            false => at + 1 + length,
+        };
+    }
 }

@@ -366,15 +366,15 @@ pub fn cannot_listen(port: u16) -> bool {
     TcpListener::bind(("0.0.0.0", port)).is_err()
 }
 
-/// Answers every question on the host's loopback address with this IPv4 address, but for names
+/// Answers every question on the host's bridge with this IPv4 address, but for names
 /// that begin with `silent`.
 pub fn serve_names(address: [u8; 4]) {
-    let socket = std::net::UdpSocket::bind("127.0.0.1:53").unwrap();
+    let socket = std::net::UdpSocket::bind("10.99.0.1:53").unwrap();
     std::thread::spawn(move || {
         let mut buffer = [0; 512];
         while let Ok((length, asker)) = socket.recv_from(&mut buffer) {
             let end = 12 + buffer[12..length].iter().position(|b| *b == 0).unwrap() + 5;
-            if buffer[13..].starts_with(b"silent") {
+            if buffer[13..19].eq_ignore_ascii_case(b"silent") {
                 continue;
             }
             let mut answer = buffer[..end].to_vec();

@@ -94,7 +94,7 @@ pub static SERVICE: Record = record(
             .says("Devices of the host the container can open.")
             .like(&["/dev/fuse", "/dev/ttyUSB0:/dev/tty0:rw"]),
         done("dns", OneOrSet(&Text))
-            .says("Name servers that answer what the stack does not know.")
+            .says("Name servers that answer what the stack does not know; asked from the container.")
             .like(&["1.1.1.1"]),
         done("dns_opt", Set(&Text))
             .says("Options of name resolution.")

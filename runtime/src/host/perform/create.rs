@@ -10,7 +10,7 @@ use berth_planner::desired::{MountSpec, SourceSpec, VolumeSpec};
 use berth_planner::observed::{ContainerRecord, VolumeRecord};
 
 use super::super::owners::Owners;
-use super::super::{Host, StepError, Stored, borrowed, claims, prepare, quota, volume};
+use super::super::{Host, StepError, Stored, borrowed, claims, names, prepare, quota, volume};
 use super::folder::new_folder;
 use super::{blocking, images, volumes};
 use crate::monitor::events::{Events, Happening};
@@ -56,8 +56,13 @@ fn create_container(roots: &Roots, store: &Store, stored: &Stored) -> Result<(),
     let record = &stored.record;
     let _working = new_folder("create container", &dir, &record.name)?;
     claims::take(roots, record)?;
-    // What a failure leaves is a folder without a record, and no claims.
-    fill(roots, store, stored, &dir).inspect_err(|_| claims::release(roots, record))
+    // What a failure leaves is a folder without a record, and no claims and names.
+    names::reserve(roots, stored).and_then(|()| fill(roots, store, stored, &dir)).inspect_err(
+        |_| {
+            names::forget(roots, record);
+            claims::release(roots, record);
+        },
+    )
 }
 
 /// Everything in the folder of a container.

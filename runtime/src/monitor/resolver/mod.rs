@@ -1,28 +1,35 @@
 //! Answers a container's questions for names, on 127.0.0.11 in its own network namespace.
 //!
-//! Names of the stack are answered from the records that running containers have on its networks;
-//! everything else goes to the host's servers, from the host's namespace, so a container without
-//! a way out resolves like one that has it. Its tables are bounded, its waits end.
+//! Names of the stack are answered from the records that containers have on its networks, and
+//! never asked of others; everything else goes to the host's servers, from the host's namespace,
+//! or to those of the file, from the container's. Its tables and its share of the processor are
+//! bounded, its waits end.
 //!
-//! Reading order: this file (questions and answers), `upstream` (one question on its way to a
-//! server), `servers` (which), `zone` (what is known here).
+//! Reading order: this file (questions and answers), `stream` (a connection), `upstream` (one
+//! question on its way to servers), `servers` (which), `zone` (what is known here), `budget`.
 
+mod budget;
 mod servers;
+mod stream;
 mod upstream;
 mod zone;
 
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::BorrowedFd;
-use std::time::{Duration, Instant};
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Instant;
 
 use berth_network::dns::{self, Answer, SERVER, Transport};
-use rustix::event::PollFlags;
+use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::poll::{PollSet, Token};
 use crate::bundle::Bundle;
+use crate::sabotage::{defence, without};
+use budget::Budget;
 use servers::Servers;
+use stream::Stream;
 use upstream::{Outcome, Upstream};
 use zone::Names;
 
@@ -30,9 +37,7 @@ use zone::Names;
 const QUESTIONS: usize = 128;
 /// TCP connections of the container at a time.
 const STREAMS: usize = 32;
-/// A TCP connection without a question ends after so long.
-const IDLE: Duration = Duration::from_secs(10);
-/// Datagrams taken in one turn.
+/// Datagrams taken, and connections accepted, in one turn.
 const TURN: usize = 64;
 /// Bytes of the longest question.
 const QUESTION: usize = 4096;
@@ -44,10 +49,12 @@ const STREAM_LISTENER: usize = 1;
 pub(super) struct Resolver {
     udp: UdpSocket,
     tcp: TcpListener,
+    netns: Arc<OwnedFd>,
     names: Names,
     servers: Servers,
     questions: BTreeMap<usize, Upstream>,
     streams: BTreeMap<usize, Stream>,
+    budget: Budget,
     next: usize,
 }
 
@@ -68,15 +75,6 @@ impl Asker {
     }
 }
 
-/// A TCP connection of the container.
-struct Stream {
-    socket: TcpStream,
-    input: Vec<u8>,
-    output: Vec<u8>,
-    until: Instant,
-    gone: bool,
-}
-
 impl Resolver {
     /// Listens in `netns`, and leads port 53 there; or listens again on the ports of a resolver
     /// that was lost with its monitor.
@@ -89,7 +87,8 @@ impl Resolver {
         again: Option<(u16, u16)>,
     ) -> io::Result<Resolver> {
         let (udp_port, tcp_port) = again.unwrap_or_default();
-        let address = |port| SocketAddrV4::new(SERVER, port);
+        let own = defence!("dns.own_address", SERVER, Ipv4Addr::UNSPECIFIED);
+        let address = |port| SocketAddrV4::new(own, port);
         let sockets = berth_network::netns::inside(netns, || {
             Ok(UdpSocket::bind(address(udp_port))
                 .and_then(|udp| Ok((udp, TcpListener::bind(address(tcp_port))?))))
@@ -100,10 +99,12 @@ impl Resolver {
         let resolver = Resolver {
             udp,
             tcp,
-            names: Names::new(bundle),
+            netns: Arc::new(netns.try_clone_to_owned()?),
+            names: Names::new(bundle, seed()?),
             servers: Servers::new(&bundle.dns),
             questions: BTreeMap::new(),
             streams: BTreeMap::new(),
+            budget: Budget::new(Instant::now()),
             next: STREAM_LISTENER,
         };
         if again.is_none() {
@@ -117,7 +118,7 @@ impl Resolver {
     /// Questions on their way and connections stay.
     #[allow(dead_code, reason = "for a change of networks in a running container")]
     pub(super) fn renew(&mut self, bundle: &Bundle) {
-        self.names = Names::new(bundle);
+        self.names = Names::new(bundle, self.names.seed());
         self.servers = Servers::new(&bundle.dns);
     }
 
@@ -129,33 +130,38 @@ impl Resolver {
 
     /// Adds what to wait for.
     pub(super) fn poll<'a>(&'a self, set: &mut PollSet<'a>) {
-        set.read(Token::Resolver(DATAGRAMS), &self.udp);
-        if self.streams.len() < STREAMS {
-            set.read(Token::Resolver(STREAM_LISTENER), &self.tcp);
+        match self.budget.again() {
+            // Enough for now; the kernel keeps some of what comes meanwhile.
+            Some(again) => set.until(Some(again)),
+            None => {
+                set.read(Token::Resolver(DATAGRAMS), &self.udp);
+                set.read(Token::Resolver(STREAM_LISTENER), &self.tcp);
+                for (id, stream) in &self.streams {
+                    stream.poll(Token::Resolver(*id), set);
+                }
+            }
         }
         for (id, question) in &self.questions {
             question.poll(Token::Resolver(*id), set);
-        }
-        for (id, stream) in &self.streams {
-            let full = if stream.output.is_empty() { PollFlags::IN } else { PollFlags::OUT };
-            set.add(Token::Resolver(*id), &stream.socket, full);
-            set.until(Some(stream.until));
         }
     }
 
     /// Serves a descriptor that is ready.
     pub(super) fn serve(&mut self, index: usize, now: Instant) {
+        let spent = self.budget.begin();
         match index {
             DATAGRAMS => self.take_datagrams(now),
-            STREAM_LISTENER => self.take_stream(now),
+            STREAM_LISTENER => self.take_streams(now),
             id if self.streams.contains_key(&id) => self.serve_stream(id, now),
             id => self.serve_question(id, now),
         }
+        self.budget.end(spent, now);
     }
 
     /// Ends what has waited long enough.
     pub(super) fn tick(&mut self, now: Instant) {
-        self.streams.retain(|_, stream| stream.until > now && !stream.gone);
+        self.budget.tick(now);
+        self.forget_streams(now);
         let late: Vec<usize> = self
             .questions
             .iter()
@@ -164,59 +170,85 @@ impl Resolver {
             .collect();
         for id in late {
             let Some(question) = self.questions.get_mut(&id) else { continue };
-            let outcome = question.try_next(now);
-            self.settle(id, outcome);
+            let outcome = question.tick(now);
+            self.settle(id, outcome, now);
         }
     }
 
+    /// Takes what has come by now, then looks once what has changed by now, then answers.
     fn take_datagrams(&mut self, now: Instant) {
         let mut buffer = [0; QUESTION];
+        let mut taken = Vec::new();
         for _ in 0..TURN {
             match self.udp.recv_from(&mut buffer) {
-                Ok((length, asker)) => {
-                    self.ask(&buffer[..length], Asker::Datagram(asker), now);
-                }
+                Ok((length, asker)) => taken.push((buffer[..length].to_vec(), asker)),
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return,
+                Err(_) => break,
             }
+        }
+        self.names.refresh();
+        for (question, asker) in taken {
+            self.ask(&question, Asker::Datagram(asker), now);
         }
     }
 
-    fn take_stream(&mut self, now: Instant) {
-        let Ok((socket, _)) = self.tcp.accept() else { return };
-        if socket.set_nonblocking(true).is_ok() {
-            let stream = Stream {
-                socket,
-                input: Vec::new(),
-                output: Vec::new(),
-                until: now + IDLE,
-                gone: false,
-            };
+    /// A new connection takes the place of the one that has asked nothing for longest, so that
+    /// nobody keeps others out by doing nothing.
+    fn take_streams(&mut self, now: Instant) {
+        for _ in 0..TURN {
+            let Ok((socket, _)) = self.tcp.accept() else { return };
+            without!("dns.patient_streams", crate::sabotage::naive::await_question(&socket));
+            if socket.set_nonblocking(true).is_err() {
+                continue;
+            }
+            if self.streams.len() >= STREAMS {
+                let oldest = self.streams.iter_mut().min_by_key(|(_, stream)| stream.until());
+                if let Some((_, oldest)) = oldest {
+                    oldest.end();
+                }
+                self.forget_streams(now);
+            }
             let id = self.number();
-            self.streams.insert(id, stream);
+            self.streams.insert(id, Stream::new(socket, now));
         }
     }
 
     fn serve_stream(&mut self, id: usize, now: Instant) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        stream.flush();
-        stream.read();
+        stream.serve();
+        self.names.refresh();
         while let Some(question) = self.streams.get_mut(&id).and_then(|s| s.question(now)) {
             self.ask(&question, Asker::Stream(id), now);
         }
-        self.streams.retain(|_, stream| !stream.gone);
+        self.forget_streams(now);
+    }
+
+    /// Streams that are over, with their questions.
+    fn forget_streams(&mut self, now: Instant) {
+        let before = self.streams.len();
+        self.streams.retain(|_, stream| !stream.is_over(now));
+        if self.streams.len() < before {
+            let streams = &self.streams;
+            self.questions.retain(|_, question| match question.asker {
+                Asker::Datagram(_) => true,
+                Asker::Stream(id) => streams.contains_key(&id),
+            });
+        }
     }
 
     fn ask(&mut self, question: &[u8], asker: Asker, now: Instant) {
+        without!("dns.bounded_names", crate::sabotage::naive::read_name(question));
         match self.names.answer(question, asker.transport()) {
             Answer::Reply(answer) => self.reply(asker, &answer),
-            Answer::Drop => {}
             Answer::Forward => self.forward(question, asker, now),
+            // Who sends something else on a connection has no use for it.
+            Answer::Drop => self.end(asker),
         }
     }
 
     fn forward(&mut self, question: &[u8], asker: Asker, now: Instant) {
-        let servers = self.servers.current();
+        let netns = self.servers.are_inside().then(|| self.netns.clone());
+        let servers = upstream::Servers { all: self.servers.current(now), netns };
         let full = self.questions.len() >= QUESTIONS;
         let begun = (!full).then(|| Upstream::new(question, asker, servers, now)).flatten();
         match begun {
@@ -224,26 +256,32 @@ impl Resolver {
                 let id = self.number();
                 self.questions.insert(id, question);
             }
-            None => {
-                if let Some(failure) = dns::failure(question) {
-                    self.reply(asker, &failure);
-                }
-            }
+            None => match dns::failure(question) {
+                Some(failure) => self.reply(asker, &failure),
+                None => self.end(asker),
+            },
         }
     }
 
     fn serve_question(&mut self, id: usize, now: Instant) {
         let Some(question) = self.questions.get_mut(&id) else { return };
         let outcome = question.serve(now);
-        self.settle(id, outcome);
+        self.settle(id, outcome, now);
     }
 
-    fn settle(&mut self, id: usize, outcome: Outcome) {
-        let Outcome::Answer(answer) = outcome else { return };
-        if let Some(question) = self.questions.remove(&id)
-            && let Some(answer) = answer
-        {
-            self.reply(question.asker, &answer);
+    fn settle(&mut self, id: usize, outcome: Outcome, now: Instant) {
+        let Outcome::Answer { answer, instead } = outcome else { return };
+        if let Some(server) = instead {
+            self.servers.prefer(server, now);
+        }
+        let Some(question) = self.questions.remove(&id) else { return };
+        match answer {
+            Some(answer) => self.reply(question.asker, &answer),
+            None => self.end(question.asker),
+        }
+        if let Asker::Stream(id) = question.asker {
+            // There may be room for its next question.
+            self.serve_stream(id, now);
         }
     }
 
@@ -254,13 +292,19 @@ impl Resolver {
                 let _ = self.udp.send_to(answer, asker);
             }
             Asker::Stream(id) => {
-                let Ok(length) = u16::try_from(answer.len()) else { return };
                 if let Some(stream) = self.streams.get_mut(&id) {
-                    stream.output.extend_from_slice(&length.to_be_bytes());
-                    stream.output.extend_from_slice(answer);
-                    stream.flush();
+                    stream.answer(answer);
                 }
             }
+        }
+    }
+
+    /// There is no answer.
+    fn end(&mut self, asker: Asker) {
+        if let Asker::Stream(id) = asker
+            && let Some(stream) = self.streams.get_mut(&id)
+        {
+            stream.end();
         }
     }
 
@@ -270,58 +314,18 @@ impl Resolver {
     }
 }
 
-impl Stream {
-    fn read(&mut self) {
-        let mut buffer = [0; QUESTION];
-        while self.input.len() < 2 * QUESTION {
-            match self.socket.read(&mut buffer) {
-                Ok(0) => {
-                    self.gone = true;
-                    return;
-                }
-                Ok(n) => self.input.extend_from_slice(&buffer[..n]),
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(_) => {
-                    self.gone = true;
-                    return;
-                }
-            }
-        }
-    }
-
-    /// The next whole question.
-    fn question(&mut self, now: Instant) -> Option<Vec<u8>> {
-        let length = usize::from(u16::from_be_bytes([*self.input.first()?, *self.input.get(1)?]));
-        if length > QUESTION {
-            self.gone = true;
-            return None;
-        }
-        let question = self.input.get(2..2 + length)?.to_vec();
-        self.input.drain(..2 + length);
-        self.until = now + IDLE;
-        Some(question)
-    }
-
-    fn flush(&mut self) {
-        while !self.output.is_empty() {
-            match self.socket.write(&self.output) {
-                Ok(n) => drop(self.output.drain(..n)),
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(_) => {
-                    self.gone = true;
-                    return;
-                }
-            }
-        }
-    }
+/// Where the order of addresses begins: a container may ask only once, and not all are to get the
+/// same address then.
+fn seed() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    getrandom(&mut bytes, GetRandomFlags::empty())?;
+    Ok(u64::from_ne_bytes(bytes))
 }
 
 /// Any address of a server's family.
 fn any(server: SocketAddr) -> SocketAddr {
     match server {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (std::net::Ipv6Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     }
 }

@@ -1,35 +1,66 @@
-//! One question on its way to a server: by datagram, or by stream when the answer is too long.
+//! One question on its way to servers: by datagram, or by stream when the answer is too long.
+//!
+//! Who does not answer is not forgotten when the next one is asked: the first good answer counts,
+//! whoever gives it.
 
-use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use berth_network::dns::{self, is_answer_to, is_truncated, outgoing, returning};
+use berth_network::dns::{self, Fit, Secret, fit, is_refusal, is_truncated, outgoing, returning};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
+use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::{Asker, any};
 use crate::monitor::poll::{PollSet, Token};
+use crate::sabotage::defence;
 
-/// How long one server may take.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// Servers asked, one after another, the first again after the last.
-const ATTEMPTS: usize = 3;
+/// After how long without an answer the next server is asked, the first again after the last.
+const PATIENCE: [Duration; 2] = [Duration::from_millis(1000), Duration::from_millis(1500)];
+/// Servers asked.
+const ATTEMPTS: usize = PATIENCE.len() + 1;
+/// After how long nobody is waited for any more: before the C library gives up, which is after 5 s.
+const END: Duration = Duration::from_millis(4500);
 /// Bytes of the longest datagram.
 const DATAGRAM: usize = 4096;
+/// Datagrams that do not fit and are passed over in one turn.
+const FOREIGN: usize = 16;
 
-/// A question that waits for a server.
+/// Who is asked, and from where.
+#[derive(Clone)]
+pub(super) struct Servers {
+    /// In the order in which they are asked.
+    pub(super) all: Vec<SocketAddr>,
+    /// The network they are asked from; `None` is the host's.
+    pub(super) netns: Option<Arc<OwnedFd>>,
+}
+
+/// A question that waits for servers.
 pub(super) struct Upstream {
     pub(super) asker: Asker,
     question: Vec<u8>,
-    servers: Vec<SocketAddr>,
-    attempt: usize,
-    /// As it is on its way: under a number of its own, a new one for each server.
+    servers: Servers,
+    /// Servers asked so far.
+    attempts: usize,
+    waiting: Vec<Asked>,
+    /// What a server said that would not, when no other does.
+    refusal: Option<Vec<u8>>,
+    next: Instant,
+    end: Instant,
+    /// Somebody did not answer in time.
+    silent: bool,
+}
+
+/// A server that was asked.
+struct Asked {
+    server: SocketAddr,
+    /// The question under a number of its own.
     sent: Vec<u8>,
     way: Way,
-    deadline: Instant,
 }
 
 /// What became of it.
@@ -38,7 +69,12 @@ pub(super) enum Outcome {
     /// It still waits.
     Waiting,
     /// This goes to who asked, if anything does.
-    Answer(Option<Vec<u8>>),
+    Answer {
+        /// The answer.
+        answer: Option<Vec<u8>>,
+        /// Who gave it, when the one asked first did not in time.
+        instead: Option<SocketAddr>,
+    },
 }
 
 enum Way {
@@ -47,114 +83,193 @@ enum Way {
 }
 
 impl Upstream {
-    /// Sends a question. `None` when there is no server to ask, or it is no question.
+    /// Sends a question. `None` when no server can be asked, or it is no question.
     pub(super) fn new(
         question: &[u8],
         asker: Asker,
-        servers: &[SocketAddr],
+        servers: Servers,
         now: Instant,
     ) -> Option<Upstream> {
-        for attempt in 0..servers.len().min(ATTEMPTS) {
-            let Ok((sent, way)) = send(question, servers[attempt]) else { continue };
-            return Some(Upstream {
-                asker,
-                question: question.to_vec(),
-                servers: servers.to_vec(),
-                attempt,
-                sent,
-                way,
-                deadline: now + PATIENCE,
-            });
-        }
-        None
+        let mut upstream = Upstream {
+            asker,
+            question: question.to_vec(),
+            servers,
+            attempts: 0,
+            waiting: Vec::new(),
+            refusal: None,
+            next: now,
+            silent: false,
+            end: defence!("dns.end", now + END, now + 100 * END),
+        };
+        upstream.ask_another(now);
+        (!upstream.waiting.is_empty()).then_some(upstream)
     }
 
-    /// Until when this server may answer.
+    /// When something has to be done though nobody answers.
     pub(super) fn deadline(&self) -> Instant {
-        self.deadline
+        self.next.min(self.end)
     }
 
     /// Adds what to wait for.
     pub(super) fn poll<'a>(&'a self, token: Token, set: &mut PollSet<'a>) {
-        set.until(Some(self.deadline));
-        match &self.way {
-            Way::Datagram(socket) => set.read(token, socket),
-            Way::Stream { socket, output, .. } if output.is_empty() => set.read(token, socket),
-            Way::Stream { socket, .. } => set.add(token, socket, PollFlags::OUT),
+        set.until(Some(self.deadline()));
+        for asked in &self.waiting {
+            match &asked.way {
+                Way::Datagram(socket) => set.read(token, socket),
+                Way::Stream { socket, output, .. } if output.is_empty() => set.read(token, socket),
+                Way::Stream { socket, .. } => set.add(token, socket, PollFlags::OUT),
+            }
         }
     }
 
-    /// The server has sent something.
+    /// A server has sent something.
     pub(super) fn serve(&mut self, now: Instant) -> Outcome {
-        let received = match &mut self.way {
+        for mut asked in std::mem::take(&mut self.waiting) {
+            match asked.receive() {
+                Ok(None) => self.waiting.push(asked),
+                Ok(Some(reply)) => {
+                    if let Some(answer) = self.take(asked, reply) {
+                        return answer;
+                    }
+                }
+                Err(_) => {}
+            }
+        }
+        match self.waiting.is_empty() {
+            true => self.after_refusals(now),
+            false => Outcome::Waiting,
+        }
+    }
+
+    /// Its deadline has come.
+    pub(super) fn tick(&mut self, now: Instant) -> Outcome {
+        if self.end <= now {
+            return self.give_up();
+        }
+        if self.next <= now {
+            self.silent = true;
+            self.ask_another(now);
+        }
+        match self.waiting.is_empty() {
+            true => self.give_up(),
+            false => Outcome::Waiting,
+        }
+    }
+
+    /// A reply that fits, perhaps but for its capitals.
+    fn take(&mut self, asked: Asked, reply: Vec<u8>) -> Option<Outcome> {
+        let is_datagram = matches!(asked.way, Way::Datagram(_));
+        match fit(&asked.sent, &reply) {
+            Fit::Foreign => None,
+            // It is asked again as others ask it; so much has to be right for that.
+            Fit::OtherCase if is_datagram => {
+                self.waiting.extend(self.send(asked.server, false).ok());
+                None
+            }
+            Fit::Answer | Fit::OtherCase if is_refusal(&reply) => {
+                self.refusal.get_or_insert(reply);
+                None
+            }
+            // Who asked by datagram is told that the answer was cut, and asks again by stream.
+            Fit::Answer
+                if is_datagram
+                    && is_truncated(&reply)
+                    && matches!(self.asker, Asker::Stream(_)) =>
+            {
+                let again = stream_to(&self.servers, asked.server, &asked.sent);
+                self.waiting.extend(again.map(|way| Asked { way, ..asked }).ok());
+                None
+            }
+            Fit::Answer | Fit::OtherCase => {
+                let another = self.silent && self.servers.all.first() != Some(&asked.server);
+                Some(Outcome::Answer {
+                    answer: returning(&self.question, &reply, self.asker.transport()),
+                    instead: another.then_some(asked.server),
+                })
+            }
+        }
+    }
+
+    /// Nobody is waited for: asks who was not asked yet.
+    fn after_refusals(&mut self, now: Instant) -> Outcome {
+        if self.attempts < self.servers.all.len() {
+            self.ask_another(now);
+        }
+        match self.waiting.is_empty() {
+            true => self.give_up(),
+            false => Outcome::Waiting,
+        }
+    }
+
+    /// Asks the next server that can be asked.
+    fn ask_another(&mut self, now: Instant) {
+        while self.attempts < ATTEMPTS && !self.servers.all.is_empty() {
+            let server = self.servers.all[self.attempts % self.servers.all.len()];
+            self.attempts += 1;
+            if let Ok(asked) = self.send(server, true) {
+                self.waiting.push(asked);
+                break;
+            }
+        }
+        let patience = self.attempts.checked_sub(1).and_then(|index| PATIENCE.get(index));
+        self.next = patience.map_or(self.end, |patience| now + *patience);
+    }
+
+    fn give_up(&mut self) -> Outcome {
+        let refusal = self.refusal.take();
+        let told = refusal.and_then(|it| returning(&self.question, &it, self.asker.transport()));
+        Outcome::Answer { answer: told.or_else(|| dns::failure(&self.question)), instead: None }
+    }
+
+    /// Sends the question by datagram under a number that nobody can guess, from a port of the
+    /// kernel's choice.
+    fn send(&self, server: SocketAddr, capitals: bool) -> io::Result<Asked> {
+        let secret = secret(capitals)?;
+        let sent = outgoing(&self.question, secret).ok_or(ErrorKind::InvalidInput)?;
+        let socket = self.servers.within(|| {
+            let socket = UdpSocket::bind(any(server))?;
+            socket.connect(server)?;
+            Ok(socket)
+        })?;
+        socket.set_nonblocking(true)?;
+        socket.send(&sent)?;
+        Ok(Asked { server, sent, way: Way::Datagram(socket) })
+    }
+}
+
+impl Servers {
+    /// Does it in the network that they are asked from.
+    fn within<T>(&self, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        match &self.netns {
+            Some(netns) => berth_network::netns::inside(netns.as_fd(), || Ok(work()))
+                .map_err(io::Error::other)?,
+            None => work(),
+        }
+    }
+}
+
+impl Asked {
+    fn receive(&mut self) -> io::Result<Option<Vec<u8>>> {
+        match &mut self.way {
             Way::Datagram(socket) => receive_datagram(socket, &self.sent),
             Way::Stream { socket, output, input } => receive_stream(socket, output, input),
-        };
-        match received {
-            Ok(None) => Outcome::Waiting,
-            Ok(Some(answer)) if !is_answer_to(&self.sent, &answer) => self.try_next(now),
-            Ok(Some(answer)) if self.wants_all(&answer) => self.ask_by_stream(now),
-            Ok(Some(answer)) => {
-                Outcome::Answer(returning(&self.question, &answer, self.asker.transport()))
-            }
-            Err(_) => self.try_next(now),
-        }
-    }
-
-    /// This server does not answer: asks the next, or gives up.
-    pub(super) fn try_next(&mut self, now: Instant) -> Outcome {
-        while self.attempt + 1 < ATTEMPTS {
-            self.attempt += 1;
-            if let Ok((sent, way)) = send(&self.question, self.server()) {
-                (self.sent, self.way) = (sent, way);
-                self.deadline = now + PATIENCE;
-                return Outcome::Waiting;
-            }
-        }
-        Outcome::Answer(dns::failure(&self.question))
-    }
-
-    fn server(&self) -> SocketAddr {
-        self.servers[self.attempt % self.servers.len()]
-    }
-
-    /// Who asked by datagram is told that the answer was cut, and asks again by stream.
-    fn wants_all(&self, answer: &[u8]) -> bool {
-        is_truncated(answer)
-            && matches!(self.asker, Asker::Stream(_))
-            && matches!(self.way, Way::Datagram(_))
-    }
-
-    fn ask_by_stream(&mut self, now: Instant) -> Outcome {
-        match stream_to(self.server(), &self.sent) {
-            Ok(way) => {
-                self.way = way;
-                self.deadline = now + PATIENCE;
-                Outcome::Waiting
-            }
-            Err(_) => self.try_next(now),
         }
     }
 }
 
-/// Sends a question by datagram under a number that nobody can guess, from a port of the
-/// kernel's choice.
-fn send(question: &[u8], server: SocketAddr) -> io::Result<(Vec<u8>, Way)> {
-    let mut id = [0; 2];
-    File::open("/dev/urandom")?.read_exact(&mut id)?;
-    let socket = UdpSocket::bind(any(server))?;
-    socket.connect(server)?;
-    socket.set_nonblocking(true)?;
-    let sent = outgoing(question, u16::from_ne_bytes(id)).ok_or(ErrorKind::InvalidInput)?;
-    socket.send(&sent)?;
-    Ok((sent, Way::Datagram(socket)))
+fn secret(capitals: bool) -> io::Result<Secret> {
+    let mut bytes = [0; 10];
+    getrandom(&mut bytes, GetRandomFlags::empty())?;
+    let [a, b, bits @ ..] = bytes;
+    let capitals = capitals.then(|| u64::from_ne_bytes(bits));
+    Ok(Secret { id: u16::from_ne_bytes([a, b]), capitals })
 }
 
-fn stream_to(server: SocketAddr, message: &[u8]) -> io::Result<Way> {
+fn stream_to(servers: &Servers, server: SocketAddr, message: &[u8]) -> io::Result<Way> {
     let length = u16::try_from(message.len()).map_err(io::Error::other)?;
     let family = if server.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    let socket = servers.within(|| Ok(socket_with(family, SocketType::STREAM, flags, None)?))?;
     match connect(&socket, &server) {
         Ok(()) | Err(Errno::INPROGRESS) => {}
         Err(errno) => return Err(errno.into()),
@@ -166,9 +281,9 @@ fn stream_to(server: SocketAddr, message: &[u8]) -> io::Result<Way> {
 /// What fits the question; what does not is left out, since anybody may send datagrams.
 fn receive_datagram(socket: &UdpSocket, sent: &[u8]) -> io::Result<Option<Vec<u8>>> {
     let mut buffer = [0; DATAGRAM];
-    loop {
+    for _ in 0..FOREIGN {
         match socket.recv(&mut buffer) {
-            Ok(length) if is_answer_to(sent, &buffer[..length]) => {
+            Ok(length) if fit(sent, &buffer[..length]) != Fit::Foreign => {
                 return Ok(Some(buffer[..length].to_vec()));
             }
             Ok(_) => {}
@@ -177,6 +292,7 @@ fn receive_datagram(socket: &UdpSocket, sent: &[u8]) -> io::Result<Option<Vec<u8
             Err(e) => return Err(e),
         }
     }
+    Ok(None)
 }
 
 fn receive_stream(
@@ -211,123 +327,5 @@ fn receive_stream(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::TcpListener;
-
-    use super::*;
-
-    const QUESTION: &[u8] = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x03web\0\0\x01\0\x01";
-
-    fn server() -> (UdpSocket, SocketAddr) {
-        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let address = server.local_addr().unwrap();
-        (server, address)
-    }
-
-    /// The server's answer to the next question: its flags, and all of the question.
-    fn respond(server: &UdpSocket, flags: u8) -> Vec<u8> {
-        let mut buffer = [0; 512];
-        let (length, asker) = server.recv_from(&mut buffer).unwrap();
-        buffer[2] |= 0x80 | flags;
-        server.send_to(&buffer[..length], asker).unwrap();
-        buffer[..length].to_vec()
-    }
-
-    fn wait(question: &Upstream) {
-        let mut set = PollSet::default();
-        question.poll(Token::Resolver(7), &mut set);
-        set.wait().unwrap();
-    }
-
-    fn ask(servers: &[SocketAddr], asker: Asker, now: Instant) -> Upstream {
-        Upstream::new(QUESTION, asker, servers, now).unwrap()
-    }
-
-    fn datagram() -> Asker {
-        Asker::Datagram("127.0.0.1:9".parse().unwrap())
-    }
-
-    #[test]
-    fn an_answer_comes_back_under_the_number_it_was_asked_with() {
-        let (server, address) = server();
-        let now = Instant::now();
-        let mut question = ask(&[address], datagram(), now);
-        let sent = respond(&server, 0);
-        wait(&question);
-        let Outcome::Answer(Some(answer)) = question.serve(now) else { panic!("no answer") };
-        assert_eq!(answer[..2], QUESTION[..2]);
-        assert_eq!(answer[2..], sent[2..]);
-    }
-
-    #[test]
-    fn the_next_server_is_asked_and_at_last_it_fails() {
-        let (silent, first) = server();
-        let (other, second) = server();
-        let now = Instant::now();
-        let mut question = ask(&[first, second], datagram(), now);
-        assert_eq!(question.deadline(), now + PATIENCE);
-        assert!(matches!(question.try_next(now), Outcome::Waiting));
-        respond(&other, 0);
-        wait(&question);
-        assert!(matches!(question.serve(now), Outcome::Answer(_)));
-
-        assert!(matches!(question.try_next(now), Outcome::Waiting));
-        let Outcome::Answer(answer) = question.try_next(now) else { panic!("no answer") };
-        assert_eq!(answer, dns::failure(QUESTION));
-        drop(silent);
-    }
-
-    #[test]
-    fn what_does_not_fit_is_passed_over() {
-        let (server, address) = server();
-        let now = Instant::now();
-        let mut question = ask(&[address], datagram(), now);
-        let mut buffer = [0; 512];
-        let (length, asker) = server.recv_from(&mut buffer).unwrap();
-        buffer[2] |= 0x80;
-        let mut forged = buffer[..length].to_vec();
-        forged[0] ^= 1;
-        server.send_to(&forged, asker).unwrap();
-        wait(&question);
-        assert!(matches!(question.serve(now), Outcome::Waiting));
-        server.send_to(&buffer[..length], asker).unwrap();
-        wait(&question);
-        assert!(matches!(question.serve(now), Outcome::Answer(_)));
-    }
-
-    #[test]
-    fn a_cut_answer_is_asked_for_again_by_stream_for_who_asked_so() {
-        let (server, address) = server();
-        let listener = TcpListener::bind(address).unwrap();
-        let now = Instant::now();
-        let mut question = ask(&[address], Asker::Stream(3), now);
-        respond(&server, 0x02);
-        wait(&question);
-        assert!(matches!(question.serve(now), Outcome::Waiting));
-
-        let (mut stream, _) = listener.accept().unwrap();
-        wait(&question);
-        assert!(matches!(question.serve(now), Outcome::Waiting));
-        let mut asked = vec![0; 2 + QUESTION.len()];
-        stream.read_exact(&mut asked).unwrap();
-        asked[4] |= 0x80;
-        let long = [&asked[2..], &[7; 3000]].concat();
-        stream.write_all(&u16::try_from(long.len()).unwrap().to_be_bytes()).unwrap();
-        stream.write_all(&long).unwrap();
-        let answer = loop {
-            wait(&question);
-            if let Outcome::Answer(Some(answer)) = question.serve(now) {
-                break answer;
-            }
-        };
-        assert_eq!(answer.len(), long.len());
-        assert_eq!(answer[..2], QUESTION[..2]);
-    }
-
-    #[test]
-    fn without_a_server_there_is_no_question() {
-        assert!(Upstream::new(QUESTION, datagram(), &[], Instant::now()).is_none());
-        let address = "127.0.0.1:53".parse().unwrap();
-        assert!(Upstream::new(b"short", datagram(), &[address], Instant::now()).is_none());
-    }
-}
+#[path = "upstream_tests.rs"]
+mod tests;
