@@ -95,6 +95,7 @@ pub(crate) fn action(what: &Happening) -> String {
         Happening::ExecCreate { command, .. } => return format!("exec_create: {command}"),
         Happening::ExecStart { command, .. } => return format!("exec_start: {command}"),
         Happening::ExecDie { .. } => "exec_die",
+        Happening::NetworkRepair { .. } => "repair",
     };
     word.to_owned()
 }

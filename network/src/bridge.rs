@@ -24,7 +24,7 @@ use crate::error::{NetError, Result, refused};
 use crate::sysctl;
 
 /// What an alias of ours begins with.
-const MARK: &str = "berth:";
+pub(crate) const MARK: &str = "berth:";
 /// Stands in a mark before the realm, where there is one.
 const OF_REALM: &str = " @";
 /// The link group of bridges that have no alias yet.
@@ -111,6 +111,30 @@ pub async fn create(netlink: &Handle, record: &NetworkRecord) -> Result<Vec<Stri
     }
 }
 
+/// Puts back what was taken from a bridge of this record that is there: settings, addresses, and
+/// that it is switched on. Containers stay connected. Gives what was not as it has to be, in words.
+///
+/// # Errors
+/// The kernel refuses a request.
+pub async fn restore(
+    netlink: &Handle,
+    record: &NetworkRecord,
+    bridge: &Bridge,
+) -> Result<Vec<String>> {
+    let mut restored = settle(record)?;
+    let index = index_of(netlink, &record.bridge).await?;
+    for address in addresses(record).filter(|address| !bridge.addresses.contains(address)) {
+        add_address(netlink, index, address).await?;
+        restored.push(format!("address {address}"));
+    }
+    if !bridge.up {
+        switch_on(netlink, &record.bridge).await?;
+        restored.push(format!("link {}", record.bridge));
+    }
+    restored.extend(forwarding(record)?);
+    Ok(restored)
+}
+
 /// Takes a bridge away. Links in it stay, without a way out.
 ///
 /// # Errors
@@ -190,28 +214,53 @@ async fn finish(netlink: &Handle, record: &NetworkRecord, alias: String) -> Resu
     change(LinkUnspec::new_with_name(bridge).alias(alias).append_extra_attribute(whole).build())
         .await
         .map_err(answered("set alias of", bridge))?;
-    // Lets the host's own 127.0.0.1 reach a container by a published port. The packet rules
-    // keep everybody else out.
-    sysctl::set(&format!("ipv4/conf/{bridge}/route_localnet"), "1")?;
-    sysctl::set_ipv6(&format!("ipv6/conf/{bridge}/accept_ra"), "0")?;
-    // What is forwarded asks for neighbours under the link-local address, and not at all while the
-    // kernel still looks whether somebody else has that one: a second or two. Nobody has.
-    sysctl::set_ipv6(&format!("ipv6/conf/{bridge}/accept_dad"), "0")?;
-    if !has_ipv6(record) {
-        sysctl::set_ipv6(&format!("ipv6/conf/{bridge}/disable_ipv6"), "1")?;
-    }
+    settle(record)?;
     let index = index_of(netlink, bridge).await?;
     for address in addresses(record) {
-        let mut request = netlink.address().add(index, address.addr(), address.prefix_len());
-        if address.addr().is_ipv6() {
-            request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
-        }
-        request.execute().await.map_err(answered("add address", &address.to_string()))?;
+        add_address(netlink, index, address).await?;
     }
-    change(LinkUnspec::new_with_name(bridge).up().build())
-        .await
-        .map_err(answered("set up", bridge))?;
-    if record.spec.internal { Ok(Vec::new()) } else { forwarding(record) }
+    switch_on(netlink, bridge).await?;
+    forwarding(record)
+}
+
+/// Writes the settings of a bridge that are not as they have to be, and gives which.
+fn settle(record: &NetworkRecord) -> Result<Vec<String>> {
+    let bridge = &record.bridge;
+    // Lets the host's own 127.0.0.1 reach a container by a published port. The packet rules
+    // keep everybody else out.
+    let mut wanted = vec![
+        (format!("ipv4/conf/{bridge}/route_localnet"), "1"),
+        (format!("ipv6/conf/{bridge}/accept_ra"), "0"),
+        // What is forwarded asks for neighbours under the link-local address, and not at all while
+        // the kernel still looks whether somebody else has that one: a second or two. Nobody has.
+        (format!("ipv6/conf/{bridge}/accept_dad"), "0"),
+    ];
+    if !has_ipv6(record) {
+        wanted.push((format!("ipv6/conf/{bridge}/disable_ipv6"), "1"));
+    }
+    let mut written = Vec::new();
+    for (key, value) in wanted {
+        // A kernel without IPv6 has none of its settings.
+        let is = sysctl::get_ipv6(&key)?;
+        if !is.is_empty() && is != value {
+            sysctl::set(&key, value)?;
+            written.push(format!("net.{}", key.replace('/', ".")));
+        }
+    }
+    Ok(written)
+}
+
+async fn add_address(netlink: &Handle, index: u32, address: IpNet) -> Result<()> {
+    let mut request = netlink.address().add(index, address.addr(), address.prefix_len());
+    if address.addr().is_ipv6() {
+        request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+    }
+    request.execute().await.map_err(answered("add address", address.to_string()))
+}
+
+async fn switch_on(netlink: &Handle, bridge: &str) -> Result<()> {
+    let change = LinkUnspec::new_with_name(bridge).up().build();
+    netlink.link().change(change).execute().await.map_err(answered("set up", bridge))
 }
 
 /// The bridge, still off: no spanning tree, no guessing who wants multicast, and an address
@@ -237,9 +286,12 @@ fn link(record: &NetworkRecord) -> LinkMessage {
     bridge.build()
 }
 
-/// Switches forwarding on where it is off.
+/// Switches forwarding on where it is off, for a network that leads out.
 fn forwarding(record: &NetworkRecord) -> Result<Vec<String>> {
     let mut switched_on = Vec::new();
+    if record.spec.internal {
+        return Ok(switched_on);
+    }
     if sysctl::switch_on("ipv4/ip_forward")? {
         switched_on.push("net.ipv4.ip_forward".to_owned());
     }

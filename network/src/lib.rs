@@ -10,7 +10,7 @@
 //!
 //! Reading order: [`bridge`] (a network), [`endpoint`] (a container on it), [`firewall`] (who
 //! reaches whom), [`foreign`] (what the rules of others say to that), [`listening`] (who has the
-//! ports), [`dns`] (by which name), then what they stand on: `nft`, `netlink`, [`netns`].
+//! ports), [`dns`] (by which name), [`notices`] (what others take away), then what they stand on: `nft`, `netlink`, [`netns`].
 
 pub mod bridge;
 pub mod conntrack;
@@ -23,6 +23,7 @@ pub mod listening;
 mod netlink;
 pub mod netns;
 mod nft;
+pub mod notices;
 mod sysctl;
 
 pub use error::NetError;

@@ -20,6 +20,7 @@ const HEADER: usize = 16;
 const DEFAULT_ROOM: usize = 32 * 1024;
 
 /// A netlink socket in the namespace where it was opened.
+#[derive(Debug)]
 pub(crate) struct Channel {
     socket: Socket,
     sequence: u32,
@@ -54,6 +55,26 @@ impl Channel {
         Ok(Channel { socket, sequence: 0 })
     }
 
+    /// Opens a socket that is told of changes, by these multicast groups; nothing is asked on it.
+    pub(crate) fn listen(protocol: isize, groups: &[u32]) -> io::Result<Self> {
+        let mut socket = Socket::new(protocol)?;
+        socket.bind_auto()?;
+        for group in groups {
+            socket.add_membership(*group)?;
+        }
+        Ok(Channel { socket, sequence: 0 })
+    }
+
+    /// What was told since the last time. `None` when some of it is lost: there was too much.
+    pub(crate) fn told(&self) -> io::Result<Option<Vec<Message>>> {
+        // Who is told by a host that changes all the time has other things to do as well.
+        const TURN: usize = 1 << 20;
+        match self.waiting(TURN) {
+            Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => Ok(None),
+            told => told,
+        }
+    }
+
     /// A number for the next request, to know its answer by.
     pub(crate) fn number(&mut self) -> u32 {
         self.sequence = self.sequence.wrapping_add(1);
@@ -80,6 +101,11 @@ impl Channel {
         if sent != request.len() {
             return Err(io::Error::other("the kernel took only part of the message"));
         }
+        self.waiting(most)
+    }
+
+    /// What is in the receive queue; `None` when that is more than so many bytes.
+    fn waiting(&self, most: usize) -> io::Result<Option<Vec<Message>>> {
         let mut messages = Vec::new();
         let mut buffer = Vec::with_capacity(64 * 1024);
         let mut bytes = 0usize;

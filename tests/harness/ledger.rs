@@ -107,7 +107,7 @@ impl Ledger {
     /// Every file and folder, but for the folders berth keeps its things in
     /// (`/var/lib/berth/containers` and its like), the image store, and what tells afterwards
     /// what happened to a project: its lock, the journal of its last run, what was consented to, its
-    /// events of this boot.
+    /// events of this boot. The FIFO at which monitors stand sentry stays for the next one.
     fn files(&mut self, machine: &Machine, dir: &Path) {
         let root = machine.path(dir);
         let mut below = Vec::new();
@@ -132,9 +132,9 @@ impl Ledger {
     }
 }
 
-/// `berth/projects/NAME` with its three files, and `berth/events/NAME`.
+/// `berth/projects/NAME` with its three files, `berth/events/NAME`, and `berth/sentry`.
 fn is_of_a_project(path: &str) -> bool {
-    if path.starts_with("berth/events/") {
+    if path.starts_with("berth/events/") || path == "berth/sentry" {
         return true;
     }
     let Some(rest) = path.strip_prefix("berth/projects/") else { return false };

@@ -128,7 +128,23 @@ fn fits(key: Key, value: &str, event: &Event) -> bool {
         }
         Key::Service => event.service == value,
         Key::Image => event.image == value,
-        Key::Type => value == "container",
+        Key::Type => value == kind(event),
+    }
+}
+
+/// What it happened to.
+fn kind(event: &Event) -> &'static str {
+    match event.what {
+        Happening::NetworkRepair { .. } => "network",
+        _ => "container",
+    }
+}
+
+/// What that is known by: a network by its name.
+fn id(event: &Event) -> &str {
+    match &event.what {
+        Happening::NetworkRepair { network, .. } => network,
+        _ => &event.id,
     }
 }
 
@@ -148,15 +164,8 @@ fn show(session: &Session, args: &EventsArgs, event: &Event) -> Result<(), Failu
     let (action, attributes) = (wording::action(&event.what), attributes(event));
     if args.json {
         let time = event.time.to_string();
-        let (id, service) = (event.id.as_str(), event.service.as_str());
-        return session.ui.json_lines(&[Row {
-            action,
-            attributes,
-            id,
-            service,
-            time,
-            kind: "container",
-        }]);
+        let (id, service, kind) = (id(event), event.service.as_str(), kind(event));
+        return session.ui.json_lines(&[Row { action, attributes, id, service, time, kind }]);
     }
     session.ui.data(&safe(&line(event, &action, &attributes)))
 }
@@ -166,10 +175,14 @@ fn line(event: &Event, action: &str, attributes: &BTreeMap<&'static str, String>
     let pairs: Vec<String> =
         attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let time = event.time.strftime("%Y-%m-%d %H:%M:%S.%6f");
-    format!("{time} container {action} {} ({})", event.id, pairs.join(", "))
+    format!("{time} {} {action} {} ({})", kind(event), id(event), pairs.join(", "))
 }
 
 fn attributes(event: &Event) -> BTreeMap<&'static str, String> {
+    if let Happening::NetworkRepair { network, restored } = &event.what {
+        let restored = restored.join("; ");
+        return BTreeMap::from([("name", network.clone()), ("restored", restored)]);
+    }
     let mut attributes =
         BTreeMap::from([("image", event.image.clone()), ("name", event.container.clone())]);
     match &event.what {
@@ -201,7 +214,8 @@ fn attributes(event: &Event) -> BTreeMap<&'static str, String> {
         | Happening::Stop
         | Happening::Pause
         | Happening::Unpause
-        | Happening::Update => {}
+        | Happening::Update
+        | Happening::NetworkRepair { .. } => {}
     }
     attributes
 }
@@ -238,6 +252,18 @@ mod tests {
         let event = event(Happening::Die { exit_code: 3 });
         let line = line(&event, &wording::action(&event.what), &attributes(&event));
         insta::assert_snapshot!(line, @"1970-01-01 00:00:00.000000 container die 0123456789abcdef (exitCode=3, image=web:1, name=shop-web-1)");
+    }
+
+    #[test]
+    fn a_network_is_told_of_by_its_name() {
+        let what = Happening::NetworkRepair {
+            network: "shop_default".into(),
+            restored: vec!["packet rules".into(), "port 80/tcp".into()],
+        };
+        let event = Event { container: String::new(), ..event(what) };
+        let line = line(&event, &wording::action(&event.what), &attributes(&event));
+        insta::assert_snapshot!(line, @"1970-01-01 00:00:00.000000 network repair shop_default (name=shop_default, restored=packet rules; port 80/tcp)");
+        assert!(is_wanted(&args(&["--filter", "type=network"]), &event));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use ipnet::IpNet;
 use crate::error::{NetError, Result};
 use crate::nft::{Batch, Tables};
 use elements::{held_of, network_of, published_of, weighted_of};
-use rules::TABLE;
+pub(crate) use rules::TABLE;
 
 pub use routes::{Held, Routes, Share, Weighted, change, hold, publish, release, unpublish, weigh};
 
@@ -180,7 +180,40 @@ pub fn create() -> Result<bool> {
 /// # Errors
 /// The kernel refuses; then everything is as before.
 pub fn replace(networks: &[Network], published: &[Published], routes: &Routes) -> Result<()> {
-    let mut batch = Batch::new(TABLE);
+    replace_by(Batch::new(TABLE), networks, published, routes)
+}
+
+/// The same, unless anybody has changed any rule since `generation`: then it gives `false`, and
+/// nothing has happened.
+///
+/// # Errors
+/// The kernel refuses; then everything is as before.
+pub fn replace_after(
+    generation: u32,
+    networks: &[Network],
+    published: &[Published],
+    routes: &Routes,
+) -> Result<bool> {
+    match replace_by(Batch::after(TABLE, generation), networks, published, routes) {
+        Err(error) if error.errno() == Some(libc::ERESTART) => Ok(false),
+        replaced => replaced.map(|()| true),
+    }
+}
+
+/// The number of the last change of any rule, for [`replace_after`].
+///
+/// # Errors
+/// The kernel refuses to tell.
+pub fn generation() -> Result<u32> {
+    Tables::open(TABLE)?.generation()
+}
+
+fn replace_by(
+    mut batch: Batch,
+    networks: &[Network],
+    published: &[Published],
+    routes: &Routes,
+) -> Result<()> {
     // Deleting needs something to delete.
     batch.add_table("", false);
     batch.delete_table();

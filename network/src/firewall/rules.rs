@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::nft::{BaseChain, Batch, Family, Hook, Rule, SetSpec, Table, Type, Verdict};
 
 /// Our table.
-pub(super) const TABLE: Table = Table { family: Family::Inet, name: "berth" };
+pub(crate) const TABLE: Table = Table { family: Family::Inet, name: "berth" };
 
 /// Bridges of our networks.
 pub(super) const BRIDGES: &str = "bridges";

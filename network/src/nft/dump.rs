@@ -12,6 +12,8 @@ const NLM_F_DUMP: u16 = 0x300;
 const GET_TABLE: u16 = 1;
 const GET_RULE: u16 = 7;
 const GET_ELEMENT: u16 = 13;
+const NEW_GENERATION: u16 = 15;
+const GET_GENERATION: u16 = 16;
 /// Netfilter's header before the attributes.
 const PREFIX: usize = 4;
 /// How often a list is asked for that changes while it is read.
@@ -28,11 +30,25 @@ impl Tables {
         Ok(Tables { channel: open()?, table })
     }
 
-    /// The comment of the table; `None` when there is no such table.
+    /// The number of the last change of packet rules, whoever made it.
+    pub(crate) fn generation(&mut self) -> Result<u32> {
+        let answers = self.get(GET_GENERATION, 0, &Attributes::default())?;
+        let number = parts(&answers, NEW_GENERATION).find_map(|part| field(part, 1));
+        let number = number.and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
+        let missing = || std::io::Error::from_raw_os_error(libc::ENODATA);
+        number.ok_or_else(|| refused("read", "generation")(missing()))
+    }
+
+    /// The comment of the table; `None` when there is no such table, empty when it is switched off.
     pub(crate) fn comment(&mut self) -> Result<Option<String>> {
         let body = Attributes::default().text(1, self.table.name);
         match self.get(GET_TABLE, 0, &body) {
             Ok(answers) => {
+                const DORMANT: u8 = 1;
+                let flags = parts(&answers, NEW_TABLE).find_map(|part| field(part, 2));
+                if flags.and_then(<[u8]>::last).is_some_and(|flags| flags & DORMANT != 0) {
+                    return Ok(Some(String::new()));
+                }
                 let user_data = parts(&answers, NEW_TABLE).find_map(|part| field(part, 6));
                 Ok(Some(user_data.and_then(comment_text).unwrap_or_default()))
             }

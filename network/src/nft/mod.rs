@@ -84,7 +84,16 @@ pub(crate) struct Batch {
 impl Batch {
     pub(crate) fn new(table: Table) -> Self {
         let mut batch = Batch { table, bytes: Vec::new(), steps: Vec::new() };
-        batch.bracket(BATCH_BEGIN);
+        batch.bracket(BATCH_BEGIN, &Attributes::default());
+        batch
+    }
+
+    /// One that fails with `ERESTART` when any rule of the namespace, whoever's, has changed since
+    /// this generation.
+    pub(crate) fn after(table: Table, generation: u32) -> Self {
+        const GENERATION: u16 = 1;
+        let mut batch = Batch { table, bytes: Vec::new(), steps: Vec::new() };
+        batch.bracket(BATCH_BEGIN, &Attributes::default().number(GENERATION, generation));
         batch
     }
 
@@ -162,7 +171,7 @@ impl Batch {
     }
 
     fn run(mut self, channel: Channel) -> std::result::Result<(), Failure> {
-        self.bracket(BATCH_END);
+        self.bracket(BATCH_END, &Attributes::default());
         let answers = channel
             .exchange(&self.bytes)
             .map_err(refused("commit", format!("table {}", self.table.name)))?;
@@ -198,9 +207,8 @@ impl Batch {
         number
     }
 
-    fn bracket(&mut self, kind: u16) {
-        let none = Attributes::default();
-        message(&mut self.bytes, kind, 0, 0, (0, SUBSYSTEM), &none);
+    fn bracket(&mut self, kind: u16, body: &Attributes) {
+        message(&mut self.bytes, kind, 0, 0, (0, SUBSYSTEM), body);
     }
 }
 
@@ -265,7 +273,7 @@ mod tests {
     fn a_batch_stands_between_its_brackets_with_numbered_steps() {
         let mut batch = Batch::new(TABLE);
         batch.delete_table();
-        batch.bracket(BATCH_END);
+        batch.bracket(BATCH_END, &Attributes::default());
 
         let begin = [20, 0, 0, 0, 0x10, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10];
         let delete = [28, 0, 0, 0, 2, 10, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0];

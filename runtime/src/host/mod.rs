@@ -19,7 +19,7 @@ mod lock;
 mod mapping;
 mod modules;
 mod names;
-mod network;
+pub(crate) mod network;
 mod observe;
 mod owners;
 mod pack;

@@ -1,5 +1,7 @@
 //! Networks of the host: bridge, rules and record; and how one container is connected to them.
 
+pub(crate) mod mend;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::net::IpAddr;

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use berth_planner::observed::{ContainerRecord, Health};
+use berth_planner::observed::{ContainerRecord, Health, NetworkRecord};
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ pub(super) const FOLDER: &str = "events";
 pub struct Event {
     /// When.
     pub time: Timestamp,
-    /// Container by name.
+    /// Container by name; empty where a network is meant.
     pub container: String,
     /// Its service.
     pub service: String,
@@ -125,6 +125,14 @@ pub enum Happening {
     Unpause,
     /// It got other limits or another restart policy.
     Update,
+    /// Somebody took away what a network of the project needs, and it was put back. There is no
+    /// container in this one.
+    NetworkRepair {
+        /// The network by name.
+        network: String,
+        /// What was put back, in words.
+        restored: Vec<String>,
+    },
 }
 
 /// Where what happens to one container is written.
@@ -177,6 +185,21 @@ impl Events {
         };
         let _lost = append(&self.path, &super::protocol::line(&event));
     }
+}
+
+/// Appends what was put back of a network, to the events of its project.
+pub(crate) fn add_network_repair(roots: &Roots, network: &NetworkRecord, restored: Vec<String>) {
+    let event = Event {
+        time: Timestamp::now(),
+        container: String::new(),
+        service: String::new(),
+        id: String::new(),
+        image: String::new(),
+        oneoff: false,
+        what: Happening::NetworkRepair { network: network.name.clone(), restored },
+    };
+    let path = roots.run.join(FOLDER).join(&network.project);
+    let _lost = append(&path, &super::protocol::line(&event));
 }
 
 fn append(path: &Path, line: &[u8]) -> io::Result<()> {

@@ -17,6 +17,7 @@ use super::output::Output;
 use super::poll::{PollSet, Token};
 use super::ports::Reserved;
 use super::relay::Relay;
+use super::sentry::Sentry;
 use super::server::{Server, Wish};
 use super::{BUNDLE, LOCK, STATUS, StartFailure, Step, protocol};
 use crate::bundle::{Bundle, Phase, Status};
@@ -52,6 +53,7 @@ pub(super) struct Monitor {
     pub(super) output: Output,
     pub(super) server: Server,
     pub(super) events: Events,
+    pub(super) sentry: Sentry,
     pub(super) reserved: Reserved,
     /// Serves those of them that the kernel cannot translate.
     pub(super) relay: Relay,
@@ -165,6 +167,7 @@ impl Monitor {
             output: Output::open(&bundle).step("open the output of", &bundle.name)?,
             server: Server::listen(run_dir).step("listen for clients of", &bundle.name)?,
             events: Events::of(&bundle),
+            sentry: Sentry::begin(&bundle, Instant::now()),
             reserved: Reserved::default(),
             relay: Relay::default(),
             backoff: Backoff::new(bundle.restart, bundle.pace),
@@ -199,6 +202,7 @@ impl Monitor {
         self.output.poll(&mut set, self.server.is_behind(), now);
         self.server.poll(&mut set, self.output.input_full());
         self.relay.poll(&mut set, now);
+        self.sentry.poll(&mut set);
         set.until(self.unwritten);
         set.until(lost::reap().then(|| now + AGAIN));
         set.until(self.frozen.as_ref().and_then(Frozen::again));
@@ -222,6 +226,7 @@ impl Monitor {
                     self.grant(wish);
                 }
             }
+            Token::Sentry => self.sentry.serve(now),
             Token::Exit => self.ended(now),
             Token::ProbeExit | Token::ProbeOutput | Token::Look => self.serve_check(token, now),
             Token::HookExit | Token::HookOutput => self.serve_hook(token, now),
@@ -277,6 +282,7 @@ impl Monitor {
     fn tick(&mut self, now: Instant) {
         self.output.tick(now);
         self.server.tick(now);
+        self.sentry.tick(now);
         self.tick_frozen(now);
         if self.unwritten.is_some_and(|at| at <= now) {
             self.note_status();

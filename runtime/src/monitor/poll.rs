@@ -36,6 +36,8 @@ pub(super) enum Token {
     Relay,
     /// The relay has ended.
     RelayExit,
+    /// The post of the sentry is free, somebody changed the host, or a repair has ended.
+    Sentry,
     /// A descriptor of the resolver.
     Resolver(usize),
 }

@@ -1,0 +1,199 @@
+//! What the kernel tells when somebody takes away what is ours: packet rules, links, addresses,
+//! forwarding.
+//!
+//! Nothing is asked here, and most of what is told is passed over: everything that comes up, and
+//! what belongs to others. Who is told has to look for itself what there is.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
+
+use crate::bridge::MARK;
+use crate::error::{Result, refused};
+use crate::firewall::TABLE;
+use crate::netlink::{Channel, Message, attributes};
+
+/// `NFNLGRP_NFTABLES` of `linux/netfilter/nfnetlink.h`.
+const PACKET_RULES: u32 = 7;
+/// `RTNLGRP_LINK`, `…_IPV4_IFADDR`, `…_IPV6_IFADDR`, `…_IPV4_NETCONF` and `…_IPV6_NETCONF` of
+/// `linux/rtnetlink.h`.
+const LINKS: [u32; 5] = [1, 5, 9, 24, 25];
+/// Of `linux/rtnetlink.h` as well.
+const RTM_NEWNETCONF: u16 = 80;
+
+/// Two sockets on which the kernel tells of changes in the namespace where they were opened.
+#[derive(Debug)]
+pub struct Notices {
+    rules: Channel,
+    links: Channel,
+}
+
+impl Notices {
+    /// Begins to listen, in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// The kernel refuses (no permission).
+    pub fn open() -> Result<Notices> {
+        let listen = |protocol, name: &str, groups: &[u32]| {
+            Channel::listen(protocol, groups).map_err(refused("listen on", name))
+        };
+        Ok(Notices {
+            rules: listen(NETLINK_NETFILTER, "NETLINK_NETFILTER", &[PACKET_RULES])?,
+            links: listen(NETLINK_ROUTE, "NETLINK_ROUTE", &LINKS)?,
+        })
+    }
+
+    /// What to wait for: one of them can be read.
+    #[must_use]
+    pub fn sockets(&self) -> [BorrowedFd<'_>; 2] {
+        [self.rules.as_fd(), self.links.as_fd()]
+    }
+
+    /// Takes all that was told. Whether something of ours may be gone.
+    ///
+    /// # Errors
+    /// The kernel tells nothing more on one of the sockets.
+    pub fn read(&self) -> io::Result<bool> {
+        let rules = self.rules.told()?;
+        let links = self.links.told()?;
+        let touched = |told: &Option<Vec<Message>>, concerns: fn(&Message) -> bool| {
+            // What did not fit may have been anything.
+            told.as_ref().is_none_or(|messages| messages.iter().any(concerns))
+        };
+        Ok(touched(&rules, touches_table) || touched(&links, touches_network))
+    }
+}
+
+/// Whether a change of packet rules is in our table and more than a new element of a set.
+fn touches_table(message: &Message) -> bool {
+    const SUBSYSTEM: u16 = 10;
+    const NEW_ELEMENT: u16 = 12;
+    const HEADER: usize = 4;
+    if message.kind >> 8 != SUBSYSTEM || message.kind & 0xff == NEW_ELEMENT {
+        return false;
+    }
+    let Some((header, rest)) = message.payload.split_at_checked(HEADER) else { return false };
+    // The first attribute of each kind is the name of the table.
+    let table = attributes(rest).find(|(kind, _)| *kind == 1).map(|(_, name)| name);
+    header[0] == TABLE.family as u8 && table.is_some_and(|name| is_text(name, TABLE.name))
+}
+
+/// Whether a bridge of ours went or was switched off, an address went, or forwarding was switched
+/// off for the host.
+fn touches_network(message: &Message) -> bool {
+    match message.kind {
+        libc::RTM_NEWLINK => is_our_link(message) && !is_up(message),
+        libc::RTM_DELLINK => is_our_link(message),
+        libc::RTM_DELADDR => is_global(message),
+        RTM_NEWNETCONF => forwards_no_more(message),
+        _ => false,
+    }
+}
+
+/// `struct ifinfomsg`, then its alias among the attributes.
+fn is_our_link(message: &Message) -> bool {
+    const HEADER: usize = 16;
+    const ALIAS: u16 = libc::IFLA_IFALIAS;
+    let Some(rest) = message.payload.get(HEADER..) else { return false };
+    attributes(rest).any(|(kind, value)| kind == ALIAS && value.starts_with(MARK.as_bytes()))
+}
+
+/// `ifi_flags` of `struct ifinfomsg`.
+fn is_up(message: &Message) -> bool {
+    word(&message.payload, 8).is_some_and(|flags| flags & libc::IFF_UP as u32 != 0)
+}
+
+/// `ifa_scope` of `struct ifaddrmsg`: links have such addresses of their own that come and go.
+fn is_global(message: &Message) -> bool {
+    message.payload.get(3).is_some_and(|scope| *scope != libc::RT_SCOPE_LINK)
+}
+
+/// `NETCONFA_IFINDEX` is all links, and `NETCONFA_FORWARDING` off.
+fn forwards_no_more(message: &Message) -> bool {
+    const LINK: u16 = 1;
+    const FORWARDING: u16 = 2;
+    const ALL_LINKS: u32 = u32::MAX;
+    let Some(rest) = message.payload.get(4..) else { return false };
+    let value = |wanted| {
+        let found = attributes(rest).find(|(kind, _)| *kind == wanted);
+        found.and_then(|(_, value)| word(value, 0))
+    };
+    value(LINK) == Some(ALL_LINKS) && value(FORWARDING) == Some(0)
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+fn is_text(bytes: &[u8], text: &str) -> bool {
+    bytes.strip_suffix(&[0]).unwrap_or(bytes) == text.as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let mut bytes = (value.len() as u16 + 4).to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    fn message(kind: u16, header: &[u8], attributes: &[Vec<u8>]) -> Message {
+        let payload = [header, &attributes.concat()].concat();
+        Message { kind, flags: 0, sequence: 0, payload }
+    }
+
+    #[test]
+    fn who_deletes_from_our_table_is_noticed_and_who_publishes_a_port_is_not() {
+        let of = |kind: u16, family: u8, table: &[u8]| {
+            message(10 << 8 | kind, &[family, 0, 0, 0], &[attribute(1, table)])
+        };
+        assert!(touches_table(&of(2, 1, b"berth\0")), "the table");
+        assert!(touches_table(&of(14, 1, b"berth\0")), "an element");
+        assert!(touches_table(&of(6, 1, b"berth\0")), "a rule that somebody added");
+        assert!(!touches_table(&of(12, 1, b"berth\0")), "a new element");
+        assert!(!touches_table(&of(2, 2, b"berth\0")), "another family");
+        assert!(!touches_table(&of(2, 1, b"filter\0")), "another table");
+    }
+
+    #[test]
+    fn a_bridge_that_was_switched_off_is_noticed_and_a_new_veth_is_not() {
+        let link = |kind: u16, up: bool, alias: &[u8]| {
+            let mut header = [0; 16];
+            header[8] = u8::from(up);
+            message(kind, &header, &[attribute(libc::IFLA_IFALIAS, alias)])
+        };
+        assert!(touches_network(&link(libc::RTM_NEWLINK, false, b"berth:shop_default 12\0")));
+        assert!(!touches_network(&link(libc::RTM_NEWLINK, true, b"berth:shop_default 12\0")));
+        assert!(touches_network(&link(libc::RTM_DELLINK, true, b"berth:shop_default 12\0")));
+        assert!(!touches_network(&link(libc::RTM_NEWLINK, false, b"other\0")));
+        assert!(!touches_network(&link(libc::RTM_DELLINK, false, b"\0")));
+    }
+
+    #[test]
+    fn forwarding_that_was_switched_off_for_the_host_is_noticed() {
+        let netconf = |link: i32, forwarding: u32| {
+            let parts =
+                [attribute(1, &link.to_ne_bytes()), attribute(2, &forwarding.to_ne_bytes())];
+            message(80, &[2, 0, 0, 0], &parts)
+        };
+        assert!(touches_network(&netconf(-1, 0)));
+        assert!(!touches_network(&netconf(-1, 1)));
+        assert!(!touches_network(&netconf(7, 0)), "one link alone");
+    }
+
+    #[test]
+    fn cut_off_messages_do_no_harm() {
+        for kind in [10 << 8 | 2, libc::RTM_NEWLINK, libc::RTM_DELLINK, libc::RTM_DELADDR, 80] {
+            for len in 0..24 {
+                let cut = message(kind, &vec![0; len], &[]);
+                assert!(!touches_table(&cut));
+                let _ = touches_network(&cut);
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Puts back what others took of our networks while containers run: packet rules, addresses,
+//! settings of the host.
+//!
+//! What is missing comes back as the records and the running containers say, and nothing else is
+//! touched: a bridge that is gone altogether has taken its containers' links along, so that is for
+//! `up`, and the host's own firewall goes before our rules as ever.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use berth_network::{bridge, firewall};
+use berth_planner::observed::{ContainerState, NetworkRecord, ObservedContainer};
+
+use super::{foreign, is_running, lock, published_by, records};
+use crate::host::observe::names_in;
+use crate::host::{StepError, Stored, state};
+use crate::monitor::events;
+use crate::paths::Roots;
+
+/// How often rules are looked at again that somebody changes meanwhile.
+const ATTEMPTS: usize = 8;
+
+/// What was put back, by network, in words.
+type Restored = BTreeMap<String, Vec<String>>;
+
+/// Restores what is missing and writes an event about each network of which something was. Gives
+/// whether there was any.
+pub(crate) async fn mend(roots: &Roots) -> Result<bool, StepError> {
+    let _lock = lock(roots).await?;
+    let records = records(roots)?;
+    if records.is_empty() {
+        return Ok(false);
+    }
+    let mut restored = restore_rules(roots, &records)?;
+    let links = restore_links(&records, &mut restored).await;
+    restored.retain(|_, parts| !parts.is_empty());
+    for record in &records {
+        if let Some(parts) = restored.remove(&record.name) {
+            events::add_network_repair(roots, record, parts);
+        }
+    }
+    links
+}
+
+/// Addresses, settings and links that were switched off.
+async fn restore_links(
+    records: &[NetworkRecord],
+    restored: &mut Restored,
+) -> Result<bool, StepError> {
+    let failed = |e| StepError::failed("look at", "the bridges", e);
+    let netlink = bridge::open().map_err(failed)?;
+    let bridges = bridge::observe(&netlink).await.map_err(failed)?;
+    let mut result = Ok(());
+    for record in records {
+        let whole = |b: &&bridge::Bridge| b.name == record.bridge && b.mark == bridge::mark(record);
+        let Some(found) = bridges.iter().find(whole) else { continue };
+        match bridge::restore(&netlink, record, found).await {
+            Ok(parts) => restored.entry(record.name.clone()).or_default().extend(parts),
+            // The others are restored all the same.
+            Err(e) => result = Err(StepError::failed("repair network", &record.name, e)),
+        }
+    }
+    result.map(|()| restored.values().any(|parts| !parts.is_empty()))
+}
+
+/// The table with every network and every port that has to be in it. Changes of others, and of
+/// containers that start meanwhile, are not lost: then everything is looked at again.
+fn restore_rules(roots: &Roots, records: &[NetworkRecord]) -> Result<Restored, StepError> {
+    let failed = |e| StepError::failed("repair", "the packet rules", e);
+    for _ in 0..ATTEMPTS {
+        let generation = firewall::generation().map_err(failed)?;
+        let seen = firewall::observe().map_err(failed)?;
+        let containers = containers(roots)?;
+        let wanted = Wanted::of(roots, records, &containers, &seen);
+        let missing = wanted.missing(records, &seen);
+        if missing.is_empty() {
+            firewall::unpublish(&wanted.stray).map_err(failed)?;
+            return Ok(missing);
+        }
+        let published: Vec<_> = wanted.published.into_values().collect();
+        let (networks, routes) = (&wanted.networks, &seen.routes);
+        if firewall::replace_after(generation, networks, &published, routes).map_err(failed)? {
+            return Ok(missing);
+        }
+    }
+    Err(StepError::failed("repair", "the packet rules", "they change all the time"))
+}
+
+/// Every container of these roots, by name.
+fn containers(roots: &Roots) -> Result<BTreeMap<String, ObservedContainer>, StepError> {
+    let failed = |e| StepError::failed("list", "the containers", e);
+    let mut containers = BTreeMap::new();
+    for name in names_in(&roots.state.join("containers")).map_err(failed)? {
+        let refused = |e| StepError::refused("read container", &name, e);
+        if let Some(stored) = Stored::read(roots, &name).map_err(refused)? {
+            let seen = state::observe(roots, stored).map_err(refused)?;
+            containers.insert(name, seen);
+        }
+    }
+    Ok(containers)
+}
+
+/// An address of the host, a port, a transport and a family have one element at most.
+type Key = (Option<std::net::IpAddr>, u16, String, bool);
+
+fn key(port: &firewall::Published) -> Key {
+    (port.host, port.port, port.to_string(), port.target.is_ipv4())
+}
+
+/// What has to be in the table.
+struct Wanted {
+    networks: Vec<firewall::Network>,
+    published: BTreeMap<Key, firewall::Published>,
+    /// Those of them that are not in the table.
+    lost: Vec<firewall::Published>,
+    /// Ports in the table that lead to nobody.
+    stray: Vec<firewall::Published>,
+}
+
+impl Wanted {
+    fn of(
+        roots: &Roots,
+        records: &[NetworkRecord],
+        containers: &BTreeMap<String, ObservedContainer>,
+        seen: &firewall::Observed,
+    ) -> Wanted {
+        let (mut networks, foreign) = foreign(roots, seen);
+        networks.extend(records.iter().map(firewall::Network::from));
+        // One that is about to start has published its ports and not said so yet, and a port may
+        // have been led from one container to another: what is in the table counts first.
+        let alive =
+            |owner: &str| containers.get(owner).is_some_and(|c| c.monitored || is_running(c));
+        let there = seen.published.iter().cloned();
+        let (there, stray): (Vec<_>, Vec<_>) =
+            there.partition(|port| foreign.contains(port) || alive(&port.owner));
+        let mut published: BTreeMap<Key, _> =
+            there.into_iter().map(|port| (key(&port), port)).collect();
+        let mut lost = Vec::new();
+        for container in containers.values().filter(|container| has_ports(container)) {
+            for port in published_by(roots, container) {
+                if let Entry::Vacant(vacant) = published.entry(key(&port)) {
+                    lost.push(vacant.insert(port).clone());
+                }
+            }
+        }
+        Wanted { networks, published, lost, stray }
+    }
+
+    /// What of this is not in the table, by network.
+    fn missing(&self, records: &[NetworkRecord], seen: &firewall::Observed) -> Restored {
+        let mut missing = Restored::new();
+        for record in records.iter().filter(|record| !seen.covers(record)) {
+            missing.insert(record.name.clone(), vec!["packet rules".to_owned()]);
+        }
+        for port in &self.lost {
+            let home = |record: &&NetworkRecord| {
+                record.subnets.iter().any(|subnet| subnet.net.contains(&port.target.ip()))
+            };
+            if let Some(record) = records.iter().find(home) {
+                let parts = missing.entry(record.name.clone()).or_default();
+                parts.push(format!("port {port}"));
+            }
+        }
+        missing
+    }
+}
+
+/// Whether its ports lead to it: it runs, or will again.
+fn has_ports(container: &ObservedContainer) -> bool {
+    let waits = matches!(container.state, ContainerState::Restarting { .. });
+    is_running(container) || (container.monitored && waits)
+}

@@ -1,0 +1,133 @@
+//! What holds when others change the host's firewall and network under berth.
+
+use berth_tests::TestHost;
+
+const STACK: &str = "
+services:
+  server:
+    image: localhost/host
+    command: [python3, /srv/who.py]
+    volumes: ['.:/srv:ro']
+    ports: ['9000:9000']
+    networks: [front]
+  second:
+    image: localhost/host
+    command: [python3, /srv/who.py]
+    volumes: ['.:/srv:ro']
+    networks: [front]
+networks:
+  front:
+";
+
+fn host_with(stack: &str) -> TestHost {
+    let host = TestHost::with("compose.yaml", stack);
+    host.write("who.py", include_str!("ports/who.py"));
+    host.write("ask.py", include_str!("ports/ask.py"));
+    host.berth("up -d").succeeds();
+    host.eventually("the server listens", || {
+        host.berth("logs --no-log-prefix server").stdout.contains("listens")
+    });
+    host
+}
+
+fn answers(host: &TestHost) -> bool {
+    host.neighbour("python3 ask.py tcp 192.0.2.1 9000").code == 0
+}
+
+fn repairs(host: &TestHost) -> usize {
+    let told = host.berth("events --since 10m --until 0s --filter type=network").succeeds();
+    told.stdout.matches(" network repair stack_front ").count()
+}
+
+/// Name of the bridge, and its address with the prefix length.
+fn bridge(host: &TestHost) -> (String, String) {
+    let shown = host.shell("ip -o -4 address show | grep ' br-'").succeeds().stdout;
+    let words: Vec<&str> = shown.split_whitespace().collect();
+    (words[1].to_owned(), words[3].to_owned())
+}
+
+#[test]
+fn flushed_rules_come_back_without_a_command_and_the_events_say_so() {
+    let host = host_with(STACK);
+    for time in 1..=3 {
+        host.shell("nft flush ruleset").succeeds();
+        host.eventually("the port answers again", || answers(&host));
+        host.eventually("it is told", || repairs(&host) == time);
+    }
+    host.berth("plan").succeeds().stdout_has("nothing to do");
+}
+
+#[test]
+fn one_element_and_one_rule_that_somebody_took_away_come_back() {
+    let host = host_with(STACK);
+    host.shell("nft delete element inet berth ports4 '{ tcp . 9000 }'").succeeds();
+    host.eventually("the element is back", || answers(&host));
+    host.shell("nft flush chain inet berth passing").succeeds();
+    host.eventually("the rules are back", || {
+        host.shell("nft list chain inet berth passing").stdout.contains("from anywhere else")
+    });
+    host.shell("nft add table inet berth '{ flags dormant; }'").succeeds();
+    host.eventually("the table is switched on", || {
+        !host.shell("nft list table inet berth").stdout.contains("dormant")
+    });
+}
+
+#[test]
+fn the_next_monitor_watches_when_the_one_that_did_is_killed() {
+    let host = host_with(STACK);
+    for service in ["server", "second"] {
+        host.kill("KILL", host.monitor_of(service));
+        host.shell("nft flush ruleset").succeeds();
+        if service == "server" {
+            host.eventually("the port answers again", || answers(&host));
+        }
+    }
+    // Nobody is left to watch; the next `up` brings new monitors.
+    assert!(!answers(&host));
+    host.berth("up -d").succeeds();
+    host.eventually("the port answers again", || answers(&host));
+    host.shell("nft flush ruleset").succeeds();
+    host.eventually("the port answers again", || answers(&host));
+}
+
+#[test]
+fn forwarding_address_and_link_come_back_and_containers_stay_connected() {
+    let host = host_with(STACK);
+    let process = host.pid_of("server");
+    let (bridge, address) = bridge(&host);
+    host.shell("sysctl -qw net.ipv4.ip_forward=0").succeeds();
+    host.eventually("the port answers again", || answers(&host));
+    host.shell(&format!("ip address flush dev {bridge}")).succeeds();
+    host.eventually("the address is back", || {
+        host.shell(&format!("ip address show dev {bridge}")).stdout.contains(&address)
+    });
+    host.shell(&format!("ip link set {bridge} down")).succeeds();
+    host.eventually("the port answers again", || answers(&host));
+    assert_eq!(host.pid_of("server"), process);
+    let told = host.berth("events --since 10m --until 0s").succeeds();
+    for what in ["net.ipv4.ip_forward", &format!("address {address}"), &format!("link {bridge}")] {
+        assert!(told.stdout.contains(what), "{what}: {told}");
+    }
+}
+
+#[test]
+fn what_belongs_to_others_stays_and_another_states_networks_come_back_too() {
+    let host = host_with(STACK);
+    host.write("other.yaml", &STACK.replace("9000:9000", "9001:9000"));
+    let root = host.machine().dir().join("other").display().to_string();
+    let program = berth_tests::host::berth_program();
+    let other = |words: &str| {
+        let program = program.display();
+        host.shell(&format!("mkdir -p {root} && BERTH_ROOT={root} {program} -f other.yaml {words}"))
+    };
+    host.shell(&format!("mkdir -p {root}/lib && cp -r /var/lib/berth/images {root}/lib"))
+        .succeeds();
+    other("up -d --allow all").succeeds();
+    let elsewhere = || host.neighbour("python3 ask.py tcp 192.0.2.1 9001").code == 0;
+    host.eventually("the other one answers", elsewhere);
+    host.shell("nft flush ruleset && nft add table ip mine").succeeds();
+    host.eventually("both answer again", || answers(&host) && elsewhere());
+    host.shell("nft delete table ip mine").succeeds();
+    other("down").succeeds();
+    host.shell(&format!("rm -r {root}")).succeeds();
+}
