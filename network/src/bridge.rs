@@ -76,7 +76,11 @@ pub fn open() -> Result<Handle> {
 #[must_use]
 pub fn mark(record: &NetworkRecord) -> String {
     // A record is strings, numbers and lists of them; it always has a JSON form.
-    let text = serde_json::to_vec(record).unwrap_or_default();
+    // What only people read of it may change while the bridge stays.
+    let mut plain = record.clone();
+    plain.spec.labels.clear();
+    plain.spec.shared = false;
+    let text = serde_json::to_vec(&plain).unwrap_or_default();
     let digest = Sha256::digest(&text);
     let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let realm = record.realm.iter().map(|realm| format!("{OF_REALM}{realm}"));

@@ -22,6 +22,8 @@ fn a_bridge_is_observed_as_it_was_made() {
         assert!(bridges[0].is_as(&web), "{bridges:?}");
         let mut changed = web.clone();
         changed.spec.labels.insert("a".into(), "b".into());
+        assert!(bridges[0].is_as(&changed), "labels are for people");
+        changed.spec.internal = true;
         assert!(!bridges[0].is_as(&changed), "another description has another mark");
     });
 }

@@ -142,12 +142,17 @@ fn resources(
     let selected = !options.services.is_empty();
     for (name, network) in &observed.networks {
         let removers = users.removers(&users.going_networks, name);
-        let ours = network.record.project == project && !network.record.spec.external;
+        let own = network.record.project == project && !network.record.spec.external;
+        // Whoever leaves a shared one last takes it away.
+        let ours = own || (network.record.spec.shared && !removers.is_empty());
         if !ours || (selected && removers.is_empty()) {
             continue;
         }
         if let Some(user) = users.staying_networks.get(name.as_str()) {
-            draft.warnings.push(format!("network `{name}` stays: container `{user}` is on it"));
+            let other = observed.containers.get(*user).map(|user| &user.record.project);
+            let other = other.filter(|other| *other != project);
+            let of = other.map(|other| format!(" of project `{other}`")).unwrap_or_default();
+            draft.warnings.push(format!("network `{name}` stays: container `{user}`{of} is on it"));
             continue;
         }
         let remove = Action::RemoveNetwork { name: name.clone() };

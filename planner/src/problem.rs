@@ -59,6 +59,17 @@ pub enum PlanProblem {
          `com.docker.network.bridge.name`"
     )]
     LinkTaken { network: String, link: String, owner: String },
+    #[error(
+        "network `{network}` is of project `{owner}`, which does not share it: write `x-berth: {{ \
+         shared: true }}` there too, or give this one another name"
+    )]
+    NotShared { network: String, owner: String },
+    #[error(
+        "network `{network}` is shared with project `{owner}`{}, which describes it otherwise \
+         ({fields}): make both the same, or take the other down first",
+        files.as_ref().map(|files| format!(" ({files})")).unwrap_or_default()
+    )]
+    SharedDiffers { network: String, owner: String, files: Option<String>, fields: String },
     #[error("subnet {subnet} of network `{network}` overlaps {other}: choose another `subnet`")]
     SubnetOverlap { network: String, subnet: IpNet, other: String },
     #[error("gateway {gateway} of network `{network}` is not in its subnet {subnet}")]

@@ -72,7 +72,9 @@ impl Project<'_> {
                 }
             }
         }
-        let name = if external { key.to_owned() } else { format!("{project}_{key}") };
+        let berth = map.get("x-berth").and_then(|berth| berth.get("shared"));
+        let shared = berth.is_some_and(|shared| shared.value == Value::Bool(true));
+        let name = if external || shared { key.to_owned() } else { format!("{project}_{key}") };
         map.set_default("name", Node::text(span, name));
     }
 

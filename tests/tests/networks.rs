@@ -155,3 +155,68 @@ fn an_external_network_that_is_missing_is_told_with_who_could_make_it() {
     host.berth("down -t 0").succeeds();
     host.berth("-p other down -t 0").succeeds();
 }
+
+const SHARED: &str = "  front: { x-berth: { shared: true } }";
+
+/// A second stack on the same machine, called `other`.
+fn other(host: &TestHost, services: &str, networks: &str) {
+    let services = services.replace("SLEEP", SLEEP).replace("SERVE", SERVE);
+    let text = format!("services:\n{services}\nnetworks:\n{networks}\n");
+    host.write("other/compose.yaml", &text);
+}
+
+#[test]
+fn a_shared_network_is_made_by_the_first_stack_and_removed_by_the_last() {
+    let host = stack("  web: { SERVE, networks: [front] }", SHARED);
+    other(&host, "  client: { SLEEP, networks: [front] }", SHARED);
+    host.berth("up -d").succeeds();
+    host.berth("-f other/compose.yaml -p other up -d").succeeds();
+    let line = "-p other exec -T client curl -gsS --fail --max-time 2 http://web";
+    host.eventually("they find each other", || host.berth(line).stdout == "hello\n");
+    host.berth("-f other/compose.yaml -p other plan").succeeds().stdout_has("nothing to do");
+
+    let down = host.berth("down -t 0").succeeds();
+    let said = "network `front` stays: container `other-client-1` of project `other` is on it";
+    assert!(format!("{}{}", down.stdout, down.stderr).contains(said), "{down}");
+    host.berth("up -d").succeeds();
+    host.eventually("again", || host.berth(line).stdout == "hello\n");
+    host.berth("down -t 0").succeeds();
+    host.berth("-p other down -t 0").succeeds();
+    host.leaves_nothing_but(&[]);
+}
+
+#[test]
+fn two_descriptions_of_a_shared_network_are_told_with_both_places() {
+    let host = stack("  web: { SLEEP, networks: [front] }", SHARED);
+    other(
+        &host,
+        "  client: { SLEEP, networks: [front] }",
+        "  front: { internal: true, x-berth: { shared: true } }",
+    );
+    host.berth("up -d").succeeds();
+    let told = host.berth("-f other/compose.yaml -p other up -d").fails_with(1);
+    told.stderr_has("is shared with project `stack`")
+        .stderr_has("stack/compose.yaml")
+        .stderr_has("other/compose.yaml:4:");
+    // One that is not shared by its owner is not joined.
+    host.berth("down -t 0").succeeds();
+    host.edit("compose.yaml", "x-berth: { shared: true }", "name: front");
+    host.berth("up -d").succeeds();
+    host.berth("-f other/compose.yaml -p other up -d")
+        .fails_with(1)
+        .stderr_has("network `front` is of project `stack`, which does not share it");
+}
+
+#[test]
+fn other_labels_are_written_down_and_nothing_is_made_anew() {
+    let host = stack("  web: { SLEEP, networks: [front] }", "  front: { labels: { color: blue } }");
+    host.berth("up -d").succeeds();
+    let before = host.pid_of("web");
+    host.edit("compose.yaml", "blue", "green");
+    host.berth("up -d").succeeds();
+    assert_eq!(host.pid_of("web"), before);
+    host.berth("plan").succeeds().stdout_has("nothing to do");
+    host.shell("cat /var/lib/berth/networks/stack_front/record.json")
+        .succeeds()
+        .stdout_has("green");
+}

@@ -48,6 +48,9 @@ impl EndpointSpec {
 pub struct NetworkSpec {
     /// Must exist, is never created or removed.
     pub external: bool,
+    /// Stacks share it: the first makes it, the last removes it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
     /// What kind of network.
     #[serde(default, skip_serializing_if = "NetworkDriver::is_bridge")]
     pub driver: NetworkDriver,

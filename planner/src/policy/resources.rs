@@ -241,8 +241,10 @@ fn is_commit(git: &GitSource) -> bool {
 pub(super) fn foreign(finds: &mut Finds<'_>) {
     let (subject, scene) = (finds.subject, finds.scene);
     for name in subject.spec.networks.keys() {
-        let external = scene.desired.networks.get(name).is_some_and(|network| network.external);
+        let wanted = scene.desired.networks.get(name);
         let owner = scene.observed.networks.get(name).map(|network| &network.record.project);
+        let others = owner.is_some_and(|owner| *owner != scene.desired.project);
+        let external = wanted.is_some_and(|network| network.external || (network.shared && others));
         let key = scene.stack.networks.iter().find(|(_, network)| network.name == *name);
         let at = key.map_or("networks".to_owned(), |(key, _)| format!("networks.{key}"));
         add_foreign(finds, (&at, "network", name), external, owner);

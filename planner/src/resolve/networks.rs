@@ -88,6 +88,7 @@ impl Resolver<'_> {
         };
         let spec = NetworkSpec {
             external: network.external,
+            shared: network.shared,
             driver: network.driver,
             internal: network.internal,
             without_ipv4: network.without_ipv4,

@@ -6,7 +6,9 @@ use crate::cause::{Cause, FieldChange};
 use crate::desired::{NetworkSpec, SourceSpec, VolumeSpec};
 use crate::diff;
 use crate::ipam::{Subnets, bridge_name};
-use crate::observed::{Addresses, Leftover, NetworkRecord, ObservedNetwork, Subnet, VolumeRecord};
+use crate::observed::{
+    Addresses, ContainerRecord, Leftover, NetworkRecord, ObservedNetwork, Subnet, VolumeRecord,
+};
 use crate::problem::{PlanProblem, PlanProblems};
 
 use super::Survey;
@@ -36,6 +38,8 @@ pub(super) enum Fate {
     Reconnect,
     /// Only rules are put back.
     Repair,
+    /// Only what is written down is another.
+    Describe,
     Replace,
 }
 
@@ -70,7 +74,7 @@ pub(super) fn networks<'a>(
             (Some(have), _) => match change(survey, have, spec, problems) {
                 Some(changes) => open.push((name.as_str(), spec, changes)),
                 None => {
-                    fates.insert(name.as_str(), as_it_is(have));
+                    fates.insert(name.as_str(), as_it_is(survey, have, spec));
                 }
             },
         }
@@ -85,13 +89,27 @@ fn similar(survey: &Survey, name: &str) -> Option<String> {
     survey.observed.networks.keys().find(|other| other.ends_with(&ends)).cloned()
 }
 
-fn as_it_is(have: &ObservedNetwork) -> NetworkFate {
+fn as_it_is(survey: &Survey, have: &ObservedNetwork, want: &NetworkSpec) -> NetworkFate {
+    let mut record = have.record.clone();
+    let mut changes = Vec::new();
+    let own = record.project == survey.desired.project && !want.external;
+    if own && only_described_otherwise(&record.spec, want) && !survey.options.no_recreate {
+        changes = diff::networks(&record.name, &record.spec, want, survey.places);
+        record.spec = want.clone();
+    }
     let fate = match (have.bridge_up, have.rules_present) {
+        (true, true) if record != have.record => Fate::Describe,
         (true, true) => Fate::Keep,
         (true, false) => Fate::Repair,
         (false, _) => Fate::Reconnect,
     };
-    NetworkFate { fate, record: have.record.clone(), changes: Vec::new() }
+    NetworkFate { fate, record, changes }
+}
+
+/// Whether two descriptions differ in nothing that the kernel knows: labels, and who may join.
+fn only_described_otherwise(have: &NetworkSpec, want: &NetworkSpec) -> bool {
+    let (labels, shared) = (want.labels.clone(), want.shared);
+    NetworkSpec { labels, shared, ..have.clone() } == *want
 }
 
 /// The fields for which a network has to be made anew, if it can and has to.
@@ -102,10 +120,17 @@ fn change(
     problems: &mut PlanProblems,
 ) -> Option<Vec<FieldChange>> {
     let record = &have.record;
-    let foreign = want.external || record.project != survey.desired.project;
-    if foreign || record.spec == *want || survey.options.no_recreate {
+    let others = record.project != survey.desired.project;
+    if want.shared && others && !record.spec.shared {
+        let (network, owner) = (record.name.clone(), record.project.clone());
+        problems.add(PlanProblem::NotShared { network, owner });
         return None;
     }
+    let same = only_described_otherwise(&record.spec, want);
+    if want.external || (others && !want.shared) || same || survey.options.no_recreate {
+        return None;
+    }
+    let changes = diff::networks(&record.name, &record.spec, want, survey.places);
     for container in survey.on_network.get(record.name.as_str()).into_iter().flatten() {
         let on = &container.record;
         let known = survey.desired.services.contains_key(&on.service);
@@ -116,13 +141,29 @@ fn change(
         if orphan && survey.options.remove_orphans {
             continue;
         }
+        if want.shared && on.project != survey.desired.project {
+            problems.add(differs(record, on, &changes));
+            continue;
+        }
         problems.add(PlanProblem::NetworkInUse {
             network: record.name.clone(),
             container: on.name.clone(),
             owner: format!("project `{}`", on.project),
         });
     }
-    Some(diff::networks(&record.name, &record.spec, want, survey.places))
+    Some(changes)
+}
+
+/// Two stacks that share a network and do not describe it alike, each with its place.
+fn differs(record: &NetworkRecord, on: &ContainerRecord, changes: &[FieldChange]) -> PlanProblem {
+    let files = &on.config_files;
+    let fields: Vec<String> = changes.iter().map(ToString::to_string).collect();
+    PlanProblem::SharedDiffers {
+        network: record.name.clone(),
+        owner: on.project.clone(),
+        files: (!files.is_empty()).then(|| files.join(", ")),
+        fields: fields.join(", "),
+    }
 }
 
 /// Gives new networks their subnets: those that ask first, so that a choice never takes theirs.
@@ -285,7 +326,7 @@ pub(super) fn network_causes(fate: &NetworkFate) -> Vec<Cause> {
         Fate::Keep => Vec::new(),
         Fate::Create => vec![Cause::Missing],
         Fate::Reconnect | Fate::Repair => vec![drift(fate.fate == Fate::Repair)],
-        Fate::Replace => vec![Cause::Changed],
+        Fate::Describe | Fate::Replace => vec![Cause::Changed],
     }
 }
 

@@ -120,7 +120,7 @@ impl<'a> Maker<'a> {
         for (name, fate) in networks {
             let spec = desired.networks.get(*name);
             let foreign = fate.record.project != desired.project;
-            if foreign && spec.is_some_and(|spec| !spec.external) {
+            if foreign && spec.is_some_and(|spec| !spec.external && !spec.shared) {
                 let owner = &fate.record.project;
                 self.draft.warnings.push(format!(
                     "network `{name}` belongs to project `{owner}` and is used as it is"
@@ -184,8 +184,12 @@ impl<'a> Maker<'a> {
                 resources::Fate::Create => {
                     slots.make = Some(self.draft.add(Action::CreateNetwork(record()), causes));
                 }
-                resources::Fate::Reconnect | resources::Fate::Repair => {
-                    slots.make = Some(self.draft.add(Action::RepairNetwork(record()), causes));
+                resources::Fate::Reconnect
+                | resources::Fate::Repair
+                | resources::Fate::Describe => {
+                    let make = self.draft.add(Action::RepairNetwork(record()), causes);
+                    self.draft.changes(make, fate.changes.clone());
+                    slots.make = Some(make);
                 }
                 resources::Fate::Replace => {
                     let remove = Action::RemoveNetwork { name: name.to_string() };
@@ -196,7 +200,8 @@ impl<'a> Maker<'a> {
                     (slots.remove, slots.make) = (Some(remove), Some(make));
                 }
             }
-            slots.reconnects = fate.fate != resources::Fate::Repair;
+            slots.reconnects =
+                !matches!(fate.fate, resources::Fate::Repair | resources::Fate::Describe);
             self.networks.insert(name, slots);
         }
     }

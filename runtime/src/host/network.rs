@@ -194,6 +194,8 @@ pub(super) async fn repair(
     let _lock = lock(roots).await?;
     make_names(roots, &network.name)?;
     names::reserve_all(roots, &network.name)?;
+    write_if_changed(roots, network)
+        .map_err(|e| StepError::refused("repair network", &network.name, e))?;
     let netlink = bridge::open().map_err(failed)?;
     let bridges = bridge::observe(&netlink).await.map_err(failed)?;
     let same_name = bridges.iter().find(|bridge| bridge.name == network.bridge);
@@ -214,6 +216,15 @@ pub(super) async fn repair(
     firewall::replace(&networks, &published, &rules.routes).map_err(failed)
 }
 
+/// Labels may have changed, which nothing but the record has.
+fn write_if_changed(roots: &Roots, network: &NetworkRecord) -> std::io::Result<()> {
+    if read(roots, &network.name)?.as_ref() == Some(network) {
+        return Ok(());
+    }
+    let path = roots.network(&network.name).join("record.json");
+    record::write(&path, network, Durability::Durable)
+}
+
 /// The ports of a running container, as its monitor published them.
 fn published_by(roots: &Roots, container: &ObservedContainer) -> Vec<firewall::Published> {
     let bundle = roots.container_run(&container.record.name).join("bundle.json");
@@ -231,6 +242,9 @@ pub(super) async fn remove(roots: &Roots, name: &str) -> Result<(), StepError> {
     let Some(network) = stored else {
         return Err(StepError::Stale(format!("network `{name}` is already gone")));
     };
+    if let Some(user) = user_of(roots, name) {
+        return Err(StepError::Stale(format!("container `{user}` has joined network `{name}`")));
+    }
     remove_rules(&network.bridge).map_err(failed)?;
     let netlink = bridge::open().map_err(failed)?;
     match bridge::remove(&netlink, &network.bridge).await {
@@ -240,6 +254,14 @@ pub(super) async fn remove(roots: &Roots, name: &str) -> Result<(), StepError> {
     }
     forget_names(roots, name);
     perform::folder::discard(roots, &roots.network(name), "remove network", name)
+}
+
+/// A container whose addresses on a network are claimed.
+fn user_of(roots: &Roots, network: &str) -> Option<String> {
+    let claims = fs::read_dir(roots.network(network).join("addresses")).into_iter().flatten();
+    let owners = claims.flatten().filter_map(|claim| fs::read_link(claim.path()).ok());
+    let mut names = owners.map(|owner| owner.to_string_lossy().into_owned());
+    names.find(|name| roots.container(name).exists())
 }
 
 /// Removes the folder of a network that was cut off before it had a record.

@@ -2,9 +2,17 @@
 
 use super::NOT_NEGATIVE;
 use super::grammars::{DURATION, HTTP_STATUS, PAGE, PATTERN, TARGET_PORT};
-use crate::shape::Shape::{Amount, Int, Record as Rec, Short, Text, Word};
+use crate::shape::Shape::{Amount, Bool, Int, Record as Rec, Short, Text, Word};
 use crate::shape::{Brief, Record, done, record};
 use crate::short;
+
+/// Below `x-berth` of a network.
+pub(super) static NETWORK_BERTH: Record = record(
+    "what berth adds to a network",
+    &[done("shared", Bool)
+        .says("Whether stacks share it: named by its key, made by the first, and removed by the last.")
+        .normally("false")],
+);
 
 /// Below `x-berth` of a service.
 pub(super) static BERTH: Record = record(

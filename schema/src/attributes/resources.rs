@@ -1,5 +1,6 @@
 //! What services share: networks, volumes, configs, secrets, models.
 
+use super::berth::NETWORK_BERTH;
 use super::grammars::TOKENS;
 use super::{SWARM, nothing};
 use crate::shape::Bare::Empty;
@@ -26,6 +27,7 @@ pub(super) static NETWORK: Record = record(
         done("ipam", Rec(&IPAM)).says("The addresses of the network."),
         done("labels", Dict(Empty)).says("Labels of the network."),
         done("name", Text).says("The name of the network; normally STACK_NAME."),
+        done("x-berth", Rec(&NETWORK_BERTH)).says("What berth adds to the specification."),
     ],
 );
 

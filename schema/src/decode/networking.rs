@@ -67,6 +67,7 @@ impl Reader<'_> {
         Network {
             name: text(node, "name").unwrap_or_default(),
             external: is_on(node, "external"),
+            shared: node.get("x-berth").is_some_and(|berth| is_on(berth, "shared")),
             internal: is_on(node, "internal"),
             driver: self.network_driver(node),
             driver_opts: text_map(node, "driver_opts"),

@@ -190,6 +190,13 @@ fn overlaps(pools: &[Pool<'_>], found: &mut Vec<Finding>) {
 /// An external network is as it is.
 fn external_alone(key: &str, node: &Node, found: &mut Vec<Finding>) {
     crate::check::external_alone("network", key, node, &["name", "external"], found);
+    let shared = node.at(&["x-berth", "shared"]).filter(|node| node.value == Value::Bool(true));
+    if let (Some(external), Some(shared)) = (node.get("external"), shared) {
+        let message = format!("the network `{key}` is external, so it cannot be `shared`");
+        let (here, there) =
+            ((shared.span, "made by the first".into()), (external.span, "external".into()));
+        found.push(both(here, there, Code::Conflict, message).help("take one of them away"));
+    }
 }
 
 fn link_name(key: &str, node: &Node, found: &mut Vec<Finding>) {

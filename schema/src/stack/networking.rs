@@ -69,6 +69,8 @@ pub struct Network {
     pub name: String,
     /// Must exist already, never created or removed.
     pub external: bool,
+    /// Stacks share it: the first makes it, the last removes it.
+    pub shared: bool,
     /// No way out, nothing published.
     pub internal: bool,
     /// What kind of network.

@@ -36,12 +36,12 @@ fn down_keeps_what_others_use_and_says_so() {
     (foreign.record.project, foreign.record.name) = ("other".into(), "other-db-1".into());
     host.observed.containers.insert("other-db-1".into(), foreign);
     let options = DownOptions { volumes: true, ..DownOptions::default() };
-    assert_snapshot!(down("shop", &host.observed, &options).unwrap(), @"
+    assert_snapshot!(down("shop", &host.observed, &options).unwrap(), @r"
     remove  web-1
     remove  app-1
     remove  db-1
     remove  network shop_default
-    warning: network `shop_back` stays: container `other-db-1` is on it
+    warning: network `shop_back` stays: container `other-db-1` of project `other` is on it
     warning: volume `shop_data` stays: container `other-db-1` has it
     Plan: 4 remove
     ");
