@@ -218,6 +218,8 @@ pub(crate) enum Command {
     Ls(commands::ls::LsArgs),
     /// Print the host address of a published port
     Port(commands::port::PortArgs),
+    /// Tell who reaches which port, and what is in the way
+    Ports(commands::ports::PortsArgs),
     /// List the processes of the stack's containers
     Top(commands::top::TopArgs),
     /// Tell what happens to the stack's containers

@@ -26,6 +26,7 @@ mod policy;
 mod ports;
 mod printer;
 mod project;
+mod reach;
 mod ready;
 mod relay;
 mod rows;

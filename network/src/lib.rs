@@ -19,6 +19,7 @@ pub mod endpoint;
 pub mod error;
 pub mod firewall;
 pub mod foreign;
+pub mod links;
 pub mod listening;
 mod netlink;
 pub mod netns;

@@ -47,9 +47,28 @@ pub fn sockets(wanted: impl Fn(Protocol, u16) -> bool) -> io::Result<Vec<Socket>
             let sockets = match dump(protocol, family) {
                 Ok(sockets) => sockets,
                 // A kernel without sock_diag, or without this part of it.
-                Err(_) => table(protocol, family)?,
+                Err(_) => table("/proc/net", protocol, family)?,
             };
             found.extend(sockets.into_iter().filter(|s| wanted(s.protocol, s.port)));
+        }
+    }
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
+/// Sockets that listen in the network namespace of a process, in order, each once.
+///
+/// # Errors
+/// The process ended, or `/proc` does not tell.
+pub fn of_process(pid: i32) -> io::Result<Vec<Socket>> {
+    let folder = format!("/proc/{pid}/net");
+    // Without it a table that is not there would mean that nothing listens.
+    fs::metadata(&folder)?;
+    let mut found = Vec::new();
+    for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
+        for family in FAMILIES {
+            found.extend(table(&folder, protocol, family)?);
         }
     }
     found.sort();
@@ -120,7 +139,7 @@ fn number(protocol: Protocol) -> u8 {
 }
 
 /// The same of `/proc/net`; a protocol or a family that the kernel does not have has no table.
-fn table(protocol: Protocol, family: u8) -> io::Result<Vec<Socket>> {
+fn table(folder: &str, protocol: Protocol, family: u8) -> io::Result<Vec<Socket>> {
     let v6 = i32::from(family) == libc::AF_INET6;
     let name = match protocol {
         Protocol::Tcp => "tcp",
@@ -129,7 +148,7 @@ fn table(protocol: Protocol, family: u8) -> io::Result<Vec<Socket>> {
         Protocol::Sctp if v6 => return Ok(Vec::new()),
         Protocol::Sctp => "sctp/eps",
     };
-    let path = format!("/proc/net/{name}{}", if v6 { "6" } else { "" });
+    let path = format!("{folder}/{name}{}", if v6 { "6" } else { "" });
     let text = match fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         text => text?,
@@ -204,7 +223,7 @@ mod tests {
         };
         let family = libc::AF_INET as u8;
         for (protocol, port) in [(Protocol::Tcp, tcp), (Protocol::Udp, udp)] {
-            let listed = of(table(protocol, family).unwrap(), protocol, port);
+            let listed = of(table("/proc/net", protocol, family).unwrap(), protocol, port);
             assert_eq!(listed.address, Ipv4Addr::LOCALHOST);
             let wanted = |p, n| (p, n) == (protocol, port);
             assert_eq!(sockets(wanted).unwrap(), [listed]);

@@ -30,6 +30,7 @@ pub(crate) mod outdated;
 pub(crate) mod pause;
 pub(crate) mod plan;
 pub(crate) mod port;
+pub(crate) mod ports;
 pub(crate) mod prune;
 pub(crate) mod ps;
 pub(crate) mod pull;
@@ -117,6 +118,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<Exit, Fai
         Command::Network(command) => network::run(session, &command).await,
         Command::Ls(args) => ls::run(session, &args).await,
         Command::Port(args) => port::run(session, &args).await,
+        Command::Ports(args) => ports::run(session, &args).await,
         Command::Top(args) => top::run(session, &args).await,
         Command::Events(args) => events::run(session, &args).await,
         Command::Stats(args) => stats::run(session, &args).await,

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use berth_runtime::host::userns;
 use berth_runtime::paths::Roots;
 
+use super::network::NetworkFacts;
+
 /// `statfs` magic of overlayfs.
 const OVERLAY: i64 = 0x794c_7630;
 
@@ -33,8 +35,6 @@ pub(crate) struct Facts {
     pub(crate) seccomp: bool,
     /// `/` is no mount point: we were started inside a chroot.
     pub(crate) chroot: bool,
-    /// `net.ipv4.ip_forward`.
-    pub(crate) ip_forward: Option<bool>,
     /// `net.bridge.bridge-nf-call-iptables`; `None` when the module is not there.
     pub(crate) br_netfilter: Option<bool>,
     /// Name servers of `/etc/resolv.conf`; `None` without the file.
@@ -43,6 +43,8 @@ pub(crate) struct Facts {
     pub(crate) state: State,
     /// What the kernel answers to a question about our firewall table; `Ok` when it answers.
     pub(crate) firewall: Result<(), String>,
+    /// What decides who reaches whom.
+    pub(crate) network: NetworkFacts,
     /// Whether containers can have user namespaces over the file system of the state folder.
     pub(crate) mapped_mounts: bool,
 }
@@ -65,6 +67,7 @@ impl Facts {
     pub(crate) fn gather(roots: &Roots) -> Facts {
         let mounts = text("/proc/self/mountinfo").unwrap_or_default();
         let (cgroup_v1, cgroup_v2) = cgroups(&mounts);
+        let servers = text("/etc/resolv.conf").map(|conf| name_servers(&conf));
         Facts {
             kernel: text("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
             root: rustix::process::geteuid().is_root(),
@@ -76,9 +79,9 @@ impl Facts {
             overlay: knows_overlay(),
             seccomp: Path::new("/proc/sys/kernel/seccomp/actions_avail").exists(),
             chroot: !mounts.is_empty() && !mount_points(&mounts).any(|point| point == "/"),
-            ip_forward: number("/proc/sys/net/ipv4/ip_forward").map(|n| n != 0),
             br_netfilter: number("/proc/sys/net/bridge/bridge-nf-call-iptables").map(|n| n != 0),
-            name_servers: text("/etc/resolv.conf").map(|conf| name_servers(&conf)),
+            network: NetworkFacts::gather(roots, servers.as_deref().unwrap_or_default()),
+            name_servers: servers,
             state: state(&roots.state),
             firewall: berth_network::firewall::observe().map(drop).map_err(|e| e.to_string()),
             mapped_mounts: userns(roots),

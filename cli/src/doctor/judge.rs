@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::facts::Facts;
+use super::network;
 use crate::values::amount;
 
 /// How a check came out.
@@ -51,7 +52,7 @@ const CONTROLLERS: [(&str, &str); 4] =
 
 /// Every check, in the order of reading.
 pub(crate) fn judge(facts: &Facts) -> Vec<Finding> {
-    let checks: [fn(&Facts) -> Finding; 14] = [
+    let checks: [fn(&Facts) -> Finding; 13] = [
         kernel,
         privileges,
         resource,
@@ -62,23 +63,32 @@ pub(crate) fn judge(facts: &Facts) -> Vec<Finding> {
         overlay,
         seccomp,
         firewall,
-        forwarding,
         bridge_filter,
         resolver,
         state,
     ];
-    checks.iter().map(|check| check(facts)).collect()
+    let mut findings: Vec<Finding> = checks.iter().map(|check| check(facts)).collect();
+    findings.extend(network::judge(&facts.network));
+    findings
 }
 
-fn ok(check: &'static str, found: impl Into<String>) -> Finding {
+pub(super) fn ok(check: &'static str, found: impl Into<String>) -> Finding {
     Finding { check, verdict: Verdict::Ok, found: found.into(), next: None }
 }
 
-fn warn(check: &'static str, found: impl Into<String>, next: impl Into<String>) -> Finding {
+pub(super) fn warn(
+    check: &'static str,
+    found: impl Into<String>,
+    next: impl Into<String>,
+) -> Finding {
     Finding { check, verdict: Verdict::Warn, found: found.into(), next: Some(next.into()) }
 }
 
-fn fail(check: &'static str, found: impl Into<String>, next: impl Into<String>) -> Finding {
+pub(super) fn fail(
+    check: &'static str,
+    found: impl Into<String>,
+    next: impl Into<String>,
+) -> Finding {
     Finding { check, verdict: Verdict::Fail, found: found.into(), next: Some(next.into()) }
 }
 
@@ -211,14 +221,6 @@ fn firewall(facts: &Facts) -> Finding {
     }
 }
 
-fn forwarding(facts: &Facts) -> Finding {
-    match facts.ip_forward {
-        Some(true) => ok("ip_forward", "on"),
-        Some(false) => ok("ip_forward", "off; berth turns it on with the first network"),
-        None => fail("ip_forward", "cannot be read", "mount /proc"),
-    }
-}
-
 fn bridge_filter(facts: &Facts) -> Finding {
     match facts.br_netfilter {
         Some(true) => warn(
@@ -280,7 +282,7 @@ mod tests {
             max_user_namespaces: Some(15_000),
             overlay: true,
             seccomp: true,
-            ip_forward: Some(false),
+            network: network::tests::bare(),
             name_servers: Some(vec!["10.0.0.1".parse().unwrap()]),
             state: State {
                 path: "/var/lib/berth".into(),

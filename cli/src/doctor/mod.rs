@@ -2,8 +2,10 @@
 //!
 //! [`facts`] looks, [`judge`] says what it means; so every verdict is tested on written facts.
 
+mod advice;
 mod facts;
 mod judge;
+mod network;
 mod store;
 
 pub(crate) use facts::Facts;

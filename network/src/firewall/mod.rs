@@ -20,7 +20,7 @@ use berth_schema::stack::Protocol;
 use ipnet::IpNet;
 
 use crate::error::{NetError, Result};
-use crate::nft::{Batch, Tables};
+use crate::nft::{Batch, Element, Table, Tables};
 use elements::{held_of, network_of, published_of, weighted_of};
 pub(crate) use rules::TABLE;
 
@@ -156,6 +156,22 @@ impl Observed {
     #[must_use]
     pub fn covers(&self, record: &NetworkRecord) -> bool {
         self.base == Base::Current && self.networks.contains(&Network::from(record))
+    }
+}
+
+/// Whether the kernel knows every part of our rules. They are put into a table that is never
+/// there: the last step of the transaction cannot be done, so nothing of it is.
+///
+/// # Errors
+/// The kernel refuses one of the other steps, which is named.
+pub fn probe() -> Result<()> {
+    let mut batch = Batch::new(Table { name: "berth_probe", ..TABLE });
+    rules::add(&mut batch, true);
+    let key = vec![0];
+    let last = batch.add_element("no such set", &Element { key, ..Element::default() });
+    match batch.commit() {
+        Err(failure) if failure.step != Some(last) => Err(failure.error),
+        _ => Ok(()),
     }
 }
 

@@ -4,12 +4,13 @@
 //! port can be reached has to read them: [`read`] gives those of nftables, what `iptables-nft` keeps
 //! there included, and [`judge`] follows one packet, described by [`Story`],
 //! through them. Everything read is data: bounded, never run, and what is not understood is told
-//! as such, never guessed.
+//! as such, never guessed. [`reach`] asks that for every way to a published port.
 
 mod dump;
 mod evaluate;
 mod expression;
 mod packet;
+mod reach;
 mod register;
 mod ruleset;
 mod sets;
@@ -18,6 +19,7 @@ mod text;
 mod xtables;
 
 pub use dump::read;
+pub use reach::{Scope, Way, reach};
 pub use ruleset::{Hook, Ruleset};
 pub use story::{Answer, Obstacle, ObstacleRule, Reason, Story, judge};
 

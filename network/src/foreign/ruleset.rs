@@ -179,6 +179,12 @@ impl Ruleset {
         self.chains.iter().any(|chain| chain.name == name)
     }
 
+    /// Whether there is a table of this name.
+    #[must_use]
+    pub fn has_table(&self, name: &str) -> bool {
+        self.chains.iter().any(|chain| chain.table.name == name)
+    }
+
     /// Base chains of a hook, in the order in which a packet meets them.
     pub(super) fn at(&self, hook: Hook) -> Vec<(&Base, &Chain)> {
         let base = |chain: &'_ Chain| chain.base.as_ref().is_some_and(|base| base.hook == hook);

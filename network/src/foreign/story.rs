@@ -17,6 +17,8 @@ use super::text;
 
 /// Where packets meet connection tracking.
 const TRACKED: i32 = -200;
+/// Port of the sender: one of those that programs get when they ask for none.
+const SENDERS: u16 = 54_321;
 /// Where our table sends them to the container.
 const SENT_ON: i32 = -100;
 
@@ -233,7 +235,7 @@ fn asked(story: &Story) -> Packet {
         to,
         v6: story.host.is_ipv6(),
         protocol: protocol(story.protocol),
-        source: End { address: story.source, port: None },
+        source: End { address: story.source, port: Some(SENDERS) },
         destination: End { address: Some(story.host.ip()), port: Some(story.host.port()) },
         to_this_host: true,
         source_is_this_host: story.from.is_none(),
@@ -250,7 +252,7 @@ fn answers(story: &Story) -> Vec<Stage> {
         from: link(&story.bridge),
         to: Link::default(),
         source: End { address: Some(story.target.ip()), port: Some(story.target.port()) },
-        destination: End { address: story.source, port: None },
+        destination: End { address: story.source, port: Some(SENDERS) },
         to_this_host: story.from.is_none(),
         source_is_this_host: false,
         flow: Some(flow),
@@ -279,7 +281,7 @@ fn answers(story: &Story) -> Vec<Stage> {
 
 fn flow(story: &Story, reply: bool) -> Flow {
     let end = |at: SocketAddr| End { address: Some(at.ip()), port: Some(at.port()) };
-    let sender = End { address: story.source, port: None };
+    let sender = End { address: story.source, port: Some(SENDERS) };
     Flow {
         state: if reply { ESTABLISHED } else { NEW },
         status: if reply { TRANSLATED | ANSWERED } else { 0 },

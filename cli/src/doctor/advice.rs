@@ -1,0 +1,108 @@
+//! What the owner of a firewall can do to let a published port through, in the words of that
+//! firewall. The rules themselves are theirs: berth never touches them.
+
+use berth_network::firewall::Published;
+use berth_network::foreign::{Hook, Obstacle, Reason, Ruleset};
+use berth_schema::stack::Protocol;
+
+use crate::ports;
+
+/// Who keeps the rules that a packet was stopped by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keeper {
+    Ufw,
+    Firewalld,
+    Docker,
+    /// Somebody with `iptables`, or a program like it.
+    Iptables,
+    Nft,
+}
+
+/// The next move against an obstacle in the way of `port`, which leads to `bridge`.
+pub(crate) fn against(ruleset: &Ruleset, by: &Obstacle, bridge: &str, port: &Published) -> String {
+    if by.reason == Reason::Elsewhere {
+        return format!("publish another port, or take that rule away: it takes {port} for itself");
+    }
+    // Only forwarding is what their own words are about.
+    match keeper(ruleset, by) {
+        Keeper::Ufw if by.hook == Hook::Forward => {
+            let (target, protocol) = (port.target.port(), ports::protocol(port.protocol));
+            format!("`ufw route allow out on {bridge} to any port {target} proto {protocol}`")
+        }
+        Keeper::Firewalld if by.hook == Hook::Forward => {
+            let policy = |words: &str| format!("`firewall-cmd --permanent {words}`");
+            [
+                policy("--new-policy berth"),
+                policy("--policy berth --add-ingress-zone ANY --add-egress-zone trusted"),
+                policy("--policy berth --set-target ACCEPT"),
+                policy(&format!("--zone trusted --add-interface {bridge}")),
+                "`firewall-cmd --reload`".to_owned(),
+            ]
+            .join(", ")
+        }
+        Keeper::Docker if by.hook == Hook::Forward => {
+            let program = program(by);
+            format!(
+                "`{program} -I DOCKER-USER -o {bridge} -m conntrack --ctstate DNAT -j ACCEPT` and \
+                 `{program} -I DOCKER-USER -i {bridge} -j ACCEPT`"
+            )
+        }
+        Keeper::Docker | Keeper::Ufw | Keeper::Iptables => iptables(by, bridge),
+        Keeper::Firewalld | Keeper::Nft => nft(by, bridge, port),
+    }
+}
+
+fn keeper(ruleset: &Ruleset, by: &Obstacle) -> Keeper {
+    let of_iptables = by.legacy
+        || (matches!(by.family, "ip" | "ip6")
+            && by.base.chars().all(|letter| letter.is_ascii_uppercase()));
+    match by.table.as_str() {
+        "firewalld" => Keeper::Firewalld,
+        "filter" if of_iptables && ruleset.has_chain("ufw-user-forward") => Keeper::Ufw,
+        "filter" if of_iptables && ruleset.has_chain("DOCKER-USER") => Keeper::Docker,
+        _ if of_iptables => Keeper::Iptables,
+        _ => Keeper::Nft,
+    }
+}
+
+/// The program that keeps the table.
+fn program(by: &Obstacle) -> &'static str {
+    match (by.family, by.legacy) {
+        ("ip6", true) => "ip6tables-legacy",
+        ("ip6", false) => "ip6tables",
+        (_, true) => "iptables-legacy",
+        (_, false) => "iptables",
+    }
+}
+
+/// A rule in front of the others. The answer comes in by the bridge; before our own table, what
+/// is asked for has no bridge yet.
+fn iptables(by: &Obstacle, bridge: &str) -> String {
+    let table = if by.table == "filter" { String::new() } else { format!(" -t {}", by.table) };
+    let words = match (by.hook, by.of_answer) {
+        (_, true) => format!("-i {bridge} -m conntrack --ctstate ESTABLISHED"),
+        (Hook::Forward | Hook::Postrouting, _) => {
+            format!("-o {bridge} -m conntrack --ctstate DNAT")
+        }
+        _ => return in_front(by),
+    };
+    format!("`{}{table} -I {} {words} -j ACCEPT`", program(by), by.base)
+}
+
+fn nft(by: &Obstacle, bridge: &str, port: &Published) -> String {
+    let words = match (by.hook, by.of_answer) {
+        (_, true) => format!("iifname \"{bridge}\" ct state established"),
+        (Hook::Forward | Hook::Postrouting, _) => {
+            format!("oifname \"{bridge}\" ct status dnat")
+        }
+        (Hook::Prerouting, _) if port.protocol == Protocol::Tcp => {
+            format!("tcp dport {{ {}, {} }}", port.port, port.target.port())
+        }
+        _ => return in_front(by),
+    };
+    format!("`nft insert rule {} {} {} {words} accept`", by.family, by.table, by.base)
+}
+
+fn in_front(by: &Obstacle) -> String {
+    format!("put a rule that accepts it in front, in chain {} of table {}", by.base, by.table)
+}

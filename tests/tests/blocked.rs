@@ -1,0 +1,224 @@
+//! Who reaches what: `berth ports` and `berth doctor` name what is in the way of a published port,
+//! rules of the host's owner by name, and say what to do. Those rules are never touched.
+
+#![allow(clippy::unwrap_used)]
+
+use berth_tests::TestHost;
+use serde_json::Value;
+
+const STACK: &str = "
+services:
+  web:
+    image: localhost/host
+    command: [python3, /srv/who.py]
+    volumes: ['.:/srv:ro']
+    ports: ['9000:9000']
+    networks: [front]
+  sleeper:
+    image: localhost/host
+    command: [sleep, '100000']
+    ports: ['127.0.0.1:7000:7000', '192.0.2.1:7001:7001']
+    networks: [front]
+networks:
+  front:
+";
+
+fn host() -> TestHost {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.write("who.py", include_str!("ports/who.py"));
+    host.write("ask.py", include_str!("ports/ask.py"));
+    host.berth("up -d").succeeds();
+    host.eventually("the server listens", || {
+        host.berth("logs --no-log-prefix web").stdout.contains("listens")
+    });
+    host
+}
+
+fn reached(host: &TestHost) -> bool {
+    host.neighbour("python3 ask.py tcp 192.0.2.1 9000").code == 0
+}
+
+/// The bridge of the network.
+fn bridge(host: &TestHost) -> String {
+    let network = host.berth("network inspect stack_front").json();
+    network[0]["Bridge"].as_str().unwrap().to_owned()
+}
+
+/// The row of the port that is published to everybody.
+fn row(host: &TestHost) -> Value {
+    let rows = host.berth("ports --format json").succeeds();
+    let rows: Vec<Value> = rows.stdout.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    rows.into_iter().find(|row| row["PublishedPort"] == 9000).expect("a row")
+}
+
+/// What doctor finds of published ports in all, and of the one of the server.
+fn findings(host: &TestHost) -> Vec<Value> {
+    let told = host.berth("doctor --format json").json();
+    let of_ports = |f: &&Value| {
+        let of_web = f["found"].as_str().is_some_and(|found| found.contains("stack-web-1"));
+        f["check"] == "published ports" || f["check"] == "published port" && of_web
+    };
+    told.as_array().unwrap().iter().filter(of_ports).cloned().collect()
+}
+
+#[test]
+fn ports_tell_who_they_are_for_and_who_listens() {
+    let host = host();
+    let told = host.berth("ports").succeeds().stdout;
+    let lines: Vec<String> =
+        told.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(
+        lines,
+        [
+            "NAME HOST TARGET OPEN TO STATE",
+            "stack-sleeper-1 127.0.0.1:7000 7000/tcp this host nothing listens on port 7000",
+            "stack-sleeper-1 192.0.2.1:7001 7001/tcp 192.0.2.1 (wire0) nothing listens on port 7001",
+            "stack-web-1 0.0.0.0:9000 9000/tcp PUBLIC (wire0) open",
+            "stack-web-1 [::]:9000 9000/tcp PUBLIC by a relay: rules of the host for input count, not looked at",
+        ]
+    );
+    assert!(reached(&host));
+    let row = row(&host);
+    assert_eq!((&row["OpenTo"], &row["State"]), (&"public".into(), &"open".into()));
+    host.berth("ports --format '{{.Name}} {{.State}}' web")
+        .succeeds()
+        .stdout_is("stack-web-1 open\nstack-web-1 relayed");
+    host.berth("ports --listening").succeeds().stdout_has("9000/udp");
+    host.berth("stop -t 0 web").succeeds();
+    host.berth("ports web").succeeds().stdout_has("the container is exited");
+    host.berth("ports nobody").fails_with(1).stderr_has("no such service");
+}
+
+#[test]
+fn the_rule_that_blocks_a_port_is_named_with_the_owners_next_move() {
+    let host = host();
+    let theirs = |rules: &str| {
+        host.write("rules.nft", rules);
+        host.shell("nft -f rules.nft").succeeds();
+        host.shell("nft list table inet theirs").succeeds().stdout
+    };
+    assert_eq!(findings(&host).len(), 1, "nothing is blocked");
+    let before = theirs(
+        "table inet theirs {
+            chain input { type filter hook input priority 0; policy drop; ct state established accept; iif lo accept; }
+            chain forward {
+                type filter hook forward priority 0;
+                ct state established,related accept
+                iifname \"wire*\" tcp dport { 9000, 9443 } counter drop comment \"closed by hand\"
+            }
+        }",
+    );
+    assert!(!reached(&host), "the host's firewall wins");
+    let rule = "rule 2 of chain forward in table inet theirs: \
+                `iifname \"wire*\" tcp dport { 9000, 9443 } counter drop comment \"closed by hand\"`";
+    host.berth("ports").succeeds().stdout_has(&format!("blocked by {rule}"));
+    let row = row(&host);
+    assert_eq!((&row["State"], &row["Obstacles"][0]["Link"]), (&"blocked".into(), &"wire0".into()));
+    let found = findings(&host);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0]["found"], format!("9000/tcp of stack-web-1: blocked by {rule}"));
+    let next = found[0]["next"].as_str().unwrap();
+    assert_eq!(
+        next,
+        format!(
+            "`nft insert rule inet theirs forward oifname \"{}\" ct status dnat accept`",
+            bridge(&host)
+        )
+    );
+    let after = host.shell("nft list table inet theirs").succeeds().stdout;
+    assert_eq!(after.replace(char::is_numeric, ""), before.replace(char::is_numeric, ""));
+
+    // The next move is one that helps.
+    host.write("next.sh", next.trim_matches('`'));
+    host.shell("sh next.sh").succeeds();
+    assert!(reached(&host));
+    assert_eq!(self::row(&host)["State"], "open");
+    assert_eq!(findings(&host)[0]["verdict"], "ok");
+    host.shell("nft delete table inet theirs").succeeds();
+}
+
+#[test]
+fn the_next_move_is_in_the_words_of_the_firewall_that_is_there() {
+    let host = host();
+    let docker = "*filter
+:FORWARD DROP [0:0]
+:DOCKER-USER - [0:0]
+:DOCKER-FORWARD - [0:0]
+-A FORWARD -j DOCKER-USER
+-A FORWARD -j DOCKER-FORWARD
+-A DOCKER-FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A DOCKER-FORWARD -i docker0 -j ACCEPT
+COMMIT
+";
+    host.write("docker.rules", docker);
+    host.shell("iptables-nft-restore docker.rules").succeeds();
+    assert!(!reached(&host));
+    assert_eq!(row(&host)["State"], "blocked");
+    let found = findings(&host);
+    let words =
+        "9000/tcp of stack-web-1: blocked by policy drop of chain FORWARD in table ip filter";
+    assert_eq!(found[0]["found"], words);
+    let next = found[0]["next"].as_str().unwrap();
+    assert!(next.contains(&format!(" -I DOCKER-USER -o {} ", bridge(&host))), "{next}");
+    // Two commands: the way there is not enough.
+    for (n, command) in next.split('`').enumerate().filter(|(n, _)| n % 2 == 1) {
+        host.shell(&command.replacen("iptables", "iptables-nft", 1)).succeeds();
+        assert_eq!(reached(&host), n == 3, "{command}");
+    }
+    assert_eq!(row(&host)["State"], "open");
+    host.shell("nft delete table ip filter").succeeds();
+}
+
+#[test]
+fn ufw_as_it_is_blocks_and_its_own_word_opens() {
+    let host = host();
+    // A copy: what ufw writes down is the real host's.
+    host.shell(
+        "mkdir copies && cp -r /etc/ufw copies/etc && cp -r /lib/ufw copies/lib && \
+         cp /etc/default/ufw copies/default && \
+         sed -i s/^IPT_MODULES=.*/IPT_MODULES=/ copies/default && mount --bind copies/etc /etc/ufw && \
+         mount --bind copies/lib /lib/ufw && mount --bind copies/default /etc/default/ufw && \
+         mkdir -p /run/lock && \
+         ufw allow 22/tcp && ufw --force enable",
+    )
+    .succeeds();
+    assert!(!reached(&host));
+    host.berth("ports").succeeds().stdout_has("blocked by policy drop of chain FORWARD");
+    let found = findings(&host);
+    let next = found[0]["next"].as_str().unwrap();
+    let bridge = bridge(&host);
+    assert_eq!(next, format!("`ufw route allow out on {bridge} to any port 9000 proto tcp`"));
+    host.shell(next.trim_matches('`')).succeeds();
+    assert!(reached(&host), "{}", host.shell("iptables-save").stdout);
+    assert_eq!(row(&host)["State"], "open");
+    // It leaves its chains behind when it is switched off.
+    host.abandon();
+}
+
+#[test]
+fn doctor_tells_what_keeps_a_network_apart() {
+    let host = host();
+    let told = |check: &str| {
+        let found = host.berth("doctor --format json").json();
+        let of = |f: &&Value| f["check"] == check && f["next"].is_string();
+        found.as_array().unwrap().iter().find(of).map(|f| f["found"].as_str().unwrap().to_owned())
+    };
+    for check in ["forwarding", "packet rules", "table inet berth", "overlap", "packet size"] {
+        assert_eq!(told(check), None, "{check}");
+    }
+    assert_eq!(told("name servers").unwrap(), "no answer from 127.0.0.1");
+
+    host.shell("sysctl -qw net.ipv4.ip_forward=0").succeeds();
+    assert!(told("forwarding").unwrap().starts_with("net.ipv4.ip_forward is off"));
+    host.shell("sysctl -qw net.ipv4.ip_forward=1").succeeds();
+
+    let subnet = host.berth("network inspect stack_front").json()[0]["Subnets"][0].clone();
+    let vpn = subnet.as_str().unwrap().replace("/16", "/17");
+    host.shell(&format!("ip route add {vpn} via 192.0.2.2")).succeeds();
+    assert!(told("overlap").unwrap().contains(&format!("the route {vpn} by wire0")));
+    host.shell(&format!("ip route del {vpn}")).succeeds();
+
+    host.shell("ip link set wire0 mtu 1400").succeeds();
+    assert!(told("packet size").unwrap().contains("wire0 only 1400"));
+    host.shell("ip link set wire0 mtu 1500").succeeds();
+}
