@@ -323,7 +323,7 @@ fn keep_router_advertisements() -> Result<()> {
     Ok(())
 }
 
-async fn index_of(netlink: &Handle, name: &str) -> Result<u32> {
+pub(crate) async fn index_of(netlink: &Handle, name: &str) -> Result<u32> {
     let found: Vec<LinkMessage> = netlink
         .link()
         .get()
@@ -396,7 +396,7 @@ fn covered(route: &RouteMessage) -> Option<IpNet> {
 }
 
 /// Turns rtnetlink's error into ours, with what was asked.
-fn answered(
+pub(crate) fn answered(
     step: &'static str,
     object: impl Into<String>,
 ) -> impl FnOnce(rtnetlink::Error) -> NetError {

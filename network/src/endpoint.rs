@@ -15,6 +15,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::thread;
 use std::time::Duration;
 
+use berth_schema::stack::Way;
 use ipnet::IpNet;
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader,
@@ -22,12 +23,13 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::address::{AddressHeaderFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
-    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkMessage,
+    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute,
+    LinkMessage,
 };
 use netlink_packet_route::neighbour::{
     NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
-use netlink_packet_route::route::RouteMessage;
+use netlink_packet_route::route::{RouteMessage, RouteScope};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{
     AddressMessageBuilder, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
@@ -36,7 +38,7 @@ use rustix::net::netdevice::name_to_index;
 
 use crate::error::{NetError, Result, refused};
 use crate::netlink::{self, Channel, Message};
-use crate::{netns, sysctl};
+use crate::{beside, netns, sysctl};
 
 /// How often a link is asked for again while its module is loading, and how long after.
 const LOADING_ATTEMPTS: u32 = 50;
@@ -50,8 +52,10 @@ const REPLACE: u16 = NLM_F_CREATE | NLM_F_REPLACE;
 /// A link of a container into a bridge.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LinkSpec {
-    /// Link name of the bridge on the host.
+    /// Link name of the bridge on the host, or of the link that it stands beside.
     pub bridge: String,
+    /// How it stands beside that; `None` is a link into a bridge.
+    pub beside: Option<Way>,
     /// Name inside the container (`eth0`).
     pub name: String,
     /// Hardware address; `None` takes one made from the first address, or the kernel's choice.
@@ -60,7 +64,8 @@ pub struct LinkSpec {
     pub addresses: Vec<IpNet>,
     /// Settings below `/proc/sys/net` by their path, `ipv4/conf/eth0/log_martians`.
     pub sysctls: Vec<(String, String)>,
-    /// Next hops of the default routes, when this link has them: at most one per family.
+    /// Next hops of the default routes, when this link has them: at most one per family, and
+    /// `0.0.0.0` or `::` for the link itself.
     pub gateways: Vec<IpAddr>,
     /// Bytes of the largest packet; `None` leaves 1500.
     pub mtu: Option<u32>,
@@ -82,6 +87,10 @@ pub fn connect(netns: BorrowedFd<'_>, links: &[LinkSpec]) -> Result<()> {
     for link in links {
         netns::inside(netns, || set_ipv6_of_new_links(&ipv6_of(link)))?;
         let bridge = host.index_of(&link.bridge)?;
+        if let Some(way) = link.beside {
+            host.stand(link, || standing(bridge, link, way, netns))?;
+            continue;
+        }
         let near = near_end_name()?;
         // A packet to a published port that leads back into the bridge never leaves it where frames
         // have rules: there these keep containers apart, and a port that is apart would lose it.
@@ -197,6 +206,19 @@ fn configure(inner: &mut Requests, link: &LinkSpec) -> Result<()> {
     Ok(())
 }
 
+/// A link beside another of the host, at once in `netns`.
+fn standing(parent: u32, link: &LinkSpec, way: Way, netns: BorrowedFd<'_>) -> RouteNetlinkMessage {
+    let mut message = beside::beside(&link.name, parent, way);
+    message.attributes.push(LinkAttribute::NetNsFd(netns.as_raw_fd()));
+    if let Some(mac) = mac(link) {
+        message.attributes.push(LinkAttribute::Address(mac.to_vec()));
+    }
+    if let Some(mtu) = link.mtu {
+        message.attributes.push(LinkAttribute::Mtu(mtu));
+    }
+    RouteNetlinkMessage::NewLink(message)
+}
+
 /// Both ends in one message: the near one in the bridge and up, the far one in `netns`.
 fn veth(near: &str, bridge: u32, link: &LinkSpec, netns: BorrowedFd<'_>) -> RouteNetlinkMessage {
     let mut far = LinkMessageBuilder::<LinkUnspec>::default()
@@ -217,6 +239,9 @@ fn veth(near: &str, bridge: u32, link: &LinkSpec, netns: BorrowedFd<'_>) -> Rout
 }
 
 fn mac(link: &LinkSpec) -> Option<[u8; 6]> {
+    if link.beside.is_some_and(Way::shares_hardware) {
+        return None;
+    }
     let from_address = || link.addresses.first().map(|first| mac_of(first.addr()));
     link.mac.or_else(from_address)
 }
@@ -276,8 +301,16 @@ pub(crate) fn address_message(index: u32, address: IpNet) -> AddressMessage {
     }
 }
 
+/// A gateway that is no address stands for the link itself.
 fn default_route(index: u32, gateway: IpAddr) -> RouteMessage {
     match gateway {
+        IpAddr::V4(gateway) if gateway.is_unspecified() => RouteMessageBuilder::<Ipv4Addr>::new()
+            .scope(RouteScope::Link)
+            .output_interface(index)
+            .build(),
+        IpAddr::V6(gateway) if gateway.is_unspecified() => {
+            RouteMessageBuilder::<Ipv6Addr>::new().output_interface(index).build()
+        }
         IpAddr::V4(gateway) => {
             RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(index).build()
         }
@@ -295,7 +328,7 @@ pub fn is_near_end(name: &str) -> bool {
 }
 
 /// A name for the host's end that no other start has: 48 random bits.
-fn near_end_name() -> Result<String> {
+pub(crate) fn near_end_name() -> Result<String> {
     let mut bytes = [0; 6];
     File::open("/dev/urandom")
         .and_then(|mut file| file.read_exact(&mut bytes))
@@ -349,10 +382,24 @@ impl Requests {
         apart: bool,
         link: impl Fn() -> RouteNetlinkMessage,
     ) -> Result<()> {
+        self.once_loaded(|requests| {
+            requests.add("add link", name, CREATE, link());
+            requests.add("set port", name, 0, port(name, apart));
+        })
+    }
+
+    /// Makes a link beside one of the host.
+    fn stand(&mut self, link: &LinkSpec, message: impl Fn() -> RouteNetlinkMessage) -> Result<()> {
+        let added = self.once_loaded(|requests| {
+            requests.add("add a link beside", &link.bridge, CREATE, message());
+        });
+        added.map_err(beside::unknown)
+    }
+
+    fn once_loaded(&mut self, ask: impl Fn(&mut Requests)) -> Result<()> {
         let mut attempts = LOADING_ATTEMPTS;
         loop {
-            self.add("add link", name, CREATE, link());
-            self.add("set port", name, 0, port(name, apart));
+            ask(self);
             match self.send() {
                 Err(error) if error.errno() == Some(libc::EOPNOTSUPP) && attempts > 0 => {
                     attempts -= 1;

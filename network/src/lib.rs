@@ -12,6 +12,7 @@
 //! reaches whom), [`foreign`] (what the rules of others say to that), [`listening`] (who has the
 //! ports), [`dns`] (by which name), [`notices`] (what others take away), then what they stand on: `nft`, `netlink`, [`netns`].
 
+pub mod beside;
 pub mod bridge;
 pub mod conntrack;
 pub mod dns;

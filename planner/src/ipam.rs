@@ -25,11 +25,21 @@ pub fn bridge_name(realm: &str, network: &str) -> String {
 #[derive(Debug, Default)]
 pub(crate) struct Subnets {
     taken: Vec<(IpNet, String)>,
+    /// Parts of the subnets of links of the host that networks give addresses from: the link, the
+    /// part, and the network.
+    shared: Vec<(String, IpNet, String)>,
 }
 
 impl Subnets {
     pub(crate) fn take(&mut self, net: IpNet, owner: String) {
         self.taken.push((net, owner));
+    }
+
+    /// Marks where a network beside a link of the host gives addresses from.
+    pub(crate) fn share(&mut self, network: &str, spec: &NetworkSpec) {
+        let Some(parent) = spec.parent() else { return };
+        let parts = spec.pools.iter().map(|pool| pool.range());
+        self.shared.extend(parts.map(|part| (parent.to_owned(), part, network.to_owned())));
     }
 
     fn overlapping(&self, net: &IpNet) -> Option<&str> {
@@ -44,6 +54,9 @@ impl Subnets {
     ) -> Result<Vec<Subnet>, Vec<PlanProblem>> {
         let mut problems = Vec::new();
         let mut subnets = Vec::new();
+        if let Some(parent) = spec.parent() {
+            return self.beside(network, spec, parent);
+        }
         for pool in &spec.pools {
             match self.asked(network, pool) {
                 Ok(subnet) => subnets.push(subnet),
@@ -66,6 +79,39 @@ impl Subnets {
         if problems.is_empty() { Ok(subnets) } else { Err(problems) }
     }
 
+    /// The subnets that a link of the host leads to. Its own route is no reason against them, and
+    /// neither is another network there that gives other addresses.
+    fn beside(
+        &mut self,
+        network: &str,
+        spec: &NetworkSpec,
+        parent: &str,
+    ) -> Result<Vec<Subnet>, Vec<PlanProblem>> {
+        let mut problems = Vec::new();
+        let mut subnets = Vec::new();
+        for pool in &spec.pools {
+            let part = pool.range();
+            let same = |(link, theirs, _): &&(String, IpNet, String)| {
+                link == parent && overlap(theirs, &part)
+            };
+            if let Some((_, _, other)) = self.shared.iter().find(same) {
+                problems.push(PlanProblem::RangeOverlap {
+                    network: network.to_string(),
+                    range: part,
+                    other: other.clone(),
+                });
+                continue;
+            }
+            match self.with_gateway(network, pool) {
+                Ok(subnet) => subnets.push(subnet),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        self.share(network, spec);
+        subnets.sort_by_key(|subnet| !is_v4(&subnet.net));
+        if problems.is_empty() { Ok(subnets) } else { Err(problems) }
+    }
+
     fn asked(&mut self, network: &str, pool: &PoolSpec) -> Result<Subnet, PlanProblem> {
         if let Some(other) = self.overlapping(&pool.subnet) {
             return Err(PlanProblem::SubnetOverlap {
@@ -74,6 +120,10 @@ impl Subnets {
                 other: other.to_string(),
             });
         }
+        self.with_gateway(network, pool)
+    }
+
+    fn with_gateway(&mut self, network: &str, pool: &PoolSpec) -> Result<Subnet, PlanProblem> {
         match pool.gateway {
             Some(gateway) if !pool.subnet.contains(&gateway) => Err(PlanProblem::GatewayOutside {
                 network: network.to_string(),

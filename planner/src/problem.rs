@@ -72,6 +72,11 @@ pub enum PlanProblem {
     SharedDiffers { network: String, owner: String, files: Option<String>, fields: String },
     #[error("subnet {subnet} of network `{network}` overlaps {other}: choose another `subnet`")]
     SubnetOverlap { network: String, subnet: IpNet, other: String },
+    #[error(
+        "network `{network}` would give addresses of {range}, and so does network `{other}` beside \
+         the same link: choose another `ip_range`"
+    )]
+    RangeOverlap { network: String, range: IpNet, other: String },
     #[error("gateway {gateway} of network `{network}` is not in its subnet {subnet}")]
     GatewayOutside { network: String, gateway: String, subnet: IpNet },
     #[error(

@@ -4,6 +4,7 @@
 //! this nothing reads text again.
 
 mod berth;
+mod beside;
 mod build;
 mod deploy;
 mod develop;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 mod berth;
+mod beside;
 mod build;
 mod deploy;
 mod develop;
@@ -27,6 +28,7 @@ mod security;
 mod service;
 
 pub use berth::{Berth, OnUnhealthy, Owner, Ready, ReadySign};
+pub use beside::{Beside, IpvlanFlag, IpvlanMode, MacvlanMode, Way};
 pub use build::{
     Attestation, Build, BuildNetwork, BuildSecret, BuildSource, Cache, CacheKind, Dockerfile,
     Entitlement, GitSource, NamedContext, Ssh,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use berth_planner::observed::{Observed, ObservedNetwork};
 use berth_runtime::host::Asked;
+use berth_schema::stack::Way;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -117,10 +118,14 @@ fn row(observed: &Observed, network: &ObservedNetwork) -> Row {
     };
     Row {
         name: record.name.clone(),
-        driver: "bridge",
+        driver: match record.spec.beside.as_ref().map(|beside| beside.way) {
+            None => "bridge",
+            Some(Way::Macvlan(_)) => "macvlan",
+            Some(Way::Ipvlan(..)) => "ipvlan",
+        },
         scope: "local",
         project: record.project.clone(),
-        bridge: record.bridge.clone(),
+        bridge: record.spec.parent().unwrap_or(&record.bridge).to_owned(),
         subnets: record.subnets.iter().map(|subnet| subnet.net.to_string()).collect(),
         internal: record.spec.internal,
         enable_ipv6: record.spec.enable_ipv6,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use berth_schema::stack::NetworkDriver;
+use berth_schema::stack::{Beside, NetworkDriver};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +54,9 @@ pub struct NetworkSpec {
     /// What kind of network.
     #[serde(default, skip_serializing_if = "NetworkDriver::is_bridge")]
     pub driver: NetworkDriver,
+    /// How it stands beside a link of the host, of the drivers that do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<Beside>,
     /// No way out.
     pub internal: bool,
     /// No IPv4.
@@ -72,6 +75,13 @@ pub struct NetworkSpec {
     pub labels: BTreeMap<String, String>,
 }
 
+impl NetworkSpec {
+    /// The link of the host that it stands beside, when that leads somewhere.
+    pub fn parent(&self) -> Option<&str> {
+        self.beside.as_ref()?.parent.as_deref()
+    }
+}
+
 /// Addresses of a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolSpec {
@@ -83,4 +93,11 @@ pub struct PoolSpec {
     pub gateway: Option<IpAddr>,
     /// Never given.
     pub reserved: Vec<IpAddr>,
+}
+
+impl PoolSpec {
+    /// Where addresses are given from.
+    pub fn range(&self) -> IpNet {
+        self.ip_range.unwrap_or(self.subnet)
+    }
 }

@@ -124,6 +124,7 @@ cases! {
     Defences "G-SEC" [Consent Refused Refused] High "A defence is off or of somebody's own making.",
     Namespace "G-NS" [Consent Refused Refused] Critical "A namespace of the host.",
     HostNetwork "G-NS" [Shown Consent Refused] High "The network of the host.",
+    HostLink "G-LINK" [Shown Consent Refused] Medium "It stands on the network that a link of the host leads to.",
     NoUserns "G-USERNS" [Shown Shown Refused] Medium "This host gives no user namespace.",
     UsernsRequired "G-USERNS" [Refused Refused Refused] High "No user namespace where the host's policy requires one.",
     Peer "G-NS-PEER" [Consent Refused Refused] High "A namespace of another stack.",

@@ -162,6 +162,22 @@ pub(super) fn sysctls(finds: &mut Finds<'_>) {
     }
 }
 
+/// Beside a link of the host no rule of the host's firewall is asked.
+pub(super) fn links(finds: &mut Finds<'_>) {
+    let scene = finds.scene;
+    for name in finds.subject.spec.networks.keys() {
+        let there = scene.observed.networks.get(name).map(|network| &network.record.spec);
+        let specs = there.into_iter().chain(scene.desired.networks.get(name));
+        let mut parents: Vec<&str> = specs.filter_map(|spec| spec.parent()).collect();
+        parents.dedup();
+        for parent in parents {
+            let what =
+                format!("the network that the host's link `{parent}` leads to, past its firewall");
+            finds.add(Case::HostLink, "networks", parent, what);
+        }
+    }
+}
+
 pub(super) fn ports(finds: &mut Finds<'_>) {
     let (subject, service) = (finds.subject, finds.subject.service);
     for port in &subject.spec.ports {

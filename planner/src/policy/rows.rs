@@ -72,13 +72,14 @@ struct Row {
 
 /// The rows about single containers. One that is taken out lets its attributes pass, and turns its
 /// test red.
-const ROWS: [Row; 27] = [
+const ROWS: [Row; 28] = [
     Row { id: "G-PRIV", find: rights::privileged },
     Row { id: "G-CAP-HOST", find: rights::host_capabilities },
     Row { id: "G-CAP-NET", find: rights::network_capabilities },
     Row { id: "G-CAP-LOW", find: rights::other_capabilities },
     Row { id: "G-SEC", find: rights::defences },
     Row { id: "G-NS", find: rights::namespaces },
+    Row { id: "G-LINK", find: resources::links },
     Row { id: "G-USERNS", find: rights::userns },
     Row { id: "G-NS-PEER", find: rights::peers },
     Row { id: "G-EXEC", find: rights::provider },

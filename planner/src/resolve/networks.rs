@@ -90,6 +90,7 @@ impl Resolver<'_> {
             external: network.external,
             shared: network.shared,
             driver: network.driver,
+            beside: network.beside.clone(),
             internal: network.internal,
             without_ipv4: network.without_ipv4,
             enable_ipv6: network.enable_ipv6,

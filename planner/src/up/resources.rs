@@ -219,6 +219,13 @@ fn taken(survey: &Survey, renewed: &BTreeSet<&str>) -> Subnets {
     let mut subnets = Subnets::default();
     let mut ours = BTreeSet::new();
     for (name, network) in &survey.observed.networks {
+        // The route of such a subnet is the host's own.
+        if network.record.spec.parent().is_some() {
+            if !renewed.contains(name.as_str()) {
+                subnets.share(name, &network.record.spec);
+            }
+            continue;
+        }
         for subnet in &network.record.subnets {
             ours.insert(subnet.net);
             if !renewed.contains(name.as_str()) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
+use berth_schema::stack::Way;
 use serde::{Deserialize, Serialize};
 
 /// Where the network namespace comes from.
@@ -24,8 +25,11 @@ pub enum Network {
 pub struct Link {
     /// Network by name on the host.
     pub network: String,
-    /// Its bridge.
+    /// Its bridge, or the link of the host that it stands beside.
     pub bridge: String,
+    /// How it stands beside that; `None` is a link into a bridge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<Way>,
     /// Name inside (`eth0`).
     pub name: String,
     /// Fixed MAC; else made from the first address.
@@ -40,7 +44,8 @@ pub struct Link {
     /// Settings of the link, `net.ipv4.conf.IFNAME.forwarding`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sysctls: BTreeMap<String, String>,
-    /// Next hops of the default route of each family that leads out by this link.
+    /// Next hops of the default route of each family that leads out by this link; `0.0.0.0` and
+    /// `::` are the link itself.
     pub gateways: Vec<IpAddr>,
     /// Names of the container on this network.
     pub names: Vec<String>,

@@ -1,6 +1,7 @@
 //! The host as berth sees and changes it: [`Host::observe`] reads, [`Host::perform`] does one
 //! [`Action`](berth_planner::action::Action), nothing else touches it.
 
+mod beside;
 mod borrowed;
 mod cdi;
 mod changes;

@@ -4,7 +4,7 @@ pub(crate) mod mend;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use berth_network::error::NetError;
 use berth_network::{bridge, firewall};
@@ -15,8 +15,10 @@ use berth_planner::links::{self, Joined};
 use berth_planner::observed::{
     ContainerRecord, Leftover, NetworkRecord, ObservedContainer, ObservedNetwork, Subnet,
 };
+use berth_schema::stack::Way;
 use ipnet::IpNet;
 
+use super::beside::{self, Besides};
 use super::claims::private_folders;
 use super::observe::{half_made, names_in};
 use super::{HostError, StepError, names, perform, state};
@@ -28,6 +30,7 @@ use crate::record::{self, Durability};
 /// What the kernel has of ours, without that of another state on this host.
 pub(super) struct Kernel {
     bridges: Vec<bridge::Bridge>,
+    besides: Besides,
     rules: firewall::Observed,
     /// Ports that another state on this host has published.
     pub(super) foreign: Vec<firewall::Published>,
@@ -43,10 +46,12 @@ impl Kernel {
             bridge.network.is_empty()
                 || is_of(roots, &bridge.network, &bridge.name, bridge.realm.as_ref())
         });
+        let stored = records(roots).map_err(|e| HostError::Network(e.to_string()))?;
+        let besides = Besides::read(roots, &stored).await.map_err(failed)?;
         let mut rules = firewall::observe().map_err(failed)?;
         let (_, foreign) = foreign(roots, &rules);
         rules.published.retain(|port| !foreign.contains(port));
-        Ok(Kernel { bridges, rules, foreign })
+        Ok(Kernel { bridges, besides, rules, foreign })
     }
 }
 
@@ -81,7 +86,7 @@ pub(super) fn observe(
     containers: &BTreeMap<String, ObservedContainer>,
     leftovers: &mut BTreeSet<Leftover>,
 ) -> Result<BTreeMap<String, ObservedNetwork>, HostError> {
-    let Kernel { bridges, rules, .. } = kernel;
+    let Kernel { bridges, besides, rules, .. } = kernel;
     let mut networks = BTreeMap::new();
     for name in names_in(&roots.state.join("networks"))? {
         let path = roots.network(&name);
@@ -90,8 +95,10 @@ pub(super) fn observe(
             half_made(roots, format!("networks/{name}"), leftovers);
             continue;
         };
-        let bridge_up = bridges.iter().any(|b| b.is_as(&record));
-        let rules_present = rules.covers(&record);
+        let (bridge_up, rules_present) = match beside::parent(&record) {
+            Some(parent) => (besides.has(parent), true),
+            None => (bridges.iter().any(|b| b.is_as(&record)), rules.covers(&record)),
+        };
         networks.insert(name, ObservedNetwork { record, bridge_up, rules_present });
     }
     // While another run makes a network, its bridge has no record yet.
@@ -100,6 +107,11 @@ pub(super) fn observe(
         if !networks.values().any(|n| n.record.bridge == bridge.name) {
             leftovers.insert(Leftover::Bridge(bridge.name.clone()));
         }
+    }
+    let needed: BTreeSet<String> =
+        networks.values().filter_map(|n| beside::parent(&n.record)).map(str::to_owned).collect();
+    if !making {
+        leftovers.extend(besides.stray(&needed).map(|link| Leftover::Bridge(link.to_owned())));
     }
     for owner in owners(rules) {
         let runs = |container: &ObservedContainer| container.monitored || is_running(container);
@@ -133,13 +145,20 @@ pub(super) async fn create(roots: &Roots, network: &NetworkRecord) -> Result<(),
     refuse_overlap(roots, network)?;
     let _working = perform::folder::new_folder("create network", &dir, &network.name)?;
     make_names(roots, &network.name)?;
+    match network.spec.beside {
+        Some(_) => beside::create(roots, network).await?,
+        None => create_bridge(network).await?,
+    }
+    record::write(&dir.join("record.json"), network, Durability::Durable)
+        .map_err(|e| StepError::refused("create network", &network.name, e))
+}
+
+async fn create_bridge(network: &NetworkRecord) -> Result<(), StepError> {
     let failed = |e| StepError::failed("create network", &network.name, e);
     let netlink = bridge::open().map_err(failed)?;
     bridge::create(&netlink, network).await.map_err(failed)?;
     firewall::create().map_err(failed)?;
-    firewall::add_network(&network.into()).map_err(failed)?;
-    record::write(&dir.join("record.json"), network, Durability::Durable)
-        .map_err(|e| StepError::refused("create network", &network.name, e))
+    firewall::add_network(&network.into()).map_err(failed)
 }
 
 fn make_names(roots: &Roots, network: &str) -> Result<(), StepError> {
@@ -162,7 +181,9 @@ async fn lock(roots: &Roots) -> Result<File, StepError> {
 
 /// A network that another stack made since the plan was may have taken the subnet.
 fn refuse_overlap(roots: &Roots, network: &NetworkRecord) -> Result<(), StepError> {
-    for other in records(roots)? {
+    // What a link of the host leads to is nobody's.
+    let shared = |record: &NetworkRecord| record.spec.parent().is_some();
+    for other in records(roots)?.into_iter().filter(|other| !shared(other) && !shared(network)) {
         let clash = other.subnets.iter().find(|theirs| {
             let overlap =
                 |ours: &&Subnet| theirs.net.contains(&ours.net) || ours.net.contains(&theirs.net);
@@ -196,6 +217,9 @@ pub(super) async fn repair(
     names::reserve_all(roots, &network.name)?;
     write_if_changed(roots, network)
         .map_err(|e| StepError::refused("repair network", &network.name, e))?;
+    if network.spec.beside.is_some() {
+        return beside::repair(roots, network).await;
+    }
     let netlink = bridge::open().map_err(failed)?;
     let bridges = bridge::observe(&netlink).await.map_err(failed)?;
     let same_name = bridges.iter().find(|bridge| bridge.name == network.bridge);
@@ -210,7 +234,9 @@ pub(super) async fn repair(
         return Ok(());
     }
     let (mut networks, mut published) = foreign(roots, &rules);
-    networks.extend(records(roots)?.iter().map(firewall::Network::from));
+    let stored = records(roots)?;
+    let bridged = stored.iter().filter(|network| network.spec.beside.is_none());
+    networks.extend(bridged.map(firewall::Network::from));
     let running = containers.values().filter(|container| is_running(container));
     published.extend(running.flat_map(|c| published_by(roots, c)));
     firewall::replace(&networks, &published, &rules.routes).map_err(failed)
@@ -245,12 +271,9 @@ pub(super) async fn remove(roots: &Roots, name: &str) -> Result<(), StepError> {
     if let Some(user) = user_of(roots, name) {
         return Err(StepError::Stale(format!("container `{user}` has joined network `{name}`")));
     }
-    remove_rules(&network.bridge).map_err(failed)?;
-    let netlink = bridge::open().map_err(failed)?;
-    match bridge::remove(&netlink, &network.bridge).await {
-        // Its kernel part may be lost already; the record still has to go.
-        Err(e) if e.is_missing() => {}
-        removed => removed.map_err(failed)?,
+    match network.spec.beside {
+        Some(_) => beside::remove(roots, &network, &records(roots)?).await?,
+        None => remove_bridge(&network.bridge).await.map_err(failed)?,
     }
     forget_names(roots, name);
     perform::folder::discard(roots, &roots.network(name), "remove network", name)
@@ -262,6 +285,16 @@ fn user_of(roots: &Roots, network: &str) -> Option<String> {
     let owners = claims.flatten().filter_map(|claim| fs::read_link(claim.path()).ok());
     let mut names = owners.map(|owner| owner.to_string_lossy().into_owned());
     names.find(|name| roots.container(name).exists())
+}
+
+async fn remove_bridge(name: &str) -> Result<(), NetError> {
+    remove_rules(name)?;
+    let netlink = bridge::open()?;
+    match bridge::remove(&netlink, name).await {
+        // It may be lost already; the record still has to go.
+        Err(e) if e.is_missing() => Ok(()),
+        removed => removed,
+    }
 }
 
 /// Removes the folder of a network that was cut off before it had a record.
@@ -296,11 +329,14 @@ fn remove_rules(bridge: &str) -> Result<(), NetError> {
 pub(super) async fn remove_stray_bridge(roots: &Roots, name: &str) -> Result<(), StepError> {
     let failed = |e| StepError::failed("remove bridge", name, e);
     let _lock = lock(roots).await?;
-    if records(roots)?.iter().any(|network| network.bridge == name) {
+    let stored = records(roots)?;
+    if stored.iter().any(|n| beside::parent(n).unwrap_or(&n.bridge) == name) {
         return Err(StepError::Stale(format!("bridge `{name}` has become a network's")));
     }
     let kernel = Kernel::read(roots).await.map_err(|e| StepError::failed("look at", name, e))?;
-    if !kernel.bridges.iter().any(|bridge| bridge.name == name) {
+    let none = BTreeSet::new();
+    let stray = kernel.besides.stray(&none).any(|link| link == name);
+    if !stray && !kernel.bridges.iter().any(|bridge| bridge.name == name) {
         return Err(StepError::Stale(format!("bridge `{name}` is gone, or another state's")));
     }
     remove_rules(name).map_err(failed)?;
@@ -378,11 +414,14 @@ fn link(
             StepError::failed("connect", &container.name, format!("`{text}` is no MAC address"))
         })
     });
-    let gateways = match record.spec.internal {
+    let way = record.spec.beside.as_ref().map(|beside| beside.way);
+    let leads_out = way.is_none() || record.spec.parent().is_some();
+    let gateways = match record.spec.internal || !leads_out {
         true => Vec::new(),
         false => {
             let own = ipv4.map(IpAddr::V4).into_iter().chain(ipv6.map(IpAddr::V6));
-            own.filter_map(subnet).map(|subnet| subnet.gateway).collect()
+            let hops = own.filter_map(subnet).map(|subnet| subnet.gateway);
+            hops.map(|hop| if way.is_some_and(Way::routes) { any(hop) } else { hop }).collect()
         }
     };
     let options = &record.spec.bridge;
@@ -393,7 +432,8 @@ fn link(
     };
     Ok(Link {
         network: (*network).to_owned(),
-        bridge: record.bridge.clone(),
+        bridge: beside::parent(record).unwrap_or(&record.bridge).to_owned(),
+        beside: way,
         name: name.clone(),
         mac: mac.transpose()?,
         ipv4: ipv4.map(|address| (address, prefix(address.into()))),
@@ -407,6 +447,14 @@ fn link(
         ipv4_ports: publishing(true),
         ipv6_ports: publishing(false),
     })
+}
+
+/// The address of its family that stands for the link itself.
+fn any(hop: IpAddr) -> IpAddr {
+    match hop {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
 }
 
 /// The names a container answers to: its own first, then its service's (unless it is a one-off),

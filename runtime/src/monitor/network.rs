@@ -109,6 +109,7 @@ fn spec(link: &Link) -> LinkSpec {
     });
     LinkSpec {
         bridge: link.bridge.clone(),
+        beside: link.beside,
         name: link.name.clone(),
         mac: link.mac,
         addresses: v4.into_iter().chain(v6).chain(of_link).collect(),
@@ -180,8 +181,9 @@ pub(crate) fn published(bundle: &Bundle, ports: &[PortSpec]) -> Result<Vec<Publi
 fn main_ends(links: &[Link]) -> Vec<(IpAddr, Publishing)> {
     let leads_out = |link: &&&Link, v4: bool| link.gateways.iter().any(|to| to.is_ipv4() == v4);
     let of = |v4: bool| -> Vec<&Link> {
-        let (out, other): (Vec<&Link>, Vec<&Link>) =
-            links.iter().partition(|link| leads_out(&link, v4));
+        // What is for one beside a link of the host does not come by here.
+        let bridged = links.iter().filter(|link| link.beside.is_none());
+        let (out, other): (Vec<&Link>, Vec<&Link>) = bridged.partition(|link| leads_out(&link, v4));
         [out, other].concat()
     };
     let v4 = of(true).iter().find_map(|l| Some((IpAddr::V4(l.ipv4?.0), l.ipv4_ports)));

@@ -16,8 +16,14 @@ pub(super) static NETWORK: Record = record(
     &[
         inert("attachable", Bool, SWARM)
             .says("Whether containers outside the stack may join a network of a cluster."),
-        done("driver", Text).says("How the network works.").normally("bridge").like(&["bridge"]),
-        done("driver_opts", Map(&Loose)).says("Options of the driver."),
+        done("driver", Text)
+            .says("How the network works.")
+            .normally("bridge")
+            .like(&["bridge", "macvlan", "ipvlan"]),
+        done("driver_opts", Map(&Loose)).says(
+            "Options of the driver: of macvlan `parent` and `macvlan_mode`, of ipvlan `parent`, \
+             `ipvlan_mode` and `ipvlan_flag`.",
+        ),
         done("enable_ipv4", Bool).says("Whether the network has IPv4.").normally("true"),
         done("enable_ipv6", Bool).says("Whether the network has IPv6 too.").normally("false"),
         done("external", BoolOr(&Rec(&EXTERNAL)))

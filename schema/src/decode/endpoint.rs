@@ -126,7 +126,7 @@ fn link_sysctl(setting: &str) -> Result<(String, String), Bad> {
 
 /// What the kernel takes as the name of a link: in names with `%` it puts a number, and `all` and
 /// `default` are for settings of all links.
-fn interface_name(text: &str) -> Result<String, Bad> {
+pub(super) fn interface_name(text: &str) -> Result<String, Bad> {
     let wrong = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':' | '%');
     let taken = matches!(text, "." | ".." | "lo" | "all" | "default");
     if text.is_empty() || text.len() > 15 || text.contains(wrong) || taken {

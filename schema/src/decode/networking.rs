@@ -64,12 +64,14 @@ impl Reader<'_> {
 
     pub(super) fn network(&mut self, node: &Node) -> Network {
         let ipam = node.get("ipam");
+        let driver = self.network_driver(node);
         Network {
             name: text(node, "name").unwrap_or_default(),
             external: is_on(node, "external"),
             shared: node.get("x-berth").is_some_and(|berth| is_on(berth, "shared")),
             internal: is_on(node, "internal"),
-            driver: self.network_driver(node),
+            driver,
+            beside: self.beside(node, driver),
             driver_opts: text_map(node, "driver_opts"),
             enable_ipv6: is_on(node, "enable_ipv6"),
             without_ipv4: self.without_ipv4(node),
@@ -91,11 +93,11 @@ impl Reader<'_> {
             "" | "bridge" | "default" => return NetworkDriver::Bridge,
             "host" => NetworkDriver::Host,
             "none" => NetworkDriver::None,
-            "macvlan" => NetworkDriver::Macvlan,
-            "ipvlan" => NetworkDriver::Ipvlan,
+            "macvlan" => return NetworkDriver::Macvlan,
+            "ipvlan" => return NetworkDriver::Ipvlan,
             _ => NetworkDriver::Bridge,
         };
-        self.not_yet(at, &format!("the network driver `{name}`"), "use bridge");
+        self.not_yet(at, &format!("the network driver `{name}`"), "use bridge, macvlan or ipvlan");
         driver
     }
 

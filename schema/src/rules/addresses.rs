@@ -37,6 +37,7 @@ pub(super) fn check(sheet: &Sheet<'_>, found: &mut Vec<Finding>) {
         }
         link_names(service, node, found);
         internal_only(sheet, service, node, found);
+        beside_only(sheet, service, node, found);
     }
     hardware(sheet, found);
     room(sheet, &pools, found);
@@ -188,6 +189,33 @@ fn hardware(sheet: &Sheet<'_>, found: &mut Vec<Finding>) {
             }
         }
     }
+}
+
+/// Ports and MAC addresses of services beside a link of the host: what is for their addresses
+/// never passes this host, and with ipvlan they have the hardware address of the link.
+fn beside_only(sheet: &Sheet<'_>, name: &str, service: &Node, found: &mut Vec<Finding>) {
+    let driver = |key: &str| sheet.tree.at(&["networks", key, "driver"]).and_then(Node::as_text);
+    for (key, settings) in entries(service, "networks") {
+        if let (Some("ipvlan"), Some(at)) = (driver(key), settings.get("mac_address")) {
+            let message =
+                format!("`{name}` has a MAC address of its own on `{key}`, an ipvlan network");
+            let help = "take it away, or use the driver `macvlan`";
+            found.push(Finding::at(Code::Conflict, at.span, "cannot be", message).help(help));
+        }
+    }
+    let Some(ports) = says_something(service, "ports") else {
+        return;
+    };
+    let mut networks = entries(service, "networks").peekable();
+    let beside = |key: &str| matches!(driver(key), Some("macvlan" | "ipvlan"));
+    if networks.peek().is_none() || !networks.all(|(key, _)| beside(key)) {
+        return;
+    }
+    let at = items(service, "ports").first().map_or(ports.span, |port| port.span);
+    let message = format!("`{name}` publishes ports and is on macvlan or ipvlan networks only");
+    let help = "it has addresses of its own on the network outside, where all its ports are \
+                reached: take `ports` away, or add a network of the driver `bridge`";
+    found.push(Finding::at(Code::Conflict, at, "cannot be published", message).help(help));
 }
 
 /// Ports that are published from networks without a way out.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::beside::Beside;
+
 use serde::{Deserialize, Serialize};
 
 /// A published port.
@@ -75,6 +77,8 @@ pub struct Network {
     pub internal: bool,
     /// What kind of network.
     pub driver: NetworkDriver,
+    /// How it stands beside a link of the host, of the drivers that do.
+    pub beside: Option<Beside>,
     /// Options of the driver.
     pub driver_opts: BTreeMap<String, String>,
     /// Also IPv6.

@@ -47,6 +47,12 @@ const MATRIX: &[(&str, Case, &str, &str)] = &[
         "! C x",
         "network_mode: service:other\n---\n  other: { image: b, network_mode: host }",
     ),
+    (
+        "G-LINK",
+        Case::HostLink,
+        "! C x",
+        "networks: [n]\n---\nnetworks: { n: { driver: macvlan, driver_opts: { parent: eth0 }, ipam: { config: [{ subnet: 10.0.0.0/24 }] } } }",
+    ),
     ("G-USERNS", Case::NoUserns, "! ! x", "init: true"),
     ("G-USERNS", Case::UsernsRequired, "x x x", "network_mode: host"),
     ("G-NS-PEER", Case::Peer, "C x x", "network_mode: container:other"),

@@ -27,7 +27,9 @@ type Restored = BTreeMap<String, Vec<String>>;
 /// whether there was any.
 pub(crate) async fn mend(roots: &Roots) -> Result<bool, StepError> {
     let _lock = lock(roots).await?;
-    let records = records(roots)?;
+    let mut records = records(roots)?;
+    // Beside a link of the host there is nothing that others could take away.
+    records.retain(|record| record.spec.beside.is_none());
     if records.is_empty() {
         return Ok(false);
     }

@@ -389,8 +389,5 @@ networks:
     compose.yaml:6:23 berth::not_yet
       `services.web.logging.driver`: the log driver `gelf` is part of the Compose Specification, but berth does not do it yet
       → use json-file, local, none, journald or syslog
-    compose.yaml:8:21 berth::not_yet
-      `networks.default`: the network driver `macvlan` is part of the Compose Specification, but berth does not do it yet
-      → use bridge
     ");
 }

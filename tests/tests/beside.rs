@@ -1,0 +1,159 @@
+//! Networks beside a link of the host: macvlan and ipvlan.
+
+use berth_tests::rows::says;
+use berth_tests::{TestHost, Vm};
+
+const SERVICE: &str =
+    "image: 'busybox:1', command: [sleep, '100000'], stop_grace_period: 0s, cap_add: [NET_RAW]";
+
+/// The network that the host's `wire0` leads to.
+const WIRE: &str = "driver: macvlan, driver_opts: { parent: wire0 }, \
+                    ipam: { config: [{ subnet: 192.0.2.0/24, gateway: 192.0.2.2, ip_range: 192.0.2.64/28 }] }";
+
+#[test]
+fn containers_of_macvlan_are_neighbours_of_those_on_the_wire_and_not_of_the_host() {
+    let host = TestHost::with(
+        "compose.yaml",
+        &format!(
+            "services:
+  web: {{ {SERVICE}, networks: {{ wire: {{ ipv4_address: 192.0.2.70, aliases: [front] }} }} }}
+  other: {{ {SERVICE}, networks: [wire] }}
+  both: {{ {SERVICE}, networks: [wire, default], ports: ['8080:80'] }}
+networks: {{ wire: {{ {WIRE} }} }}
+"
+        ),
+    );
+    let wire = || host.shell("ip -d link show dev wire0; ip addr show dev wire0").succeeds().stdout;
+    let before = wire();
+    host.berth("up -d").succeeds().stderr_has("G-LINK");
+    let of_web = format!("nsenter -n -t {} ip -d link show dev eth0", host.pid_of("web").pid);
+    assert!(host.shell(&of_web).succeeds().stdout.contains("macvlan mode bridge"));
+    assert_eq!(
+        says(&host, "web", "ip -4 route show default | cut -d\" \" -f1-5"),
+        "default via 192.0.2.2 dev eth0"
+    );
+    assert!(says(&host, "web", "ip -o addr show dev eth0").contains("192.0.2.70/24"));
+    assert!(says(&host, "other", "ip -o addr show dev eth0").contains("192.0.2.65/24"));
+    says(&host, "web", "ping -c 1 -W 5 other");
+    says(&host, "other", "ping -c 1 -W 5 front");
+    says(&host, "web", "ping -c 1 -W 5 192.0.2.2");
+    host.neighbour("busybox ping -c 1 -W 5 192.0.2.70").succeeds();
+    let from_host = host.shell("busybox ping -c 1 -W 1 192.0.2.70");
+    assert_ne!(from_host.code, 0, "the kernel keeps the host apart: {}", from_host.stdout);
+    // A port leads to the link that it can come by.
+    let rules = host.shell("nft list table inet berth").succeeds().stdout;
+    assert!(rules.contains("8080") && !rules.contains("192.0.2."), "{rules}");
+    host.berth("network ls").succeeds().stdout_has("macvlan").stdout_has("wire0");
+    host.kill("KILL", host.monitor_of("web"));
+    host.berth("up -d").succeeds();
+    host.berth("up -d").succeeds().stderr_has("nothing to do");
+    host.berth("restart -t 0 web").succeeds();
+    host.neighbour("busybox ping -c 1 -W 5 192.0.2.70").succeeds();
+    // A second stack on the same wire gives other addresses.
+    let second = |range: &str| {
+        let wire = WIRE.replace("192.0.2.64/28", range);
+        let text = format!(
+            "services: {{ db: {{ {SERVICE}, networks: [wire] }} }}\nnetworks: {{ wire: {{ {wire} }} }}\n"
+        );
+        host.write("second/compose.yaml", &text);
+        host.berth("-f second/compose.yaml -p second up -d")
+    };
+    second("192.0.2.72/29").fails_with(1).stderr_has("choose another `ip_range`");
+    second("192.0.2.80/28").succeeds();
+    host.neighbour("busybox ping -c 1 -W 5 192.0.2.80").succeeds();
+    host.berth("-f second/compose.yaml -p second down").succeeds();
+    host.berth("down").succeeds();
+    assert_eq!(wire(), before);
+}
+
+#[test]
+fn what_such_a_network_cannot_have_is_refused() {
+    let host = TestHost::with("compose.yaml", "services: { web: { image: 'busybox:1' } }");
+    let refused = |service: &str, network: &str, why: &str| {
+        let text = format!(
+            "services: {{ web: {{ image: 'busybox:1', command: [sleep, '100000'], {service} }} }}\nnetworks: {{ wire: {{ {network} }} }}\n"
+        );
+        host.write("compose.yaml", &text);
+        let place = if network.contains("eth7") { "" } else { "compose.yaml:" };
+        let done = host.berth("up -d");
+        assert_ne!(done.code, 0, "{text}");
+        done.stderr_has(why).stderr_has(place);
+    };
+    let on = "networks: [wire]";
+    refused(on, "driver: macvlan, driver_opts: { parent: wire0 }", "needs the subnet");
+    refused(on, &format!("{WIRE}, internal: true"), "take `internal` away");
+    refused(
+        on,
+        &WIRE.replace("parent: wire0", "parent: wire0, macvlan_mode: brigde"),
+        "did you mean `bridge`?",
+    );
+    refused(on, &WIRE.replace("parent: wire0", "parent: wire0, ipvlan_mode: l2"), "no such option");
+    refused(&format!("{on}, ports: ['80:80']"), WIRE, "take `ports` away");
+    let ipvlan = WIRE.replace("macvlan", "ipvlan");
+    refused(
+        "networks: { wire: { mac_address: '02:42:0a:00:00:09' } }",
+        &ipvlan,
+        "use the driver `macvlan`",
+    );
+    refused(on, &WIRE.replace("wire0", "eth7"), "this host has no link `eth7`");
+    assert_eq!(host.berth("network ls -q").succeeds().stdout, "");
+}
+
+const VLANS: &str = "
+x-all: &all { image: busybox:1, command: [sleep, '100000'], stop_grace_period: 0s, cap_add: [NET_RAW] }
+services:
+  a: { <<: *all, networks: { tagged: { ipv4_address: 10.7.0.10 } } }
+  b: { <<: *all, networks: { tagged: { ipv4_address: 10.7.0.11 } } }
+  routed: { <<: *all, networks: { routed: { ipv4_address: 10.8.0.10 } } }
+  alone: { <<: *all, networks: { inner: { ipv4_address: 10.9.0.10 } } }
+  beside: { <<: *all, networks: { inner: { ipv4_address: 10.9.0.11 } } }
+networks:
+  tagged: { driver: ipvlan, driver_opts: { parent: up0.10 }, ipam: { config: [{ subnet: 10.7.0.0/24 }] } }
+  routed: { driver: ipvlan, driver_opts: { parent: up1, ipvlan_mode: l3 }, ipam: { config: [{ subnet: 10.8.0.0/24 }] } }
+  inner: { driver: macvlan, ipam: { config: [{ subnet: 10.9.0.0/24 }] } }
+";
+
+const SCRIPT: &str = r#"
+step load berth image load -q -i /given/busybox.tar
+for link in up0 up1; do
+  ip link add $link type veth peer name far-$link || ip link add $link type veth
+  ip link set $link up
+done
+for link in /sys/class/net/*; do ip link set ${link##*/} up; done
+links() { ls /sys/class/net | grep -v '^\(lo\|sit0\)$' | tr '\n' ' '; echo; }
+modprobe dummy # which makes one of its own
+step before links
+step up berth up -d
+step made links
+at() { berth exec -T $1 sh -c "$2"; }
+step a at a "'ip -o addr show dev eth0 | grep -c 10.7.0.10/24; ip route; ping -c 1 -W 5 10.7.0.11 >/dev/null && echo there'"
+step routed at routed "'ip route'"
+step alone at alone "'ip route; ping -c 1 -W 5 beside >/dev/null && echo there'"
+step again berth up -d
+step down berth down
+step after links
+"#;
+
+#[test]
+fn vlans_and_links_that_lead_nowhere_are_made_and_taken_away() {
+    let vm = match Vm::run(&[("compose.yaml", VLANS)], SCRIPT) {
+        Ok(vm) => vm,
+        Err(why) => return berth_tests::skipped(&why),
+    };
+    vm.ok("load");
+    vm.ok("up");
+    let made = vm.ok("made").to_owned();
+    assert!(made.contains("up0.10") && made.contains("br-"), "{made}");
+    assert_eq!(
+        vm.ok("a"),
+        "1\ndefault via 10.7.0.1 dev eth0 \n10.7.0.0/24 dev eth0 scope link  src 10.7.0.10 \nthere"
+    );
+    assert_eq!(
+        vm.ok("routed"),
+        "default dev eth0 scope link \n10.8.0.0/24 dev eth0 scope link  src 10.8.0.10"
+    );
+    assert_eq!(vm.ok("alone"), "10.9.0.0/24 dev eth0 scope link  src 10.9.0.10 \nthere");
+    assert!(vm.ok("again").contains("nothing to do"));
+    vm.ok("down");
+    assert_eq!(vm.ok("after"), vm.ok("before"));
+}
