@@ -13,6 +13,7 @@ mod bench;
 mod copies;
 mod ends;
 mod mounts;
+mod names;
 mod output;
 mod outside;
 mod processes;
@@ -46,6 +47,7 @@ fn checks() -> Vec<&'static Check> {
         ends::CHECKS,
         outside::CHECKS,
         output::CHECKS,
+        names::CHECKS,
     ];
     subjects.into_iter().flatten().collect()
 }
