@@ -10,7 +10,8 @@
 //!
 //! Reading order: [`bridge`] (a network), [`endpoint`] (a container on it), [`firewall`] (who
 //! reaches whom), [`foreign`] (what the rules of others say to that), [`listening`] (who has the
-//! ports), [`dns`] (by which name), [`notices`] (what others take away), then what they stand on: `nft`, `netlink`, [`netns`].
+//! ports), [`dns`] (by which name), [`notices`] (what others take away), [`wall`] (what holds
+//! then), then what they stand on: `nft`, `netlink`, [`netns`].
 
 pub mod beside;
 pub mod bridge;
@@ -27,5 +28,6 @@ pub mod netns;
 mod nft;
 pub mod notices;
 mod sysctl;
+pub mod wall;
 
 pub use error::NetError;

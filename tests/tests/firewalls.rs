@@ -131,3 +131,118 @@ fn what_belongs_to_others_stays_and_another_states_networks_come_back_too() {
     other("down").succeeds();
     host.shell(&format!("rm -r {root}")).succeeds();
 }
+
+/// Nobody watches any more, so what was flushed stays so.
+fn flush_for_good(host: &TestHost) {
+    for service in ["server", "second"] {
+        host.kill("KILL", host.monitor_of(service));
+    }
+    host.shell("nft flush ruleset").succeeds();
+}
+
+#[test]
+fn without_any_rules_nobody_gets_to_a_container_but_its_network() {
+    let host = host_with(&STACK.replace("  front:\n", "  front: { enable_ipv6: true }\n"));
+    let shown = host.berth("exec -T server ip -o address show eth0").succeeds().stdout;
+    let addresses: Vec<&str> = shown
+        .split_whitespace()
+        .filter_map(|word| word.split_once('/').map(|(address, _)| address))
+        .filter(|address| !address.starts_with("fe80"))
+        .collect();
+    assert_eq!(addresses.len(), 2, "{shown}");
+    for address in &addresses {
+        let via = if address.contains(':') { "2001:db8::1" } else { "192.0.2.1" };
+        host.neighbour(&format!("ip route add {address} via {via}")).succeeds();
+        host.shell(&format!("python3 ask.py tcp {address} 9000")).succeeds();
+    }
+    flush_for_good(&host);
+    for address in &addresses {
+        let asked = format!("python3 ask.py tcp {address} 9000");
+        assert_ne!(host.neighbour(&asked).code, 0, "{address} from outside");
+        let asked = format!("exec -T second python3 /srv/ask.py tcp {address} 9000");
+        host.berth(&asked).succeeds();
+    }
+    host.berth("up -d").succeeds();
+    host.eventually("the port answers again", || answers(&host));
+}
+
+/// Rules of a host's owner, as the programs that manage them write them.
+const OWNERS: [(&str, &str, &str); 3] = [
+    (
+        "nft -f -",
+        "table inet filter {\n chain input {\n type filter hook input priority 0; policy drop;\n \
+         ct state established,related accept\n iifname \"lo\" accept\n }\n chain forward {\n \
+         type filter hook forward priority 0; policy drop;\n ct state established,related accept\n }\n}\n",
+        "nft add rule inet filter forward ct status dnat accept",
+    ),
+    (
+        // As firewalld has it: after everybody else's, and with a reject at the end.
+        "nft -f -",
+        "table inet firewalld {\n chain filter_FORWARD {\n type filter hook forward priority 10; \
+         policy accept;\n ct state established,related accept\n jump allowed\n \
+         reject with icmpx type admin-prohibited\n }\n chain allowed {\n }\n}\n",
+        "nft add rule inet firewalld allowed ct status dnat accept",
+    ),
+    (
+        // As Docker and ufw have it.
+        "iptables-nft-restore",
+        "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n:ufw-user-forward - \
+         [0:0]\n-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n-A FORWARD -j \
+         ufw-user-forward\nCOMMIT\n",
+        "iptables-nft -A ufw-user-forward -m conntrack --ctstate DNAT -j ACCEPT",
+    ),
+];
+
+#[test]
+fn the_firewall_of_the_host_has_the_last_word_until_its_owner_says_otherwise() {
+    let host = host_with(STACK);
+    for (load, rules, allow) in OWNERS {
+        host.write("rules", rules);
+        host.shell(&format!("{load} <rules")).succeeds();
+        // The counters of iptables are no rules.
+        let theirs = || {
+            let all =
+                host.shell("nft -s list ruleset | sed 's/counter packets [0-9]* bytes [0-9]*//'");
+            let all = all.succeeds().stdout;
+            let tables: Vec<&str> = all.split("\n}\n").collect();
+            let theirs = tables.into_iter().filter(|table| !table.contains("table inet berth"));
+            theirs.collect::<Vec<_>>().join("\n")
+        };
+        let before = theirs();
+        assert!(!answers(&host), "{rules}");
+        let out = "exec -T server python3 -c \"import socket; \
+                   socket.create_connection(('192.0.2.2', 9), timeout=2)\"";
+        // Nobody listens there: who gets that far is refused, and not kept waiting.
+        assert!(!host.berth(out).stderr.contains("refused"), "{rules}");
+        host.shell("nft delete table inet berth").succeeds();
+        host.eventually("our table is back", || host.shell("nft list table inet berth").code == 0);
+        host.berth("down").succeeds();
+        host.berth("up -d").succeeds();
+        assert_eq!(theirs(), before);
+        assert!(!answers(&host), "{rules}");
+        host.shell(allow).succeeds();
+        host.eventually("the port answers once it is allowed", || answers(&host));
+        host.shell("nft delete table inet filter; nft delete table inet firewalld; nft delete table ip filter");
+        host.eventually("the port answers without them", || answers(&host));
+    }
+}
+
+#[test]
+fn hosts_that_look_back_along_the_way_of_packets_strictly_work() {
+    for strictness in ["1", "2"] {
+        let host = TestHost::bare();
+        host.shell(&format!(
+            "for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo {strictness} >$f; done"
+        ))
+        .succeeds();
+        host.write("compose.yaml", STACK);
+        host.write("who.py", include_str!("ports/who.py"));
+        host.write("ask.py", include_str!("ports/ask.py"));
+        host.berth("up -d").succeeds();
+        host.eventually("it answers from outside", || answers(&host));
+        for address in ["192.0.2.1", "127.0.0.1"] {
+            host.shell(&format!("python3 ask.py tcp {address} 9000")).succeeds();
+        }
+        host.berth("exec -T second python3 /srv/ask.py tcp 192.0.2.1 9000").succeeds();
+    }
+}

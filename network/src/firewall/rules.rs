@@ -72,6 +72,12 @@ const PASSING: BaseChain =
     BaseChain { name: "passing", kind: "filter", hook: Hook::Forward, priority: 0 };
 const LEAVING: BaseChain =
     BaseChain { name: "leaving", kind: "nat", hook: Hook::Postrouting, priority: 100 };
+/// After everybody else's, since it writes the whole mark.
+const LAST: BaseChain =
+    BaseChain { name: "last", kind: "filter", hook: Hook::Postrouting, priority: 1000 };
+/// After translation.
+const TURNED: BaseChain =
+    BaseChain { name: "turned", kind: "filter", hook: Hook::Prerouting, priority: -90 };
 const PUBLISHED: &str = "published";
 /// Before conntrack, which is to know nothing of a connection that waits.
 const COMING: BaseChain =
@@ -103,7 +109,7 @@ fn content(batch: &mut Batch) -> usize {
     for set in SETS {
         batch.add_set(set);
     }
-    let chains = [GUARD, COMING, GOING, ARRIVING, OWN, PASSING, LEAVING];
+    let chains = [GUARD, COMING, GOING, ARRIVING, OWN, PASSING, LEAVING, TURNED, LAST];
     batch.add_chain(PUBLISHED);
     batch.add_chain(WAITING);
     for chain in chains {
@@ -119,6 +125,8 @@ fn content(batch: &mut Batch) -> usize {
         (OWN.name, of_this_host()),
         (PASSING.name, passing()),
         (LEAVING.name, leaving()),
+        (TURNED.name, turned()),
+        (LAST.name, last()),
     ];
     let mut count = 0;
     for (chain, rules) in lists {
@@ -347,6 +355,21 @@ fn leaving() -> Vec<Rule> {
     ]
 }
 
+/// The mark of what these rules have let through to a container, for the second wall.
+pub(crate) const LET_THROUGH: u32 = u32::from_be_bytes(*b"bert");
+
+/// Where frames within a bridge pass packet rules, one that is led back into it leaves by the bridge
+/// without the rules of what leaves.
+fn turned() -> Vec<Rule> {
+    let rule = Rule::new("let through").load_in_link().if_in(BRIDGES).if_translated();
+    vec![rule.set_mark(LET_THROUGH)]
+}
+
+/// What comes here was not dropped. The mark ends at the border of the container's namespace.
+fn last() -> Vec<Rule> {
+    vec![Rule::new("let through").load_out_link().if_in(BRIDGES).set_mark(LET_THROUGH)]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -359,7 +382,8 @@ mod tests {
         assert_eq!(mark.len(), "rules ".len() + 16);
         let twice = 2 * first_for_this_host().len();
         let own = for_this_host().len() + of_this_host().len();
-        let once = [guard(), published(), waiting(), passing(), leaving()].map(|rules| rules.len());
+        let once = [guard(), published(), waiting(), passing(), leaving(), turned(), last()];
+        let once = once.map(|rules| rules.len());
         assert_eq!(rules, twice + own + once.iter().sum::<usize>());
     }
 }

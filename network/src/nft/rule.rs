@@ -192,6 +192,13 @@ impl Rule {
         self.push("masq", &Attributes::default())
     }
 
+    /// `meta mark set MARK`
+    pub(crate) fn set_mark(self, mark: u32) -> Self {
+        const MARK: u32 = 3;
+        let set = Attributes::default().number(2, MARK).number(3, REGISTER);
+        self.immediate(REGISTER, &mark.to_ne_bytes()).push("meta", &set)
+    }
+
     pub(crate) fn verdict(self, verdict: Verdict) -> Self {
         const JUMP: i32 = -3;
         let code = |code: i32| Attributes::default().number(1, code.cast_unsigned());

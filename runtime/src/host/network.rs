@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use berth_network::error::NetError;
-use berth_network::{bridge, firewall};
+use berth_network::{bridge, firewall, wall};
 use berth_planner::bridge::GatewayMode;
 use berth_planner::desired::{EndpointSpec, NetworkMode};
 use berth_planner::ipam::bridge_name;
@@ -157,8 +157,14 @@ async fn create_bridge(network: &NetworkRecord) -> Result<(), StepError> {
     let failed = |e| StepError::failed("create network", &network.name, e);
     let netlink = bridge::open().map_err(failed)?;
     bridge::create(&netlink, network).await.map_err(failed)?;
+    build_wall(network).map_err(failed)?;
     firewall::create().map_err(failed)?;
     firewall::add_network(&network.into()).map_err(failed)
+}
+
+/// Gives whether it was not there.
+fn build_wall(network: &NetworkRecord) -> Result<bool, NetError> {
+    wall::build(&network.bridge)
 }
 
 fn make_names(roots: &Roots, network: &str) -> Result<(), StepError> {
@@ -229,6 +235,7 @@ pub(super) async fn repair(
     if !same_name.is_some_and(|bridge| bridge.is_as(network)) {
         bridge::create(&netlink, network).await.map_err(failed)?;
     }
+    build_wall(network).map_err(failed)?;
     let rules = firewall::observe().map_err(failed)?;
     if rules.covers(network) {
         return Ok(());

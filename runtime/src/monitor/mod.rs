@@ -11,8 +11,10 @@
 //!
 //! Reading order: `keep` (the loop), `life` (start, end, stop, adoption), `leave` (what is taken
 //! away), `frozen` (standing still for a client), `update` (other limits), `hooks` and `checks` (what
-//! is run and looked at), then the parts: `output`, `ports`, `network`, `relay`, `errand` with `probe`, `look`, [`events`]
-//! with [`watch`], `server`, `sentry` (what others take from our networks is put back); pure are `backoff`, `health`, `pattern` and `protocol`; `clock` is for what outlives a monitor. For everybody
+//! is run and looked at), then the parts: `output`, `ports`, `network`, `relay`, `errand` with `probe`,
+//! `look`, [`events`] with [`watch`], `server`, `sentry` (what others take from our networks is put
+//! back); pure are `backoff`, `health`, `pattern` and `protocol`; `clock` is for what outlives a
+//! monitor. For everybody
 //! else there is [`client`].
 
 mod backoff;

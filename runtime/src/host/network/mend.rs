@@ -11,7 +11,7 @@ use std::collections::btree_map::Entry;
 use berth_network::{bridge, firewall};
 use berth_planner::observed::{ContainerState, NetworkRecord, ObservedContainer};
 
-use super::{foreign, is_running, lock, published_by, records};
+use super::{build_wall, foreign, is_running, lock, published_by, records};
 use crate::host::observe::names_in;
 use crate::host::{StepError, Stored, state};
 use crate::monitor::events;
@@ -56,7 +56,14 @@ async fn restore_links(
     for record in records {
         let whole = |b: &&bridge::Bridge| b.name == record.bridge && b.mark == bridge::mark(record);
         let Some(found) = bridges.iter().find(whole) else { continue };
-        match bridge::restore(&netlink, record, found).await {
+        let parts = match bridge::restore(&netlink, record, found).await {
+            Ok(mut parts) => build_wall(record).map(|built| {
+                parts.extend(built.then(|| "second wall".to_owned()));
+                parts
+            }),
+            Err(e) => Err(e),
+        };
+        match parts {
             Ok(parts) => restored.entry(record.name.clone()).or_default().extend(parts),
             // The others are restored all the same.
             Err(e) => result = Err(StepError::failed("repair network", &record.name, e)),
