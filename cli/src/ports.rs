@@ -126,7 +126,7 @@ mod tests {
         let sctp = PortSpec { protocol: Protocol::Sctp, ..all.clone() };
         assert_eq!(cell(&[], &[sctp], only_v4), "0.0.0.0:8080->80/sctp PUBLIC");
         let carried = "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp PUBLIC";
-        assert_eq!(cell(&[], &[all.clone()], only_v4), carried);
+        assert_eq!(cell(&[], std::slice::from_ref(&all), only_v4), carried);
         let without = Families { host_has_v6: false, ..only_v4 };
         assert_eq!(cell(&[], &[all], without), "0.0.0.0:8080->80/tcp PUBLIC");
     }
