@@ -12,6 +12,7 @@
 mod bench;
 mod copies;
 mod ends;
+mod firewall;
 mod mounts;
 mod names;
 mod output;
@@ -45,6 +46,7 @@ fn checks() -> Vec<&'static Check> {
         syscalls::CHECKS,
         processes::CHECKS,
         ends::CHECKS,
+        firewall::CHECKS,
         outside::CHECKS,
         output::CHECKS,
         names::CHECKS,

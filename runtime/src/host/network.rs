@@ -26,6 +26,7 @@ use crate::bundle::{Bundle, Link, Network, Publishing};
 use crate::monitor::published;
 use crate::paths::Roots;
 use crate::record::{self, Durability};
+use crate::sabotage::{defence, without};
 
 /// What the kernel has of ours, without that of another state on this host.
 pub(super) struct Kernel {
@@ -159,12 +160,13 @@ async fn create_bridge(network: &NetworkRecord) -> Result<(), StepError> {
     bridge::create(&netlink, network).await.map_err(failed)?;
     build_wall(network).map_err(failed)?;
     firewall::create().map_err(failed)?;
+    without!("network.own_table", crate::sabotage::naive::accept_in_theirs());
     firewall::add_network(&network.into()).map_err(failed)
 }
 
 /// Gives whether it was not there.
 fn build_wall(network: &NetworkRecord) -> Result<bool, NetError> {
-    wall::build(&network.bridge)
+    defence!("network.second_wall", wall::build(&network.bridge), Ok(false))
 }
 
 fn make_names(roots: &Roots, network: &str) -> Result<(), StepError> {

@@ -82,6 +82,7 @@ impl Server {
         }
         let listener = UnixListener::bind(&path)?;
         without!("socket.in_folder", crate::sabotage::naive::listen_in_abstract());
+        without!("socket.no_port", crate::sabotage::naive::listen_on_port());
         let mode = defence!("socket.private", 0o600, 0o777);
         fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
         listener.set_nonblocking(true)?;
