@@ -431,7 +431,7 @@ fn the_table_reads_well_in_the_words_of_nft() {
 
         insta::assert_snapshot!(shown, @r#"
         table inet berth {
-          comment "rules f6dfc1bece629dcb"
+          comment "rules a3e52aca843eda70"
           set bridges {
             type ifname
             elements = { "br-web" comment "web" }
@@ -580,6 +580,7 @@ fn the_table_reads_well_in_the_words_of_nft() {
 
           chain own {
             type nat hook output priority -100; policy accept;
+            ip6 daddr ::1 accept comment "a relay answers there"
             fib daddr type local jump published comment "for this host"
           }
 
@@ -597,8 +598,8 @@ fn the_table_reads_well_in_the_words_of_nft() {
             iifname . oifname @trusted ip daddr . meta l4proto . th dport @open4 accept comment "from a trusted link"
             iifname . oifname @trusted ip6 daddr . meta l4proto . th dport @open6 accept comment "from a trusted link"
             iifname @bridges oifname @bridges drop comment "from one network to another"
-            meta nfproto ipv4 oifname @unprotected4 accept comment "to a network without protection"
-            meta nfproto ipv6 oifname @unprotected6 accept comment "to a network without protection"
+            oifname @unprotected4 meta nfproto ipv4 accept comment "to a network without protection"
+            oifname @unprotected6 meta nfproto ipv6 accept comment "to a network without protection"
             oifname @bridges drop comment "from anywhere else"
           }
 
@@ -610,6 +611,16 @@ fn the_table_reads_well_in_the_words_of_nft() {
             iifname . oifname @same accept comment "within a network"
             meta nfproto ipv4 iifname @masked4 masquerade comment "out of a network"
             meta nfproto ipv6 iifname @masked6 masquerade comment "out of a network"
+          }
+
+          chain turned {
+            type filter hook prerouting priority dstnat + 10; policy accept;
+            iifname @bridges ct status dnat meta mark set 0x62657274 comment "let through"
+          }
+
+          chain last {
+            type filter hook postrouting priority 1000; policy accept;
+            oifname @bridges meta mark set 0x62657274 comment "let through"
           }
         }
         "#);

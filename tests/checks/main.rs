@@ -15,6 +15,7 @@ mod ends;
 mod firewall;
 mod mounts;
 mod names;
+mod networks;
 mod output;
 mod outside;
 mod processes;
@@ -47,6 +48,7 @@ fn checks() -> Vec<&'static Check> {
         processes::CHECKS,
         ends::CHECKS,
         firewall::CHECKS,
+        networks::CHECKS,
         outside::CHECKS,
         output::CHECKS,
         names::CHECKS,

@@ -276,6 +276,20 @@ fn passing() -> Vec<Rule> {
             .load_out_link()
             .if_in(SAME)
             .verdict(Verdict::Accept),
+    ];
+    rules.extend(internal());
+    rules.push(Rule::new("by a published port").if_translated().verdict(Verdict::Accept));
+    rules.extend(own_addresses());
+    rules.extend(isolated());
+    rules
+}
+
+fn internal() -> Vec<Rule> {
+    #[cfg(feature = "sabotage")]
+    if super::NO_INTERNAL.load(std::sync::atomic::Ordering::Relaxed) {
+        return Vec::new();
+    }
+    vec![
         Rule::new("out of an internal network")
             .load_in_link()
             .if_in(INTERNAL)
@@ -284,9 +298,16 @@ fn passing() -> Vec<Rule> {
             .load_out_link()
             .if_in(INTERNAL)
             .verdict(Verdict::Drop),
-        Rule::new("by a published port").if_translated().verdict(Verdict::Accept),
-    ];
-    rules.extend(own_addresses());
+    ]
+}
+
+/// What keeps a network to itself.
+fn isolated() -> Vec<Rule> {
+    #[cfg(feature = "sabotage")]
+    if super::NO_ISOLATION.load(std::sync::atomic::Ordering::Relaxed) {
+        return Vec::new();
+    }
+    let mut rules = without_protection();
     rules.push(
         Rule::new("from anywhere else").load_out_link().if_in(BRIDGES).verdict(Verdict::Drop),
     );
@@ -303,7 +324,6 @@ fn own_addresses() -> Vec<Rule> {
     let open6 = |rule: Rule| {
         rule.if_ipv6().load_ipv6_destination().load_protocol().load_port().if_in(OPEN6)
     };
-    let unprotected = || Rule::new("to a network without protection");
     vec![
         open4(routed().if_in(ROUTED4)).verdict(Verdict::Accept),
         open6(routed().if_in(ROUTED6)).verdict(Verdict::Accept),
@@ -311,14 +331,21 @@ fn own_addresses() -> Vec<Rule> {
         routed().if_in(ROUTED6).if_protocol(ICMP6).verdict(Verdict::Accept),
         open4(trusted()).verdict(Verdict::Accept),
         open6(trusted()).verdict(Verdict::Accept),
+    ]
+}
+
+/// Every port of a network that is not protected, but not from our other networks.
+fn without_protection() -> Vec<Rule> {
+    let unprotected = || Rule::new("to a network without protection").load_out_link();
+    vec![
         Rule::new("from one network to another")
             .load_in_link()
             .if_in(BRIDGES)
             .load_out_link()
             .if_in(BRIDGES)
             .verdict(Verdict::Drop),
-        unprotected().if_ipv4().load_out_link().if_in(UNPROTECTED4).verdict(Verdict::Accept),
-        unprotected().if_ipv6().load_out_link().if_in(UNPROTECTED6).verdict(Verdict::Accept),
+        unprotected().if_in(UNPROTECTED4).if_ipv4().verdict(Verdict::Accept),
+        unprotected().if_in(UNPROTECTED6).if_ipv6().verdict(Verdict::Accept),
     ]
 }
 
