@@ -186,7 +186,8 @@ pub async fn observe(netlink: &Handle) -> Result<Vec<Bridge>> {
     Ok(bridges)
 }
 
-/// The subnets that routes of the host lead to, in all tables, default routes left out.
+/// The subnets that routes of the host lead to, in all tables, default routes left out: each as
+/// often as there are routes to it.
 ///
 /// A route that covers half of all addresses or more counts as a default route, since that is
 /// how VPN clients write one.
@@ -207,7 +208,6 @@ pub async fn routes(netlink: &Handle) -> Result<Vec<IpNet>> {
         }
     }
     nets.sort();
-    nets.dedup();
     Ok(nets)
 }
 

@@ -67,7 +67,10 @@ impl Subnets {
         if !spec.without_ipv4 && !has_v4 {
             match self.free_v4() {
                 Some(net) => subnets.push(self.first_is_gateway(network, net)),
-                None => problems.push(PlanProblem::PoolsExhausted { network: network.to_string() }),
+                None => problems.push(PlanProblem::PoolsExhausted {
+                    network: network.to_string(),
+                    takers: self.takers(),
+                }),
             }
         }
         let has_v6 = spec.pools.iter().any(|pool| !is_v4(&pool.subnet));
@@ -143,15 +146,22 @@ impl Subnets {
         Subnet { net, gateway: address(net, number(net.network()) + 1) }
     }
 
-    /// The first of Docker's default pools that is free, its default bridge's left out.
     fn free_v4(&self) -> Option<IpNet> {
-        let large = (18..=31).map(|second| (Ipv4Addr::new(172, second, 0, 0), 16));
-        let small = (0..16).map(|part| (Ipv4Addr::new(192, 168, part * 16, 0), 20));
-        large
-            .chain(small)
-            .filter_map(|(base, prefix)| Ipv4Net::new(base, prefix).ok())
-            .map(IpNet::V4)
-            .find(|net| self.overlapping(net).is_none())
+        pools_v4().find(|net| self.overlapping(net).is_none())
+    }
+
+    /// Who has addresses of the pools: the first few, who takes the most first.
+    fn takers(&self) -> String {
+        const TOLD: usize = 4;
+        let in_pools = |net: &IpNet| pools_v4().any(|pool| overlap(&pool, net));
+        let mut takers: Vec<_> = self.taken.iter().filter(|(net, _)| in_pools(net)).collect();
+        takers.sort_by_key(|(net, _)| net.prefix_len());
+        let mut told: Vec<String> =
+            takers.iter().take(TOLD).map(|(_, owner)| owner.clone()).collect();
+        if takers.len() > TOLD {
+            told.push(format!("{} more", takers.len() - TOLD));
+        }
+        told.join(", ")
     }
 
     /// A unique local /64 made from the network's name.
@@ -167,6 +177,14 @@ impl Subnets {
         nets.find(|net| self.overlapping(net).is_none())
             .unwrap_or_else(|| IpNet::V6(Ipv6Net::new_assert(base.into(), 64)))
     }
+}
+
+/// Docker's default pools, its default bridge's left out.
+fn pools_v4() -> impl Iterator<Item = IpNet> {
+    let large = (18..=31).map(|second| (Ipv4Addr::new(172, second, 0, 0), 16));
+    let small = (0..16).map(|part| (Ipv4Addr::new(192, 168, part * 16, 0), 20));
+    let pools = large.chain(small).filter_map(|(base, prefix)| Ipv4Net::new(base, prefix).ok());
+    pools.map(IpNet::V4)
 }
 
 fn is_v4(net: &IpNet) -> bool {

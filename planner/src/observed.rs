@@ -32,7 +32,8 @@ pub struct Observed {
 /// What of the host decides a plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostFacts {
-    /// Subnets that routes of the host cover (the default route not included).
+    /// Subnets that routes of the host cover (the default route not included), each as often as
+    /// there are routes to it.
     pub routes: Vec<IpNet>,
     /// Whether containers can have user namespaces with mapped file systems.
     pub userns: bool,

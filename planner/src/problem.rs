@@ -80,10 +80,11 @@ pub enum PlanProblem {
     #[error("gateway {gateway} of network `{network}` is not in its subnet {subnet}")]
     GatewayOutside { network: String, gateway: String, subnet: IpNet },
     #[error(
-        "no address pool is left for network `{network}`: all of 172.18.0.0/16 to 172.31.0.0/16 \
-         and 192.168.0.0/16 overlap routes or networks of this host; name one in `ipam`"
+        "no address pool is left for network `{network}`: {takers} have all of 172.18.0.0/16 to \
+         172.31.0.0/16 and 192.168.0.0/16; write `ipam: {{ config: [{{ subnet: … }}] }}` with a \
+         subnet of your own, or take a network down that nobody needs"
     )]
-    PoolsExhausted { network: String },
+    PoolsExhausted { network: String, takers: String },
     #[error("network `{network}` has no free {family} address for container `{container}`")]
     AddressesExhausted { network: String, family: &'static str, container: String },
     #[error("address {address} of `{container}` on network `{network}` is {reason}")]

@@ -156,6 +156,60 @@ fn an_external_network_that_is_missing_is_told_with_who_could_make_it() {
     host.berth("-p other down -t 0").succeeds();
 }
 
+#[test]
+fn no_network_takes_what_a_route_has_and_a_route_that_comes_later_is_told() {
+    let host = stack("  web: { SLEEP }", "  default: {}");
+    host.write("other.yaml", &format!("services: {{ web: {{ {SLEEP} }} }}\n"));
+    host.shell(
+        "ip route add 172.18.0.0/15 via 192.0.2.2; ip route add 172.20.0.0/16 via 192.0.2.2 table 77",
+    )
+    .succeeds();
+    host.berth("up -d").succeeds();
+    let shown = |words: &str| host.berth(&format!("{words} exec -T web ip -4 -o address")).stdout;
+    assert!(shown("").contains("inet 172.21."), "{}", shown(""));
+    host.berth("-p other -f other.yaml up -d").succeeds();
+    assert!(shown("-p other -f other.yaml").contains("inet 172.22."));
+    // Another state knows nothing of these but their routes.
+    let root = host.machine().dir().join("second").display().to_string();
+    let program = berth_tests::host::berth_program().display().to_string();
+    let third = |words: &str| {
+        host.shell(&format!("BERTH_ROOT={root} {program} -p third -f other.yaml {words}"))
+    };
+    host.shell(&format!("mkdir -p {root}/lib && cp -r /var/lib/berth/images {root}/lib"))
+        .succeeds();
+    third("up -d").succeeds();
+    let address = third("exec -T web ip -4 -o address").stdout;
+    assert!(address.contains("inet 172.23."), "{address}");
+
+    // A VPN starts, with a table of its own.
+    host.berth("plan").succeeds().stdout_has("nothing to do").stdout_lacks("overlaps");
+    host.shell("ip route add 172.21.0.0/16 via 192.0.2.2 table 88").succeeds();
+    let plan = host.berth("plan").succeeds();
+    let said = "has 172.21.0.0/16, and the route 172.21.0.0/16 of this host overlaps it";
+    assert!(format!("{}{}", plan.stdout, plan.stderr).contains(said), "{plan}");
+
+    // The next move is one.
+    host.shell(
+        "ip route add 172.24.0.0/13 via 192.0.2.2; ip route add 192.168.0.0/16 via 192.0.2.2",
+    )
+    .succeeds();
+    host.write("fourth.yaml", &format!("services: {{ web: {{ {SLEEP} }} }}\n"));
+    let full = host.berth("-p fourth -f fourth.yaml up -d").fails_with(1);
+    assert!(full.stderr.contains("the route 172.24.0.0/13 of this host"), "{full}");
+    let own = "networks: { default: { ipam: { config: [{ subnet: 10.99.0.0/24 }] } } }\n";
+    host.write("fourth.yaml", &format!("services: {{ web: {{ {SLEEP} }} }}\n{own}"));
+    host.berth("-p fourth -f fourth.yaml up -d").succeeds();
+    for words in ["", "-p other", "-p fourth"] {
+        host.berth(&format!("{words} down -t 0")).succeeds();
+    }
+    third("down -t 0").succeeds();
+    host.shell(&format!("rm -r {root}")).succeeds();
+    for route in ["172.18.0.0/15", "172.20.0.0/16 table 77", "172.21.0.0/16 table 88"] {
+        host.shell(&format!("ip route del {route}")).succeeds();
+    }
+    host.shell("ip route del 172.24.0.0/13; ip route del 192.168.0.0/16").succeeds();
+}
+
 const SHARED: &str = "  front: { x-berth: { shared: true } }";
 
 /// A second stack on the same machine, called `other`.

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ipnet::IpNet;
+
 use crate::cause::{Cause, FieldChange};
 use crate::desired::{NetworkSpec, SourceSpec, VolumeSpec};
 use crate::diff;
-use crate::ipam::{Subnets, bridge_name};
+use crate::ipam::{Subnets, bridge_name, overlap};
 use crate::observed::{
     Addresses, ContainerRecord, Leftover, NetworkRecord, ObservedNetwork, Subnet, VolumeRecord,
 };
@@ -240,10 +242,42 @@ fn taken(survey: &Survey, renewed: &BTreeSet<&str>) -> Subnets {
             ours.extend(spec.pools.iter().map(|pool| pool.subnet));
         }
     }
-    for route in survey.observed.host.routes.iter().filter(|route| !ours.contains(*route)) {
+    let routes: BTreeSet<&IpNet> = survey.observed.host.routes.iter().collect();
+    for route in routes.into_iter().filter(|route| !ours.contains(*route)) {
         subnets.take(*route, format!("the route {route} of this host"));
     }
     subnets
+}
+
+/// Says of each network that stays which route came to lead where its addresses are: that of a
+/// VPN, say, that was started after.
+pub(super) fn overlapped(survey: &Survey, fates: &BTreeMap<&str, NetworkFate>) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (name, fate) in fates {
+        let Some(have) = survey.observed.networks.get(*name) else { continue };
+        if fate.makes() || have.record.spec.parent().is_some() {
+            continue;
+        }
+        for subnet in &have.record.subnets {
+            let routes = &survey.observed.host.routes;
+            // One of these is the way to the bridge itself.
+            let same = routes.iter().filter(|route| **route == subnet.net).count();
+            let doubled = same > usize::from(have.bridge_up);
+            let other = |route: &&IpNet| match **route == subnet.net {
+                true => doubled,
+                false => overlap(route, &subnet.net),
+            };
+            for route in routes.iter().filter(other).collect::<BTreeSet<_>>() {
+                lines.push(format!(
+                    "network `{name}` has {}, and the route {route} of this host overlaps it: \
+                     its containers and whoever is behind that route may not reach each other; \
+                     name another `subnet` in its `ipam.config`",
+                    subnet.net
+                ));
+            }
+        }
+    }
+    lines
 }
 
 /// Link name of the bridge of a network.

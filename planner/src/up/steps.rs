@@ -52,6 +52,7 @@ pub(super) fn draft(
     }
     let first = crate::down::leftovers(survey.observed, &mut maker.draft);
     maker.warn(networks, volumes);
+    maker.draft.warnings.extend(resources::overlapped(survey, networks));
     maker.draft.notes.extend(notes::without_userns(survey.desired, &records));
     maker.draft.notes.extend(notes::without_nodes(&records));
     maker.draft.notes.extend(notes::without_effect(survey.desired, &records));

@@ -85,6 +85,31 @@ fn a_changed_network_is_made_anew_with_the_containers_on_it() {
 }
 
 #[test]
+fn a_route_that_came_to_lead_where_a_network_is_is_told() {
+    let stack = with([("app", service("app:1"))]);
+    let mut host = up_with(&stack);
+    let [subnet] = host.observed.networks["shop_default"].record.subnets[..] else { panic!() };
+    assert_eq!(plan(&stack, &host).warnings, [""; 0]);
+
+    let clear = host.observed.host.routes.clone();
+    for route in ["172.16.0.0/12", "172.19.7.0/24", "172.20.0.0/16"] {
+        host.observed.host.routes.push(route.parse().unwrap());
+    }
+    assert_snapshot!(plan(&stack, &host), @r"
+    warning: network `shop_default` has 172.19.0.0/16, and the route 172.16.0.0/12 of this host overlaps it: its containers and whoever is behind that route may not reach each other; name another `subnet` in its `ipam.config`
+    warning: network `shop_default` has 172.19.0.0/16, and the route 172.19.7.0/24 of this host overlaps it: its containers and whoever is behind that route may not reach each other; name another `subnet` in its `ipam.config`
+    nothing to do
+    ");
+
+    host.observed.host.routes = clear;
+    host.observed.host.routes.push(subnet.net);
+    assert_snapshot!(plan(&stack, &host), @r"
+    warning: network `shop_default` has 172.19.0.0/16, and the route 172.19.0.0/16 of this host overlaps it: its containers and whoever is behind that route may not reach each other; name another `subnet` in its `ipam.config`
+    nothing to do
+    ");
+}
+
+#[test]
 fn what_shares_a_network_namespace_follows_its_owner() {
     let mut stack = shop();
     let mut side = service("side:1");

@@ -44,7 +44,7 @@ fn subnets_that_overlap_are_refused_and_pools_run_out() {
     host.observed.host.routes =
         vec!["172.16.0.0/12".parse().unwrap(), "192.168.0.0/16".parse().unwrap()];
     stack.networks.get_mut("default").unwrap().ipam.clear();
-    assert_snapshot!(problems(&stack, &host), @"no address pool is left for network `shop_default`: all of 172.18.0.0/16 to 172.31.0.0/16 and 192.168.0.0/16 overlap routes or networks of this host; name one in `ipam`");
+    assert_snapshot!(problems(&stack, &host), @"no address pool is left for network `shop_default`: the route 172.16.0.0/12 of this host, the route 192.168.0.0/16 of this host have all of 172.18.0.0/16 to 172.31.0.0/16 and 192.168.0.0/16; write `ipam: { config: [{ subnet: … }] }` with a subnet of your own, or take a network down that nobody needs");
 }
 
 #[test]
