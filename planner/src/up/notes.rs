@@ -1,9 +1,62 @@
-//! What people should know of the containers that a plan makes.
+//! What people should know of a plan beside its steps.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::desired::Desired;
 use crate::observed::ContainerRecord;
+
+use super::Survey;
+use super::resources::{Fate, NetworkFate, VolumeFate};
+
+/// Says which networks and volumes are another project's, and which have changed and stay.
+pub(super) fn of_others(
+    survey: &Survey,
+    networks: &BTreeMap<&str, NetworkFate>,
+    volumes: &BTreeMap<&str, VolumeFate>,
+) -> Vec<String> {
+    let desired = survey.desired;
+    let mut told = Vec::new();
+    for (name, fate) in networks {
+        let spec = desired.networks.get(*name);
+        let foreign = fate.record.project != desired.project;
+        if foreign && spec.is_some_and(|spec| !spec.external && !spec.shared) {
+            let owner = &fate.record.project;
+            told.push(format!(
+                "network `{name}` belongs to project `{owner}` and is used as it is"
+            ));
+        }
+        let kept = matches!(fate.fate, Fate::Keep | Fate::Repair);
+        if !foreign && kept && spec.is_some_and(|spec| *spec != fate.record.spec) {
+            told.push(format!(
+                "network `{name}` has changed and stays as it is, because no container may \
+                 be made anew"
+            ));
+        }
+    }
+    for name in volumes.keys() {
+        let Some(have) = survey.observed.volumes.get(*name) else { continue };
+        let external = desired.volumes.get(*name).is_some_and(|spec| spec.external);
+        if have.record.project != desired.project && !external {
+            let owner = &have.record.project;
+            told.push(format!("volume `{name}` belongs to project `{owner}` and is used as it is"));
+        }
+    }
+    told
+}
+
+/// Names the containers whose service is not in the stack and which the plan leaves alone.
+pub(super) fn orphans(survey: &Survey, going: &BTreeSet<&str>) -> Vec<String> {
+    let left = survey.orphans().map(|orphan| &orphan.record);
+    let left = left.filter(|record| !going.contains(record.name.as_str()));
+    let line = |record: &ContainerRecord| {
+        format!(
+            "container `{}` is an orphan: service `{}` is not in the stack \
+             (`--remove-orphans` removes it)",
+            record.name, record.service
+        )
+    };
+    left.map(line).collect()
+}
 
 /// Says of each service whose containers are made what of it this host does not do.
 pub(super) fn without_effect(

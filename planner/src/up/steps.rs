@@ -51,7 +51,9 @@ pub(super) fn draft(
         maker.by_service.entry(change.service).or_default().push(index);
     }
     let first = crate::down::leftovers(survey.observed, &mut maker.draft);
-    maker.warn(networks, volumes);
+    let going: BTreeSet<&str> = changes.iter().map(|change| change.name.as_str()).collect();
+    maker.draft.warnings.extend(notes::of_others(survey, networks, volumes));
+    maker.draft.warnings.extend(notes::orphans(survey, &going));
     maker.draft.warnings.extend(resources::overlapped(survey, networks));
     maker.draft.notes.extend(notes::without_userns(survey.desired, &records));
     maker.draft.notes.extend(notes::without_nodes(&records));
@@ -112,53 +114,6 @@ struct Maker<'a> {
 }
 
 impl<'a> Maker<'a> {
-    fn warn(
-        &mut self,
-        networks: &BTreeMap<&str, NetworkFate>,
-        volumes: &BTreeMap<&str, VolumeFate>,
-    ) {
-        let desired = self.survey.desired;
-        for (name, fate) in networks {
-            let spec = desired.networks.get(*name);
-            let foreign = fate.record.project != desired.project;
-            if foreign && spec.is_some_and(|spec| !spec.external && !spec.shared) {
-                let owner = &fate.record.project;
-                self.draft.warnings.push(format!(
-                    "network `{name}` belongs to project `{owner}` and is used as it is"
-                ));
-            }
-            let kept = matches!(fate.fate, resources::Fate::Keep | resources::Fate::Repair);
-            if !foreign && kept && spec.is_some_and(|spec| *spec != fate.record.spec) {
-                self.draft.warnings.push(format!(
-                    "network `{name}` has changed and stays as it is, because no container may \
-                     be made anew"
-                ));
-            }
-        }
-        for name in volumes.keys() {
-            let Some(have) = self.survey.observed.volumes.get(*name) else { continue };
-            let external = desired.volumes.get(*name).is_some_and(|spec| spec.external);
-            if have.record.project != desired.project && !external {
-                let owner = &have.record.project;
-                self.draft.warnings.push(format!(
-                    "volume `{name}` belongs to project `{owner}` and is used as it is"
-                ));
-            }
-        }
-        let going: BTreeSet<&str> =
-            self.changes.iter().map(|change| change.name.as_str()).collect();
-        for orphan in self.survey.orphans() {
-            let record = &orphan.record;
-            if !going.contains(record.name.as_str()) {
-                self.draft.warnings.push(format!(
-                    "container `{}` is an orphan: service `{}` is not in the stack \
-                     (`--remove-orphans` removes it)",
-                    record.name, record.service
-                ));
-            }
-        }
-    }
-
     fn pulls(&mut self, records: &BTreeMap<String, ContainerRecord>) {
         let own =
             records.values().map(|record| (record.spec.image.as_str(), record.locked.as_deref()));

@@ -11,7 +11,8 @@ use std::collections::btree_map::Entry;
 use berth_network::{bridge, firewall};
 use berth_planner::observed::{ContainerState, NetworkRecord, ObservedContainer};
 
-use super::{build_wall, foreign, is_running, lock, published_by, records};
+use super::make::{build_wall, published_by};
+use super::{foreign, is_running, lock, records};
 use crate::host::observe::names_in;
 use crate::host::{StepError, Stored, state};
 use crate::monitor::events;
