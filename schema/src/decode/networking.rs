@@ -1,7 +1,7 @@
 //! Networks, how services stand on them, and published ports.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::read::{Reader, is_on, number, text, text_map, texts};
 use crate::resources::is_bridged;
@@ -11,6 +11,9 @@ use crate::stack::{
 use crate::tree::{Node, Value};
 use crate::value::{self, Bad, bad};
 use crate::words::{mac_address, subnet};
+
+/// Where a container asks for names, in its own network.
+const RESOLVER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));
 
 impl Reader<'_> {
     pub(super) fn networking(&mut self, node: &Node, service: &mut Service) {
@@ -27,7 +30,8 @@ impl Reader<'_> {
         service.domainname = self.read(node, "domainname", host_name);
         service.mac_address = self.read(node, "mac_address", mac_address);
         service.extra_hosts = self.list(node, "extra_hosts", Self::extra_host);
-        service.dns = self.list(node, "dns", Self::address);
+        let host = node.get_text("network_mode") == Some("host");
+        service.dns = self.list(node, "dns", |reader, at| reader.name_server(at, host));
         service.dns_search = texts(node, "dns_search");
         service.dns_opt = texts(node, "dns_opt");
     }
@@ -52,6 +56,19 @@ impl Reader<'_> {
             return None;
         }
         Some((name.to_owned(), address.to_owned()))
+    }
+
+    /// A name server. That at [`RESOLVER`] would ask itself; on the host's network it is the
+    /// host's.
+    fn name_server(&mut self, node: &Node, host: bool) -> Option<IpAddr> {
+        let address = self.address(node)?;
+        if address.to_canonical() == RESOLVER && !host {
+            let why = "is where the container asks for names, and would ask itself";
+            let help = "leave it out, for the servers the host uses, or name another server";
+            self.refuse(node, why, help);
+            return None;
+        }
+        Some(address)
     }
 
     fn address(&mut self, node: &Node) -> Option<IpAddr> {

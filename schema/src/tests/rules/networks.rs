@@ -303,3 +303,21 @@ networks:
       → take a shorter length, like `/24`
     ");
 }
+
+#[test]
+fn a_container_does_not_ask_its_own_resolver_what_that_does_not_know() {
+    let text = "\
+services:
+  a: {image: i, dns: 127.0.0.11}
+  b: {image: i, dns: [127.0.0.1, '::ffff:127.0.0.11', '::1']}
+  c: {image: i, dns: 127.0.0.11, network_mode: host}
+";
+    assert_snapshot!(problems(text), @r"
+    compose.yaml:2:22 berth::bad_value
+      `services.a.dns.0`: `127.0.0.11` is where the container asks for names, and would ask itself
+      → leave it out, for the servers the host uses, or name another server
+    compose.yaml:3:34 berth::bad_value
+      `services.b.dns.1`: `::ffff:127.0.0.11` is where the container asks for names, and would ask itself
+      → leave it out, for the servers the host uses, or name another server
+    ");
+}
