@@ -128,19 +128,18 @@ fn setting(link: &Link, key: &str) -> String {
 
 /// The address of the container to which a relay carries what reaches a port on this address of
 /// the host, where the kernel cannot lead it there: to the other family, and from `::1`. Not into
-/// an internal network.
+/// an internal network, and not for a family in which the port is at the container's own address.
 pub(super) fn relayed(bundle: &Bundle, spec: &PortSpec, host: IpAddr) -> Option<IpAddr> {
     let Network::Own(links) = &bundle.network else { return None };
     if spec.protocol == Protocol::Sctp || links.iter().all(|link| link.gateways.is_empty()) {
         return None;
     }
     let ends = main_ends(links);
-    let at_host = |end: &&(IpAddr, Publishing)| end.1 != Publishing::Own;
-    let mut ends = ends.iter().filter(at_host).map(|(ip, _)| *ip);
     let loopback = host == Ipv6Addr::LOCALHOST || host == Ipv6Addr::UNSPECIFIED;
-    match ends.clone().find(|ip| ip.is_ipv4() == host.is_ipv4()) {
-        Some(ip) => loopback.then_some(ip),
-        None => ends.next(),
+    match ends.iter().find(|(ip, _)| ip.is_ipv4() == host.is_ipv4()) {
+        Some((_, Publishing::Own)) => None,
+        Some((ip, _)) => loopback.then_some(*ip),
+        None => ends.iter().find(|(_, way)| *way != Publishing::Own).map(|(ip, _)| *ip),
     }
 }
 
