@@ -1,6 +1,7 @@
 //! What holds when others change the host's firewall and network under berth.
 
 use berth_tests::TestHost;
+use berth_tests::machine::Place;
 
 const STACK: &str = "
 services:
@@ -130,6 +131,67 @@ fn what_belongs_to_others_stays_and_another_states_networks_come_back_too() {
     host.shell("nft delete table ip mine").succeeds();
     other("down").succeeds();
     host.shell(&format!("rm -r {root}")).succeeds();
+}
+
+/// Sends back what it is sent.
+const ECHO: &str = "
+import socket
+server = socket.create_server(('', 9000))
+print('listens', flush=True)
+connections = []
+while True:
+    connection, _ = server.accept()
+    connection.settimeout(30)
+    connection.sendall(connection.recv(9))
+    connections.append(connection)
+    connection.sendall(connection.recv(9))
+";
+
+/// Connects, waits until there is a file, and asks once more.
+const WAITS: &str = "
+import os, socket, time
+connection = socket.create_connection(('192.0.2.1', 9000), timeout=10)
+connection.sendall(b'one')
+print(connection.recv(9).decode(), flush=True)
+for _ in range(600):
+    if os.path.exists('go'):
+        break
+    time.sleep(0.05)
+try:
+    connection.sendall(b'two')
+    print(connection.recv(9).decode(), flush=True)
+except ConnectionResetError:
+    print('reset', flush=True)
+";
+
+#[test]
+fn a_connection_that_was_silent_while_rules_were_gone_goes_on_and_one_that_was_not_is_reset() {
+    let host = TestHost::with("compose.yaml", &STACK.replacen("who.py", "echo.py", 1));
+    host.write("who.py", include_str!("ports/who.py"));
+    host.write("echo.py", ECHO);
+    host.write("waits.py", WAITS);
+    host.berth("up -d").succeeds();
+    let connect = || {
+        host.shell("rm -f go").succeeds();
+        host.eventually("the server listens", || {
+            host.berth("logs --no-log-prefix server").stdout.contains("listens")
+        });
+        let client = host.start_shell(Place::Neighbour, "exec python3 waits.py");
+        client.prints("one");
+        client
+    };
+    let silent = connect();
+    host.shell("nft flush ruleset").succeeds();
+    host.eventually("it is told", || repairs(&host) == 1);
+    host.write("go", "");
+    assert_eq!(silent.ends().stdout, "one\ntwo\n");
+
+    let speaking = connect();
+    flush_for_good(&host);
+    host.write("go", "");
+    assert_eq!(speaking.ends().stdout, "one\nreset\n");
+    // With the rules the server's end of it hears that it is over.
+    host.berth("up -d").succeeds();
 }
 
 /// Nobody watches any more, so what was flushed stays so.

@@ -8,6 +8,11 @@
 //! the old to it (or [`weigh`] them, a part of the clients first), let the old one finish what it
 //! has ([`crate::conntrack::drain`]), stop it. Where both cannot run at once: [`hold`] the ports,
 //! stop the old one, start the new one, [`change`], [`release`].
+//!
+//! Weights and holds are kept in the table alone, for they last as long as a replacement. When somebody
+//! flushes it, the published ports come back and these do not: each port leads to where it is published, and
+//! nobody waits. Who shares out or holds looks with [`observe`] before the next step, which names
+//! what is there and is refused where it is not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
