@@ -11,7 +11,7 @@
 //!
 //! Weights and holds are kept in the table alone, for they last as long as a replacement. When somebody
 //! flushes it, the published ports come back and these do not: each port leads to where it is published, and
-//! nobody waits. Who shares out or holds looks with [`observe`] before the next step, which names
+//! nobody waits. Who shares out or holds has to look with [`observe`] before the next step, which names
 //! what is there and is refused where it is not.
 
 use std::collections::{BTreeMap, BTreeSet};
