@@ -179,6 +179,27 @@ fn a_range_is_published_port_by_port() {
 }
 
 #[test]
+fn a_thousand_ports_are_published_and_the_container_keeps_its_own_limits() {
+    let host = TestHost::with(
+        "compose.yaml",
+        &STACK.replace("'9000:9000', '9000:9000/udp'", "'20000-20999:9000-9999'"),
+    );
+    host.write("who.py", include_str!("ports/who.py"));
+    host.write("ask.py", include_str!("ports/ask.py"));
+    let program = berth_tests::host::berth_program();
+    host.shell(&format!("ulimit -Sn 1024; {} up -d", program.display())).succeeds();
+    host.eventually("the server listens", || {
+        host.berth("logs --no-log-prefix server").stdout.contains("listens")
+    });
+    host.neighbour(&ask("tcp", "192.0.2.1", 20000)).succeeds();
+    host.shell(&ask("tcp", "::1", 20000)).succeeds();
+    let limits = host.berth("exec -T server cat /proc/1/limits").succeeds().stdout;
+    let open = limits.lines().find(|line| line.starts_with("Max open files")).unwrap_or_default();
+    assert_eq!(open.split_whitespace().nth(3), Some("1024"), "{limits}");
+    assert_eq!(host.berth("port server 9001").succeeds().stdout.lines().count(), 2);
+}
+
+#[test]
 fn a_port_without_a_number_gets_a_free_one_and_keeps_it() {
     let host = host_with(&STACK.replace("'9000:9000', '9000:9000/udp'", "'9000'"));
     let port = || {

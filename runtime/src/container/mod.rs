@@ -57,6 +57,7 @@ pub(crate) use inside::{is_kernel_file_system, open as open_inside};
 pub(crate) use oci::forget;
 pub use process::Stdio;
 pub use processes::{Process, processes};
+pub(crate) use rlimits::make_room;
 pub use rlimits::{hard_limits, host_limits};
 pub use spawn::{IDS, Init, spawn};
 

@@ -1,6 +1,7 @@
 //! Resource limits by the names of Compose.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::CapabilitySet;
@@ -26,18 +27,41 @@ const NAMES: [(&str, Resource); 16] = [
     ("stack", Resource::Stack),
 ];
 
+/// How many files this process could open before it raised that.
+static OPEN_FILES: OnceLock<Rlimit> = OnceLock::new();
+
+/// Makes room for `files` open files beside the usual ones, as far as the limit can be raised. What
+/// is started from here gets the limit of before; so that it finds free numbers below that, those
+/// files have to be moved above the number this gives, if it gives one.
+pub(crate) fn make_room(files: usize) -> Option<i32> {
+    const OTHERS: u64 = 512;
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let files = u64::try_from(files).unwrap_or(u64::MAX);
+    let before = OPEN_FILES.get().copied().unwrap_or(limit);
+    let soft = before.current.filter(|soft| *soft < files.saturating_add(OTHERS))?;
+    let wanted = soft.saturating_add(files);
+    let current = Some(limit.maximum.map_or(wanted, |hard| wanted.min(hard)));
+    rustix::process::setrlimit(Resource::Nofile, Rlimit { current, ..limit }).ok()?;
+    OPEN_FILES.get_or_init(|| before);
+    i32::try_from(soft).ok()
+}
+
 /// Limits to set on a new process.
 #[derive(Debug, Default)]
 pub(crate) struct Limits(Vec<(Resource, Rlimit)>);
 
 impl Limits {
-    /// Each limit, and whether it was asked for. No core is dumped unless asked for.
+    /// Each limit, and whether it was asked for. No core is dumped unless asked for, and files are
+    /// opened as many as before this process raised that for itself.
     pub(crate) fn all(&self) -> impl Iterator<Item = (Resource, Rlimit, bool)> {
         let core = self.0.iter().all(|(resource, _)| *resource != Resource::Core);
         let hard = rustix::process::getrlimit(Resource::Core).maximum;
         let none = Rlimit { current: Some(0), maximum: hard };
         let asked = self.0.iter().map(|(resource, limit)| (*resource, *limit, true));
-        core.then_some((Resource::Core, none, false)).into_iter().chain(asked)
+        let files = self.0.iter().all(|(resource, _)| *resource != Resource::Nofile);
+        let before =
+            OPEN_FILES.get().filter(|_| files).map(|limit| (Resource::Nofile, *limit, false));
+        core.then_some((Resource::Core, none, false)).into_iter().chain(before).chain(asked)
     }
 }
 

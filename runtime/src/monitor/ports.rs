@@ -16,6 +16,7 @@ use rustix::net::{
 };
 
 use crate::bundle::{Phase, Status};
+use crate::container::make_room;
 use crate::{holders, record};
 
 /// Attempts at a port that is free for both families.
@@ -74,26 +75,47 @@ impl fmt::Display for Taken {
 /// # Errors
 /// [`Taken`] for the first that cannot be had; nothing is reserved then.
 pub(super) fn reserve(wanted: &[PortSpec], run_dir: &Path) -> Result<Reserved, Taken> {
+    let above = room_for(wanted);
     let mut reserved = Reserved::default();
     for spec in wanted {
-        let (sockets, port) = reserve_one(spec).map_err(|(errno, port)| Taken {
-            port: name(spec),
-            errno,
-            owner: port
-                .filter(|_| errno == Errno::ADDRINUSE)
-                .and_then(|p| owner(p, spec.protocol, run_dir)),
-        })?;
-        let index = reserved.ports.len();
-        reserved.sockets.extend(sockets.into_iter().map(|socket| (index, socket)));
-        reserved.ports.push(PortSpec { published: Some((port, port)), ..spec.clone() });
+        reserved.add(reserve_alone(spec, run_dir, above)?);
     }
     Ok(reserved)
 }
 
+/// A socket for each family.
+fn room_for(wanted: &[PortSpec]) -> Option<i32> {
+    make_room(2 * wanted.len())
+}
+
+fn reserve_alone(spec: &PortSpec, run_dir: &Path, above: Option<i32>) -> Result<Reserved, Taken> {
+    let apart = |(sockets, port): (Vec<OwnedFd>, u16)| match above {
+        Some(above) => Ok((moved(&sockets, above).map_err(|errno| (errno, None))?, port)),
+        None => Ok((sockets, port)),
+    };
+    let (sockets, port) = reserve_one(spec).and_then(apart).map_err(|(errno, port)| Taken {
+        port: name(spec),
+        errno,
+        owner: port
+            .filter(|_| errno == Errno::ADDRINUSE)
+            .and_then(|p| owner(p, spec.protocol, run_dir)),
+    })?;
+    Ok(Reserved {
+        sockets: sockets.into_iter().map(|socket| (0, socket)).collect(),
+        ports: vec![PortSpec { published: Some((port, port)), ..spec.clone() }],
+    })
+}
+
+/// The same sockets under numbers from there on.
+fn moved(sockets: &[OwnedFd], above: i32) -> Result<Vec<OwnedFd>, Errno> {
+    sockets.iter().map(|socket| rustix::io::fcntl_dupfd_cloexec(socket, above)).collect()
+}
+
 /// Reserves those of `wanted` that are still free. One without a port of the host needs none.
 pub(super) fn reserve_free(wanted: &[PortSpec], run_dir: &Path) -> Reserved {
+    let above = room_for(wanted);
     let each = wanted.iter().filter_map(|spec| match spec.published {
-        Some(_) => reserve(std::slice::from_ref(spec), run_dir).ok(),
+        Some(_) => reserve_alone(spec, run_dir, above).ok(),
         None => Some(Reserved { ports: vec![spec.clone()], ..Reserved::default() }),
     });
     each.fold(Reserved::default(), |mut all, one| {
