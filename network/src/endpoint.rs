@@ -8,6 +8,8 @@
 //!
 //! Call these from a single-threaded process, or from a thread that does nothing else.
 
+mod live;
+
 use std::fs::File;
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -39,6 +41,8 @@ use rustix::net::netdevice::name_to_index;
 use crate::error::{NetError, Result, refused};
 use crate::netlink::{self, Channel, Message};
 use crate::{beside, netns, sysctl};
+
+pub use live::{detach, has, lead_out};
 
 /// How often a link is asked for again while its module is loading, and how long after.
 const LOADING_ATTEMPTS: u32 = 50;

@@ -56,6 +56,11 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
+    /// Whether something of it changes in the container as it is.
+    pub(super) fn is_update(&self) -> bool {
+        self.resumes || !self.updates.is_empty()
+    }
+
     pub(super) fn of(fate: Fate, causes: Vec<Cause>) -> Verdict {
         let starts = !matches!(fate, Fate::Keep | Fate::Adopt | Fate::Unpause | Fate::Remove);
         let (changes, updates) = (Vec::new(), Vec::new());
@@ -263,7 +268,9 @@ impl<'a> Judge<'a, '_> {
             false => (Vec::new(), Vec::new()),
         };
         let live = causes == [Cause::Changed] && !changes.is_empty();
-        let live = live && class(&changes) == Class::Live && name == have.record.service;
+        let live = live
+            && class(&changes, &have.record.spec, &service.container) == Class::Live
+            && name == have.record.service;
         causes.extend(self.dragged(have));
         let updates = live && causes == [Cause::Changed];
         if !causes.is_empty() && !updates && !options.no_recreate {

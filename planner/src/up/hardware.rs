@@ -1,10 +1,10 @@
 //! Addresses of links that nobody chooses: each is for one container of a network.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Survey;
 use super::containers::{Change, Fate};
-use super::records::made;
+use super::records::{made, updated};
 use super::resources::NetworkFate;
 use crate::desired::EndpointSpec;
 use crate::problem::{PlanProblem, PlanProblems};
@@ -19,16 +19,20 @@ pub(super) fn check(
 ) {
     let fates: BTreeMap<&str, Fate> =
         changes.iter().map(|change| (change.name.as_str(), change.verdict.fate)).collect();
+    let as_they_are: BTreeSet<&str> =
+        updated(changes).map(|(change, ..)| change.name.as_str()).collect();
     for network in networks.keys() {
         let mut taken: BTreeMap<String, &str> = BTreeMap::new();
         for have in survey.on_network.get(network).into_iter().flatten() {
             let name = have.record.name.as_str();
-            let goes = matches!(fates.get(name), Some(Fate::Replace | Fate::Remove));
+            let goes = as_they_are.contains(name)
+                || matches!(fates.get(name), Some(Fate::Replace | Fate::Remove));
             if let Some(endpoint) = have.record.spec.networks.get(*network).filter(|_| !goes) {
                 taken.extend(addresses(endpoint).map(|address| (address, name)));
             }
         }
-        for (change, spec) in made(changes) {
+        let changed = updated(changes).map(|(change, want, _)| (change, want));
+        for (change, spec) in made(changes).chain(changed) {
             for address in spec.networks.get(*network).into_iter().flat_map(addresses) {
                 if let Some(other) = taken.insert(address.clone(), &change.name) {
                     problems.add(PlanProblem::Address {

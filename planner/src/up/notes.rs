@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::desired::Desired;
-use crate::observed::ContainerRecord;
-
-use super::Survey;
+use super::containers::Change;
 use super::resources::{Fate, NetworkFate, VolumeFate};
+use super::{Survey, is_active};
+use crate::desired::{Desired, EndpointSpec};
+use crate::observed::ContainerRecord;
 
 /// Says which networks and volumes are another project's, and which have changed and stay.
 pub(super) fn of_others(
@@ -56,6 +56,31 @@ pub(super) fn orphans(survey: &Survey, going: &BTreeSet<&str>) -> Vec<String> {
         )
     };
     left.map(line).collect()
+}
+
+/// Says of each container that is changed as it is which network it is cut off for a moment,
+/// because its link there is to be another one.
+pub(super) fn gaps(changes: &[Change], updated: &BTreeMap<String, ContainerRecord>) -> Vec<String> {
+    let mut lines = Vec::new();
+    for change in changes {
+        let Some(have) = change.have.filter(|have| is_active(have)) else { continue };
+        let Some(after) = updated.get(&change.name) else { continue };
+        let before = &have.record;
+        for (network, on) in &before.spec.networks {
+            let Some(then) = after.spec.networks.get(network) else { continue };
+            let addresses = |record: &ContainerRecord| record.addresses.get(network).copied();
+            if link(on) != link(then) || addresses(before) != addresses(after) {
+                let name = &change.name;
+                lines.push(format!("{name}: it is cut off network `{network}` for a moment"));
+            }
+        }
+    }
+    lines
+}
+
+/// What of an endpoint is the link itself.
+fn link(endpoint: &EndpointSpec) -> EndpointSpec {
+    EndpointSpec { aliases: Vec::new(), priority: 0, gw_priority: 0, ..endpoint.clone() }
 }
 
 /// Says of each service whose containers are made what of it this host does not do.

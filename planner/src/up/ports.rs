@@ -168,7 +168,9 @@ impl<'a> Claims<'a> {
 
 /// Finds ports that cannot be had by those who will start.
 pub(super) fn check(survey: &Survey, changes: &[Change], problems: &mut PlanProblems) {
-    let starting = changes.iter().filter(|change| change.verdict.starts);
+    let as_it_is =
+        |change: &Change| change.verdict.is_update() && change.have.is_some_and(is_active);
+    let starting = changes.iter().filter(|change| change.verdict.starts || as_it_is(change));
     let wants: Vec<(&str, &PortSpec)> = starting
         .filter_map(|change| Some((change.name.as_str(), change.want?)))
         .filter(|(_, want)| want.network_mode == NetworkMode::Bridge)
@@ -178,6 +180,7 @@ pub(super) fn check(survey: &Survey, changes: &[Change], problems: &mut PlanProb
         .iter()
         .filter(|change| {
             matches!(change.verdict.fate, Fate::Replace | Fate::Restart | Fate::Remove)
+                || as_it_is(change)
         })
         .map(|change| change.name.as_str())
         .collect();

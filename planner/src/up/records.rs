@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use berth_schema::stack::PullPolicy;
 
-use crate::desired::ContainerSpec;
+use crate::desired::{ContainerSpec, EndpointSpec};
 use crate::ipam::{AddressBook, IdRanges, Request};
-use crate::observed::{Addresses, Borrowed, ContainerRecord};
+use crate::observed::{Addresses, Borrowed, ContainerRecord, ObservedContainer};
 use crate::policy;
 use crate::problem::{PlanProblem, PlanProblems};
 use crate::pull;
@@ -16,18 +16,32 @@ use super::containers::{Change, Fate};
 use super::resources::NetworkFate;
 use super::{Survey, hardware, inits};
 
-/// Records by container name, for every container the plan makes.
+/// Records by container name.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    /// Of every container the plan makes.
+    pub(super) made: BTreeMap<String, ContainerRecord>,
+    /// Of those it changes as they are.
+    pub(super) updated: BTreeMap<String, ContainerRecord>,
+}
+
+/// The records of all containers the plan makes or changes.
 pub(super) fn make(
     survey: &Survey,
     networks: &BTreeMap<&str, NetworkFate>,
     changes: &[Change],
     problems: &mut PlanProblems,
-) -> BTreeMap<String, ContainerRecord> {
+) -> Records {
     let mut addresses = addresses(survey, networks, changes, problems);
     hardware::check(survey, networks, changes, problems);
     let mut bases = id_bases(survey, changes, problems);
     let mut projects = layer_projects(survey, changes, problems);
-    let mut records = BTreeMap::new();
+    let mut records = Records::default();
+    for (change, want, have) in updated(changes) {
+        let given = addresses.remove(change.name.as_str()).unwrap_or_default();
+        let record = changed_record(survey, change, (want, have), given);
+        records.updated.insert(change.name.clone(), record);
+    }
     for (change, spec) in made(changes) {
         check_image(survey, change, spec, problems);
         let image = survey.observed.images.get(&survey.image(change.service, spec));
@@ -52,9 +66,23 @@ pub(super) fn make(
             grants: survey.grants(change.service),
             judged: judged(survey, spec),
         };
-        records.insert(change.name.clone(), record);
+        records.made.insert(change.name.clone(), record);
     }
     records
+}
+
+/// The record of a container that is changed as it is; `given` has the addresses that are new.
+fn changed_record(
+    survey: &Survey,
+    change: &Change,
+    (want, have): (&ContainerSpec, &ObservedContainer),
+    given: BTreeMap<String, Addresses>,
+) -> ContainerRecord {
+    let mut addresses = have.record.addresses.clone();
+    addresses.retain(|network, _| want.networks.contains_key(network));
+    addresses.extend(given);
+    let grants = survey.grants(change.service);
+    ContainerRecord { spec: want.clone(), grants, addresses, ..have.record.clone() }
 }
 
 /// What the host paths of a container led to when the policy judged them.
@@ -70,6 +98,20 @@ pub(super) fn made<'a>(
 ) -> impl Iterator<Item = (&'a Change<'a>, &'a ContainerSpec)> {
     let made = |change: &&Change| matches!(change.verdict.fate, Fate::Create | Fate::Replace);
     changes.iter().filter(made).filter_map(|change| Some((change, change.want?)))
+}
+
+/// Containers the plan changes as they are, with what they shall be.
+pub(super) fn updated<'a>(
+    changes: &'a [Change],
+) -> impl Iterator<Item = (&'a Change<'a>, &'a ContainerSpec, &'a ObservedContainer)> {
+    let updated = changes.iter().filter(|change| change.verdict.is_update());
+    updated.filter_map(|change| Some((change, change.want?, change.have?)))
+}
+
+/// Whether a container that stays on a network keeps the addresses it has there.
+fn keeps(has: &Addresses, endpoint: &EndpointSpec) -> bool {
+    endpoint.ipv4_address.is_none_or(|fixed| has.ipv4 == Some(fixed))
+        && endpoint.ipv6_address.is_none_or(|fixed| has.ipv6 == Some(fixed))
 }
 
 fn check_image(
@@ -111,6 +153,21 @@ fn addresses<'a>(
             requests.entry(network).or_default().push(request);
         }
     }
+    let mut leaving = BTreeSet::new();
+    for (change, want, have) in updated(changes) {
+        for (network, has) in &have.record.addresses {
+            if !want.networks.get(network).is_some_and(|endpoint| keeps(has, endpoint)) {
+                leaving.insert((change.name.as_str(), network.as_str()));
+            }
+        }
+        for (network, endpoint) in &want.networks {
+            let before = have.record.addresses.get(network).copied();
+            if !before.is_some_and(|has| keeps(&has, endpoint)) {
+                let request = Request { container: &change.name, endpoint, before };
+                requests.entry(network).or_default().push(request);
+            }
+        }
+    }
     let mut given: BTreeMap<&str, BTreeMap<String, Addresses>> = BTreeMap::new();
     for (network, fate) in networks {
         let mut book = AddressBook::new(&fate.record);
@@ -118,6 +175,7 @@ fn addresses<'a>(
             let name = have.record.name.as_str();
             match (have.record.addresses.get(*network), fates.get(name)) {
                 (Some(has), Some(Fate::Replace | Fate::Remove)) => book.leave(has, name),
+                (Some(has), _) if leaving.contains(&(name, *network)) => book.leave(has, name),
                 (Some(has), _) => book.occupy(has, name),
                 (None, _) => {}
             }

@@ -4,13 +4,12 @@
 //! these before starts and the gates between them. No step waits for one of a later kind, so a
 //! plan cannot have a circle.
 
+mod claims;
 mod inits;
+mod live;
 mod shared;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
-
-use berth_schema::stack::Protocol;
 
 use crate::action::Action;
 use crate::cause::Cause;
@@ -24,8 +23,9 @@ use crate::plan::{Draft, Slot};
 use crate::pull;
 
 use super::containers::{Change, Fate};
+use super::records::Records;
 use super::resources::{self, NetworkFate, VolumeFate};
-use super::{Survey, is_active, notes, ports};
+use super::{Survey, is_active, notes};
 
 /// The steps for all fates.
 pub(super) fn draft(
@@ -33,7 +33,7 @@ pub(super) fn draft(
     networks: &BTreeMap<&str, NetworkFate>,
     volumes: &BTreeMap<&str, VolumeFate>,
     changes: &[Change],
-    records: BTreeMap<String, ContainerRecord>,
+    Records { made: records, updated }: Records,
 ) -> Draft {
     let mut maker = Maker {
         survey,
@@ -58,16 +58,18 @@ pub(super) fn draft(
     maker.draft.notes.extend(notes::without_userns(survey.desired, &records));
     maker.draft.notes.extend(notes::without_nodes(&records));
     maker.draft.notes.extend(notes::without_effect(survey.desired, &records));
+    maker.draft.notes.extend(notes::gaps(changes, &updated));
     maker.pulls(&records);
     maker.networks(networks);
     maker.order_of_subnets(networks);
     maker.volumes(volumes);
     maker.order_of_pulls();
-    maker.containers(records);
+    maker.containers(records, updated);
     maker.order_of_stops();
     maker.order_of_volumes();
     maker.order_of_resources(networks, volumes);
     maker.unused_networks();
+    maker.order_of_updates();
     maker.order_of_starts();
     maker.order_of_inits();
     if let Some(first) = first {
@@ -83,6 +85,8 @@ struct Slots {
     create: Option<Slot>,
     start: Option<Slot>,
     adopt: Option<Slot>,
+    /// The change of it as it is.
+    update: Option<Slot>,
     /// The wait for its end, where others wait for that.
     end: Option<Slot>,
     /// Its removal after that.
@@ -206,24 +210,34 @@ impl<'a> Maker<'a> {
         }
     }
 
-    fn containers(&mut self, mut records: BTreeMap<String, ContainerRecord>) {
+    fn containers(
+        &mut self,
+        mut records: BTreeMap<String, ContainerRecord>,
+        mut updated: BTreeMap<String, ContainerRecord>,
+    ) {
         for index in 0..self.changes.len() {
             let change = &self.changes[index];
             let record = records.remove(&change.name);
-            if let Some(record) = &record {
+            let updated = updated.remove(&change.name);
+            if let Some(record) = record.as_ref().or(updated.as_ref()) {
                 self.given[index] = record.addresses.clone();
             }
-            self.slots[index] = self.container(change, record);
+            self.slots[index] = self.container(change, record, updated);
         }
     }
 
-    fn container(&mut self, change: &Change, record: Option<ContainerRecord>) -> Slots {
+    fn container(
+        &mut self,
+        change: &Change,
+        record: Option<ContainerRecord>,
+        updated: Option<ContainerRecord>,
+    ) -> Slots {
         let verdict = &change.verdict;
         let (fate, causes) = (verdict.fate, || verdict.causes.clone());
         let name = || change.name.clone();
         let mut slots = Slots::default();
         match fate {
-            Fate::Keep if verdict.resumes || !verdict.updates.is_empty() => {}
+            Fate::Keep if verdict.is_update() => {}
             Fate::Keep => self.draft.unchanged += usize::from(!change.oneoff),
             Fate::Adopt => {
                 let adopt = Action::AdoptContainer { name: name() };
@@ -248,8 +262,8 @@ impl<'a> Maker<'a> {
             self.draft.changes(create, verdict.changes.clone());
             slots.create = Some(create);
         }
-        let update = self.update(change);
-        if let (Some(update), Some(adopt)) = (update, slots.adopt) {
+        slots.update = updated.map(|record| self.update(change, record));
+        if let (Some(update), Some(adopt)) = (slots.update, slots.adopt) {
             self.draft.after(update, adopt);
         }
         if verdict.starts {
@@ -258,29 +272,12 @@ impl<'a> Maker<'a> {
         self.end_of_init(change, &mut slots);
         let begins = slots.start.or(slots.adopt.filter(|_| slots.end.is_some()));
         let in_order =
-            [slots.stop, slots.remove, slots.create, update, begins, slots.end, slots.clear];
+            [slots.stop, slots.remove, slots.create, slots.update, begins, slots.end, slots.clear];
         let in_order: Vec<Slot> = in_order.into_iter().flatten().collect();
         for pair in in_order.windows(2) {
             self.draft.after(pair[1], pair[0]);
         }
         slots
-    }
-
-    /// The step that gives a container what takes effect in it as it is.
-    fn update(&mut self, change: &Change) -> Option<Slot> {
-        let updates = &change.verdict.updates;
-        let cause = match (updates.is_empty(), change.verdict.resumes) {
-            (false, _) => Cause::Changed,
-            (true, true) => Cause::Drift { what: "a change of it was cut short" },
-            (true, false) => return None,
-        };
-        let (want, have) = (change.want?, change.have?);
-        let grants = self.survey.grants(change.service);
-        let record = ContainerRecord { spec: want.clone(), grants, ..have.record.clone() };
-        let update = Action::UpdateContainer(Box::new(record));
-        let update = self.draft.add(update, vec![cause]);
-        self.draft.changes(update, updates.clone());
-        Some(update)
     }
 
     /// A dependent stops before what it depends on, and a container that is replaced only when
@@ -337,7 +334,7 @@ impl<'a> Maker<'a> {
             let volumes = named_volumes(want).filter(|name| volumes.contains_key(name));
             let volumes = volumes.filter_map(|name| self.volumes.get(name).copied());
             let pulls = slots.create.map(|_| self.pulls_of(change, want)).unwrap_or_default();
-            if let Some(step) = slots.create.or(slots.start) {
+            if let Some(step) = slots.create.or(slots.update).or(slots.start) {
                 for before in made.chain(volumes).chain(pulls) {
                     self.draft.after(step, before);
                 }
@@ -364,7 +361,7 @@ impl<'a> Maker<'a> {
             let removals = users.map(|have| {
                 let index = *leaving.get(have.record.name.as_str())?;
                 let stays = self.changes[index].want.is_some_and(|w| w.networks.contains_key(name));
-                self.slots[index].remove.filter(|_| !stays)
+                self.slots[index].remove.or(self.slots[index].update).filter(|_| !stays)
             });
             let Some(removals) = removals.collect::<Option<Vec<Slot>>>() else { continue };
             let remove = Action::RemoveNetwork { name: name.clone() };
@@ -376,7 +373,7 @@ impl<'a> Maker<'a> {
     /// A container starts after what it depends on, and after those whose ports, addresses or
     /// network it takes over.
     fn order_of_starts(&mut self) {
-        let freed = self.freed();
+        let (freed, left) = (self.freed(), self.left());
         let by_name: BTreeMap<&str, usize> = self
             .changes
             .iter()
@@ -392,6 +389,10 @@ impl<'a> Maker<'a> {
                 let stops = freed.get(&key).into_iter().flatten();
                 for stop in stops.filter(|stop| Some(**stop) != self.slots[index].stop) {
                     self.draft.after(start, *stop);
+                }
+                let leaving = left.get(&key).into_iter().flatten().filter(|who| **who != index);
+                for update in leaving.filter_map(|who| self.slots[*who].update) {
+                    self.draft.after(start, update);
                 }
             }
             let parents = change.want.map(ContainerSpec::parents).unwrap_or_default();
@@ -417,41 +418,4 @@ impl<'a> Maker<'a> {
             }
         }
     }
-
-    /// What stopped containers give up, and when.
-    fn freed(&self) -> BTreeMap<Claim, Vec<Slot>> {
-        let mut freed: BTreeMap<Claim, Vec<Slot>> = BTreeMap::new();
-        for (index, change) in self.changes.iter().enumerate() {
-            let (Some(stop), Some(have)) = (self.slots[index].stop, change.have) else { continue };
-            let ports = ports::held(have).iter().filter_map(ports::fixed);
-            let claims = ports.map(|(protocol, port)| Claim::Port(protocol, port));
-            for claim in claims.chain(addresses(&have.record.addresses)) {
-                freed.entry(claim).or_default().push(stop);
-            }
-        }
-        freed
-    }
-
-    fn takes(&self, index: usize) -> Vec<Claim> {
-        let want = self.changes[index].want.into_iter();
-        let ports = want.flat_map(|want| &want.ports).filter_map(ports::fixed);
-        let claims = ports.map(|(protocol, port)| Claim::Port(protocol, port));
-        let record = self.changes[index].have.map(|have| &have.record.addresses);
-        let created = self.slots[index].create.is_some();
-        let given = record.filter(|_| !created).unwrap_or(&self.given[index]);
-        claims.chain(addresses(given)).collect()
-    }
-}
-
-/// Something one container has at a time.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Claim {
-    Port(Protocol, u16),
-    Address(String, IpAddr),
-}
-
-fn addresses(given: &BTreeMap<String, Addresses>) -> impl Iterator<Item = Claim> {
-    given.iter().flat_map(|(network, addresses)| {
-        addresses.iter().map(|address| Claim::Address(network.clone(), address))
-    })
 }

@@ -114,9 +114,11 @@ impl<'a> Judged<'a> {
             Action::RemoveNetwork { name } => {
                 for (container, have) in &self.observed.containers {
                     if have.record.spec.networks.contains_key(name) {
-                        let gone = self.find("remove_container", container);
+                        let gone = ["remove_container", "update_container"]
+                            .into_iter()
+                            .find(|verb| self.find(verb, container).is_some());
                         assert!(gone.is_some(), "{name} is removed under {container}");
-                        self.after(id, "remove_container", container);
+                        self.after(id, gone.unwrap(), container);
                     }
                 }
             }
@@ -126,6 +128,13 @@ impl<'a> Judged<'a> {
                 self.after(id, "adopt_container", &record.name);
                 let there = self.observed.containers.contains_key(&record.name);
                 assert!(there, "{} is to be updated and is not there", record.name);
+                for network in record.spec.networks.keys() {
+                    self.after(id, "create_network", network);
+                    let given = record.addresses.contains_key(network);
+                    assert!(given, "{} gets no address on {network}", record.name);
+                }
+                let left = record.addresses.keys().find(|n| !record.spec.networks.contains_key(*n));
+                assert_eq!(left, None, "{} keeps an address", record.name);
             }
             Action::AwaitContainer { name, .. } => self.after(id, "start_container", name),
             Action::RemoveVolume { name } => {

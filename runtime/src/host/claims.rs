@@ -29,10 +29,38 @@ pub(super) fn take(roots: &Roots, record: &ContainerRecord) -> Result<(), StepEr
     unused.inspect_err(|_| unlink(&wanted))
 }
 
+/// Takes what `after` names and `before` does not, or nothing.
+pub(super) fn take_more(
+    roots: &Roots,
+    before: &ContainerRecord,
+    after: &ContainerRecord,
+) -> Result<(), StepError> {
+    let more = wanted_beyond(roots, after, before);
+    for (index, claim) in more.iter().enumerate() {
+        take_one(roots, claim, &after.name)
+            .inspect_err(|_| more[..index].iter().for_each(|claim| drop(fs::remove_file(claim))))?;
+    }
+    Ok(())
+}
+
+/// Gives back what `before` has and `after` does not.
+pub(super) fn release_rest(roots: &Roots, before: &ContainerRecord, after: &ContainerRecord) {
+    release_these(roots, &before.name, wanted_beyond(roots, before, after));
+}
+
+fn wanted_beyond(roots: &Roots, one: &ContainerRecord, other: &ContainerRecord) -> Vec<PathBuf> {
+    let kept = wanted(roots, other);
+    wanted(roots, one).into_iter().filter(|claim| !kept.contains(claim)).collect()
+}
+
 /// Gives back what `record` has.
 pub(super) fn release(roots: &Roots, record: &ContainerRecord) {
-    for claim in wanted(roots, record) {
-        if fs::read_link(&claim).is_ok_and(|owner| owner == Path::new(&record.name)) {
+    release_these(roots, &record.name, wanted(roots, record));
+}
+
+fn release_these(roots: &Roots, name: &str, claims: Vec<PathBuf>) {
+    for claim in claims {
+        if fs::read_link(&claim).is_ok_and(|owner| owner == Path::new(name)) {
             give_back(roots, &claim);
         }
     }

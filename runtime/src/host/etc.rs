@@ -14,7 +14,7 @@ use berth_planner::observed::ContainerRecord;
 use super::StepError;
 use super::names::RESOLV_CONF;
 use super::owners::Owners;
-use crate::bundle::{BundleMount, BundleSource, Dns, Link, Network};
+use crate::bundle::{Bundle, BundleMount, BundleSource, Dns, Link, Network};
 use crate::paths::Roots;
 use crate::record::{self, Durability};
 
@@ -43,10 +43,7 @@ pub(super) fn write(
     };
     file("hostname", &format!("{hostname}\n"))?;
     if *owner == container.name {
-        let full = match &container.spec.domainname {
-            Some(domain) => format!("{hostname}.{domain} {hostname}"),
-            None => hostname.to_owned(),
-        };
+        let full = full_name(hostname, container.spec.domainname.as_deref());
         file("hosts", &hosts(&full, network, dns))?;
         file("resolv.conf", &resolv_conf(&container.spec, dns))?;
     }
@@ -57,6 +54,25 @@ pub(super) fn write(
         read_only: container.spec.read_only,
     };
     Ok(vec![mount("hostname", &dir), mount("hosts", &shared), mount("resolv.conf", &shared)])
+}
+
+/// The files that tell names and change with a container's wiring, with their texts. One that
+/// shares another's network has none of its own, and in the host's the servers are the host's.
+pub(crate) fn texts(bundle: &Bundle) -> Vec<(&'static str, String)> {
+    let Bundle { network, dns, hostname, domainname, .. } = bundle;
+    let hosts = || ("hosts", hosts(&full_name(hostname, domainname.as_deref()), network, dns));
+    match network {
+        Network::Container(_) => Vec::new(),
+        Network::Host => vec![hosts()],
+        Network::Own(_) => vec![hosts(), ("resolv.conf", ours(dns))],
+    }
+}
+
+fn full_name(hostname: &str, domainname: Option<&str>) -> String {
+    match domainname {
+        Some(domain) => format!("{hostname}.{domain} {hostname}"),
+        None => hostname.to_owned(),
+    }
 }
 
 fn source(path: &Path, idmap: bool) -> BundleSource {
@@ -101,6 +117,11 @@ fn resolv_conf(spec: &ContainerSpec, dns: &Dns) -> String {
     if spec.network_mode == NetworkMode::Host {
         return hosts_own(&fs::read_to_string(RESOLV_CONF).unwrap_or_default(), spec);
     }
+    ours(dns)
+}
+
+/// That of a container with a network namespace of its own.
+fn ours(dns: &Dns) -> String {
     let nameservers = match dns.networks.is_empty() {
         true => Vec::new(),
         false => vec![IpAddr::V4(SERVER).into()],

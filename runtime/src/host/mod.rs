@@ -9,7 +9,7 @@ mod claims;
 mod copy;
 mod devices;
 mod error;
-mod etc;
+pub(crate) mod etc;
 mod facts;
 mod files;
 mod grounds;

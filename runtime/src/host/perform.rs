@@ -86,16 +86,25 @@ impl Host {
             record::write(&path, stored, Durability::Durable)
                 .map_err(|e| StepError::refused("write the record of", name, e))
         };
+        // An address that somebody else has taken since the plan is found before all.
+        claims::take_more(&self.roots, &stored.record, wanted)?;
+        let given_back = |_: &StepError| {
+            claims::release_rest(&self.roots, wanted, &stored.record);
+        };
         let run_dir = self.roots.container_run(name);
         if client::is_monitored(&run_dir) {
-            let cgroup = prepare::cgroup(&self.roots, wanted)?;
+            let wiring = prepare::wiring(&self.roots, &stored, wanted).inspect_err(given_back)?;
+            let cgroup = prepare::cgroup(&self.roots, wanted).inspect_err(given_back)?;
             let restart = prepare::restart(wanted.spec.restart);
-            write(&Stored { updating: true, ..stored.clone() })?;
-            client::update(&run_dir, cgroup, restart)
+            write(&Stored { updating: true, ..stored.clone() }).inspect_err(given_back)?;
+            client::update(&run_dir, cgroup, restart, wiring)
                 .await
-                .map_err(|e| StepError::refused("update container", name, e))?;
+                .map_err(|e| StepError::refused("update container", name, e))
+                .inspect_err(given_back)?;
         }
-        write(&Stored { record: wanted.clone(), updating: false, ..stored })
+        write(&Stored { record: wanted.clone(), updating: false, ..stored.clone() })?;
+        claims::release_rest(&self.roots, &stored.record, wanted);
+        Ok(())
     }
 
     async fn start(&self, name: &str) -> Result<(), StepError> {

@@ -13,7 +13,7 @@ use berth_schema::stack::LogDriver;
 use super::grounds::Held;
 use super::view::ImageView;
 use super::{StepError, Stored, etc, names as host_names, network, quota};
-use crate::bundle::{Bundle, BundleMount, Cgroup, Log, Rootfs};
+use crate::bundle::{Bundle, BundleMount, Cgroup, Log, Rootfs, Wiring};
 use crate::paths::Roots;
 use crate::record::{self, Durability};
 use crate::sabotage::defence;
@@ -109,6 +109,27 @@ impl Image {
     }
 }
 
+/// Links, names and ports of a container as `wanted` has them, where that may be another wiring
+/// than it has: by its description, or as a change of it was cut short.
+pub(super) fn wiring(
+    roots: &Roots,
+    stored: &Stored,
+    wanted: &ContainerRecord,
+) -> Result<Option<Wiring>, StepError> {
+    let of = |record: &ContainerRecord| {
+        let ContainerSpec { networks, ports, dns, dns_search, dns_opt, extra_hosts, links, .. } =
+            record.spec.clone();
+        let names = (dns, dns_search, dns_opt, extra_hosts, links);
+        (networks, ports, names, record.addresses.clone())
+    };
+    if of(&stored.record) == of(wanted) && !stored.updating {
+        return Ok(None);
+    }
+    let network = network::connection(roots, wanted, &stored.id)?;
+    let dns = host_names::dns(roots, wanted, &network)?;
+    Ok(Some(Wiring { network, dns, ports: wanted.spec.ports.clone() }))
+}
+
 struct Preparation<'a> {
     roots: &'a Roots,
     stored: &'a Stored,
@@ -171,6 +192,7 @@ impl Preparation<'_> {
         mounts.sort_by(|a, b| a.target.cmp(&b.target));
         Ok(Bundle {
             changing: None,
+            rewiring: None,
             name: record.name.clone(),
             id: self.stored.id.clone(),
             project: record.project.clone(),

@@ -17,7 +17,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::protocol::{self, Frame, Reply, Request};
 use super::{LOCK, SOCKET};
-use crate::bundle::{Cgroup, Restart, Status};
+use crate::bundle::{Cgroup, Restart, Status, Wiring};
 
 /// How long a monitor that is alive may take to answer what it can answer at once.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -104,12 +104,19 @@ pub async fn signal(run_dir: &Path, number: i32) -> io::Result<()> {
     done(Connection::ask(run_dir, &Request::Signal { number }).await?.1)
 }
 
-/// Gives the container other limits and another restart policy; it runs on.
+/// Gives the container other limits, another restart policy, other links, names and ports; it runs
+/// on.
 ///
 /// # Errors
-/// There is no monitor, or the kernel refuses a limit; everything is as before then.
-pub async fn update(run_dir: &Path, cgroup: Cgroup, restart: Restart) -> io::Result<()> {
-    let request = Request::Update { cgroup: Box::new(cgroup), restart };
+/// There is no monitor, or the host refuses some of it; everything is as before then.
+pub async fn update(
+    run_dir: &Path,
+    cgroup: Cgroup,
+    restart: Restart,
+    wiring: Option<Wiring>,
+) -> io::Result<()> {
+    let wiring = wiring.map(Box::new);
+    let request = Request::Update { cgroup: Box::new(cgroup), restart, wiring };
     done(Connection::ask(run_dir, &request).await?.1)
 }
 

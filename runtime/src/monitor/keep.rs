@@ -263,8 +263,8 @@ impl Monitor {
                 let unpaused = self.unpause();
                 self.server.answer(client, unpaused);
             }
-            Wish::Update { client, cgroup, restart } => {
-                let updated = self.update(*cgroup, restart);
+            Wish::Update { client, cgroup, restart, wiring } => {
+                let updated = self.update(*cgroup, restart, wiring.map(|wiring| *wiring));
                 self.server.answer(client, updated);
             }
             Wish::Resize { client, rows, columns } => {

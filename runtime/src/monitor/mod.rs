@@ -41,6 +41,7 @@ mod probe;
 mod protocol;
 mod relay;
 mod resolver;
+mod rewire;
 mod sentry;
 mod server;
 mod update;

@@ -50,6 +50,15 @@ pub(super) fn rest(bundle: &Bundle) {
     }
 }
 
+/// Removes the records that a container had on networks it has left.
+pub(super) fn remove_but(before: &Bundle, now: &Bundle) {
+    let kept: Vec<PathBuf> = records(now).into_iter().map(|(path, _)| path).collect();
+    for (path, _) in records(before).into_iter().filter(|(path, _)| !kept.contains(path)) {
+        // As above.
+        let _ = fs::remove_file(path);
+    }
+}
+
 fn records(bundle: &Bundle) -> Vec<(PathBuf, &Link)> {
     let links = match &bundle.network {
         Network::Own(links) => links.as_slice(),

@@ -100,7 +100,7 @@ pub(super) fn unpublish(bundle: &Bundle, ports: &[PortSpec]) -> Result<(), Strin
     }
 }
 
-fn spec(link: &Link) -> LinkSpec {
+pub(super) fn spec(link: &Link) -> LinkSpec {
     let v4 = link.ipv4.and_then(|(ip, length)| Ipv4Net::new(ip, length).ok()).map(IpNet::V4);
     let v6 = link.ipv6.and_then(|(ip, length)| Ipv6Net::new(ip, length).ok()).map(IpNet::V6);
     let of_link = link.link_local.iter().filter_map(|ip| match ip {

@@ -124,6 +124,102 @@ pub(super) fn reserve_free(wanted: &[PortSpec], run_dir: &Path) -> Reserved {
     })
 }
 
+impl Reserved {
+    /// Has `wanted` instead, in their order, and after them `own`, which need none of the host. A
+    /// port that fits one of them stays as it is, with another target maybe; all others are given
+    /// up first, as a new one may be the same on another address.
+    ///
+    /// # Errors
+    /// With words: one cannot be had. What was there is reserved again then.
+    pub(super) fn turn_into(
+        &mut self,
+        (wanted, own): (&[PortSpec], &[PortSpec]),
+        run_dir: &Path,
+    ) -> Result<(), String> {
+        let before = self.ports.clone();
+        let mut here = self.apart();
+        let kept: Vec<_> = wanted.iter().map(|spec| take_fitting(&mut here, spec)).collect();
+        drop(here);
+        let mut refused = None;
+        for (spec, kept) in wanted.iter().zip(kept) {
+            match kept {
+                Some((has, sockets)) => {
+                    self.put(PortSpec { published: has.published, ..spec.clone() }, sockets);
+                }
+                None if refused.is_some() => {}
+                None => match reserve(std::slice::from_ref(spec), run_dir) {
+                    Ok(new) => self.add(new),
+                    Err(taken) => refused = Some(taken),
+                },
+            }
+        }
+        let Some(taken) = refused else {
+            self.ports.extend_from_slice(own);
+            return Ok(());
+        };
+        // Those that were given up for it are taken again where nobody else was faster.
+        let mut here = self.apart();
+        for spec in before {
+            let kept = take_fitting(&mut here, &spec).map(|(_, sockets)| sockets);
+            let again = || match spec.published {
+                Some(_) => reserve_one(&spec).ok().map(|(sockets, _)| sockets),
+                None => Some(Vec::new()),
+            };
+            if let Some(sockets) = kept.or_else(again) {
+                self.put(spec, sockets);
+            }
+        }
+        Err(format!("reserve port `{}`: {taken}", taken.port))
+    }
+
+    /// Whether one of `wanted` has the number of one that is here, on other addresses.
+    pub(super) fn moves(&self, wanted: &[PortSpec]) -> bool {
+        let beside = |has: &PortSpec, wanted: &PortSpec| {
+            has.protocol == wanted.protocol
+                && has.host_ip != wanted.host_ip
+                && has.published.is_some()
+                && has.published == wanted.published
+        };
+        wanted.iter().any(|wanted| self.ports.iter().any(|has| beside(has, wanted)))
+    }
+
+    /// Everything, each port with its sockets; nothing is left.
+    fn apart(&mut self) -> Vec<(PortSpec, Vec<OwnedFd>)> {
+        let ports = std::mem::take(&mut self.ports).into_iter();
+        let mut parts: Vec<_> = ports.map(|port| (port, Vec::new())).collect();
+        for (index, socket) in std::mem::take(&mut self.sockets) {
+            if let Some((_, sockets)) = parts.get_mut(index) {
+                sockets.push(socket);
+            }
+        }
+        parts
+    }
+
+    fn put(&mut self, port: PortSpec, sockets: Vec<OwnedFd>) {
+        let index = self.ports.len();
+        self.sockets.extend(sockets.into_iter().map(|socket| (index, socket)));
+        self.ports.push(port);
+    }
+}
+
+/// Takes the first port from `here` that `wanted` can have.
+fn take_fitting(
+    here: &mut Vec<(PortSpec, Vec<OwnedFd>)>,
+    wanted: &PortSpec,
+) -> Option<(PortSpec, Vec<OwnedFd>)> {
+    let index = here.iter().position(|(has, _)| fits(has, wanted))?;
+    Some(here.remove(index))
+}
+
+/// Whether a port that was reserved is one that `wanted` can have.
+fn fits(has: &PortSpec, wanted: &PortSpec) -> bool {
+    let (Some((port, _)), true) = (has.published, has.protocol == wanted.protocol) else {
+        return false;
+    };
+    let in_range = |(first, last): (u16, u16)| (first..=last).contains(&port);
+    has.host_ip == wanted.host_ip && wanted.published.is_none_or(in_range)
+}
+
 /// As people write it.
 fn name(spec: &PortSpec) -> String {
     let address = match spec.host_ip {
@@ -290,6 +386,38 @@ mod tests {
         let own = format!("it is taken by process {} (", std::process::id());
         assert!(refusal.to_string().starts_with(&own), "{refusal}");
         assert_eq!(refusal.port, format!("127.0.0.1:{port}/tcp"));
+    }
+
+    #[test]
+    fn ports_that_fit_stay_and_a_refusal_leaves_what_was_there() {
+        let dir = Folder::new();
+        let any = |target| PortSpec { target, ..spec(None, Protocol::Tcp) };
+        let mut reserved = reserve(&[any(80), any(81)], dir.path()).unwrap();
+        let [first, second] = [0, 1].map(|index| reserved.ports[index].clone());
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = taken.local_addr().unwrap().port();
+        let squatter = TcpListener::bind(("127.0.0.1", taken)).unwrap();
+
+        // On all addresses what was on one, and one that somebody has.
+        let wide = PortSpec { host_ip: None, ..first.clone() };
+        let wanted = [wide.clone(), spec(Some((taken, taken)), Protocol::Tcp)];
+        let refusal = reserved.turn_into((&wanted, &[]), dir.path()).unwrap_err();
+        assert!(
+            refusal.starts_with(&format!("reserve port `127.0.0.1:{taken}/tcp`: ")),
+            "{refusal}"
+        );
+        assert_eq!(reserved.ports, [first.clone(), second.clone()]);
+        let port = |spec: &PortSpec| spec.published.unwrap().0;
+        assert!(TcpListener::bind(("127.0.0.1", port(&first))).is_err());
+
+        drop(squatter);
+        let moved = PortSpec { target: 82, ..second.clone() };
+        let wanted = [spec(Some((taken, taken)), Protocol::Tcp), moved.clone(), wide.clone()];
+        reserved.turn_into((&wanted, &[]), dir.path()).unwrap();
+        assert_eq!(reserved.ports, wanted);
+        reserved.turn_into((&[any(83)], &[]), dir.path()).unwrap();
+        assert_eq!(port(&reserved.ports[0]), taken, "the first that fits");
+        assert!(TcpListener::bind(("127.0.0.1", port(&second))).is_ok());
     }
 
     #[test]

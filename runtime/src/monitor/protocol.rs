@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::bundle::{Cgroup, Restart, Status};
+use crate::bundle::{Cgroup, Restart, Status, Wiring};
 
 /// Bytes of the longest line and of the longest frame's content.
 pub(super) const LONGEST: usize = 64 * 1024;
@@ -43,13 +43,16 @@ pub enum Request {
     Pause,
     /// Let a paused one run on.
     Unpause,
-    /// Other limits, and another restart policy, from now on. They are in the kernel and written
+    /// Other limits, another restart policy, other links, names and ports from now on. They are in the kernel and written
     /// down, or nothing of them is.
     Update {
         /// The limits; where the group is, and its devices, stay.
         cgroup: Box<Cgroup>,
         /// When it is started again.
         restart: Restart,
+        /// Other links, names and ports, as a fresh start would have them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        wiring: Option<Box<Wiring>>,
     },
     /// Size of the terminal.
     Resize {

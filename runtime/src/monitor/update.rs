@@ -1,18 +1,23 @@
-//! Other limits and another restart policy for a container as it is.
+//! Other limits, another restart policy and another wiring for a container as it is.
 
 use super::BUNDLE;
 use super::backoff::Backoff;
 use super::events::Happening;
 use super::keep::Monitor;
-use crate::bundle::{Bundle, Cgroup, Restart};
+use crate::bundle::{Bundle, Cgroup, Restart, Wiring};
 use crate::record::{self, Durability};
 
 impl Monitor {
-    /// Writes the limits to the group, and writes down what counts at the next start.
+    /// Writes limits and wiring to the kernel, and writes down what counts at the next start.
     ///
     /// # Errors
     /// With words: the kernel or the disk refuses, and everything is as before.
-    pub(super) fn update(&mut self, wanted: Cgroup, restart: Restart) -> Result<(), String> {
+    pub(super) fn update(
+        &mut self,
+        wanted: Cgroup,
+        restart: Restart,
+        wiring: Option<Wiring>,
+    ) -> Result<(), String> {
         let before = &self.bundle.cgroup;
         let after = Cgroup {
             path: before.path.clone(),
@@ -20,31 +25,54 @@ impl Monitor {
             devices: before.devices.clone(),
             ..wanted
         };
-        let mut bundle = self.bundle.clone();
+        let wiring = wiring.and_then(|wanted| self.other_wiring(wanted));
         // First of all: a monitor that comes after this one takes back what was half done.
-        bundle.changing = Some(Box::new(after.clone()));
-        write(&bundle)?;
-        // Between two starts the group is there too, and the next start writes no defaults.
-        let changed = match self.group.exists() {
-            true => self.group.change_limits(before, &after).map_err(|error| error.to_string()),
-            false => Ok(()),
+        let begun = Bundle {
+            changing: Some(Box::new(after.clone())),
+            rewiring: wiring.clone().map(Box::new),
+            ..self.bundle.clone()
         };
-        bundle.cgroup = after;
-        bundle.restart = restart;
-        if let Err(error) =
-            changed.and_then(|()| write(&Bundle { changing: None, ..bundle.clone() }))
-        {
-            self.bundle.changing = bundle.changing;
+        write(&begun)?;
+        self.bundle = begun;
+        if let Err(error) = self.change(after, restart, wiring) {
+            self.bundle.rewiring = None;
             self.take_back_limits();
             return Err(error);
         }
-        bundle.changing = None;
+        self.events.add(Happening::Update);
+        Ok(())
+    }
+
+    fn change(
+        &mut self,
+        after: Cgroup,
+        restart: Restart,
+        wiring: Option<Wiring>,
+    ) -> Result<(), String> {
+        // Between two starts the group is there too, and the next start writes no defaults.
+        if self.group.exists() {
+            let changed = self.group.change_limits(&self.bundle.cgroup, &after);
+            changed.map_err(|error| error.to_string())?;
+        }
+        let before = wiring.is_some().then(|| Wiring::of(&self.bundle));
+        wiring.map_or(Ok(()), |wiring| self.rewire(wiring))?;
+        let bundle = Bundle {
+            cgroup: after,
+            restart,
+            changing: None,
+            rewiring: None,
+            ..self.bundle.clone()
+        };
+        if let Err(error) = write(&bundle) {
+            // What the host refuses of it as well is missing, and the next plan repeats all.
+            let _ = before.map_or(Ok(()), |before| self.rewire(before));
+            return Err(error);
+        }
         if restart != self.bundle.restart {
             self.backoff = Backoff::new(restart, self.bundle.pace)
                 .resumed(self.status.restarts, self.backoff.attempts());
         }
         self.bundle = bundle;
-        self.events.add(Happening::Update);
         Ok(())
     }
 
@@ -63,7 +91,7 @@ impl Monitor {
     }
 }
 
-fn write(bundle: &Bundle) -> Result<(), String> {
+pub(super) fn write(bundle: &Bundle) -> Result<(), String> {
     let path = bundle.run_dir.join(BUNDLE);
     record::write(&path, bundle, Durability::Volatile)
         .map_err(|error| format!("write `{}`: {error}", path.display()))

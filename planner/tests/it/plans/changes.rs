@@ -240,7 +240,7 @@ fn a_path_that_leads_elsewhere_is_a_reason_to_make_the_container_anew_and_forbid
     let app = host.observed.containers.get_mut("shop-app-1").unwrap();
     app.record.judged = [("/srv/cur".into(), "/srv/1".into())].into();
     app.moved = [("/srv/cur".into(), "/srv/2".into())].into();
-    assert_snapshot!(plan(&shop(), &host), @r"
+    assert_snapshot!(plan(&shop(), &host), @"
     replace  app-1  /srv/cur leads to /srv/2, not to /srv/1 any more
     Plan: 1 replace, 5 unchanged
     ");
@@ -250,4 +250,26 @@ fn a_path_that_leads_elsewhere_is_a_reason_to_make_the_container_anew_and_forbid
     host.observed.containers.get_mut("shop-app-1").unwrap().state =
         ContainerState::Exited { exit_code: 0, finished_at: 0 };
     assert_eq!(start("shop", &host.observed, &[]).unwrap_err(), restarted);
+}
+
+#[test]
+fn a_container_that_runs_is_given_a_new_network_after_it_is_made_and_its_address() {
+    let host = up_with(&shop());
+    let mut stack = shop();
+    let mut spec = stack.networks["default"].clone();
+    spec.name = "shop_late".into();
+    stack.networks.insert("late".into(), spec);
+    let app = stack.services.get_mut("app").unwrap();
+    let endpoint = app.networks["default"].clone();
+    app.networks.insert("late".into(), endpoint);
+    let plan = plan(&stack, &host);
+    assert_snapshot!(plan, @"
+    create  network shop_late  172.21.0.0/16
+    update  app-1              networks.shop_late — → on
+    Plan: 1 create, 1 update, 5 unchanged
+    ");
+    assert_snapshot!(steps(&plan), @"
+    0 create_network shop_late ←
+    1 update_container shop-app-1 ← 0
+    ");
 }

@@ -45,19 +45,16 @@ fn a_network_of_orphans_goes_with_them() {
     let options = UpOptions { remove_orphans: true, ..UpOptions::default() };
     let plan = plan_with(&stack, &host, &options);
     assert_snapshot!(plan, @"
-    remove   web-1                 orphan: its service is not in the stack
-    replace  app-1                 networks.shop_default on → —
-    remove   network shop_default  not in the stack
-    Plan: 1 replace, 2 remove, 3 unchanged
+    update  app-1                 networks.shop_default on → —
+    remove  web-1                 orphan: its service is not in the stack
+    remove  network shop_default  not in the stack
+    Plan: 1 update, 2 remove, 3 unchanged
     ");
     assert_snapshot!(steps(&plan), @"
-    0 stop_container shop-web-1 ←
-    1 stop_container shop-app-1 ← 0
-    2 remove_container shop-app-1 ← 1
-    3 create_container shop-app-1 ← 2
-    4 start_container shop-app-1 ← 3
-    5 remove_container shop-web-1 ← 0
-    6 remove_network shop_default ← 2,5
+    0 update_container shop-app-1 ←
+    1 stop_container shop-web-1 ←
+    2 remove_container shop-web-1 ← 1
+    3 remove_network shop_default ← 0,2
     ");
 }
 

@@ -116,7 +116,6 @@ impl Resolver {
 
     /// Follows a changed bundle: other networks, names or servers count from the next question on.
     /// Questions on their way and connections stay.
-    #[allow(dead_code, reason = "for a change of networks in a running container")]
     pub(super) fn renew(&mut self, bundle: &Bundle) {
         self.names = Names::new(bundle, self.names.seed());
         self.servers = Servers::new(&bundle.dns);

@@ -20,7 +20,7 @@ use self::peer::{Client, Role};
 use super::SOCKET;
 use super::poll::{PollSet, Token};
 use super::protocol::{Frame, Reply, append_output};
-use crate::bundle::{Cgroup, Restart, Status};
+use crate::bundle::{Cgroup, Restart, Status, Wiring};
 use crate::logs::Stream;
 use crate::sabotage::{defence, without};
 
@@ -56,8 +56,8 @@ pub(super) enum Wish {
     Pause { client: u64 },
     /// Let them run on; an answer is due to the client.
     Unpause { client: u64 },
-    /// Change limits and restart policy; an answer is due to the client.
-    Update { client: u64, cgroup: Box<Cgroup>, restart: Restart },
+    /// Change limits, restart policy and wiring; an answer is due to the client.
+    Update { client: u64, cgroup: Box<Cgroup>, restart: Restart, wiring: Option<Box<Wiring>> },
     /// Resize the terminal; an answer is due to the client.
     Resize { client: u64, rows: u16, columns: u16 },
     /// Somebody has attached.
