@@ -157,15 +157,17 @@ impl Reserved {
             self.ports.extend_from_slice(own);
             return Ok(());
         };
-        // Those that were given up for it are taken again where nobody else was faster.
+        // Those that were given up for it are taken again where nobody else was faster: when what
+        // came in their place is gone.
         let mut here = self.apart();
-        for spec in before {
-            let kept = take_fitting(&mut here, &spec).map(|(_, sockets)| sockets);
+        let kept: Vec<_> = before.iter().map(|spec| take_fitting(&mut here, spec)).collect();
+        drop(here);
+        for (spec, kept) in before.into_iter().zip(kept) {
             let again = || match spec.published {
                 Some(_) => reserve_one(&spec).ok().map(|(sockets, _)| sockets),
                 None => Some(Vec::new()),
             };
-            if let Some(sockets) = kept.or_else(again) {
+            if let Some(sockets) = kept.map(|(_, sockets)| sockets).or_else(again) {
                 self.put(spec, sockets);
             }
         }
@@ -394,9 +396,8 @@ mod tests {
         let any = |target| PortSpec { target, ..spec(None, Protocol::Tcp) };
         let mut reserved = reserve(&[any(80), any(81)], dir.path()).unwrap();
         let [first, second] = [0, 1].map(|index| reserved.ports[index].clone());
-        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-        let taken = taken.local_addr().unwrap().port();
-        let squatter = TcpListener::bind(("127.0.0.1", taken)).unwrap();
+        let squatter = TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = squatter.local_addr().unwrap().port();
 
         // On all addresses what was on one, and one that somebody has.
         let wide = PortSpec { host_ip: None, ..first.clone() };
