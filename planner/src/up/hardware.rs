@@ -31,8 +31,9 @@ pub(super) fn check(
                 taken.extend(addresses(endpoint).map(|address| (address, name)));
             }
         }
+        // Who is there comes before who is new.
         let changed = updated(changes).map(|(change, want, _)| (change, want));
-        for (change, spec) in made(changes).chain(changed) {
+        for (change, spec) in changed.chain(made(changes)) {
             for address in spec.networks.get(*network).into_iter().flat_map(addresses) {
                 if let Some(other) = taken.insert(address.clone(), &change.name) {
                     problems.add(PlanProblem::Address {
