@@ -310,7 +310,7 @@ services:
   tunnel:
     image: localhost/host
     command: [sleep, '100000']
-    dns: [127.0.0.11, 127.0.0.1]
+    dns: 127.0.0.1
     networks: [outer]
 networks:
   inner: { internal: true, ipam: { config: [{ subnet: 10.97.0.0/24 }] } }
