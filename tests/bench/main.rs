@@ -36,7 +36,7 @@ struct Step {
 fn main() {
     match std::env::args().nth(1).as_deref() {
         Some("config") => return config::measure(&berth_tests::berth_program(), 20),
-        Some("net") => return net::measure(number(2).unwrap_or(7)),
+        Some("net") => return net::measure(number(2).unwrap_or(15)),
         Some("pull") => return pull::measure(5),
         Some("serve") => talk::serve(number(2).expect("a port")),
         Some("ask") => {

@@ -1,6 +1,7 @@
 //! What the network costs: between two containers by name, and through a published port from outside,
-//! from the host and from its loopback, beside a bare veth pair; once with two containers and one port,
-//! once with 200 containers on the bridge and 1,000 ports. And what one more published port costs `up`.
+//! from the host and from its loopback, beside a bare veth pair and a bridge without a rule; once with
+//! two containers and one port, once with 200 containers on the bridge and 1,000 ports. And what one
+//! more published port costs `up`.
 //!
 //! All ways are taken in turn, round after round, so that what else the machine does meets them all.
 
@@ -46,18 +47,27 @@ fn host(others: usize, ports: u16) -> (TestHost, f64) {
 }
 
 /// A way to a server: its name, and who asks whom.
-const WAYS: [(&str, Way); 5] = [
+const WAYS: [(&str, Way); 7] = [
     ("bare veth pair", Way::Bare),
-    ("container to container by name", Way::Name),
+    ("bare bridge", Way::Bridge),
+    ("container to container by name", Way::Name { filtered: false }),
+    ("the same, with br_netfilter", Way::Name { filtered: true }),
     ("published port, from outside", Way::Outside),
     ("published port, by the host's address", Way::Host),
     ("published port, by 127.0.0.1", Way::Loopback),
 ];
 
+/// The one of them that looks names up.
+const BY_NAME: usize = 2;
+
 #[derive(Clone, Copy)]
 enum Way {
     Bare,
-    Name,
+    Bridge,
+    /// Frames within a bridge pass the packet rules where something has loaded `br_netfilter`.
+    Name {
+        filtered: bool,
+    },
     Outside,
     Host,
     Loopback,
@@ -66,7 +76,15 @@ enum Way {
 fn ask(host: &TestHost, way: Way) -> Figures {
     let ran = match way {
         Way::Bare => host.neighbour(&format!("./bench ask 198.51.100.1 {PORT}")),
-        Way::Name => host.berth(&format!("exec -T client /srv/bench ask server {PORT}")),
+        Way::Bridge => host.neighbour(&format!("./bench ask 203.0.113.1 {PORT}")),
+        Way::Name { filtered } => {
+            let filtered = u8::from(filtered);
+            let all = "/proc/sys/net/bridge/bridge-nf-call-ip";
+            host.shell(&format!(
+                "for file in {all}*; do ! [ -w $file ] || echo {filtered} > $file; done"
+            ));
+            host.berth(&format!("exec -T client /srv/bench ask server {PORT}"))
+        }
         Way::Outside => host.neighbour(&format!("./bench ask 192.0.2.1 {PORT}")),
         Way::Host => host.shell(&format!("./bench ask 192.0.2.1 {PORT}")),
         Way::Loopback => host.shell(&format!("./bench ask 127.0.0.1 {PORT}")),
@@ -76,12 +94,30 @@ fn ask(host: &TestHost, way: Way) -> Figures {
     [(); 4].map(|()| figures.next().expect("four figures"))
 }
 
-/// Another pair out of the neighbour, into a namespace without any rule; a server at its far end.
-const BARE: &str = "unshare --net sleep 100000 & far=$!
-    while [ \"$(readlink /proc/$far/ns/net)\" = \"$(readlink /proc/self/ns/net)\" ]; do sleep 0.01; done
+/// Another pair out of the neighbour, into a namespace without any rule, and a bridge into the same; a
+/// server at their far end.
+const BARE: &str = "set -e
+    space() {
+        unshare --net sleep 100000 & eval $1=$!
+        while [ \"$(readlink /proc/$!/ns/net)\" = \"$(readlink /proc/self/ns/net)\" ]; do sleep 0.01; done
+    }
+    space far; space middle
+    far() { nsenter -t $far -n \"$@\"; }
+    middle() { nsenter -t $middle -n \"$@\"; }
     ip link add bare0 type veth peer name bare1 netns $far
+    ip link add bare2 type veth peer name port2 netns $middle
+    middle ip link add port3 type veth peer name bare3 netns $far
+    middle ip link add bridge0 type bridge
+    for file in /proc/sys/net/bridge/bridge-nf-call-ip*; do
+        ! [ -e $file ] || middle sh -c \"echo 0 > $file\"
+    done
+    for port in port2 port3; do middle ip link set $port master bridge0 up; done
+    middle ip link set bridge0 up
     ip address add 198.51.100.2/24 dev bare0; ip link set bare0 up
-    nsenter -t $far -n sh -c 'ip link set lo up; ip address add 198.51.100.1/24 dev bare1; ip link set bare1 up'
+    ip address add 203.0.113.2/24 dev bare2; ip link set bare2 up
+    far ip link set lo up
+    far ip address add 198.51.100.1/24 dev bare1; far ip link set bare1 up
+    far ip address add 203.0.113.1/24 dev bare3; far ip link set bare3 up
     exec nsenter -t $far -n ./bench serve 7000";
 
 /// Takes so many rounds and prints them, then what ports cost.
@@ -96,19 +132,20 @@ pub fn measure(rounds: usize) {
     for _ in 0..rounds {
         taken.push(WAYS.map(|(_, way)| hosts.map(|host| ask(host, way))));
     }
-    println!("{rounds} rounds; median, and its ratio to the bare pair of the same round");
+    println!("{rounds} rounds; median, and its ratio to that of the bare pair");
     for (figure, name) in ["Gbit/s", "questions/s", "connections/s"].into_iter().enumerate() {
         println!("\n{name:<40}{:>24}{:>30}", "2 containers, 1 port", "200 containers, 1,001 ports");
         for (way, (name, _)) in WAYS.iter().enumerate() {
-            let of = |host: usize| {
-                let value = median(taken.iter().map(|round| round[way][host][figure]));
-                let ratio = |round: &Round| round[way][host][figure] / round[0][host][figure];
-                format!("{value:.1} ({:.2})", median(taken.iter().map(ratio)))
+            let value = |way: usize, host: usize| {
+                median(taken.iter().map(|round| round[way][host][figure]))
+            };
+            let of = |host| {
+                format!("{:.1} ({:.2})", value(way, host), value(way, host) / value(0, host))
             };
             println!("{name:<40}{:>24}{:>30}", of(0), of(1));
         }
     }
-    let lookups = |host: usize| median(taken.iter().map(|round| round[1][host][3]));
+    let lookups = |host: usize| median(taken.iter().map(|round| round[BY_NAME][host][3]));
     println!("\n{:<40}{:>24.0}{:>30.0}", "lookups of a name/s", lookups(0), lookups(1));
     // What serves the bare pairs goes with the machines.
     small.abandon();

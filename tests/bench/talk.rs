@@ -8,11 +8,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long each figure is taken.
-const LASTS: Duration = Duration::from_millis(700);
+const LASTS: Duration = Duration::from_millis(300);
 /// Bytes of a question and of its answer.
 const QUESTION: usize = 64;
 /// Connections of the last figure, at most: each keeps a port for a minute.
-const CONNECTIONS: u32 = 2000;
+const CONNECTIONS: u32 = 1000;
 
 /// Answers on a port until it is killed: the first byte of a connection says what to.
 pub fn serve(port: u16) -> ! {
