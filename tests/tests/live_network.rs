@@ -163,6 +163,42 @@ fn a_port_that_cannot_be_had_changes_nothing() {
 }
 
 #[test]
+fn ports_that_were_given_up_for_one_that_is_refused_serve_as_before() {
+    let stack = STACK.replace("['9000:8001']", "['9000:8001', '9003:8001']");
+    let host = host_with(&stack);
+    let before = host.pid_of("web");
+    // The first client has a relay begun, which then has the ports as well.
+    assert_eq!(at(&host, "[::1]:9000"), "8001");
+    let serves = || {
+        for address in ["192.0.2.1:9000", "[::1]:9000", "[::1]:9003"] {
+            assert_eq!(at(&host, address), "8001", "{address}");
+        }
+        assert_eq!((at(&host, "[::1]:9001"), from_outside(&host, 9001)), Default::default());
+        let taken =
+            "timeout 1 python3 -c 'import socket; socket.create_server((\"127.0.0.1\", 9000))'";
+        assert_ne!(host.shell(taken).code, 0, "it is reserved");
+        assert_eq!(host.pid_of("web"), before);
+    };
+    let all = "['9000:8001', '9003:8001']";
+    // No plan sees that the host does not have the address.
+    host.edit("compose.yaml", all, "['9001:8001', '9003:8001', '192.0.2.77:9005:8002']");
+    for _ in 0..2 {
+        host.berth("up -d").fails_with(1).stderr_has("the host does not have this address");
+        serves();
+    }
+    // A relay that fails is followed by another.
+    host.shell("kill -KILL $(pgrep -f '^berth relay')").succeeds();
+    host.eventually("a relay serves again", || at(&host, "[::1]:9000") == "8001");
+    host.edit("compose.yaml", "192.0.2.77:9005:8002", "9005:8002");
+    host.berth("up -d").succeeds();
+    for (port, to) in [(9000, ""), (9001, "8001"), (9003, "8001"), (9005, "8002")] {
+        assert_eq!(from_outside(&host, port), to, "{port}");
+        assert_eq!(at(&host, &format!("[::1]:{port}")), to, "{port}");
+    }
+    assert_eq!(host.pid_of("web"), before);
+}
+
+#[test]
 fn a_network_is_attached_and_detached_while_the_container_runs() {
     let host = host_with(STACK);
     let before = host.pid_of("web");
@@ -248,9 +284,12 @@ fn a_port_moves_from_one_running_container_to_another() {
         "    command: [sleep, '100000']\n",
         "    command: [python3, /srv/two.py]\n    ports: ['9001:8002']\n",
     );
+    // Each has a port that stays as well, and with it a relay that runs on.
+    let stack = stack.replace("'9000:8001'", "'9000:8001', '9003:8001'");
     let host = host_with(&stack);
     let before = (host.pid_of("web"), host.pid_of("other"));
     host.eventually("the other serves", || from_outside(&host, 9001) == "8002");
+    assert_eq!((at(&host, "[::1]:9000"), at(&host, "[::1]:9001")), ("8001".into(), "8002".into()));
     host.edit("compose.yaml", "'9000:8001'", "'9002:8001'");
     host.edit("compose.yaml", "'9001:8002'", "'9000:8002'");
     host.berth("up -d").succeeds();
@@ -260,6 +299,9 @@ fn a_port_moves_from_one_running_container_to_another() {
         ("8002".into(), "8001".into())
     );
     assert_eq!(from_outside(&host, 9001), "");
+    for (port, to) in [(9000, "8002"), (9001, ""), (9002, "8001"), (9003, "8001")] {
+        assert_eq!(at(&host, &format!("[::1]:{port}")), to, "{port}");
+    }
     assert_eq!((host.pid_of("web"), host.pid_of("other")), before);
 }
 

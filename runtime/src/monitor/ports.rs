@@ -137,6 +137,7 @@ impl Reserved {
         run_dir: &Path,
     ) -> Result<(), String> {
         let before = self.ports.clone();
+        let above = make_room(2 * wanted.len().max(before.len()));
         let mut here = self.apart();
         let kept: Vec<_> = wanted.iter().map(|spec| take_fitting(&mut here, spec)).collect();
         drop(here);
@@ -147,7 +148,7 @@ impl Reserved {
                     self.put(PortSpec { published: has.published, ..spec.clone() }, sockets);
                 }
                 None if refused.is_some() => {}
-                None => match reserve(std::slice::from_ref(spec), run_dir) {
+                None => match reserve_alone(spec, run_dir, above) {
                     Ok(new) => self.add(new),
                     Err(taken) => refused = Some(taken),
                 },
@@ -163,26 +164,27 @@ impl Reserved {
         let kept: Vec<_> = before.iter().map(|spec| take_fitting(&mut here, spec)).collect();
         drop(here);
         for (spec, kept) in before.into_iter().zip(kept) {
-            let again = || match spec.published {
-                Some(_) => reserve_one(&spec).ok().map(|(sockets, _)| sockets),
-                None => Some(Vec::new()),
-            };
-            if let Some(sockets) = kept.map(|(_, sockets)| sockets).or_else(again) {
-                self.put(spec, sockets);
+            match kept {
+                Some((_, sockets)) => self.put(spec, sockets),
+                None if spec.published.is_none() => self.put(spec, Vec::new()),
+                None => self.add(reserve_alone(&spec, run_dir, above).unwrap_or_default()),
             }
         }
         Err(format!("reserve port `{}`: {taken}", taken.port))
     }
 
-    /// Whether one of `wanted` has the number of one that is here, on other addresses.
-    pub(super) fn moves(&self, wanted: &[PortSpec]) -> bool {
-        let beside = |has: &PortSpec, wanted: &PortSpec| {
-            has.protocol == wanted.protocol
-                && has.host_ip != wanted.host_ip
-                && has.published.is_some()
-                && has.published == wanted.published
-        };
-        wanted.iter().any(|wanted| self.ports.iter().any(|has| beside(has, wanted)))
+    /// The sockets that are given up when this turns into `wanted`, with their ports.
+    pub(super) fn given_up<'a>(
+        &'a self,
+        wanted: &[PortSpec],
+    ) -> impl Iterator<Item = (&'a PortSpec, SocketAddr)> {
+        let mut here: Vec<_> = self.ports.iter().cloned().map(|port| (port, Vec::new())).collect();
+        for spec in wanted {
+            take_fitting(&mut here, spec);
+        }
+        let goes = move |port: &PortSpec| here.iter().any(|(gone, _)| gone == port);
+        let sockets = self.sockets().map(|(port, address, _)| (port, address));
+        sockets.filter(move |(port, _)| goes(port))
     }
 
     /// Everything, each port with its sockets; nothing is left.
@@ -401,6 +403,16 @@ mod tests {
 
         // On all addresses what was on one, and one that somebody has.
         let wide = PortSpec { host_ip: None, ..first.clone() };
+        let gone = |wanted: &[PortSpec]| -> Vec<PortSpec> {
+            reserved.given_up(wanted).map(|(port, _)| port.clone()).collect()
+        };
+        assert_eq!(gone(&[any(82), wide.clone()]), std::slice::from_ref(&second));
+        let range = Some((1, u16::MAX));
+        assert_eq!(
+            gone(&[PortSpec { published: range, ..wide.clone() }]),
+            [first.clone(), second.clone()]
+        );
+        assert_eq!(gone(&[any(82), any(83)]), []);
         let wanted = [wide.clone(), spec(Some((taken, taken)), Protocol::Tcp)];
         let refusal = reserved.turn_into((&wanted, &[]), dir.path()).unwrap_err();
         assert!(

@@ -13,6 +13,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use berth_planner::desired::PortSpec;
 use berth_schema::stack::Protocol;
 use rustix::event::epoll;
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -80,6 +81,18 @@ impl Relay {
             self.end();
         }
         Ok(())
+    }
+
+    /// Whether a relay runs that has one of these sockets.
+    pub(super) fn serves<'a>(
+        &self,
+        bundle: &Bundle,
+        mut sockets: impl Iterator<Item = (&'a PortSpec, SocketAddr)>,
+    ) -> bool {
+        let door = |(spec, host): (&PortSpec, SocketAddr)| {
+            network::relayed(bundle, spec, host.ip()).is_some()
+        };
+        self.process.is_some() && sockets.any(door)
     }
 
     /// Adds what to wait for: a client, or the end of the relay that serves them.

@@ -40,20 +40,23 @@ impl Monitor {
     pub(super) fn rewire(&mut self, wanted: Wiring) -> Result<(), String> {
         let before = self.bundle.clone();
         let after = wanted.in_place(&before);
-        let ports = self.reserved.ports.iter().cloned();
-        let ports = ports.partition(|port| port.published.is_some());
+        let had = self.reserved.ports.iter().cloned();
+        let had = had.partition(|port| port.published.is_some());
         let wanted = network::own_ports(&after);
-        if self.reserved.moves(&wanted.0) {
-            // A relay has the sockets of before as well, and then nobody else can have the port.
+        if self.relay.serves(&before, self.reserved.given_up(&wanted.0)) {
+            // It has these sockets as well, and then nobody else can have the port.
             self.relay.end();
         }
-        self.reserve_instead(&wanted, &after)?;
-        let turned = self.turn(&before, &after);
-        if turned.is_err() {
-            // What the host refuses of this as well is missing, and the next plan repeats all.
-            let _ = self.reserve_instead(&ports, &before);
-            let _ = self.turn(&after, &before);
-        } else {
+        let turned = match self.reserve_instead(&wanted, &after) {
+            Ok(()) => {
+                self.turn(&before, &after).inspect_err(|_| self.go_back(&after, &before, &had))
+            }
+            Err(refused) => {
+                self.serve_what_is_left(&before);
+                Err(refused)
+            }
+        };
+        if turned.is_ok() {
             self.bundle = after;
         }
         self.status.published = self.reserved.ports.clone();
@@ -65,12 +68,29 @@ impl Monitor {
     pub(super) fn take_back_wiring(&mut self) {
         let Some(begun) = self.bundle.rewiring.take() else { return };
         let (before, after) = (self.bundle.clone(), begun.in_place(&self.bundle));
-        // As above.
-        let _ = self.reserve_instead(&network::own_ports(&before), &before);
-        let _ = self.turn(&after, &before);
+        self.go_back(&after, &before, &network::own_ports(&before));
         self.status.published = self.reserved.ports.clone();
         self.tell();
         let _ = write(&self.bundle);
+    }
+
+    /// What the host refuses of this as well is missing, and the next plan repeats all.
+    fn go_back(&mut self, from: &Bundle, to: &Bundle, ports: &(Vec<PortSpec>, Vec<PortSpec>)) {
+        // It may have been told of sockets that are to be given up again.
+        self.relay.end();
+        let _ = self.reserve_instead(ports, to);
+        if self.turn(from, to).is_err() {
+            self.serve_what_is_left(to);
+        }
+    }
+
+    /// After a refusal: sockets that were bound anew do not listen yet, and a port that was given up
+    /// meanwhile may be lost to somebody who was faster.
+    fn serve_what_is_left(&mut self, bundle: &Bundle) {
+        if let Ok(published) = network::published(bundle, &self.reserved.ports) {
+            let _ = lead(&published, bundle, bundle);
+        }
+        let _ = self.relay.follow(bundle, &self.reserved);
     }
 
     fn reserve_instead(
