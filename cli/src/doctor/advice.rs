@@ -53,9 +53,8 @@ pub(crate) fn against(ruleset: &Ruleset, by: &Obstacle, bridge: &str, port: &Pub
 }
 
 fn keeper(ruleset: &Ruleset, by: &Obstacle) -> Keeper {
-    let of_iptables = by.legacy
-        || (matches!(by.family, "ip" | "ip6")
-            && by.base.chars().all(|letter| letter.is_ascii_uppercase()));
+    let of_iptables = matches!(by.family, "ip" | "ip6")
+        && by.base.chars().all(|letter| letter.is_ascii_uppercase());
     match by.table.as_str() {
         "firewalld" => Keeper::Firewalld,
         "filter" if of_iptables && ruleset.has_chain("ufw-user-forward") => Keeper::Ufw,
@@ -67,11 +66,9 @@ fn keeper(ruleset: &Ruleset, by: &Obstacle) -> Keeper {
 
 /// The program that keeps the table.
 fn program(by: &Obstacle) -> &'static str {
-    match (by.family, by.legacy) {
-        ("ip6", true) => "ip6tables-legacy",
-        ("ip6", false) => "ip6tables",
-        (_, true) => "iptables-legacy",
-        (_, false) => "iptables",
+    match by.family {
+        "ip6" => "ip6tables",
+        _ => "iptables",
     }
 }
 

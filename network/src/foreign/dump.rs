@@ -66,13 +66,13 @@ fn dormant() -> Result<BTreeSet<TableName>> {
     const DORMANT: u32 = 1;
     let tables = list(GET_TABLE)?.into_iter().filter_map(|(family, body)| {
         let off = number(&body, 2).unwrap_or(0) & DORMANT != 0;
-        off.then_some(TableName { family, name: text(&body, 1)?, legacy: false })
+        off.then_some(TableName { family, name: text(&body, 1)? })
     });
     Ok(tables.collect())
 }
 
 fn chain(family: Family, body: &[u8]) -> Option<Chain> {
-    let table = TableName { family, name: text(body, 1)?, legacy: false };
+    let table = TableName { family, name: text(body, 1)? };
     let base = field(body, 4).and_then(|hook| base(family, hook, body));
     // A base chain at a place that no packet of ours passes.
     if field(body, 4).is_some() && base.is_none() {
@@ -97,7 +97,7 @@ fn base(family: Family, hook: &[u8], body: &[u8]) -> Option<Base> {
 }
 
 fn rule(family: Family, body: &[u8]) -> Option<(TableName, String, Rule)> {
-    let table = TableName { family, name: text(body, 1)?, legacy: false };
+    let table = TableName { family, name: text(body, 1)? };
     let handle = field(body, 3)?.get(..8)?.try_into().ok()?;
     let expressions = field(body, 4).map(expression::decode).unwrap_or_default();
     let rule = Rule {
@@ -129,7 +129,7 @@ fn read_sets(wanted: &BTreeSet<SetName>) -> Result<BTreeMap<SetName, Set>> {
 fn set(family: Family, body: &[u8]) -> Option<(SetName, Set)> {
     const ANONYMOUS: u32 = 1;
     const INTERVAL: u32 = 4;
-    let table = TableName { family, name: text(body, 1)?, legacy: false };
+    let table = TableName { family, name: text(body, 1)? };
     let flags = number(body, 3).unwrap_or(0);
     let fields = field(body, 9).and_then(|about| field(about, 2));
     let fields = fields.into_iter().flat_map(attributes).filter_map(|(_, one)| number(one, 1));

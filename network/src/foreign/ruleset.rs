@@ -96,8 +96,6 @@ impl Hook {
 pub(super) struct TableName {
     pub(super) family: Family,
     pub(super) name: String,
-    /// It is one of `iptables` without nftables.
-    pub(super) legacy: bool,
 }
 
 /// What makes a chain a base chain.
@@ -125,7 +123,7 @@ pub(super) struct Chain {
 /// A rule.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Rule {
-    /// As `nft --handle` shows it; 0 in the old tables.
+    /// As `nft --handle` shows it.
     pub(super) handle: u64,
     pub(super) comment: Option<String>,
     pub(super) expressions: Vec<Expression>,

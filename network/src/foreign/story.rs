@@ -75,8 +75,6 @@ pub struct Obstacle {
     pub family: &'static str,
     /// Name of the table.
     pub table: String,
-    /// It is a table of `iptables` without nftables.
-    pub legacy: bool,
     /// The chain it is in.
     pub chain: String,
     /// The base chain that leads there.
@@ -95,7 +93,7 @@ pub struct Obstacle {
 pub struct ObstacleRule {
     /// Number in its chain, from 1.
     pub number: usize,
-    /// As `nft --handle list` shows it; 0 in the old tables.
+    /// As `nft --handle list` shows it.
     pub handle: u64,
     /// As `nft list` shows it, or close to that.
     pub text: String,
@@ -108,10 +106,7 @@ fn word<S: serde::Serializer>(hook: &Hook, to: S) -> Result<S::Ok, S::Error> {
 
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let table = match self.legacy {
-            true => format!("iptables-legacy table {}", self.table),
-            false => format!("table {} {}", self.family, self.table),
-        };
+        let table = format!("table {} {}", self.family, self.table);
         match &self.rule {
             None => write!(f, "policy drop of chain {} in {table}", self.chain),
             Some(rule) => {
@@ -343,7 +338,6 @@ impl Found<'_> {
             reason,
             family: chain.table.family.word(),
             table: chain.table.name.clone(),
-            legacy: chain.table.legacy,
             chain: chain.name.clone(),
             base: self.base.to_owned(),
             hook: self.stage.hook,

@@ -87,7 +87,7 @@ fn ruleset(chains: Vec<Vec<Rule>>) -> Ruleset {
     let base = |hook| Base { hook, priority: 0, drops: true, nat: false, devices: Vec::new() };
     let hooks = [Hook::Prerouting, Hook::Forward];
     let chain = |(n, rules): (usize, Vec<Rule>)| Chain {
-        table: TableName { family: Family::Inet, name: "t".into(), legacy: false },
+        table: TableName { family: Family::Inet, name: "t".into() },
         name: format!("c{n}"),
         base: hooks.get(n).map(|hook| base(*hook)),
         rules,
