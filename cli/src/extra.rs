@@ -75,7 +75,7 @@ pub(crate) fn parse(
     };
     // What the words hold has been interpolated by the shell.
     let loaded = berth_schema::load(&options, &Words(text.replace('$', "$$"))).map_err(invalid)?;
-    let mut made = desired(&loaded.stack, &HostFacts::default())?;
+    let mut made = desired(&loaded.stack, &HostFacts::default(), &BTreeMap::new())?;
     let service = made.services.remove("run");
     Ok(service.map_or_else(Extra::default, |service| Extra {
         ports: service.container.ports,

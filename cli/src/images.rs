@@ -95,7 +95,7 @@ impl Images {
 
     /// What the stack asks of `observed`'s host.
     pub(crate) fn desired(&self, stack: &Stack, observed: &Observed) -> Result<Desired, Failure> {
-        let mut desired = desired(stack, &self.ruling.host(observed))?;
+        let mut desired = desired(stack, &self.ruling.host(observed), &observed.networks)?;
         self.pins.pin(&mut desired);
         if let Some(policy) = self.policy {
             desired.services.values_mut().for_each(|service| service.pull_policy = policy);

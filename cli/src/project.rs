@@ -1,13 +1,13 @@
 //! From words to a stack, and from a stack to what it asks of this host.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use berth_planner::desired::Desired;
 use berth_planner::desired::OwnerSpec;
-use berth_planner::observed::{HostFacts, Observed, ObservedContainer};
+use berth_planner::observed::{HostFacts, Observed, ObservedContainer, ObservedNetwork};
 use berth_planner::resolve::{self, Inputs, Invoker, ResolveProblem};
 use berth_planner::unfit;
 use berth_runtime::host;
@@ -119,9 +119,14 @@ impl Session {
     }
 }
 
-/// What `stack` asks of a host with these abilities. Reads the files of its configs and secrets.
-pub(crate) fn desired(stack: &Stack, facts: &HostFacts) -> Result<Desired, Failure> {
-    let mut inputs = Inputs::default();
+/// What `stack` asks of a host with these abilities and networks. Reads the files of its configs
+/// and secrets.
+pub(crate) fn desired(
+    stack: &Stack,
+    facts: &HostFacts,
+    networks: &BTreeMap<String, ObservedNetwork>,
+) -> Result<Desired, Failure> {
+    let mut inputs = Inputs { networks: networks.clone(), ..Inputs::default() };
     for path in resolve::wanted(stack) {
         match fs::read(&path) {
             Ok(bytes) => drop(inputs.files.insert(path, bytes)),

@@ -33,6 +33,7 @@ pub mod plan;
 pub mod policy;
 pub mod problem;
 pub mod prune;
+mod publish;
 pub mod pull;
 pub mod remove;
 pub mod resolve;

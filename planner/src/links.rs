@@ -63,6 +63,27 @@ pub fn ways_out(
     [best(true), best(false)].into_iter().flatten().collect()
 }
 
+/// What a link is to the published ports of one family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entrance {
+    /// It is on a bridge. What is for one beside a link of the host does not come by here.
+    pub bridged: bool,
+    /// It has an address of the family.
+    pub addressed: bool,
+    /// The default route of the family leads out by it.
+    pub way_out: bool,
+    /// Nothing leads out of its network.
+    pub internal: bool,
+}
+
+/// The link that published ports of a family lead to, of all in the order they are made: on a
+/// bridge, the one with the default route, or else the first whose network has a way out.
+pub fn way_in<T>(links: impl IntoIterator<Item = (T, Entrance)>) -> Option<T> {
+    let can = |(_, link): &(T, Entrance)| link.bridged && link.addressed;
+    let best = links.into_iter().filter(can).min_by_key(|(_, link)| (!link.way_out, link.internal));
+    best.map(|(link, _)| link)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,5 +138,24 @@ mod tests {
         let expected = [("four", "10.4.0.1"), ("both", "fd01::1")];
         assert_eq!(out, expected.map(|(network, to)| (network, to.parse().unwrap())));
         assert_eq!(ways_out(&all, |_| Vec::new()), []);
+    }
+
+    #[test]
+    fn published_ports_lead_to_a_bridge_though_the_way_out_is_beside_a_link() {
+        let link = |text: &str| Entrance {
+            bridged: !text.contains("beside"),
+            addressed: !text.contains("bare"),
+            way_out: text.contains("out"),
+            internal: text.contains("internal"),
+        };
+        for (links, to) in [
+            (&["beside out", "internal", "web"][..], Some("web")),
+            (&["web", "other", "wan out"], Some("wan out")),
+            (&["web", "bare out"], Some("web")),
+            (&["internal", "internal too"], Some("internal")),
+            (&["beside out", "beside"], None),
+        ] {
+            assert_eq!(way_in(links.iter().map(|text| (*text, link(text)))), to);
+        }
     }
 }

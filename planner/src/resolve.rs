@@ -11,9 +11,10 @@ use berth_schema::stack::{
 use sha2::{Digest, Sha256};
 
 use crate::cdi::Library;
-use crate::desired::{ContainerSpec, DependencySpec, Desired, OwnerSpec, ServiceSpec};
-use crate::observed::{self, HostFacts};
+use crate::desired::{ContainerSpec, DependencySpec, Desired, NetworkSpec, OwnerSpec, ServiceSpec};
+use crate::observed::{self, HostFacts, ObservedNetwork};
 use crate::policy::Judged;
+use crate::publish::published;
 use crate::unfit::{Abilities, unfit};
 
 mod devices;
@@ -51,6 +52,8 @@ pub struct Inputs {
     pub cdi: Library,
     /// What this host can; nothing is held against it when nobody has looked.
     pub abilities: Option<Abilities>,
+    /// Networks of berth that are there, by name.
+    pub networks: BTreeMap<String, ObservedNetwork>,
 }
 
 /// Those of the host who may be meant by `owner: host`.
@@ -81,14 +84,16 @@ pub fn resolve(
     inputs: &Inputs,
     facts: &HostFacts,
 ) -> Result<Desired, Vec<ResolveProblem>> {
-    let mut resolver = Resolver { stack, inputs, facts, problems: BTreeSet::new() };
-    let networks = stack.networks.iter().map(|(key, net)| resolver.network(key, net)).collect();
+    let (networks, problems) = (BTreeMap::new(), BTreeSet::new());
+    let mut resolver = Resolver { stack, inputs, facts, networks, problems };
+    resolver.networks =
+        stack.networks.iter().map(|(key, network)| resolver.network(key, network)).collect();
     let mut desired = Desired {
         project: stack.name.clone(),
         working_dir: stack.working_dir.clone(),
         files: stack.files.clone(),
         services: resolver.services(),
-        networks,
+        networks: std::mem::take(&mut resolver.networks),
         volumes: resolver.volumes(),
         inactive: stack.inactive.clone(),
         judged: Judged::default(),
@@ -128,6 +133,8 @@ struct Resolver<'a> {
     stack: &'a Stack,
     inputs: &'a Inputs,
     facts: &'a HostFacts,
+    /// Networks of the stack by their names on the host; they come first.
+    networks: BTreeMap<String, NetworkSpec>,
     problems: BTreeSet<ResolveProblem>,
 }
 
@@ -181,7 +188,10 @@ impl Resolver<'_> {
         }
         self.check_platform(name, service);
         self.check_targets(name, service);
-        let container = self.container(name, service);
+        let mut container = self.container(name, service);
+        let (ports, no_effect) =
+            published(networks::ports(service), &container.networks, &self.networks);
+        container.ports = ports;
         ServiceSpec {
             replicas: service.replicas,
             pre_start: inits::steps(service, &container),
@@ -189,7 +199,7 @@ impl Resolver<'_> {
             pull_policy: service.pull_policy,
             locked: None,
             no_userns: self.no_userns(service, 0),
-            no_effect: self.ports(service).1,
+            no_effect,
             container_name: service.container_name.clone(),
             depends_on,
             attach: service.attach,
@@ -215,7 +225,6 @@ impl Resolver<'_> {
             command: service.command.clone(),
             entrypoint: service.entrypoint.clone(),
             environment: service.environment.clone(),
-            ports: self.ports(service).0,
             expose: service.expose.clone(),
             mounts,
             tmpfs,

@@ -8,6 +8,7 @@ use crate::desired::{ContainerSpec, Desired, MountSpec, PortSpec, RestartPace, S
 use crate::observed::Observed;
 use crate::plan::Plan;
 use crate::problem::{PlanProblem, PlanProblems};
+use crate::publish::published;
 use crate::up::{OneOff, Survey, UpOptions, make, order};
 
 /// What `run` is asked for. What is `None` or empty stays as the service has it.
@@ -73,14 +74,17 @@ pub fn run(
 ) -> Result<Plan, PlanProblems> {
     let (service, wanted) = chosen(desired, options)?;
     let scope = dependencies(desired, options);
+    let (spec, no_effect) = spec(desired, (service, wanted), options);
     let one_off = OneOff {
         name: name(&desired.project, options),
         service,
-        spec: spec(service, &wanted.container, options),
+        spec,
         depends_on: &wanted.depends_on,
     };
     let up = UpOptions { remove_orphans: options.remove_orphans, ..UpOptions::default() };
-    make(&Survey::new(desired, observed, &up, places, scope, Some(one_off)))
+    let mut plan = make(&Survey::new(desired, observed, &up, places, scope, Some(one_off)))?;
+    plan.notes.extend(no_effect.into_iter().map(|what| format!("{service}: {what}")));
+    Ok(plan)
 }
 
 /// The services that [`run`] makes containers of: the one that is asked for, and unless it is to
@@ -104,7 +108,7 @@ pub fn covered<'a>(
 /// The stack does not have the service.
 pub fn description(desired: &Desired, options: &RunOptions) -> Result<ContainerSpec, PlanProblems> {
     let (service, wanted) = chosen(desired, options)?;
-    Ok(spec(service, &wanted.container, options))
+    Ok(spec(desired, (service, wanted), options).0)
 }
 
 fn chosen<'a>(
@@ -127,9 +131,13 @@ fn dependencies<'a>(desired: &'a Desired, options: &RunOptions) -> BTreeSet<&'a 
     order.closure(order.needs(&options.service))
 }
 
-/// The service's description with what was asked for.
-fn spec(service: &str, wanted: &ContainerSpec, options: &RunOptions) -> ContainerSpec {
-    let mut spec = wanted.clone();
+/// The service's description with what was asked for, and what of that has no effect.
+fn spec(
+    desired: &Desired,
+    (service, wanted): (&str, &ServiceSpec),
+    options: &RunOptions,
+) -> (ContainerSpec, Vec<String>) {
+    let mut spec = wanted.container.clone();
     spec.restart = RestartPolicy::No;
     spec.restart_pace = RestartPace::default();
     // They are for the service's own program, and nobody waits for this one.
@@ -152,7 +160,8 @@ fn spec(service: &str, wanted: &ContainerSpec, options: &RunOptions) -> Containe
     if !options.service_ports {
         spec.ports.clear();
     }
-    spec.ports.extend(options.ports.iter().cloned());
+    let (ports, no_effect) = published(options.ports.clone(), &spec.networks, &desired.networks);
+    spec.ports.extend(ports);
     (spec.tty, spec.stdin_open) = (options.tty, options.stdin_open);
     for endpoint in spec.networks.values_mut() {
         // A fixed address is the service's own container's.
@@ -162,5 +171,5 @@ fn spec(service: &str, wanted: &ContainerSpec, options: &RunOptions) -> Containe
             false => endpoint.aliases.clear(),
         }
     }
-    spec
+    (spec, no_effect)
 }

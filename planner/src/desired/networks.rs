@@ -76,6 +76,11 @@ pub struct NetworkSpec {
 }
 
 impl NetworkSpec {
+    /// Whether a default route may lead out by it.
+    pub fn leads_out(&self) -> bool {
+        !self.internal && (self.beside.is_none() || self.parent().is_some())
+    }
+
     /// The link of the host that it stands beside, when that leads somewhere.
     pub fn parent(&self) -> Option<&str> {
         self.beside.as_ref()?.parent.as_deref()

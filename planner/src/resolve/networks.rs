@@ -1,8 +1,6 @@
 //! Networks, what joins them, and published ports.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use berth_schema::stack::{IpamPool, Link, Network, Service};
 use ipnet::IpNet;
@@ -11,7 +9,6 @@ use super::{ResolveProblem, Resolver};
 use crate::bridge::{BridgeOptions, GatewayMode, Wrong};
 use crate::desired::{EndpointSpec, LinkSpec, NetworkSpec, PoolSpec, PortSpec};
 use crate::links;
-use crate::text;
 
 impl Resolver<'_> {
     pub(super) fn endpoints(
@@ -99,58 +96,20 @@ impl Resolver<'_> {
             driver_opts,
             labels: network.labels.clone(),
         };
-        (network.name.clone(), spec)
-    }
-
-    /// Published ports, as the network they lead to has them; and what of them has no effect.
-    pub(super) fn ports(&self, service: &Service) -> (Vec<PortSpec>, Vec<String>) {
-        let mut notes = Vec::new();
-        let mut ports = ports(service);
-        let out = [true, false].map(|v4| self.way_out(service, v4));
-        let binding = out.iter().flatten().next().and_then(|options| options.host_binding);
-        let binding = binding.filter(|ip| *ip != IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        for port in &mut ports {
-            let asked = port.clone();
-            port.host_ip = port.host_ip.or(binding);
-            let is_for = |v4: bool| port.host_ip.is_none_or(|ip| ip.is_ipv4() == v4);
-            let ways = [true, false].into_iter().zip(&out).filter(|(v4, _)| is_for(*v4));
-            let mut modes = ways.filter_map(|(v4, options)| Some(options.as_ref()?.mode(v4)));
-            let routed = modes.next().is_some_and(|first| {
-                first == GatewayMode::Routed && modes.all(|mode| mode == first)
-            });
-            if !routed {
-                continue;
-            }
-            port.published = None;
-            port.host_ip = asked.host_ip.map(|ip| match ip {
-                IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-                IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-            });
-            if *port != asked {
-                notes.push(format!(
-                    "the host's part of `{}` has no effect: its network is routed, and port {} is \
-                     opened at the container's own address",
-                    text::port(&asked),
-                    asked.target
-                ));
-            }
-        }
-        ports.sort();
-        ports.dedup();
-        (ports, notes)
-    }
-
-    /// The options of the network that published ports of a family lead to, if the stack says any.
-    fn way_out(&self, service: &Service, v4: bool) -> Option<BridgeOptions> {
-        let joined = service.networks.iter().filter_map(|(key, on)| {
-            let network = self.stack.networks.get(key)?;
-            let has = if v4 { !network.without_ipv4 } else { network.enable_ipv6 };
-            (has || network.external).then_some((network, on.gw_priority))
+        // That of others is as they made it.
+        let there = self.inputs.networks.get(&network.name).map(|there| &there.record);
+        let others = there.filter(|record| {
+            network.external || (record.project != self.stack.name && !network.shared)
         });
-        let (network, _) = joined
-            .min_by_key(|(network, gw)| (network.internal, Reverse(*gw), network.name.clone()))?;
-        let known = network.driver.is_bridge() && !network.external;
-        known.then(|| BridgeOptions::read(&network.driver_opts).0)
+        let spec = match others {
+            Some(record) => NetworkSpec {
+                external: network.external,
+                shared: network.shared,
+                ..record.spec.clone()
+            },
+            None => spec,
+        };
+        (network.name.clone(), spec)
     }
 
     /// What the options of a bridge say.
@@ -221,18 +180,13 @@ pub(super) fn links(service: &Service) -> Vec<LinkSpec> {
     own.chain(service.external_links.iter().map(|link| of(link, false))).collect()
 }
 
-fn ports(service: &Service) -> Vec<PortSpec> {
-    let mut ports: Vec<PortSpec> = service
-        .ports
-        .iter()
-        .map(|port| PortSpec {
-            host_ip: port.host_ip,
-            published: port.published,
-            target: port.target,
-            protocol: port.protocol,
-        })
-        .collect();
-    ports.sort();
-    ports.dedup();
-    ports
+/// Published ports as they are asked for.
+pub(super) fn ports(service: &Service) -> Vec<PortSpec> {
+    let ports = service.ports.iter().map(|port| PortSpec {
+        host_ip: port.host_ip,
+        published: port.published,
+        target: port.target,
+        protocol: port.protocol,
+    });
+    ports.collect()
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use berth_planner::desired::NetworkMode;
-use berth_planner::observed::HostFacts;
+use berth_planner::observed::{HostFacts, NetworkRecord, ObservedNetwork};
 use berth_planner::resolve::bind_sources;
-use berth_planner::{Inputs, resolve};
+use berth_planner::{Inputs, RunOptions, resolve};
 use berth_schema::stack::NetworkMode as Shared;
 use berth_schema::stack::*;
 use insta::assert_snapshot;
@@ -207,4 +207,71 @@ fn memory_of_one_container_is_not_shared_by_others() {
     assert_eq!(shared(0, 0), "");
     assert!(shared(1, 0).contains("memory cannot be shared"), "{}", shared(1, 0));
     assert!(shared(1, 1).contains("memory cannot be shared"));
+}
+
+/// A service that publishes 8080 on networks of these, the first beside a link of the host.
+fn published(options: &[(&str, &str)]) -> Stack {
+    let mut web = service("web:1");
+    web.networks = ["lan", "web"].map(|key| (key.to_owned(), ServiceNetwork::default())).into();
+    let published = Some((8080, 8080));
+    web.ports = vec![Port { target: 80, published, host_ip: None, protocol: Protocol::Tcp }];
+    let mut stack = with([("web", web)]);
+    let way = Way::Macvlan(MacvlanMode::Bridge);
+    let lan = stack.networks.get_mut("lan").unwrap();
+    lan.driver = NetworkDriver::Macvlan;
+    lan.beside = Some(Beside { parent: Some("eth0".into()), way });
+    let option = |(name, value): &(&str, &str)| {
+        (format!("com.docker.network.bridge.{name}"), (*value).to_owned())
+    };
+    stack.networks.get_mut("web").unwrap().driver_opts = options.iter().map(option).collect();
+    stack
+}
+
+#[test]
+fn ports_are_as_the_bridge_they_lead_to_has_them_whatever_is_beside_it() {
+    let bound = desired(&published(&[("host_binding_ipv4", "127.0.0.1")]));
+    let ports = &bound.services["web"].container.ports;
+    assert_eq!(ports[0].host_ip, Some("127.0.0.1".parse().unwrap()));
+
+    let routed = desired(&published(&[("gateway_mode_ipv4", "routed")]));
+    let web = &routed.services["web"];
+    assert_eq!(web.container.ports[0].published, None);
+    assert_snapshot!(web.no_effect[0], @"the host's part of `8080:80/tcp` has no effect: its network is routed, and port 80 is opened at the container's own address");
+}
+
+#[test]
+fn ports_that_lead_to_a_network_of_others_are_as_that_was_made() {
+    let bound = desired(&published(&[("host_binding_ipv4", "127.0.0.1")]));
+    let mut stack = published(&[]);
+    for (external, name) in [(true, "front"), (false, "shop_web")] {
+        let web = stack.networks.get_mut("web").unwrap();
+        (web.external, web.name) = (external, name.to_owned());
+        let record = NetworkRecord {
+            name: name.into(),
+            project: "other".into(),
+            spec: bound.networks["shop_web"].clone(),
+            bridge: "br-front".into(),
+            realm: None,
+            subnets: Vec::new(),
+        };
+        let there = ObservedNetwork { record, bridge_up: true, rules_present: true };
+        let networks = BTreeMap::from([(name.to_owned(), there)]);
+        let inputs = Inputs { networks, ..Inputs::default() };
+        let desired = resolve(&stack, &inputs, &HostFacts::default()).unwrap();
+        let container = &desired.services["web"].container;
+        assert_eq!(container.ports[0].host_ip, Some("127.0.0.1".parse().unwrap()), "{name}");
+        assert_eq!(desired.networks[name].external, external);
+    }
+}
+
+#[test]
+fn a_port_of_run_is_as_its_network_has_it() {
+    let desired = desired(&published(&[("host_binding_ipv4", "127.0.0.1")]));
+    let mut port = desired.services["web"].container.ports[0].clone();
+    (port.host_ip, port.published) = (None, Some((9000, 9000)));
+    let options =
+        RunOptions { service: "web".into(), ports: vec![port.clone()], ..RunOptions::default() };
+    let made = berth_planner::run::description(&desired, &options).unwrap();
+    port.host_ip = Some("127.0.0.1".parse().unwrap());
+    assert_eq!(made.ports, [port]);
 }

@@ -52,6 +52,9 @@ pub struct Link {
     /// Bytes of its largest packet; else as links normally have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
+    /// Nothing leads out of the network.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub internal: bool,
     /// Others on the network are not reached.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub apart: bool,

@@ -6,6 +6,7 @@ use std::os::fd::BorrowedFd;
 use berth_network::endpoint::{self, LinkSpec};
 use berth_network::firewall::{self, Published};
 use berth_planner::desired::PortSpec;
+use berth_planner::links::{Entrance, way_in};
 use berth_schema::stack::Protocol;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -178,15 +179,19 @@ pub(crate) fn published(bundle: &Bundle, ports: &[PortSpec]) -> Result<Vec<Publi
 
 /// The address of each family that ports lead to, and where they are reached.
 fn main_ends(links: &[Link]) -> Vec<(IpAddr, Publishing)> {
-    let leads_out = |link: &&&Link, v4: bool| link.gateways.iter().any(|to| to.is_ipv4() == v4);
-    let of = |v4: bool| -> Vec<&Link> {
-        // What is for one beside a link of the host does not come by here.
-        let bridged = links.iter().filter(|link| link.beside.is_none());
-        let (out, other): (Vec<&Link>, Vec<&Link>) = bridged.partition(|link| leads_out(&link, v4));
-        [out, other].concat()
+    let to = |v4: bool| {
+        way_in(links.iter().map(|link| {
+            let entrance = Entrance {
+                bridged: link.beside.is_none(),
+                addressed: if v4 { link.ipv4.is_some() } else { link.ipv6.is_some() },
+                way_out: link.gateways.iter().any(|to| to.is_ipv4() == v4),
+                internal: link.internal,
+            };
+            (link, entrance)
+        }))
     };
-    let v4 = of(true).iter().find_map(|l| Some((IpAddr::V4(l.ipv4?.0), l.ipv4_ports)));
-    let v6 = of(false).iter().find_map(|l| Some((IpAddr::V6(l.ipv6?.0), l.ipv6_ports)));
+    let v4 = to(true).and_then(|l| Some((IpAddr::V4(l.ipv4?.0), l.ipv4_ports)));
+    let v6 = to(false).and_then(|l| Some((IpAddr::V6(l.ipv6?.0), l.ipv6_ports)));
     v4.into_iter().chain(v6).collect()
 }
 

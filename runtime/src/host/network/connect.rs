@@ -72,10 +72,9 @@ fn link(
         })
     });
     let way = record.spec.beside.as_ref().map(|beside| beside.way);
-    let leads_out = way.is_none() || record.spec.parent().is_some();
-    let gateways = match record.spec.internal || !leads_out {
-        true => Vec::new(),
-        false => {
+    let gateways = match record.spec.leads_out() {
+        false => Vec::new(),
+        true => {
             let own = ipv4.map(IpAddr::V4).into_iter().chain(ipv6.map(IpAddr::V6));
             let hops = own.filter_map(subnet).map(|subnet| subnet.gateway);
             hops.map(|hop| if way.is_some_and(Way::routes) { any(hop) } else { hop }).collect()
@@ -100,6 +99,7 @@ fn link(
         gateways,
         names: names_of(container, id, endpoint),
         mtu: options.mtu,
+        internal: record.spec.internal,
         apart: !options.icc,
         ipv4_ports: publishing(true),
         ipv6_ports: publishing(false),
