@@ -40,7 +40,35 @@ impl Resolver<'_> {
         if let Some(address) = &service.mac_address {
             self.hardware(name, address, &mut endpoints);
         }
+        self.shared_hardware(name, service, &endpoints);
         endpoints
+    }
+
+    /// Refuses MAC addresses where a container has that of a link of the host.
+    fn shared_hardware(
+        &mut self,
+        service: &str,
+        asked: &Service,
+        endpoints: &BTreeMap<String, EndpointSpec>,
+    ) {
+        for (key, on) in &asked.networks {
+            let Some(network) = self.stack.networks.get(key) else { continue };
+            let address = endpoints.get(&network.name).and_then(|on| on.mac_address.clone());
+            let spec = self.networks.get(&network.name).and_then(|spec| spec.beside.as_ref());
+            let (Some(address), Some(beside)) = (address, spec) else { continue };
+            if beside.way.shares_hardware() {
+                let at = match on.mac_address {
+                    Some(_) => format!("networks.{key}.mac_address"),
+                    None => "mac_address".to_owned(),
+                };
+                let why = format!(
+                    "on network `{key}` it has that of the host's link: take it away, or use the \
+                     driver `macvlan` in another mode than `passthru`"
+                );
+                let service = service.to_owned();
+                self.problems.insert(ResolveProblem::Mac { service, address, why, at });
+            }
+        }
     }
 
     /// Gives the service's own MAC address to the link that is made first.
@@ -68,7 +96,8 @@ impl Resolver<'_> {
             },
         };
         let (service, address) = (service.to_owned(), address.to_owned());
-        self.problems.insert(ResolveProblem::Mac { service, address, why });
+        let at = "mac_address".to_owned();
+        self.problems.insert(ResolveProblem::Mac { service, address, why, at });
     }
 
     pub(super) fn network(&mut self, key: &str, network: &Network) -> (String, NetworkSpec) {

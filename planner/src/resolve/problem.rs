@@ -55,7 +55,7 @@ pub enum ResolveProblem {
     #[error("service `{service}` has `owner: host`, and {why}")]
     UnmappedOwner { service: String, why: String },
     #[error("service `{service}` has the MAC address {address}, and {why}")]
-    Mac { service: String, address: String, why: String },
+    Mac { service: String, address: String, why: String, at: String },
     #[error("network `{network}` has `{option}`, which cannot be met: {why}")]
     DriverOption { network: String, option: String, why: String },
     #[error("{kind} `{name}` is external, which berth does not do yet")]
@@ -88,7 +88,10 @@ impl ResolveProblem {
             ResolveProblem::Unreadable { kind, name, .. }
             | ResolveProblem::External { kind, name }
             | ResolveProblem::VariableMissing { kind, name, .. } => format!("{kind}s.{name}"),
-            ResolveProblem::Device { service, at, .. } => format!("services.{service}.{at}"),
+            ResolveProblem::Device { service, at, .. }
+            | ResolveProblem::Mac { service, at, .. } => {
+                format!("services.{service}.{at}")
+            }
             ResolveProblem::OwnCgroup { service, .. } => {
                 format!("services.{service}.cgroup_parent")
             }
@@ -127,7 +130,6 @@ impl ResolveProblem {
             ResolveProblem::NoOwner { service } | ResolveProblem::UnmappedOwner { service, .. } => {
                 format!("services.{service}.x-berth.owner")
             }
-            ResolveProblem::Mac { service, .. } => format!("services.{service}.mac_address"),
             ResolveProblem::DriverOption { network, option, .. } => {
                 format!("networks.{network}.driver_opts.{option}")
             }

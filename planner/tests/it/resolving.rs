@@ -275,3 +275,23 @@ fn a_port_of_run_is_as_its_network_has_it() {
     port.host_ip = Some("127.0.0.1".parse().unwrap());
     assert_eq!(made.ports, [port]);
 }
+
+#[test]
+fn a_mac_address_is_refused_where_a_container_has_that_of_the_link() {
+    let told = |way: Way, on_network: bool| {
+        let mut stack = published(&[]);
+        let lan = stack.networks.get_mut("lan").unwrap();
+        lan.beside = Some(Beside { parent: Some("eth0".into()), way });
+        let web = stack.services.get_mut("web").unwrap();
+        let on = web.networks.get_mut("lan").unwrap();
+        let at = if on_network { &mut on.mac_address } else { &mut web.mac_address };
+        *at = Some("02:00:00:00:00:01".into());
+        let told = resolve(&stack, &Inputs::default(), &HostFacts::default());
+        let told = told.err().unwrap_or_default();
+        told.iter().map(|p| format!("{}: {p}", p.path())).collect::<Vec<_>>().join("\n")
+    };
+    let (ipvlan, macvlan) = (Way::Ipvlan(IpvlanMode::L2, IpvlanFlag::Bridge), Way::Macvlan);
+    assert_snapshot!(told(ipvlan, false), @"services.web.mac_address: service `web` has the MAC address 02:00:00:00:00:01, and on network `lan` it has that of the host's link: take it away, or use the driver `macvlan` in another mode than `passthru`");
+    assert_snapshot!(told(macvlan(MacvlanMode::Passthru), true), @"services.web.networks.lan.mac_address: service `web` has the MAC address 02:00:00:00:00:01, and on network `lan` it has that of the host's link: take it away, or use the driver `macvlan` in another mode than `passthru`");
+    assert_eq!(told(macvlan(MacvlanMode::Bridge), true), "");
+}
