@@ -130,6 +130,7 @@ step a at a "'ip -o addr show dev eth0 | grep -c 10.7.0.10/24; ip route; ping -c
 step routed at routed "'ip route'"
 step alone at alone "'ip route; ping -c 1 -W 5 beside >/dev/null && echo there'"
 step again berth up -d
+step doctor "berth doctor --format json; true"
 step down berth down
 step after links
 "#;
@@ -154,6 +155,10 @@ fn vlans_and_links_that_lead_nowhere_are_made_and_taken_away() {
     );
     assert_eq!(vm.ok("alone"), "10.9.0.0/24 dev eth0 scope link  src 10.9.0.10 \nthere");
     assert!(vm.ok("again").contains("nothing to do"));
+    // They need neither rules nor forwarding, and nothing turned it on.
+    let doctor = vm.ok("doctor");
+    assert!(doctor.contains("off; berth turns it on with the first network"), "{doctor}");
+    assert!(!doctor.contains("table inet berth"), "{doctor}");
     vm.ok("down");
     assert_eq!(vm.ok("after"), vm.ok("before"));
 }

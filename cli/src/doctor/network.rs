@@ -43,7 +43,7 @@ impl NetworkFacts {
     pub(crate) fn gather(roots: &Roots, servers: &[IpAddr]) -> NetworkFacts {
         let links = links::links().unwrap_or_default();
         let mut networks = records(roots);
-        networks.retain(|network| links.iter().any(|link| link.name == network.bridge));
+        networks.retain(|network| is_bridged(network, &links));
         NetworkFacts {
             grounds: Grounds::gather().map_err(|e| e.to_string()),
             routes: links::routes().unwrap_or_default(),
@@ -54,6 +54,11 @@ impl NetworkFacts {
             servers: answering(servers),
         }
     }
+}
+
+/// Whether a network is a bridge of this host. One beside a link has no rules, and forwards nothing.
+fn is_bridged(network: &NetworkRecord, links: &[Link]) -> bool {
+    network.spec.beside.is_none() && links.iter().any(|link| link.name == network.bridge)
 }
 
 fn setting(key: &str) -> Option<bool> {
@@ -289,6 +294,7 @@ fn blocked_ports(facts: &NetworkFacts) -> Vec<Finding> {
 #[cfg(test)]
 pub(super) mod tests {
     use berth_planner::desired::NetworkSpec;
+    use berth_schema::stack::{Beside, MacvlanMode, Way};
 
     use super::*;
 
@@ -367,6 +373,15 @@ pub(super) mod tests {
         Warn packet size: network front carries packets of 1500 bytes, tun0 only 1420: large answers from outside may hang
              `driver_opts: { com.docker.network.driver.mtu: 1420 }`
         ");
+    }
+
+    #[test]
+    fn a_network_beside_a_link_needs_neither_rules_nor_forwarding() {
+        let links = [link(2, "br-wire", 1500)];
+        let mut wire = network("wire", "10.1.0.0/24");
+        assert!(is_bridged(&wire, &links));
+        wire.spec.beside = Some(Beside { parent: None, way: Way::Macvlan(MacvlanMode::Bridge) });
+        assert!(!is_bridged(&wire, &links));
     }
 
     #[test]
