@@ -1,7 +1,8 @@
 //! Published ports for people, and the mark on those that are open to everybody.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use berth_network::firewall::Published;
 use berth_planner::desired::PortSpec;
 use berth_planner::observed::ContainerRecord;
 use berth_schema::stack::Protocol;
@@ -48,14 +49,52 @@ pub(crate) fn addresses(port: &PortSpec, families: Families) -> Vec<IpAddr> {
     }
 }
 
-/// `0.0.0.0:8080->80/tcp`, once for each address.
-pub(crate) fn lines(port: &PortSpec, families: Families) -> Vec<String> {
-    let line = |address: IpAddr| match port.published {
-        Some(range) => {
-            format!("{}->{}/{}", socket(address, range), port.target, protocol(port.protocol))
-        }
-        None => format!("{}/{}", port.target, protocol(port.protocol)),
+/// Where a port is to be reached, with the rule that makes it so.
+pub(crate) struct Place<'a> {
+    /// At the host or at the container; `None` when the rule that says where is missing.
+    pub(crate) at: Option<SocketAddr>,
+    pub(crate) rule: Option<&'a Published>,
+}
+
+/// The places of a port of a container that runs: addresses of the host, or the container's own in
+/// the families in which its network is routed.
+pub(crate) fn places<'a>(
+    container: &ContainerRecord,
+    port: &PortSpec,
+    rules: &'a [Published],
+) -> Vec<Place<'a>> {
+    let place = |rule: &'a Published| Place { at: Some(rule.target), rule: Some(rule) };
+    let of_it = |rule: &&Published| {
+        (&rule.owner, rule.protocol, rule.port) == (&container.name, port.protocol, port.target)
     };
+    let own: Vec<&Published> = rules.iter().filter(|r| r.is_own()).filter(of_it).collect();
+    let Some((number, _)) = port.published else {
+        return match own.is_empty() {
+            true => vec![Place { at: None, rule: None }],
+            false => own.into_iter().map(place).collect(),
+        };
+    };
+    let at_host = |address: IpAddr| {
+        let leads_here = |rule: &&Published| {
+            let host = rule.host.filter(|host| !host.is_unspecified());
+            (rule.protocol, rule.port) == (port.protocol, number)
+                && rule.target.is_ipv4() == address.is_ipv4()
+                && host == Some(address).filter(|address| !address.is_unspecified())
+        };
+        let own = own.iter().find(|rule| rule.target.is_ipv4() == address.is_ipv4());
+        match (rules.iter().find(leads_here), own) {
+            (None, Some(rule)) => place(rule),
+            (rule, _) => Place { at: Some(SocketAddr::new(address, number)), rule },
+        }
+    };
+    addresses(port, Families::of(container)).into_iter().map(at_host).collect()
+}
+
+/// `0.0.0.0:8080->80/tcp`, once for each address; `80/tcp` when none of the host leads there.
+pub(crate) fn lines(port: &PortSpec, families: Families) -> Vec<String> {
+    let target = format!("{}/{}", port.target, protocol(port.protocol));
+    let Some(range) = port.published else { return vec![target] };
+    let line = |address| format!("{}->{target}", socket(address, range));
     addresses(port, families).into_iter().map(line).collect()
 }
 
@@ -137,6 +176,11 @@ mod tests {
         let own = port(Some("127.0.0.1"), Some((8000, 8000)));
         let told = cell(&expose, &[own], BOTH);
         assert_eq!(told, "53/udp, 3000-3005/tcp, 127.0.0.1:8000->80/tcp");
+    }
+
+    #[test]
+    fn a_port_at_the_containers_own_addresses_is_told_once() {
+        assert_eq!(lines(&port(None, None), BOTH), ["80/tcp"]);
     }
 
     #[test]

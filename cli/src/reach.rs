@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use berth_network::firewall::{self, Published};
-use berth_network::foreign::{self, Answer, Obstacle, Ruleset, Way};
+use berth_network::foreign::{self, Answer, Obstacle, Ruleset, Scope, Way};
 use berth_network::links::{self, Link};
 use berth_network::listening::Socket;
 use berth_schema::stack::Protocol;
@@ -44,6 +44,29 @@ impl Grounds {
         foreign::reach(&self.foreign, &self.links, &self.ours.networks, port)
     }
 
+    /// How a port is to those who come by `ways`, and what makes it so.
+    pub(crate) fn state(&self, port: &Published, ways: &[Way]) -> (State, Vec<String>) {
+        match ways {
+            [] => (State::Unreachable, vec![self.absence(port)]),
+            ways => state(ways),
+        }
+    }
+
+    /// Why no link leads to a port.
+    fn absence(&self, port: &Published) -> String {
+        let family = if port.target.is_ipv4() { "IPv4" } else { "IPv6" };
+        match Scope::of(port.host) {
+            Scope::Address(address) if !port.is_own() => {
+                let has = |link: &&Link| link.addresses.iter().any(|net| net.addr() == address);
+                match self.links.iter().find(has) {
+                    Some(link) => format!("link {} with {address} is down", link.name),
+                    None => format!("no link of this host has {address}"),
+                }
+            }
+            _ => format!("no link with an {family} address is up"),
+        }
+    }
+
     /// The network that a port leads into.
     pub(crate) fn network_of(&self, port: &Published) -> Option<&firewall::Network> {
         let leads_to = |network: &&firewall::Network| {
@@ -68,6 +91,8 @@ fn unread() -> Vec<String> {
 /// How a port is, from the worst to the best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum State {
+    /// No link leads to it.
+    Unreachable,
     /// A rule of others stops what comes by every way, or by some.
     Blocked,
     /// Nothing in the container listens.
@@ -84,6 +109,7 @@ impl State {
     /// For programs.
     pub(crate) fn word(self) -> &'static str {
         match self {
+            State::Unreachable => "unreachable",
             State::Blocked => "blocked",
             State::Silent => "silent",
             State::Unclear => "unclear",
@@ -94,7 +120,7 @@ impl State {
 }
 
 /// What the ways to a port come to: the state, and what makes it so.
-pub(crate) fn state(ways: &[Way]) -> (State, Vec<String>) {
+fn state(ways: &[Way]) -> (State, Vec<String>) {
     let mut state = State::Open;
     let mut told: Vec<(String, Vec<String>)> = Vec::new();
     for way in ways {

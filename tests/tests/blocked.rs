@@ -24,7 +24,11 @@ networks:
 ";
 
 fn host() -> TestHost {
-    let host = TestHost::with("compose.yaml", STACK);
+    host_of(STACK)
+}
+
+fn host_of(stack: &str) -> TestHost {
+    let host = TestHost::with("compose.yaml", stack);
     host.write("who.py", include_str!("ports/who.py"));
     host.write("ask.py", include_str!("ports/ask.py"));
     host.berth("up -d").succeeds();
@@ -46,9 +50,13 @@ fn bridge(host: &TestHost) -> String {
 
 /// The row of the port that is published to everybody.
 fn row(host: &TestHost) -> Value {
+    row_of(host, 9000)
+}
+
+fn row_of(host: &TestHost, port: u16) -> Value {
     let rows = host.berth("ports --format json").succeeds();
     let rows: Vec<Value> = rows.stdout.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-    rows.into_iter().find(|row| row["PublishedPort"] == 9000).expect("a row")
+    rows.into_iter().find(|row| row["PublishedPort"] == port).expect("a row")
 }
 
 /// What doctor finds of published ports in all, and of the one of the server.
@@ -193,6 +201,68 @@ fn ufw_as_it_is_blocks_and_its_own_word_opens() {
     assert_eq!(row(&host)["State"], "open");
     // It leaves its chains behind when it is switched off.
     host.abandon();
+}
+
+#[test]
+fn a_rule_in_the_way_of_a_routed_port_is_named_and_the_next_move_helps() {
+    let host = host_of(&STACK.replace(
+        "  front:\n",
+        "  front:
+    driver_opts: { com.docker.network.bridge.gateway_mode_ipv4: routed }
+    ipam: { config: [{ subnet: 10.90.0.0/24 }] }\n",
+    ));
+    host.neighbour("ip route add 10.90.0.0/24 via 192.0.2.1").succeeds();
+    let port = host.berth("port web 9000").succeeds().stdout;
+    let address = port.trim().strip_suffix(":9000").unwrap();
+    let reached = || host.neighbour(&format!("python3 ask.py tcp {address} 9000")).code == 0;
+    assert!(reached());
+    host.berth("ports web").succeeds().stdout_has("who has a route (wire0)").stdout_has("open");
+    host.shell(
+        "nft 'table inet theirs { chain forward { type filter hook forward priority 0; \
+         policy drop; ct status dnat accept; ct state established accept; }; }'",
+    )
+    .succeeds();
+    assert!(!reached());
+    let row = row(&host);
+    assert_eq!((&row["State"], &row["OpenTo"]), (&"blocked".into(), &"routed".into()));
+    let next = findings(&host)[0]["next"].as_str().unwrap().to_owned();
+    let words = format!("ip daddr {address} tcp dport 9000 accept");
+    assert_eq!(next, format!("`nft insert rule inet theirs forward {words}`"));
+    host.write("next.sh", next.trim_matches('`'));
+    host.shell("sh next.sh").succeeds();
+    assert!(reached());
+    assert_eq!(self::row(&host)["State"], "open");
+    host.shell("nft delete table inet theirs").succeeds();
+}
+
+#[test]
+fn a_port_at_an_address_that_went_away_is_not_called_open() {
+    let host = host();
+    let state = || {
+        let row = row_of(&host, 7001);
+        format!("{}: {}", row["State"].as_str().unwrap(), row["Details"][0].as_str().unwrap())
+    };
+    let found = || {
+        let told = host.berth("doctor --format json").json();
+        let of = |f: &&Value| f["check"] == "published port";
+        told.as_array().unwrap().iter().find(of).map(|f| f["found"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(found(), None);
+    host.shell("ip link set wire0 down").succeeds();
+    assert_eq!(state(), "unreachable: link wire0 with 192.0.2.1 is down");
+    assert_eq!(row(&host)["State"], "unreachable");
+    host.shell("ip link set wire0 up && ip address del 192.0.2.1/24 dev wire0").succeeds();
+    let gone = "no link of this host has 192.0.2.1";
+    assert_eq!(state(), format!("unreachable: {gone}"));
+    assert_eq!(found().unwrap(), format!("192.0.2.1:7001/tcp of stack-sleeper-1: {gone}"));
+    // What went with the link comes back with it.
+    host.shell(
+        "ip address add 192.0.2.1/24 dev wire0 && ip route add default via 192.0.2.2 && \
+         ip address add 2001:db8::1/64 dev wire0 nodad",
+    )
+    .succeeds();
+    assert_eq!(found(), None);
+    assert_eq!(state(), "silent: nothing listens on port 7001");
 }
 
 #[test]

@@ -34,6 +34,12 @@ fn neighbour_has_a_route(host: &TestHost, subnet: &str, via: &str) {
     host.neighbour(&format!("ip route add {subnet} via {via}")).succeeds();
 }
 
+/// Where ports are, for whom, and how.
+fn ports(host: &TestHost) -> String {
+    let form = "'{{.URL}} {{.PublishedPort}} {{.TargetPort}} {{.OpenTo}} {{.State}}'";
+    host.berth(&format!("ports --format {form}")).succeeds().stdout.trim().to_owned()
+}
+
 /// Answers on the neighbour with the address that asks, for one connection.
 fn who(host: &TestHost) -> Running {
     let server = host.start_shell(
@@ -181,6 +187,8 @@ fn a_routed_network_opens_published_ports_at_the_containers_own_addresses() {
     host.shell("ss -ltn").succeeds().stdout_lacks(":8080");
     host.neighbour("busybox ping -c 1 -W 2 10.84.0.9").succeeds();
     host.berth("ps").succeeds().stdout_lacks("8080");
+    host.berth("port web 80").succeeds().stdout_is("10.84.0.9:80\n[fd84::9]:80");
+    assert_eq!(ports(&host), "10.84.0.9 80 80 routed open\nfd84::9 80 80 routed open");
     // What is not published is not open.
     let pid = host.pid_of("web").pid;
     let server = host.start_shell(
@@ -218,6 +226,8 @@ fn routed_ipv6_beside_ipv4_by_the_host_is_each_as_it_says() {
     host.eventually("by the host", || host.get_from_outside("192.0.2.1:8080") == "hello\n");
     assert_eq!(host.get_from_outside("[fd85::9]"), "hello\n");
     assert_eq!(host.get_from_outside("[2001:db8::1]:8080"), "");
+    host.berth("port web 80").succeeds().stdout_is("0.0.0.0:8080\n[fd85::9]:80");
+    assert_eq!(ports(&host), "0.0.0.0 8080 80 public open\nfd85::9 80 80 routed open");
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! `berth port`.
 
+use berth_network::firewall;
 use berth_planner::desired::PortSpec;
 use clap::Args;
 
 use crate::failure::{Exit, Failure};
-use crate::ports::Families;
 use crate::session::Session;
 use crate::{flow, pick, ports};
 
@@ -23,7 +23,7 @@ pub(crate) struct PortArgs {
     protocol: String,
 }
 
-/// Prints where a port of a service is reached on the host.
+/// Prints where a port of a service is reached: on the host, or at the container's own address.
 pub(crate) async fn run(session: &Session, args: &PortArgs) -> Result<Exit, Failure> {
     let (port, protocol) = private_port(&args.private_port, &args.protocol)?;
     let project = session.project()?;
@@ -39,14 +39,23 @@ pub(crate) async fn run(session: &Session, args: &PortArgs) -> Result<Exit, Fail
             "no port {port}/{protocol} of `{name}` is published"
         )));
     }
+    let rules = firewall::observe().map_err(Failure::refused)?.published;
     for spec in found {
-        for address in ports::addresses(spec, Families::of(&container.record)) {
-            if let Some(range) = spec.published {
-                session.ui.data(&ports::socket(address, range))?;
-            }
+        for place in ports::places(&container.record, spec, &rules) {
+            let at = place.at.ok_or_else(|| closed(&container.record.name, spec))?;
+            session.ui.data(&at.to_string())?;
         }
     }
     Ok(Exit::Done)
+}
+
+/// At the container's own address, which only the rules that open it there tell.
+fn closed(name: &str, port: &PortSpec) -> Failure {
+    let (port, protocol) = (port.target, ports::protocol(port.protocol));
+    Failure::refused(format!(
+        "the rules that open port {port}/{protocol} of `{name}` are missing; `berth up` makes them \
+         again"
+    ))
 }
 
 fn private_port(text: &str, protocol: &str) -> Result<(u16, String), Failure> {

@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::failure::{Exit, Failure};
 use crate::flow;
 use crate::form::{Form, Listed};
-use crate::ports::{self, Families, PUBLIC};
+use crate::ports::{self, Families, PUBLIC, Place};
 use crate::project::{check_services, containers};
 use crate::reach::{self, Grounds, State};
 use crate::rows;
@@ -45,18 +45,19 @@ struct Row {
     project: String,
     service: String,
     name: String,
-    /// Address of the host; empty when it is not published.
+    /// Address of the host, or the container's own; empty when it is not published.
     #[serde(rename = "URL")]
     url: String,
     published_port: u16,
     target_port: u16,
     protocol: &'static str,
-    /// `public`, `address`, `host`, or `networks` when it is not published.
+    /// `public`, `address`, `host`, `routed` when it is at the container's own address, or
+    /// `networks` when it is not published.
     open_to: &'static str,
     /// Links by which it is meant to be reached, or the networks it is for.
     links: Vec<String>,
-    /// `open`, `partly`, `unclear`, `blocked`, `silent`, `stopped`, `internal`, `relayed` or
-    /// `missing`.
+    /// `open`, `partly`, `unclear`, `blocked`, `unreachable`, `silent`, `stopped`, `internal`,
+    /// `relayed` or `missing`.
     state: &'static str,
     /// What makes it so.
     details: Vec<String>,
@@ -108,11 +109,17 @@ fn of(container: &ObservedContainer, grounds: &Grounds, listening: bool) -> Vec<
     let families = Families::of(&container.record);
     let mut rows = Vec::new();
     for port in ports {
-        for address in ports::addresses(port, families) {
-            rows.push(match is_up {
-                true => published(container, port, address, grounds, sockets.as_deref()),
-                false => stopped(container, port, address),
-            });
+        match is_up {
+            true => rows.extend(
+                ports::places(&container.record, port, &grounds.ours.published)
+                    .into_iter()
+                    .map(|place| published(container, port, &place, grounds, sockets.as_deref())),
+            ),
+            false => rows.extend(
+                ports::addresses(port, families)
+                    .into_iter()
+                    .map(|address| stopped(container, port, address)),
+            ),
         }
     }
     if listening && has_own_network(container) {
@@ -121,14 +128,14 @@ fn of(container: &ObservedContainer, grounds: &Grounds, listening: bool) -> Vec<
     rows
 }
 
-fn row(container: &ObservedContainer, port: &PortSpec, address: IpAddr) -> Row {
+fn row(container: &ObservedContainer, port: &PortSpec, at: Option<SocketAddr>) -> Row {
     let record = &container.record;
     Row {
         project: record.project.clone(),
         service: record.service.clone(),
         name: record.name.clone(),
-        url: address.to_string(),
-        published_port: port.published.map_or(0, |(first, _)| first),
+        url: at.map(|at| at.ip().to_string()).unwrap_or_default(),
+        published_port: at.map_or(0, |at| at.port()),
         target_port: port.target,
         protocol: ports::protocol(port.protocol),
         open_to: match Scope::of(port.host_ip) {
@@ -146,25 +153,23 @@ fn row(container: &ObservedContainer, port: &PortSpec, address: IpAddr) -> Row {
 fn stopped(container: &ObservedContainer, port: &PortSpec, address: IpAddr) -> Row {
     let state = rows::state(container);
     let details = vec![format!("the container is {state}")];
-    Row { state: "stopped", details, ..row(container, port, address) }
+    let at = port.published.map(|(first, _)| SocketAddr::new(address, first));
+    Row { state: "stopped", details, ..row(container, port, at) }
 }
 
 fn published(
     container: &ObservedContainer,
     port: &PortSpec,
-    address: IpAddr,
+    place: &Place<'_>,
     grounds: &Grounds,
     sockets: Option<&[Socket]>,
 ) -> Row {
-    let row = row(container, port, address);
-    let same = |rule: &&Published| {
-        let host = rule.host.filter(|host| !host.is_unspecified());
-        (rule.protocol, rule.port) == (port.protocol, row.published_port)
-            && rule.target.is_ipv4() == address.is_ipv4()
-            && host == Some(address).filter(|address| !address.is_unspecified())
-    };
-    let Some(rule) = grounds.ours.published.iter().find(same) else {
-        if is_relayed(container, address) {
+    let mut row = row(container, port, place.at);
+    if place.rule.map_or(port.published.is_none(), Published::is_own) {
+        row.open_to = "routed";
+    }
+    let Some(rule) = place.rule else {
+        if place.at.is_some_and(|at| is_relayed(container, at.ip())) {
             let details =
                 vec!["by a relay: rules of the host for input count, not looked at".to_owned()];
             return Row { state: "relayed", details, ..row };
@@ -179,7 +184,7 @@ fn published(
         let details = vec![format!("network {} is internal: nobody gets in", network.name)];
         return Row { state: "internal", details, links, ..row };
     }
-    let (mut state, mut details) = reach::state(&ways);
+    let (mut state, mut details) = grounds.state(rule, &ways);
     let at = (rule.target.ip(), rule.target.port());
     if let Some(why) = sockets.and_then(|sockets| reach::silence(sockets, rule.protocol, at)) {
         state = state.min(State::Silent);
@@ -223,10 +228,9 @@ fn unpublished(container: &ObservedContainer, sockets: &[Socket]) -> Vec<Row> {
     ports.dedup();
     let spec = |(target, protocol)| PortSpec { host_ip: None, published: None, target, protocol };
     let row = |port| Row {
-        url: String::new(),
         open_to: "networks",
         links: container.record.addresses.keys().cloned().collect(),
-        ..row(container, &spec(port), IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))
+        ..row(container, &spec(port), None)
     };
     ports.into_iter().map(row).collect()
 }
@@ -255,6 +259,7 @@ fn open_to(row: &Row) -> String {
     match row.open_to {
         "public" => format!("{PUBLIC}{links}"),
         "host" => "this host".to_owned(),
+        "routed" => format!("who has a route{links}"),
         "networks" => format!("containers{links}"),
         _ => format!("{}{links}", row.url),
     }

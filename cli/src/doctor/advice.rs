@@ -41,13 +41,13 @@ pub(crate) fn against(ruleset: &Ruleset, by: &Obstacle, bridge: &str, port: &Pub
             .join(", ")
         }
         Keeper::Docker if by.hook == Hook::Forward => {
-            let program = program(by);
+            let (program, words) = (program(by), to_iptables(bridge, port));
             format!(
-                "`{program} -I DOCKER-USER -o {bridge} -m conntrack --ctstate DNAT -j ACCEPT` and \
+                "`{program} -I DOCKER-USER {words} -j ACCEPT` and \
                  `{program} -I DOCKER-USER -i {bridge} -j ACCEPT`"
             )
         }
-        Keeper::Docker | Keeper::Ufw | Keeper::Iptables => iptables(by, bridge),
+        Keeper::Docker | Keeper::Ufw | Keeper::Iptables => iptables(by, bridge, port),
         Keeper::Firewalld | Keeper::Nft => nft(by, bridge, port),
     }
 }
@@ -74,13 +74,11 @@ fn program(by: &Obstacle) -> &'static str {
 
 /// A rule in front of the others. The answer comes in by the bridge; before our own table, what
 /// is asked for has no bridge yet.
-fn iptables(by: &Obstacle, bridge: &str) -> String {
+fn iptables(by: &Obstacle, bridge: &str, port: &Published) -> String {
     let table = if by.table == "filter" { String::new() } else { format!(" -t {}", by.table) };
     let words = match (by.hook, by.of_answer) {
         (_, true) => format!("-i {bridge} -m conntrack --ctstate ESTABLISHED"),
-        (Hook::Forward | Hook::Postrouting, _) => {
-            format!("-o {bridge} -m conntrack --ctstate DNAT")
-        }
+        (Hook::Forward | Hook::Postrouting, _) => to_iptables(bridge, port),
         _ => return in_front(by),
     };
     format!("`{}{table} -I {} {words} -j ACCEPT`", program(by), by.base)
@@ -89,6 +87,11 @@ fn iptables(by: &Obstacle, bridge: &str) -> String {
 fn nft(by: &Obstacle, bridge: &str, port: &Published) -> String {
     let words = match (by.hook, by.of_answer) {
         (_, true) => format!("iifname \"{bridge}\" ct state established"),
+        (Hook::Forward | Hook::Postrouting, _) if port.is_own() => {
+            let (to, protocol) = (port.target, ports::protocol(port.protocol));
+            let family = if to.is_ipv4() { "ip" } else { "ip6" };
+            format!("{family} daddr {} {protocol} dport {}", to.ip(), to.port())
+        }
         (Hook::Forward | Hook::Postrouting, _) => {
             format!("oifname \"{bridge}\" ct status dnat")
         }
@@ -98,6 +101,15 @@ fn nft(by: &Obstacle, bridge: &str, port: &Published) -> String {
         _ => return in_front(by),
     };
     format!("`nft insert rule {} {} {} {words} accept`", by.family, by.table, by.base)
+}
+
+/// What tells packets to the port on their last steps to the container.
+fn to_iptables(bridge: &str, port: &Published) -> String {
+    let (to, protocol) = (port.target, ports::protocol(port.protocol));
+    match port.is_own() {
+        true => format!("-d {} -p {protocol} --dport {}", to.ip(), to.port()),
+        false => format!("-o {bridge} -m conntrack --ctstate DNAT"),
+    }
 }
 
 fn in_front(by: &Obstacle) -> String {

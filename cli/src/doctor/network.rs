@@ -12,7 +12,7 @@ use berth_runtime::record;
 
 use super::advice;
 use super::judge::{Finding, fail, ok, warn};
-use crate::reach::{self, Grounds, State};
+use crate::reach::{Grounds, State};
 
 /// How long a name server may think.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -267,13 +267,19 @@ fn blocked_ports(facts: &NetworkFacts) -> Vec<Finding> {
     }
     for port in &grounds.ours.published {
         let ways = grounds.ways(port);
-        let (state, details) = reach::state(&ways);
+        let (state, details) = grounds.state(port, &ways);
         let by = ways.iter().find_map(|way| match &way.answer {
             Answer::Passes => None,
             Answer::Blocked(by) | Answer::Partly(by) | Answer::Unclear(by) => Some(by),
         });
-        let Some(by) = by else { continue };
         let found = format!("{port} of {}: {}", port.owner, details.join("; "));
+        // A host without a link for the time being is no fault of the port.
+        if state == State::Unreachable && port.host.is_some() && !port.is_own() {
+            let next = "give the address to a link that is up, or publish at another one";
+            findings.push(warn("published port", found, next));
+            continue;
+        }
+        let Some(by) = by else { continue };
         let bridge = grounds.network_of(port).map_or("", |network| network.bridge.as_str());
         let next = advice::against(&grounds.foreign, by, bridge, port);
         findings.push(match state {

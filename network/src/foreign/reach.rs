@@ -39,7 +39,7 @@ pub struct Way {
 }
 
 /// The ways to a port that its publisher meant, with what becomes of packets there. Packets of
-/// anybody: what hangs on the sender is told as such.
+/// anybody: what hangs on the sender is told as such. Without any, nobody outside reaches it.
 #[must_use]
 pub fn reach(
     ruleset: &Ruleset,
@@ -64,7 +64,8 @@ pub fn reach(
         link: from.map(|link| link.name.clone()),
         answer: judge(ruleset, &story(from, address)),
     };
-    if Scope::of(port.host) == Scope::Host {
+    let scope = Scope::of(port.host);
+    if scope == Scope::Host {
         let loopback = if port.target.is_ipv4() {
             IpAddr::V4(Ipv4Addr::LOCALHOST)
         } else {
@@ -73,23 +74,81 @@ pub fn reach(
         return vec![way(None, port.host.unwrap_or(loopback))];
     }
     let is_ours = |link: &Link| networks.iter().any(|network| network.bridge == link.name);
-    let outside = |link: &&Link| link.up && !link.loopback && !link.enslaved && !is_ours(link);
+    let outside = |link: &Link| !link.loopback && !link.enslaved && !is_ours(link);
     let at = |link: &Link| {
         let mut addresses = link.addresses.iter().map(|net| net.addr());
-        addresses.find(|address| match Scope::of(port.host) {
-            Scope::Address(wanted) => *address == wanted,
-            Scope::Public | Scope::Host => {
-                address.is_ipv4() == port.target.is_ipv4() && !is_link_local(*address)
-            }
-        })
+        let of_family = |address: &IpAddr| {
+            address.is_ipv4() == port.target.is_ipv4() && !is_link_local(*address)
+        };
+        match scope {
+            // Whoever has a route to the network comes by any of them.
+            _ if port.is_own() => addresses.find(of_family).map(|_| port.target.ip()),
+            Scope::Address(wanted) => addresses.find(|address| *address == wanted),
+            Scope::Public | Scope::Host => addresses.find(of_family),
+        }
     };
-    let reached = links.iter().filter(outside).filter_map(|link| Some((link, at(link)?)));
-    reached.map(|(link, address)| way(Some(link), address)).collect()
+    let for_one = matches!(scope, Scope::Address(_)) && !port.is_own();
+    let up = links.iter().filter(|link| link.up);
+    let ways = up.filter_map(|link| match (at(link)?, outside(link)) {
+        (address, true) => Some(way(Some(link), address)),
+        // Of one on an inner link this much is sure: this host itself gets there.
+        (address, false) => for_one.then(|| way(None, address)),
+    });
+    ways.collect()
 }
 
 fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_link_local(),
         IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use berth_schema::stack::Protocol;
+
+    use super::*;
+
+    fn link(index: u32, name: &str, address: &str) -> Link {
+        let addresses = vec![address.parse().unwrap()];
+        Link { index, name: name.into(), up: true, addresses, ..Link::default() }
+    }
+
+    fn links() -> Vec<Link> {
+        let loopback = Link { loopback: true, ..link(1, "lo", "127.0.0.1/8") };
+        let down = Link { up: false, ..link(3, "eth1", "198.51.100.1/24") };
+        vec![loopback, link(2, "eth0", "192.0.2.1/24"), down, link(4, "br-web", "10.0.0.1/24")]
+    }
+
+    /// The links by which a port at `host` is reached; `this host` where nobody else is sure.
+    fn ways(host: Option<&str>, port: u16) -> Vec<String> {
+        let port = Published {
+            owner: "web-1".into(),
+            host: host.map(|host| host.parse().unwrap()),
+            port,
+            protocol: Protocol::Tcp,
+            target: "10.0.0.2:80".parse().unwrap(),
+        };
+        let network = Network {
+            bridge: "br-web".into(),
+            subnets: vec!["10.0.0.0/24".parse().unwrap()],
+            ..Network::default()
+        };
+        let ways = reach(&Ruleset::default(), &links(), &[network], &port).into_iter();
+        ways.map(|way| way.link.unwrap_or_else(|| "this host".into())).collect()
+    }
+
+    #[test]
+    fn a_port_is_reached_by_the_links_that_lead_to_its_address() {
+        assert_eq!(ways(None, 8080), ["eth0"]);
+        assert_eq!(ways(Some("192.0.2.1"), 8080), ["eth0"]);
+        for inner in ["127.0.0.1", "10.0.0.1"] {
+            assert_eq!(ways(Some(inner), 8080), ["this host"], "{inner}");
+        }
+        for lost in ["198.51.100.1", "192.0.2.9"] {
+            assert_eq!(ways(Some(lost), 8080), [""; 0], "{lost}");
+        }
+        assert_eq!(ways(Some("10.0.0.2"), 80), ["eth0"], "at the container's own address");
     }
 }

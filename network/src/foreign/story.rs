@@ -31,12 +31,19 @@ pub struct Story {
     pub bridge: (u32, String),
     /// Who sends it; `None` is anybody.
     pub source: Option<IpAddr>,
-    /// Address and port of the host that it asks.
+    /// Address and port of the host that it asks; the target itself, if that is asked.
     pub host: SocketAddr,
     /// Where the port leads.
     pub target: SocketAddr,
     /// Transport.
     pub protocol: Protocol,
+}
+
+impl Story {
+    /// What our table does to the flow.
+    fn translated(&self) -> u32 {
+        if self.host == self.target { 0 } else { TRANSLATED }
+    }
 }
 
 /// What the rules of others say to a story.
@@ -187,7 +194,7 @@ fn stages(story: &Story) -> Vec<Stage> {
     let sent_on = |packet: &Packet| Packet {
         destination: End { address: Some(story.target.ip()), port: Some(story.target.port()) },
         to_this_host: false,
-        flow: Some(Flow { status: TRANSLATED, ..new }),
+        flow: Some(Flow { status: story.translated(), ..new }),
         ..packet.clone()
     };
     let stage = |hook, priorities, packet| Stage {
@@ -232,7 +239,7 @@ fn asked(story: &Story) -> Packet {
         protocol: protocol(story.protocol),
         source: End { address: story.source, port: Some(SENDERS) },
         destination: End { address: Some(story.host.ip()), port: Some(story.host.port()) },
-        to_this_host: true,
+        to_this_host: story.host != story.target,
         source_is_this_host: story.from.is_none(),
         mark: Ok(0),
         flow: None,
@@ -279,7 +286,7 @@ fn flow(story: &Story, reply: bool) -> Flow {
     let sender = End { address: story.source, port: Some(SENDERS) };
     Flow {
         state: if reply { ESTABLISHED } else { NEW },
-        status: if reply { TRANSLATED | ANSWERED } else { 0 },
+        status: if reply { story.translated() | ANSWERED } else { 0 },
         reply,
         original: (sender, end(story.host)),
         answer: (end(story.target), sender),
