@@ -26,13 +26,17 @@ pub enum Fit {
     Foreign,
 }
 
-/// The query as it goes to another server.
+/// The query as it goes to another server. It asks for no longer datagrams than [`UDP_MAX`], whatever
+/// its asker takes.
+///
+/// [`UDP_MAX`]: super::UDP_MAX
 ///
 /// `None` when the message is no query.
 #[must_use]
 pub fn outgoing(message: &[u8], secret: Secret) -> Option<Vec<u8>> {
-    Query::read(message).ok()?;
+    let query = Query::read(message).ok()?;
     let mut sent = message.to_vec();
+    query.limit_in(&mut sent);
     sent.splice(..2, secret.id.to_be_bytes());
     if let Some(bits) = secret.capitals {
         let end = name(message, HEADER)?.1;

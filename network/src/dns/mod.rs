@@ -17,7 +17,7 @@ mod tests;
 mod zone;
 
 pub use forward::{Fit, Secret, fit, is_refusal, is_truncated, outgoing, returning};
-pub use query::Transport;
+pub use query::{Transport, UDP_MAX};
 pub use redirect::{SERVER, redirect};
 pub use resolv::{NameServer, ResolvConf};
 pub use zone::{Answer, Zone, answer, failure};

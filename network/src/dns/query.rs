@@ -4,9 +4,9 @@
 pub(super) const HEADER: usize = 12;
 /// Bytes an answer by UDP may have without EDNS.
 const PLAIN_MAX: usize = 512;
-/// Bytes an answer by UDP may have at most. It goes over the loopback, where nothing cuts it into
-/// pieces.
-pub(super) const UDP_MAX: usize = 4096;
+/// Bytes an answer by UDP may have at most: ours, which goes over the loopback, where nothing cuts
+/// it into pieces, and another server's, which is told so.
+pub const UDP_MAX: usize = 4096;
 /// Bytes of a record before its data, with a pointer for its name.
 const RECORD: usize = 12;
 const OPT: u16 = 41;
@@ -56,7 +56,16 @@ pub(super) struct Query<'a> {
     /// In lower case, without the last dot; `None` when it is no name of a host.
     pub(super) name: Option<String>,
     pub(super) kind: u16,
-    edns: Option<u16>,
+    edns: Option<Edns>,
+}
+
+/// What an asker that speaks EDNS says (RFC 6891).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Edns {
+    /// Bytes of the answers that it takes.
+    size: u16,
+    /// Where in the message that stands.
+    at: usize,
 }
 
 /// A message that is no such question.
@@ -109,7 +118,15 @@ impl<'a> Query<'a> {
         match (transport, self.edns) {
             (Transport::Tcp, _) => usize::from(u16::MAX),
             (Transport::Udp, None) => PLAIN_MAX,
-            (Transport::Udp, Some(size)) => usize::from(size).clamp(PLAIN_MAX, UDP_MAX),
+            (Transport::Udp, Some(edns)) => usize::from(edns.size).clamp(PLAIN_MAX, UDP_MAX),
+        }
+    }
+
+    /// Says in `sent`, a copy of the message, that no longer answers are taken than we do.
+    pub(super) fn limit_in(&self, sent: &mut [u8]) {
+        let Some(Edns { size, at }) = self.edns else { return };
+        if let Some(bytes) = sent.get_mut(at..at + 2) {
+            bytes.copy_from_slice(&size.min(UDP_MAX as u16).to_be_bytes());
         }
     }
 
@@ -226,8 +243,8 @@ pub(super) fn encode(name: &str) -> Option<Vec<u8>> {
     (bytes.len() <= NAME_MAX).then_some(bytes)
 }
 
-/// The size of answers that the asker takes, and the version of EDNS it speaks.
-fn edns(message: &[u8], mut at: usize) -> Option<(Option<u16>, u8)> {
+/// What the asker says by EDNS, once at most, and the version it speaks.
+fn edns(message: &[u8], mut at: usize) -> Option<(Option<Edns>, u8)> {
     let records = half(message, 10)?;
     if records > ADDITIONAL_MAX {
         return None;
@@ -236,13 +253,16 @@ fn edns(message: &[u8], mut at: usize) -> Option<(Option<u16>, u8)> {
     for _ in 0..records {
         let (_, end) = name(message, at)?;
         let kind = half(message, end)?;
-        let class = half(message, end + 2)?;
+        let size = half(message, end + 2)?;
         let version = *message.get(end + 5)?;
         let len = usize::from(half(message, end + 8)?);
         at = end + 10 + len;
         message.get(..at)?;
         if kind == OPT {
-            found = (Some(class), version);
+            if found.0.is_some() {
+                return None;
+            }
+            found = (Some(Edns { size, at: end + 2 }), version);
         }
     }
     Some(found)

@@ -390,6 +390,23 @@ fn capitals_are_part_of_the_secret_and_the_asker_does_not_see_them() {
 }
 
 #[test]
+fn another_server_is_asked_for_no_longer_datagrams_than_are_taken() {
+    for (taken, asked_for) in [(512, 512), (1232, 1232), (4096, 4096), (65494, 4096)] {
+        let asked = with_edns(query("example.org", TYPE::TXT), taken, 0);
+        let sent = outgoing(&asked, secret(7)).unwrap();
+        let wanted = with_edns(query("example.org", TYPE::TXT), asked_for, 0);
+        assert_eq!(sent[2..], wanted[2..]);
+    }
+}
+
+#[test]
+fn two_sizes_in_one_question_are_an_error_of_the_asker() {
+    let mut asked = with_edns(with_edns(query("web", TYPE::A), 1232, 0), 65494, 0);
+    asked[11] = 2;
+    assert_snapshot!(told(answer(&asked, &zone(), Transport::Udp, 1)), @"FormatError");
+}
+
+#[test]
 fn some_replies_are_a_reason_to_ask_another_server() {
     let mut reply = outgoing(&query("example.org", TYPE::A), secret(1)).unwrap();
     let refusals: Vec<u8> = (0..=15)

@@ -9,7 +9,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use berth_network::dns::{self, Fit, Secret, fit, is_refusal, is_truncated, outgoing, returning};
+use berth_network::dns::{
+    self, Fit, Secret, UDP_MAX, fit, is_refusal, is_truncated, outgoing, returning,
+};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
@@ -25,8 +27,6 @@ const PATIENCE: [Duration; 2] = [Duration::from_millis(1000), Duration::from_mil
 const ATTEMPTS: usize = PATIENCE.len() + 1;
 /// After how long nobody is waited for any more: before the C library gives up, which is after 5 s.
 const END: Duration = Duration::from_millis(4500);
-/// Bytes of the longest datagram.
-const DATAGRAM: usize = 4096;
 /// Datagrams that do not fit and are passed over in one turn.
 const FOREIGN: usize = 16;
 
@@ -60,6 +60,8 @@ struct Asked {
     server: SocketAddr,
     /// The question under a number of its own.
     sent: Vec<u8>,
+    /// It has capitals of our choice. Without, the answer may have any.
+    capitals: bool,
     way: Way,
 }
 
@@ -159,7 +161,11 @@ impl Upstream {
     /// A reply that fits, perhaps but for its capitals.
     fn take(&mut self, asked: Asked, reply: Vec<u8>) -> Option<Outcome> {
         let is_datagram = matches!(asked.way, Way::Datagram(_));
-        match fit(&asked.sent, &reply) {
+        let fit = match fit(&asked.sent, &reply) {
+            Fit::OtherCase if !asked.capitals => Fit::Answer,
+            fit => fit,
+        };
+        match fit {
             Fit::Foreign => None,
             // It is asked again as others ask it; so much has to be right for that.
             Fit::OtherCase if is_datagram => {
@@ -173,7 +179,7 @@ impl Upstream {
             // Who asked by datagram is told that the answer was cut, and asks again by stream.
             Fit::Answer
                 if is_datagram
-                    && is_truncated(&reply)
+                    && (is_truncated(&reply) || reply.len() > UDP_MAX)
                     && matches!(self.asker, Asker::Stream(_)) =>
             {
                 let again = stream_to(&self.servers, asked.server, &asked.sent);
@@ -233,7 +239,7 @@ impl Upstream {
         })?;
         socket.set_nonblocking(true)?;
         socket.send(&sent)?;
-        Ok(Asked { server, sent, way: Way::Datagram(socket) })
+        Ok(Asked { server, sent, capitals, way: Way::Datagram(socket) })
     }
 }
 
@@ -278,9 +284,10 @@ fn stream_to(servers: &Servers, server: SocketAddr, message: &[u8]) -> io::Resul
     Ok(Way::Stream { socket: socket.into(), output, input: Vec::new() })
 }
 
-/// What fits the question; what does not is left out, since anybody may send datagrams.
+/// What fits the question; what does not is left out, since anybody may send datagrams. One that is
+/// longer than was asked for is cut, and still longer than it may be.
 fn receive_datagram(socket: &UdpSocket, sent: &[u8]) -> io::Result<Option<Vec<u8>>> {
-    let mut buffer = [0; DATAGRAM];
+    let mut buffer = [0; UDP_MAX + 1];
     for _ in 0..FOREIGN {
         match socket.recv(&mut buffer) {
             Ok(length) if fit(sent, &buffer[..length]) != Fit::Foreign => {
@@ -308,7 +315,7 @@ fn receive_stream(
             Err(e) => return Err(e),
         }
     }
-    let mut buffer = [0; DATAGRAM];
+    let mut buffer = [0; UDP_MAX];
     loop {
         if let Some((head, rest)) = input.split_first_chunk::<2>() {
             let length = usize::from(u16::from_be_bytes(*head));

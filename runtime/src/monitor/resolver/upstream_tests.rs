@@ -34,8 +34,12 @@ fn wait(question: &Upstream) {
 }
 
 fn ask(servers: &[SocketAddr], asker: Asker, now: Instant) -> Upstream {
+    ask_for(QUESTION, servers, asker, now)
+}
+
+fn ask_for(question: &[u8], servers: &[SocketAddr], asker: Asker, now: Instant) -> Upstream {
     let servers = Servers { all: servers.to_vec(), netns: None };
-    Upstream::new(QUESTION, asker, servers, now).unwrap()
+    Upstream::new(question, asker, servers, now).unwrap()
 }
 
 fn datagram() -> Asker {
@@ -155,26 +159,65 @@ fn what_does_not_fit_is_passed_over() {
 }
 
 #[test]
-fn a_server_that_does_not_keep_capitals_is_asked_without_them() {
+fn a_server_that_does_not_keep_capitals_is_asked_without_them_once() {
     let (server, address) = server();
     let now = Instant::now();
-    for _ in 0..100 {
-        let mut question = ask(&[address], datagram(), now);
+    for name in [b"example", b"Example"] {
+        let mut asked = QUESTION.to_vec();
+        asked[13..20].copy_from_slice(name);
+        let mut mixed = 0;
+        for _ in 0..20 {
+            let mut question = ask_for(&asked, &[address], datagram(), now);
+            let mut outcome = respond_in_lower_case(&server, &mut question, now);
+            if matches!(outcome, Outcome::Waiting) {
+                mixed += 1;
+                outcome = respond_in_lower_case(&server, &mut question, now);
+            }
+            assert_eq!(answer(outcome).0[12..], asked[12..]);
+        }
+        assert!(mixed > 0, "never any capitals");
+    }
+}
+
+fn respond_in_lower_case(server: &UdpSocket, question: &mut Upstream, now: Instant) -> Outcome {
+    let (mut reply, asker) = hear(server);
+    reply[13..20].make_ascii_lowercase();
+    server.send_to(&reply, asker).unwrap();
+    wait(question);
+    question.serve(now)
+}
+
+#[test]
+fn a_datagram_that_is_too_long_is_told_to_be_cut() {
+    let (server, address) = server();
+    let now = Instant::now();
+    // An OPT record that takes more than the resolver does.
+    let asked = [QUESTION, b"\0\0\x29\xff\xd6\0\0\0\0\0\0"].concat();
+    let asked = [&asked[..11], &[1], &asked[12..]].concat();
+    for (length, is_whole) in [(4096, true), (5000, false)] {
+        let mut question = ask_for(&asked, &[address], datagram(), now);
         let (mut reply, asker) = hear(&server);
-        let mixed = reply[13..20] != *b"example";
-        reply[13..20].make_ascii_lowercase();
+        reply.resize(length, 0);
         server.send_to(&reply, asker).unwrap();
         wait(&question);
-        let outcome = question.serve(now);
-        if mixed {
-            assert!(matches!(outcome, Outcome::Waiting));
-            respond(&server, 0);
-            wait(&question);
-            assert_eq!(answer(question.serve(now)).0[12..], QUESTION[12..]);
-            return;
-        }
+        let told = answer(question.serve(now)).0;
+        assert_eq!((told.len() == length, !is_truncated(&told)), (is_whole, is_whole));
     }
-    panic!("never any capitals");
+}
+
+#[test]
+fn a_datagram_that_is_too_long_is_asked_for_again_by_stream() {
+    let (server, address) = server();
+    let listener = TcpListener::bind(address).unwrap();
+    let now = Instant::now();
+    let mut question = ask(&[address], Asker::Stream(3), now);
+    let (mut reply, asker) = hear(&server);
+    reply.resize(5000, 0);
+    server.send_to(&reply, asker).unwrap();
+    wait(&question);
+    assert!(matches!(question.serve(now), Outcome::Waiting));
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_ok());
 }
 
 #[test]
