@@ -16,7 +16,7 @@ use berth_schema::stack::Protocol;
 
 use crate::error::{NetError, Result, refused};
 use crate::firewall::Published;
-use crate::netlink::{self, Channel, Message, attributes};
+use crate::netlink::{self, Channel, Message, Refusal, attributes};
 use crate::nft::{Attributes, message};
 
 const SUBSYSTEM: u16 = 1;
@@ -38,7 +38,7 @@ const FILTER: u16 = 25;
 const TRANSLATED: u32 = 0x20;
 
 /// Requests that go to the kernel together.
-const TOGETHER: usize = 256;
+const TOGETHER: usize = 128;
 /// Between two looks at who is still connected: short first.
 const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(200)];
 
@@ -79,9 +79,7 @@ pub fn flows_to(target: IpAddr) -> Result<Vec<Flow>> {
     let body = Attributes::default()
         .nest(REPLY, &Attributes::default().nest(1, &address))
         .nest(FILTER, &Attributes::default().bytes(2, &SOURCE.to_ne_bytes()));
-    let mut flows = read(target.is_ipv4(), &body)?;
-    flows.retain(|flow| flow.target.ip() == target);
-    Ok(flows)
+    read(target.is_ipv4(), &body, |flow| flow.target.ip() == target)
 }
 
 /// Waits until nobody is connected to any of `targets` any more, for `patience` at most. Gives how
@@ -129,23 +127,38 @@ pub fn connected(targets: &[IpAddr]) -> Result<usize> {
 /// # Errors
 /// As [`flows_to`], or the kernel refuses.
 pub fn forget<'a>(ports: impl IntoIterator<Item = &'a Published>) -> Result<usize> {
-    let ports: Vec<&Published> =
-        ports.into_iter().filter(|port| port.protocol == Protocol::Udp).collect();
-    let mut local = BTreeMap::new();
-    let mut gone = Vec::new();
-    for is_ipv4 in [true, false] {
-        if ports.iter().any(|port| port.target.is_ipv4() == is_ipv4) {
-            let mut flows = read(is_ipv4, &Attributes::default())?;
-            flows.retain(|flow| ports.iter().any(|port| is_of(flow, port, &mut local)));
-            gone.push((is_ipv4, flows));
-        }
+    let mut families: BTreeMap<bool, BTreeMap<u16, Vec<&Published>>> = BTreeMap::new();
+    for port in ports.into_iter().filter(|port| port.protocol == Protocol::Udp) {
+        let ports = families.entry(port.target.is_ipv4()).or_default();
+        ports.entry(port.port).or_default().push(port);
     }
+    let mut local = BTreeMap::new();
     let mut count = 0;
-    for (is_ipv4, flows) in gone {
+    for (is_ipv4, ports) in families {
+        let is_of_any = |flow: &Flow| {
+            let asked = ports.get(&flow.to.port());
+            asked.is_some_and(|ports| ports.iter().any(|port| is_of(flow, port, &mut local)))
+        };
+        let flows = read(is_ipv4, &of_clients(ports.keys()), is_of_any)?;
         count += flows.len();
         flows.chunks(TOGETHER).try_for_each(|flows| delete(is_ipv4, flows))?;
     }
     Ok(count)
+}
+
+/// Leaves out of a list, in the kernel, what clients of UDP have not asked for: other protocols,
+/// and other ports if it is about one.
+fn of_clients<'a>(mut ports: impl ExactSizeIterator<Item = &'a u16>) -> Attributes {
+    const PROTOCOL: u32 = 1 << 3;
+    const DESTINATION_PORT: u32 = 1 << 5;
+    let udp = Attributes::default().bytes(1, &[17]);
+    let (transport, filter) = match (ports.len(), ports.next()) {
+        (1, Some(port)) => (udp.bytes(3, &port.to_be_bytes()), PROTOCOL | DESTINATION_PORT),
+        _ => (udp, PROTOCOL),
+    };
+    Attributes::default()
+        .nest(ORIGINAL, &Attributes::default().nest(2, &transport))
+        .nest(FILTER, &Attributes::default().bytes(1, &filter.to_ne_bytes()))
 }
 
 /// Whether a flow is one of clients of this port: of those that were led by it, or of those that
@@ -164,19 +177,22 @@ fn is_of(flow: &Flow, port: &Published, local: &mut BTreeMap<IpAddr, bool>) -> b
         }
 }
 
-fn read(is_ipv4: bool, body: &Attributes) -> Result<Vec<Flow>> {
-    let answers = exchange(&request(GET, NLM_F_DUMP, is_ipv4, 1, body), "read")?;
-    if let Some(refusal) = netlink::refusal(&answers) {
-        return Err(NetError::Refused {
-            step: "read",
-            object: OBJECT.to_owned(),
-            source: refusal.errno,
-            detail: refusal.detail,
-        });
-    }
-    let kind = (SUBSYSTEM << 8) | NEW;
-    let flows = answers.iter().filter(|answer| answer.kind == kind);
-    Ok(flows.filter_map(|answer| flow(answer.payload.get(PREFIX..)?)).collect())
+/// The flows that are wanted; no others are kept, as there may be very many.
+fn read(
+    is_ipv4: bool,
+    body: &Attributes,
+    mut is_wanted: impl FnMut(&Flow) -> bool,
+) -> Result<Vec<Flow>> {
+    let (mut flows, mut refusal) = (Vec::new(), None);
+    let each = |answer: Message| {
+        let told = answer.kind == (SUBSYSTEM << 8) | NEW;
+        let told = answer.payload.get(PREFIX..).filter(|_| told).and_then(flow);
+        flows.extend(told.filter(|flow| is_wanted(flow)));
+        refusal = refusal.take().or_else(|| netlink::refusal(&[answer]));
+    };
+    let request = request(GET, NLM_F_DUMP, is_ipv4, 1, body);
+    open("read")?.exchange_each(&request, each).map_err(refused("read", OBJECT))?;
+    refusal.map_or(Ok(flows), |refusal| Err(told("read", refusal)))
 }
 
 /// Those that have ended meanwhile are gone as well.
@@ -190,18 +206,10 @@ fn delete(is_ipv4: bool, flows: &[Flow]) -> Result<()> {
             .fold(Attributes::default(), |body, (kind, value)| body.bytes(nested(*kind), value));
         bytes.extend(request(DELETE, 0, is_ipv4, number, &body));
     }
-    let answers = exchange(&bytes, "delete")?;
+    let answers = open("delete")?.exchange(&bytes).map_err(refused("delete", OBJECT))?;
     let refusals = answers.chunks(1).filter_map(netlink::refusal);
     let refusal = refusals.into_iter().find(|r| r.errno.raw_os_error() != Some(libc::ENOENT));
-    match refusal {
-        None => Ok(()),
-        Some(refusal) => Err(NetError::Refused {
-            step: "delete",
-            object: OBJECT.to_owned(),
-            source: refusal.errno,
-            detail: refusal.detail,
-        }),
-    }
+    refusal.map_or(Ok(()), |refusal| Err(told("delete", refusal)))
 }
 
 const OBJECT: &str = "tracked flows";
@@ -214,10 +222,13 @@ fn request(kind: u16, flags: u16, is_ipv4: bool, number: u32, body: &Attributes)
     bytes
 }
 
-fn exchange(bytes: &[u8], step: &'static str) -> Result<Vec<Message>> {
-    let channel =
-        Channel::open(netlink_sys::protocols::NETLINK_NETFILTER).map_err(refused(step, OBJECT))?;
-    channel.exchange(bytes).map_err(refused(step, OBJECT))
+fn open(step: &'static str) -> Result<Channel> {
+    Channel::open(netlink_sys::protocols::NETLINK_NETFILTER).map_err(refused(step, OBJECT))
+}
+
+fn told(step: &'static str, refusal: Refusal) -> NetError {
+    let Refusal { errno: source, detail, .. } = refusal;
+    NetError::Refused { step, object: OBJECT.to_owned(), source, detail }
 }
 
 fn field(bytes: &[u8], wanted: u16) -> Option<&[u8]> {

@@ -2,12 +2,15 @@
 //!
 //! The kernel works a netlink request off inside `sendmsg(2)`, so when it returns, every answer
 //! is in the receive queue (and a dump goes on inside each `recvmsg(2)`). Nothing here waits, and
-//! an empty queue is the end of the answer.
+//! an empty queue is the end of the answer. The queue has to have room for all of it: each message
+//! of a batch may be refused by itself.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use netlink_sys::{Socket, SocketAddr};
+use rustix::net::sockopt;
 
 /// A dump that was overtaken by a change, and must be asked for again.
 const NLM_F_DUMP_INTR: u16 = 0x10;
@@ -18,6 +21,10 @@ const NLMSGERR_ATTR_MSG: u16 = 1;
 const HEADER: usize = 16;
 /// Requests so large go out as they are, whatever the host sets (`net.core.wmem_default`).
 const DEFAULT_ROOM: usize = 32 * 1024;
+/// Requests so many fill no queue with refusals, whatever the host sets (`net.core.rmem_default`).
+const FEW: usize = 32;
+/// What a refusal takes of the queue at most; the kernel doubles it.
+const REFUSAL: usize = 1024;
 
 /// A netlink socket in the namespace where it was opened.
 #[derive(Debug)]
@@ -69,9 +76,9 @@ impl Channel {
     pub(crate) fn told(&self) -> io::Result<Option<Vec<Message>>> {
         // Who is told by a host that changes all the time has other things to do as well.
         const TURN: usize = 1 << 20;
-        match self.waiting(TURN) {
-            Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => Ok(None),
-            told => told,
+        match self.collect(TURN)? {
+            (_, Queue::Overrun) => Ok(None),
+            (told, Queue::Whole) => Ok(told),
         }
     }
 
@@ -93,38 +100,86 @@ impl Channel {
         request: &[u8],
         most: usize,
     ) -> io::Result<Option<Vec<Message>>> {
+        self.send(request)?;
+        let (answers, queue) = self.collect(most)?;
+        let is_refused = answers.as_deref().is_some_and(|some| refusal(some).is_some());
+        match queue {
+            // What is lost are more refusals after the first.
+            Queue::Overrun if !is_refused => Err(io::Error::from_raw_os_error(libc::ENOBUFS)),
+            Queue::Overrun | Queue::Whole => Ok(answers),
+        }
+    }
+
+    /// Sends a request and hands over each message of its answer as it comes, so that a long one
+    /// is nowhere as a whole.
+    pub(crate) fn exchange_each(
+        &self,
+        request: &[u8],
+        mut each: impl FnMut(Message),
+    ) -> io::Result<()> {
+        self.send(request)?;
+        let queue = self.waiting(|datagram| {
+            messages(datagram).for_each(&mut each);
+            ControlFlow::Continue(())
+        })?;
+        match queue {
+            Queue::Whole => Ok(()),
+            Queue::Overrun => Err(io::Error::from_raw_os_error(libc::ENOBUFS)),
+        }
+    }
+
+    fn send(&self, request: &[u8]) -> io::Result<()> {
         if request.len() > DEFAULT_ROOM {
             let room = request.len() + HEADER;
-            rustix::net::sockopt::set_socket_send_buffer_size_force(self, room)?;
+            sockopt::set_socket_send_buffer_size_force(self, room)?;
         }
-        let sent = self.socket.send(request, 0)?;
-        if sent != request.len() {
-            return Err(io::Error::other("the kernel took only part of the message"));
+        let requests = messages(request).count();
+        if requests > FEW {
+            sockopt::set_socket_recv_buffer_size_force(self, requests * REFUSAL)?;
         }
-        self.waiting(most)
+        match self.socket.send(request, 0)? {
+            sent if sent == request.len() => Ok(()),
+            _ => Err(io::Error::other("the kernel took only part of the message")),
+        }
     }
 
     /// What is in the receive queue; `None` when that is more than so many bytes.
-    fn waiting(&self, most: usize) -> io::Result<Option<Vec<Message>>> {
-        let mut messages = Vec::new();
+    fn collect(&self, most: usize) -> io::Result<(Option<Vec<Message>>, Queue)> {
+        let mut all = Vec::new();
+        let mut left = Some(most);
+        let queue = self.waiting(|datagram| {
+            left = left.and_then(|left| left.checked_sub(datagram.len()));
+            all.extend(messages(datagram));
+            left.map_or(ControlFlow::Break(()), |_| ControlFlow::Continue(()))
+        })?;
+        Ok((left.map(|_| all), queue))
+    }
+
+    /// Gives the datagrams in the receive queue, until there are no more or `each` has enough.
+    fn waiting(&self, mut each: impl FnMut(&[u8]) -> ControlFlow<()>) -> io::Result<Queue> {
         let mut buffer = Vec::with_capacity(64 * 1024);
-        let mut bytes = 0usize;
+        let mut queue = Queue::Whole;
         loop {
             buffer.clear();
             match self.socket.recv(&mut buffer, libc::MSG_DONTWAIT) {
-                Ok(_) => {
-                    bytes = bytes.saturating_add(buffer.len());
-                    if bytes > most {
-                        return Ok(None);
-                    }
-                    split(&buffer, &mut messages);
-                }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Some(messages)),
+                Ok(_) if each(&buffer).is_break() => return Ok(queue),
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(queue),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                // Told once; what had room is still there.
+                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => queue = Queue::Overrun,
                 Err(e) => return Err(e),
             }
         }
     }
+}
+
+/// Whether the queue had room for everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Queue {
+    Whole,
+    /// What came last is lost.
+    Overrun,
 }
 
 impl AsFd for Channel {
@@ -179,24 +234,21 @@ pub(crate) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-/// Cuts a datagram into its messages.
-fn split(datagram: &[u8], into: &mut Vec<Message>) {
+/// The messages in a datagram; what is cut off ends the list.
+fn messages(datagram: &[u8]) -> impl Iterator<Item = Message> {
     let mut rest = datagram;
-    while let Some(header) = rest.get(..HEADER) {
+    std::iter::from_fn(move || {
+        let header = rest.get(..HEADER)?;
         let half = |at: usize| u16::from_ne_bytes([header[at], header[at + 1]]);
         let word = |at: usize| {
             u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
         };
         let len = word(0) as usize;
-        let Some(payload) = rest.get(HEADER..len) else { return };
-        into.push(Message {
-            kind: half(4),
-            flags: half(6),
-            sequence: word(8),
-            payload: payload.to_vec(),
-        });
+        let payload = rest.get(HEADER..len)?.to_vec();
+        let message = Message { kind: half(4), flags: half(6), sequence: word(8), payload };
         rest = rest.get(len.next_multiple_of(4)..).unwrap_or(&[]);
-    }
+        Some(message)
+    })
 }
 
 #[cfg(test)]
@@ -219,8 +271,8 @@ mod tests {
         payload.extend([0; HEADER]);
         payload.extend([10, 0, 1, 0]);
         payload.extend(b"taken\0");
-        let mut answers = Vec::new();
-        split(&message(libc::NLMSG_ERROR, NLM_F_ACK_TLVS, &payload), &mut answers);
+        let answers: Vec<Message> =
+            messages(&message(libc::NLMSG_ERROR, NLM_F_ACK_TLVS, &payload)).collect();
 
         let refusal = refusal(&answers).unwrap();
 
@@ -231,8 +283,7 @@ mod tests {
 
     #[test]
     fn an_acknowledgement_is_no_refusal() {
-        let mut answers = Vec::new();
-        split(&message(libc::NLMSG_ERROR, 0, &[0; 20]), &mut answers);
+        let answers: Vec<Message> = messages(&message(libc::NLMSG_ERROR, 0, &[0; 20])).collect();
 
         assert_eq!(answers.len(), 1);
         assert!(refusal(&answers).is_none());
@@ -242,8 +293,7 @@ mod tests {
     fn cut_off_bytes_end_the_list_and_do_no_harm() {
         let whole = message(libc::NLMSG_ERROR, NLM_F_ACK_TLVS, &[1; 40]);
         for len in 0..whole.len() {
-            let mut answers = Vec::new();
-            split(&whole[..len], &mut answers);
+            let answers: Vec<Message> = messages(&whole[..len]).collect();
             assert!(answers.is_empty(), "{len} bytes gave {answers:?}");
             assert!(attributes(&whole[..len]).count() <= len);
         }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use berth_network::conntrack;
 use berth_network::endpoint;
-use berth_network::firewall::{self, Held, Share, Weighted};
+use berth_network::firewall::{self, Held, Published, Share, Weighted};
 use berth_planner::observed::{NetworkRecord, Subnet};
 use berth_schema::stack::Protocol::{Tcp, Udp};
 
@@ -336,5 +336,46 @@ fn a_client_of_udp_is_led_anew_from_its_next_datagram_on() {
         assert_eq!(all(200), [None, None]);
         firewall::publish(&ports[..1]).unwrap();
         assert_eq!(all(10_000), says("one"));
+    });
+}
+
+#[test]
+fn only_clients_of_udp_at_the_changed_ports_are_forgotten() {
+    on_a_host(|host| {
+        let both = both_families(host);
+        let _server = server(&both, 2, "one");
+        // As long as they are there, each has a port and so a flow of its own.
+        let mut clients = Vec::new();
+        let mut ask = |to: &str, count: usize| {
+            let any = if to.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
+            for _ in 0..count {
+                let client = UdpSocket::bind(any).unwrap();
+                client.send_to(b"?", to).unwrap();
+                clients.push(client);
+            }
+        };
+        let port = |at: u16, to: &str| published("one", Udp, &at.to_string(), to);
+        let range = |to: &str| -> Vec<Published> { (7000..7003).map(|at| port(at, to)).collect() };
+        let (v4, v6) = (range("10.20.0.2:7000"), range("[fd00:20::2]:7000"));
+        let other = port(9000, "10.20.0.2:7000");
+        publish("one", Tcp, "7000", "10.20.0.2:80");
+        firewall::publish(&[v4.as_slice(), &v6, std::slice::from_ref(&other)].concat()).unwrap();
+        let _connected = TcpStream::connect("127.0.0.1:7000").unwrap();
+        let mut again = || {
+            ask("127.0.0.1:7000", 200);
+            ask("192.168.7.1:7002", 1);
+            ask("[fd00:7::1]:7001", 100);
+            ask("127.0.0.1:9000", 1);
+        };
+        let _outside = outside(host);
+
+        again();
+        assert_eq!(conntrack::forget(&v4).unwrap(), 201);
+        assert_eq!(conntrack::forget(&v4).unwrap(), 0);
+        assert_eq!(conntrack::forget(&v6[1..2]).unwrap(), 100);
+        assert_eq!(conntrack::forget([&other]).unwrap(), 1);
+        again();
+        assert_eq!(conntrack::forget(v4.iter().chain(&v6)).unwrap(), 301);
+        assert_eq!(conntrack::connected(&["10.20.0.2".parse().unwrap()]).unwrap(), 1);
     });
 }

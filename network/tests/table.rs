@@ -4,7 +4,7 @@ mod common;
 
 use std::thread;
 
-use berth_network::firewall::{self, Base, Network};
+use berth_network::firewall::{self, Base, Network, Published};
 use berth_schema::stack::Protocol::{Tcp, Udp};
 use common::{ask_tcp, has, network, on_a_host, output, publish, published, try_tcp};
 
@@ -27,6 +27,24 @@ fn a_port_that_is_taken_is_refused_with_its_owner_and_nothing_changes() {
         publish("dns-1", Udp, "5432", "10.20.0.4:5432");
         firewall::unpublish(&[first]).unwrap();
         firewall::publish(&both).unwrap();
+    });
+}
+
+#[test]
+fn a_thousand_refusals_at_once_still_say_what_was_refused() {
+    on_a_host(|_| {
+        let range = |owner: &str, target: &str| -> Vec<Published> {
+            let port = |port: u16| published(owner, Tcp, &port.to_string(), target);
+            (20_000..21_000).map(port).collect()
+        };
+        let (first, second) = (range("rtp-1", "10.20.0.2:80"), range("rtp-2", "10.20.0.3:80"));
+        firewall::create().unwrap();
+        firewall::publish(&first).unwrap();
+        let error = firewall::publish(&second).unwrap_err();
+        insta::assert_snapshot!(error, @"port 20000/tcp is already published by `rtp-1`");
+        firewall::remove().unwrap();
+        let error = firewall::unpublish(&first).unwrap_err();
+        assert!(error.is_missing(), "{error}");
     });
 }
 
