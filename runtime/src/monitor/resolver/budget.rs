@@ -46,7 +46,8 @@ impl Budget {
         }
     }
 
-    fn spend(&mut self, spent: Duration, now: Instant) {
+    /// So much was used.
+    pub(super) fn spend(&mut self, spent: Duration, now: Instant) {
         let earned = now.saturating_duration_since(self.counted) / SHARE;
         self.counted = now;
         self.left = (self.left + earned).min(BURST);

@@ -129,16 +129,17 @@ impl Resolver {
 
     /// Adds what to wait for.
     pub(super) fn poll<'a>(&'a self, set: &mut PollSet<'a>) {
-        match self.budget.again() {
-            // Enough for now; the kernel keeps some of what comes meanwhile.
-            Some(again) => set.until(Some(again)),
-            None => {
-                set.read(Token::Resolver(DATAGRAMS), &self.udp);
-                set.read(Token::Resolver(STREAM_LISTENER), &self.tcp);
-                for (id, stream) in &self.streams {
-                    stream.poll(Token::Resolver(*id), set);
-                }
-            }
+        if let Some(again) = self.budget.again() {
+            // Enough for now; the kernel keeps some of what comes meanwhile, answers too: a server
+            // may be the container's own, and as noisy.
+            set.until(Some(again));
+            set.until(self.questions.values().map(Upstream::deadline).min());
+            return;
+        }
+        set.read(Token::Resolver(DATAGRAMS), &self.udp);
+        set.read(Token::Resolver(STREAM_LISTENER), &self.tcp);
+        for (id, stream) in &self.streams {
+            stream.poll(Token::Resolver(*id), set);
         }
         for (id, question) in &self.questions {
             question.poll(Token::Resolver(*id), set);
@@ -326,5 +327,59 @@ fn any(server: SocketAddr) -> SocketAddr {
     match server {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const QUESTION: &[u8] = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x07example\0\0\x01\0\x01";
+
+    fn resolver() -> Resolver {
+        let local = (Ipv4Addr::LOCALHOST, 0);
+        let bundle = Bundle::default();
+        Resolver {
+            udp: UdpSocket::bind(local).unwrap(),
+            tcp: TcpListener::bind(local).unwrap(),
+            netns: Arc::new(std::fs::File::open("/proc/self/ns/net").unwrap().into()),
+            names: Names::new(&bundle, 0),
+            servers: Servers::new(&bundle.dns),
+            questions: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            budget: Budget::new(Instant::now()),
+            next: STREAM_LISTENER,
+        }
+    }
+
+    /// Who is served now, as nothing else is waited for.
+    fn ready(resolver: &Resolver) -> Vec<Token> {
+        let mut set = PollSet::default();
+        resolver.poll(&mut set);
+        set.until(Some(Instant::now()));
+        set.wait().unwrap()
+    }
+
+    #[test]
+    fn a_noisy_server_is_heard_only_within_the_share() {
+        let (mut resolver, now) = (resolver(), Instant::now());
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let servers = upstream::Servers { all: vec![server.local_addr().unwrap()], netns: None };
+        let asker = Asker::Datagram(server.local_addr().unwrap());
+        resolver.questions.insert(7, Upstream::new(QUESTION, asker, servers, now).unwrap());
+        let (_, question) = server.recv_from(&mut [0; 512]).unwrap();
+        server.send_to(b"noise", question).unwrap();
+        assert_eq!(ready(&resolver), [Token::Resolver(7)]);
+
+        resolver.budget.spend(Duration::from_secs(1), now);
+        assert_eq!(ready(&resolver), []);
+        resolver.tick(now + Duration::from_secs(60));
+        assert_eq!(
+            (resolver.budget.again(), resolver.questions.len()),
+            (None, 0),
+            "all has an end"
+        );
     }
 }
