@@ -12,7 +12,7 @@ struct Holder {
     pid: i32,
     name: String,
     unit: Option<String>,
-    /// The container whose monitor or relay it is, and whether that is one below our run folder.
+    /// The container whose monitor it is, and whether that is one below our run folder.
     container: Option<(String, bool)>,
 }
 

@@ -3,9 +3,10 @@
 //! lets reach no link but the loopback.
 //!
 //! It is a process of its own, started by a monitor at the first client and gone when there is
-//! none. It owns nothing and can open nothing: the sockets come from the monitor, through the
-//! channel that is its only tie to it, and end with it. Whoever is behind it sees the host as the
-//! client.
+//! none. It owns nothing and opens no file, no program and no socket but of TCP and UDP: those that
+//! clients come to are handed out by the monitor, through the channel that is its only tie to it,
+//! and end with it. What it could reach is what any user of the host can: what listens there, also
+//! on the loopback. Whoever is behind it sees the host as the client.
 //!
 //! Everything in it has a bound: connections, flows, what is kept of a connection whose other
 //! side does not read, and how long a silent flow of UDP is remembered.
@@ -31,6 +32,51 @@ pub const WORD: &str = "relay";
 /// Number under which it finds its end of the channel.
 pub(crate) const NUMBER: i32 = 3;
 
+/// The system calls it gets by with, beside sockets of IP, and those of a C library that ends.
+const CALLS: &[libc::c_long] = &[
+    libc::SYS_accept4,
+    libc::SYS_brk,
+    libc::SYS_clock_gettime,
+    libc::SYS_close,
+    libc::SYS_connect,
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_epoll_wait,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_fcntl,
+    libc::SYS_futex,
+    libc::SYS_getpeername,
+    libc::SYS_getpid,
+    libc::SYS_getrandom,
+    libc::SYS_getsockopt,
+    libc::SYS_gettid,
+    libc::SYS_madvise,
+    libc::SYS_mmap,
+    libc::SYS_mremap,
+    libc::SYS_munmap,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_poll,
+    libc::SYS_ppoll,
+    libc::SYS_read,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_restart_syscall,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sendmsg,
+    libc::SYS_sendto,
+    libc::SYS_setsockopt,
+    libc::SYS_shutdown,
+    libc::SYS_sigaltstack,
+    libc::SYS_tgkill,
+    libc::SYS_write,
+];
+
 /// A socket of the host, and where that what comes in is carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Way {
@@ -53,7 +99,7 @@ pub fn main() -> ! {
         sys::exit_now(64)
     };
     let room = raise_limit();
-    match confine() {
+    match confine(CALLS) {
         Ok(()) => serve_and_end(channel, room),
         Err(_) => sys::exit_now(1),
     }

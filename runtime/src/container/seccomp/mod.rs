@@ -39,6 +39,8 @@ enum Rule {
     Personality,
     /// No kernel crypto, no virtual machine sockets, no audit.
     Socket,
+    /// Sockets of IPv4 and IPv6 alone.
+    Internet,
     /// No typing on a terminal, no commands to the console.
     Ioctl,
     /// Nor another quota project for a file.
@@ -84,6 +86,14 @@ impl Filter {
         Ok(Filter { program: filter(capabilities, ioctl)?, flags: 0 })
     }
 
+    /// These calls and sockets of IP, and nothing else: for a process of ours that needs no more.
+    pub(crate) fn of_calls(calls: &[libc::c_long]) -> Filter {
+        let numbers = calls.iter().filter_map(|number| u32::try_from(*number).ok());
+        let mut rules: BTreeMap<u32, Rule> = numbers.map(|number| (number, Rule::Open)).collect();
+        rules.insert(libc::SYS_socket as u32, Rule::Internet);
+        Filter { program: compile(rules), flags: 0 }
+    }
+
     /// That of a profile, for such a process on this kernel.
     pub(crate) fn of_profile(
         profile: &Profile,
@@ -107,11 +117,15 @@ fn kernel() -> (u32, u32) {
 
 /// The filter for a process with these capabilities in its bounding set.
 fn filter(capabilities: CapabilitySet, ioctl: Ioctl) -> Result<Vec<sock_filter>, SetupError> {
+    Ok(compile(rules(capabilities, ioctl)?))
+}
+
+fn compile(rules: BTreeMap<u32, Rule>) -> Vec<sock_filter> {
     let mut program =
         vec![load(4), jump(libc::BPF_JEQ, MACHINE, 1, 0), answer(Rule::Unknown), load(0)];
-    let ranges = ranges(rules(capabilities, ioctl)?, &Rule::Unknown);
+    let ranges = ranges(rules, &Rule::Unknown);
     program.extend(search(&ranges, &|rule| leaf(*rule)));
-    Ok(program)
+    program
 }
 
 /// The rule of every known number.
@@ -160,6 +174,10 @@ fn leaf(rule: Rule) -> Vec<sock_filter> {
             answer(Rule::Open),
         ],
         Rule::Personality => one_of(0, &PERSONALITIES, Rule::Open, Rule::Closed),
+        Rule::Internet => {
+            let families = [libc::AF_INET as u32, libc::AF_INET6 as u32];
+            one_of(0, &families, Rule::Open, Rule::Closed)
+        }
         Rule::Ioctl => {
             let requests = [libc::TIOCSTI as u32, libc::TIOCLINUX as u32];
             one_of(1, &requests, Rule::Closed, Rule::Open)
@@ -204,6 +222,7 @@ fn answer(rule: Rule) -> sock_filter {
         | Rule::Clone
         | Rule::Personality
         | Rule::Socket
+        | Rule::Internet
         | Rule::Ioctl
         | Rule::IoctlKeepingProject => libc::SECCOMP_RET_ALLOW,
     };

@@ -67,10 +67,28 @@ fn every_number_has_the_answer_of_its_rule() {
             | Rule::Clone
             | Rule::Personality
             | Rule::Socket
+            | Rule::Internet
             | Rule::Ioctl
             | Rule::IoctlKeepingProject => 0,
         };
         assert_eq!(plain(&program, i64::from(number)), expected, "number {number}");
+    }
+}
+
+#[test]
+fn who_needs_few_calls_has_no_others() {
+    let program = Filter::of_calls(&[libc::SYS_read, libc::SYS_close]).program;
+    for number in 0..1000 {
+        let open = [libc::SYS_read, libc::SYS_close].contains(&number);
+        let expected = if open { 0 } else { libc::ENOSYS };
+        if number != libc::SYS_socket {
+            assert_eq!(plain(&program, number), expected, "number {number}");
+        }
+    }
+    for family in 0..50 {
+        let answer = asked(&program, MACHINE, libc::SYS_socket, [family, 0, 0, 0, 0, 0]);
+        let open = [libc::AF_INET as u64, libc::AF_INET6 as u64].contains(&family);
+        assert_eq!(answer, if open { 0 } else { libc::EPERM }, "family {family}");
     }
 }
 
