@@ -10,13 +10,14 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use berth_planner::desired::PortSpec;
 use berth_schema::stack::Protocol;
 use rustix::event::epoll;
 use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::net::sockopt::Timeout;
 use rustix::net::{listen, sockopt};
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 
@@ -30,10 +31,10 @@ use crate::sabotage;
 use crate::sys;
 
 /// Connections that wait in the kernel for a relay.
-const BACKLOG: i32 = 128;
+const BACKLOG: i32 = 1024;
 /// Until the next relay, when one has failed.
 const AGAIN: Duration = Duration::from_secs(1);
-/// How long a relay that was killed may take to its end.
+/// How long a relay may take to its end when it was killed, and to hear what it is told.
 const END: Duration = Duration::from_millis(500);
 
 /// The ports that a relay is needed for.
@@ -75,11 +76,8 @@ impl Relay {
             epoll::add(&set, socket, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
         }
         self.set = Some(set);
-        if let Some(process) = &self.process
-            && hand_over(&process.channel, &doors).is_err()
-        {
-            self.end();
-        }
+        // Without it the next client starts another one.
+        self.process = self.process.take().and_then(|process| process.told(&doors).ok());
         Ok(())
     }
 
@@ -124,15 +122,45 @@ impl Relay {
 
     /// Ends it, and takes it away.
     pub(super) fn end(&mut self) {
-        let Some(process) = self.process.take() else { return };
+        if let Some(process) = self.process.take() {
+            process.end();
+        }
+    }
+}
+
+impl Process {
+    /// Of a child that was just started, which has the other end of the channel.
+    fn of(mut child: Child, channel: Channel) -> io::Result<Process> {
+        match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
+            Ok(pidfd) => Ok(Process { pidfd, channel }),
+            Err(errno) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(errno.into())
+            }
+        }
+    }
+
+    /// Tells it what to serve. One that was not told all of it would wait for the rest: it ends.
+    fn told(self, doors: &[(Way, &OwnedFd)]) -> io::Result<Process> {
+        match hand_over(&self.channel, doors) {
+            Ok(()) => Ok(self),
+            Err(error) => {
+                self.end();
+                Err(error)
+            }
+        }
+    }
+
+    fn end(self) {
         // It may have ended by itself.
-        let _ = sys::pidfd_send_signal(process.pidfd.as_fd(), libc::SIGKILL);
+        let _ = sys::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
         let mut set = PollSet::default();
-        set.read(Token::RelayExit, &process.pidfd);
+        set.read(Token::RelayExit, &self.pidfd);
         set.until(Some(Instant::now() + END));
         // Who does not end now is waited for later.
         let _ = set.wait();
-        lost::remember(process.pidfd);
+        lost::remember(self.pidfd);
         lost::reap();
     }
 }
@@ -149,6 +177,8 @@ fn doors<'a>(bundle: &Bundle, reserved: &'a Reserved) -> Vec<(Way, &'a OwnedFd)>
 
 fn begin(name: &str, doors: &[(Way, &OwnedFd)]) -> io::Result<Process> {
     let (ours, theirs) = Channel::pair()?;
+    // Nobody who takes nothing keeps its monitor from its work.
+    sockopt::set_socket_timeout(ours.as_fd(), Timeout::Send, Some(END))?;
     let mut command = Command::new("/proc/self/exe");
     command
         .arg0("berth")
@@ -162,11 +192,7 @@ fn begin(name: &str, doors: &[(Way, &OwnedFd)]) -> io::Result<Process> {
     sys::pass_as(&mut command, theirs.into_fd(), NUMBER);
     let child = command.spawn()?;
     drop(command); // and with it the other end of the channel
-    let process =
-        Process { pidfd: pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?, channel: ours };
-    // One that does not hear it ends, and is told by its end.
-    let _ = hand_over(&process.channel, doors);
-    Ok(process)
+    Process::of(child, ours)?.told(doors)
 }
 
 fn hand_over(channel: &Channel, doors: &[(Way, &OwnedFd)]) -> io::Result<()> {
@@ -178,4 +204,20 @@ fn hand_over(channel: &Channel, doors: &[(Way, &OwnedFd)]) -> io::Result<()> {
     let sockets = doors.iter().map(|(_, socket)| socket.as_fd());
     let fds: Vec<BorrowedFd<'_>> = [file.as_fd()].into_iter().chain(sockets).collect();
     channel.send_fds(&fds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_cannot_be_told_what_to_serve_does_not_stay() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        drop(theirs);
+        let child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        let refused = Process::of(child, ours).unwrap().told(&[]);
+        assert!(refused.is_err_and(|e| e.kind() == io::ErrorKind::BrokenPipe));
+        assert!(rustix::process::test_kill_process(pid).is_err(), "it runs");
+    }
 }
