@@ -8,11 +8,12 @@
 //! and end with it. What it could reach is what any user of the host can: what listens there, also
 //! on the loopback. Whoever is behind it sees the host as the client.
 //!
-//! Everything in it has a bound: connections, flows, what is kept of a connection whose other
-//! side does not read, and how long a silent flow of UDP is remembered.
+//! Everything in it has a bound: connections, of which it keeps no byte, flows, and how long a
+//! silent flow of UDP is remembered.
 //!
-//! Reading order: [`Way`], `serve` (the loop), `tcp`, `udp`.
+//! Reading order: [`Way`], `serve` (the loop), `guests` (who goes when it is full), `tcp`, `udp`.
 
+mod guests;
 mod serve;
 mod tcp;
 mod udp;
@@ -31,6 +32,8 @@ use crate::sys;
 pub const WORD: &str = "relay";
 /// Number under which it finds its end of the channel.
 pub(crate) const NUMBER: i32 = 3;
+/// Descriptors it would have: the most connections, and some thousand ports.
+const FILES: u64 = 65_536;
 
 /// The system calls it gets by with, beside sockets of IP, and those of a C library that ends.
 const CALLS: &[libc::c_long] = &[
@@ -109,12 +112,14 @@ fn serve_and_end(channel: std::os::fd::OwnedFd, room: usize) -> ! {
     sys::exit_now(i32::from(serve::serve(&Channel::from_fd(channel), room).is_err()))
 }
 
-/// As many descriptors as it may have; how many that are.
+/// As many descriptors as it would have, or else may have; how many that are.
 fn raise_limit() -> usize {
-    use rustix::process::{Resource, getrlimit, setrlimit};
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let most = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let _ = setrlimit(Resource::Nofile, most);
+    let wanted = Rlimit { current: Some(FILES), maximum: Some(FILES) };
+    if setrlimit(Resource::Nofile, wanted).is_err() {
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    }
     let now = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     usize::try_from(now).unwrap_or(usize::MAX)
 }

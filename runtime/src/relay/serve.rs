@@ -1,7 +1,8 @@
 //! The loop of a relay: one wait, and who has something.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -12,19 +13,22 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 
 use super::Way;
+use super::guests::Guests;
 use super::tcp::Connection;
 use super::udp::{Door, Flows};
 use crate::container::{Channel, Packet};
 
-/// Connections and flows at once, each.
-const MOST: usize = 1024;
+/// Connections at once, and flows. What they cost is the kernel's memory.
+const MOST: (usize, usize) = (16_384, 1024);
 /// Descriptors that are for neither.
 const OTHERS: usize = 64;
+/// The longest list of ways.
+const LIST: u64 = 16 << 20;
 /// Without a client it ends after so long.
 const IDLE: Duration = Duration::from_secs(30);
 /// Between two looks at what has been silent for too long.
 const SWEEP: Duration = Duration::from_secs(5);
-/// Nobody is let in for so long, when there is no room.
+/// Nobody is let in for so long, when the kernel has no room.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Clients that are let in at one door before others have their turn.
 const TURN: usize = 64;
@@ -74,7 +78,7 @@ impl Token {
 pub(super) fn serve(channel: &Channel, room: usize) -> io::Result<()> {
     let mut relay = Relay::new(room)?;
     epoll::add(&relay.poll, channel.as_fd(), Token::Channel.data(), epoll::EventFlags::IN)?;
-    if !relay.follow(channel)? {
+    if !relay.follow(channel, Instant::now() + IDLE)? {
         return Ok(());
     }
     loop {
@@ -84,11 +88,11 @@ pub(super) fn serve(channel: &Channel, room: usize) -> io::Result<()> {
         for token in relay.wait(until.saturating_duration_since(now))? {
             let now = Instant::now();
             match token {
-                Token::Channel if !relay.follow(channel)? => return Ok(()),
+                Token::Channel if !relay.follow(channel, now + IDLE)? => return Ok(()),
                 Token::Channel => {}
                 Token::Door(which) => relay.enter(which, now),
-                Token::Client(which) | Token::Server(which) => relay.carry(which),
-                Token::Flow(which) => relay.flows.answer(which, &relay.doors, now),
+                Token::Client(which) | Token::Server(which) => relay.carry(which, now),
+                Token::Flow(which) => relay.answer(which, now),
             }
         }
     }
@@ -98,10 +102,14 @@ struct Relay {
     poll: OwnedFd,
     doors: BTreeMap<u32, Door>,
     connections: BTreeMap<u32, Connection>,
+    guests: Guests,
     flows: Flows,
     /// The next door's number.
     next_door: u32,
     next: u32,
+    /// Descriptors there may be.
+    room: usize,
+    /// Connections at once.
     most: usize,
     /// Nobody is let in until then.
     closed: Option<Instant>,
@@ -120,9 +128,11 @@ impl Relay {
             poll,
             doors: BTreeMap::new(),
             connections: BTreeMap::new(),
+            guests: Guests::new(now),
             next_door: 0,
             next: 0,
-            most: room,
+            room,
+            most: 0,
             closed: None,
             idle: now,
             swept: now,
@@ -132,10 +142,13 @@ impl Relay {
 
     /// Takes the sockets over that the monitor hands out, in place of those before. Connections of
     /// a way that goes end. `false` when the monitor is gone.
-    fn follow(&mut self, channel: &Channel) -> io::Result<bool> {
+    ///
+    /// # Errors
+    /// The kernel refuses one, or the monitor has not told all of it until then.
+    fn follow(&mut self, channel: &Channel, until: Instant) -> io::Result<bool> {
         let mut fds = Vec::new();
         loop {
-            match channel.receive()? {
+            match channel.receive_until(until)? {
                 Packet::Fds(some, more) => {
                     fds.extend(some);
                     if !more {
@@ -147,9 +160,9 @@ impl Relay {
         }
         let mut fds = fds.into_iter();
         let list = fds.next().ok_or(io::ErrorKind::InvalidData)?;
-        let list = std::io::read_to_string(std::fs::File::from(list))?;
+        let list = io::read_to_string(std::fs::File::from(list).take(LIST))?;
         let ways: Vec<Way> = serde_json::from_str(&list)?;
-        let room = self.most.saturating_sub(OTHERS).saturating_sub(2 * ways.len());
+        let room = self.room.saturating_sub(OTHERS).saturating_sub(2 * ways.len());
         let mut doors = BTreeMap::new();
         for (way, socket) in ways.into_iter().zip(fds) {
             let same =
@@ -176,10 +189,13 @@ impl Relay {
             // The monitor may have the same socket open: it must be taken out by name.
             let _ = epoll::delete(&self.poll, &door.socket);
         }
-        let doors = &self.doors;
-        self.connections.retain(|_, connection| doors.contains_key(&connection.door));
-        self.flows.keep(doors);
-        self.flows.most = (room / 3).min(MOST);
+        let homeless = self.connections.iter().filter(|(_, c)| !self.doors.contains_key(&c.door));
+        for number in homeless.map(|(number, _)| *number).collect::<Vec<_>>() {
+            self.part(number);
+        }
+        self.flows.keep(&self.doors);
+        self.flows.most = (room / 3).min(MOST.1);
+        self.most = ((room - self.flows.most) / 2).clamp(1, MOST.0);
         Ok(true)
     }
 
@@ -205,20 +221,18 @@ impl Relay {
 
     /// Opens the doors again, and forgets who has been silent for too long.
     fn sweep(&mut self, now: Instant) {
-        if self.closed.is_some_and(|until| until <= now) && self.has_room() {
+        if self.closed.is_some_and(|until| until <= now) {
             self.closed = None;
             self.doors_open(epoll::EventFlags::IN);
-        } else if self.closed.is_some_and(|until| until <= now) {
-            self.closed = Some(now + PAUSE);
         }
         if now.saturating_duration_since(self.swept) >= SWEEP {
             self.swept = now;
             self.flows.forget_silent(now);
+            let over = self.connections.iter().filter(|(_, connection)| connection.is_over(now));
+            for number in over.map(|(number, _)| *number).collect::<Vec<_>>() {
+                self.part(number);
+            }
         }
-    }
-
-    fn has_room(&self) -> bool {
-        self.connections.len() < self.flows.most
     }
 
     /// Lets clients of TCP in, or leaves them to wait in the kernel's queue.
@@ -241,14 +255,15 @@ impl Relay {
             self.flows.carry(&self.poll, which, door, &mut self.buffer, now);
             return;
         }
+        let target = door.way.target;
         for _ in 0..TURN {
-            if !self.has_room() {
-                return self.close_doors(now);
-            }
             let Some(door) = self.doors.get(&which) else { return };
-            let (target, flags) = (door.way.target, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK);
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             match acceptfrom_with(&door.socket, flags) {
-                Ok((client, _)) => self.begin(which, client, target),
+                Ok((client, from)) => {
+                    let from = from.and_then(|from| SocketAddr::try_from(from).ok());
+                    self.begin(which, client, (from, target), now);
+                }
                 Err(Errno::AGAIN) => return,
                 // Gone before it was let in.
                 Err(Errno::CONNABORTED | Errno::INTR) => {}
@@ -257,24 +272,59 @@ impl Relay {
         }
     }
 
-    fn begin(&mut self, door: u32, client: OwnedFd, target: std::net::SocketAddr) {
-        self.next = self.next.wrapping_add(1);
-        let number = self.next;
+    /// Lets one in. When there are too many then, another one goes.
+    fn begin(
+        &mut self,
+        door: u32,
+        client: OwnedFd,
+        (from, target): (Option<SocketAddr>, SocketAddr),
+        now: Instant,
+    ) {
+        // Gone before it was let in.
+        let Some(from) = from else { return };
+        let number = self.number();
         // A container that cannot be reached is told to the client by the end of its connection.
         if let Ok(mut connection) = Connection::begin(door, client, target)
             && connection.watch(&self.poll, number).is_ok()
         {
             self.connections.insert(number, connection);
+            self.guests.enter(number, from.ip(), now);
+        }
+        if self.connections.len() > self.most
+            && let Some(first) = self.guests.first()
+            && let Some(connection) = self.part(first)
+        {
+            connection.abort();
         }
     }
 
-    fn carry(&mut self, which: u32) {
+    /// One that no connection has.
+    fn number(&mut self) -> u32 {
+        loop {
+            self.next = self.next.wrapping_add(1);
+            if !self.connections.contains_key(&self.next) {
+                return self.next;
+            }
+        }
+    }
+
+    fn part(&mut self, number: u32) -> Option<Connection> {
+        self.guests.leave(number);
+        self.connections.remove(&number)
+    }
+
+    fn carry(&mut self, which: u32, now: Instant) {
         let Some(connection) = self.connections.get_mut(&which) else { return };
-        let goes_on = connection.carry(&mut self.buffer)
+        self.guests.heard(which, now);
+        let goes_on = connection.carry(&mut self.buffer, now)
             && connection.watch(self.poll.as_fd(), which).is_ok();
         if !goes_on {
-            self.connections.remove(&which);
+            self.part(which);
         }
+    }
+
+    fn answer(&mut self, which: u32, now: Instant) {
+        self.flows.answer(which, &self.doors, &mut self.buffer, now);
     }
 }
 
@@ -293,4 +343,40 @@ pub(super) fn watch(
         (false, false) => epoll::modify(poll, fd, token.data(), now),
     };
     Ok(done?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn a_monitor_that_does_not_tell_all_is_not_waited_for() {
+        let (monitor, channel) = Channel::pair().unwrap();
+        let mut relay = Relay::new(1024).unwrap();
+        let refused = relay.follow(&channel, Instant::now());
+        assert!(refused.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut));
+        drop(monitor);
+        assert!(!relay.follow(&channel, Instant::now()).unwrap());
+    }
+
+    #[test]
+    fn when_all_is_full_who_comes_is_let_in_and_who_was_silent_longest_goes() {
+        let [front, behind] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        front.set_nonblocking(true).unwrap();
+        let (host, target) = (front.local_addr().unwrap(), behind.local_addr().unwrap());
+        let mut relay = Relay::new(1024).unwrap();
+        let door = Way { protocol: Protocol::Tcp, host, target };
+        relay.doors.insert(0, Door::open(door, front.into()).unwrap());
+        relay.most = 2;
+        let now = Instant::now();
+        let mut clients = Vec::new();
+        for second in 0..3 {
+            clients.push(TcpStream::connect(host).unwrap());
+            relay.enter(0, now + Duration::from_secs(second));
+        }
+        assert_eq!(relay.connections.keys().copied().collect::<Vec<_>>(), [2, 3]);
+        assert!(clients[0].read(&mut [0]).is_err(), "it is told");
+    }
 }

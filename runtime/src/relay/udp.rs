@@ -23,8 +23,6 @@ use super::serve::Token;
 const SILENCE: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(120)];
 /// Datagrams of one socket before others have their turn.
 const TURN: usize = 64;
-/// The longest datagram.
-const DATAGRAM: usize = 65535;
 
 /// A socket that clients come to.
 pub(super) struct Door {
@@ -61,7 +59,7 @@ struct Flow {
 /// All flows.
 #[derive(Default)]
 pub(super) struct Flows {
-    /// At once; the one that was silent longest goes for another.
+    /// At once; the one that was silent longest goes for another, first of those without an answer.
     pub(super) most: usize,
     by_key: BTreeMap<Key, u32>,
     flows: BTreeMap<u32, Flow>,
@@ -143,20 +141,25 @@ impl Flows {
     }
 
     fn forget_oldest(&mut self) {
-        let oldest = self.flows.iter().min_by_key(|(_, flow)| flow.last);
+        let oldest = self.flows.iter().min_by_key(|(_, flow)| (flow.answered, flow.last));
         let Some((number, key)) = oldest.map(|(number, flow)| (*number, flow.key)) else { return };
         self.flows.remove(&number);
         self.by_key.remove(&key);
     }
 
     /// Carries what the container answers.
-    pub(super) fn answer(&mut self, number: u32, doors: &BTreeMap<u32, Door>, now: Instant) {
+    pub(super) fn answer(
+        &mut self,
+        number: u32,
+        doors: &BTreeMap<u32, Door>,
+        buffer: &mut [u8],
+        now: Instant,
+    ) {
         let Some(flow) = self.flows.get_mut(&number) else { return };
         let Some(door) = doors.get(&flow.key.0) else { return };
-        let mut buffer = vec![0; DATAGRAM];
         for _ in 0..TURN {
             // An error is that nobody listens there, which UDP does not tell; it is read off.
-            let Ok((_, length)) = recv(&flow.socket, &mut buffer[..], RecvFlags::DONTWAIT) else {
+            let Ok((_, length)) = recv(&flow.socket, &mut *buffer, RecvFlags::DONTWAIT) else {
                 return;
             };
             flow.answered = true;
