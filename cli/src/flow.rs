@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use berth_planner::action::Action;
 use berth_planner::observed::Observed;
-use berth_planner::plan::{Plan, StepId};
+use berth_planner::plan::{Plan, Step, StepId};
 use berth_planner::problem::PlanProblems;
 use berth_runtime::apply::{ApplyEvent, Interrupt, Outcome, STEPS_AT_ONCE, apply};
 use berth_runtime::host::{Asked, Host, HostError, StepError};
@@ -299,9 +299,12 @@ fn is_half_done(error: &StepError) -> bool {
 
 /// Names the ports that are now open to everybody.
 fn tell_public(session: &Session, plan: &Plan, outcome: &Outcome) {
-    for id in &outcome.done {
-        let Some(Action::CreateContainer(record)) = plan.step(*id).map(|step| &step.action) else {
-            continue;
+    let done = outcome.done.iter().filter_map(|id| plan.step(*id));
+    for step in done {
+        let record = match &step.action {
+            Action::CreateContainer(record) => record,
+            Action::UpdateContainer(record) if changes_ports(step) => record,
+            _ => continue,
         };
         for port in record.spec.ports.iter().filter(|port| ports::is_public(port)) {
             let line =
@@ -313,6 +316,10 @@ fn tell_public(session: &Session, plan: &Plan, outcome: &Outcome) {
             ));
         }
     }
+}
+
+fn changes_ports(step: &Step) -> bool {
+    step.changes.iter().any(|change| change.path == "ports")
 }
 
 /// A failed step in words, with what it was done to.
@@ -328,7 +335,6 @@ fn cause(plan: &Plan, (id, error): &(StepId, StepError)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use berth_planner::plan::Step;
 
     use super::*;
 

@@ -38,7 +38,7 @@ pub enum Action {
     },
     /// Makes folders, files and record of a container; nothing runs yet.
     CreateContainer(Box<ContainerRecord>),
-    /// Gives a container the limits and the restart policy of this description, which differs in
+    /// Gives a container what of this description can change while it runs, which differs in
     /// nothing else; what runs in it runs on.
     UpdateContainer(Box<ContainerRecord>),
     /// Starts the monitor, which starts the container.

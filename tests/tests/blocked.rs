@@ -276,7 +276,7 @@ fn doctor_tells_what_keeps_a_network_apart() {
     for check in ["forwarding", "packet rules", "table inet berth", "overlap", "packet size"] {
         assert_eq!(told(check), None, "{check}");
     }
-    assert_eq!(told("name servers").unwrap(), "no answer from 127.0.0.1");
+    assert_eq!(told("names outside").unwrap(), "no answer from 127.0.0.1");
 
     host.shell("sysctl -qw net.ipv4.ip_forward=0").succeeds();
     assert!(told("forwarding").unwrap().starts_with("net.ipv4.ip_forward is off"));

@@ -91,7 +91,8 @@ fn ports_come_move_and_go_while_the_container_runs() {
     let ports = |from: &str, to: &str| {
         host.edit("compose.yaml", from, to);
         host.berth("plan").stdout_has("update  web-1").stdout_has("ports [");
-        host.berth("up -d").succeeds();
+        // Who was opened to everybody is told, as when it was made.
+        host.berth("up -d").succeeds().stderr_has("PUBLIC stack-web-1");
         host.berth("plan --detailed-exitcode").fails_with(0);
         assert_eq!(host.pid_of("web"), before);
     };

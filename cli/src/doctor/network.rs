@@ -162,7 +162,7 @@ fn name_servers(facts: &NetworkFacts) -> Option<Finding> {
         }
         false => "names outside are found late; take it out of /etc/resolv.conf",
     };
-    Some(warn("name servers", found, next))
+    Some(warn("names outside", found, next))
 }
 
 fn own_rules(facts: &NetworkFacts) -> Option<Finding> {
@@ -370,7 +370,7 @@ pub(super) mod tests {
              load `nft_nat`, `nft_masq`, `nft_fib_inet`, `nft_ct` and `nf_conntrack`, or use a kernel that has them
         Fail forwarding: net.ipv4.ip_forward is off: no packet gets into a network or out of it
              `sysctl net.ipv4.ip_forward=1`, and look what switched it off (/etc/sysctl.d)
-        Warn name servers: no answer from 10.0.0.53
+        Warn names outside: no answer from 10.0.0.53
              containers find no name outside; put a name server that answers in /etc/resolv.conf
         Fail table inet berth: is gone, though there are networks
              `berth up` makes it again; look what flushes the rules of others
