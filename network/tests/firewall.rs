@@ -285,3 +285,41 @@ fn an_unpublished_port_is_closed_at_once() {
         assert!(firewall::unpublish(&[port]).unwrap_err().is_missing());
     });
 }
+
+/// Marks each connection by the cable it came by, and its answers with it, as hosts with two
+/// providers have it.
+const BY_THE_CABLE: &str = "add table inet owner
+add chain inet owner marks { type filter hook prerouting priority mangle ; }
+add rule inet owner marks iifname wan0 ct state new ct mark set 2
+add rule inet owner marks meta mark set ct mark";
+
+#[test]
+fn answers_leave_by_the_way_that_the_hosts_owner_has_marked_them_for() {
+    if !has("nft") {
+        return;
+    }
+    on_both_kinds_of_host(|host| {
+        for links in ["all", "default"] {
+            fs::write(format!("/proc/sys/net/ipv4/conf/{links}/rp_filter"), "0").unwrap();
+        }
+        let web = host.network(network("web", "10.20.0.0/24"));
+        let server = host.container(&web, 2);
+        server.serve_tcp(80, "tcp");
+        server.serve_udp(53, "udp");
+        publish("web-1", Tcp, "8080", "10.20.0.2:80");
+        publish("web-1", Udp, "8053", "10.20.0.2:53");
+        let _one = host.outside(9);
+        let two = host.beside("wan0", 8, 9);
+        // Somebody far away, to whom the way leads by the first cable as long as no mark is seen.
+        two.ip("address add 203.0.113.9/32 dev lo");
+        two.ip("route replace 192.168.8.0/24 dev eth0 src 203.0.113.9");
+        host.ip("route add default via 192.168.7.9");
+        host.ip("route add default via 192.168.8.9 table 2");
+        host.ip("rule add pref 100 lookup main suppress_prefixlength 0");
+        host.ip("rule add pref 200 fwmark 2 lookup 2");
+        BY_THE_CABLE.lines().for_each(|line| drop(output("nft", line)));
+
+        assert_eq!(two.ask_tcp("192.168.8.1:8080").as_deref(), Some("tcp 203.0.113.9"));
+        assert_eq!(two.ask_udp("192.168.8.1:8053").as_deref(), Some("udp 203.0.113.9"));
+    });
+}

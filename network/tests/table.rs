@@ -170,7 +170,7 @@ fn the_table_reads_well_in_the_words_of_nft() {
 
         insta::assert_snapshot!(shown, @r#"
         table inet berth {
-          comment "rules a3e52aca843eda70"
+          comment "rules 895517f9283413fe"
           set bridges {
             type ifname
             elements = { "br-web" comment "web" }
@@ -298,8 +298,8 @@ fn the_table_reads_well_in_the_words_of_nft() {
 
           chain guard {
             type filter hook prerouting priority raw; policy accept;
-            iifname != "lo" ip daddr 127.0.0.0/8 drop comment "loopback stays inside"
-            iifname != "lo" ip saddr 127.0.0.0/8 drop comment "loopback stays inside"
+            ip daddr 127.0.0.0/8 iif != "lo" drop comment "loopback stays inside"
+            ip saddr 127.0.0.0/8 iif != "lo" drop comment "loopback stays inside"
           }
 
           chain coming {
@@ -354,7 +354,8 @@ fn the_table_reads_well_in_the_words_of_nft() {
 
           chain turned {
             type filter hook prerouting priority dstnat + 10; policy accept;
-            iifname @bridges ct status dnat meta mark set 0x62657274 comment "let through"
+            ct status snat,dnat / snat,dnat iifname @bridges fib daddr . mark oifname @bridges meta mark set 0x62657274 comment "let through, back into a network"
+            ct state new ct status dnat iifname @bridges fib daddr . mark oifname @bridges meta mark set 0x62657274 comment "let through, back into a network"
           }
 
           chain last {

@@ -191,15 +191,11 @@ const fn set(name: &'static str, key: &'static [Type]) -> SetSpec {
 /// Our bridges may carry packets of 127.0.0.0/8 (`route_localnet`), so that the host's own
 /// loopback reaches published ports. Nobody else may use that.
 fn guard() -> Vec<Rule> {
+    let rule = || Rule::new("loopback stays inside");
+    // Every packet comes by: the addresses of most tell already that it is not meant.
     vec![
-        Rule::new("loopback stays inside")
-            .if_not_from("lo")
-            .if_to_loopback()
-            .verdict(Verdict::Drop),
-        Rule::new("loopback stays inside")
-            .if_not_from("lo")
-            .if_from_loopback()
-            .verdict(Verdict::Drop),
+        rule().if_to_loopback().if_not_from_loopback_link().verdict(Verdict::Drop),
+        rule().if_from_loopback().if_not_from_loopback_link().verdict(Verdict::Drop),
     ]
 }
 
@@ -386,10 +382,19 @@ fn leaving() -> Vec<Rule> {
 pub(crate) const LET_THROUGH: u32 = u32::from_be_bytes(*b"bert");
 
 /// Where frames within a bridge pass packet rules, one that is led back into it leaves by the bridge
-/// without the rules of what leaves.
+/// without the rules of what leaves: the first of a flow, and then, as the one that answers is asked
+/// with an address of the host, whatever has both addresses translated.
+///
+/// The mark decides on routes and queues of the host's owner, so it is written only where the way
+/// leads into a bridge of ours in any case.
 fn turned() -> Vec<Rule> {
-    let rule = Rule::new("let through").load_in_link().if_in(BRIDGES).if_translated();
-    vec![rule.set_mark(LET_THROUGH)]
+    let back = |rule: Rule| {
+        let rule = rule.load_in_link().if_in(BRIDGES).load_link_to_destination().if_in(BRIDGES);
+        rule.set_mark(LET_THROUGH)
+    };
+    // Most packets have not; the links are asked for last.
+    let rule = || Rule::new("let through, back into a network");
+    vec![back(rule().if_translated_both_ways()), back(rule().if_new_flow().if_translated())]
 }
 
 /// What comes here was not dropped. The mark ends at the border of the container's namespace.

@@ -11,6 +11,12 @@ const NAT_DESTINATION: u32 = 1;
 pub(crate) const PERCENTS: u32 = 100;
 const NFPROTO_IPV4: u8 = 2;
 const NFPROTO_IPV6: u8 = 10;
+/// `NFT_CT_STATE`, `NFT_CT_STATUS` and `IPS_DST_NAT` in it.
+const CT_STATE: u32 = 0;
+const CT_STATUS: u32 = 2;
+const TRANSLATED_TO: u32 = 0x20;
+/// `NFTA_FIB_F_DADDR`
+const TO_DESTINATION: u32 = 2;
 
 /// What becomes of a packet for which the whole rule holds.
 #[derive(Debug, Clone, Copy)]
@@ -43,9 +49,11 @@ impl Rule {
         self.load_family().compare(Compare::Equal, &[NFPROTO_IPV6])
     }
 
-    /// `iifname != NAME`
-    pub(crate) fn if_not_from(self, link: &str) -> Self {
-        self.load_in_link().compare(Compare::Different, &link_name(link))
+    /// `iif != "lo"`; that link has the same number in each namespace.
+    pub(crate) fn if_not_from_loopback_link(self) -> Self {
+        const IN_INDEX: u32 = 4;
+        const LOOPBACK: u32 = 1;
+        self.load_meta(IN_INDEX, 1).compare(Compare::Different, &LOOPBACK.to_ne_bytes())
     }
 
     /// `ip saddr 127.0.0.0/8`, for IPv4 packets only.
@@ -95,25 +103,38 @@ impl Rule {
     /// `fib daddr type local`: the packet is for an address of this host.
     pub(crate) fn if_to_this_host(self) -> Self {
         const ADDRESS_TYPE: u32 = 3;
-        const DESTINATION: u32 = 2;
         const LOCAL: u32 = 2;
-        let look = Attributes::default()
-            .number(1, REGISTER)
-            .number(2, ADDRESS_TYPE)
-            .number(3, DESTINATION);
-        self.push("fib", &look).compare(Compare::Equal, &LOCAL.to_ne_bytes())
+        self.load_route(ADDRESS_TYPE, TO_DESTINATION, 1)
+            .compare(Compare::Equal, &LOCAL.to_ne_bytes())
+    }
+
+    /// `fib daddr . mark oifname`: the link by which the packet would go on, with the mark it has.
+    pub(crate) fn load_link_to_destination(self) -> Self {
+        const LINK_NAME: u32 = 2;
+        const WITH_MARK: u32 = 4;
+        self.load_route(LINK_NAME, TO_DESTINATION | WITH_MARK, 4)
     }
 
     /// `ct state established,related`
     pub(crate) fn if_known_flow(self) -> Self {
-        const STATE: u32 = 0;
-        self.conntrack_has(STATE, 0x2 | 0x4)
+        self.conntrack_has(CT_STATE, 0x2 | 0x4)
+    }
+
+    /// `ct state new`
+    pub(crate) fn if_new_flow(self) -> Self {
+        self.conntrack_has(CT_STATE, 0x8)
     }
 
     /// `ct status dnat`: it came by a published port.
     pub(crate) fn if_translated(self) -> Self {
-        const STATUS: u32 = 2;
-        self.conntrack_has(STATUS, 0x20)
+        self.conntrack_has(CT_STATUS, TRANSLATED_TO)
+    }
+
+    /// `ct status & (snat | dnat) == (snat | dnat)`
+    pub(crate) fn if_translated_both_ways(self) -> Self {
+        const TRANSLATED_FROM: u32 = 0x10;
+        let both = (TRANSLATED_FROM | TRANSLATED_TO).to_ne_bytes();
+        self.load_conntrack(CT_STATUS).masked(&both).compare(Compare::Equal, &both)
     }
 
     pub(crate) fn load_in_link(self) -> Self {
@@ -249,10 +270,19 @@ impl Rule {
     }
 
     fn conntrack_has(self, key: u32, bits: u32) -> Self {
-        let load = Attributes::default().number(1, REGISTER).number(2, key);
-        self.append("ct", &load)
+        self.load_conntrack(key)
             .masked(&bits.to_ne_bytes())
             .compare(Compare::Different, &0u32.to_ne_bytes())
+    }
+
+    fn load_conntrack(self, key: u32) -> Self {
+        self.append("ct", &Attributes::default().number(1, REGISTER).number(2, key))
+    }
+
+    /// What the routes say of the packet; `asked` is by what of it.
+    fn load_route(self, result: u32, asked: u32, registers: u32) -> Self {
+        let look = Attributes::default().number(1, self.next).number(2, result).number(3, asked);
+        self.loaded("fib", &look, registers)
     }
 
     /// What was loaded, without the bits that `mask` has not.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use berth_network::endpoint::{self, LinkSpec};
 use berth_network::firewall::{self, Network, Published};
-use berth_network::{bridge, netns};
+use berth_network::{bridge, netns, wall};
 use berth_planner::desired::NetworkSpec;
 use berth_planner::observed::{NetworkRecord, Subnet};
 use berth_schema::stack::Protocol;
@@ -80,10 +80,11 @@ impl Host {
         container
     }
 
-    /// Makes a network with its bridge and its packet rules.
+    /// Makes a network with its bridge, its walls and its packet rules.
     pub fn network(&self, record: NetworkRecord) -> NetworkRecord {
         firewall::create().unwrap();
         self.create(&record).unwrap();
+        wall::build(&record.bridge).unwrap();
         firewall::add_network(&Network::from(&record)).unwrap();
         record
     }
@@ -91,14 +92,19 @@ impl Host {
     /// A machine at 192.168.7.LAST on a cable to this host, which is 192.168.7.1 there. It
     /// sends everything to the host.
     pub fn outside(&self, last: u8) -> Container {
-        if !self.ip("-br link").contains("lan0") {
-            self.ip("link add lan0 type bridge");
-            self.ip("address add 192.168.7.1/24 dev lan0");
-            self.ip("link set lan0 up");
+        self.beside("lan0", 7, last)
+    }
+
+    /// The same on the cable `cable`, at 192.168.SUBNET.LAST.
+    pub fn beside(&self, cable: &str, subnet: u8, last: u8) -> Container {
+        if !self.ip("-br link").contains(cable) {
+            self.ip(&format!("link add {cable} type bridge"));
+            self.ip(&format!("address add 192.168.{subnet}.1/24 dev {cable}"));
+            self.ip(&format!("link set {cable} up"));
         }
         let machine = Container::new();
-        let mut lan = network("lan", "192.168.7.0/24");
-        lan.bridge = "lan0".to_owned();
+        let mut lan = network("lan", &format!("192.168.{subnet}.0/24"));
+        lan.bridge = cable.to_owned();
         endpoint::connect(machine.netns.as_fd(), &[link(&lan, "eth0", last)]).unwrap();
         machine
     }
