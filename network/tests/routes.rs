@@ -138,8 +138,11 @@ fn a_change_of_several_ports_happens_whole_or_not_at_all() {
             firewall::change(&[one.clone(), two.clone()], &[elsewhere.clone(), clash]).unwrap_err();
         insta::assert_snapshot!(refused, @"port 5432/tcp is already published by `db-1`");
         assert_eq!(firewall::observe().unwrap().published, before);
-        let missing = firewall::change(std::slice::from_ref(&moved), &[]).unwrap_err();
-        assert!(missing.is_missing());
+        // What leads elsewhere by now is not taken away, and what is not there already is.
+        let stale = firewall::change(std::slice::from_ref(&elsewhere), &[]).unwrap_err();
+        assert!(stale.already_exists());
+        firewall::change(std::slice::from_ref(&moved), &[]).unwrap();
+        assert_eq!(firewall::observe().unwrap().published, before);
 
         firewall::change(&[one, two], &[elsewhere.clone(), moved.clone()]).unwrap();
         let mut after = vec![elsewhere, moved, before[0].clone()];
@@ -149,6 +152,23 @@ fn a_change_of_several_ports_happens_whole_or_not_at_all() {
         let mut seen = firewall::observe().unwrap().published;
         seen.sort();
         assert_eq!(seen, after);
+    });
+}
+
+#[test]
+fn just_the_ports_that_still_lead_to_a_container_are_taken_away_with_it() {
+    on_a_host(|_| {
+        firewall::create().unwrap();
+        let old = ["8080", "8081", "8082"].map(|at| publish("web-1", Tcp, at, "10.20.0.2:80"));
+        let own = publish("web-1", Tcp, "10.20.0.2:80", "10.20.0.2:80");
+        // One has gone, another leads to the next container by now.
+        firewall::unpublish(&old[..1]).unwrap();
+        let new = published("web-2", Tcp, "8081", "10.20.0.3:80");
+        firewall::change(&old[1..2], std::slice::from_ref(&new)).unwrap();
+
+        firewall::unpublish(&[&old[..], &[own]].concat()).unwrap();
+
+        assert_eq!(firewall::observe().unwrap().published, [new]);
     });
 }
 

@@ -25,6 +25,9 @@ use crate::conntrack;
 use crate::error::{NetError, Result};
 use crate::nft::{Batch, COMMENT_MAX, Element, PERCENTS};
 
+/// How often ports are looked at again that somebody else changes meanwhile.
+const ATTEMPTS: usize = 8;
+
 /// A port of the host whose clients are shared out.
 ///
 /// The port has to be [`Published`] as well: that is what arbitrates between containers, and where
@@ -73,23 +76,25 @@ pub struct Routes {
 }
 
 /// Takes `remove` away and publishes `add`, all of it at once or nothing. A port in both gets
-/// another target, and no connection to it fails.
+/// another target, and no connection to it fails. One of `remove` that is not there any more is as
+/// well taken away.
 ///
 /// UDP has no connections: what a client sends on is led anew from its next datagram on.
 ///
 /// # Errors
-/// [`NetError::PortTaken`] when another container has one of `add`, with its name; one of `remove`
-/// is not there; the kernel refuses. Nothing has changed then.
+/// [`NetError::PortTaken`] when another container has one of `add`, or one of `remove` leads to
+/// another target by now, with the name of whoever has it; the kernel refuses. Nothing has changed
+/// then.
 pub fn change(remove: &[Published], add: &[Published]) -> Result<()> {
     if remove.is_empty() && add.is_empty() {
         return Ok(());
     }
     let mut batch = Batch::new(TABLE);
+    let mut steps = Vec::new();
     for port in remove {
         let (map, element) = elements::of_published(port)?;
-        batch.delete_element(map, &element);
+        steps.push((batch.delete_just(map, &element), port));
     }
-    let mut steps = Vec::new();
     for port in add {
         check_owner(&port.owner)?;
         let (map, element) = elements::of_published(port)?;
@@ -115,12 +120,22 @@ pub fn publish(ports: &[Published]) -> Result<()> {
     change(&[], ports)
 }
 
-/// Takes published ports away: all of them, or none.
+/// Takes away those of these ports that still lead where they are said to lead: one that another
+/// container has by now stays.
 ///
 /// # Errors
-/// As [`change`].
+/// The kernel refuses, or others change these ports again and again.
 pub fn unpublish(ports: &[Published]) -> Result<()> {
-    change(ports, &[])
+    let mut ports = ports.to_vec();
+    for _ in 0..ATTEMPTS {
+        match change(&ports, &[]) {
+            Err(NetError::PortTaken { .. }) => {}
+            outcome => return outcome,
+        }
+        let there = observe()?.published;
+        ports.retain(|port| there.contains(port));
+    }
+    change(&ports, &[])
 }
 
 /// Shares the clients of ports out as in `after` in place of `before`, in one transaction.

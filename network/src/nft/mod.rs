@@ -153,6 +153,16 @@ impl Batch {
         self.push("add element to", set, NEW_ELEMENT, NLM_F_CREATE | NLM_F_EXCL, &body)
     }
 
+    /// Deletes an element of a map, or sees to it that there is none of its key. The transaction
+    /// fails with `EEXIST` when the one that is there has another value. Gives the number of that step.
+    pub(crate) fn delete_just(&mut self, set: &'static str, element: &Element) -> usize {
+        let body = element.body(self.table.name, set);
+        // What is there already with the same value stays as it is.
+        let step = self.push("delete element from", set, NEW_ELEMENT, NLM_F_CREATE, &body);
+        self.push("delete element from", set, DELETE_ELEMENT, 0, &body);
+        step
+    }
+
     /// Deletes an element that must be there.
     pub(crate) fn delete_element(&mut self, set: &'static str, element: &Element) {
         let body = element.body(self.table.name, set);

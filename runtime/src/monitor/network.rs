@@ -94,7 +94,7 @@ pub(super) fn resume(
 /// With words.
 pub(super) fn unpublish(bundle: &Bundle, ports: &[PortSpec]) -> Result<(), String> {
     let Ok(published) = published(bundle, ports) else { return Ok(()) };
-    // Those of a start that failed are not there, and neither is a table that somebody flushed.
+    // A table that somebody flushed is not there.
     match firewall::unpublish(&published) {
         Err(error) if !error.is_missing() => Err(error.to_string()),
         Ok(()) | Err(_) => Ok(()),
