@@ -127,6 +127,22 @@ pub fn connected(targets: &[IpAddr]) -> Result<usize> {
 /// # Errors
 /// As [`flows_to`], or the kernel refuses.
 pub fn forget<'a>(ports: impl IntoIterator<Item = &'a Published>) -> Result<usize> {
+    forget_if(ports, |_| true)
+}
+
+/// The same for those clients alone that came while the ports led nowhere, as where the rules were
+/// gone for a while. All others go on as they are, with what the container sends them unasked.
+///
+/// # Errors
+/// As [`forget`].
+pub fn forget_unled<'a>(ports: impl IntoIterator<Item = &'a Published>) -> Result<usize> {
+    forget_if(ports, |flow| !flow.translated)
+}
+
+fn forget_if<'a>(
+    ports: impl IntoIterator<Item = &'a Published>,
+    concerns: impl Fn(&Flow) -> bool,
+) -> Result<usize> {
     let mut families: BTreeMap<bool, BTreeMap<u16, Vec<&Published>>> = BTreeMap::new();
     for port in ports.into_iter().filter(|port| port.protocol == Protocol::Udp) {
         let ports = families.entry(port.target.is_ipv4()).or_default();
@@ -136,7 +152,7 @@ pub fn forget<'a>(ports: impl IntoIterator<Item = &'a Published>) -> Result<usiz
     let mut count = 0;
     for (is_ipv4, ports) in families {
         let is_of_any = |flow: &Flow| {
-            let asked = ports.get(&flow.to.port());
+            let asked = ports.get(&flow.to.port()).filter(|_| concerns(flow));
             asked.is_some_and(|ports| ports.iter().any(|port| is_of(flow, port, &mut local)))
         };
         let flows = read(is_ipv4, &of_clients(ports.keys()), is_of_any)?;

@@ -18,7 +18,7 @@ use berth_planner::observed::{NetworkRecord, Subnet};
 use berth_schema::stack::Protocol::{Tcp, Udp};
 
 use common::{
-    Container, Host, ask_tcp, has, link, network, on_a_host, publish, published, try_tcp,
+    Container, Host, ask_tcp, has, link, network, on_a_host, output, publish, published, try_tcp,
 };
 
 /// A network of both families, `fd00:20::/64` besides `10.20.0.0/24`.
@@ -331,11 +331,13 @@ fn a_client_of_udp_is_led_anew_from_its_next_datagram_on() {
         let ports = ["10.20.0.2:53", "10.20.0.3:53"].map(|to| published("dns", Udp, "8053", to));
         // From one socket each, and so one flow.
         let here = Container { netns: berth_network::netns::current().unwrap() };
-        let clients =
+        let begin = || {
             [(&outside, "192.168.7.1:8053"), (&here, "127.0.0.1:8053")].map(|(who, to)| {
                 let socket = who.within(|| UdpSocket::bind("0.0.0.0:0").unwrap());
                 (socket, to)
-            });
+            })
+        };
+        let clients = begin();
         let ask = |(socket, to): &(UdpSocket, &str), patience| {
             socket.set_read_timeout(Some(Duration::from_millis(patience))).unwrap();
             socket.send_to(b"?", to).ok()?;
@@ -355,6 +357,18 @@ fn a_client_of_udp_is_led_anew_from_its_next_datagram_on() {
         firewall::unpublish(&ports[1..]).unwrap();
         assert_eq!(all(200), [None, None]);
         firewall::publish(&ports[..1]).unwrap();
+        assert_eq!(all(10_000), says("one"));
+
+        // Others that begin while somebody has taken the rules away.
+        if !has("nft") {
+            return;
+        }
+        output("nft", "flush table inet berth");
+        let late = begin();
+        let all = |patience| late.each_ref().map(|client| ask(client, patience));
+        assert_eq!(all(200), [None, None]);
+        let seen = firewall::observe().unwrap();
+        firewall::replace(&seen.networks, &seen.published, &seen.routes).unwrap();
         assert_eq!(all(10_000), says("one"));
     });
 }

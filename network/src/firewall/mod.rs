@@ -19,6 +19,7 @@ use berth_planner::observed::NetworkRecord;
 use berth_schema::stack::Protocol;
 use ipnet::IpNet;
 
+use crate::conntrack;
 use crate::error::{NetError, Result};
 use crate::nft::{Batch, Element, Table, Tables};
 use elements::{held_of, network_of, published_of, weighted_of};
@@ -199,7 +200,7 @@ pub fn create() -> Result<bool> {
 }
 
 /// Makes the table anew with just these networks, ports and routes, in one transaction: no packet ever
-/// meets half of it.
+/// meets half of it. Clients of UDP that began while there were no rules are led from now on.
 ///
 /// # Errors
 /// The kernel refuses; then everything is as before.
@@ -254,7 +255,10 @@ fn replace_by(
     for (set, element) in routes::all(routes)? {
         batch.add_element(set, &element);
     }
-    Ok(batch.commit()?)
+    batch.commit()?;
+    // It has happened. Where the kernel does not let go of flows, they end when they fall silent.
+    let _ = conntrack::forget_unled(published);
+    Ok(())
 }
 
 /// Takes the table away with everything in it.
