@@ -129,6 +129,20 @@ fn rules_that_somebody_took_away_are_noticed_and_put_back() {
 }
 
 #[test]
+fn the_table_is_only_removed_if_nothing_has_changed_since_somebody_looked() {
+    on_a_host(|host| {
+        firewall::create().unwrap();
+        let generation = firewall::generation().unwrap();
+        host.network(network("web", "10.20.0.0/24"));
+
+        assert!(!firewall::remove_after(generation).unwrap());
+        assert_eq!(firewall::observe().unwrap().networks.len(), 1);
+        assert!(firewall::remove_after(firewall::generation().unwrap()).unwrap());
+        assert_eq!(firewall::observe().unwrap(), firewall::Observed::default());
+    });
+}
+
+#[test]
 fn tables_of_others_are_not_touched_and_their_drops_hold() {
     if !has("nft") {
         return;

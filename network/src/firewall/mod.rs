@@ -219,13 +219,18 @@ pub fn replace_after(
     published: &[Published],
     routes: &Routes,
 ) -> Result<bool> {
-    match replace_by(Batch::after(TABLE, generation), networks, published, routes) {
+    unless_outrun(replace_by(Batch::after(TABLE, generation), networks, published, routes))
+}
+
+/// Whether a transaction of [`Batch::after`] has happened.
+fn unless_outrun(outcome: Result<()>) -> Result<bool> {
+    match outcome {
         Err(error) if error.errno() == Some(libc::ERESTART) => Ok(false),
-        replaced => replaced.map(|()| true),
+        outcome => outcome.map(|()| true),
     }
 }
 
-/// The number of the last change of any rule, for [`replace_after`].
+/// The number of the last change of any rule, for [`replace_after`] and [`remove_after`].
 ///
 /// # Errors
 /// The kernel refuses to tell.
@@ -266,7 +271,19 @@ fn replace_by(
 /// # Errors
 /// It is not there, or the kernel refuses.
 pub fn remove() -> Result<()> {
-    let mut batch = Batch::new(TABLE);
+    remove_by(Batch::new(TABLE))
+}
+
+/// The same, unless anybody has changed any rule since `generation`: then it gives `false`, and
+/// nothing has happened.
+///
+/// # Errors
+/// As [`remove`].
+pub fn remove_after(generation: u32) -> Result<bool> {
+    unless_outrun(remove_by(Batch::after(TABLE, generation)))
+}
+
+fn remove_by(mut batch: Batch) -> Result<()> {
     batch.delete_table();
     Ok(batch.commit()?)
 }

@@ -7,22 +7,24 @@ mod remove;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-
-use berth_network::error::NetError;
-use berth_network::{bridge, firewall};
-use berth_planner::ipam::bridge_name;
-use berth_planner::observed::{Leftover, NetworkRecord, ObservedContainer, ObservedNetwork};
-use ipnet::IpNet;
+use std::net::IpAddr;
 
 use super::beside::{self, Besides};
 use super::observe::{half_made, names_in};
 use super::{HostError, StepError, perform, state};
 use crate::paths::Roots;
 use crate::record;
+use berth_network::error::NetError;
+use berth_network::{bridge, firewall};
+use berth_planner::ipam::bridge_name;
+use berth_planner::observed::{Leftover, NetworkRecord, ObservedContainer, ObservedNetwork};
 
 pub(super) use connect::{connection, names_of};
 pub(super) use make::{create, repair};
 pub(super) use remove::{remove, remove_half_made, remove_stray_bridge, remove_stray_rules};
+
+/// How often rules are looked at again that somebody changes meanwhile.
+const ATTEMPTS: usize = 8;
 
 /// What the kernel has of ours, without that of another state on this host.
 pub(super) struct Kernel {
@@ -45,11 +47,26 @@ impl Kernel {
         });
         let stored = records(roots).map_err(|e| HostError::Network(e.to_string()))?;
         let besides = Besides::read(roots, &stored).await.map_err(failed)?;
-        let mut rules = firewall::observe().map_err(failed)?;
-        let (_, foreign) = foreign(roots, &rules);
-        rules.published.retain(|port| !foreign.contains(port));
+        let (rules, foreign) = own(roots, firewall::observe().map_err(failed)?);
         Ok(Kernel { bridges, besides, rules, foreign })
     }
+}
+
+/// What is in the table without the ports of another state on this host, their shares and holds; and
+/// those ports.
+fn own(
+    roots: &Roots,
+    mut rules: firewall::Observed,
+) -> (firewall::Observed, Vec<firewall::Published>) {
+    let (networks, foreign) = foreign(roots, &rules);
+    let is_theirs = |share: &firewall::Share| leads_into(&networks, share.target.ip());
+    rules.routes.weighted.retain(|port| !port.shares.iter().any(is_theirs));
+    rules.routes.held.retain(|held| {
+        let at = |port: &firewall::Published| (port.owner.clone(), port.host, port.port);
+        !foreign.iter().any(|port| at(port) == (held.owner.clone(), held.host, held.port))
+    });
+    rules.published.retain(|port| !foreign.contains(port));
+    (rules, foreign)
 }
 
 /// Networks and ports in the table that another state on this host has put there.
@@ -60,11 +77,12 @@ fn foreign(
     let mut networks = rules.networks.clone();
     networks.retain(|n| !is_of(roots, &n.name, &n.bridge, n.realm.as_ref()));
     let mut published = rules.published.clone();
-    published.retain(|port| {
-        let leads_to = |subnet: &IpNet| subnet.contains(&port.target.ip());
-        networks.iter().flat_map(|network| &network.subnets).any(leads_to)
-    });
+    published.retain(|port| leads_into(&networks, port.target.ip()));
     (networks, published)
+}
+
+fn leads_into(networks: &[firewall::Network], target: IpAddr) -> bool {
+    networks.iter().flat_map(|network| &network.subnets).any(|subnet| subnet.contains(&target))
 }
 
 /// Whether a network is of this state: its bridge has the name this state gives it, or its realm is
@@ -182,5 +200,43 @@ mod tests {
             ..firewall::Observed::default()
         };
         assert_eq!(foreign(&roots, &rules), (vec![theirs], vec![port("10.2.0.2:80")]));
+        assert_eq!(own(&roots, rules).0.published, [port("10.1.0.2:80")]);
+    }
+
+    #[test]
+    fn shares_and_holds_of_another_states_container_of_the_same_name_are_not_ours() {
+        let roots = Roots::below(std::path::Path::new("/a"));
+        let owner = || "shop-web-1".to_owned();
+        let theirs = firewall::Network {
+            name: "shop_back".to_owned(),
+            bridge: bridge_name("", "shop_back"),
+            subnets: vec!["10.2.0.0/24".parse().unwrap()],
+            ..firewall::Network::default()
+        };
+        let protocol = berth_schema::stack::Protocol::Tcp;
+        let port = |number, target: &str| {
+            let (host, target) = (None, target.parse().unwrap());
+            firewall::Published { owner: owner(), host, port: number, protocol, target }
+        };
+        let weighted = |number, target: &str| {
+            let share =
+                firewall::Share { owner: owner(), target: target.parse().unwrap(), percent: 100 };
+            firewall::Weighted { host: None, port: number, protocol, shares: vec![share] }
+        };
+        let held = |number| firewall::Held { owner: owner(), host: None, port: number };
+        let both = firewall::Observed {
+            networks: vec![theirs],
+            published: vec![port(80, "10.1.0.2:80"), port(81, "10.2.0.2:80")],
+            routes: firewall::Routes {
+                weighted: vec![weighted(80, "10.1.0.2:80"), weighted(81, "10.2.0.2:80")],
+                held: vec![held(80), held(81)],
+            },
+            ..firewall::Observed::default()
+        };
+
+        let ours = own(&roots, both).0;
+
+        assert_eq!(ours.routes.weighted, [weighted(80, "10.1.0.2:80")]);
+        assert_eq!(ours.routes.held, [held(80)]);
     }
 }

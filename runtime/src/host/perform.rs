@@ -13,7 +13,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use berth_planner::action::Action;
-use berth_planner::observed::{ContainerRecord, Leftover, NetworkRecord};
+use berth_planner::observed::{ContainerRecord, Leftover};
 
 use super::state::held_mark;
 use super::{Host, StepError, Stored, claims, names, network, prepare, state, volume};
@@ -37,7 +37,7 @@ impl Host {
                 self.pull(reference, locked.as_deref(), pulling).await
             }
             Action::CreateNetwork(network) => network::create(roots, network).await,
-            Action::RepairNetwork(network) => self.repair(network).await,
+            Action::RepairNetwork(network) => network::repair(roots, network).await,
             Action::RemoveNetwork { name } => network::remove(roots, name).await,
             Action::CreateVolume(record) => volume::create(roots, record),
             Action::RemoveVolume { name } => volumes::remove(self, name).await,
@@ -183,13 +183,6 @@ impl Host {
         }
     }
 
-    async fn repair(&self, network: &NetworkRecord) -> Result<(), StepError> {
-        let containers = self
-            .list_containers()
-            .map_err(|e| StepError::failed("repair network", &network.name, e))?;
-        network::repair(&self.roots, network, &containers).await
-    }
-
     async fn signal(&self, name: &str, signal: &str) -> Result<(), StepError> {
         let number = prepare::signal_number(signal)
             .ok_or_else(|| StepError::failed("signal", name, format!("no signal `{signal}`")))?;
@@ -252,7 +245,7 @@ impl Host {
             Leftover::Bridge(name) => network::remove_stray_bridge(roots, name).await,
             Leftover::PortRules(container) => {
                 self.refuse_monitored(container)?;
-                network::remove_stray_rules(container)
+                network::remove_stray_rules(roots, container)
             }
             Leftover::Folder(path) => {
                 match path.strip_prefix("networks/") {

@@ -1,16 +1,13 @@
 //! A network comes to be, and what is missing of it comes back.
 
-use std::collections::BTreeMap;
-
 use berth_network::error::NetError;
 use berth_network::{bridge, firewall, wall};
-use berth_planner::observed::{NetworkRecord, ObservedContainer, Subnet};
+use berth_planner::observed::{NetworkRecord, Subnet};
 
-use super::{foreign, is_running, lock, read, records};
-use crate::bundle::Bundle;
+use super::mend::{bridged, restore_rules};
+use super::{ATTEMPTS, lock, read, records};
 use crate::host::claims::private_folders;
 use crate::host::{StepError, beside, names, perform};
-use crate::monitor::published;
 use crate::paths::Roots;
 use crate::record::{self, Durability};
 use crate::sabotage::{defence, without};
@@ -38,9 +35,22 @@ async fn create_bridge(network: &NetworkRecord) -> Result<(), StepError> {
     let netlink = bridge::open().map_err(failed)?;
     bridge::create(&netlink, network).await.map_err(failed)?;
     build_wall(network).map_err(failed)?;
-    firewall::create().map_err(failed)?;
+    add_rules(network).map_err(failed)?;
     without!("network.own_table", crate::sabotage::naive::accept_in_theirs());
-    firewall::add_network(&network.into()).map_err(failed)
+    Ok(())
+}
+
+/// Adds the network to the table, and the table before it. Another state on this host may take the
+/// table away in between, with its own last network.
+fn add_rules(network: &NetworkRecord) -> Result<(), NetError> {
+    for _ in 1..ATTEMPTS {
+        firewall::create()?;
+        match firewall::add_network(&network.into()) {
+            Err(e) if e.is_missing() => {}
+            added => return added,
+        }
+    }
+    firewall::add_network(&network.into())
 }
 
 /// Gives whether it was not there.
@@ -76,7 +86,6 @@ fn refuse_overlap(roots: &Roots, network: &NetworkRecord) -> Result<(), StepErro
 pub(in crate::host) async fn repair(
     roots: &Roots,
     network: &NetworkRecord,
-    containers: &BTreeMap<String, ObservedContainer>,
 ) -> Result<(), StepError> {
     let failed = |e| StepError::failed("repair network", &network.name, e);
     let _lock = lock(roots).await?;
@@ -97,17 +106,7 @@ pub(in crate::host) async fn repair(
         bridge::create(&netlink, network).await.map_err(failed)?;
     }
     build_wall(network).map_err(failed)?;
-    let rules = firewall::observe().map_err(failed)?;
-    if rules.covers(network) {
-        return Ok(());
-    }
-    let (mut networks, mut published) = foreign(roots, &rules);
-    let stored = records(roots)?;
-    let bridged = stored.iter().filter(|network| network.spec.beside.is_none());
-    networks.extend(bridged.map(firewall::Network::from));
-    let running = containers.values().filter(|container| is_running(container));
-    published.extend(running.flat_map(|c| published_by(roots, c)));
-    firewall::replace(&networks, &published, &rules.routes).map_err(failed)
+    restore_rules(roots, &bridged(roots)?).map(drop)
 }
 
 /// Labels may have changed, which nothing but the record has.
@@ -117,16 +116,4 @@ fn write_if_changed(roots: &Roots, network: &NetworkRecord) -> std::io::Result<(
     }
     let path = roots.network(&network.name).join("record.json");
     record::write(&path, network, Durability::Durable)
-}
-
-/// The ports of a running container, as its monitor published them.
-pub(super) fn published_by(
-    roots: &Roots,
-    container: &ObservedContainer,
-) -> Vec<firewall::Published> {
-    let bundle = roots.container_run(&container.record.name).join("bundle.json");
-    match record::read::<Bundle>(&bundle) {
-        Ok(Some(bundle)) => published(&bundle, &container.published).unwrap_or_default(),
-        _ => Vec::new(),
-    }
 }

@@ -11,26 +11,24 @@ use std::collections::btree_map::Entry;
 use berth_network::{bridge, firewall};
 use berth_planner::observed::{ContainerState, NetworkRecord, ObservedContainer};
 
-use super::make::{build_wall, published_by};
-use super::{foreign, is_running, lock, records};
+use super::make::build_wall;
+use super::{ATTEMPTS, foreign, is_running, lock, records};
+use crate::bundle::Bundle;
 use crate::host::observe::names_in;
 use crate::host::{StepError, Stored, state};
-use crate::monitor::events;
+use crate::monitor::{events, published};
 use crate::paths::Roots;
-
-/// How often rules are looked at again that somebody changes meanwhile.
-const ATTEMPTS: usize = 8;
+use crate::record;
 
 /// What was put back, by network, in words.
-type Restored = BTreeMap<String, Vec<String>>;
+pub(super) type Restored = BTreeMap<String, Vec<String>>;
 
 /// Restores what is missing and writes an event about each network of which something was. Gives
 /// whether there was any.
 pub(crate) async fn mend(roots: &Roots) -> Result<bool, StepError> {
     let _lock = lock(roots).await?;
-    let mut records = records(roots)?;
     // Beside a link of the host there is nothing that others could take away.
-    records.retain(|record| record.spec.beside.is_none());
+    let records = bridged(roots)?;
     if records.is_empty() {
         return Ok(false);
     }
@@ -73,9 +71,19 @@ async fn restore_links(
     result.map(|()| restored.values().any(|parts| !parts.is_empty()))
 }
 
+/// Networks that have a bridge.
+pub(super) fn bridged(roots: &Roots) -> Result<Vec<NetworkRecord>, StepError> {
+    let mut records = records(roots)?;
+    records.retain(|record| record.spec.beside.is_none());
+    Ok(records)
+}
+
 /// The table with every network and every port that has to be in it. Changes of others, and of
 /// containers that start meanwhile, are not lost: then everything is looked at again.
-fn restore_rules(roots: &Roots, records: &[NetworkRecord]) -> Result<Restored, StepError> {
+pub(super) fn restore_rules(
+    roots: &Roots,
+    records: &[NetworkRecord],
+) -> Result<Restored, StepError> {
     let failed = |e| StepError::failed("repair", "the packet rules", e);
     for _ in 0..ATTEMPTS {
         let generation = firewall::generation().map_err(failed)?;
@@ -179,4 +187,13 @@ impl Wanted {
 fn has_ports(container: &ObservedContainer) -> bool {
     let waits = matches!(container.state, ContainerState::Restarting { .. });
     is_running(container) || (container.monitored && waits)
+}
+
+/// The ports of a running container, as its monitor published them.
+fn published_by(roots: &Roots, container: &ObservedContainer) -> Vec<firewall::Published> {
+    let bundle = roots.container_run(&container.record.name).join("bundle.json");
+    match record::read::<Bundle>(&bundle) {
+        Ok(Some(bundle)) => published(&bundle, &container.published).unwrap_or_default(),
+        _ => Vec::new(),
+    }
 }

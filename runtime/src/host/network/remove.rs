@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use berth_network::error::NetError;
+use berth_network::firewall::Base;
 use berth_network::{bridge, firewall};
 
-use super::{Kernel, lock, read, records};
+use super::{ATTEMPTS, Kernel, lock, own, read, records};
 use crate::host::{StepError, beside, perform};
 use crate::paths::Roots;
 
@@ -61,18 +62,29 @@ fn forget_names(roots: &Roots, network: &str) {
     let _ = fs::remove_dir_all(roots.names(network));
 }
 
-/// Removes what the table has for a bridge, and the table with the last network.
+/// Removes what the table has for a bridge, and the table with the last network. Another state on
+/// this host may add one of its own, or remove it, at any time: then it is looked at again.
 fn remove_rules(bridge: &str) -> Result<(), NetError> {
-    let rules = firewall::observe()?;
-    let (ours, others): (Vec<_>, Vec<_>) =
-        rules.networks.iter().partition(|network| network.bridge == bridge);
-    for network in ours {
-        firewall::remove_network(network)?;
+    for _ in 0..ATTEMPTS {
+        let generation = firewall::generation()?;
+        let rules = firewall::observe()?;
+        let (ours, others): (Vec<_>, Vec<_>) =
+            rules.networks.iter().partition(|network| network.bridge == bridge);
+        let is_last = others.is_empty() && rules.published.is_empty();
+        match rules.base {
+            Base::Absent => return Ok(()),
+            Base::Current | Base::Different if is_last => {
+                if firewall::remove_after(generation)? {
+                    return Ok(());
+                }
+            }
+            _ if ours.is_empty() => return Ok(()),
+            _ => ours.into_iter().try_for_each(firewall::remove_network)?,
+        }
     }
-    if others.is_empty() && rules.published.is_empty() && rules.base != firewall::Base::Absent {
-        firewall::remove()?;
-    }
-    Ok(())
+    let busy = std::io::Error::from_raw_os_error(libc::EBUSY);
+    let (step, object) = ("remove", "packet rules".to_owned());
+    Err(NetError::Refused { step, object, source: busy, detail: None })
 }
 
 /// Removes a bridge with our mark that no record explains, and its rules.
@@ -98,9 +110,10 @@ pub(in crate::host) async fn remove_stray_bridge(
 }
 
 /// Removes the port rules of a container that does not run.
-pub(in crate::host) fn remove_stray_rules(container: &str) -> Result<(), StepError> {
+pub(in crate::host) fn remove_stray_rules(roots: &Roots, container: &str) -> Result<(), StepError> {
     let failed = |e| StepError::failed("remove port rules of", container, e);
-    let mut rules = firewall::observe().map_err(failed)?;
+    // A container of another state may have the same name, and run.
+    let (mut rules, _) = own(roots, firewall::observe().map_err(failed)?);
     let has_share = |port: &firewall::Weighted| port.shares.iter().any(|s| s.owner == container);
     rules.routes.weighted.retain(has_share);
     firewall::weigh(&rules.routes.weighted, &[]).map_err(failed)?;
