@@ -129,6 +129,54 @@ fn rules_that_somebody_took_away_are_noticed_and_put_back() {
 }
 
 #[test]
+fn a_table_that_lacks_a_set_is_put_right_with_all_that_is_in_the_others() {
+    if !has("nft") {
+        return;
+    }
+    on_a_host(|host| {
+        let web = host.network(network("web", "10.20.0.0/24"));
+        let port = publish("web-1", Tcp, "8080", "10.20.0.2:80");
+        // As an older version of berth would have left it.
+        output("nft", "flush table inet berth");
+        output("nft", "delete set inet berth open6");
+        output("nft", "delete set inet berth held");
+
+        let seen = firewall::observe().unwrap();
+
+        assert_eq!(seen.base, Base::Different);
+        assert_eq!(seen.networks, [Network::from(&web)]);
+        assert_eq!(seen.published, [port]);
+        firewall::replace(&seen.networks, &seen.published, &seen.routes).unwrap();
+        assert_eq!(
+            firewall::observe().unwrap(),
+            firewall::Observed { base: Base::Current, ..seen }
+        );
+    });
+}
+
+#[test]
+fn a_table_of_a_newer_version_is_known_as_such_and_its_networks_are_covered() {
+    if !has("nft") {
+        return;
+    }
+    on_a_host(|_| {
+        output(
+            "nft",
+            r#"add table inet berth { comment "rules 4000000000 0 0123456789abcdef" ; }"#,
+        );
+        output("nft", "add set inet berth bridges { type ifname ; }");
+        output("nft", r#"add element inet berth bridges { br-web comment "web" }"#);
+
+        let seen = firewall::observe().unwrap();
+
+        assert_eq!(seen.base, Base::Newer);
+        assert!(seen.covers(&network("web", "10.20.0.0/24")));
+        assert!(!seen.covers(&network("other", "10.21.0.0/24")));
+        assert!(!firewall::create().unwrap(), "it is there");
+    });
+}
+
+#[test]
 fn the_table_is_only_removed_if_nothing_has_changed_since_somebody_looked() {
     on_a_host(|host| {
         firewall::create().unwrap();
@@ -184,7 +232,7 @@ fn the_table_reads_well_in_the_words_of_nft() {
 
         insta::assert_snapshot!(shown, @r#"
         table inet berth {
-          comment "rules 895517f9283413fe"
+          comment "rules 1 42 895517f9283413fe"
           set bridges {
             type ifname
             elements = { "br-web" comment "web" }

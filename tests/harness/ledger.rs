@@ -132,9 +132,9 @@ impl Ledger {
     }
 }
 
-/// `berth/projects/NAME` with its three files, `berth/events/NAME`, and `berth/sentry`.
+/// `berth/projects/NAME` with its three files, `berth/events/NAME`, and `berth/sentry-REVISION`.
 fn is_of_a_project(path: &str) -> bool {
-    if path.starts_with("berth/events/") || path == "berth/sentry" {
+    if path.starts_with("berth/events/") || path.starts_with("berth/sentry-") {
         return true;
     }
     let Some(rest) = path.strip_prefix("berth/projects/") else { return false };

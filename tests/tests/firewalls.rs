@@ -112,6 +112,29 @@ fn forwarding_address_and_link_come_back_and_containers_stay_connected() {
 }
 
 #[test]
+fn the_table_of_a_newer_version_is_left_alone() {
+    let host = host_with(STACK);
+    let (bridge, _) = bridge(&host);
+    host.write(
+        "newer",
+        &format!(
+            "delete table inet berth\ntable inet berth {{\n comment \"rules 4000000000 0 x\"\n \
+             set bridges {{\n type ifname\n elements = {{ \"{bridge}\" }}\n }}\n}}\n"
+        ),
+    );
+    host.shell("nft -f newer").succeeds();
+    // Who restores the links has looked at the rules before.
+    host.shell("sysctl -qw net.ipv4.ip_forward=0").succeeds();
+    host.eventually("forwarding is back", || {
+        host.shell("sysctl -n net.ipv4.ip_forward").stdout.trim() == "1"
+    });
+    host.shell("nft list table inet berth").succeeds().stdout_has("rules 4000000000 0 x");
+    host.berth("plan").succeeds().stdout_has("nothing to do");
+    host.shell("nft delete table inet berth").succeeds();
+    host.eventually("the port answers again", || answers(&host));
+}
+
+#[test]
 fn what_belongs_to_others_stays_and_another_states_networks_come_back_too() {
     let host = host_with(STACK);
     host.write("other.yaml", &STACK.replace("9000:9000", "9001:9000"));

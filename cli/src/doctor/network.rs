@@ -179,8 +179,13 @@ fn own_rules(facts: &NetworkFacts) -> Option<Finding> {
         ),
         Base::Different => warn(
             "table inet berth",
-            "is of another version of berth, or somebody changed it",
+            "is of an older version of berth, or somebody changed it",
             "`berth up` makes it anew",
+        ),
+        Base::Newer => warn(
+            "table inet berth",
+            "is of a newer version of berth, which this one leaves alone",
+            "use the newer one for everything on this host",
         ),
     })
 }

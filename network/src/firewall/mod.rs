@@ -26,6 +26,7 @@ use elements::{held_of, network_of, published_of, weighted_of};
 pub(crate) use rules::{LET_THROUGH, TABLE};
 
 pub use routes::{Held, Routes, Share, Weighted, change, hold, publish, release, unpublish, weigh};
+pub use rules::REVISION;
 
 /// Nothing keeps networks apart: what a check of that has to notice.
 #[cfg(feature = "sabotage")]
@@ -143,8 +144,10 @@ pub enum Base {
     Absent,
     /// The rules this program makes.
     Current,
-    /// Rules of another version, or somebody took some away; [`replace`] puts them right.
+    /// Rules of an older version, or somebody took some away; [`replace`] puts them right.
     Different,
+    /// Rules of a newer version of this program, to be left alone: it is at work here as well.
+    Newer,
 }
 
 /// What there is of our packet rules.
@@ -164,7 +167,12 @@ impl Observed {
     /// Whether the rules for this network are in place.
     #[must_use]
     pub fn covers(&self, record: &NetworkRecord) -> bool {
-        self.base == Base::Current && self.networks.contains(&Network::from(record))
+        match self.base {
+            Base::Absent | Base::Different => false,
+            Base::Current => self.networks.contains(&Network::from(record)),
+            // Newer rules may say the same in another way.
+            Base::Newer => self.networks.iter().any(|network| network.bridge == record.bridge),
+        }
     }
 }
 
@@ -312,7 +320,7 @@ pub fn remove_network(network: &Network) -> Result<()> {
     Ok(batch.commit()?)
 }
 
-/// What there is.
+/// What there is, as far as this program knows the sets it is in.
 ///
 /// # Errors
 /// The kernel refuses to tell.
@@ -321,22 +329,13 @@ pub fn observe() -> Result<Observed> {
     let Some(comment) = tables.comment()? else {
         return Ok(Observed::default());
     };
-    match read(&mut tables, &comment) {
-        // A set of ours is not there: another version, or the table went meanwhile.
-        Err(error) if error.is_missing() => {
-            let base = if tables.comment()?.is_some() { Base::Different } else { Base::Absent };
-            Ok(Observed { base, ..Observed::default() })
-        }
-        other => other,
+    let base = rules::judge(&comment, tables.rules()?);
+    let networks = network_of(&mut tables)?;
+    let published = published_of(&mut tables)?;
+    let routes = Routes { weighted: weighted_of(&mut tables)?, held: held_of(&mut tables)? };
+    // A set that is not there is empty, and so are all of them when the table went meanwhile.
+    match tables.comment()? {
+        Some(_) => Ok(Observed { base, networks, published, routes }),
+        None => Ok(Observed::default()),
     }
-}
-
-fn read(tables: &mut Tables, comment: &str) -> Result<Observed> {
-    let (mark, rules) = rules::identity();
-    let whole = comment == mark && tables.rules()? == rules;
-    let base = if whole { Base::Current } else { Base::Different };
-    let networks = network_of(tables)?;
-    let published = published_of(tables)?;
-    let routes = Routes { weighted: weighted_of(tables)?, held: held_of(tables)? };
-    Ok(Observed { base, networks, published, routes })
 }

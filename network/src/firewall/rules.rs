@@ -4,10 +4,17 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
+use super::Base;
 use crate::nft::{BaseChain, Batch, Family, Hook, Rule, SetSpec, Table, Type, Verdict};
 
 /// Our table.
 pub(crate) const TABLE: Table = Table { family: Family::Inet, name: "berth" };
+
+/// Of these sets and rules, among all that berth has had: programs of several versions may be at
+/// work on one host, and the table goes one way only.
+///
+/// To be raised with any change of them; a test has the list.
+pub const REVISION: u32 = 1;
 
 /// Bridges of our networks.
 pub(super) const BRIDGES: &str = "bridges";
@@ -88,21 +95,38 @@ const WAITING: &str = "waiting";
 
 /// Adds the table with its sets and rules; `exclusive` fails when it is there.
 pub(super) fn add(batch: &mut Batch, exclusive: bool) {
-    batch.add_table(&identity().0, exclusive);
+    batch.add_table(&identity(), exclusive);
     content(batch);
 }
 
-/// The comment of a table of just these rules, and how many rules it has.
-pub(super) fn identity() -> (String, usize) {
+/// The comment of a table of just these rules: their revision, how many they are, and a digest of
+/// sets and rules.
+fn identity() -> String {
     let mut batch = Batch::new(TABLE);
     let rules = content(&mut batch);
     let digest = Sha256::digest(batch.bytes());
-    let mut mark = "rules ".to_owned();
+    let mut mark = format!("rules {REVISION} {rules} ");
     for byte in digest.iter().take(8) {
         // Writing to a string cannot fail.
         let _ = write!(mark, "{byte:02x}");
     }
-    (mark, rules)
+    mark
+}
+
+/// What a table with this comment and so many rules is to these rules. One that has not as many as
+/// its comment says, somebody took some away, which is worse than any version.
+pub(super) fn judge(comment: &str, rules: usize) -> Base {
+    let mut words = comment.split(' ');
+    let word = words.next();
+    let [revision, count] = [(); 2].map(|()| words.next().and_then(|word| word.parse().ok()));
+    if word != Some("rules") || count != Some(rules) {
+        return Base::Different;
+    }
+    match revision {
+        Some(revision) if revision > REVISION as usize => Base::Newer,
+        Some(_) if comment == identity() => Base::Current,
+        Some(_) | None => Base::Different,
+    }
 }
 
 fn content(batch: &mut Batch) -> usize {
@@ -406,16 +430,27 @@ fn last() -> Vec<Rule> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_mark_is_the_same_each_time_and_counts_every_rule() {
-        let (mark, rules) = identity();
+    /// Every set of rules that berth has had. Who changes them adds a line: where two programs had
+    /// different rules of one revision, each would put its own back for ever.
+    const REVISIONS: [(u32, &str); 1] = [(1, "42 895517f9283413fe")];
 
-        assert_eq!(identity(), (mark.clone(), rules));
-        assert_eq!(mark.len(), "rules ".len() + 16);
-        let twice = 2 * first_for_this_host().len();
-        let own = for_this_host().len() + of_this_host().len();
-        let once = [guard(), published(), waiting(), passing(), leaving(), turned(), last()];
-        let once = once.map(|rules| rules.len());
-        assert_eq!(rules, twice + own + once.iter().sum::<usize>());
+    #[test]
+    fn changed_rules_are_a_new_revision() {
+        assert!(REVISIONS.is_sorted_by(|one, next| one.0 < next.0));
+        let (revision, rest) = REVISIONS[REVISIONS.len() - 1];
+        assert_eq!((revision, identity()), (REVISION, format!("rules {revision} {rest}")));
+    }
+
+    #[test]
+    fn a_table_is_judged_by_its_comment_and_the_number_of_its_rules() {
+        let newer = format!("rules {} 3 0011223344556677", REVISION + 1);
+        assert_eq!(judge(&newer, 3), Base::Newer);
+        assert_eq!(judge(&newer, 2), Base::Different, "somebody took a rule away");
+        let count = content(&mut Batch::new(TABLE));
+        assert_eq!(judge(&identity(), count), Base::Current);
+        assert_eq!(judge(&identity(), count - 1), Base::Different);
+        for comment in ["", "rules", "rules 0011223344556677", "rules 0 3 x", "words 99 3 x"] {
+            assert_eq!(judge(comment, 3), Base::Different, "{comment}");
+        }
     }
 }

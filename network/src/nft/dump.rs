@@ -65,10 +65,13 @@ impl Tables {
         Ok(parts(&answers, NEW_RULE).filter(|part| name(part)).count())
     }
 
-    /// What is in a set or a map.
+    /// What is in a set or a map: nothing, where it is not there.
     pub(crate) fn elements(&mut self, set: &'static str) -> Result<Vec<Element>> {
         let body = Attributes::default().text(1, self.table.name).text(2, set);
-        let answers = self.get(GET_ELEMENT, NLM_F_DUMP, &body)?;
+        let answers = match self.get(GET_ELEMENT, NLM_F_DUMP, &body) {
+            Err(error) if error.is_missing() => return Ok(Vec::new()),
+            answers => answers?,
+        };
         let lists = parts(&answers, NEW_ELEMENT).filter_map(|part| field(part, 3));
         Ok(lists.flat_map(attributes).filter_map(|(_, bytes)| element(bytes)).collect())
     }

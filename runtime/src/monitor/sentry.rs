@@ -14,6 +14,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use berth_network::firewall;
 use berth_network::notices::Notices;
 use rustix::event::PollFlags;
 use rustix::fs::{CWD, FileType, FlockOperation, Mode, flock, mknodat};
@@ -27,8 +28,12 @@ use crate::host::network::mend::mend;
 use crate::paths::Roots;
 use crate::sys;
 
-/// The FIFO, in the run folder.
-const POST: &str = "sentry";
+/// The FIFO, in the run folder. Each revision of the packet rules has its own: monitors live on when the
+/// program is replaced, and who knows only older rules leaves newer ones alone.
+fn place(run: &Path) -> PathBuf {
+    run.join(format!("sentry-{}", firewall::REVISION))
+}
+
 /// From a change to the look at it: who reloads a firewall does so in several steps.
 const SOON: Duration = Duration::from_millis(200);
 /// The same, when somebody takes away again and again what was put back.
@@ -141,7 +146,7 @@ impl Sentry {
 
     fn take_post(&mut self, now: Instant, again: Option<Instant>) {
         // Without the post its own container is served as well.
-        self.post = post(&self.roots.run.join(POST), now, again).unwrap_or(Post::None);
+        self.post = post(&place(&self.roots.run), now, again).unwrap_or(Post::None);
     }
 }
 
@@ -319,7 +324,7 @@ mod tests {
     #[test]
     fn one_has_the_post_and_the_others_are_told_when_it_is_free() {
         let dir = Folder::new();
-        let (path, now) = (dir.path().join(POST), Instant::now());
+        let (path, now) = (place(dir.path()), Instant::now());
         let Post::Watching(watch) = post(&path, now, None).unwrap() else {
             panic!("the post was free");
         };

@@ -1,6 +1,7 @@
 //! A network comes to be, and what is missing of it comes back.
 
 use berth_network::error::NetError;
+use berth_network::firewall::Base;
 use berth_network::{bridge, firewall, wall};
 use berth_planner::observed::{NetworkRecord, Subnet};
 
@@ -106,7 +107,13 @@ pub(in crate::host) async fn repair(
         bridge::create(&netlink, network).await.map_err(failed)?;
     }
     build_wall(network).map_err(failed)?;
-    restore_rules(roots, &bridged(roots)?).map(drop)
+    restore_rules(roots, &bridged(roots)?)?;
+    let rules = firewall::observe().map_err(failed)?;
+    if rules.base == Base::Newer && !rules.covers(network) {
+        let why = "the packet rules are of a newer version of berth, which has to repair them";
+        return Err(StepError::failed("repair network", &network.name, why));
+    }
+    Ok(())
 }
 
 /// Labels may have changed, which nothing but the record has.

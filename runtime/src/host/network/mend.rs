@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use berth_network::firewall::Base;
 use berth_network::{bridge, firewall};
 use berth_planner::observed::{ContainerState, NetworkRecord, ObservedContainer};
 
@@ -79,7 +80,8 @@ pub(super) fn bridged(roots: &Roots) -> Result<Vec<NetworkRecord>, StepError> {
 }
 
 /// The table with every network and every port that has to be in it. Changes of others, and of
-/// containers that start meanwhile, are not lost: then everything is looked at again.
+/// containers that start meanwhile, are not lost: then everything is looked at again. One of a newer
+/// version of berth is left as it is.
 pub(super) fn restore_rules(
     roots: &Roots,
     records: &[NetworkRecord],
@@ -88,6 +90,9 @@ pub(super) fn restore_rules(
     for _ in 0..ATTEMPTS {
         let generation = firewall::generation().map_err(failed)?;
         let seen = firewall::observe().map_err(failed)?;
+        if seen.base == Base::Newer {
+            return Ok(Restored::new());
+        }
         let containers = containers(roots)?;
         let wanted = Wanted::of(roots, records, &containers, &seen);
         let missing = wanted.missing(records, &seen);

@@ -73,6 +73,7 @@ fn remove_rules(bridge: &str) -> Result<(), NetError> {
         let is_last = others.is_empty() && rules.published.is_empty();
         match rules.base {
             Base::Absent => return Ok(()),
+            // Of what a newer version has there may be more.
             Base::Current | Base::Different if is_last => {
                 if firewall::remove_after(generation)? {
                     return Ok(());
