@@ -79,6 +79,8 @@ pub enum Cause {
         /// Where it leads.
         after: PathBuf,
     },
+    /// It and others take ports or addresses from each other in a circle, and it gives up its own first.
+    Exchanged,
     /// The user asked for it.
     Requested,
     /// Nobody needs it.
@@ -136,6 +138,7 @@ impl fmt::Display for Cause {
                 let [path, before, after] = [path, before, after].map(|path| path.display());
                 write!(f, "{path} leads to {after}, not to {before} any more")
             }
+            Cause::Exchanged => f.write_str("exchanges ports or addresses with others"),
             Cause::Requested => f.write_str("as asked"),
             Cause::Unused => f.write_str("nobody needs it"),
             Cause::NotInStack => f.write_str("not in the stack"),

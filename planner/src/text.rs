@@ -346,6 +346,7 @@ fn is_told(cause: &Cause, with_changes: bool) -> bool {
         | Cause::NamespaceParentReplaced { .. }
         | Cause::VolumesReplaced { .. }
         | Cause::PathMoved { .. }
+        | Cause::Exchanged
         | Cause::CrashLeftover
         | Cause::Exited { .. }
         | Cause::HookFailed

@@ -3,6 +3,7 @@
 //! First the fate of every network, volume and container is decided, each by looking at its
 //! description, its record and its state; then the fates become steps with their order.
 
+mod claims;
 mod containers;
 mod hardware;
 mod inits;

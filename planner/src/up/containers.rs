@@ -10,6 +10,7 @@ use crate::observed::{ContainerState, ObservedContainer};
 use crate::problem::{PlanProblem, PlanProblems};
 use crate::resolve::container_name;
 
+use super::claims;
 use super::inits::{self, Init};
 use super::resources::{self, NetworkFate, VolumeFate};
 use super::{Survey, is_active};
@@ -42,6 +43,22 @@ pub(super) struct Change<'a> {
     pub(super) verdict: Verdict,
 }
 
+impl<'a> Change<'a> {
+    /// What it is in the end: as its service says if it is made or changed, else as it was made.
+    pub(super) fn becomes(&self) -> Option<&'a ContainerSpec> {
+        match self.verdict.fate {
+            Fate::Remove => None,
+            Fate::Create | Fate::Replace => self.want,
+            Fate::Keep | Fate::Adopt | Fate::Unpause | Fate::Start | Fate::Restart => {
+                match self.verdict.is_update() {
+                    true => self.want,
+                    false => self.have.map(|have| &have.record.spec),
+                }
+            }
+        }
+    }
+}
+
 /// A fate with its reasons.
 pub(super) struct Verdict {
     pub(super) fate: Fate,
@@ -69,16 +86,39 @@ impl Verdict {
 }
 
 /// Decides for every container of the project, dependencies first, then orphans.
+///
+/// Of those that change as they are none waits for itself: as long as some do, one of them is made
+/// anew, and all is decided again, as others may have to follow it.
 pub(super) fn decide<'a>(
     survey: &'a Survey<'a>,
     networks: &BTreeMap<&str, NetworkFate>,
     volumes: &BTreeMap<&str, VolumeFate>,
     problems: &mut PlanProblems,
 ) -> Vec<Change<'a>> {
+    let mut exchanged = BTreeSet::new();
+    loop {
+        let mut found = PlanProblems::default();
+        let changes = decide_with(survey, (networks, volumes), &exchanged, &mut found);
+        let Some(name) = claims::knot(&changes).filter(|name| !exchanged.contains(*name)) else {
+            problems.0.extend(found.0);
+            return changes;
+        };
+        exchanged.insert(name.to_owned());
+    }
+}
+
+/// The same, with these containers made anew if they change.
+fn decide_with<'a>(
+    survey: &'a Survey<'a>,
+    (networks, volumes): (&BTreeMap<&str, NetworkFate>, &BTreeMap<&str, VolumeFate>),
+    exchanged: &BTreeSet<String>,
+    problems: &mut PlanProblems,
+) -> Vec<Change<'a>> {
     let mut judge = Judge {
         survey,
         networks,
         volumes,
+        exchanged,
         renewed: BTreeMap::new(),
         restarted: BTreeSet::new(),
         problems,
@@ -125,6 +165,8 @@ struct Judge<'a, 'b> {
     survey: &'a Survey<'a>,
     networks: &'b BTreeMap<&'b str, NetworkFate>,
     volumes: &'b BTreeMap<&'b str, VolumeFate>,
+    /// Containers that are made anew if they change, so that others have what they give up.
+    exchanged: &'b BTreeSet<String>,
     /// Containers that get a new network namespace, and whether they are made anew.
     renewed: BTreeMap<String, bool>,
     /// Services of which a container is replaced or restarted.
@@ -272,6 +314,8 @@ impl<'a> Judge<'a, '_> {
             && class(&changes, &have.record.spec, &service.container) == Class::Live
             && name == have.record.service;
         causes.extend(self.dragged(have));
+        let exchanged = self.exchanged.contains(&have.record.name);
+        causes.extend(exchanged.then_some(Cause::Exchanged));
         let updates = live && causes == [Cause::Changed];
         if !causes.is_empty() && !updates && !options.no_recreate {
             if in_scope {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use berth_schema::stack::Protocol;
 
-use crate::desired::{NetworkMode, PortSpec};
+use crate::desired::{ContainerSpec, NetworkMode, PortSpec};
 use crate::observed::{Listener, Observed, ObservedContainer, PortOwner};
 use crate::problem::{PlanProblem, PlanProblems};
 use crate::text;
@@ -22,14 +22,19 @@ pub(super) fn fixed(port: &PortSpec) -> Option<(Protocol, u16)> {
     (first == last && first != 0).then_some((port.protocol, first))
 }
 
-/// Ports a container really has, or has asked for.
+/// Ports of the host that a container of this description has when it runs.
+pub(super) fn wanted(spec: &ContainerSpec) -> &[PortSpec] {
+    if spec.network_mode == NetworkMode::Bridge { &spec.ports } else { &[] }
+}
+
+/// Ports a container that runs really has, or has asked for.
 pub(super) fn held(have: &ObservedContainer) -> &[PortSpec] {
-    if have.published.is_empty() { &have.record.spec.ports } else { &have.published }
+    if have.published.is_empty() { wanted(&have.record.spec) } else { &have.published }
 }
 
 /// The addresses of the host that a port is on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
     /// All, of both families.
     All,
     /// One, or with an unspecified address all of its family.
@@ -37,7 +42,7 @@ enum Place {
 }
 
 impl Place {
-    fn of(port: &PortSpec) -> Place {
+    pub(super) fn of(port: &PortSpec) -> Place {
         port.host_ip.map_or(Place::All, |ip| Place::One(ip.to_canonical()))
     }
 
@@ -46,7 +51,7 @@ impl Place {
     }
 
     /// Whether two cannot have the same port on these at once (`bind(2)` refuses the second).
-    fn meets(self, other: Place) -> bool {
+    pub(super) fn meets(self, other: Place) -> bool {
         match (self, other) {
             (Place::All, _) | (_, Place::All) => true,
             (Place::One(a), Place::One(b)) => {
@@ -172,9 +177,8 @@ pub(super) fn check(survey: &Survey, changes: &[Change], problems: &mut PlanProb
         |change: &Change| change.verdict.is_update() && change.have.is_some_and(is_active);
     let starting = changes.iter().filter(|change| change.verdict.starts || as_it_is(change));
     let wants: Vec<(&str, &PortSpec)> = starting
-        .filter_map(|change| Some((change.name.as_str(), change.want?)))
-        .filter(|(_, want)| want.network_mode == NetworkMode::Bridge)
-        .flat_map(|(name, want)| want.ports.iter().map(move |port| (name, port)))
+        .filter_map(|change| Some((change.name.as_str(), change.becomes()?)))
+        .flat_map(|(name, spec)| wanted(spec).iter().map(move |port| (name, port)))
         .collect();
     let ending = changes
         .iter()
@@ -202,8 +206,7 @@ pub(crate) fn check_start(
     let wants: Vec<(&str, &PortSpec)> = starting
         .iter()
         .map(|have| &have.record)
-        .filter(|record| record.spec.network_mode == NetworkMode::Bridge)
-        .flat_map(|record| record.spec.ports.iter().map(|port| (record.name.as_str(), port)))
+        .flat_map(|record| wanted(&record.spec).iter().map(|port| (record.name.as_str(), port)))
         .collect();
     Claims::of(observed, &ending).grant(&wants, &mut problems);
     problems.none()

@@ -108,10 +108,14 @@ pub(super) fn updated<'a>(
     updated.filter_map(|change| Some((change, change.want?, change.have?)))
 }
 
-/// Whether a container that stays on a network keeps the addresses it has there.
-fn keeps(has: &Addresses, endpoint: &EndpointSpec) -> bool {
-    endpoint.ipv4_address.is_none_or(|fixed| has.ipv4 == Some(fixed))
-        && endpoint.ipv6_address.is_none_or(|fixed| has.ipv6 == Some(fixed))
+/// Whether a container that stays on a network keeps the addresses it has there. One that was named
+/// and is not any more is given to whoever names it now.
+fn keeps(have: &ObservedContainer, network: &str, then: &EndpointSpec) -> bool {
+    let Some(has) = have.record.addresses.get(network) else { return false };
+    let Some(was) = have.record.spec.networks.get(network) else { return false };
+    let v4 = then.ipv4_address.map_or(was.ipv4_address.is_none(), |to| has.ipv4 == Some(to));
+    let v6 = then.ipv6_address.map_or(was.ipv6_address.is_none(), |to| has.ipv6 == Some(to));
+    v4 && v6
 }
 
 fn check_image(
@@ -155,14 +159,14 @@ fn addresses<'a>(
     }
     let mut leaving = BTreeSet::new();
     for (change, want, have) in updated(changes) {
-        for (network, has) in &have.record.addresses {
-            if !want.networks.get(network).is_some_and(|endpoint| keeps(has, endpoint)) {
+        for network in have.record.addresses.keys() {
+            if !want.networks.get(network).is_some_and(|then| keeps(have, network, then)) {
                 leaving.insert((change.name.as_str(), network.as_str()));
             }
         }
         for (network, endpoint) in &want.networks {
             let before = have.record.addresses.get(network).copied();
-            if !before.is_some_and(|has| keeps(&has, endpoint)) {
+            if !keeps(have, network, endpoint) {
                 let request = Request { container: &change.name, endpoint, before };
                 requests.entry(network).or_default().push(request);
             }

@@ -1,7 +1,7 @@
 //! Fates → steps with their order.
 //!
-//! Stops come before removals, these before networks and volumes, these before new containers,
-//! these before starts and the gates between them. No step waits for one of a later kind, so a
+//! Stops come before removals, these before networks and volumes, these before changes of containers
+//! as they are, these before new containers, these before starts and the gates between them. No step waits for one of a later kind, so a
 //! plan cannot have a circle.
 
 mod claims;
@@ -69,7 +69,7 @@ pub(super) fn draft(
     maker.order_of_volumes();
     maker.order_of_resources(networks, volumes);
     maker.unused_networks();
-    maker.order_of_updates();
+    maker.order_of_claims();
     maker.order_of_starts();
     maker.order_of_inits();
     if let Some(first) = first {
@@ -370,10 +370,8 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// A container starts after what it depends on, and after those whose ports, addresses or
-    /// network it takes over.
+    /// A container starts after what it depends on, and after those whose network it shares.
     fn order_of_starts(&mut self) {
-        let (freed, left) = (self.freed(), self.left());
         let by_name: BTreeMap<&str, usize> = self
             .changes
             .iter()
@@ -384,16 +382,6 @@ impl<'a> Maker<'a> {
             let Some(start) = self.slots[index].start else { continue };
             for (service, dependency) in change.depends_on {
                 self.gate(start, change, service, *dependency);
-            }
-            for key in self.takes(index) {
-                let stops = freed.get(&key).into_iter().flatten();
-                for stop in stops.filter(|stop| Some(**stop) != self.slots[index].stop) {
-                    self.draft.after(start, *stop);
-                }
-                let leaving = left.get(&key).into_iter().flatten().filter(|who| **who != index);
-                for update in leaving.filter_map(|who| self.slots[*who].update) {
-                    self.draft.after(start, update);
-                }
             }
             let parents = change.want.map(ContainerSpec::parents).unwrap_or_default();
             let parents = parents.into_iter().filter_map(|parent| by_name.get(parent));

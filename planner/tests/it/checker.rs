@@ -81,9 +81,10 @@ impl<'a> Judged<'a> {
 
     /// The record of a container while the plan runs and after it.
     fn record(&self, name: &str) -> Option<&ContainerRecord> {
-        let made = self.find("create_container", name).map(|id| &self.plan.steps[id.index()]);
-        match made.map(|step| &step.action) {
-            Some(Action::CreateContainer(record)) => Some(record),
+        let find = |verb| self.find(verb, name);
+        let made = find("create_container").or_else(|| find("update_container"));
+        match made.map(|id| &self.plan.steps[id.index()].action) {
+            Some(Action::CreateContainer(record) | Action::UpdateContainer(record)) => Some(record),
             _ => self.observed.containers.get(name).map(|container| &container.record),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use berth_planner::action::Action;
-use berth_planner::desired::{ContainerSpec, NetworkMode, SourceSpec};
+use berth_planner::desired::{ContainerSpec, NetworkMode, PortSpec, SourceSpec};
 use berth_planner::lock;
 use berth_planner::observed::*;
 use berth_planner::{Plan, StepId, Walk};
@@ -147,6 +147,9 @@ impl FakeHost {
             }
             Action::CreateContainer(record) => self.create_container(record),
             Action::UpdateContainer(record) => {
+                self.claim(record)?;
+                let running = active(self.get(&record.name)?);
+                refuse(running && self.port_taken(record), "port taken")?;
                 let container = self.get(&record.name)?;
                 let unseen = active(container) && !container.monitored;
                 refuse(unseen || container.record.spec == record.spec, "is not to be updated")?;
@@ -239,6 +242,7 @@ impl FakeHost {
     }
 
     fn create_container(&mut self, record: &ContainerRecord) -> Result<(), String> {
+        self.claim(record)?;
         let here = &self.observed;
         refuse(here.containers.contains_key(&record.name), "exists")?;
         for network in record.spec.networks.keys() {
@@ -269,19 +273,32 @@ impl FakeHost {
         Ok(())
     }
 
+    /// Another container that is there has none of these addresses.
+    fn claim(&self, record: &ContainerRecord) -> Result<(), String> {
+        for (other, have) in self.observed.containers.iter().filter(|(o, _)| **o != record.name) {
+            let same =
+                |(network, has): (&String, &Addresses)| record.addresses.get(network) == Some(has);
+            refuse(have.record.addresses.iter().any(same), &format!("address of {other}"))?;
+        }
+        Ok(())
+    }
+
+    /// Whether another container that runs has one of its ports.
+    fn port_taken(&self, record: &ContainerRecord) -> bool {
+        let key = |port: &PortSpec| (port.protocol, port.published, port.host_ip);
+        let mut others = self.observed.containers.values().filter(|c| active(c));
+        others.any(|other| {
+            let ports = || other.record.spec.ports.iter().map(key);
+            let mine = |port: &PortSpec| ports().any(|taken| taken == key(port));
+            other.record.name != record.name && record.spec.ports.iter().any(mine)
+        })
+    }
+
     fn start(&mut self, name: &str) -> Result<(), String> {
         let container = self.get(name)?.clone();
         refuse(active(&container), "runs already")?;
         refuse(container.state == ContainerState::Broken, "is broken")?;
-        let spec = &container.record.spec;
-        for (other, running) in self.observed.containers.iter().filter(|(_, c)| active(c)) {
-            let ports = &running.record.spec.ports;
-            refuse(spec.ports.iter().any(|port| ports.contains(port)), "port taken")?;
-            let same = |(network, has): (&String, &Addresses)| {
-                container.record.addresses.get(network) == Some(has)
-            };
-            refuse(running.record.addresses.iter().any(same), &format!("address of {other}"))?;
-        }
+        refuse(self.port_taken(&container.record), "port taken")?;
         let links = self.links_of(&container)?;
         self.count += 1;
         let pid = self.count as i32;

@@ -91,3 +91,46 @@ fn a_start_finds_its_port_taken_too() {
     let refusal = start("shop", &host.observed, &[]).unwrap_err();
     assert_snapshot!(refusal, @"port 8080/tcp of `shop-web-1` is taken by process 812 (`nginx` of `nginx.service`): end that, or publish another port");
 }
+
+/// Who starts `web` as it was made, with 8080, though the file says 8081: with and without it in scope.
+fn as_recorded() -> [(Stack, FakeHost, UpOptions); 2] {
+    let no_recreate = UpOptions { no_recreate: true, ..UpOptions::default() };
+    let mut ended = up_with(&web((8080, 8080), None));
+    let container = ended.observed.containers.get_mut("shop-web-1").unwrap();
+    container.state = ContainerState::Exited { exit_code: 0, finished_at: 0 };
+    container.monitored = false;
+
+    let with_db = |mut stack: Stack, image: &str| {
+        stack.services.insert("db".into(), service(image));
+        let web = stack.services.get_mut("web").unwrap();
+        let restart = Dependency { restart: true, ..dependency(Condition::ServiceStarted) };
+        web.depends_on.insert("db".into(), restart);
+        stack
+    };
+    let running = up_with(&with_db(web((8080, 8080), None), "db:1"));
+    let only_db = UpOptions { services: vec!["db".into()], ..UpOptions::default() };
+    let changed = with_db(web((8081, 8081), None), "db:2");
+    [(web((8081, 8081), None), ended, no_recreate), (changed, running, only_db)]
+}
+
+#[test]
+fn a_container_that_starts_as_it_was_made_wants_the_ports_it_was_made_with() {
+    for (stack, mut host, options) in as_recorded() {
+        // What the file says is nobody's business yet.
+        host.observed.host.listening = vec![listener(8081, "0.0.0.0", nginx())];
+        plan_with(&stack, &host, &options);
+        host.observed.host.listening = vec![listener(8080, "0.0.0.0", nginx())];
+        let refused = up(&desired(&stack), &host.observed, &options, &stack.places).unwrap_err();
+        assert!(refused.to_string().starts_with("port 8080/tcp of `shop-web-1`"), "{refused}");
+    }
+}
+
+#[test]
+fn a_port_that_only_the_file_gives_to_who_starts_as_it_was_made_is_free() {
+    let [_, (mut stack, host, options)] = as_recorded();
+    let mut new = service("new:1");
+    new.ports.push(port(8081, 80));
+    stack.services.insert("new".into(), new);
+    let options = UpOptions { services: vec!["db".into(), "new".into()], ..options };
+    plan_with(&stack, &host, &options);
+}
