@@ -65,8 +65,7 @@ fn keeps_its_links(before: &ContainerSpec, after: &ContainerSpec) -> bool {
     };
     let own_name = |(network, on): (&String, &EndpointSpec)| match before.networks.get(network) {
         Some(was) => was.interface_name == on.interface_name,
-        // It may be that of a link there is.
-        None => !on.interface_name.as_deref().is_some_and(|name| name.starts_with("eth")),
+        None => on.interface_name.as_deref().is_none_or(|name| !may_have(before, name)),
     };
     // In the host's network its servers are in a file that is made of the host's at the start.
     let servers =
@@ -76,6 +75,13 @@ fn keeps_its_links(before: &ContainerSpec, after: &ContainerSpec) -> bool {
         && before.networks.is_empty() == after.networks.is_empty()
         && after.networks.iter().all(own_name)
         && order(before, after) == order(after, before)
+}
+
+/// Whether a link of this name may be there: one that asked for it, or that got a name with a number
+/// behind whatever its network begins names with.
+fn may_have(spec: &ContainerSpec, name: &str) -> bool {
+    let mut asked = spec.networks.values().filter_map(|on| on.interface_name.as_deref());
+    name.ends_with(|last: char| last.is_ascii_digit()) || asked.any(|asked| asked == name)
 }
 
 fn is_live(path: &str) -> bool {
@@ -115,12 +121,19 @@ mod tests {
         ] {
             assert_eq!(class(&[], &both, &after) == Class::Live, live, "{after:?}");
         }
-        for (network, name, live) in [("a", "wan", false), ("c", "wan", true), ("c", "eth0", false)]
-        {
-            let mut after = both.clone();
-            let on = after.networks.entry(network.to_owned()).or_default();
+        let named = |mut spec: ContainerSpec, network: &str, name: &str| {
+            let on = spec.networks.entry(network.to_owned()).or_default();
             on.interface_name = Some(name.to_owned());
+            spec
+        };
+        for (network, name, live) in
+            [("a", "wan", false), ("c", "wan", true), ("c", "eth0", false), ("c", "lan0", false)]
+        {
+            let after = named(both.clone(), network, name);
             assert_eq!(class(&[], &both, &after) == Class::Live, live, "{network} as {name}");
         }
+        let (old, new) = (named(on(&[]), "old", "wan"), named(on(&[]), "new", "wan"));
+        assert_eq!(class(&[], &old, &new), Class::Replace);
+        assert_eq!(class(&[], &old, &named(on(&[]), "new", "dmz")), Class::Live);
     }
 }
