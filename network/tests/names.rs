@@ -40,8 +40,16 @@ fn port_53_leads_to_the_high_ports_and_answers_come_back_from_it() {
         assert_eq!(container.ask_tcp("127.0.0.1:53").as_deref(), Some("own 127.0.0.1"));
         assert_eq!(container.ask_udp("127.0.0.11:53").as_deref(), Some("by udp"));
 
-        let again = dns::redirect(container.netns.as_fd(), ports.0, ports.1).unwrap_err();
-        assert!(again.already_exists());
-        insta::assert_snapshot!(again, @"add table `berth`: File exists (os error 17)");
+        // Another resolver has other ports.
+        let other = container.within(|| TcpListener::bind((SERVER, 0)).unwrap());
+        let port = other.local_addr().unwrap().port();
+        dns::redirect(container.netns.as_fd(), ports.0, port).unwrap();
+        std::thread::spawn(move || {
+            for mut stream in other.incoming().flatten() {
+                stream.write_all(b"by another").unwrap();
+            }
+        });
+        assert_eq!(container.ask_tcp("127.0.0.11:53").as_deref(), Some("by another"));
+        assert_eq!(container.ask_udp("127.0.0.11:53").as_deref(), Some("by udp"));
     });
 }

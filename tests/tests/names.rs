@@ -348,6 +348,34 @@ fn a_new_monitor_takes_the_resolver_over() {
 }
 
 #[test]
+fn a_new_monitor_answers_though_the_container_has_come_to_have_its_port() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.berth("up -d").succeeds();
+    let ports = |host: &TestHost| host.status("stack-web-1")["resolver"].clone();
+    let before = ports(&host);
+    host.kill("KILL", host.monitor_of("web"));
+    let line = format!(
+        "exec nsenter -t {} -n python3 -u -c '
+import socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((\"0.0.0.0\", {}))
+print(\"listens\")
+time.sleep(1000)'",
+        host.pid_of("web").pid,
+        before[0]
+    );
+    let taken = host.start_shell(Place::Inside, &line);
+    taken.prints("listens");
+    host.berth("up -d").succeeds();
+    assert_ne!(ports(&host)[0], before[0]);
+    for way in ["", "tcp "] {
+        let told = ask(&host, "web", &format!("{way}app:A"));
+        assert!(told.contains(" NOERROR "), "{told}");
+    }
+    end(taken);
+}
+
+#[test]
 fn the_host_name_is_that_of_the_file_or_the_short_id() {
     let host = TestHost::with("compose.yaml", STACK);
     host.berth("up -d").succeeds();

@@ -16,13 +16,16 @@ const TABLE: Table = Table { family: Family::Ip, name: "berth" };
 const ASKING: BaseChain =
     BaseChain { name: "asking", kind: "nat", hook: Hook::Output, priority: -100 };
 
-/// Leads port 53 of [`SERVER`] to these ports of it, in `netns`. Answers come from port 53
-/// again, since the kernel translates a flow in both directions.
+/// Leads port 53 of [`SERVER`] to these ports of it, in `netns`, and no longer to where it led
+/// before. Answers come from port 53 again, since the kernel translates a flow in both directions.
 ///
 /// # Errors
-/// It was done before in this namespace, or the kernel refuses.
+/// The kernel refuses; then everything is as before.
 pub fn redirect(netns: BorrowedFd<'_>, udp_port: u16, tcp_port: u16) -> Result<()> {
     let mut batch = Batch::new(TABLE);
+    // Deleting needs something to delete.
+    batch.add_table("", false);
+    batch.delete_table();
     batch.add_table("names", true);
     batch.add_base_chain(ASKING);
     for (protocol, port) in [(UDP, udp_port), (TCP, tcp_port)] {

@@ -78,7 +78,7 @@ pub(super) fn disconnect(bundle: &Bundle, netns: BorrowedFd<'_>) {
     let _ = endpoint::disconnect(netns, &specs);
 }
 
-/// Answers for names again after a monitor was lost, on the ports it had.
+/// Answers for names again after a monitor was lost, on the ports it had if they are free.
 pub(super) fn resume(
     bundle: &Bundle,
     netns: BorrowedFd<'_>,

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::super::backoff::Backoff;
 use super::super::keep::{Monitor, read_status};
+use super::super::resolver::Resolver;
 use super::super::{StartFailure, Step, clock, network, ports};
 use super::{AGES, End, Life};
 use crate::bundle::{HookStage, Phase, Status};
@@ -60,6 +61,7 @@ impl Monitor {
         let ran = Duration::from_millis(u64::try_from(ran).unwrap_or_default());
         let now = Instant::now();
         let resolver = network::resume(&self.bundle, netns.as_fd(), last.resolver);
+        self.status.resolver = resolver.as_ref().map(Resolver::ports).or(last.resolver);
         self.output.reopen_input();
         self.run_on(target, pidfd, netns, now.checked_sub(ran).unwrap_or(now), resolver);
         if self.awaits_line() {

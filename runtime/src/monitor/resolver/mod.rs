@@ -77,7 +77,8 @@ impl Asker {
 
 impl Resolver {
     /// Listens in `netns`, and leads port 53 there; or listens again on the ports of a resolver
-    /// that was lost with its monitor.
+    /// that was lost with its monitor, where port 53 leads already. If a process of the container
+    /// came to have one of them meanwhile, it listens on others.
     ///
     /// # Errors
     /// What the host answers.
@@ -86,14 +87,9 @@ impl Resolver {
         netns: BorrowedFd<'_>,
         again: Option<(u16, u16)>,
     ) -> io::Result<Resolver> {
-        let (udp_port, tcp_port) = again.unwrap_or_default();
-        let own = defence!("dns.own_address", SERVER, Ipv4Addr::UNSPECIFIED);
-        let address = |port| SocketAddrV4::new(own, port);
-        let sockets = berth_network::netns::inside(netns, || {
-            Ok(UdpSocket::bind(address(udp_port))
-                .and_then(|udp| Ok((udp, TcpListener::bind(address(tcp_port))?))))
-        });
-        let (udp, tcp) = sockets.map_err(io::Error::other)??;
+        let kept = again.and_then(|ports| listen(netns, ports).ok());
+        let is_led = kept.is_some();
+        let (udp, tcp) = kept.map_or_else(|| listen(netns, (0, 0)), Ok)?;
         udp.set_nonblocking(true)?;
         tcp.set_nonblocking(true)?;
         let resolver = Resolver {
@@ -107,7 +103,7 @@ impl Resolver {
             budget: Budget::new(Instant::now()),
             next: STREAM_LISTENER,
         };
-        if again.is_none() {
+        if !is_led {
             let (udp_port, tcp_port) = resolver.ports();
             dns::redirect(netns, udp_port, tcp_port).map_err(io::Error::other)?;
         }
@@ -312,6 +308,17 @@ impl Resolver {
         self.next += 1;
         self.next
     }
+}
+
+/// Sockets on these ports of the resolver's address in `netns`; 0 is any port.
+fn listen(netns: BorrowedFd<'_>, ports: (u16, u16)) -> io::Result<(UdpSocket, TcpListener)> {
+    let own = defence!("dns.own_address", SERVER, Ipv4Addr::UNSPECIFIED);
+    let address = |port| SocketAddrV4::new(own, port);
+    let sockets = berth_network::netns::inside(netns, || {
+        Ok(UdpSocket::bind(address(ports.0))
+            .and_then(|udp| Ok((udp, TcpListener::bind(address(ports.1))?))))
+    });
+    sockets.map_err(io::Error::other)?
 }
 
 /// Where the order of addresses begins: a container may ask only once, and not all are to get the
