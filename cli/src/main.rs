@@ -18,6 +18,7 @@ mod flow;
 mod follow;
 mod form;
 mod images;
+mod inspected;
 mod keep;
 mod layers;
 mod locking;

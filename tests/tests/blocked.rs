@@ -282,7 +282,8 @@ fn doctor_tells_what_keeps_a_network_apart() {
     assert!(told("forwarding").unwrap().starts_with("net.ipv4.ip_forward is off"));
     host.shell("sysctl -qw net.ipv4.ip_forward=1").succeeds();
 
-    let subnet = host.berth("network inspect stack_front").json()[0]["Subnets"][0].clone();
+    let subnet =
+        host.berth("network inspect stack_front").json()[0]["IPAM"]["Config"][0]["Subnet"].clone();
     let vpn = subnet.as_str().unwrap().replace("/16", "/17");
     host.shell(&format!("ip route add {vpn} via 192.0.2.2")).succeeds();
     assert!(told("overlap").unwrap().contains(&format!("the route {vpn} by wire0")));

@@ -274,3 +274,37 @@ fn other_labels_are_written_down_and_nothing_is_made_anew() {
         .succeeds()
         .stdout_has("green");
 }
+
+#[test]
+fn inspect_shows_a_network_in_dockers_shape_and_as_the_kernel_has_it() {
+    let host = stack(
+        "  web: { SLEEP, networks: [front] }",
+        "  front:\n    enable_ipv6: true\n    labels: { color: blue }\n    \
+         driver_opts: { com.docker.network.driver.mtu: 1400, com.docker.network.bridge.name: br-front }\n    \
+         ipam: { config: [{ subnet: 10.9.0.0/16, ip_range: 10.9.4.0/24, gateway: 10.9.0.9 }] }",
+    );
+    host.berth("up -d").succeeds();
+    let all = host.berth("network inspect stack_front").succeeds().json();
+    let network = &all[0];
+
+    let pool = &network["IPAM"]["Config"][0];
+    assert_eq!(
+        (&pool["Subnet"], &pool["IPRange"], &pool["Gateway"]),
+        (&"10.9.0.0/16".into(), &"10.9.4.0/24".into(), &"10.9.0.9".into())
+    );
+    assert_eq!(network["Options"]["com.docker.network.driver.mtu"], "1400");
+    assert_eq!((&network["Bridge"], &network["Up"]), (&"br-front".into(), &true.into()));
+    assert_eq!(network["Labels"]["color"], "blue");
+    let (id, on) = network["Containers"].as_object().unwrap().iter().next().unwrap();
+    assert_eq!(host.berth("ps -q --no-trunc").succeeds().stdout.trim(), id);
+    assert_eq!(on["Name"], "stack-web-1");
+    let link = ip(&host, "web", "address show dev eth0 scope global")
+        + &ip(&host, "web", "-6 address show dev eth0 scope global");
+    for fact in ["MacAddress", "IPv4Address", "IPv6Address"] {
+        let fact = on[fact].as_str().unwrap();
+        assert!(!fact.is_empty() && link.contains(fact), "{fact}: {link}");
+    }
+    let words = "network inspect -f '{{range .IPAM.Config}}{{.Subnet}} {{end}}' stack_front";
+    host.berth(words).succeeds().stdout_has("10.9.0.0/16 fd");
+    host.berth("network inspect --format '{{.Nope}}' stack_front").fails_with(64);
+}

@@ -9,9 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::image::{find, split};
 use crate::failure::{Exit, Failure};
+use crate::inspected::{self, Format};
 use crate::session::Session;
-use crate::template::Template;
-use crate::ui::safe;
 use crate::values::moment;
 
 /// Arguments of `image inspect`.
@@ -20,9 +19,8 @@ pub(crate) struct InspectArgs {
     /// Their names, or ids (at least four digits)
     #[arg(required = true)]
     references: Vec<String>,
-    /// `json` for one line each, or a template in Go's words: `{{.Id}} {{json .Config.Env}}`
-    #[arg(short, long, value_name = "FORMAT")]
-    format: Option<String>,
+    #[command(flatten)]
+    format: Format,
 }
 
 /// An image, with the names that `docker image inspect` uses, in its order.
@@ -51,10 +49,7 @@ struct Row {
 
 /// Prints all that is known of images; what is not there is told, and the others are printed.
 pub(crate) fn run(session: &Session, host: &Host, args: &InspectArgs) -> Result<Exit, Failure> {
-    let template = match args.format.as_deref() {
-        None | Some("json") => None,
-        Some(text) => Some(Template::parse(text).map_err(|e| bad_template(&e))?),
-    };
+    let printer = args.format.printer()?;
     let images = host.store().images()?;
     let (mut rows, mut causes) = (Vec::new(), Vec::new());
     for text in &args.references {
@@ -63,16 +58,7 @@ pub(crate) fn run(session: &Session, host: &Host, args: &InspectArgs) -> Result<
             Err(failure) => causes.push(failure),
         }
     }
-    match (&template, args.format.is_some()) {
-        (Some(template), _) => {
-            for row in &rows {
-                let filled = template.fill(&fields(row)?).map_err(|e| bad_template(&e))?;
-                session.ui.data(&safe(&filled))?;
-            }
-        }
-        (None, true) => session.ui.json_lines(&rows)?,
-        (None, false) => session.ui.json(&rows)?,
-    }
+    printer.print(session, &rows, fields)?;
     match causes.len() {
         0 => Ok(Exit::Done),
         1 => Err(causes.remove(0)),
@@ -83,7 +69,7 @@ pub(crate) fn run(session: &Session, host: &Host, args: &InspectArgs) -> Result<
 /// What a template is filled with: also what Docker has as an empty text there and leaves out when
 /// it prints all.
 fn fields(row: &Row) -> Result<Value, Failure> {
-    let mut value = serde_json::to_value(row).map_err(std::io::Error::from)?;
+    let mut value = inspected::value(row)?;
     let put = |map: &mut Value, key: &str| {
         if let Some(map) = map.as_object_mut() {
             map.entry(key).or_insert("".into());
@@ -92,11 +78,6 @@ fn fields(row: &Row) -> Result<Value, Failure> {
     put(&mut value, "Variant");
     put(&mut value["Config"], "StopSignal");
     Ok(value)
-}
-
-fn bad_template(why: &str) -> Failure {
-    Failure::usage(format!("the template cannot be used: {why}"))
-        .with_help("`berth image inspect NAME` without `--format` prints all there is")
 }
 
 fn look(host: &Host, images: &Images, text: &str) -> Result<Row, Failure> {

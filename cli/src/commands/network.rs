@@ -1,17 +1,21 @@
 //! `berth network ls|prune|inspect`.
 
+mod details;
+
 use std::collections::BTreeMap;
 
-use berth_planner::observed::{Observed, ObservedNetwork};
+use berth_planner::observed::{NetworkRecord, Observed, ObservedContainer, ObservedNetwork};
 use berth_runtime::host::Asked;
 use berth_schema::stack::Way;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use self::details::Inspected;
 use super::prune::{self, PruneArgs};
 use crate::failure::{Exit, Failure};
 use crate::flow;
 use crate::form::{Form, Listed};
+use crate::inspected::{self, Format};
 use crate::session::Session;
 use crate::ui::Table;
 
@@ -44,6 +48,8 @@ pub(crate) struct InspectArgs {
     /// Their names on the host
     #[arg(required = true)]
     names: Vec<String>,
+    #[command(flatten)]
+    format: Format,
 }
 
 /// A network, with the names that `docker network` uses.
@@ -61,7 +67,7 @@ struct Row {
     enable_ipv6: bool,
     up: bool,
     labels: BTreeMap<String, String>,
-    containers: BTreeMap<String, Vec<String>>,
+    containers: Vec<String>,
 }
 
 impl Listed for Row {}
@@ -82,12 +88,14 @@ pub(crate) async fn run(session: &Session, command: &NetworkCommand) -> Result<E
             session.ui.rows(&args.format, &rows, || table(&rows))?;
         }
         NetworkCommand::Inspect(args) => {
+            let printer = args.format.printer()?;
             let find = |name: &String| {
-                let network = observed.networks.get(name).map(|network| row(&observed, network));
+                let network = observed.networks.get(name);
+                let network = network.map(|network| Inspected::of(&observed, network));
                 network.ok_or_else(|| Failure::refused(format!("no such network: `{name}`")))
             };
-            let rows: Vec<Row> = args.names.iter().map(find).collect::<Result<_, _>>()?;
-            session.ui.json(&rows)?;
+            let found: Vec<Inspected> = args.names.iter().map(find).collect::<Result<_, _>>()?;
+            printer.print(session, &found, inspected::value)?;
         }
     }
     Ok(Exit::Done)
@@ -110,19 +118,12 @@ fn table(rows: &[Row]) -> Table {
 
 fn row(observed: &Observed, network: &ObservedNetwork) -> Row {
     let record = &network.record;
-    let addresses = |container: &berth_planner::observed::ObservedContainer| {
-        let on = container.record.addresses.get(&record.name)?;
-        let v4 = on.ipv4.map(|address| address.to_string());
-        let v6 = on.ipv6.map(|address| address.to_string());
-        Some((container.record.name.clone(), v4.into_iter().chain(v6).collect()))
-    };
+    let is_on =
+        |container: &&ObservedContainer| container.record.addresses.contains_key(&record.name);
+    let on = observed.containers.values().filter(is_on);
     Row {
         name: record.name.clone(),
-        driver: match record.spec.beside.as_ref().map(|beside| beside.way) {
-            None => "bridge",
-            Some(Way::Macvlan(_)) => "macvlan",
-            Some(Way::Ipvlan(..)) => "ipvlan",
-        },
+        driver: driver(record),
         scope: "local",
         project: record.project.clone(),
         bridge: record.spec.parent().unwrap_or(&record.bridge).to_owned(),
@@ -131,6 +132,15 @@ fn row(observed: &Observed, network: &ObservedNetwork) -> Row {
         enable_ipv6: record.spec.enable_ipv6,
         up: network.bridge_up,
         labels: record.spec.labels.clone(),
-        containers: observed.containers.values().filter_map(addresses).collect(),
+        containers: on.map(|container| container.record.name.clone()).collect(),
+    }
+}
+
+/// As `driver` names it in the file.
+fn driver(record: &NetworkRecord) -> &'static str {
+    match record.spec.beside.as_ref().map(|beside| beside.way) {
+        None => "bridge",
+        Some(Way::Macvlan(_)) => "macvlan",
+        Some(Way::Ipvlan(..)) => "ipvlan",
     }
 }

@@ -14,6 +14,7 @@ use super::prune::{self, VolumePruneArgs};
 use crate::failure::{Exit, Failure};
 use crate::flow;
 use crate::form::{Form, Listed};
+use crate::inspected::{self, Format};
 use crate::session::Session;
 use crate::ui::Table;
 
@@ -60,6 +61,8 @@ pub(crate) struct InspectArgs {
     /// Their names on the host
     #[arg(required = true)]
     names: Vec<String>,
+    #[command(flatten)]
+    format: Format,
 }
 
 /// A volume, with the names that `docker volume` uses.
@@ -107,13 +110,14 @@ async fn ls(session: &Session, host: &Host, args: &LsArgs) -> Result<Exit, Failu
 }
 
 async fn inspect(session: &Session, host: &Host, args: &InspectArgs) -> Result<Exit, Failure> {
+    let printer = args.format.printer()?;
     let observed = host.observe(&Asked::default()).await?;
     let find = |name: &String| {
         let volume = observed.volumes.get(name).map(|volume| row(host, volume));
         volume.ok_or_else(|| Failure::refused(format!("no such volume: `{name}`")))
     };
     let rows: Vec<Row> = args.names.iter().map(find).collect::<Result<_, _>>()?;
-    session.ui.json(&rows)?;
+    printer.print(session, &rows, inspected::value)?;
     Ok(Exit::Done)
 }
 
