@@ -232,7 +232,7 @@ fn the_table_reads_well_in_the_words_of_nft() {
 
         insta::assert_snapshot!(shown, @r#"
         table inet berth {
-          comment "rules 1 42 895517f9283413fe"
+          comment "rules 2 43 53843659900a97ba"
           set bridges {
             type ifname
             elements = { "br-web" comment "web" }
@@ -423,6 +423,11 @@ fn the_table_reads_well_in_the_words_of_nft() {
           chain last {
             type filter hook postrouting priority 1000; policy accept;
             oifname @bridges meta mark set 0x62657274 comment "let through"
+          }
+
+          chain here {
+            type filter hook input priority 1000; policy accept;
+            iifname @internal meta mark set 0x62657269 comment "out of an internal network"
           }
         }
         "#);

@@ -225,6 +225,25 @@ pub fn seccomp_filter(program: &[libc::sock_filter], flags: libc::c_ulong) -> io
     })
 }
 
+/// `setsockopt(SO_ATTACH_FILTER)`: what this gives no length is dropped before the socket sees it.
+pub fn attach_filter(socket: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io::Result<()> {
+    let Ok(len) = u16::try_from(program.len()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let prog = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
+    // SAFETY: the kernel reads a `sock_fprog`, of the size that is given, and its `len`
+    // instructions, which outlive the call; it writes nothing.
+    check(i64::from(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const prog).cast(),
+            size_of::<libc::sock_fprog>() as libc::socklen_t,
+        )
+    }))
+}
+
 /// `bpf(BPF_PROG_LOAD)` of a program that the kernel asks about each use of a device.
 pub fn bpf_load_device_program(instructions: &[u64]) -> io::Result<OwnedFd> {
     /// The members of `union bpf_attr` that this command reads.

@@ -90,12 +90,27 @@ fn a_port_on_the_loopback_of_ipv6_is_closed_to_the_outside() {
 }
 
 #[test]
+fn a_relay_is_no_way_out_of_an_internal_network() {
+    let network = "  other: { enable_ipv6: true, ipam: { config: [{ subnet: 'fd00:77::/64' }] } }";
+    let host = host_with(&STACK.replace("  other:", network));
+    let asks = |kind| {
+        let line = format!("exec -T stranger python3 /srv/ask.py {kind} fd00:77::1 9000");
+        host.berth(&line).code == 0
+    };
+    assert!(asks("tcp") && asks("udp"));
+    host.edit("compose.yaml", "enable_ipv6: true,", "enable_ipv6: true, internal: true,");
+    host.berth("up -d").succeeds();
+    assert!(!asks("tcp") && !asks("udp"));
+}
+
+#[test]
 fn a_relay_owns_nothing_and_ends_with_its_monitor() {
     let host = host_with(STACK);
     host.shell(&ask("tcp", "::1", 9000)).succeeds();
     let [relay] = relays(&host)[..] else { panic!("{:?}", relays(&host)) };
     let status = host.shell(&format!("cat /proc/{relay}/status")).succeeds();
-    status.stdout_has("Uid:\t65534\t65534\t65534\t65534").stdout_has("CapEff:\t0000000000000000");
+    let status = status.stdout_has("Uid:\t65534\t65534\t65534\t65534");
+    status.stdout_has("CapEff:\t0000000000000000").stdout_has("Seccomp:\t2");
     host.kill("KILL", host.monitor_of("server"));
     host.eventually("the relay is gone", || relays(&host).is_empty());
     host.berth("up -d").succeeds();
@@ -118,6 +133,18 @@ fn a_relay_carries_everything_and_each_end_of_a_connection() {
         host.berth("logs --no-log-prefix server").stdout.contains("listens")
     });
     host.shell("python3 pour.py ::1 9000 20000000").succeeds().stdout_is("all came back");
+}
+
+#[test]
+fn an_answer_to_an_upload_that_is_not_taken_arrives_by_a_relay() {
+    let host = TestHost::with("compose.yaml", &STACK.replace("who.py", "refuse.py"));
+    host.write("refuse.py", include_str!("ports/refuse.py"));
+    host.write("upload.py", include_str!("ports/upload.py"));
+    host.berth("up -d").succeeds();
+    host.eventually("the server listens", || {
+        host.berth("logs --no-log-prefix server").stdout.contains("listens")
+    });
+    host.shell("python3 upload.py ::1 9000 50000000").succeeds().stdout_is("too large");
 }
 
 /// Process ids of the relays.

@@ -23,6 +23,7 @@ use crate::conntrack;
 use crate::error::{NetError, Result};
 use crate::nft::{Batch, Element, Table, Tables};
 use elements::{held_of, network_of, published_of, weighted_of};
+pub use rules::NOT_RELAYED;
 pub(crate) use rules::{LET_THROUGH, TABLE};
 
 pub use routes::{Held, Routes, Share, Weighted, change, hold, publish, release, unpublish, weigh};

@@ -14,7 +14,7 @@ pub(crate) const TABLE: Table = Table { family: Family::Inet, name: "berth" };
 /// work on one host, and the table goes one way only.
 ///
 /// To be raised with any change of them; a test has the list.
-pub const REVISION: u32 = 1;
+pub const REVISION: u32 = 2;
 
 /// Bridges of our networks.
 pub(super) const BRIDGES: &str = "bridges";
@@ -92,6 +92,9 @@ const COMING: BaseChain =
 const GOING: BaseChain =
     BaseChain { name: "going", kind: "filter", hook: Hook::Output, priority: -290 };
 const WAITING: &str = "waiting";
+/// Last of all: the mark decides on nothing any more but what sockets take.
+const HERE: BaseChain =
+    BaseChain { name: "here", kind: "filter", hook: Hook::Input, priority: 1000 };
 
 /// Adds the table with its sets and rules; `exclusive` fails when it is there.
 pub(super) fn add(batch: &mut Batch, exclusive: bool) {
@@ -133,7 +136,7 @@ fn content(batch: &mut Batch) -> usize {
     for set in SETS {
         batch.add_set(set);
     }
-    let chains = [GUARD, COMING, GOING, ARRIVING, OWN, PASSING, LEAVING, TURNED, LAST];
+    let chains = [GUARD, COMING, GOING, ARRIVING, OWN, PASSING, LEAVING, TURNED, LAST, HERE];
     batch.add_chain(PUBLISHED);
     batch.add_chain(WAITING);
     for chain in chains {
@@ -151,6 +154,7 @@ fn content(batch: &mut Batch) -> usize {
         (LEAVING.name, leaving()),
         (TURNED.name, turned()),
         (LAST.name, last()),
+        (HERE.name, here()),
     ];
     let mut count = 0;
     for (chain, rules) in lists {
@@ -404,6 +408,8 @@ fn leaving() -> Vec<Rule> {
 
 /// The mark of what these rules have let through to a container, for the second wall.
 pub(crate) const LET_THROUGH: u32 = u32::from_be_bytes(*b"bert");
+/// Mark of what comes out of an internal network to this host: a relay there does not take it.
+pub const NOT_RELAYED: u32 = u32::from_be_bytes(*b"beri");
 
 /// Where frames within a bridge pass packet rules, one that is led back into it leaves by the bridge
 /// without the rules of what leaves: the first of a flow, and then, as the one that answers is asked
@@ -426,13 +432,23 @@ fn last() -> Vec<Rule> {
     vec![Rule::new("let through").load_out_link().if_in(BRIDGES).set_mark(LET_THROUGH)]
 }
 
+/// What the kernel has led nowhere else may come to a relay, which would lead it out all the same.
+fn here() -> Vec<Rule> {
+    #[cfg(feature = "sabotage")]
+    if super::NO_INTERNAL.load(std::sync::atomic::Ordering::Relaxed) {
+        return Vec::new();
+    }
+    let rule = Rule::new("out of an internal network").load_in_link().if_in(INTERNAL);
+    vec![rule.set_mark(NOT_RELAYED)]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// Every set of rules that berth has had. Who changes them adds a line: where two programs had
     /// different rules of one revision, each would put its own back for ever.
-    const REVISIONS: [(u32, &str); 1] = [(1, "42 895517f9283413fe")];
+    const REVISIONS: [(u32, &str); 2] = [(1, "42 895517f9283413fe"), (2, "43 53843659900a97ba")];
 
     #[test]
     fn changed_rules_are_a_new_revision() {

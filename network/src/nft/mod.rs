@@ -58,6 +58,7 @@ pub(crate) struct Table {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Hook {
     Prerouting = 0,
+    Input = 1,
     Forward = 2,
     Output = 3,
     Postrouting = 4,

@@ -1,6 +1,9 @@
 //! What reaches a published port where the kernel cannot translate is carried by a relay, see
 //! [`crate::relay`]: here is who starts it, and for which sockets.
 //!
+//! Out of an internal network nobody gets by a relay: the packet rules mark what comes from there to
+//! the host, and the sockets do not take it.
+//!
 //! The sockets that reserve such ports listen, and all of them are in one set of epoll(7): the
 //! monitor has one descriptor to wait for, however many ports there are. It never accepts or reads
 //! anything itself: with the first client it starts the relay, hands it the sockets, and looks at
@@ -13,8 +16,12 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use berth_network::firewall::NOT_RELAYED;
 use berth_planner::desired::PortSpec;
 use berth_schema::stack::Protocol;
+use libc::{
+    BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, SKF_AD_MARK, SKF_AD_OFF, sock_filter,
+};
 use rustix::event::epoll;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::sockopt::Timeout;
@@ -67,6 +74,7 @@ impl Relay {
         }
         let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         for (way, socket) in &doors {
+            sys::attach_filter(socket.as_fd(), &not_marked(NOT_RELAYED))?;
             if way.protocol == Protocol::Tcp {
                 // Connections that are still closing are no reason to refuse; beside a socket that
                 // listens nobody can bind all the same.
@@ -173,6 +181,18 @@ fn doors<'a>(bundle: &Bundle, reserved: &'a Reserved) -> Vec<(Way, &'a OwnedFd)>
         Some((Way { protocol: spec.protocol, host, target }, socket))
     });
     doors.collect()
+}
+
+/// Lets in what does not bear this mark (`SKF_AD_MARK`, socket(7) and the kernel's
+/// `networking/filter.rst`).
+fn not_marked(mark: u32) -> [sock_filter; 4] {
+    let step = |code, k, jt, jf| sock_filter { code: code as u16, jt, jf, k };
+    [
+        step(BPF_LD | BPF_W | BPF_ABS, (SKF_AD_OFF + SKF_AD_MARK) as u32, 0, 0),
+        step(BPF_JMP | BPF_JEQ | BPF_K, mark, 0, 1),
+        step(BPF_RET | BPF_K, 0, 0, 0),
+        step(BPF_RET | BPF_K, u32::MAX, 0, 0),
+    ]
 }
 
 fn begin(name: &str, doors: &[(Way, &OwnedFd)]) -> io::Result<Process> {
