@@ -18,7 +18,7 @@ const ADDRESSES_MAX: usize = 512;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Zone {
     /// Names on each network. Without an address: of a container that does not run.
-    networks: BTreeMap<String, BTreeMap<String, BTreeSet<IpAddr>>>,
+    networks: BTreeMap<String, BTreeMap<String, Vec<IpAddr>>>,
     reverse: BTreeMap<IpAddr, String>,
     subnets: Vec<IpNet>,
     host: BTreeSet<IpAddr>,
