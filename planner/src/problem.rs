@@ -24,6 +24,12 @@ pub enum PlanProblem {
          `berth up` puts both right"
     )]
     BridgeGone { network: String, container: String },
+    #[error(
+        "network `{network}` has lost its bridge, and container `{container}` of project \
+         `{project}`, which this does not touch, would have no link to a new one: stop it before \
+         (`berth -p {project} stop`)"
+    )]
+    Stranded { network: String, container: String, project: String },
     #[error("container `{container}` is half made: `berth up` makes it anew")]
     HalfMade { container: String },
     #[error("service `{service}` has the fixed name `{name}`, so there can be only one container")]

@@ -13,6 +13,7 @@ mod ports;
 mod records;
 mod resources;
 mod steps;
+mod stranded;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -82,6 +83,7 @@ pub(crate) fn make(survey: &Survey) -> Result<Plan, PlanProblems> {
     let networks = resources::networks(survey, &mut problems);
     let volumes = resources::volumes(survey, &mut problems);
     let changes = containers::decide(survey, &networks, &volumes, &mut problems);
+    stranded::check(survey, &networks, &changes, &mut problems);
     ports::check(survey, &changes, &mut problems);
     memory::check(survey, &mut problems);
     let records = records::make(survey, &networks, &changes, &mut problems);

@@ -154,7 +154,8 @@ impl FakeHost {
                 let unseen = active(container) && !container.monitored;
                 refuse(unseen || container.record.spec == record.spec, "is not to be updated")?;
                 container.record = (**record).clone();
-                Ok(())
+                let container = container.clone();
+                self.relink(&container)
             }
             Action::StartContainer { name } => self.start(name),
             Action::AdoptContainer { name } => {
@@ -270,6 +271,17 @@ impl FakeHost {
             self.observed.volumes.entry(name).or_insert(ObservedVolume { record: volume });
         }
         self.observed.containers.insert(record.name.clone(), container);
+        Ok(())
+    }
+
+    /// A container that changes while it runs gets links to what is new, and keeps the others.
+    fn relink(&mut self, container: &ObservedContainer) -> Result<(), String> {
+        if let Some(mut has) = self.links.get(&container.record.name).cloned() {
+            let wanted = self.links_of(container)?;
+            has.retain(|to, _| wanted.contains_key(to));
+            let all = wanted.into_iter().chain(has).collect();
+            self.links.insert(container.record.name.clone(), all);
+        }
         Ok(())
     }
 

@@ -87,3 +87,29 @@ fn addresses_of_a_link_are_for_one_container_of_the_network() {
     address fe80::9 of `shop-app-1` on network `shop_back` is taken by `shop-db-1`
     ");
 }
+
+#[test]
+fn a_bridge_is_not_made_anew_under_containers_that_the_plan_does_not_touch() {
+    let mut host = up_with(&shop());
+    let mut foreign = host.observed.containers["shop-db-1"].clone();
+    (foreign.record.project, foreign.record.name) = ("other".into(), "other-db-1".into());
+    (foreign.record.addresses, foreign.record.id_base) = (BTreeMap::new(), None);
+    let mut once = foreign.clone();
+    (once.record.project, once.record.name) = ("shop".into(), "shop-db-run-1".into());
+    once.record.oneoff = true;
+    for container in [foreign, once] {
+        host.observed.containers.insert(container.record.name.clone(), container);
+    }
+    host.observed.networks.get_mut("shop_back").unwrap().bridge_up = false;
+    assert_snapshot!(problems(&shop(), &host), @r"
+    network `shop_back` has lost its bridge, and container `other-db-1` of project `other`, which this does not touch, would have no link to a new one: stop it before (`berth -p other stop`)
+    network `shop_back` has lost its bridge, and container `shop-db-run-1` of project `shop`, which this does not touch, would have no link to a new one: stop it before (`berth -p shop stop`)
+    ");
+
+    for name in ["other-db-1", "shop-db-run-1"] {
+        let ended = ContainerState::Exited { exit_code: 0, finished_at: 0 };
+        let container = host.observed.containers.get_mut(name).unwrap();
+        (container.state, container.monitored) = (ended, false);
+    }
+    plan(&shop(), &host);
+}
