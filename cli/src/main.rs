@@ -56,13 +56,7 @@ use crate::ui::Ui;
 fn main() -> ExitCode {
     // Monitors look after the packet rules too.
     #[cfg(feature = "sabotage")]
-    if berth_runtime::sabotaged("net.isolation") {
-        berth_network::firewall::NO_ISOLATION.store(true, std::sync::atomic::Ordering::Relaxed);
-    }
-    #[cfg(feature = "sabotage")]
-    if berth_runtime::sabotaged("net.internal") {
-        berth_network::firewall::NO_INTERNAL.store(true, std::sync::atomic::Ordering::Relaxed);
-    }
+    let _ = berth_network::sabotage::ASK.set(berth_runtime::sabotaged);
     enter_hidden();
     #[cfg(feature = "sabotage")]
     if berth_runtime::sabotaged("names.grammar") {

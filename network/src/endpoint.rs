@@ -87,9 +87,9 @@ pub struct LinkSpec {
 pub fn connect(netns: BorrowedFd<'_>, links: &[LinkSpec]) -> Result<()> {
     let mut host = Requests::open()?;
     let mut settling = Vec::new();
-    let before = netns::inside(netns, ipv6_of_new_links)?;
+    let before = netns::inside(netns, settings_of_new_links)?;
     for link in links {
-        netns::inside(netns, || set_ipv6_of_new_links(&ipv6_of(link)))?;
+        netns::inside(netns, || set_for_new_links(&settings_of(link)))?;
         let bridge = host.index_of(&link.bridge)?;
         if let Some(way) = link.beside {
             host.stand(link, || standing(bridge, link, way, netns))?;
@@ -103,7 +103,7 @@ pub fn connect(netns: BorrowedFd<'_>, links: &[LinkSpec]) -> Result<()> {
         settling.push((near, link));
     }
     let mut inner = netns::inside(netns, || {
-        set_ipv6_of_new_links(&before)?;
+        set_for_new_links(&before)?;
         // Some of them count only for a link that is still off.
         let settings = links.iter().flat_map(|link| &link.sysctls);
         settings.into_iter().try_for_each(|(key, value)| sysctl::set(key, value))?;
@@ -174,26 +174,38 @@ pub fn mac_of(address: IpAddr) -> [u8; 6] {
     [0x02, 0x42, a, b, c, d]
 }
 
-/// Settings of IPv6 that a link is born with. Changed at a link that is there, the second one
-/// waits for the kernel's lock of all links, and not asleep.
-const IPV6_OF_NEW_LINKS: [&str; 2] =
-    ["ipv6/conf/default/accept_ra", "ipv6/conf/default/disable_ipv6"];
+/// Settings that a link is born with. Changed at a link that is there, the second one waits for the
+/// kernel's lock of all links, and not asleep.
+const OF_NEW_LINKS: [&str; 4] = [
+    "ipv6/conf/default/accept_ra",
+    "ipv6/conf/default/disable_ipv6",
+    "ipv6/conf/default/accept_redirects",
+    "ipv4/conf/default/accept_redirects",
+];
 
-/// A link without IPv6 addresses speaks no IPv6 at all; one with them believes no
-/// advertisement of a router, which any neighbour could send.
-fn ipv6_of(link: &LinkSpec) -> [String; 2] {
+/// A link without IPv6 addresses speaks no IPv6 at all; none believes an advertisement of a router or
+/// its word of a better way, which any neighbour could send.
+fn settings_of(link: &LinkSpec) -> [String; 4] {
     let speaks = link.addresses.iter().any(|a| matches!(a, IpNet::V6(_)));
-    ["0".to_owned(), if speaks { "0" } else { "1" }.to_owned()]
+    let mute = if speaks { "0" } else { "1" };
+    #[cfg(feature = "sabotage")]
+    if crate::sabotage::is_removed("net.deaf") {
+        return ["1", mute, "1", "1"].map(str::to_owned);
+    }
+    ["0", mute, "0", "0"].map(str::to_owned)
 }
 
 /// What they are; empty on a kernel without IPv6.
-fn ipv6_of_new_links() -> Result<[String; 2]> {
-    let [routers, speaks] = IPV6_OF_NEW_LINKS;
-    Ok([sysctl::get_ipv6(routers)?, sysctl::get_ipv6(speaks)?])
+fn settings_of_new_links() -> Result<[String; 4]> {
+    let mut values = <[String; 4]>::default();
+    for (value, key) in values.iter_mut().zip(OF_NEW_LINKS) {
+        *value = sysctl::get_ipv6(key)?;
+    }
+    Ok(values)
 }
 
-fn set_ipv6_of_new_links(values: &[String; 2]) -> Result<()> {
-    IPV6_OF_NEW_LINKS.iter().zip(values).try_for_each(|(key, value)| sysctl::set_ipv6(key, value))
+fn set_for_new_links(values: &[String; 4]) -> Result<()> {
+    OF_NEW_LINKS.iter().zip(values).try_for_each(|(key, value)| sysctl::set_ipv6(key, value))
 }
 
 fn configure(inner: &mut Requests, link: &LinkSpec) -> Result<()> {

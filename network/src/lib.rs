@@ -27,6 +27,8 @@ mod netlink;
 pub mod netns;
 mod nft;
 pub mod notices;
+#[cfg(feature = "sabotage")]
+pub mod sabotage;
 mod sysctl;
 pub mod wall;
 

@@ -91,7 +91,7 @@ mod orders {
 
     const VARIABLE: &str = "BERTH_SABOTAGE";
     /// Numbers in the file, and in a slot of it.
-    const ALL: usize = 1024;
+    const ALL: usize = 2048;
     const SLOT: usize = 16;
     /// Where in a slot what is.
     const NAME: usize = 12;

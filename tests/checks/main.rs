@@ -13,11 +13,13 @@ mod bench;
 mod copies;
 mod ends;
 mod firewall;
+mod forged;
 mod mounts;
 mod names;
 mod networks;
 mod output;
 mod outside;
+mod ports;
 mod processes;
 mod program;
 mod release;
@@ -49,6 +51,8 @@ fn checks() -> Vec<&'static Check> {
         ends::CHECKS,
         firewall::CHECKS,
         networks::CHECKS,
+        forged::CHECKS,
+        ports::CHECKS,
         outside::CHECKS,
         output::CHECKS,
         names::CHECKS,

@@ -1,6 +1,6 @@
 //! Who reaches whom over networks: every way there is, counted where it would arrive.
 
-use berth_tests::images;
+use berth_tests::{TestHost, images};
 
 use crate::bench::{Bench, Check, Outcome, holds};
 
@@ -26,6 +26,13 @@ pub(crate) const CHECKS: &[Check] = &[
         places: &[],
         run: internal,
     },
+    Check {
+        id: "N17",
+        what: "routes of the host lead where networks would be",
+        without: "networks.beside_routes",
+        places: &[],
+        run: routes,
+    },
 ];
 
 const STACK: &str = "
@@ -47,7 +54,7 @@ networks:
 ";
 
 /// Counts what arrives, answers and what neighbours say of themselves aside.
-const COUNT: &str = "nft 'add table inet seen; add chain inet seen in { type filter hook input \
+pub(crate) const COUNT: &str = "nft 'add table inet seen; add chain inet seen in { type filter hook input \
     priority -400; }; add rule inet seen in meta l4proto { tcp, udp } counter; \
     add rule inet seen in icmp type echo-request counter; \
     add rule inet seen in icmpv6 type echo-request counter'";
@@ -66,18 +73,18 @@ fn knocks(addresses: &[&str]) -> String {
 }
 
 /// A container, seen from the machine.
-struct Inside<'a> {
+pub(crate) struct Inside<'a> {
     bench: &'a Bench,
     pid: i64,
 }
 
 impl<'a> Inside<'a> {
-    fn of(bench: &'a Bench, service: &str) -> Inside<'a> {
+    pub(crate) fn of(bench: &'a Bench, service: &str) -> Inside<'a> {
         Inside { bench, pid: bench.host.pid_of(service).pid }
     }
 
     /// A line in its network, with all rights there.
-    fn shell(&self, line: &str) -> String {
+    pub(crate) fn shell(&self, line: &str) -> String {
         let line = line.replace('\'', "'\\''");
         self.bench
             .host
@@ -88,7 +95,7 @@ impl<'a> Inside<'a> {
 }
 
 /// Packets in the counters of what `list` printed.
-fn packets(list: &str) -> u64 {
+pub(crate) fn packets(list: &str) -> u64 {
     let counts = list.split("counter packets ").skip(1);
     counts.filter_map(|rest| rest.split_whitespace().next()?.parse::<u64>().ok()).sum()
 }
@@ -100,7 +107,7 @@ fn up(bench: &Bench) {
 }
 
 const OF_B: [&str; 2] = ["10.92.0.9", "fd92::9"];
-const LIST: &str = "nft list table inet seen";
+pub(crate) const LIST: &str = "nft list table inet seen";
 
 /// What is counted at `b` sees its neighbour, and is empty again.
 fn counted_at_b(bench: &Bench) -> Inside<'_> {
@@ -160,5 +167,69 @@ fn internal(bench: &Bench) -> Outcome {
     bench.fired(6);
     let seen = packets(&host.neighbour(LIST).succeeds().stdout);
     holds!(seen == 0, "{seen} packets came out");
+    Ok(())
+}
+
+/// Ways of the host and of a tunnel, in a table of its own; then ways to all that is left.
+const ROUTES: [&str; 5] = [
+    "172.18.0.0/15 via 192.0.2.2",
+    "172.20.7.0/24 via 192.0.2.2 table 100",
+    "172.21.0.9/32 via 192.0.2.2",
+    "172.16.0.0/12 via 192.0.2.2",
+    "192.168.0.0/16 via 192.0.2.2",
+];
+
+/// Subnets of our networks that have an address in common with a route of the host, or with another.
+const OVERLAPS: &str = "
+import ipaddress, subprocess
+def lines(words):
+    return subprocess.check_output(words.split(), text=True).splitlines()
+routes, ours = [], []
+for line in lines('ip -4 route show table all type unicast'):
+    words = line.split()
+    if words[0] != 'default':
+        net = ipaddress.ip_network(words[0])
+        (ours if 'dev br-' in line else routes).append(net)
+print(len(routes), 'routes', len(ours), 'networks')
+for net in ours:
+    for other in routes + [one for one in ours if one is not net]:
+        if net.overlaps(other):
+            print(net, 'and', other)
+";
+
+fn overlaps(host: &TestHost) -> String {
+    host.write("overlaps.py", OVERLAPS);
+    host.shell("python3 overlaps.py").succeeds().stdout
+}
+
+fn routes(bench: &Bench) -> Outcome {
+    let host = &bench.host;
+    host.load(&images::busybox());
+    let add = |routes: &[&str]| {
+        for route in routes {
+            host.shell(&format!("ip route add {route}")).succeeds();
+        }
+    };
+    add(&ROUTES[..3]);
+    let one = "{ image: 'busybox:1', command: [sleep, '100000'], networks: [a, b] }";
+    bench.stack(&format!("services: {{ web: {one} }}\nnetworks: {{ a: {{}}, b: {{}} }}"));
+    for project in ["one", "two"] {
+        host.berth(&format!("-p {project} up -d")).succeeds();
+    }
+    bench.fired(4);
+    let told = overlaps(host);
+    assert!(told.ends_with(" 4 networks\n") || told.contains(" and "), "{told}");
+    holds!(!told.contains(" and "), "addresses are taken twice: {told}");
+    for project in ["one", "two"] {
+        host.berth(&format!("-p {project} down -t 0")).succeeds();
+    }
+    add(&ROUTES[3..]);
+    bench.fired(1);
+    let refused = host.berth("-p three up -d");
+    for route in ROUTES {
+        host.shell(&format!("ip route del {route}")).succeeds();
+    }
+    holds!(refused.code == 1, "there is room where there is none: {refused}");
+    holds!(refused.stderr.contains("192.168.0.0/16"), "it does not say which pools: {refused}");
     Ok(())
 }

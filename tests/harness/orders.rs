@@ -8,7 +8,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-const SIZE: u64 = 4096;
+const SIZE: u64 = 8192;
 const SLOT: u64 = 64;
 const NAME: usize = 48;
 const ORDER: u64 = 48;

@@ -29,14 +29,6 @@ pub(crate) use rules::{LET_THROUGH, TABLE};
 pub use routes::{Held, Routes, Share, Weighted, change, hold, publish, release, unpublish, weigh};
 pub use rules::REVISION;
 
-/// Nothing keeps networks apart: what a check of that has to notice.
-#[cfg(feature = "sabotage")]
-pub static NO_ISOLATION: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
-
-/// Internal networks are as any other to the rules.
-#[cfg(feature = "sabotage")]
-pub static NO_INTERNAL: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
-
 /// A network as the packet rules know it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Network {

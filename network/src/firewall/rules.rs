@@ -219,6 +219,10 @@ const fn set(name: &'static str, key: &'static [Type]) -> SetSpec {
 /// Our bridges may carry packets of 127.0.0.0/8 (`route_localnet`), so that the host's own
 /// loopback reaches published ports. Nobody else may use that.
 fn guard() -> Vec<Rule> {
+    #[cfg(feature = "sabotage")]
+    if crate::sabotage::is_removed("net.loopback") {
+        return Vec::new();
+    }
     let rule = || Rule::new("loopback stays inside");
     // Every packet comes by: the addresses of most tell already that it is not meant.
     vec![
@@ -310,7 +314,7 @@ fn passing() -> Vec<Rule> {
 
 fn internal() -> Vec<Rule> {
     #[cfg(feature = "sabotage")]
-    if super::NO_INTERNAL.load(std::sync::atomic::Ordering::Relaxed) {
+    if crate::sabotage::is_removed("net.internal") {
         return Vec::new();
     }
     vec![
@@ -328,7 +332,7 @@ fn internal() -> Vec<Rule> {
 /// What keeps a network to itself.
 fn isolated() -> Vec<Rule> {
     #[cfg(feature = "sabotage")]
-    if super::NO_ISOLATION.load(std::sync::atomic::Ordering::Relaxed) {
+    if crate::sabotage::is_removed("net.isolation") {
         return Vec::new();
     }
     let mut rules = without_protection();

@@ -10,7 +10,7 @@ use super::spaces::{has_own_ipc, has_own_network};
 use crate::bundle::Bundle;
 #[cfg(feature = "sabotage")]
 use crate::sabotage::naive;
-use crate::sabotage::without;
+use crate::sabotage::{defence, without};
 
 const STEP: &str = "set sysctl";
 
@@ -33,6 +33,8 @@ fn usual(bundle: &Bundle) -> Vec<(&'static str, String)> {
     vec![
         ("net.ipv4.ping_group_range", format!("0 {last}")),
         ("net.ipv4.ip_unprivileged_port_start", "0".to_owned()),
+        // At a link it holds only where it holds for all.
+        ("net.ipv4.conf.all.accept_redirects", defence!("net.deaf", "0", "1").to_owned()),
     ]
 }
 

@@ -15,6 +15,7 @@ use crate::container::cgroup::Hierarchies;
 use crate::container::hard_limits;
 use crate::logs::{JOURNAL, LOCAL_SYSLOG};
 use crate::paths::Roots;
+use crate::sabotage::defence;
 use crate::store;
 
 /// Reads routes and what containers can have.
@@ -22,6 +23,7 @@ pub(super) async fn read(roots: &Roots) -> Result<HostFacts, HostError> {
     let network = |e: berth_network::error::NetError| HostError::Network(e.to_string());
     let netlink = bridge::open().map_err(network)?;
     let routes = bridge::routes(&netlink).await.map_err(network)?;
+    let routes = defence!("networks.beside_routes", routes, Vec::new());
     let (userns, realm) = (userns(roots), roots.realm());
     Ok(HostFacts {
         routes,

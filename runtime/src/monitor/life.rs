@@ -128,6 +128,7 @@ impl Monitor {
             self.output.wait_for_client(Instant::now() + CLIENT_PATIENCE);
         }
         let (of_host, own) = network::own_ports(&self.bundle);
+        place!("ports.reserve");
         let begun = ports::reserve(&of_host, &self.bundle.run_dir)
             .map_err(|taken| StartFailure::new("reserve port", &taken.port, &taken))
             .and_then(|reserved| {

@@ -13,6 +13,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::names;
 use super::resolver::Resolver;
 use crate::bundle::{Bundle, Link, Network, Publishing};
+use crate::sabotage::defence;
 
 /// Lengths of the prefixes of addresses that are of the link only (RFC 3927, RFC 4291).
 const LINK_LOCAL_V4: u8 = 16;
@@ -166,7 +167,8 @@ pub(crate) fn published(bundle: &Bundle, ports: &[PortSpec]) -> Result<Vec<Publi
             let led = way != Publishing::Own && spec.host_ip != Some(Ipv6Addr::LOCALHOST.into());
             if let Some((port, _)) = spec.published.filter(|_| led) {
                 // All addresses of a family are not one of them.
-                published.push(at(spec.host_ip.filter(|ip| !ip.is_unspecified()), port));
+                let one = spec.host_ip.filter(|ip| !ip.is_unspecified());
+                published.push(at(defence!("ports.one_address", one, None), port));
             }
             let own = at(Some(ip), spec.target);
             if way != Publishing::Host && !published.contains(&own) {

@@ -17,6 +17,7 @@ use rustix::net::{
 
 use crate::bundle::{Phase, Status};
 use crate::container::make_room;
+use crate::sabotage::without;
 use crate::{holders, record};
 
 /// Attempts at a port that is free for both families.
@@ -302,6 +303,7 @@ fn bind_one(address: IpAddr, port: u16, protocol: Protocol) -> Result<OwnedFd, E
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, true)?;
     }
+    without!("ports.reserved", return Ok(socket));
     let address = SocketAddr::new(address, port);
     match bind(&socket, &address) {
         Ok(()) => {}
