@@ -1,5 +1,6 @@
 //! What a resolver tells, whom it asks, and what it takes to hold it up.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use berth_tests::machine::Place;
@@ -38,6 +39,13 @@ pub(crate) const CHECKS: &[Check] = &[
         run: down,
     },
     Check {
+        id: "N10",
+        what: "others answer in place of the name server, and it says what is not its own",
+        without: "dns.fit",
+        places: &[],
+        run: spoofed,
+    },
+    Check {
         id: "N11",
         what: "connections that ask nothing, or half a question, keep others waiting",
         without: "dns.patient_streams",
@@ -73,6 +81,10 @@ networks: { front: {}, back: { internal: true } }
 
 /// The stack on the bench, and the scripted name server of the host.
 fn up(bench: &Bench) -> Running {
+    up_with(bench, "dns.py 127.0.0.1")
+}
+
+fn up_with(bench: &Bench, server: &str) -> Running {
     let host = &bench.host;
     host.load(&berth_tests::images::busybox());
     host.write("dns.py", include_str!("../tests/names/dns.py"));
@@ -81,7 +93,7 @@ fn up(bench: &Bench) -> Running {
     host.write("asked.log", "");
     host.shell("printf 'nameserver 127.0.0.1\\nsearch corp.example\\n' >/etc/resolv.conf")
         .succeeds();
-    let server = host.start_shell(Place::Inside, "exec python3 -u dns.py 127.0.0.1");
+    let server = host.start_shell(Place::Inside, &format!("exec python3 -u {server}"));
     server.prints("listens");
     bench.stack(STACK);
     host.berth("up -d").succeeds();
@@ -191,6 +203,38 @@ fn down(bench: &Bench) -> Outcome {
     let heard = asked(host).replace("udp absent.corp.example A\n", "");
     let heard = heard.replace("udp absent.corp.example AAAA\n", "");
     holds!(heard.is_empty(), "outside they heard {heard}");
+    end(server);
+    Ok(())
+}
+
+/// Questions that are asked to see how they differ, and how many of them may be alike.
+const QUESTIONS: usize = 30;
+const ALIKE: usize = 5;
+
+fn spoofed(bench: &Bench) -> Outcome {
+    let host = &bench.host;
+    host.write("liar.py", include_str!("probes/liar.py"));
+    let server = up_with(bench, "liar.py");
+    let own = ask(host, "web", "api:A");
+    for _ in 0..QUESTIONS {
+        bench.fired(1);
+        let told = ask(host, "web", "outside.test:A");
+        holds!(told.ends_with(" NOERROR 198.51.100.77\n"), "it was told {told}");
+    }
+    let heard = std::fs::read_to_string(host.project("heard.log")).unwrap();
+    let with_capitals = heard.lines().filter(|line| *line != line.to_lowercase());
+    let asked: Vec<Vec<&str>> = with_capitals.map(|line| line.splitn(3, ' ').collect()).collect();
+    for (index, what) in ["numbers", "ports", "spellings"].into_iter().enumerate() {
+        let kinds: BTreeSet<&str> = asked.iter().map(|words| words[index]).collect();
+        holds!(kinds.len() + ALIKE > QUESTIONS, "{} {what} of {heard}", kinds.len());
+    }
+    // Names of the stack stay what they are, whatever comes along.
+    bench.fired(2);
+    ask(host, "web", "cname.test:A");
+    let after = ask(host, "web", "api:A");
+    holds!(after == own, "it was told {own}, and now {after}");
+    let told = ask(host, "web", "database:A");
+    holds!(told.ends_with(" NXDOMAIN\n"), "a name of another network is {told}");
     end(server);
     Ok(())
 }

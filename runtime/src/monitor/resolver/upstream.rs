@@ -161,7 +161,7 @@ impl Upstream {
     /// A reply that fits, perhaps but for its capitals.
     fn take(&mut self, asked: Asked, reply: Vec<u8>) -> Option<Outcome> {
         let is_datagram = matches!(asked.way, Way::Datagram(_));
-        let fit = match fit(&asked.sent, &reply) {
+        let fit = match fitting(&asked.sent, &reply) {
             Fit::OtherCase if !asked.capitals => Fit::Answer,
             fit => fit,
         };
@@ -284,13 +284,17 @@ fn stream_to(servers: &Servers, server: SocketAddr, message: &[u8]) -> io::Resul
     Ok(Way::Stream { socket: socket.into(), output, input: Vec::new() })
 }
 
+fn fitting(sent: &[u8], reply: &[u8]) -> Fit {
+    defence!("dns.fit", fit(sent, reply), Fit::Answer)
+}
+
 /// What fits the question; what does not is left out, since anybody may send datagrams. One that is
 /// longer than was asked for is cut, and still longer than it may be.
 fn receive_datagram(socket: &UdpSocket, sent: &[u8]) -> io::Result<Option<Vec<u8>>> {
     let mut buffer = [0; UDP_MAX + 1];
     for _ in 0..FOREIGN {
         match socket.recv(&mut buffer) {
-            Ok(length) if fit(sent, &buffer[..length]) != Fit::Foreign => {
+            Ok(length) if fitting(sent, &buffer[..length]) != Fit::Foreign => {
                 return Ok(Some(buffer[..length].to_vec()));
             }
             Ok(_) => {}
