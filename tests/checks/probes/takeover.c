@@ -146,8 +146,7 @@ int main(int argc, char **argv) {
     show("mark", CALL(SYS_setsockopt, tcp, SOL_SOCKET, SO_MARK, TEXT("\1\0\0\0"), 4));
     show("owner-of-socket", CALL(SYS_fcntl, tcp, F_SETOWN, bystander));
     show("control", CALL(SYS_ioctl, tcp, 0x8901));
-    show("code", CALL(SYS_mmap, 0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1));
-    show("code-later", CALL(SYS_mprotect, room() & ~4095L, 4096, PROT_READ | PROT_EXEC));
+    show("code", CALL(SYS_mprotect, room() & ~4095L, 4096, PROT_READ | PROT_EXEC));
     show("program", CALL(SYS_bpf, 0));
     show("ring", CALL(SYS_io_uring_setup, 1));
     show("events", CALL(SYS_perf_event_open, 0));
