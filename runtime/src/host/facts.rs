@@ -22,8 +22,8 @@ use crate::store;
 pub(super) async fn read(roots: &Roots) -> Result<HostFacts, HostError> {
     let network = |e: berth_network::error::NetError| HostError::Network(e.to_string());
     let netlink = bridge::open().map_err(network)?;
-    let routes = bridge::routes(&netlink).await.map_err(network)?;
-    let routes = defence!("networks.beside_routes", routes, Vec::new());
+    let seen = bridge::routes(&netlink).await.map_err(network)?;
+    let routes = defence!("networks.beside_routes", seen, Vec::new());
     let (userns, realm) = (userns(roots), roots.realm());
     Ok(HostFacts {
         routes,
