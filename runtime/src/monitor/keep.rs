@@ -88,6 +88,7 @@ pub(crate) fn run(run_dir: &Path, mode: Mode, reply: File, quarters: Option<Quar
         Ok(()) => monitor.answer(None),
         Err(failure) => return monitor.answer(Some(failure)),
     }
+    monitor.sentry.begin(&monitor.bundle, Instant::now());
     if let Err(error) = monitor.keep() {
         // Without a wait there is no monitor: the container runs on and can be adopted.
         monitor.status.error = Some(format!("its monitor ended: {error}"));
@@ -167,7 +168,7 @@ impl Monitor {
             output: Output::open(&bundle).step("open the output of", &bundle.name)?,
             server: Server::listen(run_dir).step("listen for clients of", &bundle.name)?,
             events: Events::of(&bundle),
-            sentry: Sentry::begin(&bundle, Instant::now()),
+            sentry: Sentry::of(&bundle),
             reserved: Reserved::default(),
             relay: Relay::default(),
             backoff: Backoff::new(bundle.restart, bundle.pace),

@@ -19,7 +19,10 @@ use berth_network::notices::Notices;
 use rustix::event::PollFlags;
 use rustix::fs::{CWD, FileType, FlockOperation, Mode, flock, mknodat};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, pidfd_open, waitid,
+    waitpid,
+};
 
 use super::poll::{PollSet, Token};
 use crate::bundle::{Bundle, Network};
@@ -98,14 +101,17 @@ struct Pace {
 }
 
 impl Sentry {
-    /// Takes the post, if its container has a network and nobody else has it.
-    pub(super) fn begin(bundle: &Bundle, now: Instant) -> Sentry {
-        let connected = matches!(&bundle.network, Network::Own(links) if !links.is_empty());
-        let mut sentry = Sentry { roots: roots_of(bundle), post: Post::None };
-        if connected {
-            sentry.take_post(now, Some(now + ONCE_MORE));
+    /// One that does not watch yet.
+    pub(super) fn of(bundle: &Bundle) -> Sentry {
+        Sentry { roots: roots_of(bundle), post: Post::None }
+    }
+
+    /// Takes the post, if its container has a network and nobody else has it. Who has it has to be
+    /// free to serve it from then on.
+    pub(super) fn begin(&mut self, bundle: &Bundle, now: Instant) {
+        if matches!(&bundle.network, Network::Own(links) if !links.is_empty()) {
+            self.take_post(now, Some(now + ONCE_MORE));
         }
-        sentry
     }
 
     /// Adds what to wait for.
@@ -129,6 +135,9 @@ impl Sentry {
             Post::Watching(watch) => {
                 if watch.listen(now).is_err() {
                     // Without its ears it is of no use there; another one may be.
+                    if let Some(repair) = watch.repair.take() {
+                        repair.end();
+                    }
                     self.post = Post::None;
                 }
             }
@@ -201,14 +210,13 @@ impl Watch {
     }
 
     fn tick(&mut self, roots: &Roots, now: Instant) {
-        if let Some(repair) = &self.repair {
-            match repair.result(now) {
-                None => return,
-                Some(result) => {
-                    self.repair = None;
-                    self.note(result, now);
-                }
-            }
+        if let Some(repair) = self.repair.take() {
+            let Some(result) = repair.result(now) else {
+                self.repair = Some(repair);
+                return;
+            };
+            repair.end();
+            self.note(result, now);
         }
         if self.due.is_some_and(|due| due <= now) {
             self.due = None;
@@ -225,7 +233,7 @@ impl Watch {
                 self.look_by(now + AFTERWARDS);
             }
             // The host refused. It may not the next time; the pauses get longer.
-            _ if self.pace.repairs < Pace::MOST => {
+            _ if self.pace.in_a_row(now) < Pace::MOST => {
                 self.pace.note(now);
                 self.look_by(now + self.pace.delay(now));
             }
@@ -259,25 +267,28 @@ impl Repair {
             0 => sys::exit_now(repair(roots)),
             pid => Pid::from_raw(pid).ok_or(io::ErrorKind::NotFound)?,
         };
-        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).inspect_err(|_| {
+            // Without a handle it could not be waited for later.
+            let _ = kill_process(pid, Signal::KILL);
+            let _ = waitpid(Some(pid), WaitOptions::empty());
+        })?;
         Ok(Repair { pidfd, until: now + REPAIR })
     }
 
-    /// What it ended with; one that takes too long is killed.
+    /// What it ended with, or that it takes too long.
     fn result(&self, now: Instant) -> Option<i32> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
             Ok(None) if now < self.until => None,
-            Ok(None) => {
-                let _ = sys::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
-                if let Ok(pidfd) = self.pidfd.try_clone() {
-                    lost::remember(pidfd);
-                }
-                Some(-1)
-            }
+            Ok(None) | Err(_) => Some(-1),
             Ok(Some(status)) => Some(status.exit_status().unwrap_or(-1)),
-            Err(_) => Some(-1),
         }
+    }
+
+    /// Kills it, if it has not ended; it is waited for later then.
+    fn end(self) {
+        let _ = sys::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+        lost::remember(self.pidfd);
     }
 }
 
@@ -319,6 +330,26 @@ mod tests {
         }
         assert_eq!(delays, [200, 400, 800, 1600, 3200, 4000, 4000]);
         assert_eq!(pace.delay(start + Duration::from_secs(6) + 2 * CALM), SOON);
+    }
+
+    #[test]
+    fn a_bad_stretch_is_forgotten_when_all_is_calm() {
+        let dir = Folder::new();
+        let start = Instant::now();
+        let Post::Watching(mut watch) = post(&place(dir.path()), start, None).unwrap() else {
+            panic!("the post was free");
+        };
+        let looks_again = |watch: &mut Watch, result, now| {
+            watch.due = None;
+            watch.note(result, now);
+            watch.due.is_some()
+        };
+        let failed = 1;
+        for _ in 0..Pace::MOST {
+            assert!(looks_again(&mut watch, failed, start));
+        }
+        assert!(!looks_again(&mut watch, failed, start), "the host refuses it");
+        assert!(looks_again(&mut watch, failed, start + 2 * CALM));
     }
 
     #[test]
