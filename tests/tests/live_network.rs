@@ -253,6 +253,40 @@ fn a_network_is_attached_and_detached_while_the_container_runs() {
 }
 
 #[test]
+fn a_sentry_leaves_the_ports_alone_that_a_change_has_just_taken_away() {
+    let stack = STACK.replace(
+        "    networks: [front, back]",
+        "    networks: [front, back]\n    ports: ['9005:8001']",
+    );
+    let host = host_with(&stack);
+    // The other stands sentry from now on.
+    host.kill("KILL", host.monitor_of("web"));
+    host.eventually("the other has the post", || {
+        let held =
+            format!("ls -l /proc/{}/fd | grep -c /run/berth/sentry", host.monitor_of("other"));
+        host.shell(&held).stdout.trim() == "2"
+    });
+    host.berth("up -d").succeeds();
+    // As a monitor is between the new rules and the end of the change.
+    let monitor = host.monitor_of("web");
+    host.kill("STOP", monitor);
+    let bundle = "/run/berth/containers/stack-web-1/bundle.json";
+    host.write("half.py", include_str!("live_network/half.py"));
+    host.shell(&format!("python3 half.py {bundle}")).succeeds();
+    let map = "inet berth ports4";
+    host.shell(&format!("nft delete element {map} '{{ tcp . 9000, tcp . 9005 }}'")).succeeds();
+
+    let ports = || host.shell(&format!("nft list map {map}")).succeeds().stdout;
+    host.eventually("what was taken away is back", || ports().contains("9005"));
+    assert!(!ports().contains("9000"), "{}", ports());
+    // It looks again when that has settled.
+    host.shell(&format!("mv {bundle}.before {bundle}")).succeeds();
+    host.eventually("the port of before is back", || ports().contains("9000"));
+    host.kill("CONT", monitor);
+    assert_eq!(from_outside(&host, 9000), "8001");
+}
+
+#[test]
 fn names_and_servers_change_in_the_files_that_are_mounted() {
     let stack = STACK.replace("    networks:\n      front: { aliases: [first] }\n  other", "    networks: [front]\n    dns: 192.0.2.2\n    dns_search: one.example\n    extra_hosts: ['old:192.0.2.7']\n  near:\n    image: localhost/host\n    command: [sleep, '100000']\n    network_mode: service:web\n  other");
     let host = host_with(&stack);

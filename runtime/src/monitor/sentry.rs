@@ -27,7 +27,7 @@ use rustix::process::{
 use super::poll::{PollSet, Token};
 use crate::bundle::{Bundle, Network};
 use crate::container::lost;
-use crate::host::network::mend::mend;
+use crate::host::network::mend::{Mended, mend};
 use crate::paths::Roots;
 use crate::sys;
 
@@ -55,6 +55,7 @@ const ONCE_MORE: Duration = Duration::from_secs(1);
 /// What the process for a repair ends with.
 const WHOLE: i32 = 0;
 const RESTORED: i32 = 3;
+const UNSETTLED: i32 = 4;
 
 /// The part of a monitor that watches over networks.
 pub(super) struct Sentry {
@@ -232,6 +233,10 @@ impl Watch {
                 self.pace.note(now);
                 self.look_by(now + AFTERWARDS);
             }
+            UNSETTLED => {
+                self.pace.note(now);
+                self.look_by(now + self.pace.delay(now));
+            }
             // The host refused. It may not the next time; the pauses get longer.
             _ if self.pace.in_a_row(now) < Pace::MOST => {
                 self.pace.note(now);
@@ -300,8 +305,9 @@ fn repair(roots: &Roots) -> i32 {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.map(|runtime| runtime.block_on(mend(roots))) {
-        Ok(Ok(false)) => WHOLE,
-        Ok(Ok(true)) => RESTORED,
+        Ok(Ok(Mended::Whole)) => WHOLE,
+        Ok(Ok(Mended::Restored)) => RESTORED,
+        Ok(Ok(Mended::Unsettled)) => UNSETTLED,
         Ok(Err(_)) | Err(_) => 1,
     }
 }
@@ -349,6 +355,7 @@ mod tests {
             assert!(looks_again(&mut watch, failed, start));
         }
         assert!(!looks_again(&mut watch, failed, start), "the host refuses it");
+        assert!(looks_again(&mut watch, UNSETTLED, start), "that comes to an end");
         assert!(looks_again(&mut watch, failed, start + 2 * CALM));
     }
 

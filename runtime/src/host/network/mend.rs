@@ -24,31 +24,46 @@ use crate::record;
 /// What was put back, by network, in words.
 pub(super) type Restored = BTreeMap<String, Vec<String>>;
 
-/// Restores what is missing and writes an event about each network of which something was. Gives
-/// whether there was any.
-pub(crate) async fn mend(roots: &Roots) -> Result<bool, StepError> {
+/// How it was found and left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mended {
+    /// Nothing was missing.
+    Whole,
+    /// What was missing is back.
+    Restored,
+    /// So it is, but for ports of a container that is just being rewired: look again.
+    Unsettled,
+}
+
+/// Restores what is missing and writes an event about each network of which something was.
+pub(crate) async fn mend(roots: &Roots) -> Result<Mended, StepError> {
     let _lock = lock(roots).await?;
     // Beside a link of the host there is nothing that others could take away.
     let records = bridged(roots)?;
     if records.is_empty() {
-        return Ok(false);
+        return Ok(Mended::Whole);
     }
-    let mut restored = restore_rules(roots, &records)?;
+    let (mut restored, settled) = restore_rules(roots, &records)?;
     let links = restore_links(&records, &mut restored).await;
+    let any = restored.values().any(|parts| !parts.is_empty());
     restored.retain(|_, parts| !parts.is_empty());
     for record in &records {
         if let Some(parts) = restored.remove(&record.name) {
             events::add_network_repair(roots, record, parts);
         }
     }
-    links
+    links.map(|()| match (settled, any) {
+        (false, _) => Mended::Unsettled,
+        (true, true) => Mended::Restored,
+        (true, false) => Mended::Whole,
+    })
 }
 
 /// Addresses, settings and links that were switched off.
 async fn restore_links(
     records: &[NetworkRecord],
     restored: &mut Restored,
-) -> Result<bool, StepError> {
+) -> Result<(), StepError> {
     let failed = |e| StepError::failed("look at", "the bridges", e);
     let netlink = bridge::open().map_err(failed)?;
     let bridges = bridge::observe(&netlink).await.map_err(failed)?;
@@ -69,7 +84,7 @@ async fn restore_links(
             Err(e) => result = Err(StepError::failed("repair network", &record.name, e)),
         }
     }
-    result.map(|()| restored.values().any(|parts| !parts.is_empty()))
+    result
 }
 
 /// Networks that have a bridge.
@@ -81,47 +96,55 @@ pub(super) fn bridged(roots: &Roots) -> Result<Vec<NetworkRecord>, StepError> {
 
 /// The table with every network and every port that has to be in it. Changes of others, and of
 /// containers that start meanwhile, are not lost: then everything is looked at again. One of a newer
-/// version of berth is left as it is.
+/// version of berth is left as it is. Gives as well whether no container was just being rewired.
 pub(super) fn restore_rules(
     roots: &Roots,
     records: &[NetworkRecord],
-) -> Result<Restored, StepError> {
+) -> Result<(Restored, bool), StepError> {
     let failed = |e| StepError::failed("repair", "the packet rules", e);
     for _ in 0..ATTEMPTS {
         let generation = firewall::generation().map_err(failed)?;
         let seen = firewall::observe().map_err(failed)?;
         if seen.base == Base::Newer {
-            return Ok(Restored::new());
+            return Ok((Restored::new(), true));
         }
         let containers = containers(roots)?;
         let wanted = Wanted::of(roots, records, &containers, &seen);
         let missing = wanted.missing(records, &seen);
         if missing.is_empty() {
             firewall::unpublish(&wanted.stray).map_err(failed)?;
-            return Ok(missing);
+            return Ok((missing, wanted.settled));
         }
         let published: Vec<_> = wanted.published.into_values().collect();
         let (networks, routes) = (&wanted.networks, &seen.routes);
         if firewall::replace_after(generation, networks, &published, routes).map_err(failed)? {
-            return Ok(missing);
+            return Ok((missing, wanted.settled));
         }
     }
     Err(StepError::failed("repair", "the packet rules", "they change all the time"))
 }
 
-/// Every container of these roots, by name.
-fn containers(roots: &Roots) -> Result<BTreeMap<String, ObservedContainer>, StepError> {
+/// Every container of these roots, by name, with what its monitor has written down of it.
+///
+/// That is read before the status: who rewires a container says so there, changes the rules, then
+/// the status, and then says that it is over. So who reads that nothing is under way either reads
+/// the status of afterwards, or the rules change after he has asked for their generation.
+fn containers(roots: &Roots) -> Result<Containers, StepError> {
     let failed = |e| StepError::failed("list", "the containers", e);
     let mut containers = BTreeMap::new();
     for name in names_in(&roots.state.join("containers")).map_err(failed)? {
         let refused = |e| StepError::refused("read container", &name, e);
         if let Some(stored) = Stored::read(roots, &name).map_err(refused)? {
+            let bundle = roots.container_run(&name).join("bundle.json");
+            let bundle = record::read(&bundle).ok().flatten();
             let seen = state::observe(roots, stored).map_err(refused)?;
-            containers.insert(name, seen);
+            containers.insert(name, (seen, bundle));
         }
     }
     Ok(containers)
 }
+
+type Containers = BTreeMap<String, (ObservedContainer, Option<Bundle>)>;
 
 /// An address of the host, a port, a transport and a family have one element at most.
 type Key = (Option<std::net::IpAddr>, u16, String, bool);
@@ -138,13 +161,15 @@ struct Wanted {
     lost: Vec<firewall::Published>,
     /// Ports in the table that lead to nobody.
     stray: Vec<firewall::Published>,
+    /// No container is just being rewired.
+    settled: bool,
 }
 
 impl Wanted {
     fn of(
         roots: &Roots,
         records: &[NetworkRecord],
-        containers: &BTreeMap<String, ObservedContainer>,
+        containers: &Containers,
         seen: &firewall::Observed,
     ) -> Wanted {
         let (mut networks, foreign) = foreign(roots, seen);
@@ -152,21 +177,25 @@ impl Wanted {
         // One that is about to start has published its ports and not said so yet, and a port may
         // have been led from one container to another: what is in the table counts first.
         let alive =
-            |owner: &str| containers.get(owner).is_some_and(|c| c.monitored || is_running(c));
+            |owner: &str| containers.get(owner).is_some_and(|(c, _)| c.monitored || is_running(c));
         let there = seen.published.iter().cloned();
         let (there, stray): (Vec<_>, Vec<_>) =
             there.partition(|port| foreign.contains(port) || alive(&port.owner));
         let mut published: BTreeMap<Key, _> =
             there.into_iter().map(|port| (key(&port), port)).collect();
-        let mut lost = Vec::new();
-        for container in containers.values().filter(|container| has_ports(container)) {
-            for port in published_by(roots, container) {
+        let (mut lost, mut settled) = (Vec::new(), true);
+        for (container, bundle) in containers.values().filter(|(container, _)| has_ports(container))
+        {
+            let ports = bundle.as_ref().map(|bundle| published_by(bundle, container));
+            // What of one that is being rewired is not in the table may be just what has to go.
+            settled &= !matches!(ports, Some(None));
+            for port in ports.flatten().unwrap_or_default() {
                 if let Entry::Vacant(vacant) = published.entry(key(&port)) {
                     lost.push(vacant.insert(port).clone());
                 }
             }
         }
-        Wanted { networks, published, lost, stray }
+        Wanted { networks, published, lost, stray, settled }
     }
 
     /// What of this is not in the table, by network.
@@ -194,11 +223,12 @@ fn has_ports(container: &ObservedContainer) -> bool {
     is_running(container) || (container.monitored && waits)
 }
 
-/// The ports of a running container, as its monitor published them.
-fn published_by(roots: &Roots, container: &ObservedContainer) -> Vec<firewall::Published> {
-    let bundle = roots.container_run(&container.record.name).join("bundle.json");
-    match record::read::<Bundle>(&bundle) {
-        Ok(Some(bundle)) => published(&bundle, &container.published).unwrap_or_default(),
-        _ => Vec::new(),
-    }
+/// The ports of a running container, as its monitor published them. `None` while the monitor is
+/// about to publish others.
+fn published_by(
+    bundle: &Bundle,
+    container: &ObservedContainer,
+) -> Option<Vec<firewall::Published>> {
+    let settled = bundle.rewiring.is_none() || !container.monitored;
+    settled.then(|| published(bundle, &container.published).unwrap_or_default())
 }
