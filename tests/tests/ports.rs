@@ -224,6 +224,16 @@ fn a_thousand_ports_are_published_and_the_container_keeps_its_own_limits() {
     let open = limits.lines().find(|line| line.starts_with("Max open files")).unwrap_or_default();
     assert_eq!(open.split_whitespace().nth(3), Some("1024"), "{limits}");
     assert_eq!(host.berth("port server 9001").succeeds().stdout.lines().count(), 2);
+
+    // So are two thousand others, while it runs.
+    let before = host.pid_of("server");
+    host.edit("compose.yaml", "'20000-20999:9000-9999'", "'21000-22999:8000-9999'");
+    host.berth("up -d").succeeds();
+    assert_eq!(host.pid_of("server"), before);
+    host.neighbour(&ask("tcp", "192.0.2.1", 22000)).succeeds();
+    host.shell(&ask("tcp", "::1", 22000)).succeeds();
+    assert_ne!(host.neighbour(&ask("tcp", "192.0.2.1", 20000)).code, 0);
+    host.berth("plan --detailed-exitcode").fails_with(0);
 }
 
 #[test]

@@ -16,8 +16,9 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::protocol::{self, Frame, Reply, Request};
-use super::{LOCK, SOCKET};
+use super::{LOCK, SOCKET, WIRING};
 use crate::bundle::{Cgroup, Restart, Status, Wiring};
+use crate::record::{self, Durability};
 
 /// How long a monitor that is alive may take to answer what it can answer at once.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -115,8 +116,11 @@ pub async fn update(
     restart: Restart,
     wiring: Option<Wiring>,
 ) -> io::Result<()> {
-    let wiring = wiring.map(Box::new);
-    let request = Request::Update { cgroup: Box::new(cgroup), restart, wiring };
+    if let Some(wiring) = &wiring {
+        record::write(&run_dir.join(WIRING), wiring, Durability::Volatile)?;
+    }
+    let rewire = wiring.is_some();
+    let request = Request::Update { cgroup: Box::new(cgroup), restart, rewire };
     done(Connection::ask(run_dir, &request).await?.1)
 }
 

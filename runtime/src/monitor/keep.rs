@@ -264,8 +264,8 @@ impl Monitor {
                 let unpaused = self.unpause();
                 self.server.answer(client, unpaused);
             }
-            Wish::Update { client, cgroup, restart, wiring } => {
-                let updated = self.update(*cgroup, restart, wiring.map(|wiring| *wiring));
+            Wish::Update { client, cgroup, restart, rewire } => {
+                let updated = self.update(*cgroup, restart, rewire);
                 self.server.answer(client, updated);
             }
             Wish::Resize { client, rows, columns } => {

@@ -65,6 +65,8 @@ const LOCK: &str = "lock";
 const SOCKET: &str = "sock";
 /// All that the container was made from.
 const BUNDLE: &str = "bundle.json";
+/// Links, names and ports that it is to have instead.
+const WIRING: &str = "wiring.json";
 /// What it does.
 const STATUS: &str = "status.json";
 

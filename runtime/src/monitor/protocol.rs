@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::bundle::{Cgroup, Restart, Status, Wiring};
+use crate::bundle::{Cgroup, Restart, Status};
 
 /// Bytes of the longest line and of the longest frame's content.
 pub(super) const LONGEST: usize = 64 * 1024;
@@ -50,9 +50,10 @@ pub enum Request {
         cgroup: Box<Cgroup>,
         /// When it is started again.
         restart: Restart,
-        /// Other links, names and ports, as a fresh start would have them.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        wiring: Option<Box<Wiring>>,
+        /// Other links, names and ports as well, as a fresh start would have them: those in
+        /// `wiring.json`. They may be longer than a line.
+        #[serde(default)]
+        rewire: bool,
     },
     /// Size of the terminal.
     Resize {

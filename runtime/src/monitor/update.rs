@@ -1,9 +1,12 @@
 //! Other limits, another restart policy and another wiring for a container as it is.
 
-use super::BUNDLE;
+use std::fs;
+use std::path::Path;
+
 use super::backoff::Backoff;
 use super::events::Happening;
 use super::keep::Monitor;
+use super::{BUNDLE, WIRING};
 use crate::bundle::{Bundle, Cgroup, Restart, Wiring};
 use crate::record::{self, Durability};
 
@@ -16,8 +19,9 @@ impl Monitor {
         &mut self,
         wanted: Cgroup,
         restart: Restart,
-        wiring: Option<Wiring>,
+        rewire: bool,
     ) -> Result<(), String> {
+        let wanted_wiring = rewire.then(|| take_wiring(&self.bundle.run_dir)).transpose()?;
         let before = &self.bundle.cgroup;
         let after = Cgroup {
             path: before.path.clone(),
@@ -25,7 +29,7 @@ impl Monitor {
             devices: before.devices.clone(),
             ..wanted
         };
-        let wiring = wiring.and_then(|wanted| self.other_wiring(wanted));
+        let wiring = wanted_wiring.and_then(|wanted| self.other_wiring(wanted));
         // First of all: a monitor that comes after this one takes back what was half done.
         let begun = Bundle {
             changing: Some(Box::new(after.clone())),
@@ -89,6 +93,16 @@ impl Monitor {
         // If not, the next monitor does the same.
         let _ = write(&self.bundle);
     }
+}
+
+/// What the command has left beside the socket for it.
+fn take_wiring(run_dir: &Path) -> Result<Wiring, String> {
+    let path = run_dir.join(WIRING);
+    let failed = |why: String| format!("read `{}`: {why}", path.display());
+    let wiring = record::read(&path).map_err(|error| failed(error.to_string()))?;
+    // One that stays is never read: each command leaves its own.
+    let _ = fs::remove_file(&path);
+    wiring.ok_or_else(|| failed("there is no such file".to_owned()))
 }
 
 pub(super) fn write(bundle: &Bundle) -> Result<(), String> {

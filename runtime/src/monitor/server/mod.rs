@@ -20,7 +20,7 @@ use self::peer::{Client, Role};
 use super::SOCKET;
 use super::poll::{PollSet, Token};
 use super::protocol::{Frame, Reply, append_output};
-use crate::bundle::{Cgroup, Restart, Status, Wiring};
+use crate::bundle::{Cgroup, Restart, Status};
 use crate::logs::Stream;
 use crate::sabotage::{defence, without};
 
@@ -57,7 +57,7 @@ pub(super) enum Wish {
     /// Let them run on; an answer is due to the client.
     Unpause { client: u64 },
     /// Change limits, restart policy and wiring; an answer is due to the client.
-    Update { client: u64, cgroup: Box<Cgroup>, restart: Restart, wiring: Option<Box<Wiring>> },
+    Update { client: u64, cgroup: Box<Cgroup>, restart: Restart, rewire: bool },
     /// Resize the terminal; an answer is due to the client.
     Resize { client: u64, rows: u16, columns: u16 },
     /// Somebody has attached.

@@ -121,8 +121,8 @@ impl Client {
             Request::Thaw => (Role::Waiting, Wish::Thaw { client: id }),
             Request::Pause => (Role::Waiting, Wish::Pause { client: id }),
             Request::Unpause => (Role::Waiting, Wish::Unpause { client: id }),
-            Request::Update { cgroup, restart, wiring } => {
-                (Role::Waiting, Wish::Update { client: id, cgroup, restart, wiring })
+            Request::Update { cgroup, restart, rewire } => {
+                (Role::Waiting, Wish::Update { client: id, cgroup, restart, rewire })
             }
             Request::Resize { rows, columns } => {
                 (Role::Waiting, Wish::Resize { client: id, rows, columns })
