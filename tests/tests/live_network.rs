@@ -253,6 +253,51 @@ fn a_network_is_attached_and_detached_while_the_container_runs() {
 }
 
 #[test]
+fn names_go_along_with_a_container_that_does_not_run() {
+    let stack = STACK.replace(
+        "  other:\n    image",
+        "  flaky:
+    image: localhost/host
+    command: ['false']
+    restart: always
+    networks:
+      front: { aliases: [loose] }
+  other:
+    image",
+    );
+    let host = host_with(&stack);
+    let names = |network: &str, container: &str| {
+        let path = format!("/run/berth/names/stack_{network}/stack-{container}-1");
+        let record = host.shell(&format!("cat {path}"));
+        (record.code == 0)
+            .then(|| serde_json::from_str::<serde_json::Value>(&record.stdout).unwrap())
+    };
+    let status = |key: &str| host.status("stack-flaky-1")[key].clone();
+    host.berth("stop -t 0 web").succeeds();
+    host.eventually("it waits for its next start, and for long", || {
+        status("restarts").as_u64().unwrap_or_default() > 5 && status("phase") == "waiting"
+    });
+    let restarts = status("restarts");
+    host.edit("compose.yaml", "front: { aliases: [first] }", "back: { aliases: [second] }");
+    host.edit("compose.yaml", "front: { aliases: [loose] }", "back: { aliases: [tight] }");
+    host.berth("up --no-start").succeeds();
+
+    assert_eq!(status("restarts"), restarts, "it waits");
+    for (container, alias) in [("web", "second"), ("flaky", "tight")] {
+        assert_eq!(names("front", container), None, "{container}");
+        let kept = names("back", container).unwrap_or_else(|| panic!("{container} has no names"));
+        assert_eq!(kept["ipv4"], serde_json::Value::Null);
+        assert!(kept["names"].as_array().unwrap().iter().any(|name| name == alias), "{kept}");
+    }
+    host.edit("compose.yaml", "aliases: [second]", "aliases: [third]");
+    host.berth("up --no-start").succeeds();
+    assert!(names("back", "web").unwrap().to_string().contains("third"));
+    host.berth("up -d").succeeds();
+    assert_eq!(addresses(&host, "other", "third").len(), 1);
+    assert!(addresses(&host, "other", "first").is_empty());
+}
+
+#[test]
 fn a_sentry_leaves_the_ports_alone_that_a_change_has_just_taken_away() {
     let stack = STACK.replace(
         "    networks: [front, back]",

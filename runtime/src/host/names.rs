@@ -10,6 +10,7 @@ use berth_planner::desired::{LinkSpec, NetworkMode};
 use berth_planner::observed::{ContainerRecord, NetworkRecord};
 use berth_schema::stack::NetworkDriver;
 
+use super::claims::private_folders;
 use super::observe::names_in;
 use super::{StepError, Stored, network};
 use crate::bundle::{Dns, Link, NameLink, NameRecord, Network};
@@ -116,6 +117,31 @@ pub(super) fn reserve_all(roots: &Roots, network: &str) -> Result<(), StepError>
     Ok(())
 }
 
+/// Gives a container that does not run the names of its new description instead of those `before`.
+///
+/// # Errors
+/// What the host answers.
+pub(super) fn move_on(
+    roots: &Roots,
+    before: &ContainerRecord,
+    stored: &Stored,
+) -> Result<(), StepError> {
+    let name = &stored.record.name;
+    for network in networks(&stored.record) {
+        let folder = roots.names(network);
+        let path = folder.join(name);
+        let made = private_folders(&folder);
+        made.and_then(|()| record::write(&path, &resting(stored, network), Durability::Volatile))
+            .map_err(|e| StepError::refused("keep the names of", name, e))?;
+    }
+    let stays = |network: &&str| networks(&stored.record).any(|on| on == *network);
+    for network in networks(before).filter(|network| !stays(network)) {
+        // As below.
+        let _ = fs::remove_file(roots.names(network).join(name));
+    }
+    Ok(())
+}
+
 /// Lets the names of a container go that is removed.
 pub(super) fn forget(roots: &Roots, container: &ContainerRecord) {
     for network in networks(container) {
@@ -129,14 +155,16 @@ fn networks(container: &ContainerRecord) -> impl Iterator<Item = &str> {
     container.spec.networks.keys().filter(move |_| own).map(String::as_str)
 }
 
+/// Its names there, without an address.
+fn resting(stored: &Stored, network: &str) -> NameRecord {
+    let endpoint = &stored.record.spec.networks[network];
+    let names = network::names_of(&stored.record, &stored.id, endpoint);
+    NameRecord { ipv4: None, ipv6: None, names }
+}
+
 /// Writes the names unless there are some: those of a container that runs.
 fn reserve_on(roots: &Roots, stored: &Stored, network: &str) -> io::Result<()> {
-    let endpoint = &stored.record.spec.networks[network];
-    let record = NameRecord {
-        ipv4: None,
-        ipv6: None,
-        names: network::names_of(&stored.record, &stored.id, endpoint),
-    };
+    let record = resting(stored, network);
     let name = &stored.record.name;
     let beside = roots.names(network).join(format!(".{name}.{}.kept", std::process::id()));
     record::write(&beside, &record, Durability::Volatile)?;

@@ -102,7 +102,11 @@ impl Host {
                 .map_err(|e| StepError::refused("update container", name, e))
                 .inspect_err(given_back)?;
         }
-        write(&Stored { record: wanted.clone(), updating: false, ..stored.clone() })?;
+        let updated = Stored { record: wanted.clone(), updating: false, ..stored.clone() };
+        if !client::is_monitored(&run_dir) {
+            names::move_on(&self.roots, &stored.record, &updated).inspect_err(given_back)?;
+        }
+        write(&updated)?;
         claims::release_rest(&self.roots, &stored.record, wanted);
         Ok(())
     }

@@ -113,12 +113,16 @@ impl Monitor {
         lead(&published, from, to).map_err(|e| e.to_string())?;
         self.relay.follow(to, &self.reserved).map_err(|e| format!("start a relay: {e}"))?;
         rewrite_names(from, to)?;
+        match &netns {
+            Some(_) => names::write(to).map_err(|e| format!("write names: {e}"))?,
+            // Between two starts they are its own as well.
+            None => names::rest(to),
+        }
+        if let Some(resolver) = self.running().and_then(|running| running.resolver.as_mut()) {
+            resolver.renew(to);
+        }
+        names::remove_but(from, to);
         if let Some(netns) = netns.as_ref().filter(|_| own) {
-            names::write(to).map_err(|e| format!("write names: {e}"))?;
-            if let Some(resolver) = self.running().and_then(|running| running.resolver.as_mut()) {
-                resolver.renew(to);
-            }
-            names::remove_but(from, to);
             detach(netns.as_fd(), from, to).map_err(|e| e.to_string())?;
         }
         Ok(())
