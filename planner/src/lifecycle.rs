@@ -289,7 +289,7 @@ fn repairs<'a>(
                     }
                     steps.entry(name.as_str()).or_insert_with(|| {
                         let repair = Action::RepairNetwork(here.record.clone());
-                        draft.add(repair, vec![drift(here.bridge_up)])
+                        draft.add(repair, vec![drift(&here.record, here.bridge_up)])
                     });
                 }
             }

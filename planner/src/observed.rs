@@ -190,7 +190,7 @@ pub struct ObservedNetwork {
     pub record: NetworkRecord,
     /// The bridge is there, up, and has its addresses.
     pub bridge_up: bool,
-    /// The firewall rules of this network are in place.
+    /// The firewall rules of this network are in place, or the names on one that has none.
     pub rules_present: bool,
 }
 

@@ -67,6 +67,29 @@ networks: {{ wire: {{ {WIRE} }} }}
 }
 
 #[test]
+fn after_a_reboot_such_a_network_takes_new_containers() {
+    let web = format!("  web: {{ {SERVICE}, networks: {{ wire: {{ aliases: [front] }} }} }}\n");
+    let stack =
+        |other: &str| format!("services:\n{web}{other}networks: {{ wire: {{ {WIRE} }} }}\n");
+    let host = TestHost::with("compose.yaml", &stack(""));
+    host.berth("up -d").succeeds();
+    // A reboot takes every process and `/run`, but not the link of the host.
+    let all = format!("{} {}", host.monitor_of("web"), host.pid_of("web").pid);
+    host.shell(&format!("kill -KILL {all}; rm -rf /run/berth")).succeeds();
+    host.eventually("the cgroups are empty and gone", || {
+        host.shell("for d in /sys/fs/cgroup/*/berth; do [ ! -d $d ] || find $d -depth -type d -exec rmdir {} +; done").code == 0
+    });
+    host.write("compose.yaml", &stack(&format!("  other: {{ {SERVICE}, networks: [wire] }}\n")));
+    host.berth("plan").stdout_has("the names on it are gone");
+    host.berth("up -d other").succeeds();
+    // Those of who does not run yet are its own already.
+    host.shell("grep -q front /run/berth/names/stack_wire/stack-web-1").succeeds();
+    host.berth("up -d").succeeds();
+    says(&host, "other", "ping -c 1 -W 5 front");
+    host.berth("plan --detailed-exitcode").fails_with(0);
+}
+
+#[test]
 fn what_such_a_network_cannot_have_is_refused() {
     let host = TestHost::with("compose.yaml", "services: { web: { image: 'busybox:1' } }");
     let refused = |service: &str, network: &str, why: &str| {

@@ -366,16 +366,18 @@ pub(super) fn network_causes(fate: &NetworkFate) -> Vec<Cause> {
     match fate.fate {
         Fate::Keep => Vec::new(),
         Fate::Create => vec![Cause::Missing],
-        Fate::Reconnect | Fate::Repair => vec![drift(fate.fate == Fate::Repair)],
+        Fate::Reconnect | Fate::Repair => vec![drift(&fate.record, fate.fate == Fate::Repair)],
         Fate::Describe | Fate::Replace => vec![Cause::Changed],
     }
 }
 
 /// What is wrong with a network that is put right.
-pub(crate) fn drift(bridge_up: bool) -> Cause {
-    let what = match bridge_up {
-        true => "its firewall rules are gone",
-        false => "its bridge is gone or down",
+pub(crate) fn drift(record: &NetworkRecord, bridge_up: bool) -> Cause {
+    let what = match (bridge_up, record.spec.beside.is_some()) {
+        (true, false) => "its firewall rules are gone",
+        (true, true) => "the names on it are gone",
+        (false, false) => "its bridge is gone or down",
+        (false, true) => "its link is gone",
     };
     Cause::Drift { what }
 }

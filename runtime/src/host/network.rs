@@ -111,7 +111,8 @@ pub(super) fn observe(
             continue;
         };
         let (bridge_up, rules_present) = match beside::parent(&record) {
-            Some(parent) => (besides.has(parent), true),
+            // All that such a network has besides are its names, which end with a boot.
+            Some(parent) => (besides.has(parent), roots.names(&name).is_dir()),
             None => (bridges.iter().any(|b| b.is_as(&record)), rules.covers(&record)),
         };
         networks.insert(name, ObservedNetwork { record, bridge_up, rules_present });
