@@ -68,7 +68,9 @@ fn ten_thousand_connections_meet_no_error_while_their_target_is_swapped_forty_ti
         return;
     }
     on_a_host(|host| {
+        // Nobody stops before the last swap, however long the kernel takes for one.
         const EACH: usize = 2500;
+        const MOST: usize = 40 * EACH;
         const SWAPS: usize = 40;
         let web = both_families(host);
         let _servers = [server(&web, 2, "one"), server(&web, 3, "two")];
@@ -85,10 +87,13 @@ fn ten_thousand_connections_meet_no_error_while_their_target_is_swapped_forty_ti
             (&here, "127.0.0.1:8080"),
             (&here, "[fd00:7::1]:8080"),
         ];
-        let made = AtomicUsize::new(0);
+        let (made, swaps) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let connect = |to: &str| {
             let mut by = [0; 2];
-            for _ in 0..EACH {
+            for count in 0..MOST {
+                if count >= EACH && swaps.load(Ordering::Relaxed) == SWAPS {
+                    break;
+                }
                 let answer = ask_tcp(to);
                 made.fetch_add(1, Ordering::Relaxed);
                 match answer.as_deref().and_then(|answer| answer.split(' ').next()) {
@@ -105,21 +110,21 @@ fn ten_thousand_connections_meet_no_error_while_their_target_is_swapped_forty_ti
             for swap in 0..SWAPS {
                 let due = (swap + 1) * clients.len() * EACH / (SWAPS + 1);
                 while made.load(Ordering::Relaxed) < due
-                    && !clients.iter().all(thread::ScopedJoinHandle::is_finished)
+                    && !clients.iter().any(thread::ScopedJoinHandle::is_finished)
                 {
                     thread::sleep(Duration::from_millis(1));
                 }
                 let (from, to) = if swap % 2 == 0 { (2, 3) } else { (3, 2) };
                 firewall::change(&ports(from), &ports(to)).unwrap();
+                swaps.fetch_add(1, Ordering::Relaxed);
             }
             for client in clients {
                 let [one, two] = client.join().unwrap();
-                assert_eq!(one + two, EACH);
-                // The quicker ones are done when some of the swaps are still to come.
+                assert!((EACH..MOST).contains(&(one + two)), "{one} and {two}");
                 assert!(one > EACH / 20 && two > EACH / 20, "{one} and {two}");
             }
         });
-        assert_eq!(made.into_inner(), clients.len() * EACH);
+        assert!(made.into_inner() >= clients.len() * EACH);
     });
 }
 
