@@ -379,4 +379,23 @@ mod tests {
         assert_eq!(relay.connections.keys().copied().collect::<Vec<_>>(), [2, 3]);
         assert!(clients[0].read(&mut [0]).is_err(), "it is told");
     }
+    #[test]
+    fn it_is_over_when_the_last_client_has_been_gone_for_a_while() {
+        let [front, behind] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        front.set_nonblocking(true).unwrap();
+        let (host, target) = (front.local_addr().unwrap(), behind.local_addr().unwrap());
+        let mut relay = Relay::new(1024).unwrap();
+        let door = Way { protocol: Protocol::Tcp, host, target };
+        relay.doors.insert(0, Door::open(door, front.into()).unwrap());
+        relay.most = 2;
+        let _client = TcpStream::connect(host).unwrap();
+        let now = Instant::now();
+        relay.enter(0, now);
+        assert_eq!(relay.connections.len(), 1);
+        let late = now + 10 * IDLE;
+        assert!(relay.until(late).is_some(), "somebody is there, however silent");
+        relay.connections.clear();
+        assert!(relay.until(late + IDLE / 2).is_some());
+        assert_eq!(relay.until(late + IDLE), None);
+    }
 }
