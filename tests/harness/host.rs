@@ -45,6 +45,18 @@ impl TestHost {
         host
     }
 
+    /// A machine with `compose.yaml` and other files in the project folder, where the stack is up
+    /// and `service` has said that it listens.
+    pub fn serving(stack: &str, service: &str, files: &[(&str, &str)]) -> TestHost {
+        let host = TestHost::with("compose.yaml", stack);
+        for (file, text) in files {
+            host.write(file, text);
+        }
+        host.berth("up -d").succeeds();
+        host.listens(service);
+        host
+    }
+
     /// A machine with an empty project folder.
     ///
     /// # Panics
@@ -223,6 +235,13 @@ impl TestHost {
             assert!(Instant::now() < end, "it never came true that {what}");
             sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Waits until `service` says that it listens.
+    pub fn listens(&self, service: &str) {
+        self.eventually("the server listens", || {
+            self.berth(&format!("logs --no-log-prefix {service}")).stdout.contains("listens")
+        });
     }
 
     /// All that is on the machine now.

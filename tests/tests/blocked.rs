@@ -28,14 +28,9 @@ fn host() -> TestHost {
 }
 
 fn host_of(stack: &str) -> TestHost {
-    let host = TestHost::with("compose.yaml", stack);
-    host.write("who.py", include_str!("ports/who.py"));
-    host.write("ask.py", include_str!("ports/ask.py"));
-    host.berth("up -d").succeeds();
-    host.eventually("the server listens", || {
-        host.berth("logs --no-log-prefix web").stdout.contains("listens")
-    });
-    host
+    let files =
+        [("who.py", include_str!("ports/who.py")), ("ask.py", include_str!("ports/ask.py"))];
+    TestHost::serving(stack, "web", &files)
 }
 
 fn reached(host: &TestHost) -> bool {

@@ -21,14 +21,9 @@ networks:
 ";
 
 fn host_with(stack: &str) -> TestHost {
-    let host = TestHost::with("compose.yaml", stack);
-    host.write("who.py", include_str!("ports/who.py"));
-    host.write("ask.py", include_str!("ports/ask.py"));
-    host.berth("up -d").succeeds();
-    host.eventually("the server listens", || {
-        host.berth("logs --no-log-prefix server").stdout.contains("listens")
-    });
-    host
+    let files =
+        [("who.py", include_str!("ports/who.py")), ("ask.py", include_str!("ports/ask.py"))];
+    TestHost::serving(stack, "server", &files)
 }
 
 fn answers(host: &TestHost) -> bool {
@@ -196,9 +191,7 @@ fn a_connection_that_was_silent_while_rules_were_gone_goes_on_and_one_that_was_n
     host.berth("up -d").succeeds();
     let connect = || {
         host.shell("rm -f go").succeeds();
-        host.eventually("the server listens", || {
-            host.berth("logs --no-log-prefix server").stdout.contains("listens")
-        });
+        host.listens("server");
         let client = host.start_shell(Place::Neighbour, "exec python3 waits.py");
         client.prints("one");
         client

@@ -25,14 +25,11 @@ networks:
 ";
 
 fn host_with(stack: &str) -> TestHost {
-    let host = TestHost::with("compose.yaml", stack);
-    host.write("two.py", include_str!("live_network/two.py"));
-    host.write("hammer.py", include_str!("live_network/hammer.py"));
-    host.berth("up -d").succeeds();
-    host.eventually("the server listens", || {
-        host.berth("logs --no-log-prefix web").stdout.contains("listens")
-    });
-    host
+    let files = [
+        ("two.py", include_str!("live_network/two.py")),
+        ("hammer.py", include_str!("live_network/hammer.py")),
+    ];
+    TestHost::serving(stack, "web", &files)
 }
 
 /// Which of its two ports answers at `address`; nothing when none does.
