@@ -22,14 +22,9 @@ networks:
 ";
 
 fn host_with(stack: &str) -> TestHost {
-    let host = TestHost::with("compose.yaml", stack);
-    host.write("who.py", include_str!("ports/who.py"));
-    host.write("ask.py", include_str!("ports/ask.py"));
-    host.berth("up -d").succeeds();
-    host.eventually("the server listens", || {
-        host.berth("logs --no-log-prefix server").stdout.contains("listens")
-    });
-    host
+    let files =
+        [("who.py", include_str!("ports/who.py")), ("ask.py", include_str!("ports/ask.py"))];
+    TestHost::serving(stack, "server", &files)
 }
 
 fn ask(kind: &str, address: &str, port: u16) -> String {
@@ -72,6 +67,26 @@ fn clients_of_ipv6_reach_a_container_that_has_none() {
             host.shell(&ask(kind, address, 9000)).succeeds();
         }
         host.neighbour(&ask(kind, "2001:db8::1", 9000)).succeeds();
+    }
+    assert_eq!(relays(&host).len(), 1);
+}
+
+#[test]
+fn clients_of_ipv4_reach_a_container_that_has_ipv6_alone() {
+    let network = "  front: { enable_ipv4: false, enable_ipv6: true }\n";
+    let stack = STACK.replace("  front:\n", network).replace("who.py", "six.py");
+    let six = include_str!("ports/who.py").replace("socket.AF_INET,", "socket.AF_INET6,");
+    let six = six.replace("\"0.0.0.0\"", "\"::\"");
+    let files = [("six.py", six.as_str()), ("ask.py", include_str!("ports/ask.py"))];
+    let host = TestHost::serving(&stack, "server", &files);
+    for kind in ["tcp", "udp"] {
+        for address in ["127.0.0.1", "192.0.2.1", "2001:db8::1"] {
+            host.shell(&ask(kind, address, 9000)).succeeds();
+        }
+        host.neighbour(&ask(kind, "192.0.2.1", 9000)).succeeds();
+        // The kernel leads its own family there, with the caller's address.
+        let seen = host.neighbour(&ask(kind, "2001:db8::1", 9000)).succeeds();
+        seen.stdout_is("2001:db8::2");
     }
     assert_eq!(relays(&host).len(), 1);
 }
@@ -129,9 +144,7 @@ fn a_relay_carries_everything_and_each_end_of_a_connection() {
     host.write("echo.py", include_str!("ports/echo.py"));
     host.write("pour.py", include_str!("ports/pour.py"));
     host.berth("up -d").succeeds();
-    host.eventually("the server listens", || {
-        host.berth("logs --no-log-prefix server").stdout.contains("listens")
-    });
+    host.listens("server");
     host.shell("python3 pour.py ::1 9000 20000000").succeeds().stdout_is("all came back");
 }
 
@@ -215,9 +228,7 @@ fn a_thousand_ports_are_published_and_the_container_keeps_its_own_limits() {
     host.write("ask.py", include_str!("ports/ask.py"));
     let program = berth_tests::host::berth_program();
     host.shell(&format!("ulimit -Sn 1024; {} up -d", program.display())).succeeds();
-    host.eventually("the server listens", || {
-        host.berth("logs --no-log-prefix server").stdout.contains("listens")
-    });
+    host.listens("server");
     host.neighbour(&ask("tcp", "192.0.2.1", 20000)).succeeds();
     host.shell(&ask("tcp", "::1", 20000)).succeeds();
     let limits = host.berth("exec -T server cat /proc/1/limits").succeeds().stdout;
@@ -248,6 +259,34 @@ fn a_port_without_a_number_gets_a_free_one_and_keeps_it() {
     host.shell(&ask("tcp", "127.0.0.1", first)).succeeds();
     host.berth("up -d").succeeds();
     assert_eq!(port(), first);
+    for again in ["restart -t 0 server", "stop -t 0 server", "start server"] {
+        host.berth(again).succeeds();
+    }
+    assert_eq!(port(), first, "also over restarts and stops");
+}
+
+#[test]
+fn port_tells_those_of_one_container_and_one_protocol() {
+    let host = host_with(
+        &STACK
+            .replace("'9000:9000', '9000:9000/udp'", "'9000-9001:9000', '9100-9101:9000/udp'")
+            .replace("    networks: [front]\n", "    networks: [front]\n    scale: 2\n"),
+    );
+    let port = |words: &str| {
+        let told = host.berth(&format!("port {words} server 9000")).succeeds().stdout;
+        let first = told.lines().next().and_then(|line| line.rsplit_once(':'));
+        first.and_then(|(_, port)| port.parse::<u16>().ok()).unwrap_or_else(|| panic!("{told}"))
+    };
+    for (protocol, [low, high]) in [("tcp", [9000, 9001]), ("udp", [9100, 9101])] {
+        let each = [1, 2].map(|index| port(&format!("--protocol {protocol} --index {index}")));
+        assert!(each == [low, high] || each == [high, low], "{protocol}: {each:?}");
+        assert!(each.contains(&port(&format!("--protocol {protocol}"))));
+        host.shell(&ask(protocol, "127.0.0.1", each[0])).succeeds();
+    }
+    assert_eq!(port("--index 2"), port("--index 2 --protocol tcp"));
+    host.berth("port --index 3 server 9000").fails_with(1).stderr_has("3");
+    host.berth("port --protocol sctp server 9000").fails_with(1).stderr_has("9000/sctp");
+    host.berth("port --protocol icmp server 9000").fails_with(64);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::checks::Checks;
 use super::deaf::is_deaf;
 use super::events::Happening;
 use super::hooks::{Hooks, share};
-use super::keep::{Monitor, first_health};
+use super::keep::{Monitor, first_health, read_status};
 use super::pattern::Pattern;
 use super::poll::{PollSet, Token};
 use super::resolver::Resolver;
@@ -129,7 +129,9 @@ impl Monitor {
         }
         let (of_host, own) = network::own_ports(&self.bundle);
         place!("ports.reserve");
-        let begun = ports::reserve(&of_host, &self.bundle.run_dir)
+        // The status is still that of the life before; without one there is nothing to keep.
+        let last = read_status(&self.bundle.run_dir).ok().flatten().unwrap_or_default();
+        let begun = ports::reserve(&of_host, last.published, &self.bundle.run_dir)
             .map_err(|taken| StartFailure::new("reserve port", &taken.port, &taken))
             .and_then(|reserved| {
                 self.reserved = reserved;

@@ -71,17 +71,33 @@ impl fmt::Display for Taken {
     }
 }
 
-/// Reserves a port for each of `wanted`: the first that is free of its range, or any.
+/// Reserves a port for each of `wanted`: where the file leaves the choice, what it was in `last` if
+/// that is free, else the first that is free of its range, or any.
 ///
 /// # Errors
 /// [`Taken`] for the first that cannot be had; nothing is reserved then.
-pub(super) fn reserve(wanted: &[PortSpec], run_dir: &Path) -> Result<Reserved, Taken> {
+pub(super) fn reserve(
+    wanted: &[PortSpec],
+    mut last: Vec<PortSpec>,
+    run_dir: &Path,
+) -> Result<Reserved, Taken> {
     let above = room_for(wanted);
+    // Nor is a port chosen that the file gives to another.
+    last.retain(|had| !wanted.iter().any(|spec| is_one(spec) && spec.published == had.published));
     let mut reserved = Reserved::default();
     for spec in wanted {
-        reserved.add(reserve_alone(spec, run_dir, above)?);
+        let had = last.iter().position(|had| had.target == spec.target && fits(had, spec));
+        let again =
+            had.map(|index| PortSpec { published: last.remove(index).published, ..spec.clone() });
+        let again = again.and_then(|again| reserve_alone(&again, run_dir, above).ok());
+        reserved.add(again.map_or_else(|| reserve_alone(spec, run_dir, above), Ok)?);
     }
     Ok(reserved)
+}
+
+/// Whether the file says which port it is.
+fn is_one(spec: &PortSpec) -> bool {
+    spec.published.is_some_and(|(first, last)| first == last)
 }
 
 /// A socket for each family.
@@ -362,6 +378,11 @@ mod tests {
         PortSpec { host_ip: Some(Ipv4Addr::LOCALHOST.into()), published, target: 80, protocol }
     }
 
+    /// For the first time.
+    fn reserve(wanted: &[PortSpec], run_dir: &Path) -> Result<Reserved, Taken> {
+        super::reserve(wanted, Vec::new(), run_dir)
+    }
+
     #[test]
     fn a_reserved_port_cannot_be_taken_by_others() {
         let dir = Folder::new();
@@ -433,6 +454,31 @@ mod tests {
         reserved.turn_into((&[any(83)], &[]), dir.path()).unwrap();
         assert_eq!(port(&reserved.ports[0]), taken, "the first that fits");
         assert!(TcpListener::bind(("127.0.0.1", port(&second))).is_ok());
+    }
+
+    #[test]
+    fn a_port_of_ones_choice_stays_where_it_was_if_that_is_free() {
+        let dir = Folder::new();
+        // Where no other test chooses ports.
+        let host_ip = Some(Ipv4Addr::new(127, 7, 7, 7).into());
+        let any = |target| PortSpec { host_ip, target, ..spec(None, Protocol::Tcp) };
+        let wanted = [any(80), any(80), any(81)];
+        let numbers = |reserved: &Reserved| -> Vec<u16> {
+            reserved.ports.iter().map(|port| port.published.unwrap().0).collect()
+        };
+        let reserved = reserve(&wanted, dir.path()).unwrap();
+        let (before, last) = (numbers(&reserved), reserved.ports.clone());
+        drop(reserved);
+        let reserved = super::reserve(&wanted, last.clone(), dir.path()).unwrap();
+        assert_eq!(numbers(&reserved), before);
+
+        drop(reserved);
+        let _squatter = TcpListener::bind(("127.7.7.7", before[0])).unwrap();
+        let fixed = PortSpec { published: Some((before[2], before[2])), ..any(80) };
+        let wanted = [&wanted[..], &[fixed]].concat();
+        let now = numbers(&super::reserve(&wanted, last, dir.path()).unwrap());
+        assert_eq!((now[1], now[3]), (before[1], before[2]));
+        assert!(now[0] != before[0] && now[2] != before[2], "{now:?} after {before:?}");
     }
 
     #[test]
