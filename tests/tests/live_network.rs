@@ -407,3 +407,44 @@ fn a_change_that_was_cut_short_is_taken_back_and_done_again() {
     assert_eq!(host.pid_of("web"), before);
     host.berth("plan --detailed-exitcode").fails_with(0);
 }
+
+#[test]
+fn who_exchange_ports_and_addresses_have_each_others_in_one_up() {
+    let stack = STACK.replace(
+        "    command: [sleep, '100000']\n    volumes: ['.:/srv:ro']\n    networks: [front, back]\n",
+        "    command: [python3, /srv/two.py]\n    volumes: ['.:/srv:ro']\n    \
+         ports: ['9001:8002']\n    \
+         networks: { front: , back: { ipv4_address: 10.99.7.8 } }\n",
+    );
+    let stack = stack.replace(
+        "      front: { aliases: [first] }\n",
+        "      front: { aliases: [first] }\n      back: { ipv4_address: 10.99.7.7 }\n",
+    );
+    let host = host_with(&stack);
+    host.eventually("the other serves", || from_outside(&host, 9001) == "8002");
+
+    let exchanged = stack.replace("9000:8001", "x").replace("9001:8002", "9000:8002");
+    let exchanged = exchanged.replace('x', "9001:8001");
+    let exchanged = exchanged.replace("10.99.7.7", "x").replace("10.99.7.8", "10.99.7.7");
+    host.write("compose.yaml", &exchanged.replace('x', "10.99.7.8"));
+    host.berth("up -d").succeeds();
+
+    host.eventually("each serves the other's port", || {
+        (from_outside(&host, 9000), from_outside(&host, 9001)) == ("8002".into(), "8001".into())
+    });
+    assert!(addresses(&host, "other", "web").contains(&"10.99.7.8".to_owned()));
+    host.berth("plan --detailed-exitcode").fails_with(0);
+
+    // A fixed address goes to another service, while its first owner runs on without one.
+    let before = host.pid_of("web");
+    host.edit("compose.yaml", "back: { ipv4_address: 10.99.7.8 }", "back: ");
+    host.edit(
+        "compose.yaml",
+        "back: { ipv4_address: 10.99.7.7 }",
+        "back: { ipv4_address: 10.99.7.8 }",
+    );
+    host.berth("up -d").succeeds();
+    assert!(addresses(&host, "web", "other").contains(&"10.99.7.8".to_owned()));
+    assert_eq!(host.pid_of("web"), before);
+    host.berth("plan --detailed-exitcode").fails_with(0);
+}
