@@ -219,6 +219,21 @@ impl Draft {
         self.steps[step.0].after_tried.insert(before.0);
     }
 
+    /// Whether `step` waits for `other`, through others too.
+    pub(crate) fn waits(&self, step: Slot, other: Slot) -> bool {
+        let (mut seen, mut open) = (BTreeSet::new(), vec![step.0]);
+        while let Some(at) = open.pop() {
+            if at == other.0 {
+                return true;
+            }
+            if seen.insert(at) {
+                let here = &self.steps[at];
+                open.extend(here.after.iter().chain(&here.after_tried));
+            }
+        }
+        false
+    }
+
     /// Lets every step that waits for nothing wait for `first` to end.
     pub(crate) fn begin_with(&mut self, first: Slot) {
         for (index, step) in self.steps.iter_mut().enumerate() {

@@ -72,6 +72,7 @@ pub(super) fn draft(
     maker.order_of_claims();
     maker.order_of_starts();
     maker.order_of_inits();
+    maker.order_of_choices();
     if let Some(first) = first {
         maker.draft.begin_with(first);
     }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use berth_schema::stack::Protocol;
+
 use super::Maker;
+use crate::desired::PortSpec;
 use crate::plan::Slot;
 use crate::up::claims::{self, Claim, Claims};
 use crate::up::ports::{self, Place};
@@ -75,4 +78,73 @@ impl Maker<'_> {
             }
         }
     }
+
+    /// Who may choose a port begins after those who may not, unless those wait for it.
+    pub(super) fn order_of_choices(&mut self) {
+        let choices: Vec<(usize, Vec<Choice>)> = (0..self.changes.len())
+            .filter(|index| self.slots[*index].start.is_some())
+            .map(|index| (index, self.choices(index)))
+            .filter(|(_, choices)| !choices.is_empty())
+            .collect();
+        if choices.is_empty() {
+            return;
+        }
+        let mut takers: BTreeMap<(Protocol, u16), Vec<(usize, Place)>> = BTreeMap::new();
+        for index in 0..self.changes.len() {
+            for (claim, place) in self.takes(index) {
+                if let Claim::Port(protocol, number) = claim {
+                    takers.entry((protocol, number)).or_default().push((index, place));
+                }
+            }
+        }
+        for (index, choices) in choices {
+            for choice in choices {
+                let (first, last) = choice.between;
+                let within = (choice.protocol, first)..=(choice.protocol, last);
+                let takers = takers.range(within).flat_map(|(_, takers)| takers);
+                for (taker, _) in takers.filter(|(_, place)| place.meets(choice.place)) {
+                    self.choose_after(index, *taker);
+                }
+            }
+        }
+    }
+
+    fn choose_after(&mut self, index: usize, taker: usize) {
+        let Some(start) = self.slots[index].start else { return };
+        let slots = self.slots[taker];
+        let steps = slots.update.into_iter().chain(slots.start).filter(|_| taker != index);
+        for step in steps {
+            if !self.draft.waits(step, start) {
+                self.draft.after_tried(start, step);
+            }
+        }
+    }
+
+    /// The ports of which a container that starts may take any: of a range each, and otherwise the
+    /// one it had before, which it takes again.
+    fn choices(&self, index: usize) -> Vec<Choice> {
+        let change = &self.changes[index];
+        let had = change.have.map_or(&[][..], |have| &have.published);
+        let wanted = change.becomes().map_or(&[][..], ports::wanted);
+        let of = |port: &PortSpec| {
+            let (protocol, target) = (port.protocol, port.target);
+            let again =
+                had.iter().filter(move |had| (had.protocol, had.target) == (protocol, target));
+            let between = match port.published {
+                Some((first, last)) if first < last => vec![(first, last)],
+                Some((_, 1..)) => Vec::new(),
+                _ => again.filter_map(|had| had.published).collect(),
+            };
+            let place = Place::of(port);
+            between.into_iter().map(move |between| Choice { protocol, between, place })
+        };
+        wanted.iter().flat_map(of).collect()
+    }
+}
+
+/// A port of the host that a container may take among others.
+struct Choice {
+    protocol: Protocol,
+    between: (u16, u16),
+    place: Place,
 }

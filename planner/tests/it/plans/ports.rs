@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use berth_planner::desired::PortSpec;
+
 use super::*;
 
 fn listener(port: u16, address: &str, owner: PortOwner) -> Listener {
@@ -133,4 +135,56 @@ fn a_port_that_only_the_file_gives_to_who_starts_as_it_was_made_is_free() {
     stack.services.insert("new".into(), new);
     let options = UpOptions { services: vec!["db".into(), "new".into()], ..options };
     plan_with(&stack, &host, &options);
+}
+
+/// The places of the starts of `a-1` and `b-1` in the order of a plan.
+fn starts(plan: &Plan) -> [usize; 2] {
+    ["shop-a-1", "shop-b-1"].map(|name| {
+        let starts =
+            |step: &Step| step.action.verb() == "start_container" && step.action.target() == name;
+        plan.steps.iter().position(starts).unwrap()
+    })
+}
+
+fn two(of_a: Option<(u16, u16)>, of_b: (u16, u16)) -> Stack {
+    let of = |published| {
+        let mut service = service("app:1");
+        service.ports = vec![Port { published, ..port(0, 80) }];
+        service
+    };
+    with([("a", of(of_a)), ("b", of(Some(of_b)))])
+}
+
+#[test]
+fn who_may_choose_a_port_starts_after_those_who_may_not() {
+    let range = two(Some((8000, 8001)), (8001, 8001));
+    let made = plan(&range, &FakeHost::new());
+    let [a, b] = starts(&made);
+    assert!(a > b && made.steps[a].after_tried.contains(&made.steps[b].id), "{made}");
+
+    // Whoever waits for the one that chooses cannot be waited for.
+    let mut circle = range.clone();
+    let needs = dependency(Condition::ServiceStarted);
+    circle.services.get_mut("b").unwrap().depends_on.insert("a".into(), needs);
+    let [a, b] = starts(&plan(&circle, &FakeHost::new()));
+    assert!(a < b);
+}
+
+#[test]
+fn a_number_that_was_somebodys_by_chance_is_left_to_who_names_it() {
+    let mut alone = two(None, (9000, 9000));
+    alone.services.remove("b");
+    let mut host = up_with(&alone);
+    let a = host.observed.containers.get_mut("shop-a-1").unwrap();
+    a.published = vec![PortSpec {
+        host_ip: None,
+        published: Some((34_567, 34_567)),
+        target: 80,
+        protocol: Protocol::Tcp,
+    }];
+    a.state = ContainerState::Exited { exit_code: 0, finished_at: 0 };
+    a.monitored = false;
+    let made = plan(&two(None, (34_567, 34_567)), &host);
+    let [a, b] = starts(&made);
+    assert!(a > b && made.steps[a].after_tried.contains(&made.steps[b].id), "{made}");
 }
