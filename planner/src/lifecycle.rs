@@ -8,12 +8,14 @@ use crate::action::Action;
 use crate::cause::Cause;
 use crate::down::of_project;
 use crate::gate::{Gates, Member};
-use crate::observed::{ContainerState, Observed, ObservedContainer};
+use crate::observed::{
+    ContainerRecord, ContainerState, NetworkRecord, Observed, ObservedContainer,
+};
 use crate::order::Order;
 use crate::pause::{adopted, run_on_again};
 use crate::plan::{Draft, Plan, Slot};
 use crate::problem::{PlanProblem, PlanProblems};
-use crate::up::{check_start, drift, is_active};
+use crate::up::{check_start, drift, is_active, stop_before};
 
 /// What `restart` is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -253,6 +255,20 @@ fn dragged<'a>(
     dragged
 }
 
+/// A container that would run on without its link; `up` of its own stack takes it along.
+fn without_link(
+    network: &NetworkRecord,
+    container: &ContainerRecord,
+    project: &str,
+) -> PlanProblem {
+    let (lost, name) = (network.has(), network.name.clone());
+    let (container, of) = (container.name.clone(), container.project.clone());
+    match of == project {
+        true => PlanProblem::LinkGone { network: name, lost, container },
+        false => PlanProblem::Stranded { network: name, lost, container, next: stop_before(&of) },
+    }
+}
+
 /// Puts the networks right that containers need to start; gives the steps by network.
 fn repairs<'a>(
     starting: &[&'a ObservedContainer],
@@ -263,10 +279,10 @@ fn repairs<'a>(
     let mut steps = BTreeMap::new();
     let known: BTreeSet<&str> = starting.iter().map(|c| c.record.name.as_str()).collect();
     let others = observed.containers.iter().filter(|(_, container)| is_active(container));
-    let stranded: BTreeMap<&str, &str> = others
+    let stranded: BTreeMap<&str, &ContainerRecord> = others
         .filter(|(name, _)| !known.contains(name.as_str()))
-        .flat_map(|(name, other)| {
-            other.record.spec.networks.keys().map(move |network| (network.as_str(), name.as_str()))
+        .flat_map(|(_, other)| {
+            other.record.spec.networks.keys().map(move |network| (network.as_str(), &other.record))
         })
         .collect();
     for container in starting {
@@ -283,9 +299,8 @@ fn repairs<'a>(
                 Some(here) if here.bridge_up && here.rules_present => {}
                 Some(here) => {
                     let left = stranded.get(name.as_str()).filter(|_| !here.bridge_up);
-                    if let Some(container) = left {
-                        let (network, container) = (name.clone(), container.to_string());
-                        problems.add(PlanProblem::BridgeGone { network, container });
+                    if let Some(left) = left {
+                        problems.add(without_link(&here.record, left, &record.project));
                     }
                     steps.entry(name.as_str()).or_insert_with(|| {
                         let repair = Action::RepairNetwork(here.record.clone());

@@ -174,6 +174,13 @@ pub struct NetworkRecord {
     pub subnets: Vec<Subnet>,
 }
 
+impl NetworkRecord {
+    /// What of the host its containers are linked by.
+    pub(crate) fn has(&self) -> &'static str {
+        if self.spec.beside.is_some() { "link" } else { "bridge" }
+    }
+}
+
 /// A subnet with the bridge's address in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subnet {

@@ -20,16 +20,15 @@ pub enum PlanProblem {
     )]
     NetworkGone { network: String, container: String },
     #[error(
-        "network `{network}` has lost its bridge while container `{container}` runs on it: \
+        "network `{network}` has lost its {lost} while container `{container}` runs on it: \
          `berth up` puts both right"
     )]
-    BridgeGone { network: String, container: String },
+    LinkGone { network: String, lost: &'static str, container: String },
     #[error(
-        "network `{network}` has lost its bridge, and container `{container}` of project \
-         `{project}`, which this does not touch, would have no link to a new one: stop it before \
-         (`berth -p {project} stop`)"
+        "network `{network}` has lost its {lost}, and container `{container}`, which this does not \
+         touch, would have no link to a new one: {next}"
     )]
-    Stranded { network: String, container: String, project: String },
+    Stranded { network: String, lost: &'static str, container: String, next: String },
     #[error("container `{container}` is half made: `berth up` makes it anew")]
     HalfMade { container: String },
     #[error("service `{service}` has the fixed name `{name}`, so there can be only one container")]

@@ -29,6 +29,7 @@ use crate::problem::{PlanProblem, PlanProblems};
 pub(crate) use self::containers::{PAUSED, UNMONITORED};
 pub(crate) use self::ports::check_start;
 pub(crate) use self::resources::drift;
+pub(crate) use self::stranded::stop_before;
 
 /// What `up` is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::containers::{Change, Fate};
 use super::resources::{self, NetworkFate};
 use super::{Survey, is_active};
+use crate::observed::ContainerRecord;
 use crate::problem::{PlanProblem, PlanProblems};
 
 /// Refuses a bridge for which not all that run on its network end before: those of other stacks,
@@ -23,11 +24,30 @@ pub(super) fn check(
         let on = survey.on_network.get(name).into_iter().flatten();
         let stay = on.filter(|have| is_active(have) && !ending.contains(have.record.name.as_str()));
         for record in stay.map(|have| &have.record) {
+            let lost = survey.observed.networks.get(*name).map_or("bridge", |n| n.record.has());
             problems.add(PlanProblem::Stranded {
                 network: (*name).to_owned(),
+                lost,
                 container: record.name.clone(),
-                project: record.project.clone(),
+                next: next(survey, record),
             });
         }
     }
+}
+
+/// What takes the container along, or out of the way.
+fn next(survey: &Survey, record: &ContainerRecord) -> String {
+    match record.project == survey.desired.project {
+        false => stop_before(&record.project),
+        true if record.oneoff => "end it before (it was made by `run`)".to_owned(),
+        true if survey.desired.services.contains_key(&record.service) => {
+            format!("bring `{}` up too", record.service)
+        }
+        true => "its service is not in the file, `--remove-orphans` removes it".to_owned(),
+    }
+}
+
+/// The move that takes what another project runs out of the way.
+pub(crate) fn stop_before(project: &str) -> String {
+    format!("stop it before (`berth -p {project} stop`)")
 }

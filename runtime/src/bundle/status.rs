@@ -49,6 +49,9 @@ pub struct Status {
     pub paused: bool,
     /// Host ports it really has.
     pub published: Vec<PortSpec>,
+    /// Those it had before this life, which it takes again where the file leaves the choice.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub had_ports: Vec<PortSpec>,
     /// Ports of its resolver on 127.0.0.11 in its network namespace, UDP and TCP.
     #[serde(default)]
     pub resolver: Option<(u16, u16)>,

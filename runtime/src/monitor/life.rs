@@ -131,7 +131,9 @@ impl Monitor {
         place!("ports.reserve");
         // The status is still that of the life before; without one there is nothing to keep.
         let last = read_status(&self.bundle.run_dir).ok().flatten().unwrap_or_default();
-        let begun = ports::reserve(&of_host, last.published, &self.bundle.run_dir)
+        let had = if last.published.is_empty() { last.had_ports } else { last.published };
+        self.status.had_ports.clone_from(&had);
+        let begun = ports::reserve(&of_host, had, &self.bundle.run_dir)
             .map_err(|taken| StartFailure::new("reserve port", &taken.port, &taken))
             .and_then(|reserved| {
                 self.reserved = reserved;

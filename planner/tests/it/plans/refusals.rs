@@ -102,8 +102,8 @@ fn a_bridge_is_not_made_anew_under_containers_that_the_plan_does_not_touch() {
     }
     host.observed.networks.get_mut("shop_back").unwrap().bridge_up = false;
     assert_snapshot!(problems(&shop(), &host), @r"
-    network `shop_back` has lost its bridge, and container `other-db-1` of project `other`, which this does not touch, would have no link to a new one: stop it before (`berth -p other stop`)
-    network `shop_back` has lost its bridge, and container `shop-db-run-1` of project `shop`, which this does not touch, would have no link to a new one: stop it before (`berth -p shop stop`)
+    network `shop_back` has lost its bridge, and container `other-db-1`, which this does not touch, would have no link to a new one: stop it before (`berth -p other stop`)
+    network `shop_back` has lost its bridge, and container `shop-db-run-1`, which this does not touch, would have no link to a new one: end it before (it was made by `run`)
     ");
 
     for name in ["other-db-1", "shop-db-run-1"] {
