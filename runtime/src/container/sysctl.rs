@@ -20,7 +20,17 @@ pub(crate) fn write_all(settings: BorrowedFd<'_>, bundle: &Bundle) -> Result<(),
     bundle.sysctls.iter().try_for_each(|(key, value)| {
         without!("sysctl.beneath", return naive::set(&path(key), value).step(STEP, key));
         write(settings, key, value)
-    })
+    })?;
+    deaf(bundle).iter().try_for_each(|(key, value)| write(settings, key, value))
+}
+
+/// No neighbour says where packets go. At a link it holds only where it holds for all, and
+/// whether the container forwards turns it over: it comes last, unless the file names it.
+fn deaf(bundle: &Bundle) -> Option<(&'static str, String)> {
+    const KEY: &str = "net.ipv4.conf.all.accept_redirects";
+    let named = bundle.sysctls.keys().any(|key| path(key) == path(KEY));
+    let is_deaf = has_own_network(bundle) && !named;
+    is_deaf.then(|| (KEY, defence!("net.deaf", "0", "1").to_owned()))
 }
 
 /// What every network of a container's own is set to.
@@ -33,14 +43,13 @@ fn usual(bundle: &Bundle) -> Vec<(&'static str, String)> {
     vec![
         ("net.ipv4.ping_group_range", format!("0 {last}")),
         ("net.ipv4.ip_unprivileged_port_start", "0".to_owned()),
-        // At a link it holds only where it holds for all.
-        ("net.ipv4.conf.all.accept_redirects", defence!("net.deaf", "0", "1").to_owned()),
     ]
 }
 
 /// All settings of a container that another program makes.
 pub(super) fn all(bundle: &Bundle) -> BTreeMap<String, String> {
-    let usual = usual(bundle).into_iter().map(|(key, value)| (key.to_owned(), value));
+    let usual = usual(bundle).into_iter().chain(deaf(bundle));
+    let usual = usual.map(|(key, value)| (key.to_owned(), value));
     usual.chain(bundle.sysctls.clone()).collect()
 }
 
