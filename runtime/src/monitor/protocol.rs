@@ -11,9 +11,10 @@ use crate::bundle::{Cgroup, Restart, Status};
 /// Bytes of the longest line and of the longest frame's content.
 pub(super) const LONGEST: usize = 64 * 1024;
 
-/// What a client asks for.
+/// What a client asks for. A monitor of another version refuses what it does not know, to the last
+/// field: it would be done by half.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "request")]
+#[serde(rename_all = "snake_case", tag = "request", deny_unknown_fields)]
 pub enum Request {
     /// The status, once.
     Status,
@@ -43,8 +44,8 @@ pub enum Request {
     Pause,
     /// Let a paused one run on.
     Unpause,
-    /// Other limits, another restart policy, other links, names and ports from now on. They are in the kernel and written
-    /// down, or nothing of them is.
+    /// Other limits, another restart policy, other links, names and ports from now on. They are in
+    /// the kernel and written down, or nothing of them is.
     Update {
         /// The limits; where the group is, and its devices, stay.
         cgroup: Box<Cgroup>,

@@ -131,7 +131,13 @@ impl Monitor {
 
 /// Whether one link can be taken for the other, but for names and the way out.
 fn same(one: &Link, other: &Link) -> bool {
-    let plain = |link: &Link| Link { gateways: vec![], names: vec![], ..link.clone() };
+    let plain = |link: &Link| Link {
+        gateways: vec![],
+        names: vec![],
+        // It says of the network where ports lead, and bundles of before do not have it.
+        internal: false,
+        ..link.clone()
+    };
     plain(one) == plain(other)
 }
 
