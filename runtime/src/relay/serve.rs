@@ -230,7 +230,7 @@ impl Relay {
             self.flows.forget_silent(now);
             let over = self.connections.iter().filter(|(_, connection)| connection.is_over(now));
             for number in over.map(|(number, _)| *number).collect::<Vec<_>>() {
-                self.part(number);
+                self.part(number).iter().for_each(Connection::give_up);
             }
         }
     }

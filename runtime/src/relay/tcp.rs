@@ -178,6 +178,14 @@ impl Connection {
         self.until.is_some_and(|until| until <= now)
     }
 
+    /// Ends it with what could not be carried: a server that has not had all its client sent is
+    /// not told that this was all.
+    pub(super) fn give_up(&self) {
+        if self.client.gone && !self.there.ended {
+            abort(&self.server.socket);
+        }
+    }
+
     /// Makes its end a reset on both sides.
     pub(super) fn abort(&self) {
         abort(&self.client.socket);
