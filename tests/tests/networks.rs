@@ -278,7 +278,7 @@ fn other_labels_are_written_down_and_nothing_is_made_anew() {
 #[test]
 fn inspect_shows_a_network_in_dockers_shape_and_as_the_kernel_has_it() {
     let host = stack(
-        "  web: { SLEEP, networks: [front] }",
+        "  web: { SLEEP, networks: { front: { mac_address: 02-42-AC-11-00-0A } } }",
         "  front:\n    enable_ipv6: true\n    labels: { color: blue }\n    \
          driver_opts: { com.docker.network.driver.mtu: 1400, com.docker.network.bridge.name: br-front }\n    \
          ipam: { config: [{ subnet: 10.9.0.0/16, ip_range: 10.9.4.0/24, gateway: 10.9.0.9 }] }",

@@ -153,8 +153,9 @@ fn row(container: &ObservedContainer, port: &PortSpec, at: Option<SocketAddr>) -
 fn stopped(container: &ObservedContainer, port: &PortSpec, address: IpAddr) -> Row {
     let state = rows::state(container);
     let details = vec![format!("the container is {state}")];
-    let at = port.published.map(|(first, _)| SocketAddr::new(address, first));
-    Row { state: "stopped", details, ..row(container, port, at) }
+    // 0: nobody knows before it starts.
+    let at = SocketAddr::new(address, port.published.map_or(0, |(first, _)| first));
+    Row { state: "stopped", details, ..row(container, port, Some(at)) }
 }
 
 fn published(

@@ -108,7 +108,9 @@ impl Endpoint {
         let on = record.addresses.get(&network.name)?;
         let (v4, v6) = (on.ipv4.map(IpAddr::from), on.ipv6.map(IpAddr::from));
         let asked = record.spec.networks.get(&network.name);
-        let asked = asked.and_then(|endpoint| endpoint.mac_address.clone());
+        let asked = asked.and_then(|endpoint| endpoint.mac_address.as_deref());
+        // The file may part the bytes by dashes.
+        let asked = asked.map(|text| text.replace('-', ":").to_lowercase());
         let shared =
             network.spec.beside.as_ref().is_some_and(|beside| beside.way.shares_hardware());
         let mac = match v4.or(v6) {
@@ -140,7 +142,7 @@ fn options(record: &NetworkRecord) -> BTreeMap<String, String> {
     let text = |value: &Value| match value {
         Value::String(text) => text.clone(),
         Value::Array(list) => {
-            list.iter().filter_map(Value::as_str).collect::<Vec<&str>>().join(",")
+            list.iter().filter_map(Value::as_str).collect::<Vec<&str>>().join(":")
         }
         other => other.to_string(),
     };
