@@ -41,6 +41,7 @@ impl Monitor {
             let _ = fs::remove_dir_all(&self.bundle.run_dir);
         }
         // Before anybody may count on everything being gone.
+        self.sentry.end();
         self.quarters.iter().for_each(Quarters::leave);
         self.lock = None;
         self.server.finish(&self.status);

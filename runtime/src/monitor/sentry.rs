@@ -145,6 +145,19 @@ impl Sentry {
         }
     }
 
+    /// Gives up the post, as the monitor ends; when this is done no repair runs any more, which
+    /// would keep the monitors' cgroup busy.
+    pub(super) fn end(&mut self) {
+        let Post::Watching(mut watch) = std::mem::replace(&mut self.post, Post::None) else {
+            return;
+        };
+        if let Some(repair) = watch.repair.take() {
+            repair.kill();
+            // What was killed ends at once; its steps are transactions of the kernel.
+            let _ = waitid(WaitId::PidFd(repair.pidfd.as_fd()), WaitIdOptions::EXITED);
+        }
+    }
+
     /// Does what is due.
     pub(super) fn tick(&mut self, now: Instant) {
         match &mut self.post {
@@ -292,8 +305,12 @@ impl Repair {
 
     /// Kills it, if it has not ended; it is waited for later then.
     fn end(self) {
-        let _ = sys::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+        self.kill();
         lost::remember(self.pidfd);
+    }
+
+    fn kill(&self) {
+        let _ = sys::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
     }
 }
 
