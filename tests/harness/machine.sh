@@ -25,7 +25,8 @@ hostname machine
 # A neighbour on the same wire, and the way to the rest of the world: there is none behind it.
 unshare --net sleep infinity &
 for _ in $(seq 500); do
-    [ "$(readlink /proc/$!/ns/net)" != "$(readlink /proc/self/ns/net)" ] && break
+    # It is there when it sleeps: the ledger knows processes by their names.
+    [ "$(cat /proc/$!/comm)" = sleep ] && break
     sleep 0.01
 done
 echo $! >"$dir/neighbour"
