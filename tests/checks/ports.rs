@@ -174,8 +174,9 @@ fn a_program(bench: &Bench) -> Outcome {
         holds!(up.stderr.contains("python3"), "it does not say who has it: {up}");
         let told = host.neighbour("timeout 2 bash -c 'cat </dev/tcp/192.0.2.1/8080'").stdout;
         holds!(told == "program", "who has the port is not who answers: {told}");
+        program.signal(Signal::SIGKILL);
     }
-    end(program);
+    let _ = program.ends();
     host.berth("-p three down -t 0").succeeds();
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Runs the checks, each as a process of its own, and prints the table.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -33,6 +34,18 @@ enum Verdict {
     Vacuous,
     /// This machine cannot run it, and why.
     Skipped(String),
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Verdict::Green => f.write_str("green"),
+            Verdict::Red(why) => write!(f, "red: {why}"),
+            Verdict::Broken(why) => write!(f, "broken: {why}"),
+            Verdict::Vacuous => f.write_str("nothing was tried"),
+            Verdict::Skipped(why) => write!(f, "not run: {why}"),
+        }
+    }
 }
 
 /// A row of the table.
@@ -122,9 +135,9 @@ fn row(check: &Check) -> Row {
                 true
             }
         };
-        if !expected || std::env::var_os("BERTH_CHECKS_SAY").is_some() {
-            row.failures.extend((!expected).then(|| format!("{build}: {verdict:?}")));
-            println!("      {build}: {verdict:?}");
+        row.failures.extend((!expected).then(|| format!("{build}: {verdict}")));
+        if expected && std::env::var_os("BERTH_CHECKS_SAY").is_some() {
+            println!("      {build}: {verdict}");
         }
     }
     row
@@ -149,9 +162,17 @@ fn run(check: &Check, build: Build) -> (Verdict, u32) {
         Some(0 | 10) if fired == 0 => Verdict::Vacuous,
         Some(0) => Verdict::Green,
         Some(code) if code == i32::from(FELL) => Verdict::Red(why.trim().to_owned()),
-        _ => Verdict::Broken(format!("it ended with {status:?}, see {}", said.display())),
+        _ => Verdict::Broken(format!("it ended with {status:?}\n{}", end_of(&text))),
     };
     (verdict, fired)
+}
+
+/// Why a check ended: its panic with what follows, or else the end of what it said.
+fn end_of(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let panic = lines.iter().position(|line| line.contains("panicked at"));
+    let first = panic.unwrap_or(lines.len().saturating_sub(40));
+    lines[first..].iter().take(40).copied().collect::<Vec<_>>().join("\n")
 }
 
 fn start(

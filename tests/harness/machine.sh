@@ -45,6 +45,12 @@ ip address add 2001:db8::2/64 dev eth0 nodad
 ip link set eth0 up
 NEIGHBOUR
 ip route add default via "$neighbour"
+# The kernel may tell of the carrier up to a second later, and the ledger would see that. To be asked
+# for one link alone makes it look.
+for _ in $(seq 200); do
+    case $(ip -o link show wire0) in *"state UP"*) break ;; esac
+    sleep 0.01
+done
 
 echo ready
 exec >/dev/null
