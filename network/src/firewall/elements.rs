@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use berth_schema::stack::Protocol;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::rules::{
+use super::sets::{
     BRIDGES, HELD, HELD4_AT, HELD6_AT, HOME4, HOME6, INTERNAL, MASKED4, MASKED6, OPEN4, OPEN6,
     PORTS4, PORTS4_AT, PORTS6, PORTS6_AT, ROUTED4, ROUTED6, SAME, SHARES4, SHARES4_AT, SHARES6,
     SHARES6_AT, TRUSTED, UNPROTECTED4, UNPROTECTED6,

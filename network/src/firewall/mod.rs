@@ -10,6 +10,7 @@
 mod elements;
 mod routes;
 mod rules;
+mod sets;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
