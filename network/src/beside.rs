@@ -14,8 +14,9 @@ use netlink_packet_route::link::{
 };
 use rtnetlink::{Handle, LinkDummy, LinkIpVlan, LinkMacVlan, LinkUnspec, LinkVlan};
 
-use crate::bridge::{HALF_MADE, answered, index_of, remove};
+use crate::bridge::{answered, index_of, remove};
 use crate::error::{NetError, Result};
+use crate::group::HALF_MADE;
 
 /// What the alias of a link of ours begins with; the rest is chosen by who made it.
 const MARK: &str = "berth-link:";

@@ -2,8 +2,8 @@
 //!
 //! The mark is the link's alias, `berth:NETWORK DIGEST`: whose it is, and from which record it
 //! was made; ` @REALM` follows where the name of the link does not tell of which state it is. The link is switched on last, so a bridge of ours that is up is whole. The kernel
-//! takes no alias for a link that is not there yet, so until it has one a bridge is in a link
-//! group of its own: one that a crash left half made is seen as ours at any moment.
+//! takes no alias for a link that is not there yet, so until it has one a bridge is in another link
+//! [`group`]: one that a crash left half made is seen as ours at any moment.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -21,14 +21,13 @@ use sha2::{Digest, Sha256};
 
 use crate::endpoint::mac_of;
 use crate::error::{NetError, Result, refused};
+use crate::group::{self, HALF_MADE};
 use crate::sysctl;
 
 /// What an alias of ours begins with.
 pub(crate) const MARK: &str = "berth:";
 /// Stands in a mark before the realm, where there is one.
 const OF_REALM: &str = " @";
-/// The link group of bridges that have no alias yet.
-pub const HALF_MADE: u32 = 0x6265_7274;
 /// Bytes an alias may have.
 const ALIAS_MAX: usize = 255;
 
@@ -43,6 +42,8 @@ pub struct Bridge {
     pub realm: Option<String>,
     /// Its mark as it stands, to compare with [`mark`].
     pub mark: String,
+    /// Its link group, to compare with [`group::of`].
+    pub group: u32,
     /// It is switched on, so it was finished.
     pub up: bool,
     /// Its addresses with their prefix lengths.
@@ -214,7 +215,7 @@ pub async fn routes(netlink: &Handle) -> Result<Vec<IpNet>> {
 async fn finish(netlink: &Handle, record: &NetworkRecord, alias: String) -> Result<Vec<String>> {
     let bridge = &record.bridge;
     let change = |message| netlink.link().change(message).execute();
-    let whole = LinkAttribute::Group(0);
+    let whole = LinkAttribute::Group(group::of(record.spec.internal));
     change(LinkUnspec::new_with_name(bridge).alias(alias).append_extra_attribute(whole).build())
         .await
         .map_err(answered("set alias of", bridge))?;
@@ -359,6 +360,11 @@ fn ours(link: &LinkMessage) -> Option<Bridge> {
         LinkAttribute::LinkInfo(info) => info.contains(&LinkInfo::Kind(InfoKind::Bridge)),
         _ => false,
     });
+    let group = link.attributes.iter().find_map(|a| match a {
+        LinkAttribute::Group(group) => Some(*group),
+        _ => None,
+    });
+    let group = group.unwrap_or_default();
     let (network, realm) = match &mark {
         Some(mark) => {
             let text = mark.strip_prefix(MARK)?;
@@ -368,12 +374,12 @@ fn ours(link: &LinkMessage) -> Option<Bridge> {
             };
             (text.rsplit_once(' ')?.0.to_owned(), realm)
         }
-        None if link.attributes.contains(&LinkAttribute::Group(HALF_MADE)) => (String::new(), None),
+        None if group == HALF_MADE => (String::new(), None),
         None => return None,
     };
     let mark = mark.unwrap_or_default();
     let up = link.header.flags.contains(LinkFlags::Up);
-    is_bridge.then_some(Bridge { name, network, realm, mark, up, addresses: Vec::new() })
+    is_bridge.then_some(Bridge { name, network, realm, mark, group, up, addresses: Vec::new() })
 }
 
 /// The subnet a route of the host leads to, unless it is a default route or one the kernel made

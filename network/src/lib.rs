@@ -9,9 +9,10 @@
 //! process that starts and keeps one container.
 //!
 //! Reading order: [`bridge`] (a network), [`endpoint`] (a container on it), [`firewall`] (who
-//! reaches whom), [`foreign`] (what the rules of others say to that), [`listening`] (who has the
-//! ports), [`dns`] (by which name), [`notices`] (what others take away), [`wall`] (what holds
-//! then), then what they stand on: `nft`, `netlink`, [`netns`].
+//! reaches whom), [`group`] (how its rules know a bridge), [`foreign`] (what the rules of others
+//! say to that), [`listening`] (who has the ports), [`dns`] (by which name), [`notices`] (what
+//! others take away), [`wall`] (what holds then), then what they stand on: `nft`, `netlink`,
+//! [`netns`].
 
 pub mod beside;
 pub mod bridge;
@@ -21,6 +22,7 @@ pub mod endpoint;
 pub mod error;
 pub mod firewall;
 pub mod foreign;
+pub mod group;
 pub mod links;
 pub mod listening;
 mod netlink;

@@ -21,6 +21,8 @@ pub struct Link {
     pub index: u32,
     /// Its name.
     pub name: String,
+    /// Its group (`group` in ip-link(8)); most links are in 0.
+    pub group: u32,
     /// It is switched on.
     pub up: bool,
     /// It is the loopback link.
@@ -77,6 +79,7 @@ fn link(body: &[u8]) -> Option<Link> {
     Some(Link {
         index: word(body, 4)?,
         name: String::from_utf8_lossy(name).trim_end_matches('\0').to_owned(),
+        group: attribute(libc::IFLA_GROUP).and_then(|group| word(group, 0)).unwrap_or(0),
         up: flags & UP != 0,
         loopback: flags & LOOPBACK != 0,
         enslaved: attribute(10).is_some(),

@@ -12,6 +12,7 @@ use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
 use crate::bridge::MARK;
 use crate::error::{Result, refused};
 use crate::firewall::TABLE;
+use crate::group;
 use crate::netlink::{Channel, Message, attributes};
 
 /// `NFNLGRP_NFTABLES` of `linux/netfilter/nfnetlink.h`.
@@ -79,11 +80,11 @@ fn touches_table(message: &Message) -> bool {
     header[0] == TABLE.family as u8 && table.is_some_and(|name| is_text(name, TABLE.name))
 }
 
-/// Whether a bridge of ours went or was switched off, an address went, or forwarding was switched
-/// off for the host.
+/// Whether a bridge of ours went, was switched off or lost its group, an address went, or forwarding
+/// was switched off for the host.
 fn touches_network(message: &Message) -> bool {
     match message.kind {
-        libc::RTM_NEWLINK => is_our_link(message) && !is_up(message),
+        libc::RTM_NEWLINK => is_our_link(message) && !(is_up(message) && is_grouped(message)),
         libc::RTM_DELLINK => is_our_link(message),
         libc::RTM_DELADDR => is_global(message),
         RTM_NEWNETCONF => forwards_no_more(message),
@@ -93,10 +94,18 @@ fn touches_network(message: &Message) -> bool {
 
 /// `struct ifinfomsg`, then its alias among the attributes.
 fn is_our_link(message: &Message) -> bool {
+    of_link(message, libc::IFLA_IFALIAS).is_some_and(|alias| alias.starts_with(MARK.as_bytes()))
+}
+
+fn is_grouped(message: &Message) -> bool {
+    let number = of_link(message, libc::IFLA_GROUP).and_then(|value| word(value, 0));
+    number.is_some_and(group::is_ours)
+}
+
+fn of_link(message: &Message, wanted: u16) -> Option<&[u8]> {
     const HEADER: usize = 16;
-    const ALIAS: u16 = libc::IFLA_IFALIAS;
-    let Some(rest) = message.payload.get(HEADER..) else { return false };
-    attributes(rest).any(|(kind, value)| kind == ALIAS && value.starts_with(MARK.as_bytes()))
+    let rest = message.payload.get(HEADER..)?;
+    attributes(rest).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
 }
 
 /// `ifi_flags` of `struct ifinfomsg`.
@@ -161,17 +170,23 @@ mod tests {
     }
 
     #[test]
-    fn a_bridge_that_was_switched_off_is_noticed_and_a_new_veth_is_not() {
-        let link = |kind: u16, up: bool, alias: &[u8]| {
+    fn a_bridge_that_was_switched_off_or_lost_its_group_is_noticed_and_a_new_veth_is_not() {
+        let in_group = |group: u32, kind: u16, up: bool, alias: &[u8]| {
             let mut header = [0; 16];
             header[8] = u8::from(up);
-            message(kind, &header, &[attribute(libc::IFLA_IFALIAS, alias)])
+            let group = attribute(libc::IFLA_GROUP, &group.to_ne_bytes());
+            message(kind, &header, &[attribute(libc::IFLA_IFALIAS, alias), group])
         };
+        let link = |kind, up, alias: &[u8]| in_group(group::BRIDGES, kind, up, alias);
         assert!(touches_network(&link(libc::RTM_NEWLINK, false, b"berth:shop_default 12\0")));
         assert!(!touches_network(&link(libc::RTM_NEWLINK, true, b"berth:shop_default 12\0")));
         assert!(touches_network(&link(libc::RTM_DELLINK, true, b"berth:shop_default 12\0")));
         assert!(!touches_network(&link(libc::RTM_NEWLINK, false, b"other\0")));
         assert!(!touches_network(&link(libc::RTM_DELLINK, false, b"\0")));
+        let alias = b"berth:shop_default 12\0";
+        assert!(touches_network(&in_group(0, libc::RTM_NEWLINK, true, alias)));
+        assert!(!touches_network(&in_group(group::INTERNAL, libc::RTM_NEWLINK, true, alias)));
+        assert!(!touches_network(&in_group(0, libc::RTM_NEWLINK, true, b"other\0")));
     }
 
     #[test]

@@ -10,7 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use berth_network::endpoint;
-use berth_network::firewall;
+use berth_network::firewall::{self, Network};
+use berth_network::group;
 use berth_schema::stack::Protocol::{Tcp, Udp};
 use common::{
     Container, Host, ask_tcp, ask_udp, has, link, network, on_a_host, output, publish, try_tcp,
@@ -267,6 +268,59 @@ fn an_internal_network_has_no_way_out_and_no_way_in() {
         assert_eq!(inner.try_tcp("192.168.7.1:8080"), None);
         assert_eq!(outside.try_tcp("192.168.7.1:8081"), None);
         assert_eq!(server.try_tcp("10.22.0.2:80"), None);
+    });
+}
+
+#[test]
+fn a_bridge_without_its_group_is_closed_until_it_has_it_again() {
+    if !has("ip") {
+        return;
+    }
+    on_both_kinds_of_host(|host| {
+        let web = host.network(network("web", "10.20.0.0/24"));
+        let server = host.container(&web, 2);
+        server.serve_tcp(80, "server");
+        let outside = host.outside(9);
+        publish("web-1", Tcp, "8080", "10.20.0.2:80");
+        let networks = [Network::from(&web)];
+        assert_eq!(group::restore(&networks).unwrap(), [""; 0], "it was made with it");
+        for other in [0, group::HALF_MADE] {
+            host.ip(&format!("link set br-web group {other}"));
+            assert_eq!(outside.try_tcp("192.168.7.1:8080"), None);
+            assert_eq!(try_tcp("127.0.0.1:8080"), None);
+
+            assert_eq!(group::restore(&networks).unwrap(), ["br-web"]);
+            assert!(outside.ask_tcp("192.168.7.1:8080").is_some());
+            assert!(ask_tcp("127.0.0.1:8080").is_some());
+        }
+    });
+}
+
+#[test]
+fn what_comes_out_of_an_internal_network_is_marked_for_relays_in_whatever_group_its_bridge_is() {
+    if !has("ip") || !has("nft") {
+        return;
+    }
+    on_both_kinds_of_host(|host| {
+        let mut back = network("back", "10.22.0.0/24");
+        back.spec.internal = true;
+        let back = host.network(back);
+        let web = host.network(network("web", "10.20.0.0/24"));
+        let [inner, outer] = [(&back, 2), (&web, 2)].map(|(net, last)| host.container(net, last));
+        // As the sockets of relays do.
+        output("nft", "add table inet relay");
+        output("nft", "add chain inet relay in { type filter hook input priority 2000 ; }");
+        let drop = format!("add rule inet relay in meta mark {} drop", firewall::NOT_RELAYED);
+        output("nft", &drop);
+        for (port, group) in (5000..).zip([group::INTERNAL, group::BRIDGES, 0]) {
+            host.ip(&format!("link set br-back group {group}"));
+            let listener = std::net::UdpSocket::bind(("0.0.0.0", port)).unwrap();
+            listener.set_nonblocking(true).unwrap();
+            assert_eq!(inner.try_udp(&format!("10.22.0.1:{port}")), None);
+            assert!(listener.recv_from(&mut [0; 8]).is_err(), "in group {group}");
+            assert_eq!(outer.try_udp(&format!("10.20.0.1:{port}")), None);
+            assert!(listener.recv_from(&mut [0; 8]).is_ok(), "that of another network comes");
+        }
     });
 }
 

@@ -9,11 +9,12 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
 use berth_network::foreign::{self, Answer, Story};
+use berth_network::links;
 use berth_planner::observed::NetworkRecord;
 use berth_schema::stack::Protocol;
 use berth_schema::stack::Protocol::{Tcp, Udp};
 use common::{
-    Container, Host, ask_tcp, ask_udp, has, network, on_a_host, publish, try_tcp, try_udp,
+    Container, Host, ask_tcp, ask_udp, has, network, on_a_host, output, publish, try_tcp, try_udp,
 };
 
 /// A port published to a container, and a machine outside that asks for it.
@@ -36,17 +37,15 @@ impl<'a> Bench<'a> {
     }
 
     fn story(&self, protocol: Protocol, from: Option<&str>) -> Story {
-        let index = |link: &str| {
-            let line = self.host.ip(&format!("-o link show {link}"));
-            (line.split(':').next().unwrap().parse().unwrap(), link.to_owned())
-        };
+        let links = links::links().unwrap();
+        let link = |name: &str| links.iter().find(|link| link.name == name).unwrap().clone();
         let (host, target) = match protocol {
             Udp => ("192.168.7.1:8053", "10.20.0.2:53"),
             _ => ("192.168.7.1:8080", "10.20.0.2:80"),
         };
         Story {
-            from: from.map(index),
-            bridge: index(&self.web.bridge),
+            from: from.map(link),
+            bridge: link(&self.web.bridge),
             source: Some(
                 if from.is_some() { "192.168.7.9" } else { "192.168.7.1" }.parse().unwrap(),
             ),
@@ -222,6 +221,22 @@ fn an_answer_that_is_not_let_back_is_told() {
     with_nft(rules, |bench| {
         let told = "the answer is dropped by policy drop of chain forward in table inet filter";
         assert_eq!(bench.told(Tcp), told);
+    });
+}
+
+#[test]
+fn rules_that_name_groups_of_links_are_understood() {
+    let rules = "table inet filter { chain forward {
+        type filter hook forward priority 0; policy drop;
+        iifgroup 7 oifgroup 0x62657274 accept
+        iifgroup 0x62657274 oifgroup 7 accept
+    }; }";
+    with_nft(rules, |bench| {
+        assert_eq!(bench.told(Tcp), "dropped by policy drop of chain forward in table inet filter");
+        bench.host.ip("link set lan0 group 7");
+        assert_eq!(bench.told(Tcp), "passes");
+        output("nft", "insert rule inet filter forward iifgroup 7 drop");
+        insta::assert_snapshot!(bench.told(Tcp), @"dropped by rule 1 of chain forward in table inet filter: `iifgroup 7 drop`");
     });
 }
 

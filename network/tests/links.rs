@@ -6,7 +6,7 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use berth_network::{bridge, endpoint};
+use berth_network::{endpoint, group};
 use common::{Container, ask_tcp, has, link, network, on_a_host};
 
 #[test]
@@ -35,7 +35,7 @@ fn a_bridge_that_was_cut_off_before_it_had_its_mark_is_still_ours() {
         return;
     }
     on_a_host(|host| {
-        host.ip(&format!("link add br-half group {} type bridge", bridge::HALF_MADE));
+        host.ip(&format!("link add br-half group {} type bridge", group::HALF_MADE));
         host.ip("link add br-other type bridge");
         host.create(&network("web", "10.20.0.0/24")).unwrap();
 
@@ -43,6 +43,28 @@ fn a_bridge_that_was_cut_off_before_it_had_its_mark_is_still_ours() {
 
         let pair = |name: &str, network: &str| (name.to_owned(), network.to_owned());
         assert_eq!(names, [pair("br-half", ""), pair("br-web", "web")]);
+        assert!(host.ip("link show br-web").contains(&format!("group {}", group::BRIDGES)));
+    });
+}
+
+#[test]
+fn only_bridges_with_our_mark_are_put_into_groups() {
+    if !has("ip") {
+        return;
+    }
+    on_a_host(|host| {
+        let mut back = network("back", "10.22.0.0/24");
+        back.spec.internal = true;
+        let networks = [&network("web", "10.20.0.0/24"), &back, &network("gone", "10.23.0.0/24")]
+            .map(Into::into);
+        // Somebody has made one of that name.
+        host.ip("link add br-web type bridge");
+        host.create(&back).unwrap();
+        host.ip("link set br-back group 7");
+
+        assert_eq!(group::restore(&networks).unwrap(), ["br-back"]);
+
+        assert_eq!(host.bridges()[0].group, group::INTERNAL);
         assert!(host.ip("link show br-web").contains("group default"));
     });
 }

@@ -232,7 +232,7 @@ fn the_table_reads_well_in_the_words_of_nft() {
 
         insta::assert_snapshot!(shown, @r#"
         table inet berth {
-          comment "rules 2 43 53843659900a97ba"
+          comment "rules 3 47 a35558c05530c6c9"
           set bridges {
             type ifname
             elements = { "br-web" comment "web" }
@@ -358,20 +358,21 @@ fn the_table_reads_well_in_the_words_of_nft() {
             ip6 daddr . th dport @held6_at drop comment "it waits"
           }
 
-          chain guard {
-            type filter hook prerouting priority raw; policy accept;
-            ip daddr 127.0.0.0/8 iif != "lo" drop comment "loopback stays inside"
-            ip saddr 127.0.0.0/8 iif != "lo" drop comment "loopback stays inside"
+          chain back {
+            ct status snat,dnat / snat,dnat fib daddr . mark oifname @bridges meta mark set 0x62657274 comment "let through, back into a network"
+            ct state new fib daddr . mark oifname @bridges meta mark set 0x62657274 comment "let through, back into a network"
           }
 
-          chain coming {
-            type filter hook prerouting priority raw + 10; policy accept;
-            tcp flags syn / syn,ack fib daddr type local jump waiting comment "a new connection to this host"
+          chain guard {
+            type filter hook prerouting priority raw; policy accept;
+            @nh,128,8 0x7f meta nfproto ipv4 iif != "lo" drop comment "loopback stays inside"
+            @nh,96,8 0x7f meta nfproto ipv4 iif != "lo" drop comment "loopback stays inside"
+            @th,96,32 & 0x120000 == 0x20000 meta l4proto tcp fib daddr type local jump waiting comment "a new connection to this host"
           }
 
           chain going {
             type filter hook output priority raw + 10; policy accept;
-            tcp flags syn / syn,ack fib daddr type local jump waiting comment "a new connection to this host"
+            @th,96,32 & 0x120000 == 0x20000 meta l4proto tcp fib daddr type local jump waiting comment "a new connection to this host"
           }
 
           chain arriving {
@@ -392,6 +393,7 @@ fn the_table_reads_well_in_the_words_of_nft() {
             iifname @internal drop comment "out of an internal network"
             oifname @internal drop comment "into an internal network"
             ct status dnat accept comment "by a published port"
+            oifname != @bridges accept comment "to anywhere else"
             oifname @routed4 ip daddr . meta l4proto . th dport @open4 accept comment "to a routed network"
             oifname @routed6 ip6 daddr . meta l4proto . th dport @open6 accept comment "to a routed network"
             oifname @routed4 meta l4proto icmp accept comment "to a routed network"
@@ -406,7 +408,7 @@ fn the_table_reads_well_in_the_words_of_nft() {
 
           chain leaving {
             type nat hook postrouting priority srcnat; policy accept;
-            ip saddr 127.0.0.0/8 oifname @bridges masquerade comment "the host's loopback to a container"
+            @nh,96,8 0x7f meta nfproto ipv4 oifname @bridges masquerade comment "the host's loopback to a container"
             ct status dnat ip saddr . oifname @home4 masquerade comment "by a published port to its own network"
             ct status dnat ip6 saddr . oifname @home6 masquerade comment "by a published port to its own network"
             iifname . oifname @same accept comment "within a network"
@@ -416,17 +418,18 @@ fn the_table_reads_well_in_the_words_of_nft() {
 
           chain turned {
             type filter hook prerouting priority dstnat + 10; policy accept;
-            ct status snat,dnat / snat,dnat iifname @bridges fib daddr . mark oifname @bridges meta mark set 0x62657274 comment "let through, back into a network"
-            ct state new ct status dnat iifname @bridges fib daddr . mark oifname @bridges meta mark set 0x62657274 comment "let through, back into a network"
+            ct status dnat iifgroup 1650815604/31 jump back comment "by a published port, out of a network"
           }
 
           chain last {
             type filter hook postrouting priority 1000; policy accept;
-            oifname @bridges meta mark set 0x62657274 comment "let through"
+            oifgroup 1650815604/31 meta mark set 0x62657274 comment "let through"
           }
 
           chain here {
             type filter hook input priority 1000; policy accept;
+            iifgroup 1650815605 meta mark set 0x62657269 comment "out of an internal network"
+            ct state established accept comment "not the first of a flow"
             iifname @internal meta mark set 0x62657269 comment "out of an internal network"
           }
         }

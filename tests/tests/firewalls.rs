@@ -107,6 +107,21 @@ fn forwarding_address_and_link_come_back_and_containers_stay_connected() {
 }
 
 #[test]
+fn a_bridge_that_lost_its_group_gets_it_back_without_a_command() {
+    let host = host_with(STACK);
+    let (bridge, _) = bridge(&host);
+    let group = || host.shell(&format!("ip -o link show {bridge}")).succeeds().stdout;
+    let whole = group();
+    host.shell(&format!("ip link set {bridge} group default")).succeeds();
+    host.eventually("the port answers again", || answers(&host));
+    assert_eq!(group(), whole);
+    host.eventually("it is told", || {
+        host.berth("events --since 10m --until 0s").stdout.contains("link group")
+    });
+    host.berth("plan").succeeds().stdout_has("nothing to do");
+}
+
+#[test]
 fn the_table_of_a_newer_version_is_left_alone() {
     let host = host_with(STACK);
     let (bridge, _) = bridge(&host);

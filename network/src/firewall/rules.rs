@@ -10,6 +10,7 @@ use super::sets::{
     PORTS4, PORTS4_AT, PORTS6, PORTS6_AT, ROUTED4, ROUTED6, SAME, SETS, SHARES4, SHARES4_AT,
     SHARES6, SHARES6_AT, TRUSTED, UNPROTECTED4, UNPROTECTED6,
 };
+use crate::group;
 use crate::nft::{BaseChain, Batch, Family, Hook, Rule, Table, Verdict};
 
 /// Our table.
@@ -19,11 +20,12 @@ pub(crate) const TABLE: Table = Table { family: Family::Inet, name: "berth" };
 /// work on one host, and the table goes one way only.
 ///
 /// To be raised with any change of them; a test has the list.
-pub const REVISION: u32 = 2;
+pub const REVISION: u32 = 3;
 
 const ICMP: u8 = 1;
 const ICMP6: u8 = 58;
 
+/// Before conntrack, which is to know nothing of a connection that waits.
 const GUARD: BaseChain =
     BaseChain { name: "guard", kind: "filter", hook: Hook::Prerouting, priority: -300 };
 const ARRIVING: BaseChain =
@@ -39,10 +41,9 @@ const LAST: BaseChain =
 /// After translation.
 const TURNED: BaseChain =
     BaseChain { name: "turned", kind: "filter", hook: Hook::Prerouting, priority: -90 };
+const BACK: &str = "back";
 const PUBLISHED: &str = "published";
-/// Before conntrack, which is to know nothing of a connection that waits.
-const COMING: BaseChain =
-    BaseChain { name: "coming", kind: "filter", hook: Hook::Prerouting, priority: -290 };
+/// Before conntrack as well.
 const GOING: BaseChain =
     BaseChain { name: "going", kind: "filter", hook: Hook::Output, priority: -290 };
 const WAITING: &str = "waiting";
@@ -90,17 +91,18 @@ fn content(batch: &mut Batch) -> usize {
     for set in SETS {
         batch.add_set(set);
     }
-    let chains = [GUARD, COMING, GOING, ARRIVING, OWN, PASSING, LEAVING, TURNED, LAST, HERE];
+    let chains = [GUARD, GOING, ARRIVING, OWN, PASSING, LEAVING, TURNED, LAST, HERE];
     batch.add_chain(PUBLISHED);
     batch.add_chain(WAITING);
+    batch.add_chain(BACK);
     for chain in chains {
         batch.add_base_chain(chain);
     }
     let lists = [
         (PUBLISHED, published()),
         (WAITING, waiting()),
+        (BACK, back()),
         (GUARD.name, guard()),
-        (COMING.name, first_for_this_host()),
         (GOING.name, first_for_this_host()),
         (ARRIVING.name, for_this_host()),
         (OWN.name, of_this_host()),
@@ -120,15 +122,19 @@ fn content(batch: &mut Batch) -> usize {
     count
 }
 
+/// Every packet comes by here: each rule begins with what excludes most of them.
+fn guard() -> Vec<Rule> {
+    [loopback(), first_for_this_host()].concat()
+}
+
 /// Our bridges may carry packets of 127.0.0.0/8 (`route_localnet`), so that the host's own
 /// loopback reaches published ports. Nobody else may use that.
-fn guard() -> Vec<Rule> {
+fn loopback() -> Vec<Rule> {
     #[cfg(feature = "sabotage")]
     if crate::sabotage::is_removed("net.loopback") {
         return Vec::new();
     }
     let rule = || Rule::new("loopback stays inside");
-    // Every packet comes by: the addresses of most tell already that it is not meant.
     vec![
         rule().if_to_loopback().if_not_from_loopback_link().verdict(Verdict::Drop),
         rule().if_from_loopback().if_not_from_loopback_link().verdict(Verdict::Drop),
@@ -211,6 +217,9 @@ fn passing() -> Vec<Rule> {
     ];
     rules.extend(internal());
     rules.push(Rule::new("by a published port").if_translated().verdict(Verdict::Accept));
+    // What follows is of packets into a network; the way out is not to pay for it.
+    let elsewhere = Rule::new("to anywhere else").load_out_link().if_not_in(BRIDGES);
+    rules.push(elsewhere.verdict(Verdict::Accept));
     rules.extend(own_addresses());
     rules.extend(isolated());
     rules
@@ -323,31 +332,47 @@ pub const NOT_RELAYED: u32 = u32::from_be_bytes(*b"beri");
 /// without the rules of what leaves: the first of a flow, and then, as the one that answers is asked
 /// with an address of the host, whatever has both addresses translated.
 ///
+/// This is asked of every packet, so in one rule, and most end there. From a bridge without its group
+/// nothing gets the mark: that is closed.
+fn turned() -> Vec<Rule> {
+    let rule = Rule::new("by a published port, out of a network").if_translated();
+    vec![rule.if_from_group(group::EITHER, group::BRIDGES).verdict(Verdict::Jump(BACK))]
+}
+
 /// The mark decides on routes and queues of the host's owner, so it is written only where the way
 /// leads into a bridge of ours in any case.
-fn turned() -> Vec<Rule> {
-    let back = |rule: Rule| {
-        let rule = rule.load_in_link().if_in(BRIDGES).load_link_to_destination().if_in(BRIDGES);
-        rule.set_mark(LET_THROUGH)
-    };
-    // Most packets have not; the links are asked for last.
+fn back() -> Vec<Rule> {
     let rule = || Rule::new("let through, back into a network");
-    vec![back(rule().if_translated_both_ways()), back(rule().if_new_flow().if_translated())]
+    let leads_back = |rule: Rule| rule.load_link_to_destination().if_in(BRIDGES);
+    let ways = [rule().if_translated_both_ways(), rule().if_new_flow()];
+    ways.map(|rule| leads_back(rule).set_mark(LET_THROUGH)).to_vec()
 }
 
 /// What comes here was not dropped. The mark ends at the border of the container's namespace.
+///
+/// Every packet that leaves comes by, so the group alone is asked for: what goes to a bridge without
+/// it lacks the mark, and the second wall drops it.
 fn last() -> Vec<Rule> {
-    vec![Rule::new("let through").load_out_link().if_in(BRIDGES).set_mark(LET_THROUGH)]
+    let rule = Rule::new("let through").if_to_group(group::EITHER, group::BRIDGES);
+    vec![rule.set_mark(LET_THROUGH)]
 }
 
 /// What the kernel has led nowhere else may come to a relay, which would lead it out all the same.
+///
+/// Relays drop what has the mark, so a bridge without its group must not be without it. Most packets
+/// that come here are of flows that were answered: nobody answers one that was marked from its first
+/// packet on. The others are asked for the name as well.
 fn here() -> Vec<Rule> {
     #[cfg(feature = "sabotage")]
     if crate::sabotage::is_removed("net.internal") {
         return Vec::new();
     }
-    let rule = Rule::new("out of an internal network").load_in_link().if_in(INTERNAL);
-    vec![rule.set_mark(NOT_RELAYED)]
+    let rule = || Rule::new("out of an internal network");
+    vec![
+        rule().if_from_group(u32::MAX, group::INTERNAL).set_mark(NOT_RELAYED),
+        Rule::new("not the first of a flow").if_answered_flow().verdict(Verdict::Accept),
+        rule().load_in_link().if_in(INTERNAL).set_mark(NOT_RELAYED),
+    ]
 }
 
 #[cfg(test)]
@@ -356,7 +381,8 @@ mod tests {
 
     /// Every set of rules that berth has had. Who changes them adds a line: where two programs had
     /// different rules of one revision, each would put its own back for ever.
-    const REVISIONS: [(u32, &str); 2] = [(1, "42 895517f9283413fe"), (2, "43 53843659900a97ba")];
+    const REVISIONS: [(u32, &str); 3] =
+        [(1, "42 895517f9283413fe"), (2, "43 53843659900a97ba"), (3, "47 a35558c05530c6c9")];
 
     #[test]
     fn changed_rules_are_a_new_revision() {

@@ -4,13 +4,7 @@ use std::net::IpAddr;
 
 use super::expression::Source;
 use super::register::{Byte, Doubt, known, open};
-
-/// A link, as rules name it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Link {
-    pub(super) index: u32,
-    pub(super) name: String,
-}
+use crate::links::Link;
 
 /// One end of a packet; what is not given hangs on the sender.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -93,6 +87,8 @@ impl Packet {
             15 => word(if self.v6 { 10 } else { 2 }),
             16 => word(self.protocol),
             19 => word(HOST),
+            21 => known(&self.from.group.to_ne_bytes()),
+            22 => known(&self.to.group.to_ne_bytes()),
             // Not by IPsec.
             25 => word(0),
             _ => open(16, Doubt::Unknown),

@@ -51,10 +51,11 @@ pub fn reach(
         network.subnets.iter().any(|subnet| subnet.contains(&port.target.ip()))
     };
     let bridge = networks.iter().find(leads_to).map_or("", |network| network.bridge.as_str());
-    let index = |name: &str| links.iter().find(|l| l.name == name).map_or(0, |link| link.index);
+    let gone = || Link { name: bridge.to_owned(), ..Link::default() };
+    let bridge = links.iter().find(|l| l.name == bridge).cloned().unwrap_or_else(gone);
     let story = |from: Option<&Link>, address: IpAddr| Story {
-        from: from.map(|link| (link.index, link.name.clone())),
-        bridge: (index(bridge), bridge.to_owned()),
+        from: from.cloned(),
+        bridge: bridge.clone(),
         source: from.is_none().then_some(address),
         host: SocketAddr::new(address, port.port),
         target: port.target,

@@ -10,10 +10,11 @@ use berth_schema::stack::Protocol;
 use serde::Serialize;
 
 use super::evaluate::{Fate, Outcome, outcomes};
-use super::packet::{ANSWERED, ESTABLISHED, End, Flow, Link, NEW, Packet, TRANSLATED};
+use super::packet::{ANSWERED, ESTABLISHED, End, Flow, NEW, Packet, TRANSLATED};
 use super::register::Doubt;
 use super::ruleset::{Base, Family, Hook, Ruleset};
 use super::text;
+use crate::links::Link;
 
 /// Where packets meet connection tracking.
 const TRACKED: i32 = -200;
@@ -25,10 +26,10 @@ const SENT_ON: i32 = -100;
 /// A packet that asks a published port for a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Story {
-    /// Number and name of the link it arrives at; `None`: it is this host that asks.
-    pub from: Option<(u32, String)>,
-    /// Number and name of the bridge of the container's network.
-    pub bridge: (u32, String),
+    /// The link it arrives at; `None`: it is this host that asks.
+    pub from: Option<Link>,
+    /// The bridge of the container's network.
+    pub bridge: Link,
     /// Who sends it; `None` is anybody.
     pub source: Option<IpAddr>,
     /// Address and port of the host that it asks; the target itself, if that is asked.
@@ -207,8 +208,7 @@ fn stages(story: &Story) -> Vec<Stage> {
     let all = || i32::MIN..=i32::MAX;
     let bare = Packet { flow: None, ..asked.clone() };
     let fresh = Packet { flow: Some(new), ..asked.clone() };
-    let bridge = link(&story.bridge);
-    let leaving = Packet { to: bridge, ..sent_on(&asked) };
+    let leaving = Packet { to: story.bridge.clone(), ..sent_on(&asked) };
     let first = if story.from.is_some() { Hook::Prerouting } else { Hook::Output };
     let mut stages = vec![
         stage(first, i32::MIN..=TRACKED - 1, bare.clone()),
@@ -226,11 +226,10 @@ fn stages(story: &Story) -> Vec<Stage> {
 
 /// The packet as it comes, or as this host sends it.
 fn asked(story: &Story) -> Packet {
-    let local = (1, "lo".to_owned());
     let (from, to) = match &story.from {
-        Some(from) => (link(from), Link::default()),
+        Some(from) => (from.clone(), Link::default()),
         // The way to an address of one's own leads through the loopback link.
-        None => (Link::default(), link(&local)),
+        None => (Link::default(), Link { index: 1, name: "lo".to_owned(), ..Link::default() }),
     };
     Packet {
         from,
@@ -251,7 +250,7 @@ fn asked(story: &Story) -> Packet {
 fn answers(story: &Story) -> Vec<Stage> {
     let flow = flow(story, true);
     let answer = Packet {
-        from: link(&story.bridge),
+        from: story.bridge.clone(),
         to: Link::default(),
         source: End { address: Some(story.target.ip()), port: Some(story.target.port()) },
         destination: End { address: story.source, port: Some(SENDERS) },
@@ -272,7 +271,7 @@ fn answers(story: &Story) -> Vec<Stage> {
     ];
     match &story.from {
         Some(out) => {
-            let leaving = Packet { to: link(out), ..answer };
+            let leaving = Packet { to: out.clone(), ..answer };
             stages.push(stage(Hook::Forward, all(), leaving.clone()));
             stages.push(stage(Hook::Postrouting, all(), leaving));
         }
@@ -291,10 +290,6 @@ fn flow(story: &Story, reply: bool) -> Flow {
         original: (sender, end(story.host)),
         answer: (end(story.target), sender),
     }
-}
-
-fn link((index, name): &(u32, String)) -> Link {
-    Link { index: *index, name: name.clone() }
 }
 
 fn protocol(protocol: Protocol) -> u8 {

@@ -3,6 +3,7 @@
 use super::expression::decode;
 use super::ruleset::{Base, Chain, Family, Hook, Rule, Ruleset, TableName};
 use super::{Answer, Story, judge, text};
+use crate::links::Link;
 
 /// The same numbers each time (xorshift).
 struct Numbers(u64);
@@ -74,8 +75,8 @@ fn strange(numbers: &mut Numbers) -> Vec<u8> {
 
 fn story() -> Story {
     Story {
-        from: Some((2, "eth0".into())),
-        bridge: (3, "br-web".into()),
+        from: Some(Link { index: 2, name: "eth0".into(), ..Link::default() }),
+        bridge: Link { index: 3, name: "br-web".into(), ..Link::default() },
         source: None,
         host: "192.0.2.1:80".parse().unwrap(),
         target: "10.0.0.2:80".parse().unwrap(),

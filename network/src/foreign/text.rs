@@ -223,6 +223,8 @@ fn meta(key: u32) -> (String, Kind) {
         15 => ("meta nfproto", Kind::Family),
         16 => ("meta l4proto", Kind::Protocol),
         19 => ("meta pkttype", Kind::Plain),
+        21 => ("iifgroup", Kind::Plain),
+        22 => ("oifgroup", Kind::Plain),
         other => return (format!("meta ({other})"), Kind::Plain),
     };
     (words.to_owned(), kind)

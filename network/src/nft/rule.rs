@@ -56,14 +56,15 @@ impl Rule {
         self.load_meta(IN_INDEX, 1).compare(Compare::Different, &LOOPBACK.to_ne_bytes())
     }
 
-    /// `ip saddr 127.0.0.0/8`, for IPv4 packets only.
+    /// `ip saddr 127.0.0.0/8`, for IPv4 packets only. Their byte comes first: the kernel reads it
+    /// without a call, and most packets have another there.
     pub(crate) fn if_from_loopback(self) -> Self {
-        self.if_ipv4().load_network(12, 1, 1).compare(Compare::Equal, &[127])
+        self.load_network(12, 1, 1).compare(Compare::Equal, &[127]).if_ipv4()
     }
 
     /// `ip daddr 127.0.0.0/8`, for IPv4 packets only.
     pub(crate) fn if_to_loopback(self) -> Self {
-        self.if_ipv4().load_network(16, 1, 1).compare(Compare::Equal, &[127])
+        self.load_network(16, 1, 1).compare(Compare::Equal, &[127]).if_ipv4()
     }
 
     /// `ip6 daddr ::1`, for IPv6 packets only.
@@ -87,17 +88,35 @@ impl Rule {
         self.if_protocol(protocol).load_port().compare(Compare::Equal, &port.to_be_bytes())
     }
 
-    /// `tcp flags & (syn | ack) == syn`: the first packet of a connection, sent again or not.
+    /// `tcp flags & (syn | ack) == syn`: the first packet of a connection, sent again or not. Of
+    /// other packets there is something else in that place, or nothing, so the protocol comes after.
+    /// The kernel reads and masks whole words without a call.
     pub(crate) fn if_first_of_tcp(self) -> Self {
         const TCP: u8 = 6;
         const TRANSPORT: u32 = 2;
         const SYN: u8 = 0x02;
         const ACK: u8 = 0x10;
-        self.load_protocol()
-            .compare(Compare::Equal, &[TCP])
-            .load_payload(TRANSPORT, 13, 1, 1)
-            .masked(&[SYN | ACK])
-            .compare(Compare::Equal, &[SYN])
+        self.load_payload(TRANSPORT, 12, 4, 1)
+            .masked(&[0, SYN | ACK, 0, 0])
+            .compare(Compare::Equal, &[0, SYN, 0, 0])
+            .if_protocol(TCP)
+    }
+
+    /// `iifgroup & MASK == GROUP`
+    pub(crate) fn if_from_group(self, mask: u32, group: u32) -> Self {
+        const IN_GROUP: u32 = 21;
+        self.load_meta(IN_GROUP, 1).compare_group(mask, group)
+    }
+
+    /// `oifgroup & MASK == GROUP`
+    pub(crate) fn if_to_group(self, mask: u32, group: u32) -> Self {
+        const OUT_GROUP: u32 = 22;
+        self.load_meta(OUT_GROUP, 1).compare_group(mask, group)
+    }
+
+    fn compare_group(self, mask: u32, group: u32) -> Self {
+        let some = if mask == u32::MAX { self } else { self.masked(&mask.to_ne_bytes()) };
+        some.compare(Compare::Equal, &(group & mask).to_ne_bytes())
     }
 
     /// `fib daddr type local`: the packet is for an address of this host.
@@ -118,6 +137,11 @@ impl Rule {
     /// `ct state established,related`
     pub(crate) fn if_known_flow(self) -> Self {
         self.conntrack_has(CT_STATE, 0x2 | 0x4)
+    }
+
+    /// `ct state established`
+    pub(crate) fn if_answered_flow(self) -> Self {
+        self.conntrack_has(CT_STATE, 0x2)
     }
 
     /// `ct state new`
@@ -184,6 +208,13 @@ impl Rule {
     /// What was loaded is in the set.
     pub(crate) fn if_in(self, set: &str) -> Self {
         self.push("lookup", &Attributes::default().text(1, set).number(2, REGISTER))
+    }
+
+    /// What was loaded is not in the set.
+    pub(crate) fn if_not_in(self, set: &str) -> Self {
+        const INVERTED: u32 = 1;
+        let look = Attributes::default().text(1, set).number(2, REGISTER);
+        self.push("lookup", &look.number(5, INVERTED))
     }
 
     /// What was loaded is in the map; its value is loaded instead.

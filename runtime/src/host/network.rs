@@ -15,7 +15,8 @@ use super::{HostError, StepError, perform, state};
 use crate::paths::Roots;
 use crate::record;
 use berth_network::error::NetError;
-use berth_network::{bridge, firewall};
+use berth_network::firewall::Base;
+use berth_network::{bridge, firewall, group};
 use berth_planner::ipam::bridge_name;
 use berth_planner::observed::{Leftover, NetworkRecord, ObservedContainer, ObservedNetwork};
 
@@ -113,7 +114,7 @@ pub(super) fn observe(
         let (bridge_up, rules_present) = match beside::parent(&record) {
             // All that such a network has besides are its names, which end with a boot.
             Some(parent) => (besides.has(parent), roots.names(&name).is_dir()),
-            None => (bridges.iter().any(|b| b.is_as(&record)), rules.covers(&record)),
+            None => (bridges.iter().any(|b| b.is_as(&record)), are_present(kernel, &record)),
         };
         networks.insert(name, ObservedNetwork { record, bridge_up, rules_present });
     }
@@ -136,6 +137,14 @@ pub(super) fn observe(
         }
     }
     Ok(networks)
+}
+
+/// Whether the rules of a network are there, and its bridge is in the group by which they know it.
+/// A newer version may have other groups.
+fn are_present(kernel: &Kernel, record: &NetworkRecord) -> bool {
+    let bridge = kernel.bridges.iter().find(|bridge| bridge.name == record.bridge);
+    let grouped = bridge.is_none_or(|bridge| bridge.group == group::of(record.spec.internal));
+    kernel.rules.covers(record) && (grouped || kernel.rules.base == Base::Newer)
 }
 
 /// Who has ports, a share of one, or clients that wait at one.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use berth_network::firewall::Base;
-use berth_network::{bridge, firewall};
+use berth_network::{bridge, firewall, group};
 use berth_planner::observed::{ContainerState, NetworkRecord, ObservedContainer};
 
 use super::make::build_wall;
@@ -97,11 +97,14 @@ pub(super) fn bridged(roots: &Roots) -> Result<Vec<NetworkRecord>, StepError> {
 /// The table with every network and every port that has to be in it. Changes of others, and of
 /// containers that start meanwhile, are not lost: then everything is looked at again. One of a newer
 /// version of berth is left as it is. Gives as well whether no container was just being rewired.
+///
+/// Before the table the groups of all bridges, another state's too: older rules knew none.
 pub(super) fn restore_rules(
     roots: &Roots,
     records: &[NetworkRecord],
 ) -> Result<(Restored, bool), StepError> {
     let failed = |e| StepError::failed("repair", "the packet rules", e);
+    let mut grouped = Vec::new();
     for _ in 0..ATTEMPTS {
         let generation = firewall::generation().map_err(failed)?;
         let seen = firewall::observe().map_err(failed)?;
@@ -110,8 +113,13 @@ pub(super) fn restore_rules(
         }
         let containers = containers(roots)?;
         let wanted = Wanted::of(roots, records, &containers, &seen);
-        let missing = wanted.missing(records, &seen);
-        if missing.is_empty() {
+        grouped.extend(group::restore(&wanted.networks).map_err(failed)?);
+        let mut missing = wanted.missing(records, &seen);
+        let is_whole = missing.is_empty();
+        for record in records.iter().filter(|record| grouped.contains(&record.bridge)) {
+            missing.entry(record.name.clone()).or_default().push("link group".to_owned());
+        }
+        if is_whole {
             firewall::unpublish(&wanted.stray).map_err(failed)?;
             return Ok((missing, wanted.settled));
         }
