@@ -139,6 +139,14 @@ impl Action {
         }
     }
 
+    /// The description that a container gets by it.
+    pub(crate) fn record(&self) -> Option<&ContainerRecord> {
+        match self {
+            Action::CreateContainer(record) | Action::UpdateContainer(record) => Some(record),
+            _ => None,
+        }
+    }
+
     /// Name of the thing it is done to.
     pub fn target(&self) -> String {
         match self {

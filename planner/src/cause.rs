@@ -153,8 +153,70 @@ impl fmt::Display for Cause {
     }
 }
 
+/// From where a cause comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Sort {
+    /// The files say something else than before.
+    Edit,
+    /// The host, or what a name means, is not as it was left.
+    Drift,
+    /// Something else in the plan.
+    Follows,
+    /// What a person said.
+    Asked,
+}
+
+impl Sort {
+    /// The word for it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Sort::Edit => "edit",
+            Sort::Drift => "drift",
+            Sort::Follows => "follows",
+            Sort::Asked => "asked",
+        }
+    }
+}
+
+impl Cause {
+    /// From where it comes.
+    pub(crate) fn sort(&self) -> Sort {
+        match self {
+            Cause::Changed
+            | Cause::ContentChanged
+            | Cause::ImageLocked { .. }
+            | Cause::Locked { .. }
+            | Cause::Scale
+            | Cause::Orphan
+            | Cause::NotInStack => Sort::Edit,
+            Cause::Missing
+            | Cause::ImageMoved { .. }
+            | Cause::Drift { .. }
+            | Cause::PathMoved { .. }
+            | Cause::CrashLeftover
+            | Cause::Exited { .. }
+            | Cause::HookFailed
+            | Cause::Unprepared
+            | Cause::NeverStarted => Sort::Drift,
+            Cause::DependencyRestart { .. }
+            | Cause::NetworkReplaced { .. }
+            | Cause::VolumeReplaced { .. }
+            | Cause::NamespaceParentReplaced { .. }
+            | Cause::VolumesReplaced { .. }
+            | Cause::Exchanged
+            | Cause::NeededBy { .. } => Sort::Follows,
+            Cause::Requested | Cause::Unused | Cause::Held => Sort::Asked,
+        }
+    }
+
+    /// Whether the descriptions say it by themselves.
+    pub(crate) fn is_of_description(&self) -> bool {
+        matches!(self, Cause::Missing | Cause::Changed | Cause::ContentChanged)
+    }
+}
+
 /// The first twelve digits of a digest, as people quote them.
-fn short_digest(digest: &str) -> &str {
+pub(crate) fn short_digest(digest: &str) -> &str {
     let hex = digest.rsplit(':').next().unwrap_or(digest);
     hex.get(..12).unwrap_or(hex)
 }

@@ -40,6 +40,21 @@ const LIVE: [&str; 21] = [
     "restart",
 ];
 
+impl Class {
+    /// The word for it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Class::Live => "live",
+            Class::Replace => "replace",
+        }
+    }
+}
+
+/// How a change of one field takes effect when nothing else changes.
+pub(crate) fn of_field(path: &str) -> Class {
+    if is_live(path) { Class::Live } else { Class::Replace }
+}
+
 /// How these changes from one description to another take effect together.
 pub(crate) fn class(
     changes: &[FieldChange],

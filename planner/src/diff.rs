@@ -15,6 +15,9 @@ use crate::desired::{
 };
 use crate::text;
 
+/// What stands where a value is not for people.
+pub(crate) const HIDDEN: &str = "(hidden)";
+
 /// What differs between two descriptions of a container of `service`.
 pub(crate) fn containers(
     service: &str,
@@ -23,7 +26,7 @@ pub(crate) fn containers(
     places: &Places,
 ) -> Vec<FieldChange> {
     let mut changes = Vec::new();
-    compare("", &container_view(before), &container_view(after), &mut changes);
+    compare(("", ""), &container_view(before), &container_view(after), &mut changes);
     for change in &mut changes {
         change.place = place(&format!("services.{service}"), &change.path, places);
     }
@@ -63,19 +66,24 @@ fn described<T: Serialize>(
     places: &Places,
 ) -> Vec<FieldChange> {
     let mut changes = Vec::new();
-    compare("", &view(before), &view(after), &mut changes);
+    compare(("", ""), &view(before), &view(after), &mut changes);
+    let root = root(kind, name, places);
     for change in &mut changes {
-        // The key in the file is the name on the host without the project before it.
-        let keys = name.match_indices('_').map(|(at, _)| &name[at + 1..]).chain([name]);
-        let mut roots = keys.map(|key| format!("{kind}.{key}"));
-        let root = roots.find(|root| places.has(root));
-        change.place = root.and_then(|root| place(&root, &change.path, places));
+        change.place = root.as_ref().and_then(|root| place(root, &change.path, places));
     }
     changes
 }
 
+/// The path in the file of what is called `name` on the host.
+pub(crate) fn root(kind: &str, name: &str, places: &Places) -> Option<String> {
+    // The key in the file is the name on the host without the project before it.
+    let keys = name.match_indices('_').map(|(at, _)| &name[at + 1..]).chain([name]);
+    let mut roots = keys.map(|key| format!("{kind}.{key}"));
+    roots.find(|root| places.has(root))
+}
+
 /// A description with the options of a bridge where the file has them.
-fn network_view(spec: &NetworkSpec) -> Value {
+pub(crate) fn network_view(spec: &NetworkSpec) -> Value {
     let mut all = view(spec);
     if let Some(fields) = all.as_object_mut()
         && let Some(Value::Object(bridge)) = fields.remove("bridge")
@@ -86,12 +94,12 @@ fn network_view(spec: &NetworkSpec) -> Value {
     all
 }
 
-fn view<T: Serialize>(value: &T) -> Value {
+pub(crate) fn view<T: Serialize>(value: &T) -> Value {
     serde_json::to_value(value).unwrap_or(Value::Null)
 }
 
 /// A description with lists of things made into maps, so that one changed thing is one change.
-fn container_view(spec: &ContainerSpec) -> Value {
+pub(crate) fn container_view(spec: &ContainerSpec) -> Value {
     let mut all = view(spec);
     let Some(fields) = all.as_object_mut() else { return all };
     fields.remove("mounts");
@@ -261,7 +269,12 @@ fn files_view<'a>(files: impl Iterator<Item = &'a FileSpec>) -> Value {
 }
 
 /// Adds a change for every value that differs, deepest first found.
-fn compare(path: &str, before: &Value, after: &Value, changes: &mut Vec<FieldChange>) {
+fn compare(
+    (path, key): (&str, &str),
+    before: &Value,
+    after: &Value,
+    changes: &mut Vec<FieldChange>,
+) {
     if before == after {
         return;
     }
@@ -273,50 +286,66 @@ fn compare(path: &str, before: &Value, after: &Value, changes: &mut Vec<FieldCha
             let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
             let (old, new) = (old.get(key), new.get(key));
             match (old, new) {
-                (Some(old), Some(new)) => compare(&below, old, new, changes),
-                (old, new) => changes.push(change(below, old, new)),
+                (Some(old), Some(new)) => compare((&below, key), old, new, changes),
+                (old, new) => changes.push(change((&below, key), old, new)),
             }
         }
         return;
     }
-    changes.push(change(path.to_string(), Some(before), Some(after)));
+    changes.push(change((path, key), Some(before), Some(after)));
 }
 
-fn change(path: String, before: Option<&Value>, after: Option<&Value>) -> FieldChange {
+fn change((path, key): (&str, &str), before: Option<&Value>, after: Option<&Value>) -> FieldChange {
+    let sensitive = is_sensitive((path, key), before, after);
+    let (before, after) = (shown(path, before, sensitive), shown(path, after, sensitive));
+    FieldChange { path: path.to_owned(), before, after, place: None, sensitive }
+}
+
+/// Whether the values of a field, by its path and the last key of that, are not for people.
+pub(crate) fn is_sensitive(
+    (path, key): (&str, &str),
+    before: Option<&Value>,
+    after: Option<&Value>,
+) -> bool {
     let secret = path.starts_with("secrets.") && path.ends_with(".content");
-    let sensitive = secret
-        || is_secret_name(&path)
-        || before.is_some_and(holds_secret)
-        || after.is_some_and(holds_secret);
-    // A variable without a value is there; a field that is `null` is not.
-    let variable = path.starts_with("environment.");
-    let shown = |value: Option<&Value>| match value {
+    // What is named by a path is a place, and a place is no secret.
+    let named = !key.starts_with('/') && is_secret_name(&format!("environment.{key}"));
+    let holds = |value: &Value| holds_secret(value) || named && value.is_string();
+    secret || is_secret_name(path) || before.is_some_and(holds) || after.is_some_and(holds)
+}
+
+/// A value as people read it; `None` when the field is not there.
+pub(crate) fn shown(path: &str, value: Option<&Value>, sensitive: bool) -> Option<String> {
+    match value {
         None => None,
-        Some(Value::Null) if variable => Some("(unset)".to_string()),
+        // A variable without a value is there; a field that is `null` is not.
+        Some(Value::Null) if path.starts_with("environment.") => Some("(unset)".to_string()),
         Some(Value::Null) => None,
-        Some(_) if sensitive => Some("(hidden)".to_string()),
+        Some(_) if sensitive => Some(HIDDEN.to_string()),
         Some(Value::String(digest)) if path.ends_with(".content") => {
             Some(digest.chars().take("sha256:".len() + 12).collect())
         }
         Some(value) => Some(brief(value).map_or("on".to_string(), |value| value.to_string())),
-    };
-    let (before, after) = (shown(before), shown(after));
-    FieldChange { path, before, after, place: None, sensitive }
+    }
 }
 
 /// A value without the fields that say nothing; `None` when a thing only is there.
 fn brief(value: &Value) -> Option<Value> {
     let Value::Object(fields) = value else { return Some(value.clone()) };
-    let says = |value: &Value| match value {
+    let told = fields.iter().filter(|(_, value)| says(value));
+    let told: Map<String, Value> = told.map(|(key, value)| (key.clone(), value.clone())).collect();
+    (!told.is_empty()).then_some(Value::Object(told))
+}
+
+/// Whether a value tells more than that there is none.
+pub(crate) fn says(value: &Value) -> bool {
+    match value {
         Value::Null | Value::Bool(false) => false,
         Value::Array(items) => !items.is_empty(),
         Value::Object(fields) => !fields.is_empty(),
         Value::Number(number) => number.as_f64() != Some(0.0),
         Value::Bool(true) | Value::String(_) => true,
-    };
-    let told = fields.iter().filter(|(_, value)| says(value));
-    let told: Map<String, Value> = told.map(|(key, value)| (key.clone(), value.clone())).collect();
-    (!told.is_empty()).then_some(Value::Object(told))
+    }
 }
 
 /// Whether a variable, label or option of that name holds something to be kept from people.
@@ -358,7 +387,12 @@ fn holds_secret(value: &Value) -> bool {
 }
 
 /// Where the file has the value, else what is around it.
-fn place(root: &str, path: &str, places: &Places) -> Option<Place> {
+pub(crate) fn place(root: &str, path: &str, places: &Places) -> Option<Place> {
+    exact_place(root, path, places).or_else(|| places.find(&format!("{root}.{path}")))
+}
+
+/// Where the file has the value itself.
+pub(crate) fn exact_place(root: &str, path: &str, places: &Places) -> Option<Place> {
     let written: &[&str] = match path {
         "limits.memory" => &["deploy.resources.limits.memory", "mem_limit"],
         "limits.cpus" => &["deploy.resources.limits.cpus", "cpus", "cpu_quota"],
@@ -378,5 +412,5 @@ fn place(root: &str, path: &str, places: &Places) -> Option<Place> {
         _ => &[],
     };
     let exact = written.iter().find_map(|path| places.get(&format!("{root}.{path}")));
-    exact.or_else(|| places.find(&format!("{root}.{path}")))
+    exact.or_else(|| places.get(&format!("{root}.{path}")))
 }

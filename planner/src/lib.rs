@@ -7,7 +7,7 @@
 //! Reading order: [`desired`] (what the files ask for), [`resolve`] (how they come to it),
 //! [`observed`] (what the host has), [`action`] (the smallest changes), [`plan`] (the graph of
 //! them with [`cause`]s), [`up`] and [`down`] (how it is made), [`walk`] (its order in parallel).
-//! Images: [`pull`] (which are fetched first), [`lock`] (which digest they have to have),
+//! [`text`] and [`views`] show a plan to people. Images: [`pull`] (which are fetched first), [`lock`] (which digest they have to have),
 //! [`outdated`] (what is behind). Rights: [`policy`] (what a stack is given beyond the defaults).
 
 pub mod action;
@@ -43,6 +43,7 @@ pub mod seccomp;
 pub mod text;
 pub mod unfit;
 pub mod up;
+pub mod views;
 pub mod walk;
 
 pub use down::{DownOptions, Known, down};

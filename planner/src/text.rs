@@ -106,6 +106,11 @@ impl fmt::Display for Summary {
 impl Plan {
     /// The lines of the text form, without the warnings and the summary.
     pub fn lines(&self) -> Vec<Line> {
+        self.things().iter().filter_map(|steps| self.line(steps)).collect()
+    }
+
+    /// The steps of each thing, waits left out; things in the order of their first steps.
+    pub(crate) fn things(&self) -> Vec<Vec<&Step>> {
         let mut things: Vec<Vec<&Step>> = Vec::new();
         let mut known: BTreeMap<(u8, String), usize> = BTreeMap::new();
         for step in self.steps.iter().filter(|step| is_shown(&step.action)) {
@@ -116,7 +121,7 @@ impl Plan {
             });
             things[at].push(step);
         }
-        things.iter().filter_map(|steps| self.line(steps)).collect()
+        things
     }
 
     /// How many things of each kind.
@@ -128,7 +133,8 @@ impl Plan {
         Summary { counts, unchanged: self.unchanged }
     }
 
-    fn line(&self, steps: &[&Step]) -> Option<Line> {
+    /// What steps on one thing come to, in one line.
+    pub(crate) fn line(&self, steps: &[&Step]) -> Option<Line> {
         let first = steps.first()?;
         let kind = kind(steps);
         let mut notes = Vec::new();
@@ -173,7 +179,7 @@ impl Plan {
     }
 
     /// Name of what a step is about, without the project's name before a container's.
-    fn subject(&self, action: &Action) -> String {
+    pub(crate) fn subject(&self, action: &Action) -> String {
         let target = action.target();
         match action {
             Action::PullImage { .. } | Action::UntagImage { .. } | Action::RemoveImage { .. } => {

@@ -5,11 +5,14 @@ use std::collections::BTreeSet;
 use berth_planner::action::Action;
 use berth_planner::desired::Desired;
 use berth_planner::observed::{ContainerState, Leftover, Observed};
+use berth_planner::views::why::{Scene, why};
+use berth_planner::views::{Language, diff, graph, ops};
 use berth_planner::{DownOptions, Known, Plan, UpOptions, down, up};
 use berth_schema::stack::Places;
 use proptest::prelude::*;
 
 use crate::checker::judge;
+use crate::drawings;
 use crate::host::{Break, FakeHost, active};
 use crate::stacks::{DrawnStack, desired, drawn, edits};
 
@@ -226,5 +229,58 @@ proptest! {
         prop_assert_eq!(one.to_string(), other.to_string());
         prop_assert_eq!(serde_json::to_string(&one).unwrap(), serde_json::to_string(&other).unwrap());
         prop_assert_eq!(one, other);
+    }
+
+    #[test]
+    fn every_view_has_the_whole_plan(first in drawn(), edits in edits(), drifts in drifts(), seed: u64) {
+        let mut host = FakeHost::new();
+        let plan_of_first = plan(&desired(&first.stack()), &host);
+        host.apply_all(&plan_of_first, seed);
+        drifts.iter().for_each(|drift| drift.happen(&mut host));
+        let stack = first.edited(&edits).stack();
+        let wanted = desired(&stack);
+        let plan = plan(&wanted, &host);
+
+        let dot = drawings::dot(&graph::graph(&plan, Language::Dot));
+        prop_assert_eq!(&dot, &drawings::mermaid(&graph::graph(&plan, Language::Mermaid)));
+        let arrows = plan.steps.iter().flat_map(|step| {
+            let to = step.id.index();
+            let waits = step.after.iter().map(move |from| (from.index(), to, false));
+            waits.chain(step.after_tried.iter().map(move |from| (from.index(), to, true)))
+        });
+        prop_assert_eq!(&dot.arrows, &arrows.collect::<BTreeSet<_>>());
+        prop_assert_eq!(dot.labels.len(), plan.steps.len());
+
+        let ops = ops::ops(&plan);
+        for ((step, label), line) in plan.steps.iter().zip(&dot.labels).zip(ops.lines()) {
+            let (id, what) = label.split_once(' ').unwrap();
+            prop_assert_eq!(id, step.id.to_string());
+            prop_assert!(what.contains(step.action.target().trim_start_matches("shop-")));
+            prop_assert!(line.trim_start().starts_with(&format!("{id}  {what}")), "{}", line);
+        }
+
+        let observed = &host.observed;
+        let places = &stack.places;
+        let differences = diff::diff(&plan, observed, places);
+        let scene = Scene { plan: &plan, desired: Some(&wanted), observed, places };
+        for service in wanted.services.keys() {
+            let told = why(service, &scene);
+            for step in &plan.steps {
+                let mut line = told.lines().map(str::trim_start);
+                let of = observed.containers.get(&step.action.target()).map(|c| &c.record);
+                let of = match &step.action {
+                    Action::CreateContainer(record) => Some(record.as_ref()),
+                    _ => of,
+                };
+                let own = of.is_some_and(|record| record.service == *service);
+                let label = &dot.labels[step.id.index()];
+                prop_assert!(!own || line.any(|line| line == label), "{} in\n{}", label, told);
+                for change in step.changes.iter().filter(|_| own) {
+                    let key = change.path.rsplit('.').next().unwrap();
+                    prop_assert!(differences.contains(key), "{} in\n{}", key, differences);
+                    prop_assert!(told.contains(&change.to_string()), "{} in\n{}", change, told);
+                }
+            }
+        }
     }
 }

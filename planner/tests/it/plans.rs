@@ -7,6 +7,7 @@ mod lifecycle;
 mod options;
 mod ports;
 mod refusals;
+mod views;
 mod whole;
 
 use std::collections::BTreeMap;
