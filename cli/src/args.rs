@@ -175,6 +175,8 @@ pub(crate) enum Command {
     Check(commands::check::CheckArgs),
     /// Tell where a value came from, what it went over, and why
     Explain(commands::explain::ExplainArgs),
+    /// Show who needs whom in the file, and what they have in common
+    Graph(commands::graph::GraphArgs),
     /// Check the file and print the model it makes
     Config(commands::config::ConfigArgs),
     /// List the images that the stack's containers were made from

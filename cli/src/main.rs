@@ -40,6 +40,7 @@ mod template;
 mod terminal;
 mod ui;
 mod values;
+mod views;
 mod wording;
 
 use std::process::ExitCode;

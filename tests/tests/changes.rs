@@ -49,6 +49,63 @@ fn a_changed_line_of_an_environment_file_is_told_with_its_place() {
 }
 
 #[test]
+fn a_plan_is_shown_as_numbered_operations_and_as_a_graph_of_them() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.berth("up -d").succeeds();
+    host.edit("compose.yaml", "LOG: info", "LOG: debug");
+    host.berth("plan --ops")
+        .succeeds()
+        .stdout_has("0  stop web-1             changed")
+        .stdout_has("3  start web-1   after 2  changed");
+    host.berth("plan --graph dot").succeeds().stdout_has("n0 [label=\"0 stop web-1\"];");
+    host.berth("plan --graph mermaid --detailed-exitcode").fails_with(2).stdout_has("n0 --> n1");
+    host.berth("plan --graph dot --json").fails_with(64);
+    host.berth("plan --down --ops cache")
+        .succeeds()
+        .stdout_has("1  remove cache-1  after 0  as asked")
+        .stdout_lacks("web");
+}
+
+#[test]
+fn a_plan_shows_what_was_applied_beside_what_is_wanted_without_secrets() {
+    let stack = STACK.replace("LOG: info", "LOG: info\n      API_TOKEN: hunter2");
+    let host = TestHost::with("compose.yaml", &stack);
+    host.berth("up -d").succeeds();
+    host.edit("compose.yaml", "LOG: info", "LOG: debug");
+    host.edit("compose.yaml", "hunter2", "hunter3");
+    host.berth("plan --diff")
+        .succeeds()
+        .stdout_has("--- services.web (applied)\n+++ services.web (wanted)\n@@ ")
+        .stdout_has("-  API_TOKEN: (hidden)\n+  API_TOKEN: (hidden)  # compose.yaml:7:18\n")
+        .stdout_has("-  LOG: \"info\"\n+  LOG: \"debug\"  # compose.yaml:6:12\n")
+        .stdout_lacks("hunter");
+    host.berth("plan --diff --down")
+        .succeeds()
+        .stdout_has("-  LOG: \"info\"\n")
+        .stdout_lacks("hunter");
+}
+
+#[test]
+fn a_plan_tells_why_something_happens_to_a_service_or_nothing() {
+    let stack =
+        STACK.replace("[database]", "{ database: { condition: service_started, restart: true } }");
+    let host = TestHost::with("compose.yaml", &stack);
+    host.berth("up -d").succeeds();
+    host.edit("compose.yaml", "image: busybox:1\n    command: [sleep, '100000']\n  cache", "image: busybox:1\n    mem_limit: 64m\n    user: '7'\n    command: [sleep, '100000']\n  cache");
+    host.berth("plan --why web")
+        .succeeds()
+        .stdout_has("restart web-1\n  ← follows: `database` restarts\n    replace database-1\n")
+        .stdout_has("limits.memory — → \"64 MiB\" (compose.yaml:10:16): live\n")
+        .stdout_has("user — → \"7\" (compose.yaml:11:11): replace\n");
+    host.berth("plan --why cache")
+        .succeeds()
+        .stdout_has("keep cache-1\n  it runs\n  its description is the one that was applied\n")
+        .stdout_lacks("steps");
+    host.berth("plan --why databse").fails_with(1).stderr_has("did you mean `database`?");
+    host.berth("plan --why database --down").succeeds().stdout_has("remove database-1\n  ← asked");
+}
+
+#[test]
 fn a_plan_tells_by_its_status_whether_there_is_something_to_do() {
     let host = TestHost::with("compose.yaml", STACK);
     host.berth("plan --detailed-exitcode").fails_with(2).stdout_has("web");

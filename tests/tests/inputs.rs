@@ -118,3 +118,37 @@ models:
     host.berth("-f none.yaml config --models").succeeds().stdout_is("");
     host.berth("config --models --images").fails_with(64).stderr_has("cannot be used with");
 }
+
+#[test]
+fn a_file_is_shown_as_who_needs_whom() {
+    let host = TestHost::with(
+        "compose.yaml",
+        "services:
+  web: { image: 'web:1', depends_on: { db: { condition: service_healthy } }, secrets: [key] }
+  db: { image: 'db:1', volumes: ['data:/data:ro'], healthcheck: { test: [CMD, 'true'] } }
+  probe: { image: 'probe:1', network_mode: 'service:web' }
+volumes: { data: {} }
+secrets: { key: { environment: HOME } }
+",
+    );
+    host.berth("graph").succeeds().stdout_is(
+        "\
+stack
+1  db     db:1
+            networks default
+            volumes data (/data, read-only)
+2  web    web:1
+            after db (healthy)
+            networks default
+            secrets key
+3  probe  probe:1
+            in the network of web",
+    );
+    host.berth("graph --format dot db")
+        .succeeds()
+        .stdout_has("n0 -> n2 [style=dashed, label=\"/data, read-only\"];")
+        .stdout_lacks("web");
+    host.berth("graph --format mermaid").succeeds().stdout_has("n2 -->|\"healthy\"| n0\n");
+    host.edit("compose.yaml", "db: { image", "db: { depends_on: [web], image");
+    host.berth("graph").fails_with(65).stderr_has("in a circle");
+}

@@ -13,6 +13,7 @@ pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod explain;
 pub(crate) mod export;
+pub(crate) mod graph;
 pub(crate) mod history;
 pub(crate) mod image;
 pub(crate) mod image_ls;
@@ -63,6 +64,7 @@ pub(crate) fn at_once(session: &Session, command: &Command) -> Option<Result<Exi
         Command::Version(args) => Some(version::run(&session.ui, args)),
         Command::Check(args) => Some(check::run(session, args)),
         Command::Explain(args) => Some(explain::run(session, args)),
+        Command::Graph(args) => Some(graph::run(session, args)),
         Command::Config(args) if !args.pins() => Some(config::run(session, args)),
         Command::Exec(args) => Some(exec::run(session, args)),
         Command::Cp(args) => Some(cp::run(session, args)),
@@ -100,6 +102,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<Exit, Fai
         Command::Scale(args) => scale::run(session, args).await,
         Command::Check(args) => check::run(session, &args),
         Command::Explain(args) => explain::run(session, &args),
+        Command::Graph(args) => graph::run(session, &args),
         Command::Config(args) => config::run_pinned(session, &args).await,
         Command::Images(args) => images::run(session, &args).await,
         Command::Image(command) => image::run(session, &command).await,

@@ -1,7 +1,6 @@
 //! `berth plan`.
 
 use berth_planner::down::down;
-use berth_planner::plan::Plan;
 use berth_runtime::host::Asked;
 use clap::Args;
 
@@ -10,15 +9,16 @@ use crate::failure::{Exit, Failure};
 use crate::flow;
 use crate::images::Aim;
 use crate::session::Session;
+use crate::views::{self, Made, ViewArgs};
 
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
     /// Only these services and what they depend on
     services: Vec<String>,
-    /// Print the plan as JSON
-    #[arg(long)]
-    json: bool,
+    /// How it is shown
+    #[command(flatten)]
+    view: ViewArgs,
     /// End with 2 when there is something to do
     #[arg(long)]
     detailed_exitcode: bool,
@@ -35,24 +35,20 @@ pub(crate) struct PlanArgs {
 
 /// Shows what would be done, and does nothing.
 pub(crate) async fn run(session: &Session, args: &PlanArgs) -> Result<Exit, Failure> {
-    let (plan, verdict) = match args.down {
+    let (made, verdict) = match args.down {
         true => (plan_down(session, args).await?, Ok(())),
         false => plan_up(session, args).await?,
     };
-    if args.json {
-        session.ui.json(&plan)?;
-    } else {
-        flow::show(session, &plan)?;
-    }
+    views::show(session, &args.view, &made)?;
     verdict?;
-    Ok(if args.detailed_exitcode && !plan.is_empty() { Exit::Changes } else { Exit::Done })
+    Ok(if args.detailed_exitcode && !made.plan.is_empty() { Exit::Changes } else { Exit::Done })
 }
 
 /// The plan, and what of it the policy does not let happen.
 async fn plan_up(
     session: &Session,
     args: &PlanArgs,
-) -> Result<(Plan, Result<(), Failure>), Failure> {
+) -> Result<(Made, Result<(), Failure>), Failure> {
     let stack = session.load(&args.services)?;
     let host = flow::open(session)?;
     let mut images = args.shape.images(session, &stack)?;
@@ -62,14 +58,16 @@ async fn plan_up(
     let observed = host.observe(&images.asked(&stack)).await?;
     let plan = images.plan(&stack, &observed, Aim::Up(&options))?;
     images.tell_open(session, &stack, &observed, Aim::Up(&options))?;
-    Ok((plan, verdict))
+    let desired = Some(images.desired(&stack, &observed)?);
+    Ok((Made { plan, observed, stack: Some(stack), desired }, verdict))
 }
 
-async fn plan_down(session: &Session, args: &PlanArgs) -> Result<Plan, Failure> {
+async fn plan_down(session: &Session, args: &PlanArgs) -> Result<Made, Failure> {
     let project = session.project()?;
     let host = flow::open(session)?;
     let observed = host.observe(&Asked::default()).await?;
     let options =
         super::down::options(&project, args.volumes, args.shape.orphans(), None, &args.services);
-    Ok(down(&project.name, &observed, &options)?)
+    let plan = down(&project.name, &observed, &options)?;
+    Ok(Made { plan, observed, stack: project.stack, desired: None })
 }
