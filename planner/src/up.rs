@@ -145,6 +145,8 @@ pub(crate) struct Survey<'a> {
     order: Order<'a>,
     /// Containers of the project that `up` made, by service.
     own: BTreeMap<&'a str, Vec<&'a ObservedContainer>>,
+    /// Those that steps of `pre_start` ran in, by service.
+    inits: BTreeMap<&'a str, Vec<&'a ObservedContainer>>,
     /// All containers of the host by the networks in their records.
     on_network: BTreeMap<&'a str, Vec<&'a ObservedContainer>>,
 }
@@ -159,11 +161,15 @@ impl<'a> Survey<'a> {
         one_off: Option<OneOff<'a>>,
     ) -> Survey<'a> {
         let mut own: BTreeMap<&str, Vec<&ObservedContainer>> = BTreeMap::new();
+        let mut inits: BTreeMap<&str, Vec<&ObservedContainer>> = BTreeMap::new();
         let mut on_network: BTreeMap<&str, Vec<&ObservedContainer>> = BTreeMap::new();
         for container in observed.containers.values() {
             let record = &container.record;
             if record.project == desired.project && !record.oneoff {
                 own.entry(&record.service).or_default().push(container);
+            }
+            if record.project == desired.project && record.init.is_some() {
+                inits.entry(&record.service).or_default().push(container);
             }
             for network in record.spec.networks.keys() {
                 on_network.entry(network).or_default().push(container);
@@ -175,7 +181,7 @@ impl<'a> Survey<'a> {
             needs.entry(service).or_insert_with(|| recorded.map(String::as_str).collect());
         }
         let order = Order::of(needs);
-        Survey { desired, observed, options, places, scope, one_off, order, own, on_network }
+        Survey { desired, observed, options, places, scope, one_off, order, own, inits, on_network }
     }
 
     /// Containers of the project whose service is not in the stack, those of its `pre_start`

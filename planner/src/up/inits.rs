@@ -108,12 +108,10 @@ impl<'a> Judge<'a, '_> {
 
     fn finish(self) -> Vec<Change<'a>> {
         let wanted: BTreeSet<&str> = self.made.iter().map(|change| change.name.as_str()).collect();
-        let known = self.survey.observed.containers.values();
         let in_scope = self.survey.scope.contains(self.name);
+        let known = self.survey.inits.get(self.name).filter(|_| in_scope).into_iter().flatten();
         let unwanted: Vec<Change> = known
-            .filter(|have| {
-                in_scope && self.is_init(have) && !wanted.contains(have.record.name.as_str())
-            })
+            .filter(|have| !wanted.contains(have.record.name.as_str()))
             .map(|have| going(have, Cause::Unused))
             .collect();
         self.made.into_iter().chain(unwanted).collect()

@@ -1,6 +1,8 @@
 //! The order of containers that have the volumes of others, of volumes that are renewed, and of the
 //! images that a container needs.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{Maker, Slots};
 use crate::action::Action;
 use crate::cause::Cause;
@@ -11,14 +13,18 @@ use crate::up::containers::Change;
 impl Maker<'_> {
     /// Who has the volumes of another is made after it, and ends before those are renewed.
     pub(super) fn order_of_volumes(&mut self) {
+        let mut all: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
+        for (index, change) in self.changes.iter().enumerate() {
+            let of = change.want.into_iter().chain(change.have.map(|have| &have.record.spec));
+            for from in of.flat_map(|spec| &spec.volumes_from) {
+                all.entry(&from.container).or_default().insert(index);
+            }
+        }
         for index in 0..self.changes.len() {
             let (change, slots) = (&self.changes[index], self.slots[index]);
             let Some(create) = slots.create else { continue };
-            let members = self.changes.iter().zip(&self.slots).filter(|(other, _)| {
-                let of = other.want.into_iter().chain(other.have.map(|have| &have.record.spec));
-                of.flat_map(|spec| &spec.volumes_from).any(|from| from.container == change.name)
-            });
-            let members: Vec<Slots> = members.map(|(_, slots)| *slots).collect();
+            let members = all.get(change.name.as_str()).into_iter().flatten();
+            let members: Vec<Slots> = members.map(|member| self.slots[*member]).collect();
             for member in members.iter().filter_map(|member| member.create) {
                 self.draft.after(member, create);
             }
