@@ -9,7 +9,7 @@ use berth_planner::observed::Observed;
 use berth_planner::plan::{Plan, Step, StepId};
 use berth_planner::problem::PlanProblems;
 use berth_runtime::apply::{ApplyEvent, Interrupt, Outcome, STEPS_AT_ONCE, apply};
-use berth_runtime::host::{Asked, Host, HostError, StepError};
+use berth_runtime::host::{Asked, Host, HostError, Lock, StepError};
 use tokio::sync::{mpsc, watch};
 
 use crate::failure::{Exit, Failure};
@@ -41,6 +41,52 @@ pub(crate) enum Manner {
     BetweenOutput,
     /// Nothing is shown but problems.
     Silent,
+}
+
+/// The host as a project finds it, and the lock that keeps others from changing it meanwhile.
+#[derive(Debug)]
+pub(crate) struct Look {
+    /// None in a dry run, nor while it is open whether anything may be done.
+    lock: Option<Lock>,
+    project: String,
+    asked: Asked,
+    /// What there was to see.
+    pub(crate) observed: Observed,
+}
+
+impl Look {
+    /// Lets others change the host again; what was seen may then be out of date.
+    pub(crate) fn let_go(&mut self) {
+        self.lock = None;
+    }
+
+    /// Looks once more with the lock, unless it was held since.
+    pub(crate) async fn locked(self, session: &Session, host: &Host) -> Result<Look, Failure> {
+        match self.lock {
+            Some(_) => Ok(self),
+            None => look(session, host, &self.project, self.asked).await,
+        }
+    }
+}
+
+/// Looks at the host without the lock of a project.
+pub(crate) async fn glance(host: &Host, project: &str, asked: Asked) -> Result<Look, Failure> {
+    let observed = host.observe(&asked).await?;
+    Ok(Look { lock: None, project: project.to_owned(), asked, observed })
+}
+
+/// Takes the lock of a project, unless this is a dry run, and looks at the host.
+pub(crate) async fn look(
+    session: &Session,
+    host: &Host,
+    project: &str,
+    asked: Asked,
+) -> Result<Look, Failure> {
+    let lock = match session.global.dry_run {
+        true => None,
+        false => Some(host.lock(project, LOCK_WAIT).await?),
+    };
+    Ok(Look { lock, ..glance(host, project, asked).await? })
 }
 
 /// What a change came to.
@@ -122,25 +168,38 @@ pub(crate) async fn change_as(
     plan: impl Fn(&Observed) -> Result<Plan, Failure>,
     manner: Manner,
 ) -> Result<Change, Failure> {
+    let look = look(session, host, project, asked.clone()).await?;
+    change_from(session, host, look, plan, manner).await
+}
+
+/// As [`change_as`], beginning with what was seen already.
+pub(crate) async fn change_from(
+    session: &Session,
+    host: &Arc<Host>,
+    look: Look,
+    plan: impl Fn(&Observed) -> Result<Plan, Failure>,
+    manner: Manner,
+) -> Result<Change, Failure> {
+    let Look { lock: _lock, project, asked, mut observed } = look;
     if session.global.dry_run {
-        let observed = host.observe(asked).await?;
         let plan = plan(&observed)?;
         show(session, &plan)?;
         return Ok(Change { plan, done: 0, interrupted: None });
     }
-    let _lock = host.lock(project, LOCK_WAIT).await?;
     let mut done = 0;
     let mut causes = Vec::new();
     for attempt in 0..ATTEMPTS {
-        tokio::time::sleep(REST * attempt).await;
-        let observed = host.observe(asked).await?;
+        if attempt > 0 {
+            tokio::time::sleep(REST * attempt).await;
+            observed = host.observe(&asked).await?;
+        }
         let plan = plan(&observed)?;
         plan.warnings.iter().for_each(|warning| session.ui.warn(warning));
         plan.notes.iter().for_each(|note| session.ui.note(&format!("note: {}", safe(note))));
         if plan.is_empty() {
             return Ok(Change { plan, done, interrupted: None });
         }
-        let (outcome, interrupted) = perform(session, host, project, &plan, manner).await?;
+        let (outcome, interrupted) = perform(session, host, &project, &plan, manner).await?;
         done += outcome.done.len();
         if interrupted.is_some() || outcome.is_complete() {
             tell_public(session, &plan, &outcome);

@@ -1,5 +1,6 @@
 //! How a run comes by its images: which the lock names, and which are pulled before the rest.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use berth_planner::action::Action;
@@ -10,12 +11,12 @@ use berth_planner::plan::Plan;
 use berth_planner::pull::pulls;
 use berth_planner::run::{self as once, RunOptions};
 use berth_planner::up::{self as whole, UpOptions};
-use berth_runtime::host::{Asked, Host};
+use berth_runtime::host::{Asked, Host, Wanted};
 use berth_schema::stack::{PullPolicy, Stack};
 use jiff::Timestamp;
 
 use crate::failure::Failure;
-use crate::flow::{self, Change};
+use crate::flow::{self, Change, Look, Manner};
 use crate::locking::{LockedArg, asked};
 use crate::policy::{self, HostFile, PolicyArgs, Ruling};
 use crate::project::desired;
@@ -54,42 +55,52 @@ impl Images {
         Ok(Images { pins, locked: locked.locked, policy, ruling: Ruling::default() })
     }
 
-    /// Judges what is aimed at. Nothing is asked, nothing is refused.
-    pub(crate) async fn judge(
+    /// Judges what is aimed at on the host as it was seen. Nothing is asked, nothing is refused.
+    pub(crate) fn judge(
         &mut self,
         session: &Session,
-        host: &Arc<Host>,
+        (host, observed): (&Arc<Host>, &Observed),
         (stack, aim): (&Stack, Aim<'_>),
         args: &PolicyArgs,
     ) -> Result<&Ruling, Failure> {
         let file = HostFile::read(host.roots())?;
         self.ruling = Ruling::before(&file, args.policy);
-        let observed = host.observe(&self.asked(stack)).await?;
-        let desired = self.desired(stack, &observed)?;
+        let desired = self.desired(stack, observed)?;
         let at = (Some(host.as_ref()), host.roots());
-        let over = (stack, &desired, &observed);
+        let over = (stack, &desired, observed);
         self.ruling = policy::judge(session, at, over, aim, args, &file)?;
         host.hold_to(self.ruling.facts());
         Ok(&self.ruling)
     }
 
-    /// As [`Images::judge`], and goes on only if the stack may have it; with `asks` somebody on a
-    /// terminal may say so.
+    /// Looks at the host, judges as [`Images::judge`], and gives what was seen, under the lock of
+    /// the stack, only if it may have it; with `asks` somebody on a terminal may say so.
     pub(crate) async fn pass(
         &mut self,
         session: &Session,
         host: &Arc<Host>,
         (stack, aim): (&Stack, Aim<'_>),
         (args, asks): (&PolicyArgs, bool),
-    ) -> Result<(), Failure> {
-        let ruling = self.judge(session, host, (stack, aim), args).await?;
-        policy::pass(session, host, stack, ruling, asks).await
+    ) -> Result<Look, Failure> {
+        let asked = self.asked(stack, aim);
+        // One that was never here leaves nothing if it is refused, not even a lock.
+        let look = match host.roots().project(&stack.name).exists() {
+            true => flow::look(session, host, &stack.name, asked).await?,
+            false => flow::glance(host, &stack.name, asked).await?,
+        };
+        let ruling = self.judge(session, (host, &look.observed), (stack, aim), args)?;
+        policy::pass(session, host, stack, ruling, (look, asks)).await
     }
 
-    /// What the store is asked about.
-    pub(crate) fn asked(&self, stack: &Stack) -> Asked {
-        let ports = stack.services.values().flat_map(|service| &service.ports);
-        let ports = ports.filter_map(|port| Some((port.protocol, port.published?))).collect();
+    /// What the host is asked about.
+    pub(crate) fn asked(&self, stack: &Stack, aim: Aim<'_>) -> Asked {
+        let of_stack = stack.services.values().flat_map(|service| &service.ports);
+        let mut ports: Wanted =
+            of_stack.filter_map(|port| Some((port.protocol, port.published?))).collect();
+        if let Aim::Once(options) = aim {
+            let own = options.ports.iter();
+            ports.extend(own.filter_map(|port| Some((port.protocol, port.published?))));
+        }
         Asked { images: asked(stack, &self.pins), to_start: Some(stack.name.clone()), ports }
     }
 
@@ -121,31 +132,35 @@ impl Images {
 
     /// Pulls what policies want pulled although it may be here, and with `--locked` all that the
     /// lock names. The plan of the rest is made after that, so that it sees which images moved;
-    /// but what forbids it, forbids the pulls as well. Gives the change if a signal cut it off.
+    /// but what forbids it, forbids the pulls as well.
     ///
+    /// Gives the change if a signal cut it off, else the host as the rest of the plan finds it.
     /// A dry run has one plan only, and is told what is not known before the pulls.
     pub(crate) async fn pull_first(
         &self,
         session: &Session,
         host: &Arc<Host>,
-        stack: &Stack,
-        aim: Aim<'_>,
-    ) -> Result<Option<Change>, Failure> {
+        (stack, aim): (&Stack, Aim<'_>),
+        look: Look,
+    ) -> Result<ControlFlow<Change, Look>, Failure> {
         if !self.may_pull(stack) {
-            return Ok(None);
+            return Ok(ControlFlow::Continue(look));
         }
         if session.global.dry_run {
-            let observed = host.observe(&self.asked(stack)).await?;
-            self.plan(stack, &observed, aim)?;
-            self.tell_open(session, stack, &observed, aim)?;
-            return Ok(None);
+            self.plan(stack, &look.observed, aim)?;
+            self.tell_open(session, stack, &look.observed, aim)?;
+            return Ok(ControlFlow::Continue(look));
         }
         let plan = |observed: &Observed| {
             self.plan(stack, observed, aim)?;
             self.pulls(stack, observed, aim)
         };
-        let change = flow::change(session, host, &stack.name, &self.asked(stack), plan).await?;
-        Ok(change.interrupted.is_some().then_some(change))
+        let change = flow::change_from(session, host, look, plan, Manner::Usual).await?;
+        if change.interrupted.is_some() {
+            return Ok(ControlFlow::Break(change));
+        }
+        let asked = self.asked(stack, aim);
+        Ok(ControlFlow::Continue(flow::look(session, host, &stack.name, asked).await?))
     }
 
     /// What is pulled before the rest is planned.

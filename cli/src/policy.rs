@@ -25,7 +25,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
-use crate::flow::LOCK_WAIT;
+use crate::flow::Look;
 use crate::images::Aim;
 use crate::session::Session;
 use crate::ui::safe;
@@ -215,9 +215,8 @@ pub(crate) fn judge(
     file: &HostFile,
 ) -> Result<Ruling, Failure> {
     let mut ruling = Ruling::before(file, args.policy);
-    let observed = Observed { host: ruling.host(observed), ..observed.clone() };
     let subjects = subjects(stack, desired, aim)?;
-    let mut wanted = policy::wanted(stack, desired, &observed, &subjects);
+    let mut wanted = policy::wanted(stack, desired, observed, &subjects);
     let files = read_for(session, stack);
     wanted.extend(files.iter().cloned());
     let mut facts = host::grounds(roots, &stack.working_dir, &wanted);
@@ -235,7 +234,7 @@ pub(crate) fn judge(
         remembered(roots, &stack.name).into_iter().partition(|one| one.folder == facts.project);
     ruling.elsewhere = others(elsewhere);
     let consents = consents(before, args, file);
-    let scene = Scene { stack, desired, observed: &observed, facts: &facts };
+    let scene = Scene { stack, desired, observed, facts: &facts };
     ruling.grants = policy::grants(&scene, &subjects, (ruling.level, Origin::Operator), &consents);
     ruling.facts = facts;
     Ok(ruling)
@@ -346,6 +345,7 @@ fn remembered(roots: &Roots, project: &str) -> Vec<Remembered> {
 }
 
 /// Lets a run go on that may: asks on a terminal if `asks`, and remembers what was consented to.
+/// Gives what was seen, under the lock: looked at once more when that was not held all the time.
 ///
 /// # Errors
 /// [`Failure::Denied`] when something of it may not be.
@@ -354,8 +354,8 @@ pub(crate) async fn pass(
     host: &Arc<Host>,
     stack: &Stack,
     ruling: &Ruling,
-    asks: bool,
-) -> Result<(), Failure> {
+    (mut look, asks): (Look, bool),
+) -> Result<Look, Failure> {
     let denied = || ruling.grants.iter().filter(|grant| grant.is_denied());
     let mut answered = false;
     if let Err(failure) = ruling.check(stack) {
@@ -363,6 +363,8 @@ pub(crate) async fn pass(
         if refused || !asks || session.global.dry_run || !session.ui.can_ask() {
             return Err(failure);
         }
+        // An answer may take long.
+        look.let_go();
         let open: Vec<Grant> = denied().cloned().collect();
         text::grants(&open).iter().for_each(|line| session.ui.note(&safe(line)));
         let later = if open.iter().all(is_of_command) { "" } else { ", now and later" };
@@ -373,14 +375,16 @@ pub(crate) async fn pass(
         answered = true;
     }
     if session.global.dry_run {
-        return Ok(());
+        return Ok(look);
     }
+    let look = look.locked(session, host).await?;
     let flag = Source::Flag.to_string();
     let given =
         |grant: &&Grant| grant.consent.as_ref() == Some(&flag) || (answered && grant.is_denied());
     let given: Vec<&Grant> =
         ruling.grants.iter().filter(given).filter(|grant| !is_of_command(grant)).collect();
-    remember(host, (&stack.name, &ruling.facts.project), &given).await
+    remember(host, (&stack.name, &ruling.facts.project), &given)?;
+    Ok(look)
 }
 
 /// Whether the words of one command ask for a grant, and not the files of the stack: what is
@@ -389,15 +393,15 @@ fn is_of_command(grant: &Grant) -> bool {
     grant.service.is_some() && grant.path.starts_with("--")
 }
 
-async fn remember(
-    host: &Arc<Host>,
+/// Under the lock of the project.
+fn remember(
+    host: &Host,
     (project, folder): (&str, &Path),
     given: &[&Grant],
 ) -> Result<(), Failure> {
     if given.is_empty() {
         return Ok(());
     }
-    let _lock = host.lock(project, LOCK_WAIT).await?;
     let mut all = remembered(host.roots(), project);
     let now = jiff::Timestamp::now().to_string();
     for grant in given {

@@ -8,15 +8,15 @@
 use std::collections::BTreeSet;
 
 use berth_schema::stack::{Beside, IpvlanFlag, IpvlanMode, MacvlanMode, Way};
-use futures_util::TryStreamExt;
 use netlink_packet_route::link::{
-    InfoKind, IpVlanFlags, IpVlanMode, LinkAttribute, LinkInfo, LinkMessage, MacVlanMode,
+    IpVlanFlags, IpVlanMode, LinkAttribute, LinkMessage, MacVlanMode,
 };
 use rtnetlink::{Handle, LinkDummy, LinkIpVlan, LinkMacVlan, LinkUnspec, LinkVlan};
 
 use crate::bridge::{answered, index_of, remove};
 use crate::error::{NetError, Result};
 use crate::group::HALF_MADE;
+use crate::links::Link;
 
 /// What the alias of a link of ours begins with; the rest is chosen by who made it.
 const MARK: &str = "berth-link:";
@@ -30,29 +30,13 @@ pub struct Links {
     pub there: BTreeSet<String>,
 }
 
-/// Links of ours, and which of `asked` are there.
-///
-/// # Errors
-/// The kernel refuses to list links.
-pub async fn observe(netlink: &Handle, asked: &BTreeSet<String>) -> Result<Links> {
-    let mut links = Links::default();
-    for kind in [InfoKind::Dummy, InfoKind::Vlan] {
-        let mut request = netlink.link().get();
-        let of_kind = LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind.clone())]);
-        request.message_mut().attributes.push(of_kind);
-        let found: Vec<LinkMessage> =
-            request.execute().try_collect().await.map_err(answered("list", "links"))?;
-        // A kernel that has no such links lists all others.
-        links.ours.extend(found.iter().filter(|link| is(link, &kind)).filter_map(ours));
-    }
-    for name in asked {
-        match index_of(netlink, name).await {
-            Ok(_) => drop(links.there.insert(name.clone())),
-            Err(error) if error.is_missing() => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(links)
+/// Those of these links that are ours, and which of `asked` are there.
+#[must_use]
+pub fn among(links: &[Link], asked: &BTreeSet<String>) -> Links {
+    let mut own: Vec<(String, String)> = links.iter().filter_map(ours).collect();
+    own.sort();
+    let names = links.iter().map(|link| &link.name);
+    Links { ours: own, there: names.filter(|name| asked.contains(*name)).cloned().collect() }
 }
 
 /// Makes what is missing of the link that a network stands beside, `own` when that is to be one
@@ -181,28 +165,15 @@ fn ipvlan_flags(flag: IpvlanFlag) -> IpVlanFlags {
     }
 }
 
-fn is(link: &LinkMessage, kind: &InfoKind) -> bool {
-    link.attributes.iter().any(|a| match a {
-        LinkAttribute::LinkInfo(info) => info.contains(&LinkInfo::Kind(kind.clone())),
-        _ => false,
-    })
-}
-
 /// Its name and the rest of its mark.
-fn ours(link: &LinkMessage) -> Option<(String, String)> {
-    let name = link.attributes.iter().find_map(|a| match a {
-        LinkAttribute::IfName(name) => Some(name.clone()),
-        _ => None,
-    })?;
-    let alias = link.attributes.iter().find_map(|a| match a {
-        LinkAttribute::IfAlias(alias) => Some(alias.as_str()),
-        _ => None,
-    });
-    match alias {
-        Some(alias) => Some((name, alias.strip_prefix(MARK)?.to_owned())),
-        None if link.attributes.contains(&LinkAttribute::Group(HALF_MADE)) => {
-            Some((name, String::new()))
-        }
-        None => None,
+fn ours(link: &Link) -> Option<(String, String)> {
+    if !matches!(link.kind.as_str(), "dummy" | "vlan") {
+        return None;
     }
+    let mark = match &link.alias {
+        Some(alias) => alias.strip_prefix(MARK)?,
+        None if link.group == HALF_MADE => "",
+        None => return None,
+    };
+    Some((link.name.clone(), mark.to_owned()))
 }

@@ -5,23 +5,19 @@
 //! takes no alias for a link that is not there yet, so until it has one a bridge is in another link
 //! [`group`]: one that a crash left half made is seen as ours at any moment.
 
-use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
 use berth_planner::observed::{NetworkRecord, Subnet};
 use futures_util::TryStreamExt;
 use ipnet::IpNet;
-use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags};
-use netlink_packet_route::link::{
-    BridgeStpState, InfoBridge, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
-};
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
-use rtnetlink::{Handle, LinkBridge, LinkUnspec, RouteMessageBuilder};
+use netlink_packet_route::address::AddressHeaderFlags;
+use netlink_packet_route::link::{BridgeStpState, InfoBridge, LinkAttribute, LinkMessage};
+use rtnetlink::{Handle, LinkBridge, LinkUnspec};
 use sha2::{Digest, Sha256};
+use std::fs;
 
 use crate::endpoint::mac_of;
 use crate::error::{NetError, Result, refused};
 use crate::group::{self, HALF_MADE};
+use crate::links::Link;
 use crate::sysctl;
 
 /// What an alias of ours begins with.
@@ -153,63 +149,12 @@ pub async fn remove(netlink: &Handle, bridge: &str) -> Result<()> {
         .map_err(answered("delete bridge", bridge))
 }
 
-/// All bridges that carry our mark, by link name.
-///
-/// # Errors
-/// The kernel refuses to list links or addresses.
-pub async fn observe(netlink: &Handle) -> Result<Vec<Bridge>> {
-    let mut request = netlink.link().get();
-    // The kernel then leaves out the veth of every container.
-    let only_bridges = LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]);
-    request.message_mut().attributes.push(only_bridges);
-    let links: Vec<LinkMessage> =
-        request.execute().try_collect().await.map_err(answered("list", "links"))?;
-    let mut bridges: Vec<(u32, Bridge)> =
-        links.iter().filter_map(|l| Some((l.header.index, ours(l)?))).collect();
-    if bridges.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut found = netlink.address().get().execute();
-    while let Some(message) = found.try_next().await.map_err(answered("list", "addresses"))? {
-        let owner = bridges.iter_mut().find(|(index, _)| *index == message.header.index);
-        let address = message.attributes.iter().find_map(|a| match a {
-            AddressAttribute::Address(address) => Some(*address),
-            _ => None,
-        });
-        if let (Some((_, bridge)), Some(address)) = (owner, address)
-            && let Ok(net) = IpNet::new(address, message.header.prefix_len)
-        {
-            bridge.addresses.push(net);
-        }
-    }
-    let mut bridges: Vec<Bridge> = bridges.into_iter().map(|(_, bridge)| bridge).collect();
+/// Those of these links that are bridges with our mark, by name.
+#[must_use]
+pub fn among(links: &[Link]) -> Vec<Bridge> {
+    let mut bridges: Vec<Bridge> = links.iter().filter_map(ours).collect();
     bridges.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(bridges)
-}
-
-/// The subnets that routes of the host lead to, in all tables, default routes left out: each as
-/// often as there are routes to it.
-///
-/// A route that covers half of all addresses or more counts as a default route, since that is
-/// how VPN clients write one.
-///
-/// # Errors
-/// The kernel refuses to list routes.
-pub async fn routes(netlink: &Handle) -> Result<Vec<IpNet>> {
-    let v4 = RouteMessageBuilder::<Ipv4Addr>::new();
-    let v6 = RouteMessageBuilder::<Ipv6Addr>::new();
-    let mut nets = Vec::new();
-    for mut wanted in [v4.build(), v6.build()] {
-        // Not only the main table.
-        wanted.header.table = 0;
-        wanted.attributes.clear();
-        let mut found = netlink.route().get(wanted).execute();
-        while let Some(route) = found.try_next().await.map_err(answered("list", "routes"))? {
-            nets.extend(covered(&route));
-        }
-    }
-    nets.sort();
-    Ok(nets)
+    bridges
 }
 
 async fn finish(netlink: &Handle, record: &NetworkRecord, alias: String) -> Result<Vec<String>> {
@@ -347,25 +292,8 @@ fn has_ipv6(record: &NetworkRecord) -> bool {
     addresses(record).any(|address| address.addr().is_ipv6())
 }
 
-fn ours(link: &LinkMessage) -> Option<Bridge> {
-    let name = link.attributes.iter().find_map(|a| match a {
-        LinkAttribute::IfName(name) => Some(name.clone()),
-        _ => None,
-    })?;
-    let mark = link.attributes.iter().find_map(|a| match a {
-        LinkAttribute::IfAlias(alias) => Some(alias.clone()),
-        _ => None,
-    });
-    let is_bridge = link.attributes.iter().any(|a| match a {
-        LinkAttribute::LinkInfo(info) => info.contains(&LinkInfo::Kind(InfoKind::Bridge)),
-        _ => false,
-    });
-    let group = link.attributes.iter().find_map(|a| match a {
-        LinkAttribute::Group(group) => Some(*group),
-        _ => None,
-    });
-    let group = group.unwrap_or_default();
-    let (network, realm) = match &mark {
+fn ours(link: &Link) -> Option<Bridge> {
+    let (network, realm) = match &link.alias {
         Some(mark) => {
             let text = mark.strip_prefix(MARK)?;
             let (text, realm) = match text.rsplit_once(OF_REALM) {
@@ -374,31 +302,18 @@ fn ours(link: &LinkMessage) -> Option<Bridge> {
             };
             (text.rsplit_once(' ')?.0.to_owned(), realm)
         }
-        None if group == HALF_MADE => (String::new(), None),
+        None if link.group == HALF_MADE => (String::new(), None),
         None => return None,
     };
-    let mark = mark.unwrap_or_default();
-    let up = link.header.flags.contains(LinkFlags::Up);
-    is_bridge.then_some(Bridge { name, network, realm, mark, group, up, addresses: Vec::new() })
-}
-
-/// The subnet a route of the host leads to, unless it is a default route or one the kernel made
-/// for its own addresses.
-///
-/// A route that leads nowhere (blackhole, unreachable, prohibit) takes no addresses: hosts keep
-/// the private ranges they do not use from leaking out with just these, and the route of a bridge,
-/// which is narrower, counts before them.
-fn covered(route: &RouteMessage) -> Option<IpNet> {
-    let prefix = route.header.destination_prefix_length;
-    if route.header.kind != RouteType::Unicast || prefix <= 1 {
-        return None;
-    }
-    let destination = route.attributes.iter().find_map(|a| match a {
-        RouteAttribute::Destination(RouteAddress::Inet(a)) => Some(IpAddr::V4(*a)),
-        RouteAttribute::Destination(RouteAddress::Inet6(a)) => Some(IpAddr::V6(*a)),
-        _ => None,
-    })?;
-    IpNet::new(destination, prefix).ok().map(|net| net.trunc())
+    (link.kind == "bridge").then(|| Bridge {
+        name: link.name.clone(),
+        network,
+        realm,
+        mark: link.alias.clone().unwrap_or_default(),
+        group: link.group,
+        up: link.up,
+        addresses: link.addresses.clone(),
+    })
 }
 
 /// Turns rtnetlink's error into ours, with what was asked.

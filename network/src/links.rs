@@ -10,6 +10,9 @@ use crate::netlink::{Channel, Message, attributes, interrupted, refusal};
 const GET_LINK: u16 = 18;
 const GET_ADDRESS: u16 = 22;
 const GET_ROUTE: u16 = 26;
+/// `IFLA_EXT_MASK` with `RTEXT_FILTER_SKIP_STATS`: counters are the larger part of what is told of
+/// a link, and nobody here reads them.
+const NO_COUNTERS: (u16, u32) = (29, 1 << 3);
 /// `RTM_F_CLONED`, of a route that is not in a table.
 const CLONED: u32 = 0x200;
 const ATTEMPTS: usize = 16;
@@ -33,6 +36,10 @@ pub struct Link {
     pub mtu: u32,
     /// Its addresses, with their subnets.
     pub addresses: Vec<IpNet>,
+    /// What kind of link it is, as the kernel calls it (`bridge`); a device of its own has none.
+    pub kind: String,
+    /// What somebody noted on it.
+    pub alias: Option<String>,
 }
 
 /// A route of the host to other hosts.
@@ -70,21 +77,40 @@ pub fn routes() -> Result<Vec<Route>> {
     Ok(dump(GET_ROUTE, 12)?.iter().filter_map(|body| route(body)).collect())
 }
 
+/// The subnets that routes of the host lead to, in all tables, default routes left out: each as
+/// often as there are routes to it.
+///
+/// A route that covers half of all addresses or more counts as a default route, since that is
+/// how VPN clients write one. One that leads nowhere (blackhole, unreachable, prohibit) takes no
+/// addresses: hosts keep the private ranges they do not use from leaking out with just these, and
+/// the route of a bridge, which is narrower, counts before them.
+///
+/// # Errors
+/// The kernel refuses to tell.
+pub fn destinations() -> Result<Vec<IpNet>> {
+    let routes = dump(GET_ROUTE, 12)?;
+    let nets = routes.iter().filter_map(|body| net(body)).filter(|net| net.prefix_len() > 1);
+    let mut nets: Vec<IpNet> = nets.map(|net| net.trunc()).collect();
+    nets.sort();
+    Ok(nets)
+}
+
 fn link(body: &[u8]) -> Option<Link> {
     const UP: u32 = 1;
     const LOOPBACK: u32 = 8;
     let flags = word(body, 8)?;
     let attribute = |wanted| find(body.get(16..)?, wanted);
-    let name = attribute(3)?;
     Some(Link {
         index: word(body, 4)?,
-        name: String::from_utf8_lossy(name).trim_end_matches('\0').to_owned(),
-        group: attribute(libc::IFLA_GROUP).and_then(|group| word(group, 0)).unwrap_or(0),
+        name: text(attribute(3)?),
         up: flags & UP != 0,
         loopback: flags & LOOPBACK != 0,
         enslaved: attribute(10).is_some(),
         mtu: attribute(4).and_then(|mtu| word(mtu, 0)).unwrap_or(0),
         addresses: Vec::new(),
+        kind: attribute(18).and_then(|info| find(info, 1)).map(text).unwrap_or_default(),
+        alias: attribute(20).map(text),
+        group: attribute(libc::IFLA_GROUP).and_then(|group| word(group, 0)).unwrap_or(0),
     })
 }
 
@@ -96,25 +122,34 @@ fn address(body: &[u8]) -> Option<(u32, IpNet)> {
 }
 
 fn route(body: &[u8]) -> Option<Route> {
-    const UNICAST: u8 = 1;
     const METRICS: u16 = 8;
+    let (net, list) = (net(body)?, body.get(12..)?);
+    let mtu = find(list, METRICS).and_then(|metrics| word(find(metrics, 2)?, 0));
+    Some(Route { net, out: word(find(list, 4)?, 0)?, mtu })
+}
+
+/// Where a route to other hosts leads.
+fn net(body: &[u8]) -> Option<IpNet> {
+    const UNICAST: u8 = 1;
     let (family, prefix, kind) = (*body.first()?, *body.get(1)?, *body.get(7)?);
     if kind != UNICAST || word(body, 8)? & CLONED != 0 {
         return None;
     }
-    let list = body.get(12..)?;
     let anywhere = match i32::from(family) {
         libc::AF_INET => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         libc::AF_INET6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         _ => return None,
     };
-    let net = find(list, 1).map_or(Some(anywhere), ip)?;
-    let mtu = find(list, METRICS).and_then(|metrics| word(find(metrics, 2)?, 0));
-    Some(Route { net: IpNet::new(net, prefix).ok()?, out: word(find(list, 4)?, 0)?, mtu })
+    let to = find(body.get(12..)?, 1).map_or(Some(anywhere), ip)?;
+    IpNet::new(to, prefix).ok()
 }
 
 fn find(list: &[u8], wanted: u16) -> Option<&[u8]> {
     attributes(list).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
@@ -135,11 +170,18 @@ fn dump(kind: u16, header: usize) -> Result<Vec<Vec<u8>>> {
     for _ in 0..ATTEMPTS {
         let number = channel.number();
         let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
-        let mut request = ((16 + header) as u32).to_ne_bytes().to_vec();
+        let mut asked = Vec::new();
+        if kind == GET_LINK {
+            asked.extend(8u16.to_ne_bytes());
+            asked.extend(NO_COUNTERS.0.to_ne_bytes());
+            asked.extend(NO_COUNTERS.1.to_ne_bytes());
+        }
+        let mut request = ((16 + header + asked.len()) as u32).to_ne_bytes().to_vec();
         request.extend(kind.to_ne_bytes());
         request.extend(flags.to_ne_bytes());
         request.extend(number.to_ne_bytes());
         request.resize(16 + header, 0);
+        request.extend(asked);
         let answers = channel.exchange(&request).map_err(failed())?;
         if interrupted(&answers) {
             continue;
@@ -172,7 +214,7 @@ mod tests {
     fn cut_off_answers_do_no_harm() {
         for len in 0..64 {
             let body: Vec<u8> = (0..len).map(|n| n as u8).collect();
-            let _ = (link(&body), address(&body), route(&body));
+            let _ = (link(&body), address(&body), route(&body), net(&body));
         }
     }
 }

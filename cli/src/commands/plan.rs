@@ -54,8 +54,9 @@ async fn plan_up(
     let mut images = args.shape.images(session, &stack)?;
     let options = args.shape.options(&args.services);
     let judged = (&stack, Aim::Up(&options));
-    let verdict = images.judge(session, &host, judged, &args.shape.policy).await?.check(&stack);
-    let observed = host.observe(&images.asked(&stack)).await?;
+    let observed = host.observe(&images.asked(&stack, judged.1)).await?;
+    let seen = (&host, &observed);
+    let verdict = images.judge(session, seen, judged, &args.shape.policy)?.check(&stack);
     let plan = images.plan(&stack, &observed, Aim::Up(&options))?;
     images.tell_open(session, &stack, &observed, Aim::Up(&options))?;
     let desired = Some(images.desired(&stack, &observed)?);

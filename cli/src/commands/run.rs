@@ -2,10 +2,10 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use berth_planner::desired::PortSpec;
 use berth_planner::observed::Observed;
 use berth_planner::remove::remove_container;
 use berth_planner::run::{self as planner, RunOptions};
@@ -126,17 +126,15 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failu
     let mut images =
         Images::of(session, &stack, args.locked, args.pull).map_err(Failure::of_a_start)?;
     let aim = Aim::Once(&options);
-    images.pass(session, &host, (&stack, aim), (&args.policy, true)).await?;
-    let plan = |observed: &Observed| images.plan(&stack, observed, aim);
-    let pulled = images.pull_first(session, &host, &stack, aim).await;
-    if let Some(interrupted) = pulled.map_err(Failure::of_a_start)? {
-        return Ok(interrupted.exit());
-    }
+    let look = images.pass(session, &host, (&stack, aim), (&args.policy, true)).await?;
+    let pulled = images.pull_first(session, &host, (&stack, aim), look).await;
+    let look = match pulled.map_err(Failure::of_a_start)? {
+        ControlFlow::Break(interrupted) => return Ok(interrupted.exit()),
+        ControlFlow::Continue(look) => look,
+    };
     let manner = if args.quiet { flow::Manner::Silent } else { flow::Manner::Usual };
-    let mut asked = images.asked(&stack);
-    let wanted = |port: &PortSpec| Some((port.protocol, port.published?));
-    asked.ports.extend(options.ports.iter().filter_map(wanted));
-    let change = flow::change_as(session, &host, &stack.name, &asked, plan, manner).await;
+    let plan = |observed: &Observed| images.plan(&stack, observed, aim);
+    let change = flow::change_from(session, &host, look, plan, manner).await;
     let name = planner::name(&stack.name, &options);
     let ended = match change {
         Ok(change) if session.global.dry_run || change.interrupted.is_some() => {

@@ -1,6 +1,7 @@
 //! `berth up`.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 
 use crate::attach::{self, Attached, End};
 use crate::failure::{Exit, Failure};
-use crate::flow::{self, Change};
+use crate::flow::{self, Change, Manner};
 use crate::images::{Aim, Images};
 use crate::locking::LockedArg;
 use crate::policy::{self, PolicyArgs};
@@ -201,12 +202,13 @@ async fn bring_up(
     let mut images = args.shape.images(session, stack)?;
     let options = UpOptions { no_start: args.no_start, ..args.shape.options(&args.services) };
     let aim = Aim::Up(&options);
-    images.pass(session, host, (stack, aim), (&args.shape.policy, !args.yes)).await?;
+    let look = images.pass(session, host, (stack, aim), (&args.shape.policy, !args.yes)).await?;
+    let look = match images.pull_first(session, host, (stack, aim), look).await? {
+        ControlFlow::Break(interrupted) => return Ok(interrupted),
+        ControlFlow::Continue(look) => look,
+    };
     let plan = |observed: &Observed| images.plan(stack, observed, aim);
-    if let Some(interrupted) = images.pull_first(session, host, stack, aim).await? {
-        return Ok(interrupted);
-    }
-    let change = flow::change(session, host, &stack.name, &images.asked(stack), plan).await?;
+    let change = flow::change_from(session, host, look, plan, Manner::Usual).await?;
     if change.done > 0 {
         policy::tell(session, &change.plan.grants);
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use berth_network::endpoint::{self, LinkSpec};
 use berth_network::firewall::{self, Network, Published};
-use berth_network::{bridge, netns, wall};
+use berth_network::{bridge, links, netns, wall};
 use berth_planner::desired::NetworkSpec;
 use berth_planner::observed::{NetworkRecord, Subnet};
 use berth_schema::stack::Protocol;
@@ -65,11 +65,11 @@ impl Host {
     }
 
     pub fn bridges(&self) -> Vec<bridge::Bridge> {
-        self.runtime.block_on(bridge::observe(&self.netlink)).unwrap()
+        bridge::among(&links::links().unwrap())
     }
 
     pub fn routes(&self) -> Vec<String> {
-        let routes = self.runtime.block_on(bridge::routes(&self.netlink)).unwrap();
+        let routes = links::destinations().unwrap();
         routes.iter().map(ToString::to_string).collect()
     }
 

@@ -193,7 +193,7 @@ pub(super) fn userns(finds: &mut Finds<'_>) {
         return;
     }
     let required = scene.facts.userns == Userns::Require;
-    if required || !scene.observed.host.userns {
+    if required || scene.facts.userns == Userns::Off || !scene.observed.host.userns {
         let case = if required { Case::UsernsRequired } else { Case::NoUserns };
         finds.add(case, "image", "", "no user namespace: its user 0 is that of the host");
     }

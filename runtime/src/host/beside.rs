@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use berth_network::error::NetError;
+use berth_network::links::{self, Link};
 use berth_network::{beside, bridge};
 use berth_planner::ipam::bridge_name;
 use berth_planner::observed::NetworkRecord;
@@ -24,15 +25,19 @@ pub(super) struct Besides {
 }
 
 impl Besides {
-    pub(super) async fn read(roots: &Roots, records: &[NetworkRecord]) -> Result<Self, NetError> {
-        let netlink = bridge::open()?;
+    /// Looks among all links of the host.
+    pub(super) fn among(seen: &[Link], roots: &Roots, records: &[NetworkRecord]) -> Self {
         let asked: BTreeSet<String> =
             records.iter().filter_map(parent).map(str::to_owned).collect();
-        let mut links = beside::observe(&netlink, &asked).await?;
+        let mut links = beside::among(seen, &asked);
         // Of one that was cut off before it had a mark nobody knows whose it is.
         let realm = roots.realm();
         links.ours.retain(|(name, id)| id.is_empty() || *id == bridge_name(&realm, name));
-        Ok(Besides { links })
+        Besides { links }
+    }
+
+    fn read(roots: &Roots, records: &[NetworkRecord]) -> Result<Self, NetError> {
+        Ok(Besides::among(&links::links()?, roots, records))
     }
 
     /// Whether the link of this network is there.
@@ -68,7 +73,7 @@ pub(super) async fn create(roots: &Roots, network: &NetworkRecord) -> Result<(),
 /// Makes the link anew if it is gone.
 pub(super) async fn repair(roots: &Roots, network: &NetworkRecord) -> Result<(), StepError> {
     let failed = |e| StepError::failed("repair network", &network.name, e);
-    let there = Besides::read(roots, std::slice::from_ref(network)).await.map_err(failed)?;
+    let there = Besides::read(roots, std::slice::from_ref(network)).map_err(failed)?;
     match parent(network) {
         Some(parent) if !there.has(parent) => create(roots, network).await,
         Some(_) | None => Ok(()),
@@ -87,7 +92,7 @@ pub(super) async fn remove(
         return Ok(());
     }
     let failed = |e| StepError::failed("remove network", &network.name, e);
-    let there = Besides::read(roots, &[]).await.map_err(failed)?;
+    let there = Besides::read(roots, &[]).map_err(failed)?;
     if !there.is_ours(link) {
         return Ok(());
     }

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use berth_network::{bridge, endpoint};
+use berth_network::endpoint;
+use berth_network::links::{self, Link};
 use berth_planner::observed::{HostFacts, Storage};
 use berth_planner::unfit::Abilities;
 use berth_schema::stack::Platform;
@@ -19,10 +20,8 @@ use crate::sabotage::defence;
 use crate::store;
 
 /// Reads routes and what containers can have.
-pub(super) async fn read(roots: &Roots) -> Result<HostFacts, HostError> {
-    let network = |e: berth_network::error::NetError| HostError::Network(e.to_string());
-    let netlink = bridge::open().map_err(network)?;
-    let seen = bridge::routes(&netlink).await.map_err(network)?;
+pub(super) fn read(roots: &Roots, links: &[Link]) -> Result<HostFacts, HostError> {
+    let seen = links::destinations().map_err(|e| HostError::Network(e.to_string()))?;
     let routes = defence!("networks.beside_routes", seen, Vec::new());
     let (userns, realm) = (userns(roots), roots.realm());
     Ok(HostFacts {
@@ -31,17 +30,15 @@ pub(super) async fn read(roots: &Roots) -> Result<HostFacts, HostError> {
         selinux: selinux(),
         storage: quota::storage(roots),
         platform: Some(platform()),
-        links: links(),
+        links: names(links),
         realm,
         listening: Vec::new(),
     })
 }
 
-/// Names of the links of this host, but of those that lead to containers. A host whose sysfs is not
-/// there has none; a name that is taken is then told by the kernel.
-fn links() -> BTreeSet<String> {
-    let links = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
-    let names = links.filter_map(|link| link.file_name().into_string().ok());
+/// Names of the links of this host, but of those that lead to containers.
+fn names(links: &[Link]) -> BTreeSet<String> {
+    let names = links.iter().map(|link| link.name.clone());
     names.filter(|name| !endpoint::is_near_end(name)).collect()
 }
 

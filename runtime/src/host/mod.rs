@@ -59,7 +59,7 @@ pub use grounds::{grounds, nodes, real};
 pub use journal::{Interrupted, Journal};
 pub use lock::{Holder, Lock};
 pub use mapping::unmapped;
-pub use observe::Asked;
+pub use observe::{Asked, Wanted};
 pub use pack::Packed;
 pub use quota::storage;
 pub use state::Stored;

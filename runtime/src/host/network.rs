@@ -16,6 +16,7 @@ use crate::paths::Roots;
 use crate::record;
 use berth_network::error::NetError;
 use berth_network::firewall::Base;
+use berth_network::links::{self, Link};
 use berth_network::{bridge, firewall, group};
 use berth_planner::ipam::bridge_name;
 use berth_planner::observed::{Leftover, NetworkRecord, ObservedContainer, ObservedNetwork};
@@ -29,6 +30,8 @@ const ATTEMPTS: usize = 8;
 
 /// What the kernel has of ours, without that of another state on this host.
 pub(super) struct Kernel {
+    /// Every link, ours or not.
+    pub(super) links: Vec<Link>,
     bridges: Vec<bridge::Bridge>,
     besides: Besides,
     rules: firewall::Observed,
@@ -37,19 +40,19 @@ pub(super) struct Kernel {
 }
 
 impl Kernel {
-    pub(super) async fn read(roots: &Roots) -> Result<Kernel, HostError> {
+    pub(super) fn read(roots: &Roots) -> Result<Kernel, HostError> {
         let failed = |e: NetError| HostError::Network(e.to_string());
-        let netlink = bridge::open().map_err(failed)?;
-        let mut bridges = bridge::observe(&netlink).await.map_err(failed)?;
+        let links = links::links().map_err(failed)?;
+        let mut bridges = bridge::among(&links);
         // Of one that was cut off before it had a mark nobody knows whose it is.
         bridges.retain(|bridge| {
             bridge.network.is_empty()
                 || is_of(roots, &bridge.network, &bridge.name, bridge.realm.as_ref())
         });
         let stored = records(roots).map_err(|e| HostError::Network(e.to_string()))?;
-        let besides = Besides::read(roots, &stored).await.map_err(failed)?;
+        let besides = Besides::among(&links, roots, &stored);
         let (rules, foreign) = own(roots, firewall::observe().map_err(failed)?);
-        Ok(Kernel { bridges, besides, rules, foreign })
+        Ok(Kernel { links, bridges, besides, rules, foreign })
     }
 }
 

@@ -51,7 +51,7 @@ impl Host {
         let mut leftovers = BTreeSet::new();
         // The kernel's things are listed before the records that explain them: what another run
         // makes in between is then not seen, and never taken for something left over.
-        let kernel = network::Kernel::read(&self.roots).await?;
+        let kernel = network::Kernel::read(&self.roots)?;
         let hierarchies = Hierarchies::discover().map_err(|e| HostError::Cgroups(e.to_string()))?;
         let groups = hierarchies.below(&self.roots.cgroups());
         let mut containers = self.containers(&mut leftovers)?;
@@ -77,7 +77,7 @@ impl Host {
         }
         let listening = listening::read(self, &ports, &containers, &kernel.foreign)?;
         Ok(Observed {
-            host: HostFacts { listening, ..facts::read(&self.roots).await? },
+            host: HostFacts { listening, ..facts::read(&self.roots, &kernel.links)? },
             images: self.images(&asked.images)?,
             networks,
             volumes,

@@ -2,7 +2,7 @@
 
 use berth_network::error::NetError;
 use berth_network::firewall::Base;
-use berth_network::{bridge, firewall, wall};
+use berth_network::{bridge, firewall, links, wall};
 use berth_planner::observed::{NetworkRecord, Subnet};
 
 use super::mend::{bridged, restore_rules};
@@ -98,7 +98,7 @@ pub(in crate::host) async fn repair(
         return beside::repair(roots, network).await;
     }
     let netlink = bridge::open().map_err(failed)?;
-    let bridges = bridge::observe(&netlink).await.map_err(failed)?;
+    let bridges = bridge::among(&links::links().map_err(failed)?);
     let same_name = bridges.iter().find(|bridge| bridge.name == network.bridge);
     if same_name.is_some_and(|bridge| !bridge.is_as(network)) {
         bridge::remove(&netlink, &network.bridge).await.map_err(failed)?;

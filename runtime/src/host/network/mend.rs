@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use berth_network::firewall::Base;
-use berth_network::{bridge, firewall, group};
+use berth_network::{bridge, firewall, group, links};
 use berth_planner::observed::{ContainerState, NetworkRecord, ObservedContainer};
 
 use super::make::build_wall;
@@ -66,7 +66,7 @@ async fn restore_links(
 ) -> Result<(), StepError> {
     let failed = |e| StepError::failed("look at", "the bridges", e);
     let netlink = bridge::open().map_err(failed)?;
-    let bridges = bridge::observe(&netlink).await.map_err(failed)?;
+    let bridges = bridge::among(&links::links().map_err(failed)?);
     let mut result = Ok(());
     for record in records {
         let whole = |b: &&bridge::Bridge| b.name == record.bridge && b.mark == bridge::mark(record);

@@ -99,7 +99,7 @@ pub(in crate::host) async fn remove_stray_bridge(
     if stored.iter().any(|n| beside::parent(n).unwrap_or(&n.bridge) == name) {
         return Err(StepError::Stale(format!("bridge `{name}` has become a network's")));
     }
-    let kernel = Kernel::read(roots).await.map_err(|e| StepError::failed("look at", name, e))?;
+    let kernel = Kernel::read(roots).map_err(|e| StepError::failed("look at", name, e))?;
     let none = BTreeSet::new();
     let stray = kernel.besides.stray(&none).any(|link| link == name);
     if !stray && !kernel.bridges.iter().any(|bridge| bridge.name == name) {
