@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use berth_planner::action::Action;
+use berth_planner::cause::Cause;
 use berth_planner::desired::{DependencySpec, Desired, NetworkMode, SourceSpec};
 use berth_planner::observed::{ContainerRecord, Observed};
 use berth_planner::{Plan, StepId};
@@ -140,6 +141,10 @@ impl<'a> Judged<'a> {
             Action::AwaitContainer { name, .. } => self.after(id, "start_container", name),
             Action::RemoveVolume { name } => {
                 let volume = &self.observed.volumes[name].record;
+                // `up` removes at most what it was asked to make anew, and nothing that has a name.
+                let asked = self.plan.steps[id.index()].causes.contains(&Cause::Requested);
+                let renewed = asked && volume.container.is_some();
+                assert!(self.desired.is_none() || renewed, "{name} is removed");
                 assert!(!volume.spec.external, "{name} is external");
             }
             Action::RepairNetwork(_)

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use berth_planner::action::Action;
 use berth_planner::desired::Desired;
-use berth_planner::observed::{ContainerState, Leftover, Observed};
+use berth_planner::observed::{ContainerState, Leftover, Observed, ObservedContainer};
 use berth_planner::views::why::{Scene, why};
 use berth_planner::views::{Language, diff, graph, ops};
 use berth_planner::{DownOptions, Known, Plan, UpOptions, down, up};
@@ -14,10 +14,10 @@ use proptest::prelude::*;
 use crate::checker::judge;
 use crate::drawings;
 use crate::host::{Break, FakeHost, active};
-use crate::stacks::{DrawnStack, desired, drawn, edits};
+use crate::stacks::{DrawnStack, desired, drawn, edits, live};
 
 fn cases() -> ProptestConfig {
-    ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 fn plan(desired: &Desired, host: &FakeHost) -> Plan {
@@ -25,6 +25,8 @@ fn plan(desired: &Desired, host: &FakeHost) -> Plan {
     let plan = up(desired, &host.observed, &options, &Places::default());
     let plan = plan.unwrap_or_else(|problems| panic!("no plan: {problems}\n{desired:#?}"));
     judge(&plan, Some(desired), &host.observed);
+    let removes_data = |action: &Action| matches!(action, Action::RemoveVolume { .. });
+    assert!(!plan.steps.iter().any(|step| removes_data(&step.action)), "{plan}");
     plan
 }
 
@@ -58,6 +60,8 @@ enum Drift {
     Vanishes(usize),
     LosesMonitor(usize),
     Breaks(usize),
+    IsPaused(usize),
+    IsHeld(usize),
     ImageMoves(u8),
     BridgeGone(u8),
     RulesGone(u8),
@@ -72,6 +76,8 @@ fn drifts() -> impl Strategy<Value = Vec<Drift>> {
         (0..20usize).prop_map(Drift::Vanishes),
         (0..20usize).prop_map(Drift::LosesMonitor),
         (0..20usize).prop_map(Drift::Breaks),
+        (0..20usize).prop_map(Drift::IsPaused),
+        (0..20usize).prop_map(Drift::IsHeld),
         (0..3u8).prop_map(Drift::ImageMoves),
         (0..3u8).prop_map(Drift::BridgeGone),
         (0..3u8).prop_map(Drift::RulesGone),
@@ -93,6 +99,20 @@ impl Drift {
             Drift::LosesMonitor(at) => {
                 if let Some(container) = host.observed.containers.get_mut(&name(at)) {
                     container.monitored = false;
+                }
+            }
+            Drift::IsPaused(at) => {
+                let container = host.observed.containers.get_mut(&name(at));
+                let runs = |c: &&mut ObservedContainer| active(c) && c.monitored;
+                if let Some(container) = container.filter(runs) {
+                    container.paused = true;
+                }
+            }
+            // As `stop` leaves it.
+            Drift::IsHeld(at) => {
+                set_state(host, &name(at), exited);
+                if let Some(container) = host.observed.containers.get_mut(&name(at)) {
+                    container.held = true;
                 }
             }
             Drift::Breaks(at) => set_state(host, &name(at), ContainerState::Broken),
@@ -119,7 +139,7 @@ impl Drift {
             Drift::Reboot => {
                 for container in host.observed.containers.values_mut().filter(|c| active(c)) {
                     container.state = ContainerState::Created;
-                    container.monitored = false;
+                    (container.monitored, container.paused) = (false, false);
                 }
                 for network in host.observed.networks.values_mut() {
                     (network.bridge_up, network.rules_present) = (false, false);
@@ -132,7 +152,7 @@ impl Drift {
 fn set_state(host: &mut FakeHost, name: &str, state: ContainerState) {
     if let Some(container) = host.observed.containers.get_mut(name) {
         container.state = state;
-        container.monitored = false;
+        (container.monitored, container.paused) = (false, false);
     }
 }
 
@@ -152,6 +172,33 @@ proptest! {
         let wanted = desired(&second.stack());
         let plan_of_second = plan(&wanted, &host);
         host.apply_all(&plan_of_second, seed);
+        assert_done(&second, &wanted, &host);
+    }
+
+    #[test]
+    fn what_can_change_while_it_runs_makes_nothing_anew(
+        first in drawn(),
+        edits in prop::collection::vec(live(), 1..6),
+        seed: u64,
+    ) {
+        let mut host = FakeHost::new();
+        let plan_of_first = plan(&desired(&first.stack()), &host);
+        host.apply_all(&plan_of_first, seed);
+        let second = first.edited(&edits);
+        let wanted = desired(&second.stack());
+
+        let changes = plan(&wanted, &host);
+        for step in &changes.steps {
+            let name = step.action.target();
+            let ended = || first.one_shots().contains(&host.observed.containers[&name].record.service);
+            let lives = match step.action {
+                Action::UpdateContainer(_) => true,
+                Action::StartContainer { .. } | Action::AwaitContainer { .. } => ended(),
+                _ => false,
+            };
+            prop_assert!(lives, "{changes}");
+        }
+        host.apply_all(&changes, seed);
         assert_done(&second, &wanted, &host);
     }
 

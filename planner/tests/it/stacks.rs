@@ -79,9 +79,17 @@ pub struct Drawn {
     pub networks: BTreeSet<u8>,
     pub volumes: BTreeSet<u8>,
     pub anonymous: bool,
+    /// Which port of the host it publishes and which fixed address it has, if nobody before it has them.
+    pub slot: u8,
     pub port: bool,
+    /// Its port is on one address of the host.
+    pub local: bool,
     pub fixed: bool,
     pub shares: Option<usize>,
+    /// Whose volumes it has too.
+    pub borrows: Option<usize>,
+    /// What can change while it runs.
+    pub live: u8,
     pub config: Option<u8>,
     /// Whether each of its steps of `pre_start` is for each replica.
     pub steps: Vec<bool>,
@@ -102,12 +110,16 @@ prop_compose! {
         needs in prop::collection::vec((0..8usize, any::<bool>(), any::<bool>(), any::<bool>()), 0..3),
         networks in prop::collection::btree_set(0..3u8, 0..3),
         volumes in prop::collection::btree_set(0..2u8, 0..2),
-        (anonymous, port, fixed) in (any::<bool>(), any::<bool>(), any::<bool>()),
-        shares in prop::option::weighted(0.15, 0..8usize),
+        (anonymous, port, local, fixed) in any::<(bool, bool, bool, bool)>(),
+        (slot, live) in (0..4u8, 0..3u8),
+        (shares, borrows) in (prop::option::weighted(0.15, 0..8usize), prop::option::weighted(0.2, 0..8usize)),
         config in prop::option::weighted(0.2, 0..2u8),
         steps in prop_oneof![3 => Just(Vec::new()), 1 => prop::collection::vec(any::<bool>(), 1..3)],
     ) -> Drawn {
-        Drawn { part, image, value, replicas, needs, networks, volumes, anonymous, port, fixed, shares, config, steps }
+        Drawn {
+            part, image, value, replicas, needs, networks, volumes, anonymous, slot, port, local, fixed, shares, borrows,
+            live, config, steps,
+        }
     }
 }
 
@@ -122,6 +134,8 @@ pub fn drawn() -> impl Strategy<Value = DrawnStack> {
 #[derive(Debug, Clone)]
 pub enum Edit {
     Value(usize, u8),
+    Live(usize, u8),
+    Slot(usize, u8),
     Image(usize, u8),
     Scale(usize, u32),
     Config(usize, u8),
@@ -134,6 +148,8 @@ pub fn edits() -> impl Strategy<Value = Vec<Edit>> {
     let at = 0..7usize;
     let edit = prop_oneof![
         (at.clone(), 0..3u8).prop_map(|(at, value)| Edit::Value(at, value)),
+        live(),
+        (at.clone(), 0..4u8).prop_map(|(at, slot)| Edit::Slot(at, slot)),
         (at.clone(), 0..3u8).prop_map(|(at, image)| Edit::Image(at, image)),
         (at.clone(), 0..4u32).prop_map(|(at, scale)| Edit::Scale(at, scale)),
         (at.clone(), 0..2u8).prop_map(|(at, config)| Edit::Config(at, config)),
@@ -142,6 +158,11 @@ pub fn edits() -> impl Strategy<Value = Vec<Edit>> {
         (0..3usize, prop::option::of(0..2u8)).prop_map(|(at, pool)| Edit::Pool(at, pool)),
     ];
     prop::collection::vec(edit, 0..4)
+}
+
+/// A change that no container is made anew for.
+pub fn live() -> impl Strategy<Value = Edit> {
+    (0..7usize, 0..3u8).prop_map(|(at, live)| Edit::Live(at, live))
 }
 
 fn step(per_replica: bool) -> InitStep {
@@ -166,6 +187,8 @@ impl DrawnStack {
                 Edit::TakeOut(at) => stack.services[at % count] = None,
                 Edit::Put(at, service) => stack.services[at % count] = Some(service.clone()),
                 Edit::Value(at, value) => stack.edit(*at, |service| service.value = *value),
+                Edit::Live(at, live) => stack.edit(*at, |service| service.live = *live),
+                Edit::Slot(at, slot) => stack.edit(*at, |service| service.slot = *slot),
                 Edit::Image(at, image) => stack.edit(*at, |service| service.image = *image),
                 Edit::Scale(at, scale) => stack.edit(*at, |service| service.replicas = *scale),
                 Edit::Config(at, config) => {
@@ -194,6 +217,23 @@ impl DrawnStack {
             drawn.replicas > 0 && drawn.part != Part::OneShot && self.parent(parent).is_none()
         };
         (parent < at && self.get(parent).is_some_and(fits)).then_some(parent)
+    }
+
+    /// The service whose volumes it has too: one before it.
+    fn lender(&self, at: usize) -> Option<usize> {
+        let lender = self.get(at)?.borrows?;
+        let fits = |drawn: &Drawn| drawn.replicas > 0 && drawn.part != Part::OneShot;
+        (lender < at && self.get(lender).is_some_and(fits)).then_some(lender)
+    }
+
+    /// Whether a service has what one alone can have, and is the first that wants this one.
+    fn is_first(&self, at: usize, wants: impl Fn(&Drawn) -> bool) -> bool {
+        let wants = |at: usize| {
+            let fits = |drawn: &Drawn| wants(drawn) && drawn.replicas <= 1;
+            self.get(at).is_some_and(fits) && self.parent(at).is_none()
+        };
+        let slot = |at: usize| self.get(at).map(|drawn| drawn.slot);
+        wants(at) && !(0..at).any(|before| wants(before) && slot(before) == slot(at))
     }
 
     /// Names of services that end by themselves.
@@ -250,6 +290,12 @@ impl DrawnStack {
                 mode: None,
             }];
         }
+        service.limits.memory = Some((64 + u64::from(drawn.live)) << 20);
+        service.extra_hosts = vec![("host".into(), format!("192.0.2.{}", drawn.live))];
+        if let Some(lender) = self.lender(at) {
+            let source = VolumesSource::Service(format!("s{lender}"));
+            service.volumes_from = vec![VolumesFrom { source, read_only: false }];
+        }
         service.networks.clear();
         if let Some(parent) = self.parent(at) {
             service.network_mode = Some(NetworkMode::Service(format!("s{parent}")));
@@ -257,20 +303,17 @@ impl DrawnStack {
         }
         for key in &drawn.networks {
             let mut on = ServiceNetwork::default();
-            if let (Some(pool), true, true) =
-                (self.pools[usize::from(*key)], drawn.fixed, drawn.replicas <= 1)
-            {
-                on.ipv4_address = format!("10.{key}.{pool}.{}", 100 + at).parse().ok();
+            let fixed = self.is_first(at, |drawn| drawn.fixed);
+            if let Some(pool) = self.pools[usize::from(*key)].filter(|_| fixed) {
+                on.ipv4_address = format!("10.{key}.{pool}.{}", 100 + drawn.slot).parse().ok();
             }
             service.networks.insert(format!("n{key}"), on);
         }
-        if drawn.port && drawn.replicas <= 1 {
-            let published = Some((
-                8000 + drawn.image as u16 * 10 + at as u16,
-                8000 + drawn.image as u16 * 10 + at as u16,
-            ));
-            service.ports =
-                vec![Port { target: 80, published, host_ip: None, protocol: Protocol::Tcp }];
+        if self.is_first(at, |drawn| drawn.port) {
+            let number = 8000 + u16::from(drawn.slot);
+            let (published, protocol) = (Some((number, number)), Protocol::Tcp);
+            let host_ip = drawn.local.then(|| "127.0.0.1".parse().unwrap());
+            service.ports = vec![Port { target: 80, published, host_ip, protocol }];
         }
         service
     }
