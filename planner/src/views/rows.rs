@@ -176,6 +176,9 @@ impl Writer<'_> {
             true => diff::exact_place(root, path, self.source.places),
             false => diff::place(root, path, self.source.places),
         });
+        // A value in one place, as of a list, has it at its first row.
+        let last = self.rows.iter().rev().find_map(|row| row.place.as_ref());
+        let place = place.filter(|place| last != Some(place));
         self.rows.push(Row { side, depth, text, place });
     }
 }

@@ -151,8 +151,14 @@ impl<'a> Teller<'a> {
         let mut fields = story.fields();
         for cause in &story.causes {
             let text = cause.to_string();
-            let (sort, text) = (cause.sort(), text.trim_start_matches("drift: "));
-            lines.push(format!("{indent}  ← {}: {text}", sort.word()));
+            lines.push(match cause {
+                // Whether it is new in the file or was taken away, nobody knows.
+                Cause::Missing => format!("{indent}  ← {text}"),
+                _ => {
+                    let text = text.trim_start_matches("drift: ");
+                    format!("{indent}  ← {}: {text}", cause.sort().word())
+                }
+            });
             match cause {
                 Cause::DependencyRestart { service } | Cause::NeededBy { service } => {
                     self.service(service, depth + 2, told, lines);

@@ -182,6 +182,17 @@ fn what_is_made_has_no_other_side_and_what_goes_neither() {
     +userns: true
     +uts: "private"
     "#);
+    assert_snapshot!(told("job", &stack, &FakeHost::new(), &created), @r"
+    create job-1
+      ← missing
+    pull image job:1
+      ← missing
+    create network shop_default
+      ← missing
+    steps (2 of 4)
+      2 create job-1
+      3 start job-1
+    ");
     let host = up_with(&stack);
     let gone = down("shop", &host.observed, &DownOptions::default()).unwrap();
     assert_snapshot!(diff::diff(&gone, &host.observed, &stack.places), @r#"
@@ -213,17 +224,20 @@ fn containers_that_differ_alike_are_one_difference() {
     job.command = Some(vec!["a".into(), "b".into(), "c".into()]);
     let mut stack = with([("job", job)]);
     let mut host = up_with(&stack);
-    stack.services.get_mut("job").unwrap().command = Some(vec!["a".into(), "x".into(), "c".into()]);
+    stack.services.get_mut("job").unwrap().command =
+        Some(["a", "x", "y", "c"].map(String::from).to_vec());
+    stack.places.insert("services.job.command", place(4, 14));
     host.observed.images.get_mut("job:1").unwrap().id = "sha256:abcdef0123456789".into();
     assert_snapshot!(diff::diff(&plan(&stack, &host), &host.observed, &stack.places), @r#"
     replace job-1, job-2, job-3: image 1 → abcdef012345
     --- services.job (applied)
     +++ services.job (wanted)
-    @@ -1,6 +1,6 @@
+    @@ -1,6 +1,7 @@
      command:
        - "a"
     -  - "b"
-    +  - "x"
+    +  - "x"  # shop.yaml:4:14
+    +  - "y"
        - "c"
      image: "job:1"
      ipc: "private"
