@@ -21,6 +21,10 @@ pub(crate) fn object(action: &Action) -> String {
         Action::CreateContainer(_)
         | Action::UpdateContainer(_)
         | Action::StartContainer { .. }
+        | Action::StartBeside { .. }
+        | Action::AwaitStable { .. }
+        | Action::TakeOver { .. }
+        | Action::Drain { .. }
         | Action::AdoptContainer { .. }
         | Action::AwaitContainer { .. }
         | Action::StopContainer { .. }
@@ -54,7 +58,10 @@ pub(crate) fn words(action: &Action) -> (&'static str, &'static str) {
         | Action::RemoveLeftover(_) => ("Removing", "Removed"),
         Action::UntagImage { .. } => ("Untagging", "Untagged"),
         Action::UpdateContainer(_) => ("Updating", "Updated"),
-        Action::StartContainer { .. } => ("Starting", "Started"),
+        Action::StartContainer { .. } | Action::StartBeside { .. } => ("Starting", "Started"),
+        Action::AwaitStable { .. } => ("Waiting", "Stable"),
+        Action::TakeOver { .. } => ("Taking over", "Serving"),
+        Action::Drain { .. } => ("Draining", "Drained"),
         Action::AdoptContainer { .. } => ("Adopting", "Adopted"),
         Action::AwaitContainer { condition, .. } => match condition {
             Condition::ServiceStarted => ("Waiting", "Running"),

@@ -46,6 +46,35 @@ pub enum Action {
         /// Name on the host.
         name: String,
     },
+    /// The same, beside the container that serves: it gets no ports of the host and answers to no
+    /// name until it takes over.
+    StartBeside {
+        /// Name on the host.
+        name: String,
+    },
+    /// Waits until a container is good enough to take over, which it has to be in time.
+    AwaitStable {
+        /// Name on the host.
+        name: String,
+        /// How long it has to run on when its checks say that it is well.
+        checked: Duration,
+        /// How long it has to run where nothing checks it.
+        unchecked: Duration,
+    },
+    /// Gives a container that runs beside another its ports and names, the ports in one transaction.
+    TakeOver {
+        /// Name on the host.
+        name: String,
+        /// Who has had them.
+        from: String,
+    },
+    /// Waits until the connections to a container have ended.
+    Drain {
+        /// Name on the host.
+        name: String,
+        /// For how long at most.
+        patience: Duration,
+    },
     /// Gives a running container whose monitor died a new monitor.
     AdoptContainer {
         /// Name on the host.
@@ -125,6 +154,10 @@ impl Action {
             Action::CreateContainer(_) => "create_container",
             Action::UpdateContainer(_) => "update_container",
             Action::StartContainer { .. } => "start_container",
+            Action::StartBeside { .. } => "launch_container",
+            Action::AwaitStable { .. } => "prove_container",
+            Action::TakeOver { .. } => "promote_container",
+            Action::Drain { .. } => "drain_container",
             Action::AdoptContainer { .. } => "adopt_container",
             Action::AwaitContainer { .. } => "await_container",
             Action::StopContainer { .. } => "stop_container",
@@ -159,6 +192,10 @@ impl Action {
             Action::RemoveNetwork { name }
             | Action::RemoveVolume { name }
             | Action::StartContainer { name }
+            | Action::StartBeside { name }
+            | Action::AwaitStable { name, .. }
+            | Action::TakeOver { name, .. }
+            | Action::Drain { name, .. }
             | Action::AdoptContainer { name }
             | Action::AwaitContainer { name, .. }
             | Action::StopContainer { name, .. }

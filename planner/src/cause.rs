@@ -102,6 +102,18 @@ pub enum Cause {
     Held,
     /// It was made and never started on this boot.
     NeverStarted,
+    /// It replaces a container that serves until it can.
+    TakesOver {
+        /// Name of that container on the host.
+        from: String,
+    },
+    /// Another container of its replica serves, or will.
+    Superseded,
+    /// It stops before the new one starts, whatever the file says.
+    StopsFirst {
+        /// Why.
+        why: &'static str,
+    },
     /// Another service waits for it.
     NeededBy {
         /// That service.
@@ -148,6 +160,9 @@ impl fmt::Display for Cause {
             Cause::HookFailed => f.write_str("a hook after its start failed"),
             Cause::Held => f.write_str("was stopped by the user"),
             Cause::NeverStarted => f.write_str("not started yet"),
+            Cause::TakesOver { from } => write!(f, "takes over from `{from}`"),
+            Cause::Superseded => f.write_str("another takes its place"),
+            Cause::StopsFirst { why } => write!(f, "stops first: {why}"),
             Cause::NeededBy { service } => write!(f, "`{service}` waits for it"),
         }
     }
@@ -204,6 +219,9 @@ impl Cause {
             | Cause::NamespaceParentReplaced { .. }
             | Cause::VolumesReplaced { .. }
             | Cause::Exchanged
+            | Cause::TakesOver { .. }
+            | Cause::Superseded
+            | Cause::StopsFirst { .. }
             | Cause::NeededBy { .. } => Sort::Follows,
             Cause::Requested | Cause::Unused | Cause::Held => Sort::Asked,
         }

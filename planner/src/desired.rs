@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::policy::Judged;
 use crate::pull;
+use crate::rollout::Rollout;
 
 mod confinement;
 mod life;
@@ -66,6 +67,9 @@ pub struct ServiceSpec {
     /// What of it this host does as if it was not there, and why; one line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub no_effect: Vec<String>,
+    /// How its containers are replaced.
+    #[serde(default, skip_serializing_if = "Rollout::is_default")]
+    pub rollout: Rollout,
     /// What must be before it starts, by service name.
     pub depends_on: BTreeMap<String, DependencySpec>,
     /// Whether `up` follows its output.

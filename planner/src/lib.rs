@@ -37,6 +37,7 @@ mod publish;
 pub mod pull;
 pub mod remove;
 pub mod resolve;
+pub mod rollout;
 pub mod room;
 pub mod run;
 pub mod seccomp;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::desired::{ContainerSpec, DependencySpec, MountSpec, NetworkSpec, PortSpec, VolumeSpec};
 use crate::pull;
+use crate::rollout::usual_name;
 
 /// The host as far as berth is concerned, all projects included.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -232,6 +233,9 @@ pub struct ContainerRecord {
     pub service: String,
     /// Number of the replica, from 1.
     pub number: u32,
+    /// How many containers before it have handed this replica over.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub succession: u32,
     /// Made by `run`, not by `up`.
     pub oneoff: bool,
     /// The step of its service's `pre_start` that it is, from 1.
@@ -298,10 +302,22 @@ impl ContainerRecord {
         !self.spec.pre_start.is_empty() && !self.prepared
     }
 
+    /// The name that its replica has whichever of its containers serves.
+    pub fn usual_name(&self) -> &str {
+        match self.oneoff {
+            true => &self.name,
+            false => usual_name(&self.name, &self.project, &self.service, self.number),
+        }
+    }
+
     /// What the store is asked for when its image is looked for.
     pub fn image(&self) -> String {
         pull::image(&self.spec.image, self.locked.as_deref())
     }
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// A container's addresses on one network.
@@ -344,6 +360,10 @@ pub struct ObservedContainer {
     /// where it leads.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub moved: BTreeMap<PathBuf, PathBuf>,
+    /// It runs beside the container that serves for its replica: it has no ports of the host, and
+    /// answers to no name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub beside: bool,
     /// Host ports it really has.
     pub published: Vec<PortSpec>,
     /// Times the monitor started it again.

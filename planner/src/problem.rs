@@ -33,6 +33,10 @@ pub enum PlanProblem {
     HalfMade { container: String },
     #[error("service `{service}` has the fixed name `{name}`, so there can be only one container")]
     FixedName { service: String, name: String },
+    #[error(
+        "service `{service}` cannot be replaced `start-first`: {why}; write `order: stop-first`"
+    )]
+    NoStartFirst { service: String, why: String },
     #[error("the name `{name}` is taken by a container of {owner}")]
     NameTaken { name: String, owner: String },
     #[error("network `{network}` is external and does not exist: {}", of_others(network, similar))]

@@ -15,6 +15,7 @@ use crate::desired::{ContainerSpec, DependencySpec, Desired, NetworkSpec, OwnerS
 use crate::observed::{self, HostFacts, ObservedNetwork};
 use crate::policy::Judged;
 use crate::publish::published;
+use crate::rollout::Rollout;
 use crate::unfit::{Abilities, unfit};
 
 mod devices;
@@ -201,6 +202,7 @@ impl Resolver<'_> {
             no_userns: self.no_userns(service, 0),
             no_effect,
             container_name: service.container_name.clone(),
+            rollout: Rollout::of(service),
             depends_on,
             attach: service.attach,
         }

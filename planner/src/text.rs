@@ -194,6 +194,10 @@ impl Plan {
             Action::CreateContainer(_)
             | Action::UpdateContainer(_)
             | Action::StartContainer { .. }
+            | Action::StartBeside { .. }
+            | Action::AwaitStable { .. }
+            | Action::TakeOver { .. }
+            | Action::Drain { .. }
             | Action::AdoptContainer { .. }
             | Action::AwaitContainer { .. }
             | Action::StopContainer { .. }
@@ -270,7 +274,10 @@ fn of_whom(grant: &Grant) -> &str {
 
 /// A wait is not a change, so people do not see it.
 fn is_shown(action: &Action) -> bool {
-    !matches!(action, Action::AwaitContainer { .. })
+    !matches!(
+        action,
+        Action::AwaitContainer { .. } | Action::AwaitStable { .. } | Action::Drain { .. }
+    )
 }
 
 /// Things of different groups may have the same name.
@@ -287,6 +294,10 @@ fn group(action: &Action) -> u8 {
         Action::CreateContainer(_)
         | Action::UpdateContainer(_)
         | Action::StartContainer { .. }
+        | Action::StartBeside { .. }
+        | Action::AwaitStable { .. }
+        | Action::TakeOver { .. }
+        | Action::Drain { .. }
         | Action::AdoptContainer { .. }
         | Action::AwaitContainer { .. }
         | Action::StopContainer { .. }
@@ -313,7 +324,7 @@ fn kind(steps: &[&Step]) -> Kind {
             | Action::UntagImage { .. }
             | Action::RemoveImage { .. }
             | Action::SweepStore => gone = true,
-            Action::StartContainer { .. } => starts = true,
+            Action::StartContainer { .. } | Action::StartBeside { .. } => starts = true,
             Action::StopContainer { .. } => stops = true,
             Action::PullImage { .. } => other = Some(Kind::Pull),
             Action::RepairNetwork(_) | Action::AdoptContainer { .. } => other = Some(Kind::Repair),
@@ -321,7 +332,8 @@ fn kind(steps: &[&Step]) -> Kind {
             Action::SignalContainer { .. } => other = Some(Kind::Signal),
             Action::PauseContainer { .. } => other = Some(Kind::Pause),
             Action::UnpauseContainer { .. } => other = Some(Kind::Unpause),
-            Action::AwaitContainer { .. } => {}
+            Action::TakeOver { .. } => other = Some(Kind::Update),
+            Action::AwaitContainer { .. } | Action::AwaitStable { .. } | Action::Drain { .. } => {}
         }
     }
     match (gone, made, stops, starts) {
@@ -359,6 +371,9 @@ fn is_told(cause: &Cause, with_changes: bool) -> bool {
         | Cause::Unprepared
         | Cause::Held
         | Cause::NeverStarted
+        | Cause::TakesOver { .. }
+        | Cause::Superseded
+        | Cause::StopsFirst { .. }
         | Cause::NeededBy { .. } => true,
     }
 }

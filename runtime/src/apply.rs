@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use berth_planner::action::Action;
 use berth_planner::plan::{Plan, Step, StepId};
 use berth_planner::walk::Walk;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -125,7 +126,12 @@ impl Run<'_> {
             self.tell(ApplyEvent::Started(id)).await;
             let events = self.events.clone();
             self.tasks.spawn(async move {
-                let waits = matches!(action, berth_planner::action::Action::AwaitContainer { .. });
+                let waits = matches!(
+                    action,
+                    Action::AwaitContainer { .. }
+                        | Action::AwaitStable { .. }
+                        | Action::Drain { .. }
+                );
                 let _permit = match waits {
                     true => None,
                     false => permits.acquire_owned().await.ok(),

@@ -108,6 +108,10 @@ pub struct Bundle {
     pub network: Network,
     /// Names and servers its resolver uses.
     pub dns: Dns,
+    /// It has neither ports of the host nor names on its networks: another container of its replica
+    /// serves.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub beside: bool,
     /// Ports the monitor reserves on the host and publishes.
     pub ports: Vec<PortSpec>,
     /// The probe.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use berth_schema::stack::Protocol;
 
-use super::containers::Change;
+use super::containers::{Change, Part};
 use super::is_active;
 use super::ports::{self, Place};
 use crate::desired::{ContainerSpec, PortSpec};
@@ -77,6 +77,25 @@ pub(super) fn knot<'a>(changes: &'a [Change]) -> Option<&'a str> {
     }
     let knotted = live.iter().find(|(index, ..)| reaches_itself(&waits, *index));
     knotted.map(|(_, change, _)| change.name.as_str())
+}
+
+/// One of the containers that serve until another takes over of which a third one gets a port or an
+/// address: to wait for that would be to wait for the other, which may wait for the third.
+pub(super) fn contested<'a>(changes: &[Change<'a>]) -> Option<&'a str> {
+    let mut held = BTreeMap::<Claim, Vec<(usize, Place, &str)>>::new();
+    for (index, change) in changes.iter().enumerate() {
+        let Part::Heir(old) = change.part else { continue };
+        for (claim, place) in now(old) {
+            held.entry(claim).or_default().push((index, place, &old.record.name));
+        }
+    }
+    changes.iter().enumerate().find_map(|(index, change)| {
+        change.becomes().into_iter().flat_map(named).find_map(|(claim, place)| {
+            let mut holders = held.get(&claim)?.iter();
+            let other = holders.find(|(heir, at, _)| *heir != index && at.meets(place));
+            other.map(|(.., name)| *name)
+        })
+    })
 }
 
 fn reaches_itself(waits: &BTreeMap<usize, BTreeSet<usize>>, index: usize) -> bool {

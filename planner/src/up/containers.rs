@@ -1,6 +1,7 @@
 //! The fate of containers.
 
 mod causes;
+mod succession;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,7 +43,19 @@ pub(super) struct Change<'a> {
     pub(super) want: Option<&'a ContainerSpec>,
     pub(super) depends_on: &'a BTreeMap<String, DependencySpec>,
     pub(super) have: Option<&'a ObservedContainer>,
+    pub(super) part: Part<'a>,
     pub(super) verdict: Verdict,
+}
+
+/// What a container has to do with another one of its replica.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Part<'a> {
+    /// Nothing.
+    Alone,
+    /// It takes over from this one, which serves until then.
+    Heir(&'a ObservedContainer),
+    /// It serves until another has taken over.
+    Old,
 }
 
 impl<'a> Change<'a> {
@@ -101,7 +114,8 @@ pub(super) fn decide<'a>(
     loop {
         let mut found = PlanProblems::default();
         let changes = decide_with(survey, (networks, volumes), &exchanged, &mut found);
-        let Some(name) = claims::knot(&changes).filter(|name| !exchanged.contains(*name)) else {
+        let wanted = claims::knot(&changes).or_else(|| claims::contested(&changes));
+        let Some(name) = wanted.filter(|name| !exchanged.contains(*name)) else {
             problems.0.extend(found.0);
             return changes;
         };
@@ -159,6 +173,7 @@ pub(super) fn going<'a>(have: &'a ObservedContainer, cause: Cause) -> Change<'a>
         want: None,
         depends_on: &have.record.depends_on,
         have: Some(have),
+        part: Part::Alone,
         verdict: Verdict::of(Fate::Remove, vec![cause]),
     }
 }
@@ -187,19 +202,22 @@ impl<'a> Judge<'a, '_> {
             let (service, name) = (name.to_string(), fixed.to_string());
             self.problems.add(PlanProblem::FixedName { service, name });
         }
+        let start_first = in_scope && self.may_start_first(name, service);
         let mut changes = Vec::new();
         let mut wanted = BTreeSet::new();
         for number in 1..=replicas {
-            let container = container_name(&survey.desired.project, name, fixed, number);
-            wanted.insert(container.clone());
-            let have = self.have(&container);
+            let usual = container_name(&survey.desired.project, name, fixed, number);
+            let (have, mate) = self.pair(&usual, name, service);
+            let names = [Some(&usual), have.map(|h| &h.record.name), mate.map(|m| &m.record.name)];
+            wanted.extend(names.into_iter().flatten().cloned());
+            let container = have.map_or(usual, |have| have.record.name.clone());
             let verdict = match have {
                 None if in_scope => self.missing(name, service),
                 None => continue,
                 Some(have) => self.existing(name, service, have, in_scope),
             };
             self.remember(&container, name, verdict.fate);
-            changes.push(Change {
+            let change = Change {
                 name: container,
                 service: name,
                 number,
@@ -208,8 +226,13 @@ impl<'a> Judge<'a, '_> {
                 want: Some(&service.container),
                 depends_on: &service.depends_on,
                 have,
+                part: Part::Alone,
                 verdict,
-            });
+            };
+            match in_scope {
+                true => changes.extend(self.succession(change, mate, start_first)),
+                false => changes.push(change),
+            }
         }
         let own = survey.own.get(name).filter(|_| in_scope);
         let excess = own.into_iter().flatten().filter(|have| !wanted.contains(&have.record.name));
@@ -341,6 +364,7 @@ impl<'a> Judge<'a, '_> {
         let no_start = self.survey.options.no_start;
         let mut causes = self.shaken(service, have);
         causes.extend((in_scope && have.hook_failed).then_some(Cause::HookFailed));
+        causes.extend((in_scope && have.beside).then_some(BESIDE));
         if !causes.is_empty() && is_active(have) && !no_start {
             return Verdict::of(Fate::Restart, causes);
         }
@@ -404,6 +428,7 @@ impl<'a> Judge<'a, '_> {
             want: Some(&one.spec),
             depends_on: one.depends_on,
             have: None,
+            part: Part::Alone,
             verdict: Verdict::of(Fate::Create, vec![Cause::Requested]),
         })
     }
@@ -411,6 +436,9 @@ impl<'a> Judge<'a, '_> {
 
 /// Why its processes are let run on.
 pub(crate) const PAUSED: Cause = Cause::Drift { what: "it is paused" };
+
+/// Why one is started again that was to take over from another, which is gone.
+const BESIDE: Cause = Cause::Drift { what: "it has no ports and no names" };
 
 /// Why it is given a monitor.
 pub(crate) const UNMONITORED: Cause = Cause::Drift { what: "its monitor is gone" };

@@ -12,7 +12,7 @@ use crate::observed::{ContainerState, ObservedContainer};
 use crate::problem::{PlanProblem, PlanProblems};
 
 use super::Survey;
-use super::containers::{Change, Fate, PAUSED, UNMONITORED, Verdict, going};
+use super::containers::{Change, Fate, PAUSED, Part, UNMONITORED, Verdict, going};
 
 /// Which step of `pre_start` a container is for, and which containers of the service wait for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +96,7 @@ impl<'a> Judge<'a, '_> {
             want: Some(&init.container),
             depends_on: &self.service.depends_on,
             have,
+            part: Part::Alone,
             verdict: Verdict::of(fate, cause.into_iter().chain([needed]).collect()),
         });
     }

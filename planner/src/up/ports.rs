@@ -29,7 +29,20 @@ pub(super) fn wanted(spec: &ContainerSpec) -> &[PortSpec] {
 
 /// Ports a container that runs really has, or has asked for.
 pub(super) fn held(have: &ObservedContainer) -> &[PortSpec] {
-    if have.published.is_empty() { wanted(&have.record.spec) } else { &have.published }
+    match have.published.is_empty() && !have.beside {
+        true => wanted(&have.record.spec),
+        false => &have.published,
+    }
+}
+
+/// Whether a port that a container has shall be on other addresses of the host: no two sockets can
+/// reserve it on both at once.
+pub(super) fn moves(have: &ObservedContainer, want: &ContainerSpec) -> bool {
+    wanted(want).iter().any(|then| {
+        let same = |now: &&PortSpec| fixed(now) == fixed(then) && fixed(then).is_some();
+        let mut others = held(have).iter().filter(same);
+        others.any(|now| now.host_ip != then.host_ip && Place::of(now).meets(Place::of(then)))
+    })
 }
 
 /// The addresses of the host that a port is on.

@@ -12,7 +12,7 @@ use crate::policy;
 use crate::problem::{PlanProblem, PlanProblems};
 use crate::pull;
 
-use super::containers::{Change, Fate};
+use super::containers::{Change, Fate, Part};
 use super::resources::NetworkFate;
 use super::{Survey, hardware, inits};
 
@@ -50,6 +50,7 @@ pub(super) fn make(
             project: survey.desired.project.clone(),
             service: change.service.to_string(),
             number: change.number,
+            succession: succession(change),
             oneoff: change.oneoff,
             init: change.init.as_ref().map(|init| init.step),
             prepared: inits::is_prepared_then(change, spec),
@@ -69,6 +70,14 @@ pub(super) fn make(
         records.made.insert(change.name.clone(), record);
     }
     records
+}
+
+/// How many containers have handed over to one that is made.
+fn succession(change: &Change) -> u32 {
+    match (change.part, change.have) {
+        (Part::Heir(old), _) => old.record.succession.saturating_add(1),
+        (Part::Alone | Part::Old, have) => have.map_or(0, |have| have.record.succession),
+    }
 }
 
 /// The record of a container that is changed as it is; `given` has the addresses that are new.
@@ -147,8 +156,10 @@ fn addresses<'a>(
     changes: &'a [Change],
     problems: &mut PlanProblems,
 ) -> BTreeMap<&'a str, BTreeMap<String, Addresses>> {
-    let fates: BTreeMap<&str, Fate> =
-        changes.iter().map(|change| (change.name.as_str(), change.verdict.fate)).collect();
+    // The address of one that serves while others are made is not free for them.
+    let leaves = changes.iter().filter(|change| !matches!(change.part, Part::Old));
+    let leaves = leaves.filter(|c| matches!(c.verdict.fate, Fate::Replace | Fate::Remove));
+    let leaves: BTreeSet<&str> = leaves.map(|change| change.name.as_str()).collect();
     let mut requests: BTreeMap<&str, Vec<Request>> = BTreeMap::new();
     for (change, spec) in made(changes) {
         for (network, endpoint) in &spec.networks {
@@ -177,11 +188,11 @@ fn addresses<'a>(
         let mut book = AddressBook::new(&fate.record);
         for have in survey.on_network.get(network).into_iter().flatten() {
             let name = have.record.name.as_str();
-            match (have.record.addresses.get(*network), fates.get(name)) {
-                (Some(has), Some(Fate::Replace | Fate::Remove)) => book.leave(has, name),
-                (Some(has), _) if leaving.contains(&(name, *network)) => book.leave(has, name),
-                (Some(has), _) => book.occupy(has, name),
-                (None, _) => {}
+            match have.record.addresses.get(*network) {
+                Some(has) if leaves.contains(name) => book.leave(has, name),
+                Some(has) if leaving.contains(&(name, *network)) => book.leave(has, name),
+                Some(has) => book.occupy(has, name),
+                None => {}
             }
         }
         for (container, result) in book.give(requests.get(network).map_or(&[], Vec::as_slice)) {

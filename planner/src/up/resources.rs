@@ -29,6 +29,11 @@ impl NetworkFate {
     pub(super) fn makes(&self) -> bool {
         matches!(self.fate, Fate::Create | Fate::Replace)
     }
+
+    /// Whether the containers on it end before.
+    pub(super) fn reconnects(&self) -> bool {
+        matches!(self.fate, Fate::Create | Fate::Replace | Fate::Reconnect)
+    }
 }
 
 /// What becomes of a network or volume.

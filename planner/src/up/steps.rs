@@ -7,6 +7,7 @@
 mod claims;
 mod inits;
 mod live;
+mod rollouts;
 mod shared;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +23,7 @@ use crate::pause::run_on_again;
 use crate::plan::{Draft, Slot};
 use crate::pull;
 
-use super::containers::{Change, Fate};
+use super::containers::{Change, Fate, Part};
 use super::records::Records;
 use super::resources::{self, NetworkFate, VolumeFate};
 use super::{Survey, is_active, notes};
@@ -73,6 +74,7 @@ pub(super) fn draft(
     maker.order_of_starts();
     maker.order_of_inits();
     maker.order_of_choices();
+    maker.order_of_rollouts();
     if let Some(first) = first {
         maker.draft.begin_with(first);
     }
@@ -85,6 +87,10 @@ struct Slots {
     remove: Option<Slot>,
     create: Option<Slot>,
     start: Option<Slot>,
+    /// From here on it serves, if that is not from its start on.
+    serve: Option<Slot>,
+    /// The wait for the end of connections to it.
+    drain: Option<Slot>,
     adopt: Option<Slot>,
     /// The change of it as it is.
     update: Option<Slot>,
@@ -239,6 +245,7 @@ impl<'a> Maker<'a> {
         let mut slots = Slots::default();
         match fate {
             Fate::Keep if verdict.is_update() => {}
+            Fate::Keep if matches!(change.part, Part::Heir(_)) => {}
             Fate::Keep => self.draft.unchanged += usize::from(!change.oneoff),
             Fate::Adopt => {
                 let adopt = Action::AdoptContainer { name: name() };
@@ -268,8 +275,13 @@ impl<'a> Maker<'a> {
             self.draft.after(update, adopt);
         }
         if verdict.starts {
-            slots.start = Some(self.draft.add(Action::StartContainer { name: name() }, causes()));
+            let start = match change.part {
+                Part::Heir(_) => Action::StartBeside { name: name() },
+                Part::Alone | Part::Old => Action::StartContainer { name: name() },
+            };
+            slots.start = Some(self.draft.add(start, causes()));
         }
+        self.handover(change, &mut slots);
         self.end_of_init(change, &mut slots);
         let begins = slots.start.or(slots.adopt.filter(|_| slots.end.is_some()));
         let in_order =
@@ -286,6 +298,10 @@ impl<'a> Maker<'a> {
     fn order_of_stops(&mut self) {
         for (index, change) in self.changes.iter().enumerate() {
             let Some(stop) = self.slots[index].stop else { continue };
+            // The one that serves goes when its heir has come, which waits for all it needs.
+            if matches!(change.part, Part::Old) {
+                continue;
+            }
             if let (Some(want), Some(_)) = (change.want, self.slots[index].create) {
                 for pull in self.pulls_of(change, want) {
                     self.draft.after(stop, pull);
@@ -295,7 +311,8 @@ impl<'a> Maker<'a> {
                 for on in self.by_service.get(service).into_iter().flatten() {
                     // One that only starts does so when those that have to follow it have ended:
                     // if the work is broken off between, the next run still sees them stopped.
-                    let follows = change.depends_on.get(service).is_some_and(|on| on.restart);
+                    let follows = change.depends_on.get(service).is_some_and(|on| on.restart)
+                        && !matches!(self.changes[*on].part, Part::Heir(_));
                     let start = self.slots[*on].start.filter(|_| follows);
                     if let Some(step) = self.slots[*on].stop.or(start) {
                         self.draft.after(step, stop);
@@ -399,7 +416,7 @@ impl<'a> Maker<'a> {
         let in_scope = self.survey.scope.contains(service);
         for index in self.by_service.get(service).into_iter().flatten() {
             let (needed, slots) = (&self.changes[*index], self.slots[*index]);
-            let start_of = slots.start.or(slots.adopt);
+            let start_of = slots.serve.or(slots.start).or(slots.adopt);
             let counts = in_scope || start_of.is_some();
             if counts && needed.verdict.fate != Fate::Remove {
                 let member = Member { name: &needed.name, have: needed.have, start: start_of };

@@ -33,6 +33,9 @@ pub(super) fn what(plan: &Plan, step: &Step) -> String {
     let mut words = format!("{verb} {}", plan.subject(action));
     match action {
         Action::AwaitContainer { condition, .. } => words += &format!(" ({})", state(*condition)),
+        Action::StartBeside { .. } => words += " (beside)",
+        Action::AwaitStable { .. } => words += " (stable)",
+        Action::TakeOver { from, .. } => words += &format!(" (from {from})"),
         Action::SignalContainer { signal, .. } => words += &format!(" ({signal})"),
         Action::StopContainer { grace: Some(grace), .. } => {
             words += &format!(" (within {}s)", grace.as_secs_f64());

@@ -110,9 +110,8 @@ fn is_renewed(service: &str, scene: &Scene) -> bool {
 }
 
 fn starts(container: &str, scene: &Scene) -> bool {
-    scene
-        .plan
-        .steps
-        .iter()
-        .any(|step| matches!(&step.action, Action::StartContainer { name } if name == container))
+    scene.plan.steps.iter().any(|step| match &step.action {
+        Action::StartContainer { name } | Action::TakeOver { from: name, .. } => name == container,
+        _ => false,
+    })
 }

@@ -98,7 +98,13 @@ impl<'a> Judged<'a> {
     fn action(&self, id: StepId, action: &Action) {
         match action {
             Action::CreateContainer(record) => self.create(id, record),
-            Action::StartContainer { name } => self.start(id, name),
+            Action::StartContainer { name } | Action::StartBeside { name } => self.start(id, name),
+            Action::AwaitStable { name, .. } => self.after(id, "launch_container", name),
+            Action::TakeOver { name, from } => self.take_over(id, name, from),
+            Action::Drain { name, .. } => {
+                let serves = self.heir(name).expect("nobody takes over from it");
+                assert!(self.before[id.index()].contains(&serves), "{name} is drained too early");
+            }
             Action::StopContainer { name, .. } => self.stop(id, name),
             Action::RemoveContainer { name } if self.find("clear_container", name) == Some(id) => {
                 assert!(self.record(name).is_some_and(|record| record.init.is_some()));
@@ -220,14 +226,37 @@ impl<'a> Judged<'a> {
         for (service, on) in self.depends_on(record) {
             for needed in self.members(&record.project, service) {
                 self.after(id, "start_container", &needed);
+                self.after(id, "promote_container", &needed);
                 self.gate(id, &needed, on);
             }
         }
     }
 
+    /// Who takes over is good by then and serves before the other ends.
+    fn take_over(&self, id: StepId, name: &str, from: &str) {
+        assert!(self.find("prove_container", name).is_some(), "{name} takes over unseen");
+        self.after(id, "prove_container", name);
+        let (new, old) = (self.record(name).unwrap(), &self.observed.containers[from].record);
+        assert_eq!((&new.service, new.number), (&old.service, old.number));
+        assert!(new.succession > old.succession, "{name} is not newer than {from}");
+        assert!(active(&self.observed.containers[from]), "{from} does not serve");
+        let stop = self.find("stop_container", from).expect("the old one ends");
+        assert!(self.before[stop.index()].contains(&id), "{from} ends before another serves");
+        assert!(self.find("remove_container", from).is_some(), "{from} stays");
+    }
+
+    /// The step by which another container takes over from this one.
+    fn heir(&self, name: &str) -> Option<StepId> {
+        let takes =
+            |action: &Action| matches!(action, Action::TakeOver { from, .. } if from == name);
+        self.plan.steps.iter().find(|step| takes(&step.action)).map(|step| step.id)
+    }
+
     fn gate(&self, id: StepId, needed: &str, on: &DependencySpec) {
         if on.condition != Condition::ServiceStarted
-            && self.find("start_container", needed).is_some()
+            && ["start_container", "promote_container"]
+                .iter()
+                .any(|v| self.find(v, needed).is_some())
         {
             let target = format!("{needed} {:?}", on.condition);
             assert!(self.find("await_container", &target).is_some(), "no gate for {target}");
@@ -263,7 +292,9 @@ impl<'a> Judged<'a> {
             let depends = here.project == record.project
                 && self.depends_on(here).contains_key(&record.service)
                 && !self.depends_on(record).contains_key(&here.service);
-            if depends && !here.oneoff && !record.oneoff {
+            // One that serves until another takes over is without it for a while.
+            let serves = self.heir(other).is_some();
+            if depends && !serves && !here.oneoff && !record.oneoff {
                 self.after(id, "stop_container", other);
             }
         }

@@ -111,6 +111,7 @@ impl FakeHost {
             held: false,
             paused: false,
             moved: Default::default(),
+            beside: false,
             published: Vec::new(),
             restarts: 0,
             hook_failed: false,
@@ -158,6 +159,36 @@ impl FakeHost {
                 self.relink(&container)
             }
             Action::StartContainer { name } => self.start(name),
+            Action::StartBeside { name } => {
+                let ports = std::mem::take(&mut self.get(name)?.record.spec.ports);
+                let started = self.start(name);
+                let container = self.get(name)?;
+                container.record.spec.ports = ports;
+                container.beside = started.is_ok();
+                started
+            }
+            Action::AwaitStable { name, .. } => {
+                let container = self.get(name)?;
+                refuse(!active(container), "does not run")?;
+                if container.health == Health::Starting {
+                    container.health = Health::Healthy;
+                }
+                Ok(())
+            }
+            Action::TakeOver { name, from } => {
+                let old = self.get(from)?;
+                refuse(!active(old) || old.beside, "does not serve")?;
+                old.beside = true;
+                let new = self.get(name)?;
+                refuse(!active(new) || !new.beside, "does not run beside")?;
+                new.beside = false;
+                let record = new.record.clone();
+                refuse(self.port_taken(&record), "port taken")
+            }
+            Action::Drain { name, .. } => {
+                let container = self.get(name)?;
+                refuse(!active(container) || !container.beside, "is not to be drained")
+            }
             Action::AdoptContainer { name } => {
                 let container = self.get(name)?;
                 let running = matches!(container.state, ContainerState::Running { .. });
@@ -171,6 +202,7 @@ impl FakeHost {
                 refuse(!active(container), "does not run")?;
                 container.state = ContainerState::Exited { exit_code: 143, finished_at: 0 };
                 (container.held, container.monitored) = (*hold, false);
+                container.beside = false;
                 (container.health, container.paused) = (Health::None, false);
                 self.links.remove(name);
                 Ok(())
@@ -298,7 +330,7 @@ impl FakeHost {
     /// Whether another container that runs has one of its ports.
     fn port_taken(&self, record: &ContainerRecord) -> bool {
         let key = |port: &PortSpec| (port.protocol, port.published, port.host_ip);
-        let mut others = self.observed.containers.values().filter(|c| active(c));
+        let mut others = self.observed.containers.values().filter(|c| active(c) && !c.beside);
         others.any(|other| {
             let ports = || other.record.spec.ports.iter().map(key);
             let mine = |port: &PortSpec| ports().any(|taken| taken == key(port));

@@ -140,6 +140,7 @@ impl Drift {
                 for container in host.observed.containers.values_mut().filter(|c| active(c)) {
                     container.state = ContainerState::Created;
                     (container.monitored, container.paused) = (false, false);
+                    container.beside = false;
                 }
                 for network in host.observed.networks.values_mut() {
                     (network.bridge_up, network.rules_present) = (false, false);
@@ -153,6 +154,7 @@ fn set_state(host: &mut FakeHost, name: &str, state: ContainerState) {
     if let Some(container) = host.observed.containers.get_mut(name) {
         container.state = state;
         (container.monitored, container.paused) = (false, false);
+        container.beside = false;
     }
 }
 

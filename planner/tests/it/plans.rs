@@ -7,6 +7,7 @@ mod lifecycle;
 mod options;
 mod ports;
 mod refusals;
+mod rollouts;
 mod views;
 mod whole;
 
@@ -22,7 +23,7 @@ use berth_schema::stack::*;
 use insta::assert_snapshot;
 
 use crate::checker::judge;
-use crate::host::FakeHost;
+use crate::host::{Break, FakeHost};
 use crate::stacks::{dependency, desired, network, service, with};
 
 /// A web front, its application and a data store.

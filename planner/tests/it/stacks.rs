@@ -85,6 +85,8 @@ pub struct Drawn {
     /// Its port is on one address of the host.
     pub local: bool,
     pub fixed: bool,
+    /// Its new containers start before the old ones stop, where that can be.
+    pub rolls: bool,
     pub shares: Option<usize>,
     /// Whose volumes it has too.
     pub borrows: Option<usize>,
@@ -111,14 +113,14 @@ prop_compose! {
         networks in prop::collection::btree_set(0..3u8, 0..3),
         volumes in prop::collection::btree_set(0..2u8, 0..2),
         (anonymous, port, local, fixed) in any::<(bool, bool, bool, bool)>(),
-        (slot, live) in (0..4u8, 0..3u8),
+        (slot, live, rolls) in (0..4u8, 0..3u8, any::<bool>()),
         (shares, borrows) in (prop::option::weighted(0.15, 0..8usize), prop::option::weighted(0.2, 0..8usize)),
         config in prop::option::weighted(0.2, 0..2u8),
         steps in prop_oneof![3 => Just(Vec::new()), 1 => prop::collection::vec(any::<bool>(), 1..3)],
     ) -> Drawn {
         Drawn {
-            part, image, value, replicas, needs, networks, volumes, anonymous, slot, port, local, fixed, shares, borrows,
-            live, config, steps,
+            part, image, value, replicas, needs, networks, volumes, anonymous, slot, port, local, fixed, rolls, shares,
+            borrows, live, config, steps,
         }
     }
 }
@@ -314,6 +316,14 @@ impl DrawnStack {
             let (published, protocol) = (Some((number, number)), Protocol::Tcp);
             let host_ip = drawn.local.then(|| "127.0.0.1".parse().unwrap());
             service.ports = vec![Port { target: 80, published, host_ip, protocol }];
+        }
+        let named = (0..self.services.len())
+            .any(|other| self.parent(other) == Some(at) || self.lender(other) == Some(at));
+        let fixed = service.networks.values().any(|on| on.ipv4_address.is_some());
+        if drawn.rolls && drawn.part != Part::OneShot && !named && !fixed {
+            let order = Some(RolloutOrder::StartFirst);
+            let update = Some(Rollout { order, ..Rollout::default() });
+            service.deploy = Some(Box::new(Deploy { update, ..Deploy::default() }));
         }
         service
     }

@@ -47,6 +47,9 @@ pub struct Status {
     /// Its processes stand still until the user lets them run on.
     #[serde(default)]
     pub paused: bool,
+    /// It serves nobody: another container of its replica has its ports and names.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub beside: bool,
     /// Host ports it really has.
     pub published: Vec<PortSpec>,
     /// Those it had before this life, which it takes again where the file leaves the choice.

@@ -8,12 +8,14 @@ mod inits;
 mod volumes;
 mod wait;
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 use std::{fs, io};
 
+use berth_network::conntrack;
 use berth_planner::action::Action;
-use berth_planner::observed::{ContainerRecord, Leftover};
+use berth_planner::observed::{Addresses, ContainerRecord, Leftover};
 
 use super::state::held_mark;
 use super::{Host, StepError, Stored, claims, names, network, prepare, state, volume};
@@ -23,6 +25,9 @@ use crate::monitor::events::{Events, Happening};
 use crate::monitor::{StartFailure, client};
 use crate::record::{self, Durability};
 use crate::store::{LayerProgress, PullOptions};
+
+/// How long an address that a name was answered with is used at most: no answer is kept.
+const TOLD: Duration = Duration::from_secs(1);
 
 impl Host {
     /// Performs `action`. Events of a pull go to `pulling`.
@@ -43,7 +48,16 @@ impl Host {
             Action::RemoveVolume { name } => volumes::remove(self, name).await,
             Action::CreateContainer(record) => create::create(self, record).await,
             Action::UpdateContainer(record) => self.update(record).await,
-            Action::StartContainer { name } => self.start(name).await,
+            Action::StartContainer { name } => self.start(name, false).await,
+            Action::StartBeside { name } => self.start(name, true).await,
+            Action::AwaitStable { name, checked, unchecked } => {
+                wait::stable(self, name, (*checked, *unchecked)).await
+            }
+            Action::TakeOver { name, from } => {
+                let taken = client::take_over(&roots.container_run(name), from).await;
+                taken.map_err(|e| StepError::refused("hand ports and names over to", name, e))
+            }
+            Action::Drain { name, patience } => self.drain(name, *patience).await,
             Action::AdoptContainer { name } => self.adopt(name).await,
             Action::AwaitContainer { name, condition } => {
                 wait::wait_for(self, name, *condition).await
@@ -111,13 +125,13 @@ impl Host {
         Ok(())
     }
 
-    async fn start(&self, name: &str) -> Result<(), StepError> {
+    async fn start(&self, name: &str, beside: bool) -> Result<(), StepError> {
         let bundle = {
             let roots = self.roots.clone();
             let store = self.store.clone();
             let name = name.to_owned();
             let held = self.held.lock().unwrap_or_else(|e| e.into_inner()).clone();
-            blocking(move || prepare::bundle(&roots, &store, &name, &held)).await?
+            blocking(move || prepare::bundle(&roots, &store, &name, &held, beside)).await?
         };
         let _ = fs::remove_file(held_mark(&self.roots, name));
         let started = self.starter().await?.start(&bundle.run_dir).await;
@@ -131,6 +145,24 @@ impl Host {
                 exit_code: e.exit_code,
             },
         })
+    }
+
+    /// Waits for the end of connections, and at least so long that who has just been told an address of
+    /// it has used that.
+    async fn drain(&self, name: &str, patience: Duration) -> Result<(), StepError> {
+        let stored = Stored::read(&self.roots, name)
+            .map_err(|e| StepError::refused("read container", name, e))?
+            .ok_or_else(|| StepError::Stale(format!("container `{name}` is not there")))?;
+        let targets: Vec<IpAddr> =
+            stored.record.addresses.values().flat_map(Addresses::iter).collect();
+        tokio::time::sleep(patience.min(TOLD)).await;
+        let patience = patience.saturating_sub(TOLD);
+        blocking(move || {
+            // Where the kernel does not tell, they are cut as they would be without a look.
+            let _ = conntrack::drain(&targets, patience);
+            Ok(())
+        })
+        .await
     }
 
     async fn adopt(&self, name: &str) -> Result<(), StepError> {

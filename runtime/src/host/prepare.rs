@@ -42,14 +42,18 @@ const SHM: u64 = 64 << 20;
 /// Works out the bundle of the container `name` and writes it and its `/etc` files into the run
 /// folder.
 ///
+/// One that is started `beside` another serves nobody yet.
+///
 /// Binds are held to what `held` says of this run, else to where they led when they were judged.
 pub(super) fn bundle(
     roots: &Roots,
     store: &Store,
     name: &str,
     held: &Held,
+    beside: bool,
 ) -> Result<Bundle, StepError> {
     let bundle = prepared(roots, store, name, held, Purpose::Start)?;
+    let bundle = Bundle { beside, ..bundle };
     record::write(&bundle.run_dir.join("bundle.json"), &bundle, Durability::Volatile)
         .map_err(|e| StepError::refused("prepare container", name, e))?;
     Ok(bundle)
@@ -203,6 +207,7 @@ impl Preparation<'_> {
             runtime: self.runtime()?,
             annotations: spec.annotations.clone(),
             held: false,
+            beside: false,
             init: spec.init.unwrap_or(false),
             rootfs: Rootfs {
                 lowers: self.image.layers.clone(),

@@ -86,6 +86,7 @@ pub(super) fn observe(roots: &Roots, stored: Stored) -> io::Result<ObservedConta
         held,
         paused: false,
         moved: Default::default(),
+        beside: false,
         published: Vec::new(),
         restarts: 0,
         hook_failed: false,
@@ -102,6 +103,7 @@ pub(super) fn observe(roots: &Roots, stored: Stored) -> io::Result<ObservedConta
         observed.restarts = status.restarts;
         let runs = matches!(observed.state, ContainerState::Running { .. });
         observed.paused = status.paused && runs;
+        observed.beside = status.beside && runs;
         observed.hook_failed =
             status.hook_error.is_some_and(|error| error.stage == HookStage::PostStart);
         observed.oom_killed = status.oom_killed;

@@ -124,6 +124,15 @@ pub async fn update(
     done(Connection::ask(run_dir, &request).await?.1)
 }
 
+/// Gives a container that runs beside another ports and names of that one.
+///
+/// # Errors
+/// There is no monitor, it serves already, or the host refuses; the other one serves then.
+pub async fn take_over(run_dir: &Path, from: &str) -> io::Result<()> {
+    let request = Request::TakeOver { from: from.to_owned() };
+    done(Connection::ask(run_dir, &request).await?.1)
+}
+
 /// Stops all processes of the container where they are, until [`Frozen::thaw`], or until the value
 /// or the whole of us is gone. They stand a moment after this returns.
 ///
@@ -325,7 +334,7 @@ fn done(reply: Reply) -> io::Result<()> {
 fn unexpected(reply: &Reply) -> Error {
     match reply {
         Reply::Refused { reason } => Error::other(reason.clone()),
-        Reply::Status(_) | Reply::Done | Reply::Attached { .. } => {
+        Reply::Status(_) | Reply::Done | Reply::Ports { .. } | Reply::Attached { .. } => {
             Error::other("the monitor gave an answer to something else")
         }
     }

@@ -268,6 +268,15 @@ impl Monitor {
                 let updated = self.update(*cgroup, restart, rewire);
                 self.server.answer(client, updated);
             }
+            Wish::TakeOver { client, from } => {
+                let taken = self.take_over(&from);
+                self.server.answer(client, taken);
+            }
+            Wish::HandOver { client } => self.hand_over(client),
+            Wish::GiveUp { client } => {
+                let given_up = self.give_up();
+                self.server.answer(client, given_up);
+            }
             Wish::Resize { client, rows, columns } => {
                 let resized = self.output.resize(rows, columns);
                 self.server.answer(client, resized);

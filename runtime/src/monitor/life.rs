@@ -127,7 +127,11 @@ impl Monitor {
         if self.bundle.await_client {
             self.output.wait_for_client(Instant::now() + CLIENT_PATIENCE);
         }
-        let (of_host, own) = network::own_ports(&self.bundle);
+        self.status.beside = self.bundle.beside;
+        let (of_host, own) = match self.bundle.beside {
+            true => Default::default(),
+            false => network::own_ports(&self.bundle),
+        };
         place!("ports.reserve");
         // The status is still that of the life before; without one there is nothing to keep.
         let last = read_status(&self.bundle.run_dir).ok().flatten().unwrap_or_default();

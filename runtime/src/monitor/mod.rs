@@ -10,7 +10,8 @@
 //! `bundle.json` and `status.json`.
 //!
 //! Reading order: `keep` (the loop), `life` (start, end, stop, adoption), `leave` (what is taken
-//! away), `frozen` (standing still for a client), `update` (other limits), `hooks` and `checks` (what
+//! away), `frozen` (standing still for a client), `update` (other limits), `succession` (ports and
+//! names pass to another container), `hooks` and `checks` (what
 //! is run and looked at), then the parts: `output`, `ports`, `network`, `relay`, `errand` with `probe`,
 //! `look`, [`events`] with [`watch`], `server`, `sentry` (what others take from our networks is put
 //! back); pure are `backoff`, `health`, `pattern` and `protocol`; `clock` is for what outlives a
@@ -44,6 +45,7 @@ mod resolver;
 mod rewire;
 mod sentry;
 mod server;
+mod succession;
 mod update;
 pub mod watch;
 

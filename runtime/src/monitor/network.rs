@@ -65,7 +65,9 @@ pub(super) fn connect(
         true => None,
         false => Some(Resolver::open(bundle, netns, None).map_err(|e| format!("resolver: {e}"))?),
     };
-    names::write(bundle).map_err(|e| format!("write names: {e}"))?;
+    if !bundle.beside {
+        names::write(bundle).map_err(|e| format!("write names: {e}"))?;
+    }
     firewall::publish(&published(bundle, ports)?).map_err(|e| e.to_string())?;
     Ok(Connection { resolver })
 }

@@ -41,6 +41,16 @@ impl Reserved {
         })
     }
 
+    /// What another process had reserved: `sockets` with the places of their ports.
+    pub(super) fn of(ports: Vec<PortSpec>, sockets: Vec<(usize, OwnedFd)>) -> Reserved {
+        Reserved { sockets, ports }
+    }
+
+    /// Each socket with the place of its port.
+    pub(super) fn by_port(&self) -> impl Iterator<Item = (usize, &OwnedFd)> {
+        self.sockets.iter().map(|(place, socket)| (*place, socket))
+    }
+
     /// Takes what another has reserved along.
     pub(super) fn add(&mut self, other: Reserved) {
         let before = self.ports.len();
@@ -124,7 +134,7 @@ fn reserve_alone(spec: &PortSpec, run_dir: &Path, above: Option<i32>) -> Result<
 }
 
 /// The same sockets under numbers from there on.
-fn moved(sockets: &[OwnedFd], above: i32) -> Result<Vec<OwnedFd>, Errno> {
+pub(super) fn moved(sockets: &[OwnedFd], above: i32) -> Result<Vec<OwnedFd>, Errno> {
     sockets.iter().map(|socket| rustix::io::fcntl_dupfd_cloexec(socket, above)).collect()
 }
 

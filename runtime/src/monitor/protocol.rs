@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use berth_planner::desired::PortSpec;
+
 use crate::bundle::{Cgroup, Restart, Status};
 
 /// Bytes of the longest line and of the longest frame's content.
@@ -56,6 +58,16 @@ pub enum Request {
         #[serde(default)]
         rewire: bool,
     },
+    /// Take ports and names over from another container of this host, for which it was started beside.
+    TakeOver {
+        /// Its name.
+        from: String,
+    },
+    /// The sockets that reserve its ports, for the monitor of the container that takes over. They
+    /// follow the answer.
+    HandOver,
+    /// That has taken over: it serves no more.
+    Taken,
     /// Size of the terminal.
     Resize {
         /// Lines.
@@ -73,6 +85,13 @@ pub enum Reply {
     Status(Box<Status>),
     /// It is done.
     Done,
+    /// Ports that are reserved; their sockets follow.
+    Ports {
+        /// All of them.
+        ports: Vec<PortSpec>,
+        /// For each socket the place of its port.
+        sockets: Vec<usize>,
+    },
     /// Frames follow.
     Attached {
         /// The container has a terminal: its output is one stream.

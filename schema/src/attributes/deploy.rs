@@ -33,8 +33,7 @@ pub(super) static DEPLOY: Record = record(
             .says("When ended containers start again; wins over `restart`."),
         inert("rollback_config", Rec(&UPDATE_CONFIG), SWARM)
             .says("How a cluster goes back to the earlier version."),
-        inert("update_config", Rec(&UPDATE_CONFIG), SWARM)
-            .says("How a cluster goes to the next version."),
+        done("update_config", Rec(&UPDATE_CONFIG)).says("How containers are replaced."),
     ],
 );
 
@@ -71,18 +70,24 @@ static DEPLOY_RESTART: Record = record(
 static UPDATE_CONFIG: Record = record(
     "an update",
     &[
-        done("delay", Amount(&DURATION)).says("How long to wait between two groups."),
-        done("failure_action", Text)
+        inert(
+            "delay",
+            Amount(&DURATION),
+            swarm("the next container waits for the one before alone"),
+        )
+        .says("How long to wait between two groups."),
+        inert("failure_action", Text, swarm("the containers that serve are left as they are"))
             .says("What happens when a container fails.")
             .normally("pause")
             .like(&["continue", "pause", "rollback"]),
-        done("max_failure_ratio", Float(&FAILURES))
+        inert("max_failure_ratio", Float(&FAILURES), swarm("one failure is enough to stop"))
             .says("The share of containers that may fail, 0 to 1."),
-        done("monitor", Amount(&DURATION)).says("How long each container is looked at."),
+        inert("monitor", Amount(&DURATION), swarm("its checks say when a container is good"))
+            .says("How long each container is looked at."),
         done("order", Word(&["start-first", "stop-first"]))
             .says("Whether the new container starts before the old one stops.")
             .normally("stop-first"),
-        done("parallelism", NOT_NEGATIVE)
+        inert("parallelism", NOT_NEGATIVE, swarm("berth decides how many at a time"))
             .says("How many containers at a time; 0 for all.")
             .normally("1"),
     ],

@@ -8,6 +8,7 @@ use super::Maker;
 use crate::desired::PortSpec;
 use crate::plan::Slot;
 use crate::up::claims::{self, Claim, Claims};
+use crate::up::containers::Part;
 use crate::up::ports::{self, Place};
 
 /// Who gives up what, and the step after which it is free.
@@ -32,6 +33,10 @@ impl Maker<'_> {
     pub(super) fn givers(&self) -> Givers {
         let mut givers: BTreeMap<Claim, Vec<(usize, Place, Slot)>> = BTreeMap::new();
         for (index, slots) in self.slots.iter().enumerate() {
+            // Only its heir gets what it has, and does not wait for it.
+            if matches!(self.changes[index].part, Part::Old) {
+                continue;
+            }
             let kept = self.takes(index);
             for (claim, place) in self.has(index) {
                 let gone = match claim {

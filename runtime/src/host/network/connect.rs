@@ -121,7 +121,8 @@ pub(in crate::host) fn names_of(
     id: &str,
     endpoint: &EndpointSpec,
 ) -> Vec<String> {
-    let mut names = vec![container.name.clone()];
+    // The first is that of its replica: names of others for it are made of that.
+    let mut names = vec![container.usual_name().to_owned(), container.name.clone()];
     if !container.oneoff {
         names.push(container.service.clone());
     }

@@ -1,4 +1,4 @@
-//! A container of `pre_start` that failed.
+//! A container that failed, with what it wrote last.
 
 use crate::host::{StepError, Stored};
 use crate::logs::{self, LogLine, LogQuery, Stream, sanitize};
@@ -15,13 +15,23 @@ pub(super) fn not_ready(roots: &Roots, name: &str, why: String) -> StepError {
     let Some((step, service)) = init else {
         return StepError::NotReady { name: name.to_owned(), why };
     };
-    let lines = last_lines(roots, name);
-    let why = match lines.is_empty() {
-        true => why,
-        false => format!("{why}; its last lines:\n{}", lines.join("\n")),
-    };
+    let why = with_last_lines(roots, name, why);
     let step = step.saturating_sub(1);
     StepError::InitFailed { name: name.to_owned(), step, service, why }
+}
+
+/// The error for a container that is not good enough to take over from another.
+pub(super) fn not_stable(roots: &Roots, name: &str, why: String) -> StepError {
+    let why = with_last_lines(roots, name, why);
+    StepError::NotReady { name: name.to_owned(), why }
+}
+
+fn with_last_lines(roots: &Roots, name: &str, why: String) -> String {
+    let lines = last_lines(roots, name);
+    match lines.is_empty() {
+        true => why,
+        false => format!("{why}; its last lines:\n{}", lines.join("\n")),
+    }
 }
 
 /// What it wrote last, safe to be shown. A log that cannot be read has nothing.

@@ -1,13 +1,18 @@
 //! Waiting for a container, and what its status means for who waits.
 
+use std::time::Duration;
+
 use berth_planner::observed::Health;
 use berth_schema::stack::Condition;
 
 use super::super::{Host, StepError};
 use super::inits;
-use crate::bundle::{Phase, Status};
-use crate::monitor::client;
+use crate::bundle::{Bundle, Phase, Status, Times};
+use crate::monitor::client::{self, Updates};
 use crate::record;
+
+/// What a check may take beyond what its description says.
+const MARGIN: Duration = Duration::from_secs(30);
 
 /// Waits until a container is what `condition` says, or never will be.
 pub(super) async fn wait_for(
@@ -36,6 +41,78 @@ pub(super) async fn wait_for(
         }
     }
     Err(not_ready("lost its monitor".to_owned()))
+}
+
+/// Waits until a container runs well, and has for so long: `checked` since its checks said so, or
+/// `unchecked` where it has none.
+pub(super) async fn stable(
+    host: &Host,
+    name: &str,
+    (checked, unchecked): (Duration, Duration),
+) -> Result<(), StepError> {
+    let run_dir = host.roots.container_run(name);
+    let failed = |why: String| inits::not_stable(&host.roots, name, why);
+    let bundle: Option<Bundle> = record::read(&run_dir.join("bundle.json"))
+        .map_err(|e| StepError::refused("read the bundle of", name, e))?;
+    let deadline = bundle.as_ref().map_or(MARGIN, deadline);
+    let updates = client::subscribe(&run_dir).await;
+    let mut updates = updates.map_err(|_| failed("is not running".to_owned()))?;
+    let lost = || "lost its monitor".to_owned();
+    let is_checked = match tokio::time::timeout(deadline, first(&mut updates, settled)).await {
+        Ok(settled) => settled.unwrap_or_else(|| Err(lost())).map_err(failed)?,
+        Err(_) => return Err(failed(format!("is not healthy after {} s", deadline.as_secs()))),
+    };
+    let stays = if is_checked { checked } else { unchecked };
+    match tokio::time::timeout(stays, first(&mut updates, trouble)).await {
+        Ok(why) => Err(failed(why.unwrap_or_else(lost))),
+        Err(_) => Ok(()),
+    }
+}
+
+/// What the first status tells that tells something; `None` when the monitor is gone before.
+async fn first<T>(updates: &mut Updates, told: impl Fn(&Status) -> Option<T>) -> Option<T> {
+    while let Some(status) = updates.next().await {
+        if let Some(told) = told(&status) {
+            return Some(told);
+        }
+    }
+    None
+}
+
+/// When its checks have said something at the latest, if all of them take as long as they may.
+fn deadline(bundle: &Bundle) -> Duration {
+    let probe = bundle.health.as_ref().map(|probe| probe.times);
+    let ready = bundle.ready.as_ref().map(|ready| ready.times);
+    let whole = |times: Times| {
+        let each = times.interval_ms.saturating_add(times.timeout_ms);
+        let tries = each.saturating_mul(u64::from(times.retries.max(1)));
+        Duration::from_millis(times.start_period_ms.saturating_add(tries))
+    };
+    let longest = probe.into_iter().chain(ready).map(whole).max().unwrap_or_default();
+    longest.saturating_add(MARGIN)
+}
+
+/// Whether it runs as it should: `true` says that checks found so.
+fn settled(status: &Status) -> Option<Result<bool, String>> {
+    match (trouble(status), status.phase, status.health) {
+        (Some(why), ..) => Some(Err(why)),
+        (None, Phase::Running, Health::Healthy) => Some(Ok(true)),
+        (None, Phase::Running, Health::None) => Some(Ok(false)),
+        (None, ..) => None,
+    }
+}
+
+/// Why it does not run as it should.
+fn trouble(status: &Status) -> Option<String> {
+    match (status.phase, status.health) {
+        (Phase::Exited | Phase::Waiting, _) => Some(format!("exited ({})", status.exit_code)),
+        _ if status.restarts > 0 => {
+            Some(format!("exited ({}) and was restarted", status.exit_code))
+        }
+        (Phase::Stopping, _) => Some("is being stopped".to_owned()),
+        (_, Health::Unhealthy) => Some("is unhealthy".to_owned()),
+        (Phase::Starting | Phase::Running, _) => None,
+    }
 }
 
 /// What `status` means for someone who waits for `condition`; `None` while it may still come.
@@ -73,6 +150,17 @@ mod tests {
         let verdict = verdict(&status, Condition::ServiceHealthy);
         let why = "has no healthcheck, so it never becomes healthy";
         assert_eq!(verdict, Some(Err(why.to_owned())));
+    }
+
+    #[test]
+    fn one_that_was_restarted_is_not_good_though_it_runs() {
+        let status = Status { phase: Phase::Running, ..Status::default() };
+        assert_eq!(settled(&status), Some(Ok(false)));
+        let starting = Status { health: Health::Starting, ..status.clone() };
+        assert_eq!(settled(&starting), None);
+        let restarted = Status { restarts: 1, exit_code: 3, ..status };
+        let why = "exited (3) and was restarted";
+        assert_eq!(settled(&restarted), Some(Err(why.to_owned())));
     }
 
     #[test]

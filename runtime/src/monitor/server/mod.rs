@@ -9,6 +9,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -58,6 +59,12 @@ pub(super) enum Wish {
     Unpause { client: u64 },
     /// Change limits, restart policy and wiring; an answer is due to the client.
     Update { client: u64, cgroup: Box<Cgroup>, restart: Restart, rewire: bool },
+    /// Take ports and names over; an answer is due to the client.
+    TakeOver { client: u64, from: String },
+    /// Hand the sockets of its ports over to the client.
+    HandOver { client: u64 },
+    /// Give up ports and names; an answer is due to the client.
+    GiveUp { client: u64 },
     /// Resize the terminal; an answer is due to the client.
     Resize { client: u64, rows: u16, columns: u16 },
     /// Somebody has attached.
@@ -152,6 +159,18 @@ impl Server {
                 Ok(()) => Reply::Done,
                 Err(reason) => Reply::Refused { reason },
             });
+            client.role = Role::Asking;
+        }
+        self.sweep();
+    }
+
+    /// Answers a client that gets sockets besides. One that does not take the answer at once is
+    /// dropped: they would not be behind it.
+    pub(super) fn hand_over(&mut self, id: u64, reply: &Reply, sockets: &[&OwnedFd]) {
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.say(reply);
+            let sent = client.output.is_empty() && client.send(sockets).is_ok();
+            client.gone |= !sent;
             client.role = Role::Asking;
         }
         self.sweep();

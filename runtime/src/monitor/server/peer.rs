@@ -1,11 +1,13 @@
 //! One client of the control socket: what it asks, and what waits for it.
 
 use std::io::{ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use super::{WAITING, Wish};
 use crate::bundle::Status;
+use crate::container::Channel;
 use crate::monitor::protocol::{Frame, LONGEST, Reply, Request, line};
 use crate::sabotage::defence;
 
@@ -124,6 +126,9 @@ impl Client {
             Request::Update { cgroup, restart, rewire } => {
                 (Role::Waiting, Wish::Update { client: id, cgroup, restart, rewire })
             }
+            Request::TakeOver { from } => (Role::Waiting, Wish::TakeOver { client: id, from }),
+            Request::HandOver => (Role::Waiting, Wish::HandOver { client: id }),
+            Request::Taken => (Role::Waiting, Wish::GiveUp { client: id }),
             Request::Resize { rows, columns } => {
                 (Role::Waiting, Wish::Resize { client: id, rows, columns })
             }
@@ -135,6 +140,11 @@ impl Client {
     pub(super) fn say(&mut self, reply: &Reply) {
         self.output.extend_from_slice(&line(reply));
         self.flush();
+    }
+
+    /// Hands descriptors to the client.
+    pub(super) fn send(&self, fds: &[&OwnedFd]) -> std::io::Result<()> {
+        Channel::from_fd(self.stream.try_clone()?.into()).send_fds(fds)
     }
 
     /// Writes as much as the client takes.

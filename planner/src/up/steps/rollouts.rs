@@ -1,0 +1,78 @@
+//! The order of replacements in which the new container starts first.
+
+use std::collections::BTreeMap;
+
+use super::{Maker, Slots};
+use crate::action::Action;
+use crate::plan::Slot;
+use crate::rollout;
+use crate::up::containers::{Change, Part};
+
+impl Maker<'_> {
+    /// The steps between the start of a new container and the end of the one that serves until then.
+    pub(super) fn handover(&mut self, change: &Change, slots: &mut Slots) {
+        let name = || change.name.clone();
+        let causes = || change.verdict.causes.clone();
+        match (change.part, change.have, slots.stop) {
+            (Part::Heir(old), ..) => {
+                let (checked, unchecked) = rollout::stable_for();
+                let stable = Action::AwaitStable { name: name(), checked, unchecked };
+                let stable = self.draft.add(stable, causes());
+                let from = old.record.name.clone();
+                let serve = self.draft.add(Action::TakeOver { name: name(), from }, causes());
+                if let Some(start) = slots.start {
+                    self.draft.after(stable, start);
+                }
+                self.draft.after(serve, stable);
+                slots.serve = Some(serve);
+            }
+            (Part::Old, Some(old), Some(stop)) => {
+                let patience = rollout::patience(&old.record.spec);
+                let drain = self.draft.add(Action::Drain { name: name(), patience }, causes());
+                self.draft.after(stop, drain);
+                slots.drain = Some(drain);
+            }
+            (Part::Alone | Part::Old, ..) => {}
+        }
+    }
+
+    /// One replica of a service after the other, and what is replaced goes when the last one serves:
+    /// until then a failure leaves all that were there.
+    pub(super) fn order_of_rollouts(&mut self) {
+        let names = self.changes.iter().enumerate();
+        let places: BTreeMap<&str, usize> =
+            names.map(|(index, change)| (change.name.as_str(), index)).collect();
+        let mut services: BTreeMap<&str, Vec<(Slots, Slots)>> = BTreeMap::new();
+        for (index, change) in self.changes.iter().enumerate() {
+            if let Part::Heir(old) = change.part
+                && let Some(old) = places.get(old.record.name.as_str())
+            {
+                let pair = (self.slots[index], self.slots[*old]);
+                services.entry(change.service).or_default().push(pair);
+            }
+        }
+        for pairs in services.values() {
+            self.order_of_rollout(pairs);
+        }
+    }
+
+    /// That of one service: its new containers, each with the one that serves until then.
+    fn order_of_rollout(&mut self, pairs: &[(Slots, Slots)]) {
+        let mut before: Option<Slot> = None;
+        for (heir, old) in pairs {
+            let Some(serve) = heir.serve else { continue };
+            if let Some(begins) = old.drain.or(old.stop).or(old.remove) {
+                self.draft.after(begins, serve);
+            }
+            if let Some(before) = before {
+                self.draft.after(heir.start.unwrap_or(serve), before);
+            }
+            before = old.stop.or(Some(serve));
+        }
+        for remove in pairs.iter().filter_map(|(_, old)| old.remove) {
+            for serve in pairs.iter().filter_map(|(heir, _)| heir.serve) {
+                self.draft.after(remove, serve);
+            }
+        }
+    }
+}
