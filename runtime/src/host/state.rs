@@ -49,6 +49,17 @@ pub(super) fn work_in(dir: &Path) -> io::Result<File> {
     Ok(folder)
 }
 
+/// The same for one that we have just made: nobody else can work in it, and who only looks, as
+/// [`busy`] does, holds it for a moment.
+///
+/// # Errors
+/// What the host answers.
+pub(super) fn work_in_new(dir: &Path) -> io::Result<File> {
+    let folder = File::open(dir)?;
+    rustix::io::retry_on_intr(|| flock(&folder, FlockOperation::LockExclusive))?;
+    Ok(folder)
+}
+
 /// Whether another run works in a folder; `None` when there is no such folder.
 pub(super) fn busy(dir: &Path) -> Option<bool> {
     let folder = File::open(dir).ok()?;

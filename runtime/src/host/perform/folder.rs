@@ -15,7 +15,7 @@ pub(in super::super) fn new_folder(
     object: &str,
 ) -> Result<fs::File, StepError> {
     match DirBuilder::new().mode(0o700).create(dir) {
-        Ok(()) => state::work_in(dir).map_err(|e| StepError::refused(step, object, e)),
+        Ok(()) => state::work_in_new(dir).map_err(|e| StepError::refused(step, object, e)),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
             Err(StepError::Stale(format!("`{object}` is already there")))
         }
