@@ -127,9 +127,17 @@ impl From<PlanProblems> for Failure {
     }
 }
 
-/// Opens this host.
+/// Opens this host; with `--dry-run` to look at it alone.
 pub(crate) fn open(session: &Session) -> Result<Arc<Host>, Failure> {
-    Ok(Arc::new(Host::open(session.roots())?))
+    match session.global.dry_run {
+        true => open_to_look(session),
+        false => Ok(Arc::new(Host::open(session.roots())?)),
+    }
+}
+
+/// Opens this host to look at it: nothing is made, not even our own folders.
+pub(crate) fn open_to_look(session: &Session) -> Result<Arc<Host>, Failure> {
+    Ok(Arc::new(Host::look(session.roots())?))
 }
 
 /// Makes the host what `plan` says of it. With `--dry-run` the plan is shown and nothing is done.
@@ -153,7 +161,7 @@ pub(crate) async fn change_across(
     manner: Manner,
 ) -> Result<Change, Failure> {
     let mut locks = Vec::new();
-    for project in projects {
+    for project in projects.iter().filter(|_| !session.global.dry_run) {
         locks.push(host.lock(project, LOCK_WAIT).await?);
     }
     change_as(session, host, HOST, &Asked::default(), plan, manner).await

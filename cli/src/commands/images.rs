@@ -45,7 +45,7 @@ struct Row {
 /// Lists the images that the project's containers were made from.
 pub(crate) async fn run(session: &Session, args: &ImagesArgs) -> Result<Exit, Failure> {
     let project = session.project()?;
-    let host = flow::open(session)?;
+    let host = flow::open_to_look(session)?;
     let observed = host.observe(&Asked::default()).await?;
     check_services(&project, &observed, &args.services)?;
     let chosen = containers(&observed, &project.name, &args.services);

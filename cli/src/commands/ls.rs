@@ -49,7 +49,7 @@ struct Row {
 
 /// Lists the projects of this host.
 pub(crate) async fn run(session: &Session, args: &LsArgs) -> Result<Exit, Failure> {
-    let host = flow::open(session)?;
+    let host = flow::open_to_look(session)?;
     let containers = host.list_containers()?;
     let mut rows = projects(containers.values(), args.all);
     let wanted = |row: &Row| args.filter.iter().any(|name| name.is_match(&row.name));

@@ -50,7 +50,7 @@ async fn plan_up(
     args: &PlanArgs,
 ) -> Result<(Made, Result<(), Failure>), Failure> {
     let stack = session.load(&args.services)?;
-    let host = flow::open(session)?;
+    let host = flow::open_to_look(session)?;
     let mut images = args.shape.images(session, &stack)?;
     let options = args.shape.options(&args.services);
     let judged = (&stack, Aim::Up(&options));
@@ -65,7 +65,7 @@ async fn plan_up(
 
 async fn plan_down(session: &Session, args: &PlanArgs) -> Result<Made, Failure> {
     let project = session.project()?;
-    let host = flow::open(session)?;
+    let host = flow::open_to_look(session)?;
     let observed = host.observe(&Asked::default()).await?;
     let options =
         super::down::options(&project, args.volumes, args.shape.orphans(), None, &args.services);

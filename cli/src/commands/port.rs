@@ -27,7 +27,7 @@ pub(crate) struct PortArgs {
 pub(crate) async fn run(session: &Session, args: &PortArgs) -> Result<Exit, Failure> {
     let (port, protocol) = private_port(&args.private_port, &args.protocol)?;
     let project = session.project()?;
-    let host = flow::open(session)?;
+    let host = flow::open_to_look(session)?;
     let all = host.list_containers()?;
     let container = pick::running(all.values(), &project, &args.service, args.index)?;
     let matches =

@@ -78,7 +78,7 @@ struct InTheWay {
 
 /// Tells who reaches which port.
 pub(crate) async fn run(session: &Session, args: &PortsArgs) -> Result<Exit, Failure> {
-    let host = flow::open(session)?;
+    let host = flow::open_to_look(session)?;
     let observed = host.observe(&Asked::default()).await?;
     let shown: Vec<&ObservedContainer> = if args.all {
         observed.containers.values().collect()

@@ -56,7 +56,7 @@ fn status_filter(text: &str) -> Result<String, String> {
 /// Lists the containers of the project.
 pub(crate) async fn run(session: &Session, args: &PsArgs) -> Result<Exit, Failure> {
     let project = session.project()?;
-    let host = flow::open(session)?;
+    let host = flow::open_to_look(session)?;
     let observed = host.observe(&Asked::default()).await?;
     check_services(&project, &observed, &args.services)?;
     let shown: Vec<_> = containers(&observed, &project.name, &args.services)

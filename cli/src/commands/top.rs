@@ -45,7 +45,7 @@ impl Listed for Row {}
 /// Lists what runs in the project's containers.
 pub(crate) async fn run(session: &Session, args: &TopArgs) -> Result<Exit, Failure> {
     let project = session.project()?;
-    let host = flow::open(session)?;
+    let host = flow::open_to_look(session)?;
     let observed = host.observe(&Asked::default()).await?;
     check_services(&project, &observed, &args.services)?;
     let mut rows = Vec::new();

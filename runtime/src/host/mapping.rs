@@ -92,7 +92,7 @@ fn holder<'m>(mounts: &'m [Mount], path: &Path) -> Option<&'m Mount> {
 }
 
 /// Where a path leads, as far as it is there.
-fn real(path: &Path) -> PathBuf {
+pub(super) fn real(path: &Path) -> PathBuf {
     let there = path.ancestors().find_map(|above| {
         let rest = path.strip_prefix(above).unwrap_or(Path::new(""));
         fs::canonicalize(above).ok().map(|above| above.join(rest))

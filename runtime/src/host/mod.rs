@@ -34,6 +34,7 @@ mod volume;
 mod who;
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -82,27 +83,34 @@ impl Host {
     /// # Errors
     /// [`HostError`] when we are not root, or when a root exists and is not ours alone.
     pub fn open(roots: Roots) -> Result<Host, HostError> {
-        if !rustix::process::geteuid().is_root() {
-            return Err(HostError::NotRoot);
+        only_root()?;
+        for dir in folders(&roots) {
+            private_folder(&dir)?;
         }
-        for dir in [&roots.state, &roots.run] {
-            private_folder(dir)?;
+        Ok(Host::at(without_detours(roots)?))
+    }
+
+    /// Opens the state below `roots` to look at it. Nothing is made: what is not there is empty.
+    ///
+    /// # Errors
+    /// As [`Host::open`].
+    pub fn look(roots: Roots) -> Result<Host, HostError> {
+        only_root()?;
+        for dir in folders(&roots) {
+            is_private(&dir)?;
         }
-        for name in ["containers", "networks", "volumes", "projects", "images", "trash"] {
-            private_folder(&roots.state.join(name))?;
-        }
-        for name in ["containers", "names"] {
-            private_folder(&roots.run.join(name))?;
-        }
-        let roots = without_detours(roots)?;
+        Ok(Host::at(without_detours(roots)?))
+    }
+
+    fn at(roots: Roots) -> Host {
         let store = Store::open(roots.images());
-        Ok(Host {
+        Host {
             roots,
             store: Arc::new(store),
             starter: OnceCell::new(),
             unsettled: Mutex::default(),
             held: Mutex::default(),
-        })
+        }
     }
 
     /// From now on mounts of these paths are of what was judged, or they fail.
@@ -159,26 +167,51 @@ impl Host {
     }
 }
 
+fn only_root() -> Result<(), HostError> {
+    rustix::process::geteuid().is_root().then_some(()).ok_or(HostError::NotRoot)
+}
+
+/// The folders that are ours alone, those above others first.
+fn folders(roots: &Roots) -> Vec<PathBuf> {
+    let durable = ["containers", "networks", "volumes", "projects", "images", "trash"];
+    let of_boot = ["containers", "names"];
+    let mut all = vec![roots.state.clone(), roots.run.clone()];
+    all.extend(durable.iter().map(|name| roots.state.join(name)));
+    all.extend(of_boot.iter().map(|name| roots.run.join(name)));
+    all
+}
+
 /// Another spelling of the same place is the same realm; the usual place is known by its name.
 fn without_detours(roots: Roots) -> Result<Roots, HostError> {
     if roots == Roots::default() {
         return Ok(roots);
     }
-    let real = |dir: &Path| fs::canonicalize(dir).map_err(|e| HostError::io("find", dir, e));
+    let real = |dir: &Path| match fs::canonicalize(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(mapping::real(dir)),
+        found => found.map_err(|e| HostError::io("find", dir, e)),
+    };
     Ok(Roots { state: real(&roots.state)?, run: real(&roots.run)? })
 }
 
-/// Makes `dir` with mode 0700, or checks that the one that is there is ours alone.
-fn private_folder(dir: &Path) -> Result<(), HostError> {
+/// Whether `dir` is there, and then ours alone.
+fn is_private(dir: &Path) -> Result<bool, HostError> {
     match fs::symlink_metadata(dir) {
         Ok(meta) if !meta.is_dir() || meta.uid() != 0 || meta.mode() & 0o022 != 0 => {
             Err(HostError::Unsafe { path: dir.to_owned() })
         }
-        Ok(_) => Ok(()),
-        Err(_) => fs::DirBuilder::new()
-            .recursive(true)
-            .mode(defence!("state.private", 0o700, 0o755))
-            .create(dir)
-            .map_err(|e| HostError::io("make folder", dir, e)),
+        Ok(_) => Ok(true),
+        Err(_) => Ok(false),
     }
+}
+
+/// Makes `dir` with mode 0700, or checks that the one that is there is ours alone.
+fn private_folder(dir: &Path) -> Result<(), HostError> {
+    if is_private(dir)? {
+        return Ok(());
+    }
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(defence!("state.private", 0o700, 0o755))
+        .create(dir)
+        .map_err(|e| HostError::io("make folder", dir, e))
 }
