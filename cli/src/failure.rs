@@ -117,6 +117,30 @@ pub(crate) enum Failure {
         /// What was not as expected at last.
         causes: Vec<String>,
     },
+    /// What a saved plan rests on is not as it was; nothing was changed.
+    #[error("the plan in `{file}` is stale")]
+    Moved {
+        /// The file.
+        file: String,
+        /// What moved, one text each.
+        causes: Vec<String>,
+    },
+    /// Some steps of a saved plan were done, some not.
+    #[error("{partial}")]
+    PartOfPlan {
+        /// The file.
+        file: String,
+        /// What was not done.
+        partial: Box<Failure>,
+    },
+    /// A file is no saved plan of this host.
+    #[error("`{file}` cannot be used: {why}")]
+    BadPlan {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Nobody could be asked.
     #[error("{message}")]
     Unconfirmed {
@@ -190,11 +214,13 @@ impl Failure {
             Failure::Partial { causes, .. }
             | Failure::Unhealthy { causes }
             | Failure::Stale { causes, .. }
+            | Failure::Moved { causes, .. }
             | Failure::LockDiffers { causes, .. }
             | Failure::NotLocked(causes)
             | Failure::Unasked(causes)
             | Failure::Unshown(causes)
             | Failure::Forbidden(causes) => causes,
+            Failure::PartOfPlan { partial, .. } => partial.causes(),
             _ => &[],
         }
     }
@@ -204,10 +230,11 @@ impl Failure {
         match self {
             Failure::Usage { .. } => 64,
             Failure::Refused { .. } => 1,
-            Failure::Invalid(_) => 65,
+            Failure::Invalid(_) | Failure::BadPlan { .. } => 65,
+            Failure::PartOfPlan { partial, .. } => partial.code(),
             Failure::Partial { untouched: true, .. } => 1,
             Failure::Partial { .. } => 3,
-            Failure::Stale { .. } => 4,
+            Failure::Stale { .. } | Failure::Moved { .. } => 4,
             Failure::Unhealthy { .. } => 5,
             Failure::Forbidden(_)
             | Failure::LockDiffers { .. }
@@ -241,6 +268,16 @@ impl Failure {
             Failure::Unhealthy { .. } => Some("`berth ps` and `berth logs` show more".to_owned()),
             Failure::Partial { .. } => {
                 Some("run the same command again: it goes on from here".to_owned())
+            }
+            Failure::Moved { file, .. } => Some(format!(
+                "nothing was changed; look at what is to be done now with `berth plan`, and save it \
+                 anew: `berth plan -o {file}`"
+            )),
+            Failure::PartOfPlan { file, .. } => {
+                Some(format!("`berth up` goes on from here; the plan in `{file}` is used up"))
+            }
+            Failure::BadPlan { .. } => {
+                Some("make it on this host: `berth plan -o FILE.plan`".to_owned())
             }
             Failure::Stale { .. } => Some(
                 "something else changes this host; run the command again when it rests".to_owned(),
@@ -338,6 +375,9 @@ mod tests {
             (partial(true), 1),
             (partial(false), 3),
             (Failure::Stale { attempts: 3, causes: vec![] }, 4),
+            (Failure::Moved { file: "x".into(), causes: vec![] }, 4),
+            (Failure::PartOfPlan { file: "x".into(), partial: partial(false).into() }, 3),
+            (Failure::BadPlan { file: "x".into(), why: "x".into() }, 65),
             (Failure::Unhealthy { causes: vec![] }, 5),
             (Failure::Forbidden(vec![]), 1),
             (Failure::LockDiffers { file: "berth.lock".into(), causes: vec![] }, 1),

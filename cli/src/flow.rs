@@ -202,38 +202,79 @@ pub(crate) async fn change_from(
             observed = host.observe(&asked).await?;
         }
         let plan = plan(&observed)?;
-        plan.warnings.iter().for_each(|warning| session.ui.warn(warning));
-        plan.notes.iter().for_each(|note| session.ui.note(&format!("note: {}", safe(note))));
+        tell_beside(session, &plan);
         if plan.is_empty() {
             return Ok(Change { plan, done, interrupted: None });
         }
         let (outcome, interrupted) = perform(session, host, &project, &plan, manner).await?;
         done += outcome.done.len();
-        if interrupted.is_some() || outcome.is_complete() {
-            tell_public(session, &plan, &outcome);
-            return Ok(Change { plan, done, interrupted });
-        }
-        if is_optional(&plan, &outcome) {
-            let reasons = outcome.failed.iter().map(|(_, error)| error.to_string());
-            reasons.for_each(|why| session.ui.warn(&format!("{why}, and is not required")));
-            return Ok(Change { plan, done, interrupted });
-        }
-        if !outcome.is_stale() {
-            return Err(failure(&plan, &outcome, done));
+        if !outcome.is_stale() || interrupted.is_some() {
+            return ended(session, plan, &outcome, (done, interrupted));
         }
         causes = outcome.failed.iter().map(|failed| cause(&plan, failed)).collect();
     }
     Err(Failure::Stale { attempts: ATTEMPTS, causes })
 }
 
+/// Performs this plan and no other: it is not made again when it turns out stale. The caller has
+/// the lock of the project.
+pub(crate) async fn exactly(
+    session: &Session,
+    host: &Arc<Host>,
+    plan: Plan,
+) -> Result<Change, Failure> {
+    tell_beside(session, &plan);
+    if plan.is_empty() {
+        return Ok(Change { plan, done: 0, interrupted: None });
+    }
+    let (outcome, interrupted) =
+        perform(session, host, &plan.project, &plan, Manner::Usual).await?;
+    let done = outcome.done.len();
+    if outcome.is_stale() && done == 0 && interrupted.is_none() {
+        let causes = outcome.failed.iter().map(|failed| cause(&plan, failed)).collect();
+        return Err(Failure::Stale { attempts: 1, causes });
+    }
+    ended(session, plan, &outcome, (done, interrupted))
+}
+
+/// Tells what a plan says besides its steps.
+fn tell_beside(session: &Session, plan: &Plan) {
+    plan.warnings.iter().for_each(|warning| session.ui.warn(warning));
+    plan.notes.iter().for_each(|note| session.ui.note(&format!("note: {}", safe(note))));
+}
+
+/// What came of a plan that is not tried again.
+fn ended(
+    session: &Session,
+    plan: Plan,
+    outcome: &Outcome,
+    (done, interrupted): (usize, Option<i32>),
+) -> Result<Change, Failure> {
+    if interrupted.is_some() || outcome.is_complete() {
+        tell_public(session, &plan, outcome);
+        return Ok(Change { plan, done, interrupted });
+    }
+    if is_optional(&plan, outcome) {
+        let reasons = outcome.failed.iter().map(|(_, error)| error.to_string());
+        reasons.for_each(|why| session.ui.warn(&format!("{why}, and is not required")));
+        return Ok(Change { plan, done, interrupted });
+    }
+    Err(failure(&plan, outcome, done))
+}
+
 /// Prints a plan, each line in the colour of what happens.
 pub(crate) fn show(session: &Session, plan: &Plan) -> Result<(), Failure> {
+    show_lines(session, plan.to_string().trim_end().lines())
+}
+
+/// Prints the text form of a plan.
+pub(crate) fn show_lines(
+    session: &Session,
+    lines: impl IntoIterator<Item = impl AsRef<str>>,
+) -> Result<(), Failure> {
     let paint = session.ui.out();
-    let text = plan.to_string();
-    for line in safe(&text).trim_end().lines() {
-        session.ui.data(&wording::coloured(line, paint))?;
-    }
-    Ok(())
+    let mut lines = lines.into_iter();
+    lines.try_for_each(|line| session.ui.data(&wording::coloured(&safe(line.as_ref()), paint)))
 }
 
 /// Performs a plan, showing what happens. The first signal lets running steps finish, the second

@@ -183,15 +183,31 @@ impl Images {
         observed: &Observed,
         aim: Aim<'_>,
     ) -> Result<(), Failure> {
-        for step in self.pulls(stack, observed, aim)?.steps {
-            let Action::PullImage { reference, locked: None } = &step.action else { continue };
-            if observed.images.contains_key(reference) {
-                session.ui.note(&safe(&format!(
-                    "image `{reference}` is looked at first; if it moved, more is replaced"
-                )));
-            }
+        for image in self.open(stack, observed, aim)? {
+            session.ui.note(&safe(&format!(
+                "image `{image}` is looked at first; if it moved, more is replaced"
+            )));
         }
         Ok(())
+    }
+
+    /// The images of which only their pull tells whether there is something new.
+    pub(crate) fn open(
+        &self,
+        stack: &Stack,
+        observed: &Observed,
+        aim: Aim<'_>,
+    ) -> Result<Vec<String>, Failure> {
+        let open = self.pulls(stack, observed, aim)?.steps.into_iter().filter_map(|step| {
+            let Action::PullImage { reference, locked: None } = step.action else { return None };
+            observed.images.contains_key(&reference).then_some(reference)
+        });
+        Ok(open.collect())
+    }
+
+    /// What the policy said last.
+    pub(crate) fn ruling(&self) -> &Ruling {
+        &self.ruling
     }
 
     /// Whether some image is pulled although it may be here.

@@ -14,6 +14,7 @@ use berth_schema::config::{self, Switches};
 use berth_schema::lockfile::{FILE_NAME, Lock};
 use berth_schema::stack::Stack;
 use clap::Args;
+use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 use crate::project::{invalid, references};
@@ -21,7 +22,7 @@ use crate::session::Session;
 use crate::source::Disk;
 
 /// Whether the lock may be behind.
-#[derive(Debug, Clone, Copy, Default, Args)]
+#[derive(Debug, Clone, Copy, Default, Args, Serialize, Deserialize)]
 pub(crate) struct LockedArg {
     /// Fail unless berth.lock names every image of the files and no other
     #[arg(long)]

@@ -31,6 +31,7 @@ mod reach;
 mod ready;
 mod relay;
 mod rows;
+mod saved;
 mod secrets;
 mod session;
 mod signals;

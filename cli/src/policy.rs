@@ -14,7 +14,7 @@ use berth_planner::policy::{
 };
 use berth_planner::up::{self as whole, UpOptions};
 use berth_planner::{resolve, run as once, text};
-use berth_runtime::host::{self, Host};
+use berth_runtime::host::{self, Host, Lock};
 use berth_runtime::paths::Roots;
 use berth_runtime::record::{self, Durability};
 use berth_runtime::store::insecure_registries;
@@ -38,7 +38,7 @@ pub(crate) use host_file::{HostFile, Unusable};
 const REMEMBERED: &str = "consents.json";
 
 /// What a stack may have.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
 pub(crate) struct PolicyArgs {
     /// How much the stack may have: default, guarded or strict
     #[arg(long, value_name = "LEVEL", env = "BERTH_POLICY", hide_env = true)]
@@ -378,13 +378,26 @@ pub(crate) async fn pass(
         return Ok(look);
     }
     let look = look.locked(session, host).await?;
+    remember(host, (&stack.name, &ruling.facts.project), &given(ruling, answered))?;
+    Ok(look)
+}
+
+/// Remembers what the words of a command consented to; the caller has the lock of the project.
+pub(crate) fn remember_given(
+    host: &Host,
+    _held: &Lock,
+    stack: &Stack,
+    ruling: &Ruling,
+) -> Result<(), Failure> {
+    remember(host, (&stack.name, &ruling.facts.project), &given(ruling, false))
+}
+
+/// What was consented to in this run: by its words, or by an answer to all that was asked.
+fn given(ruling: &Ruling, answered: bool) -> Vec<&Grant> {
     let flag = Source::Flag.to_string();
     let given =
         |grant: &&Grant| grant.consent.as_ref() == Some(&flag) || (answered && grant.is_denied());
-    let given: Vec<&Grant> =
-        ruling.grants.iter().filter(given).filter(|grant| !is_of_command(grant)).collect();
-    remember(host, (&stack.name, &ruling.facts.project), &given)?;
-    Ok(look)
+    ruling.grants.iter().filter(given).filter(|grant| !is_of_command(grant)).collect()
 }
 
 /// Whether the words of one command ask for a grant, and not the files of the stack: what is

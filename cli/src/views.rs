@@ -20,7 +20,7 @@ use crate::ui::{Paint, safe};
 pub(crate) struct ViewArgs {
     /// Print the plan as JSON
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
     /// Print the steps by number, with what each waits for
     #[arg(long)]
     ops: bool,

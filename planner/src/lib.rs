@@ -8,10 +8,11 @@
 //! [`observed`] (what the host has), [`action`] (the smallest changes), [`plan`] (the graph of
 //! them with [`cause`]s), [`up`] and [`down`] (how it is made), [`walk`] (its order in parallel).
 //! [`text`] and [`views`] show a plan to people. Images: [`pull`] (which are fetched first), [`lock`] (which digest they have to have),
-//! [`outdated`] (what is behind). Rights: [`policy`] (what a stack is given beyond the defaults).
+//! [`outdated`] (what is behind). Saved plans: [`basis`] (what one rests on). Rights: [`policy`] (what a stack is given beyond the defaults).
 
 pub mod action;
 pub mod backing;
+pub mod basis;
 pub mod bridge;
 pub mod cause;
 pub mod cdi;

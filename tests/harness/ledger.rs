@@ -134,6 +134,10 @@ impl Ledger {
 
 /// `berth/projects/NAME` with its three files, `berth/events/NAME`, and `berth/sentry-REVISION`.
 fn is_of_a_project(path: &str) -> bool {
+    // The key of the host, made with the first saved plan.
+    if path == "berth/plan.key" {
+        return true;
+    }
     if path.starts_with("berth/events/") || path.starts_with("berth/sentry-") {
         return true;
     }

@@ -27,5 +27,5 @@ pub(crate) async fn run(session: &Session, args: CreateArgs) -> Result<Exit, Fai
     if args.quiet_pull {
         session.ui.hide_layers();
     }
-    super::up::run(session, &UpArgs::of_create(args.services, args.shape, args.yes)).await
+    super::up::run_files(session, &UpArgs::of_create(args.services, args.shape, args.yes)).await
 }

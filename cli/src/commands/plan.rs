@@ -1,5 +1,8 @@
 //! `berth plan`.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use berth_planner::down::down;
 use berth_runtime::host::Asked;
 use clap::Args;
@@ -8,14 +11,23 @@ use super::up::Shape;
 use crate::failure::{Exit, Failure};
 use crate::flow;
 use crate::images::Aim;
+use crate::saved;
 use crate::session::Session;
+use crate::values::moment;
 use crate::views::{self, Made, ViewArgs};
 
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
-    /// Only these services and what they depend on
+    /// Only these services and what they depend on; or a saved plan, `FILE.plan`, to look at
+    #[arg(value_name = "SERVICE|FILE.plan")]
     services: Vec<String>,
+    /// Save the plan: `berth up FILE.plan` does exactly that, or nothing
+    #[arg(short, long, value_name = "FILE.plan", value_parser = saved::file_name, conflicts_with = "down")]
+    output: Option<PathBuf>,
+    /// With --output: how long it is good, `1h` or `7d`; a day unless told otherwise
+    #[arg(long, value_name = "DURATION", value_parser = moment::seconds, requires = "output")]
+    good_for: Option<Duration>,
     /// How it is shown
     #[command(flatten)]
     view: ViewArgs,
@@ -35,13 +47,22 @@ pub(crate) struct PlanArgs {
 
 /// Shows what would be done, and does nothing.
 pub(crate) async fn run(session: &Session, args: &PlanArgs) -> Result<Exit, Failure> {
+    let changes = |exit| if args.detailed_exitcode { exit } else { Exit::Done };
+    if let Some(file) = saved::named(&args.services)? {
+        return saved::show(session, file, args.view.json).await.map(changes);
+    }
+    if let Some(file) = &args.output {
+        let to = (file.as_path(), args.good_for);
+        let show = |made: &Made| views::show(session, &args.view, made);
+        return saved::save(session, to, (&args.services, &args.shape), show).await.map(changes);
+    }
     let (made, verdict) = match args.down {
         true => (plan_down(session, args).await?, Ok(())),
         false => plan_up(session, args).await?,
     };
     views::show(session, &args.view, &made)?;
     verdict?;
-    Ok(if args.detailed_exitcode && !made.plan.is_empty() { Exit::Changes } else { Exit::Done })
+    Ok(changes(if made.plan.is_empty() { Exit::Done } else { Exit::Changes }))
 }
 
 /// The plan, and what of it the policy does not let happen.

@@ -24,5 +24,5 @@ pub(crate) struct ScaleArgs {
 
 /// Makes a service so many containers.
 pub(crate) async fn run(session: &Session, args: ScaleArgs) -> Result<Exit, Failure> {
-    super::up::run(session, &UpArgs::of_scale(args.scale, args.no_deps, args.policy)).await
+    super::up::run_files(session, &UpArgs::of_scale(args.scale, args.no_deps, args.policy)).await
 }

@@ -11,6 +11,7 @@ use berth_runtime::host::Host;
 use berth_schema::stack::{PullPolicy, Stack};
 use clap::Args;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::attach::{self, Attached, End};
 use crate::failure::{Exit, Failure};
@@ -20,6 +21,7 @@ use crate::locking::LockedArg;
 use crate::policy::{self, PolicyArgs};
 use crate::project::unknown_service;
 use crate::ready;
+use crate::saved;
 use crate::session::Session;
 use crate::ui::safe;
 use crate::values::{moment, pairs};
@@ -27,7 +29,8 @@ use crate::values::{moment, pairs};
 /// Arguments of `up`.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct UpArgs {
-    /// Only these services and what they depend on
+    /// Only these services and what they depend on; or a saved plan, `FILE.plan`, to do exactly that
+    #[arg(value_name = "SERVICE|FILE.plan")]
     services: Vec<String>,
     /// Leave the services running and return
     #[arg(short, long)]
@@ -80,7 +83,8 @@ pub(crate) struct UpArgs {
 }
 
 /// What a plan for the stack depends on besides the file.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Shape {
     /// Replace containers even if nothing changed
     #[arg(long, conflicts_with = "no_recreate")]
@@ -160,8 +164,16 @@ impl UpArgs {
     }
 }
 
-/// Makes the host what the file says.
+/// Makes the host what the file says, or does what a saved plan says.
 pub(crate) async fn run(session: &Session, args: &UpArgs) -> Result<Exit, Failure> {
+    match saved::named(&args.services)? {
+        Some(file) => run_saved(session, file, args).await,
+        None => run_files(session, args).await,
+    }
+}
+
+/// Makes the host what the file says.
+pub(crate) async fn run_files(session: &Session, args: &UpArgs) -> Result<Exit, Failure> {
     if args.quiet_pull {
         session.ui.hide_layers();
     }
@@ -170,13 +182,47 @@ pub(crate) async fn run(session: &Session, args: &UpArgs) -> Result<Exit, Failur
     let host = flow::open(session)?;
     let began = Timestamp::now();
     let change = bring_up(session, &host, &stack, args).await?;
+    go_on(session, &host, (&stack, args), (change, began)).await
+}
+
+/// Does what a saved plan says. Files and host are looked at under the lock of its project.
+async fn run_saved(session: &Session, file: &str, args: &UpArgs) -> Result<Exit, Failure> {
+    saved::check("up", file)?;
+    let host = flow::open(session)?;
+    let (plan, key) = saved::open(session, &host, file)?;
+    let again = plan.inputs.session(session);
+    if args.quiet_pull {
+        again.ui.hide_layers();
+    }
+    let inputs = &plan.inputs;
+    let args =
+        UpArgs { services: inputs.services.clone(), shape: inputs.shape.clone(), ..args.clone() };
+    let lock = host.lock(&plan.project, flow::LOCK_WAIT).await?;
+    let stack = again.load(&args.services)?;
+    check_names(&stack, &args)?;
+    let began = Timestamp::now();
+    let change = saved::apply(&again, (&host, &lock), &stack, (file, &plan, &key)).await?;
+    if change.done > 0 {
+        policy::tell(&again, &change.plan.grants);
+    }
+    drop(lock);
+    go_on(&again, &host, (&stack, &args), (change, began)).await
+}
+
+/// What comes after the change: waiting, or following the output.
+async fn go_on(
+    session: &Session,
+    host: &Arc<Host>,
+    (stack, args): (&Stack, &UpArgs),
+    (change, began): (Change, Timestamp),
+) -> Result<Exit, Failure> {
     if session.global.dry_run {
         return Ok(Exit::Done);
     }
     let attached = !(args.detach || args.wait || args.no_start);
     if let Some(number) = change.interrupted {
         if attached {
-            attach::stop(session, &host, &attached_services(&stack, args)).await?;
+            attach::stop(session, host, &attached_services(stack, args)).await?;
         }
         return Ok(Exit::Signal(number));
     }
@@ -185,12 +231,12 @@ pub(crate) async fn run(session: &Session, args: &UpArgs) -> Result<Exit, Failur
         session.ui.note(&safe(&format!("{}: nothing to do, {unchanged} unchanged", stack.name)));
     }
     if args.wait {
-        return ready::wait(session, &host, &stack.name, &args.services, args.wait_timeout).await;
+        return ready::wait(session, host, &stack.name, &args.services, args.wait_timeout).await;
     }
     if !attached {
         return Ok(Exit::Done);
     }
-    attach::follow(session, &host, &attached_services(&stack, args), began).await
+    attach::follow(session, host, &attached_services(stack, args), began).await
 }
 
 async fn bring_up(

@@ -8,6 +8,7 @@ mod options;
 mod ports;
 mod refusals;
 mod rollouts;
+mod saved;
 mod views;
 mod whole;
 

@@ -92,6 +92,20 @@ impl Journal {
     }
 }
 
+/// When the run began that `dir/journal.ndjson` is of, if there is one.
+pub(super) fn began(dir: &Path) -> Result<Option<String>, HostError> {
+    let path = dir.join("journal.ndjson");
+    let text = match fs::read_to_string(&path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        read => read.map_err(|e| HostError::io("read journal", &path, e))?,
+    };
+    let mut records = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+    Ok(records.find_map(|record| match record {
+        Record::Begin { at, .. } => Some(at),
+        _ => None,
+    }))
+}
+
 /// What the run written down in `text` left open; `None` when it came to its end.
 fn interrupted(text: &str) -> Option<Interrupted> {
     let mut began = None;
@@ -124,8 +138,11 @@ mod tests {
         drop(journal);
 
         let (journal, before) = Journal::open(&dir).unwrap();
-        assert_eq!(before.unwrap().open, ["b"]);
+        let before = before.unwrap();
+        assert_eq!(before.open, ["b"]);
+        assert_eq!(began(&dir).unwrap(), None);
         journal.begin(0);
+        assert!(began(&dir).unwrap().is_some_and(|at| at > before.began));
         journal.end();
         let (_, before) = Journal::open(&dir).unwrap();
         assert_eq!(before, None);

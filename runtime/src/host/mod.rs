@@ -144,6 +144,14 @@ impl Host {
         Journal::open(&self.roots.project(project))
     }
 
+    /// When the last run began that changed something of a project, if there was one.
+    ///
+    /// # Errors
+    /// What the host answers.
+    pub fn last_run(&self, project: &str) -> Result<Option<String>, HostError> {
+        journal::began(&self.roots.project(project))
+    }
+
     /// Puts on the disk what was created; success may be told only after it.
     ///
     /// # Errors

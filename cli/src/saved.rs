@@ -1,0 +1,224 @@
+//! Saved plans: `plan -o FILE.plan` writes one, `up FILE.plan` does exactly that or nothing.
+//!
+//! What is in the file is never performed. It says from which words the plan was made, and on what it
+//! rests ([`Basis`]). `up` makes the plan once more from the same words, under the lock of the project,
+//! and goes on only if it comes out the same, byte for byte. So a file can make nothing happen that
+//! `up` would not do, and it never does more or less than was shown.
+//!
+//! Reading order: [`inputs`] (the words), [`key`] (what digests are made with), [`file`] (how it is
+//! written and read), [`words`] (what may stand beside it), this module.
+
+mod file;
+mod inputs;
+mod key;
+mod words;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use berth_planner::basis::Basis;
+use berth_runtime::host::{Host, Lock};
+use berth_schema::stack::Stack;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+pub(crate) use file::Saved;
+use inputs::Inputs;
+use key::Key;
+pub(crate) use words::{check, file_name, named};
+
+use crate::commands::up::Shape;
+use crate::failure::{Exit, Failure};
+use crate::flow::{self, Change};
+use crate::images::{Aim, Images};
+use crate::policy;
+use crate::session::Session;
+use crate::ui::safe;
+use crate::views;
+
+/// How long a saved plan is good, unless somebody says otherwise.
+const GOOD_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A plan with what it rests on.
+pub(crate) struct Made {
+    view: views::Made,
+    basis: Basis,
+    images: Images,
+    /// Images of which only their pull tells what is next.
+    open: Vec<String>,
+}
+
+impl Made {
+    /// The plan for these services, made now.
+    pub(crate) async fn now(
+        session: &Session,
+        host: &Arc<Host>,
+        (stack, key): (&Stack, &Key),
+        (services, shape): (&[String], &Shape),
+    ) -> Result<Made, Failure> {
+        let mut images = shape.images(session, stack)?;
+        let options = shape.options(services);
+        let aim = Aim::Up(&options);
+        let observed = host.observe(&images.asked(stack, aim)).await?;
+        images.judge(session, (host, &observed), (stack, aim), &shape.policy)?;
+        let desired = images.desired(stack, &observed)?;
+        let plan = images.plan(stack, &observed, aim).map_err(forbidden)?;
+        let open = images.open(stack, &observed, aim)?;
+        let (digest, last_run) = (|bytes: &[u8]| key.digest(bytes), host.last_run(&stack.name)?);
+        let basis = Basis::of((&desired, &observed, &plan), last_run, &digest);
+        let (stack, desired) = (Some(stack.clone()), Some(desired));
+        Ok(Made { view: views::Made { plan, observed, stack, desired }, basis, images, open })
+    }
+}
+
+/// Shows a plan and writes it to `file`.
+pub(crate) async fn save(
+    session: &Session,
+    (file, good_for): (&Path, Option<Duration>),
+    (services, shape): (&[String], &Shape),
+    show: impl FnOnce(&views::Made) -> Result<(), Failure>,
+) -> Result<Exit, Failure> {
+    if session.global.dry_run {
+        return Err(Failure::usage("with `--dry-run` nothing is saved")
+            .with_help("`berth plan` alone shows the plan"));
+    }
+    let inputs = Inputs::of(session, services, shape)?;
+    let stack = session.load(services)?;
+    let host = flow::open(session)?;
+    let key = Key::make(host.roots())?;
+    let made = Made::now(session, &host, (&stack, &key), (services, shape)).await?;
+    show(&made.view)?;
+    let plan = &made.view.plan;
+    made.images.ruling().check(&stack)?;
+    if let Some(image) = made.open.first() {
+        return Err(Failure::refused(format!(
+            "image `{image}` is looked at before it is planned what follows, so no plan is exact"
+        ))
+        .with_help("`berth pull`, then plan with `--pull missing`; or `berth lock` pins it"));
+    }
+    let created = Timestamp::now();
+    let good_for = SignedDuration::try_from(good_for.unwrap_or(GOOD_FOR)).ok();
+    let expires = good_for.and_then(|span| created.checked_add(span).ok());
+    let saved = Saved {
+        project: stack.name.clone(),
+        created,
+        expires: expires.unwrap_or(Timestamp::MAX),
+        host: key.host(),
+        inputs,
+        basis: made.basis,
+        plan: serde_json::to_value(plan).map_err(Failure::refused)?,
+        shown: plan.to_string().lines().map(str::to_owned).collect(),
+    };
+    saved.write(&session.working_dir.join(file), &key)?;
+    let name = file.display();
+    session.ui.note(&safe(&format!(
+        "saved in `{name}`; `berth up {name}` does exactly this until {}",
+        until(saved.expires)
+    )));
+    Ok(if plan.is_empty() { Exit::Done } else { Exit::Changes })
+}
+
+/// Reads a saved plan of this host.
+pub(crate) fn open(session: &Session, host: &Host, file: &str) -> Result<(Saved, Key), Failure> {
+    let key = Key::read(host.roots())?;
+    let saved = Saved::read(&session.working_dir.join(file), file, key.as_ref())?;
+    match key {
+        Some(key) => Ok((saved, key)),
+        None => Err(file::refused(file, file::ELSEWHERE)),
+    }
+}
+
+/// Shows a saved plan, and whether it still holds.
+pub(crate) async fn show(session: &Session, file: &str, as_json: bool) -> Result<Exit, Failure> {
+    check("plan", file)?;
+    let host = flow::open_to_look(session)?;
+    let (saved, key) = open(session, &host, file)?;
+    let again = saved.inputs.session(session);
+    let stack = again.load(&saved.inputs.services)?;
+    let made = remade(&saved, &again, &host, (&stack, &key)).await?;
+    let moved = made.err().unwrap_or_default();
+    if as_json {
+        session.ui.json(&json!({
+            "created": saved.created, "expires": saved.expires, "holds": moved.is_empty(),
+            "moved": moved, "plan": saved.plan,
+        }))?;
+    } else {
+        flow::show_lines(session, &saved.shown)?;
+    }
+    if !moved.is_empty() {
+        return Err(Failure::Moved { file: file.to_owned(), causes: moved });
+    }
+    session.ui.note(&safe(&format!(
+        "it still holds: `berth up {file}` does exactly this until {}",
+        until(saved.expires)
+    )));
+    let empty = saved.plan["steps"].as_array().is_none_or(Vec::is_empty);
+    Ok(if empty { Exit::Done } else { Exit::Changes })
+}
+
+/// Does what a saved plan says, if it still holds. The caller has the lock of the project.
+pub(crate) async fn apply(
+    session: &Session,
+    (host, lock): (&Arc<Host>, &Lock),
+    stack: &Stack,
+    (file, saved, key): (&str, &Saved, &Key),
+) -> Result<Change, Failure> {
+    let moved = |causes| Failure::Moved { file: file.to_owned(), causes };
+    let made = remade(saved, session, host, (stack, key)).await?.map_err(moved)?;
+    made.images.ruling().check(stack)?;
+    policy::remember_given(host, lock, stack, made.images.ruling())?;
+    flow::exactly(session, host, made.view.plan).await.map_err(|failure| match failure {
+        Failure::Stale { causes, .. } => moved(causes),
+        partial @ Failure::Partial { .. } => {
+            Failure::PartOfPlan { file: file.to_owned(), partial: Box::new(partial) }
+        }
+        other => other,
+    })
+}
+
+/// The plan as it comes out now, or all that moved since it was saved.
+async fn remade(
+    saved: &Saved,
+    session: &Session,
+    host: &Arc<Host>,
+    (stack, key): (&Stack, &Key),
+) -> Result<Result<Made, Vec<String>>, Failure> {
+    let now = Timestamp::now();
+    if now >= saved.expires {
+        return Ok(Err(vec![format!("it was good until {}", until(saved.expires))]));
+    }
+    if now < saved.created {
+        let text = format!("it was made at {}, which this host's clock calls later", saved.created);
+        return Ok(Err(vec![text]));
+    }
+    if stack.name != saved.project {
+        let (was, is) = (&saved.project, &stack.name);
+        return Ok(Err(vec![format!("the project was called `{was}` and is called `{is}` now")]));
+    }
+    let wanted = (saved.inputs.services.as_slice(), &saved.inputs.shape);
+    let made = match Made::now(session, host, (stack, key), wanted).await {
+        Ok(made) => made,
+        // What could be planned once and cannot be now has moved.
+        Err(Failure::Forbidden(causes) | Failure::LockDiffers { causes, .. }) => {
+            return Ok(Err(causes));
+        }
+        Err(other) => return Err(other),
+    };
+    let mut moved = saved.basis.moved(&made.basis, &stack.places);
+    moved.extend(made.open.iter().map(|image| format!("image `{image}` is due to be looked at")));
+    Ok(if moved.is_empty() { Ok(made) } else { Err(moved) })
+}
+
+/// What forbids a plan, told from what the host refused.
+fn forbidden(failure: Failure) -> Failure {
+    match failure {
+        Failure::Refused { message, .. } => Failure::Forbidden(vec![message]),
+        other => other,
+    }
+}
+
+/// To the second, as people read it.
+fn until(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
