@@ -117,7 +117,7 @@ fn row(check: &Check) -> Row {
             row.cells[cell] = "-".to_owned();
             continue;
         }
-        let (verdict, fired) = run(check, build);
+        let (verdict, fired) = run_whole(check, build);
         row.fired.push(fired.to_string());
         row.cells[cell] = match &verdict {
             Verdict::Green => "green".to_owned(),
@@ -141,6 +141,18 @@ fn row(check: &Check) -> Row {
         }
     }
     row
+}
+
+/// As [`run`]. A check that itself went wrong says nothing of the defence, so it is run once more,
+/// which is told.
+fn run_whole(check: &Check, build: Build) -> (Verdict, u32) {
+    match run(check, build) {
+        (Verdict::Broken(why), _) => {
+            println!("{} {build}: FLAKY, it is run once more: {why}", check.id);
+            run(check, build)
+        }
+        told => told,
+    }
 }
 
 /// One run of one check: its verdict, and how often its attack fired.

@@ -261,9 +261,13 @@ const CHANGING: [&str; 12] = [
 ];
 const TAKING_DOWN: [&str; 4] =
     ["stop_container", "remove_container", "remove_network", "remove_volume"];
-/// What neither `up` nor `down` does, and where a kill in a pull is tried.
-const ELSEWHERE: [&str; 6] = [
-    "pull_image", // killed.rs
+/// What neither `up` nor `down` does, and where a kill in a pull and in a handover is tried.
+const ELSEWHERE: [&str; 10] = [
+    "pull_image",       // killed.rs
+    "launch_container", // rolling.rs, as those that follow it
+    "prove_container",
+    "promote_container",
+    "drain_container",
     "signal_container",
     "pause_container",
     "untag_image",
