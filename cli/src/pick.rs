@@ -45,7 +45,7 @@ pub(crate) fn each<'a>(
     candidates(containers, project, service, index)
 }
 
-/// At least one, in the order of their numbers.
+/// At least one, in the order of their numbers; of two of one number first the one that serves.
 fn candidates<'a>(
     containers: impl Iterator<Item = &'a ObservedContainer>,
     project: &Project,
@@ -56,7 +56,7 @@ fn candidates<'a>(
         .filter(|c| c.record.project == project.name && c.record.service == service)
         .filter(|c| !c.record.oneoff)
         .collect();
-    of_service.sort_by_key(|c| c.record.number);
+    of_service.sort_by_key(|c| (c.record.number, c.beside));
     if of_service.is_empty() {
         project.check_name(service)?;
         let message = format!("service `{service}` of `{}` has no container", project.name);

@@ -114,7 +114,9 @@ pub(super) fn observe(roots: &Roots, stored: Stored) -> io::Result<ObservedConta
         observed.restarts = status.restarts;
         let runs = matches!(observed.state, ContainerState::Running { .. });
         observed.paused = status.paused && runs;
-        observed.beside = status.beside && runs;
+        // One that ends again and again has taken nothing over.
+        let lives = runs || matches!(observed.state, ContainerState::Restarting { .. });
+        observed.beside = status.beside && lives;
         observed.hook_failed =
             status.hook_error.is_some_and(|error| error.stage == HookStage::PostStart);
         observed.oom_killed = status.oom_killed;
