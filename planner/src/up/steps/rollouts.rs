@@ -54,6 +54,27 @@ impl Maker<'_> {
         for pairs in services.values() {
             self.order_of_rollout(pairs);
         }
+        self.order_of_followers();
+    }
+
+    /// What restarts with a service runs on until the new container of that serves: one that does not
+    /// become good takes nobody down. Not where the new one needs what they give up.
+    fn order_of_followers(&mut self) {
+        let mut waits = Vec::new();
+        for (change, slots) in self.changes.iter().zip(&self.slots) {
+            let Some(stop) = slots.stop.filter(|_| !matches!(change.part, Part::Old)) else {
+                continue;
+            };
+            let followed = change.depends_on.iter().filter(|(_, on)| on.restart);
+            for on in followed.filter_map(|(on, _)| self.by_service.get(on.as_str())).flatten() {
+                waits.extend(self.slots[*on].serve.map(|serve| (stop, serve)));
+            }
+        }
+        for (stop, serve) in waits {
+            if !self.draft.waits(serve, stop) {
+                self.draft.after(stop, serve);
+            }
+        }
     }
 
     /// That of one service: its new containers, each with the one that serves until then.

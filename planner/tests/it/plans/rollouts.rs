@@ -63,6 +63,33 @@ fn the_new_container_takes_over_before_the_old_one_stops() {
 }
 
 #[test]
+fn what_restarts_with_a_service_runs_until_the_new_container_serves() {
+    let followed = |mut stack: Stack| {
+        let mut watcher = stack.services["web"].clone();
+        (watcher.ports, watcher.deploy) = (Vec::new(), None);
+        let on = Dependency { restart: true, ..dependency(Condition::ServiceStarted) };
+        watcher.depends_on = BTreeMap::from([("web".into(), on)]);
+        stack.services.insert("watcher".into(), watcher);
+        stack
+    };
+    let mut host = up_with(&followed(rolling()));
+    host.observed.images.insert("nginx:2".into(), host.observed.images["nginx:1.27"].clone());
+
+    let plan = plan(&followed(edited("nginx:2")), &host);
+    let of_watcher: Vec<String> = steps(&plan)
+        .lines()
+        .filter(|l| l.contains("container shop-watcher-1 ←"))
+        .map(str::to_owned)
+        .collect();
+    assert_snapshot!(of_watcher.join("\n"), @r"
+    stop_container shop-watcher-1 ← promote_container shop-web-1-b
+    remove_container shop-watcher-1 ← stop_container shop-watcher-1
+    create_container shop-watcher-1 ← remove_container shop-watcher-1
+    start_container shop-watcher-1 ← promote_container shop-web-1-b, create_container shop-watcher-1
+    ");
+}
+
+#[test]
 fn replicas_take_over_one_after_the_other_and_the_old_ones_go_when_all_have() {
     let three = |mut stack: Stack| {
         let web = stack.services.get_mut("web").unwrap();
