@@ -150,12 +150,12 @@ fn quoted_dot(label: &str) -> String {
 }
 
 /// What stands between the quotes of a label for Mermaid, which has no escapes but `#CODE;`, and
-/// reads HTML and Markdown.
+/// reads HTML, Markdown, and directives (`%%{`).
 fn quoted_mermaid(label: &str) -> String {
     let mut text = String::new();
     for c in visible(label).chars() {
         match c {
-            '"' | '#' | '&' | '<' | '>' | '`' | '\\' | '*' | ';' => {
+            '"' | '#' | '%' | '&' | '<' | '>' | '`' | '\\' | '*' | ';' => {
                 let _ = write!(text, "#{};", u32::from(c));
             }
             c => text.push(c),
@@ -165,7 +165,7 @@ fn quoted_mermaid(label: &str) -> String {
 }
 
 /// The text in one line, with characters shown that a terminal would obey.
-fn visible(text: &str) -> String {
+pub(super) fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         let direction = matches!(c,

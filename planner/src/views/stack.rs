@@ -7,7 +7,7 @@ use berth_schema::stack::{
     VolumesSource,
 };
 
-use super::drawing::{Drawing, Language, Shape, Spot, Stroke};
+use super::drawing::{Drawing, Language, Shape, Spot, Stroke, visible};
 use super::ops::state;
 use crate::order::Order;
 
@@ -144,9 +144,11 @@ pub fn text(stack: &Stack) -> String {
         for (at, name) in names.into_iter().enumerate() {
             let service = &stack.services[name];
             let number = if at == 0 { (level + 1).to_string() } else { String::new() };
-            lines.push(format!("{number:>digits$}  {name:wide$}  {}", made_from(service)));
+            let made_from = visible(&made_from(service));
+            lines.push(format!("{number:>digits$}  {name:wide$}  {made_from}"));
             let indent = " ".repeat(digits + wide + 4);
-            lines.extend(relations(service).iter().map(|line| format!("{indent}  {line}")));
+            let relations = relations(service);
+            lines.extend(relations.iter().map(|line| format!("{indent}  {}", visible(line))));
         }
     }
     lines.join("\n") + "\n"
