@@ -172,6 +172,63 @@ COMMIT
     host.shell("nft delete table ip filter").succeeds();
 }
 
+/// How a connection that a container opens ends: 0, or the number of the error.
+fn asks(host: &TestHost, place: &str) -> String {
+    let (to, port) = place.rsplit_once(':').unwrap();
+    let ask = format!(
+        "import socket; s = socket.socket(); s.settimeout(2); print(s.connect_ex(('{to}', {port})))"
+    );
+    host.berth(&format!("exec -T sleeper python3 -c \"{ask}\"")).succeeds().stdout.trim().to_owned()
+}
+
+#[test]
+fn up_tells_which_rule_keeps_containers_apart_and_its_next_move_helps() {
+    const MADE: &str = "0";
+    const REFUSED: &str = "111";
+    let host = host();
+    host.shell("sysctl -qw net.bridge.bridge-nf-call-iptables=1").succeeds();
+    let quiet = host.berth("up -d --force-recreate -t 0").succeeds().stderr;
+    assert!(!quiet.contains("do not reach"), "{quiet}");
+    let (web, outside) = ("web:9000", "192.0.2.2:1");
+    assert_eq!((asks(&host, web).as_str(), asks(&host, outside).as_str()), (MADE, REFUSED));
+
+    // What Docker leaves where it switched forwarding on.
+    host.write(
+        "docker.rules",
+        "*filter\n:FORWARD DROP [0:0]\n:DOCKER-USER - [0:0]\n-A FORWARD -j DOCKER-USER\nCOMMIT\n",
+    );
+    host.shell("iptables-nft-restore docker.rules").succeeds();
+    let up = host.berth("up -d --force-recreate -t 0").succeeds();
+    let (bridge, rule) = (bridge(&host), "policy drop of chain FORWARD in table ip filter");
+    let inside = format!("`iptables -I DOCKER-USER -i {bridge} -o {bridge} -j ACCEPT`");
+    let out = format!(
+        "`iptables -I DOCKER-USER -i {bridge} -j ACCEPT` and `iptables -I DOCKER-USER -o {bridge} \
+         -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT`"
+    );
+    up.stderr_has(&format!(
+        "containers of stack_front do not reach each other: {rule}; next: {inside}"
+    ))
+    .stderr_has(&format!(
+        "containers of stack_front do not reach anybody outside: {rule}; next: {out}"
+    ));
+    assert!(![MADE, REFUSED].contains(&asks(&host, web).as_str()));
+    assert!(![MADE, REFUSED].contains(&asks(&host, outside).as_str()));
+
+    let follow = |advice: &str| {
+        for command in advice.split('`').skip(1).step_by(2) {
+            host.shell(&command.replacen("iptables", "iptables-nft", 1)).succeeds();
+        }
+    };
+    follow(&inside);
+    assert_eq!(asks(&host, web), MADE);
+    assert!(![MADE, REFUSED].contains(&asks(&host, outside).as_str()));
+    follow(&out);
+    assert_eq!(asks(&host, outside), REFUSED);
+    let told = host.berth("doctor").succeeds();
+    assert!(!told.stdout.contains("do not reach"), "{}", told.stdout);
+    host.shell("nft delete table ip filter").succeeds();
+}
+
 #[test]
 fn ufw_as_it_is_blocks_and_its_own_word_opens() {
     let host = host();
@@ -268,14 +325,12 @@ fn doctor_tells_what_keeps_a_network_apart() {
         let of = |f: &&Value| f["check"] == check && f["next"].is_string();
         found.as_array().unwrap().iter().find(of).map(|f| f["found"].as_str().unwrap().to_owned())
     };
-    for check in ["forwarding", "packet rules", "table inet berth", "overlap", "packet size"] {
+    for check in
+        ["forwarding", "packet rules", "table inet berth", "overlap", "packet size", "network"]
+    {
         assert_eq!(told(check), None, "{check}");
     }
     assert_eq!(told("names outside").unwrap(), "no answer from 127.0.0.1");
-
-    host.shell("sysctl -qw net.ipv4.ip_forward=0").succeeds();
-    assert!(told("forwarding").unwrap().starts_with("net.ipv4.ip_forward is off"));
-    host.shell("sysctl -qw net.ipv4.ip_forward=1").succeeds();
 
     let subnet =
         host.berth("network inspect stack_front").json()[0]["IPAM"]["Config"][0]["Subnet"].clone();
@@ -287,4 +342,10 @@ fn doctor_tells_what_keeps_a_network_apart() {
     host.shell("ip link set wire0 mtu 1400").succeeds();
     assert!(told("packet size").unwrap().contains("wire0 only 1400"));
     host.shell("ip link set wire0 mtu 1500").succeeds();
+
+    // While containers run, it is switched on again.
+    host.berth("stop -t 0").succeeds();
+    host.shell("sysctl -qw net.ipv4.ip_forward=0").succeeds();
+    assert!(told("forwarding").unwrap().starts_with("net.ipv4.ip_forward is off"));
+    host.shell("sysctl -qw net.ipv4.ip_forward=1").succeeds();
 }

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::attach::{self, Attached, End};
+use crate::doctor;
 use crate::failure::{Exit, Failure};
 use crate::flow::{self, Change, Manner};
 use crate::images::{Aim, Images};
@@ -230,6 +231,9 @@ async fn go_on(
         let unchanged = change.plan.unchanged;
         session.ui.note(&safe(&format!("{}: nothing to do, {unchanged} unchanged", stack.name)));
     }
+    if change.done > 0 {
+        tell_hindrances(session, host, &stack.name);
+    }
     if args.wait {
         return ready::wait(session, host, &stack.name, &args.services, args.wait_timeout).await;
     }
@@ -237,6 +241,15 @@ async fn go_on(
         return Ok(Exit::Done);
     }
     attach::follow(session, host, &attached_services(stack, args), began).await
+}
+
+/// Warns of rules of the host that keep containers apart, which no container can tell from a service
+/// that is down.
+fn tell_hindrances(session: &Session, host: &Host, project: &str) {
+    for finding in doctor::hindrances(host.roots(), project) {
+        let next = finding.next.map(|next| format!("; next: {next}")).unwrap_or_default();
+        session.ui.warn(&format!("{}{next}", finding.found));
+    }
 }
 
 async fn bring_up(

@@ -7,7 +7,9 @@ mod facts;
 mod judge;
 mod network;
 mod store;
+mod traffic;
 
 pub(crate) use facts::Facts;
 pub(crate) use judge::{Finding, Verdict, judge};
 pub(crate) use store::judge_store;
+pub(crate) use traffic::hindrances;

@@ -12,6 +12,7 @@ use berth_runtime::record;
 
 use super::advice;
 use super::judge::{Finding, fail, ok, warn};
+use super::traffic;
 use crate::reach::{Grounds, State};
 
 /// How long a name server may think.
@@ -34,6 +35,8 @@ pub(crate) struct NetworkFacts {
     pub(crate) ip_forward: Option<bool>,
     /// `net.ipv6.conf.all.forwarding`.
     pub(crate) ip6_forward: Option<bool>,
+    /// Packets inside a network pass the rules for what is forwarded: of IPv4, of IPv6.
+    pub(crate) bridged: (bool, bool),
     /// Name servers that were asked, and whether they answered.
     pub(crate) servers: Vec<(IpAddr, bool)>,
 }
@@ -51,22 +54,23 @@ impl NetworkFacts {
             missing: firewall::probe().err().map(|e| e.to_string()),
             ip_forward: setting("ipv4/ip_forward"),
             ip6_forward: setting("ipv6/conf/all/forwarding"),
+            bridged: traffic::bridged(),
             servers: answering(servers),
         }
     }
 }
 
 /// Whether a network is a bridge of this host. One beside a link has no rules, and forwards nothing.
-fn is_bridged(network: &NetworkRecord, links: &[Link]) -> bool {
+pub(super) fn is_bridged(network: &NetworkRecord, links: &[Link]) -> bool {
     network.spec.beside.is_none() && links.iter().any(|link| link.name == network.bridge)
 }
 
-fn setting(key: &str) -> Option<bool> {
+pub(super) fn setting(key: &str) -> Option<bool> {
     let text = std::fs::read_to_string(format!("/proc/sys/net/{key}")).ok()?;
     Some(text.trim() != "0")
 }
 
-fn records(roots: &Roots) -> Vec<NetworkRecord> {
+pub(super) fn records(roots: &Roots) -> Vec<NetworkRecord> {
     let entries = std::fs::read_dir(roots.state.join("networks")).into_iter().flatten().flatten();
     let mut names: Vec<String> =
         entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
@@ -111,6 +115,7 @@ pub(crate) fn judge(facts: &NetworkFacts) -> Vec<Finding> {
     findings.extend(own_rules(facts));
     findings.extend(overlaps(facts));
     findings.extend(sizes(facts));
+    findings.extend(hindered(facts));
     findings.extend(blocked_ports(facts));
     findings
 }
@@ -256,6 +261,12 @@ fn sizes(facts: &NetworkFacts) -> Vec<Finding> {
         .collect()
 }
 
+/// What rules of others stop of what containers open.
+fn hindered(facts: &NetworkFacts) -> Vec<Finding> {
+    let Ok(grounds) = &facts.grounds else { return Vec::new() };
+    traffic::judge(grounds, &facts.routes, &facts.networks, facts.bridged)
+}
+
 /// Published ports that rules of others close, each with the rule and the owner's next move.
 fn blocked_ports(facts: &NetworkFacts) -> Vec<Finding> {
     let grounds = match &facts.grounds {
@@ -334,6 +345,7 @@ pub(super) mod tests {
             missing: None,
             ip_forward: Some(false),
             ip6_forward: None,
+            bridged: (false, false),
             servers: vec![],
         }
     }
@@ -368,6 +380,7 @@ pub(super) mod tests {
             missing: Some("add rule to `berth leaving`: Operation not supported".into()),
             ip_forward: Some(false),
             ip6_forward: None,
+            bridged: (false, false),
             servers: vec![("10.0.0.53".parse().unwrap(), false)],
         };
         insta::assert_snapshot!(told(&facts), @r"
