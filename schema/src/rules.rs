@@ -15,6 +15,7 @@ mod mounts;
 mod names;
 mod networks;
 mod ports;
+mod rollout;
 mod system;
 mod written;
 
@@ -52,6 +53,7 @@ pub(crate) fn report(model: &Model, files: &Files, found: &mut Vec<Finding>) {
     networks::check(&sheet, found);
     addresses::check(&sheet, found);
     lifecycle::check(&sheet, found);
+    rollout::check(&sheet, found);
     for (name, service) in sheet.services() {
         commands::check(name, service, found);
         health::check(name, service, found);

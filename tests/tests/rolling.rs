@@ -135,7 +135,8 @@ fn a_run_that_is_killed_is_finished_by_the_next_and_the_port_leads_somewhere_mea
 fn what_cannot_run_twice_at_once_is_refused_with_the_reason() {
     let stack = STACK.replace("ports: [", "container_name: web\n    ports: [");
     let host = TestHost::with("compose.yaml", &stack);
-    host.berth("plan").fails_with(1).stderr_has(
-        "service `web` cannot be replaced `start-first`: there can be only one of the name `web`",
-    );
+    let why = "service `web` cannot be replaced `start-first`: \
+               there can be only one container of the name `web`";
+    host.berth("check").fails_with(65).stdout_has(why).stdout_has("compose.yaml:7:21");
+    host.berth("plan").fails_with(2).stderr_has(why);
 }

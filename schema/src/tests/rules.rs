@@ -3,6 +3,7 @@
 
 mod hints;
 mod networks;
+mod rollout;
 
 use insta::assert_snapshot;
 
