@@ -122,6 +122,9 @@ fn a_second_up_changes_nothing() {
     let host = TestHost::with("compose.yaml", STACK);
     host.berth("up -d").succeeds();
     let before = ["web", "database", "cache"].map(|service| host.pid_of(service));
+    // The kernel is sure of an IPv6 address a while after it was given.
+    let unsure = || host.shell("ip -o address show tentative").succeeds().stdout;
+    host.eventually("every address is settled", || unsure().is_empty());
     let files = host.ledger();
 
     host.berth("up -d").succeeds();

@@ -191,6 +191,8 @@ fn rules_that_somebody_flushed_come_back() {
     host.berth("up -d").succeeds();
     host.shell("nft flush ruleset").succeeds();
     host.berth("up -d").succeeds();
+    // The monitor that stands sentry has a process look as well.
+    host.eventually("only monitors are left", || host.berth_processes().len() == SERVICES.len());
     is_converged(&host);
     host.neighbour("curl -sS --fail --max-time 3 http://192.0.2.1:8080/seed").succeeds();
 }
