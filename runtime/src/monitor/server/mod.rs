@@ -164,13 +164,12 @@ impl Server {
         self.sweep();
     }
 
-    /// Answers a client that gets sockets besides. One that does not take the answer at once is
-    /// dropped: they would not be behind it.
+    /// Answers a client that gets sockets besides: another monitor, which does nothing else until it
+    /// has them. One that does not take them in a moment is dropped.
     pub(super) fn hand_over(&mut self, id: u64, reply: &Reply, sockets: &[&OwnedFd]) {
         if let Some(client) = self.clients.get_mut(&id) {
-            client.say(reply);
-            let sent = client.output.is_empty() && client.send(sockets).is_ok();
-            client.gone |= !sent;
+            let sent = client.hand_over(reply, sockets, Instant::now() + FAREWELL);
+            client.gone |= sent.is_err();
             client.role = Role::Asking;
         }
         self.sweep();

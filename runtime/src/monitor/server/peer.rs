@@ -11,6 +11,9 @@ use crate::container::Channel;
 use crate::monitor::protocol::{Frame, LONGEST, Reply, Request, line};
 use crate::sabotage::defence;
 
+/// What is handed over is taken bit by bit, each in so long.
+const MOMENT: Duration = Duration::from_millis(500);
+
 /// A client that is connected.
 pub(super) struct Client {
     pub(super) stream: UnixStream,
@@ -142,9 +145,31 @@ impl Client {
         self.flush();
     }
 
-    /// Hands descriptors to the client.
-    pub(super) fn send(&self, fds: &[&OwnedFd]) -> std::io::Result<()> {
-        Channel::from_fd(self.stream.try_clone()?.into()).send_fds(fds)
+    /// Answers, and hands descriptors over behind that. Both may be more than a socket holds at once,
+    /// so the client gets until then to take them.
+    ///
+    /// # Errors
+    /// It has not taken them, or something waits for it already.
+    pub(super) fn hand_over(
+        &mut self,
+        reply: &Reply,
+        fds: &[&OwnedFd],
+        end: Instant,
+    ) -> std::io::Result<()> {
+        if !self.output.is_empty() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        self.stream.set_write_timeout(Some(MOMENT))?;
+        self.stream.set_nonblocking(false)?;
+        let answer = line(reply);
+        for part in answer.chunks(WAITING) {
+            if Instant::now() >= end {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            self.stream.write_all(part)?;
+        }
+        Channel::from_fd(self.stream.try_clone()?.into()).send_fds(fds)?;
+        self.stream.set_nonblocking(true)
     }
 
     /// Writes as much as the client takes.
