@@ -1,6 +1,7 @@
 //! Who has the ports of the host: its sockets, as the kernel lists them (sock_diag(7)), or where it
 //! does not, as the tables in `/proc/net` do (proc_pid_net(5)).
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -74,6 +75,42 @@ pub fn of_process(pid: i32) -> io::Result<Vec<Socket>> {
     found.sort();
     found.dedup();
     Ok(found)
+}
+
+/// How many connections of TCP others have to what listens in the network namespace of a process,
+/// those from the same namespace left out. Also those that the packet rules do not see, as between
+/// containers of one network.
+///
+/// # Errors
+/// The process ended, or `/proc` does not tell.
+pub fn clients_of(pid: i32) -> io::Result<usize> {
+    let folder = format!("/proc/{pid}/net");
+    fs::metadata(&folder)?;
+    let texts = ["tcp", "tcp6"].map(|name| fs::read_to_string(format!("{folder}/{name}")));
+    let texts: Vec<String> = texts.into_iter().filter_map(Result::ok).collect();
+    let rows = || texts.iter().flat_map(|text| text.lines().skip(1)).filter_map(ends_of);
+    let listening: BTreeSet<u16> =
+        rows().filter(|(state, ..)| *state == "0A").map(|(_, local, _)| local.1).collect();
+    let own: BTreeSet<IpAddr> = rows().map(|(_, local, _)| local.0).collect();
+    let of_clients = rows().filter(|(state, local, peer)| {
+        let elsewhere = !peer.0.is_loopback() && !own.contains(&peer.0);
+        *state == "01" && listening.contains(&local.1) && elsewhere
+    });
+    Ok(of_clients.count())
+}
+
+type End = (IpAddr, u16);
+
+/// State of a row of a table of TCP, with its own end and the other.
+fn ends_of(row: &str) -> Option<(&str, End, End)> {
+    let mut fields = row.split_whitespace().skip(1);
+    let (local, peer, state) = (fields.next()?, fields.next()?, fields.next()?);
+    Some((state, end_of(local)?, end_of(peer)?))
+}
+
+fn end_of(text: &str) -> Option<End> {
+    let (address, port) = text.rsplit_once(':')?;
+    Some((address_of(address)?.to_canonical(), u16::from_str_radix(port, 16).ok()?))
 }
 
 fn dump(protocol: Protocol, family: u8) -> io::Result<Vec<Socket>> {
@@ -167,17 +204,7 @@ fn row_of(protocol: Protocol, row: &[&str]) -> Option<Socket> {
         return None;
     }
     let (address, port) = local.rsplit_once(':')?;
-    let address = match address.len() {
-        8 => IpAddr::V4(Ipv4Addr::from(u32::from_str_radix(address, 16).ok()?.to_ne_bytes())),
-        _ => {
-            let mut octets = [0; 16];
-            for (index, word) in octets.chunks_exact_mut(4).enumerate() {
-                let text = address.get(index * 8..index * 8 + 8)?;
-                word.copy_from_slice(&u32::from_str_radix(text, 16).ok()?.to_ne_bytes());
-            }
-            IpAddr::V6(Ipv6Addr::from(octets))
-        }
-    };
+    let address = address_of(address)?;
     Some(Socket {
         protocol,
         port: u16::from_str_radix(port, 16).ok()?,
@@ -186,6 +213,18 @@ fn row_of(protocol: Protocol, row: &[&str]) -> Option<Socket> {
         address: address.to_canonical(),
         inode: inode.parse().ok()?,
     })
+}
+
+fn address_of(text: &str) -> Option<IpAddr> {
+    let word = |text: &str| u32::from_str_radix(text, 16).ok().map(u32::to_ne_bytes);
+    if text.len() == 8 {
+        return Some(IpAddr::V4(Ipv4Addr::from(word(text)?)));
+    }
+    let mut octets = [0; 16];
+    for (index, place) in octets.chunks_exact_mut(4).enumerate() {
+        place.copy_from_slice(&word(text.get(index * 8..index * 8 + 8)?)?);
+    }
+    Some(IpAddr::V6(Ipv6Addr::from(octets)))
 }
 
 fn sctp_row(row: &[&str]) -> Vec<Socket> {
@@ -246,6 +285,27 @@ mod tests {
         let client = std::net::TcpStream::connect(address).unwrap();
         let own = client.local_addr().unwrap().port();
         assert_eq!(sockets(|protocol, p| (protocol, p) == (Protocol::Tcp, own)).unwrap(), []);
+    }
+
+    #[test]
+    fn only_who_came_from_elsewhere_to_what_listens_is_a_client() {
+        let row = |local, peer, state| {
+            ends_of(&format!("0: {local} {peer} {state} 0:0 00:0 0 0 0 7 1"))
+                .map(|(state, local, peer)| (state.to_owned(), local.1, peer.0))
+        };
+        let (state, port, peer) = row("0500A8C0:1F40", "0600A8C0:D431", "01").unwrap();
+        assert_eq!((state.as_str(), port, peer), ("01", 8000, "192.168.0.6".parse().unwrap()));
+        let mapped = "0000000000000000FFFF00000600A8C0:D431";
+        let (_, _, peer) = row("0500A8C0:1F40", mapped, "01").unwrap();
+        assert_eq!(peer, "192.168.0.6".parse::<IpAddr>().unwrap());
+
+        // Both ends are here.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let before = clients_of(std::process::id() as i32).unwrap();
+        let _other = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        assert_eq!(clients_of(std::process::id() as i32).unwrap(), before);
+        assert!(clients_of(-1).is_err());
     }
 
     #[test]

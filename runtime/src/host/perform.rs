@@ -2,20 +2,19 @@
 //! stale plan.
 
 pub(super) mod create;
+mod drain;
 pub(super) mod folder;
 mod images;
 mod inits;
 mod volumes;
 mod wait;
 
-use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 use std::{fs, io};
 
-use berth_network::conntrack;
 use berth_planner::action::Action;
-use berth_planner::observed::{Addresses, ContainerRecord, Leftover};
+use berth_planner::observed::{ContainerRecord, Leftover};
 
 use super::state::held_mark;
 use super::{Host, StepError, Stored, claims, names, network, prepare, state, volume};
@@ -25,9 +24,6 @@ use crate::monitor::events::{Events, Happening};
 use crate::monitor::{StartFailure, client};
 use crate::record::{self, Durability};
 use crate::store::{LayerProgress, PullOptions};
-
-/// How long an address that a name was answered with is used at most: no answer is kept.
-const TOLD: Duration = Duration::from_secs(1);
 
 impl Host {
     /// Performs `action`. Events of a pull go to `pulling`.
@@ -57,7 +53,7 @@ impl Host {
                 let taken = client::take_over(&roots.container_run(name), from).await;
                 taken.map_err(|e| StepError::refused("hand ports and names over to", name, e))
             }
-            Action::Drain { name, patience } => self.drain(name, *patience).await,
+            Action::Drain { name, patience } => drain::drain(self, name, *patience).await,
             Action::AdoptContainer { name } => self.adopt(name).await,
             Action::AwaitContainer { name, condition } => {
                 wait::wait_for(self, name, *condition).await
@@ -145,24 +141,6 @@ impl Host {
                 exit_code: e.exit_code,
             },
         })
-    }
-
-    /// Waits for the end of connections, and at least so long that who has just been told an address of
-    /// it has used that.
-    async fn drain(&self, name: &str, patience: Duration) -> Result<(), StepError> {
-        let stored = Stored::read(&self.roots, name)
-            .map_err(|e| StepError::refused("read container", name, e))?
-            .ok_or_else(|| StepError::Stale(format!("container `{name}` is not there")))?;
-        let targets: Vec<IpAddr> =
-            stored.record.addresses.values().flat_map(Addresses::iter).collect();
-        tokio::time::sleep(patience.min(TOLD)).await;
-        let patience = patience.saturating_sub(TOLD);
-        blocking(move || {
-            // Where the kernel does not tell, they are cut as they would be without a look.
-            let _ = conntrack::drain(&targets, patience);
-            Ok(())
-        })
-        .await
     }
 
     async fn adopt(&self, name: &str) -> Result<(), StepError> {
