@@ -1,5 +1,7 @@
 //! One container of a service, for commands that are about one.
 
+use std::cmp::Reverse;
+
 use berth_planner::observed::{ContainerState, ObservedContainer};
 
 use crate::failure::Failure;
@@ -56,7 +58,7 @@ fn candidates<'a>(
         .filter(|c| c.record.project == project.name && c.record.service == service)
         .filter(|c| !c.record.oneoff)
         .collect();
-    of_service.sort_by_key(|c| (c.record.number, c.beside));
+    of_service.sort_by_key(|c| (c.record.number, Reverse(c.rank())));
     if of_service.is_empty() {
         project.check_name(service)?;
         let message = format!("service `{service}` of `{}` has no container", project.name);
@@ -107,6 +109,25 @@ mod tests {
         let project = Project { name: "a".into(), stack: None };
         let picked = any(all.iter(), &project, "web", 0).map(|c| c.record.name.as_str());
         assert_eq!(picked.unwrap(), "a-web-1");
+    }
+
+    #[test]
+    fn of_two_of_a_replica_the_one_that_serves_is_picked_whatever_its_name() {
+        let up = ContainerState::Running { pid: 1, started_at: 0 };
+        let down = ContainerState::Exited { exit_code: 0, finished_at: 0 };
+        let pair = |old: ContainerState, new: ContainerState, beside: bool| {
+            let mut all = [container("a-web-1", new), container("a-web-1", old)];
+            all[1].record.name = "a-web-1-b".into();
+            (all[0].record.succession, all[0].beside) = (2, beside);
+            (all[1].record.succession, all[1].served) = (1, true);
+            all[1].beside = new == up && !beside;
+            let project = Project { name: "a".into(), stack: None };
+            any(all.iter(), &project, "web", 1).map(|c| c.record.name.clone()).unwrap()
+        };
+        assert_eq!(pair(up, up, true), "a-web-1-b");
+        assert_eq!(pair(up, down, false), "a-web-1-b");
+        assert_eq!(pair(down, down, false), "a-web-1-b");
+        assert_eq!(pair(up, up, false), "a-web-1");
     }
 
     #[test]

@@ -188,6 +188,7 @@ fn status(container: &ObservedContainer, now: i64) -> String {
                 Health::Healthy => notes.push("healthy"),
                 Health::Unhealthy => notes.push("unhealthy"),
             }
+            notes.extend(part(container));
             if container.paused {
                 notes.push("Paused");
             }
@@ -201,16 +202,31 @@ fn status(container: &ObservedContainer, now: i64) -> String {
             format!("Up {}{notes}", moment::rough(now - started_at))
         }
         ContainerState::Restarting { exit_code } => {
-            format!("Restarting ({exit_code}){}", out_of_memory(container))
+            format!("Restarting ({exit_code}){}{}", part_noted(container), out_of_memory(container))
         }
         // It was never started.
         ContainerState::Exited { exit_code, finished_at: 0 } => format!("Exited ({exit_code})"),
         ContainerState::Exited { exit_code, finished_at } => {
             let ago = moment::rough(now - finished_at);
-            format!("Exited ({exit_code}) {ago} ago{}", out_of_memory(container))
+            let part = part_noted(container);
+            format!("Exited ({exit_code}) {ago} ago{part}{}", out_of_memory(container))
         }
         ContainerState::Broken => "Broken: half made, removed by the next `up` or `down`".into(),
     }
+}
+
+/// What of its replica it is, if that has another container.
+fn part(container: &ObservedContainer) -> Option<&'static str> {
+    let new = container.record.succession > 0 && !container.served;
+    match (container.beside, is_up(container.state)) {
+        (true, _) => Some("not serving"),
+        (false, false) if new => Some("never served"),
+        (false, _) => None,
+    }
+}
+
+fn part_noted(container: &ObservedContainer) -> String {
+    part(container).map(|part| format!(" ({part})")).unwrap_or_default()
 }
 
 /// What stands behind the end of a container that lost a process for lack of memory.
@@ -276,6 +292,7 @@ pub(crate) mod tests {
             paused: false,
             moved: Default::default(),
             beside: false,
+            served: false,
             published: vec![],
             restarts: 0,
             hook_failed: false,
@@ -317,6 +334,20 @@ pub(crate) mod tests {
         Created
         Exited (127)
         ");
+    }
+
+    #[test]
+    fn of_two_of_a_replica_the_one_that_does_not_serve_says_so() {
+        let mut new = container("shop-web-1", ContainerState::Running { pid: 7, started_at: 1880 });
+        (new.record.succession, new.beside, new.health) = (1, true, Health::Starting);
+        assert_eq!(status(&new, 2000), "Up 2 minutes (health: starting) (not serving)");
+        new.state = ContainerState::Restarting { exit_code: 1 };
+        assert_eq!(status(&new, 2000), "Restarting (1) (not serving)");
+        new.state = ContainerState::Exited { exit_code: 143, finished_at: 1995 };
+        new.beside = false;
+        assert_eq!(status(&new, 2000), "Exited (143) 5 seconds ago (never served)");
+        new.served = true;
+        assert_eq!(status(&new, 2000), "Exited (143) 5 seconds ago");
     }
 
     #[test]

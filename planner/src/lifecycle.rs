@@ -15,6 +15,7 @@ use crate::order::Order;
 use crate::pause::{adopted, run_on_again};
 use crate::plan::{Draft, Plan, Slot};
 use crate::problem::{PlanProblem, PlanProblems};
+use crate::rollout::serving;
 use crate::up::{check_start, drift, is_active, stop_before};
 
 /// What `restart` is asked for.
@@ -41,7 +42,8 @@ pub struct RmOptions {
     pub grace: Option<Duration>,
 }
 
-/// Starts containers that exist and do not run, dependencies first.
+/// Starts containers that exist and do not run, dependencies first. Of two of one replica it is the
+/// one that serves: the other is not known to be good, and only `up` knows how to find that out.
 ///
 /// # Errors
 /// When a named service has no container, or a container cannot be started as it is.
@@ -50,9 +52,11 @@ pub fn start(
     observed: &Observed,
     services: &[String],
 ) -> Result<Plan, PlanProblems> {
-    let all = of_services(project, observed, services)?;
+    let both = of_services(project, observed, services)?;
+    let all = serving(&both);
     prepared(&all)?;
     let mut draft = Draft::default();
+    draft.warnings.extend(waiting(&both, &all));
     let idle: Vec<_> = all.iter().copied().filter(|container| !is_active(container)).collect();
     as_judged(&idle)?;
     check_start(observed, &idle)?;
@@ -80,7 +84,8 @@ pub fn stop(
     Ok(draft.finish(project))
 }
 
-/// Stops and starts, with the dependents that ask to be restarted along.
+/// Stops and starts, with the dependents that ask to be restarted along; of two of one replica the
+/// one that serves.
 ///
 /// # Errors
 /// When a named service has no container, or a container cannot be started as it is.
@@ -89,9 +94,10 @@ pub fn restart(
     observed: &Observed,
     options: &RestartOptions,
 ) -> Result<Plan, PlanProblems> {
-    let named = of_services(project, observed, &options.services)?;
+    let both = of_services(project, observed, &options.services)?;
+    let named = serving(&both);
     prepared(&named)?;
-    let every = of_services(project, observed, &[])?;
+    let every = serving(&of_services(project, observed, &[])?);
     let dragged = match options.no_deps {
         true => BTreeMap::new(),
         false => dragged(&named, &every),
@@ -107,6 +113,7 @@ pub fn restart(
     as_judged(&all)?;
     check_start(observed, &all)?;
     let mut draft = Draft::default();
+    draft.warnings.extend(waiting(&both, &named));
     let repairs = repairs(&all, observed, &mut draft)?;
     let stops = stops(&all, &mut draft, Stopping { grace: options.grace, hold: false });
     let starts = starts(&all, &mut draft, |_| true);
@@ -210,6 +217,19 @@ pub(crate) fn of_services<'a>(
         all.retain(|container| services.contains(&container.record.service));
     }
     Ok(all)
+}
+
+/// Says which containers are left alone because another one of their replica serves.
+fn waiting(both: &[&ObservedContainer], serving: &[&ObservedContainer]) -> Vec<String> {
+    let serves = |name: &str| serving.iter().any(|container| container.record.name == name);
+    let left = both.iter().map(|container| container.record.name.as_str());
+    let line = |name: &str| {
+        format!(
+            "container `{name}` is left as it is, another one serves in its place: `berth up` \
+             replaces that one, or removes this one"
+        )
+    };
+    left.filter(|name| !serves(name)).map(line).collect()
 }
 
 fn one_offs<'a>(

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::desired::{ContainerSpec, DependencySpec, MountSpec, NetworkSpec, PortSpec, VolumeSpec};
 use crate::pull;
 use crate::rollout::usual_name;
+use crate::up::is_active;
 
 /// The host as far as berth is concerned, all projects included.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -364,6 +365,9 @@ pub struct ObservedContainer {
     /// answers to no name.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub beside: bool,
+    /// It has served for its replica, in this life or an earlier one, on this boot or an earlier one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub served: bool,
     /// Host ports it really has.
     pub published: Vec<PortSpec>,
     /// Times the monitor started it again.
@@ -377,6 +381,14 @@ pub struct ObservedContainer {
     /// The kernel killed a process of it for memory in its last life.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub oom_killed: bool,
+}
+
+impl ObservedContainer {
+    /// Orders the containers of one replica: the last one serves, or would. Where none does it is the
+    /// newest that has: what never took over is not good because the other one ended.
+    pub fn rank(&self) -> (bool, bool, u32) {
+        (is_active(self) && !self.beside, self.served, self.record.succession)
+    }
 }
 
 /// What a container does.

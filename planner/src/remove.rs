@@ -118,6 +118,7 @@ mod tests {
             paused: false,
             moved: Default::default(),
             beside: false,
+            served: false,
             published: vec![],
             restarts: 0,
             hook_failed: false,

@@ -13,6 +13,7 @@
 //! host ([`ObservedContainer::beside`]) which of the two that is. So from wherever a run broke off, the
 //! next plan knows who serves, and what is left to do.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use berth_schema::stack::{RolloutOrder, Service};
@@ -22,7 +23,6 @@ use crate::backing::Backing;
 use crate::desired::{ContainerSpec, Desired, NetworkMode, ServiceSpec};
 use crate::down::named_volumes;
 use crate::observed::{ContainerState, Health, ObservedContainer};
-use crate::up::is_active;
 
 /// What is added to the usual name of a replica.
 const OTHER: &str = "-b";
@@ -68,20 +68,31 @@ pub(crate) fn usual_name<'a>(name: &'a str, project: &str, service: &str, number
     }
 }
 
-/// Of the containers of one replica the one that serves, and the other.
+/// Of the containers of one replica the one that serves or would, by its
+/// [rank](ObservedContainer::rank), and the other.
 pub(crate) fn pair<'a>(
     one: Option<&'a ObservedContainer>,
     two: Option<&'a ObservedContainer>,
 ) -> (Option<&'a ObservedContainer>, Option<&'a ObservedContainer>) {
     let (Some(one), Some(two)) = (one, two) else { return (one.or(two), None) };
-    let (old, new) = match one.record.succession <= two.record.succession {
-        true => (one, two),
-        false => (two, one),
-    };
-    match is_active(old) && (new.beside || !is_active(new)) {
-        true => (Some(old), Some(new)),
-        false => (Some(new), Some(old)),
+    match one.rank() > two.rank() {
+        true => (Some(one), Some(two)),
+        false => (Some(two), Some(one)),
     }
+}
+
+/// Of these containers those that are to serve: of two of one replica the one, see [`pair`].
+pub(crate) fn serving<'a>(all: &[&'a ObservedContainer]) -> Vec<&'a ObservedContainer> {
+    let mut replicas: BTreeMap<&str, &ObservedContainer> = BTreeMap::new();
+    for &container in all {
+        let known = replicas.entry(container.record.usual_name()).or_insert(container);
+        *known = pair(Some(*known), Some(container)).0.unwrap_or(container);
+    }
+    let serves = |container: &&&ObservedContainer| {
+        let of_replica = replicas.get(container.record.usual_name());
+        of_replica.is_some_and(|serving| serving.record.name == container.record.name)
+    };
+    all.iter().filter(serves).copied().collect()
 }
 
 /// Whether one that was made to take over may still do so.
@@ -90,7 +101,7 @@ pub(crate) fn is_promising(new: &ObservedContainer) -> bool {
         ContainerState::Created => true,
         ContainerState::Running { .. } => {
             let well = new.restarts == 0 && new.health != Health::Unhealthy;
-            new.beside && new.monitored && !new.paused && !new.hook_failed && well
+            new.beside && !new.paused && !new.hook_failed && well
         }
         ContainerState::Restarting { .. }
         | ContainerState::Exited { .. }

@@ -43,6 +43,7 @@ pub(crate) fn container(name: &str, image_id: &str) -> ObservedContainer {
         paused: false,
         moved: Default::default(),
         beside: false,
+        served: false,
         published: vec![],
         restarts: 0,
         hook_failed: false,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_planner::action::Action;
 use berth_planner::cause::Cause;
 use berth_planner::desired::{DependencySpec, Desired, NetworkMode, SourceSpec};
-use berth_planner::observed::{ContainerRecord, Observed};
+use berth_planner::observed::{ContainerRecord, Observed, ObservedContainer};
 use berth_planner::{Plan, StepId};
 use berth_schema::stack::Condition;
 
@@ -101,10 +101,17 @@ impl<'a> Judged<'a> {
             Action::StartContainer { name } | Action::StartBeside { name } => self.start(id, name),
             Action::AwaitStable { name, .. } => self.after(id, "launch_container", name),
             Action::TakeOver { name, from } => self.take_over(id, name, from),
-            Action::Drain { name, .. } => {
-                let serves = self.heir(name).expect("nobody takes over from it");
-                assert!(self.before[id.index()].contains(&serves), "{name} is drained too early");
-            }
+            Action::Drain { name, .. } => match self.heir(name) {
+                Some(serves) => {
+                    let before = &self.before[id.index()];
+                    assert!(before.contains(&serves), "{name} is drained too early");
+                }
+                None => {
+                    let gave_up = |c: &ObservedContainer| c.beside && c.served;
+                    let have = self.observed.containers.get(name);
+                    assert!(have.is_some_and(gave_up), "nobody takes over from {name}");
+                }
+            },
             Action::StopContainer { name, .. } => self.stop(id, name),
             Action::RemoveContainer { name } if self.find("clear_container", name) == Some(id) => {
                 assert!(self.record(name).is_some_and(|record| record.init.is_some()));

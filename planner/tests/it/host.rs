@@ -70,6 +70,9 @@ impl FakeHost {
                 }
                 Some(Break::Fails(n)) if n == ran.order.len() => {
                     ran.order.push(id);
+                    if let Action::AwaitStable { name, .. } = action {
+                        self.is_not_good(name);
+                    }
                     walk.finished(id, false);
                     continue;
                 }
@@ -89,6 +92,15 @@ impl FakeHost {
         let ran = self.apply(plan, seed, None);
         assert!(ran.errors.is_empty(), "{:#?}\n{plan}\n{plan:#?}", ran.errors);
         assert_eq!(ran.order.len(), plan.steps.len());
+    }
+
+    /// Who cannot take over is stopped, and stays.
+    fn is_not_good(&mut self, name: &str) {
+        let container = self.observed.containers.get_mut(name).filter(|c| active(c));
+        let Some(container) = container else { return };
+        container.state = ContainerState::Exited { exit_code: 143, finished_at: 0 };
+        (container.monitored, container.beside, container.health) = (false, false, Health::None);
+        self.links.remove(name);
     }
 
     fn half_made(&mut self, record: &ContainerRecord) {
@@ -112,6 +124,7 @@ impl FakeHost {
             paused: false,
             moved: Default::default(),
             beside: false,
+            served: false,
             published: Vec::new(),
             restarts: 0,
             hook_failed: false,
@@ -158,7 +171,11 @@ impl FakeHost {
                 let container = container.clone();
                 self.relink(&container)
             }
-            Action::StartContainer { name } => self.start(name),
+            Action::StartContainer { name } => {
+                self.start(name)?;
+                self.get(name)?.served = true;
+                Ok(())
+            }
             Action::StartBeside { name } => {
                 let ports = std::mem::take(&mut self.get(name)?.record.spec.ports);
                 let started = self.start(name);
@@ -181,7 +198,7 @@ impl FakeHost {
                 old.beside = true;
                 let new = self.get(name)?;
                 refuse(!active(new) || !new.beside, "does not run beside")?;
-                new.beside = false;
+                (new.beside, new.served) = (false, true);
                 let record = new.record.clone();
                 refuse(self.port_taken(&record), "port taken")
             }
@@ -411,7 +428,12 @@ impl FakeHost {
 }
 
 pub fn active(container: &ObservedContainer) -> bool {
-    matches!(container.state, ContainerState::Running { .. } | ContainerState::Restarting { .. })
+    match container.state {
+        ContainerState::Running { .. } => true,
+        // It waits for its monitor to start it again.
+        ContainerState::Restarting { .. } => container.monitored,
+        ContainerState::Created | ContainerState::Exited { .. } | ContainerState::Broken => false,
+    }
 }
 
 fn volumes(spec: &ContainerSpec) -> impl Iterator<Item = &str> {

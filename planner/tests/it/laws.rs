@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use berth_planner::action::Action;
 use berth_planner::desired::Desired;
-use berth_planner::observed::{ContainerState, Leftover, Observed, ObservedContainer};
+use berth_planner::observed::{ContainerState, Health, Leftover, Observed, ObservedContainer};
 use berth_planner::views::why::{Scene, why};
 use berth_planner::views::{Language, diff, graph, ops};
 use berth_planner::{DownOptions, Known, Plan, UpOptions, down, up};
@@ -61,6 +61,8 @@ enum Drift {
     LosesMonitor(usize),
     Breaks(usize),
     IsPaused(usize),
+    IsUnhealthy(usize),
+    Restarts(usize),
     IsHeld(usize),
     ImageMoves(u8),
     BridgeGone(u8),
@@ -77,6 +79,8 @@ fn drifts() -> impl Strategy<Value = Vec<Drift>> {
         (0..20usize).prop_map(Drift::LosesMonitor),
         (0..20usize).prop_map(Drift::Breaks),
         (0..20usize).prop_map(Drift::IsPaused),
+        (0..20usize).prop_map(Drift::IsUnhealthy),
+        (0..20usize).prop_map(Drift::Restarts),
         (0..20usize).prop_map(Drift::IsHeld),
         (0..3u8).prop_map(Drift::ImageMoves),
         (0..3u8).prop_map(Drift::BridgeGone),
@@ -106,6 +110,19 @@ impl Drift {
                 let runs = |c: &&mut ObservedContainer| active(c) && c.monitored;
                 if let Some(container) = container.filter(runs) {
                     container.paused = true;
+                }
+            }
+            Drift::IsUnhealthy(at) => {
+                let container = host.observed.containers.get_mut(&name(at));
+                if let Some(container) = container.filter(|c| active(c) && c.monitored) {
+                    container.health = Health::Unhealthy;
+                }
+            }
+            Drift::Restarts(at) => {
+                let container = host.observed.containers.get_mut(&name(at));
+                if let Some(container) = container.filter(|c| active(c) && c.monitored) {
+                    container.state = ContainerState::Restarting { exit_code: 1 };
+                    (container.restarts, container.paused) = (1, false);
                 }
             }
             // As `stop` leaves it.

@@ -5,6 +5,7 @@ mod exchanges;
 mod inits;
 mod lifecycle;
 mod options;
+mod pairs;
 mod ports;
 mod refusals;
 mod rollouts;

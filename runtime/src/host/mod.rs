@@ -27,7 +27,7 @@ mod pack;
 mod perform;
 mod prepare;
 mod quota;
-mod state;
+pub(crate) mod state;
 mod stats;
 mod view;
 mod volume;

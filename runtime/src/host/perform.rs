@@ -47,12 +47,9 @@ impl Host {
             Action::StartContainer { name } => self.start(name, false).await,
             Action::StartBeside { name } => self.start(name, true).await,
             Action::AwaitStable { name, checked, unchecked } => {
-                wait::stable(self, name, (*checked, *unchecked)).await
+                self.prove(name, (*checked, *unchecked)).await
             }
-            Action::TakeOver { name, from } => {
-                let taken = client::take_over(&roots.container_run(name), from).await;
-                taken.map_err(|e| StepError::refused("hand ports and names over to", name, e))
-            }
+            Action::TakeOver { name, from } => self.take_over(name, from).await,
             Action::Drain { name, patience } => drain::drain(self, name, *patience).await,
             Action::AdoptContainer { name } => self.adopt(name).await,
             Action::AwaitContainer { name, condition } => {
@@ -130,6 +127,10 @@ impl Host {
             blocking(move || prepare::bundle(&roots, &store, &name, &held, beside)).await?
         };
         let _ = fs::remove_file(held_mark(&self.roots, name));
+        if !beside {
+            state::mark_served(&self.roots.container(name))
+                .map_err(|e| StepError::refused("start container", name, e))?;
+        }
         let started = self.starter().await?.start(&bundle.run_dir).await;
         started.map(|_| ()).map_err(|e| match e.step.as_str() {
             // The starter of a run that was killed has done it in the meantime.
@@ -141,6 +142,30 @@ impl Host {
                 exit_code: e.exit_code,
             },
         })
+    }
+
+    /// Waits until a container is good enough to take over. One that is not is stopped, since it would
+    /// do its work beside the one that serves for nothing; it stays for who wants to see why.
+    async fn prove(&self, name: &str, times: (Duration, Duration)) -> Result<(), StepError> {
+        let proved = wait::stable(self, name, times).await;
+        let runs = client::is_monitored(&self.roots.container_run(name));
+        if proved.is_err() && runs {
+            // What is to be told is why it had to be stopped; the next plan sees that it runs still.
+            let _ = self.stop(name, None, false).await;
+        }
+        proved
+    }
+
+    async fn take_over(&self, name: &str, from: &str) -> Result<(), StepError> {
+        let run_dir = self.roots.container_run(name);
+        let Err(e) = client::take_over(&run_dir, from).await else { return Ok(()) };
+        // As it is asked for nothing else, that is what somebody else has done meanwhile.
+        match client::status(&run_dir).await {
+            Ok(status) if !status.beside => {
+                Err(StepError::Stale(format!("container `{name}` serves already")))
+            }
+            Ok(_) | Err(_) => Err(StepError::refused("hand ports and names over to", name, e)),
+        }
     }
 
     async fn adopt(&self, name: &str) -> Result<(), StepError> {

@@ -9,10 +9,10 @@ use berth_planner::observed::{ContainerRecord, ContainerState, ObservedContainer
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use crate::bundle::{HookStage, Phase, Status};
+use crate::bundle::{Bundle, HookStage, Phase, Status};
 use crate::monitor::client::is_monitored;
 use crate::paths::Roots;
-use crate::record;
+use crate::record::{self, Durability};
 use crate::sabotage::defence;
 
 /// `record.json` of a container.
@@ -77,27 +77,50 @@ pub(super) fn held_mark(roots: &Roots, name: &str) -> std::path::PathBuf {
     roots.container(name).join("held")
 }
 
+/// Marks a container, by its folder, as one that has served for its replica; it survives a reboot.
+///
+/// # Errors
+/// What the host answers.
+pub(crate) fn mark_served(state_dir: &Path) -> io::Result<()> {
+    let mark = served_mark(state_dir);
+    match mark.exists() {
+        true => Ok(()),
+        false => record::write_bytes(&mark, b"", 0o600, Durability::Volatile),
+    }
+}
+
+fn served_mark(state_dir: &Path) -> std::path::PathBuf {
+    state_dir.join("served")
+}
+
 /// The container as its record, its status file and the kernel together show it.
 pub(super) fn observe(roots: &Roots, stored: Stored) -> io::Result<ObservedContainer> {
     let name = &stored.record.name;
     let run_dir = roots.container_run(name);
     let status: Option<Status> = record::read(&run_dir.join("status.json"))?;
     let status = status.filter(|s| s.boot_id == boot_id());
+    let left = |s: &Status| s.phase == Phase::Exited && !is_alive(s.monitor, s.monitor_start);
+    let left = status.as_ref().is_some_and(left);
+    let monitored = is_monitored(&run_dir);
+    // If the one that wrote the last words was gone before, this is another, which has said nothing yet.
+    let status = status.filter(|_| !(left && monitored));
     let secrets_lost = stored.record.spec.files.iter().enumerate().any(|(index, file)| {
         file.secret && !run_dir.join("files").join(index.to_string()).exists()
     });
     let held = held_mark(roots, name).exists();
+    let served = served_mark(&roots.container(name)).exists();
     let mut observed = ObservedContainer {
         id: stored.id,
         created_at: stored.created_at,
         record: stored.record,
         state: ContainerState::Created,
         health: Default::default(),
-        monitored: is_monitored(&run_dir),
+        monitored,
         held,
         paused: false,
         moved: Default::default(),
         beside: false,
+        served,
         published: Vec::new(),
         restarts: 0,
         hook_failed: false,
@@ -106,6 +129,9 @@ pub(super) fn observe(roots: &Roots, stored: Stored) -> io::Result<ObservedConta
     };
     if status.is_none() && observed.monitored {
         observed.state = AT_WORK;
+        // What it is started as is written down before it has said anything.
+        let bundle: Option<Bundle> = record::read(&run_dir.join("bundle.json"))?;
+        observed.beside = bundle.is_some_and(|bundle| bundle.beside);
     }
     if let Some(status) = status {
         observed.state = live_state(&status, observed.monitored);

@@ -15,18 +15,21 @@ use std::time::Duration;
 use berth_network::firewall::{self, Published};
 use berth_planner::desired::PortSpec;
 
+use super::client::is_monitored;
 use super::keep::{Monitor, read_bundle, read_status};
-use super::ports::Reserved;
+use super::life::Running;
+use super::ports::{Reserved, reserve_free};
 use super::protocol::{Reply, Request, line};
 use super::update::write;
 use super::{SOCKET, names, network};
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, Phase};
 use crate::container::{Channel, Packet, make_room};
+use crate::host::state::mark_served;
 
 /// How long the other monitor may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Bytes of its answer.
-const LONGEST: usize = 1 << 20;
+/// Bytes of its answer: every port of a host, of each protocol.
+const LONGEST: usize = 1 << 25;
 
 impl Monitor {
     /// Takes ports and names over from the container of that name.
@@ -37,6 +40,10 @@ impl Monitor {
     pub(super) fn take_over(&mut self, from: &str) -> Result<(), String> {
         if !self.status.beside {
             return Err("it serves already".to_owned());
+        }
+        let runs = |running: &mut Running| !running.stopping;
+        if self.status.phase != Phase::Running || !self.running().is_some_and(runs) {
+            return Err("it does not run".to_owned());
         }
         let run_dir = self.bundle.run_dir.with_file_name(from);
         let (old, ports) = Old::ask(&run_dir).map_err(|e| format!("ask `{from}`: {e}"))?;
@@ -51,6 +58,8 @@ impl Monitor {
         }
         self.bundle = bundle;
         self.status.beside = false;
+        // Without the mark it would be one that has to show first that it is good.
+        let _ = mark_served(&self.bundle.state_dir);
         self.status.published = self.reserved.ports.clone();
         self.tell();
         // Gone meanwhile, it has given up all there was.
@@ -128,14 +137,21 @@ fn old_ports(run_dir: &Path, ports: &[PortSpec]) -> Vec<Published> {
 struct Old(UnixStream);
 
 impl Old {
-    /// Gets what reserves its ports. One whose monitor was killed has its ports written down.
+    /// Gets what reserves its ports. One whose monitor was killed has its ports written down, and
+    /// nothing reserves them any more: those that are still free are reserved anew.
     fn ask(run_dir: &Path) -> io::Result<(Option<Old>, Reserved)> {
         let stream = match connect(run_dir) {
             Ok(stream) => stream,
+            Err(e) if is_monitored(run_dir) => return Err(e),
             Err(_) => {
                 let status = read_status(run_dir).map_err(io::Error::other)?;
                 let ports = status.map(|status| status.published).unwrap_or_default();
-                return Ok((None, Reserved::of(ports, Vec::new())));
+                let mut reserved = reserve_free(&ports, run_dir);
+                // What somebody else has by now leads to the container all the same.
+                let taken = |port: &PortSpec| !reserved.ports.contains(port);
+                let taken = ports.into_iter().filter(taken).collect();
+                reserved.add(Reserved::of(taken, Vec::new()));
+                return Ok((None, reserved));
             }
         };
         stream.set_read_timeout(Some(PATIENCE))?;

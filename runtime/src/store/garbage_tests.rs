@@ -169,6 +169,7 @@ fn made_of(name: &str, image: &str) -> ObservedContainer {
         paused: false,
         moved: Default::default(),
         beside: false,
+        served: false,
         published: vec![],
         restarts: 0,
         hook_failed: false,

@@ -127,7 +127,11 @@ impl<'a> Judge<'a, '_> {
         let takes_over = Cause::TakesOver { from };
         let verdict = match mate.filter(fits) {
             Some(mate) => {
-                let fate = if is_active(mate) { Fate::Keep } else { Fate::Start };
+                let fate = match (is_active(mate), mate.monitored) {
+                    (true, true) => Fate::Keep,
+                    (true, false) => Fate::Adopt,
+                    (false, _) => Fate::Start,
+                };
                 Verdict::of(fate, vec![takes_over])
             }
             None => {

@@ -77,7 +77,9 @@ impl Maker<'_> {
                 let is_address = matches!(claim.0, Claim::Address(..));
                 let update = slots.update.filter(|_| !has.contains(&claim));
                 let create = slots.create.filter(|_| is_address);
-                for step in [update, create, slots.start].into_iter().flatten() {
+                // One that runs beside another already has its ports when it takes over.
+                let start = slots.start.or(slots.serve);
+                for step in [update, create, start].into_iter().flatten() {
                     givers.before(index, &claim).for_each(|first| self.draft.after(step, first));
                 }
             }

@@ -6,7 +6,13 @@ use super::{Maker, Slots};
 use crate::action::Action;
 use crate::plan::Slot;
 use crate::rollout;
-use crate::up::containers::{Change, Part};
+use crate::up::containers::{Change, Fate, Part};
+
+/// Whether it has handed over to another one, and may have clients still.
+fn has_served(change: &Change) -> bool {
+    let goes = matches!(change.verdict.fate, Fate::Remove);
+    goes && change.have.is_some_and(|have| have.beside && have.served)
+}
 
 impl Maker<'_> {
     /// The steps between the start of a new container and the end of the one that serves until then.
@@ -20,13 +26,14 @@ impl Maker<'_> {
                 let stable = self.draft.add(stable, causes());
                 let from = old.record.name.clone();
                 let serve = self.draft.add(Action::TakeOver { name: name(), from }, causes());
-                if let Some(start) = slots.start {
+                if let Some(start) = slots.start.or(slots.adopt) {
                     self.draft.after(stable, start);
                 }
                 self.draft.after(serve, stable);
                 slots.serve = Some(serve);
             }
-            (Part::Old, Some(old), Some(stop)) => {
+            // One whose heir serves already has what the run left that was broken off.
+            (part, Some(old), Some(stop)) if matches!(part, Part::Old) || has_served(change) => {
                 let patience = rollout::patience(&old.record.spec);
                 let drain = self.draft.add(Action::Drain { name: name(), patience }, causes());
                 self.draft.after(stop, drain);

@@ -132,7 +132,7 @@ fn a_new_container_that_is_good_is_kept_and_one_that_is_not_is_made_anew() {
     let stack = edited("nginx:2");
     let first = plan(&stack, &host);
     let stable = first.steps.iter().position(|s| s.action.verb() == "prove_container").unwrap();
-    host.apply(&first, 7, Some(Break::Fails(stable)));
+    host.apply(&first, 7, Some(Break::Dies(stable)));
 
     assert_snapshot!(steps(&plan(&stack, &host)), @r"
     prove_container shop-web-1-b ←
