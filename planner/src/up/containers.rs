@@ -15,6 +15,7 @@ use crate::resolve::container_name;
 
 use super::claims;
 use super::inits::{self, Init};
+use super::records;
 use super::resources::{NetworkFate, VolumeFate};
 use super::{Survey, is_active};
 
@@ -110,31 +111,43 @@ pub(super) fn decide<'a>(
     volumes: &BTreeMap<&str, VolumeFate>,
     problems: &mut PlanProblems,
 ) -> Vec<Change<'a>> {
-    let mut exchanged = BTreeSet::new();
+    let mut yielding = Yielding::default();
     loop {
         let mut found = PlanProblems::default();
-        let changes = decide_with(survey, (networks, volumes), &exchanged, &mut found);
+        let changes = decide_with(survey, (networks, volumes), &yielding, &mut found);
         let wanted = claims::knot(&changes).or_else(|| claims::contested(&changes));
-        let Some(name) = wanted.filter(|name| !exchanged.contains(*name)) else {
+        if let Some(name) = wanted.filter(|name| !yielding.exchanged.contains(*name)) {
+            yielding.exchanged.insert(name.to_owned());
+        } else if let Some(name) = records::crowded(survey, networks, &changes) {
+            yielding.crowded.insert(name.to_owned());
+        } else {
             problems.0.extend(found.0);
             return changes;
-        };
-        exchanged.insert(name.to_owned());
+        }
     }
 }
 
-/// The same, with these containers made anew if they change.
+/// Containers that do not change as they would, because others could not have what they need.
+#[derive(Default)]
+struct Yielding {
+    /// Those that are made anew if they change.
+    exchanged: BTreeSet<String>,
+    /// Those that stop first, as there is no address for another one beside them.
+    crowded: BTreeSet<String>,
+}
+
+/// The same, with these containers doing so.
 fn decide_with<'a>(
     survey: &'a Survey<'a>,
     (networks, volumes): (&BTreeMap<&str, NetworkFate>, &BTreeMap<&str, VolumeFate>),
-    exchanged: &BTreeSet<String>,
+    yielding: &Yielding,
     problems: &mut PlanProblems,
 ) -> Vec<Change<'a>> {
     let mut judge = Judge {
         survey,
         networks,
         volumes,
-        exchanged,
+        yielding,
         renewed: BTreeMap::new(),
         restarted: BTreeSet::new(),
         problems,
@@ -182,8 +195,7 @@ struct Judge<'a, 'b> {
     survey: &'a Survey<'a>,
     networks: &'b BTreeMap<&'b str, NetworkFate>,
     volumes: &'b BTreeMap<&'b str, VolumeFate>,
-    /// Containers that are made anew if they change, so that others have what they give up.
-    exchanged: &'b BTreeSet<String>,
+    yielding: &'b Yielding,
     /// Containers that get a new network namespace, and whether they are made anew.
     renewed: BTreeMap<String, bool>,
     /// Services of which a container is replaced or restarted.
@@ -339,7 +351,7 @@ impl<'a> Judge<'a, '_> {
             && class(&changes, &have.record.spec, &service.container) == Class::Live
             && name == have.record.service;
         causes.extend(self.dragged(have));
-        let exchanged = self.exchanged.contains(&have.record.name);
+        let exchanged = self.yielding.exchanged.contains(&have.record.name);
         causes.extend(exchanged.then_some(Cause::Exchanged));
         let updates = live && causes == [Cause::Changed];
         if !causes.is_empty() && !updates && !options.no_recreate {

@@ -148,8 +148,31 @@ fn check_image(
     }
 }
 
+/// One that cannot be replaced by one beside it, because a network has no address for that.
+pub(super) fn crowded<'a>(
+    survey: &Survey,
+    networks: &BTreeMap<&str, NetworkFate>,
+    changes: &'a [Change<'a>],
+) -> Option<&'a str> {
+    let heirs = || {
+        changes.iter().filter_map(|change| match change.part {
+            Part::Heir(old) => Some((change.want?, old.record.name.as_str())),
+            Part::Alone | Part::Old => None,
+        })
+    };
+    heirs().next()?;
+    let mut problems = PlanProblems::default();
+    addresses(survey, networks, changes, &mut problems);
+    problems.0.iter().find_map(|problem| match problem {
+        PlanProblem::AddressesExhausted { network, .. } => {
+            let mut on = heirs().filter(|(want, _)| want.networks.contains_key(network));
+            on.next_back().map(|(_, old)| old)
+        }
+        _ => None,
+    })
+}
+
 /// Addresses by container and network.
-///
 fn addresses<'a>(
     survey: &Survey,
     networks: &BTreeMap<&str, NetworkFate>,

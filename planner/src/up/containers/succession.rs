@@ -84,6 +84,8 @@ impl<'a> Judge<'a, '_> {
         let mut networks = spec.networks.keys().filter_map(|n| self.networks.get(n.as_str()));
         if causes.contains(&Cause::Exchanged) {
             Some("others get its ports or addresses")
+        } else if self.yielding.crowded.contains(&old.record.name) {
+            Some("a network it is on has no address for another one")
         } else if networks.any(|fate| fate.reconnects()) {
             Some("a network it is on is made anew")
         } else if volumes_of(&old.record).any(|name| self.makes_volume(name)) {

@@ -96,6 +96,34 @@ fn what_never_took_over_goes_when_the_other_one_has_ended_too() {
 }
 
 #[test]
+fn a_network_without_room_for_two_says_that_the_old_one_stops_first() {
+    let small = |image: &str| {
+        let mut stack = rolling(image);
+        let pool = IpamPool { subnet: Some("10.9.0.0/29".into()), ..IpamPool::default() };
+        stack.networks.get_mut("default").unwrap().ipam = vec![pool];
+        let web = stack.services.get_mut("web").unwrap();
+        (web.replicas, web.ports) = (3, Vec::new());
+        stack
+    };
+    let mut host = up_with(&small("nginx:1.27"));
+    host.observed.images.insert("nginx:2".into(), host.observed.images["nginx:1.27"].clone());
+    // One address is left for three.
+    let plan = plan(&small("nginx:2"), &host);
+    assert_snapshot!(plan, @r#"
+    create   web-1-b  nginx:2
+                      takes over from `shop-web-1`
+                      image "nginx:1.27" → "nginx:2"
+    remove   web-1    another takes its place
+    replace  web-2    stops first: a network it is on has no address for another one
+                      image "nginx:1.27" → "nginx:2"
+    replace  web-3    stops first: a network it is on has no address for another one
+                      image "nginx:1.27" → "nginx:2"
+    Plan: 1 create, 2 replace, 1 remove, 5 unchanged
+    "#);
+    host.apply_all(&plan, 5);
+}
+
+#[test]
 fn a_run_that_is_broken_off_while_it_drains_drains_in_the_next_one() {
     let mut host = up_with(&rolling("nginx:1.27"));
     host.observed.images.insert("nginx:2".into(), host.observed.images["nginx:1.27"].clone());
