@@ -138,5 +138,5 @@ fn what_cannot_run_twice_at_once_is_refused_with_the_reason() {
     let why = "service `web` cannot be replaced `start-first`: \
                there can be only one container of the name `web`";
     host.berth("check").fails_with(65).stdout_has(why).stdout_has("compose.yaml:7:21");
-    host.berth("plan").fails_with(2).stderr_has(why);
+    host.berth("plan").fails_with(65).stderr_has(why);
 }
