@@ -12,7 +12,7 @@ use crate::observed::Observed;
 use crate::plan::{Draft, Plan};
 
 /// Whether a reference is the root made from the host's own programs, which nobody pulls.
-pub(crate) fn is_host(reference: &str) -> bool {
+pub fn is_host(reference: &str) -> bool {
     reference == "localhost/host" || reference == "localhost/host:latest"
 }
 

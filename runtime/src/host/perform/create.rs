@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use berth_planner::desired::{MountSpec, SourceSpec, VolumeSpec};
 use berth_planner::observed::{ContainerRecord, VolumeRecord};
+use berth_planner::pull::is_host;
 
 use super::super::owners::Owners;
 use super::super::{Host, StepError, Stored, borrowed, claims, names, prepare, quota, volume};
@@ -21,7 +22,7 @@ use crate::store::Store;
 
 /// Makes a container that is not there yet.
 pub(super) async fn create(host: &Host, wanted: &ContainerRecord) -> Result<(), StepError> {
-    let image = wanted.image();
+    let image = made_from(wanted);
     // Until the record is there nothing else says what the container needs.
     let _using = images::hold(host, &image).await?;
     let _volumes = volumes::hold(host, &wanted.name).await?;
@@ -44,6 +45,15 @@ pub(super) async fn create(host: &Host, wanted: &ContainerRecord) -> Result<(), 
     events.add(Happening::Create);
     host.unsettled.lock().unwrap_or_else(|e| e.into_inner()).push(name);
     Ok(())
+}
+
+/// What the store is asked for. An image that the plan has seen is that one, whatever its name means
+/// by now; the root of the host's own programs is made when it is asked for by name.
+fn made_from(wanted: &ContainerRecord) -> String {
+    match wanted.image_id.is_empty() || is_host(&wanted.spec.image) {
+        true => wanted.image(),
+        false => wanted.image_id.clone(),
+    }
 }
 
 /// Folders, anonymous volumes, copies and files of a container; the record comes last.
