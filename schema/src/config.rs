@@ -1,10 +1,12 @@
 //! The canonical form of a stack: what `berth config` prints. It can be loaded again.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::attributes::{FILE, SERVICE};
 use crate::project::Project;
 use crate::stack::{Document, Stack};
+use crate::text::Span;
 use crate::tree::{Map, Node, Value};
 use crate::{LoadOptions, Loaded, Problem, Problems, Source, decode, print, prune};
 
@@ -105,6 +107,58 @@ impl Document {
         }
         print::json(&tree, self.is_raw()) + "\n"
     }
+}
+
+impl Document {
+    /// All of it as one value, extension fields too, for comparing.
+    pub fn to_value(&self) -> serde_json::Value {
+        serde_json::from_str(&print::json(self.tree(), true)).unwrap_or_default()
+    }
+
+    /// These services of the document in place of those that `before` has, or beside them, and all
+    /// else that either has: what is in both is as here. With `scale` services have so many containers.
+    #[must_use]
+    pub fn over(
+        &self,
+        before: Option<&Document>,
+        services: &BTreeSet<&str>,
+        scale: &BTreeMap<String, u32>,
+    ) -> Document {
+        let mut tree = self.tree().clone();
+        let root = tree.as_map_mut();
+        if let Some(Value::Map(own)) =
+            root.and_then(|map| map.get_mut("services")).map(|node| &mut node.value)
+        {
+            own.0.retain(|name, _| services.contains(name.as_str()));
+            for (name, number) in scale {
+                if let Some(service) = own.get_mut(name).and_then(Node::as_map_mut) {
+                    set_scale(service, *number);
+                }
+            }
+        }
+        for (section, node) in
+            before.and_then(|b| b.tree().as_map()).into_iter().flat_map(Map::iter)
+        {
+            let Some(old) = node.as_map() else { continue };
+            let Some(root) = tree.as_map_mut() else { break };
+            root.set_default(section, Node::new(node.span, Value::Map(Map::default())));
+            let Some(own) = root.get_mut(section).and_then(Node::as_map_mut) else { continue };
+            for (name, node) in old.iter() {
+                own.set_default(name, node.clone());
+            }
+        }
+        Document::new(tree.into(), self.is_raw())
+    }
+}
+
+/// Both ways to say how many containers there are, if the file has the second.
+fn set_scale(service: &mut Map, number: u32) {
+    let node = Node::new(Span::default(), Value::Int(number.into()));
+    let deploy = service.get_mut("deploy").and_then(Node::as_map_mut);
+    if let Some(replicas) = deploy.and_then(|deploy| deploy.get_mut("replicas")) {
+        replicas.value = node.value.clone();
+    }
+    service.set("scale", node);
 }
 
 /// What of a service decides whether its containers are as it says, as one text: not how it is

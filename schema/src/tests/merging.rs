@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 
-use super::{brief, load_all, options};
+use super::{brief, load_all, options, stack_of};
 use crate::config;
 
 /// What the last file makes of `services.a` in the first ones, or what is wrong.
@@ -287,4 +287,33 @@ fn what_a_part_has_for_itself_stays_behind() {
     let text = shown(&files).unwrap();
     assert!(text.contains("x-mine: 1") && !text.contains("x-its"), "{text}");
     assert!(text.contains("name: p\n"), "{text}");
+}
+
+#[test]
+fn services_of_one_model_lie_beside_those_of_another() {
+    let model = |level: &str, rest: &str| {
+        stack_of(&format!(
+            "services:\n  db: {{ image: pg, environment: {{ L: '{level}' }}, volumes: ['data:/d'] }}\n  \
+             web: {{ image: app, environment: {{ L: '{level}', P: 'a$$b' }}, deploy: {{ replicas: 2 }} }}\n\
+             {rest}volumes: {{ data: {{}} }}\n"
+        ))
+        .document
+    };
+    let (before, after) = (model("1", ""), model("2", "x-a: 1\n"));
+    let scale = [("web".to_owned(), 3)].into();
+    let both = after.over(Some(&before), &["web"].into(), &scale).to_value();
+    assert_eq!(both["services"]["db"]["environment"]["L"], "1");
+    assert_eq!(both["services"]["web"]["environment"]["L"], "2");
+    assert_eq!(both["services"]["web"]["environment"]["P"], "a$b");
+    assert_eq!(both["services"]["web"]["deploy"]["replicas"], 3);
+    assert_eq!(both["services"]["web"]["scale"], 3);
+    assert_eq!(both["x-a"], 1);
+    assert!(both["volumes"]["data"].is_object());
+
+    // Without one before, the other services were never applied; the text loads as it is.
+    let alone = after.over(None, &["web"].into(), &scale).to_yaml();
+    let stack = stack_of(&alone);
+    assert_eq!(stack.services.keys().collect::<Vec<_>>(), ["web"]);
+    assert_eq!(stack.services["web"].replicas, 3);
+    assert_eq!(stack.services["web"].environment["P"].as_deref(), Some("a$b"));
 }
