@@ -130,6 +130,10 @@ pub(crate) enum Command {
     Down(commands::down::DownArgs),
     /// Show what `up` would do and why
     Plan(commands::plan::PlanArgs),
+    /// List what was applied: the generations of the stack
+    History(commands::generations::HistoryArgs),
+    /// Bring the stack back to a generation, the last good one unless another is named
+    Rollback(commands::rollback::RollbackArgs),
     /// List the stack's containers
     Ps(commands::ps::PsArgs),
     /// Show the output of services
@@ -194,7 +198,7 @@ pub(crate) enum Command {
     Cp(commands::cp::CpArgs),
     /// Make an image of a container: its image, and what it changed
     Commit(commands::commit::CommitArgs),
-    /// List the files a container added (A), changed (C) and deleted (D)
+    /// List the files a container added (A), changed (C) and deleted (D); or how two generations differ
     Diff(commands::diff::DiffArgs),
     /// Write the files of a container as an archive
     Export(commands::export::ExportArgs),

@@ -75,7 +75,8 @@ pub(crate) fn parse(
     };
     // What the words hold has been interpolated by the shell.
     let loaded = berth_schema::load(&options, &Words(text.replace('$', "$$"))).map_err(invalid)?;
-    let mut made = desired(&loaded.stack, &HostFacts::default(), &BTreeMap::new())?;
+    let mut made =
+        desired(&loaded.stack, &HostFacts::default(), &BTreeMap::new(), &BTreeMap::new())?;
     let service = made.services.remove("run");
     Ok(service.map_or_else(Extra::default, |service| Extra {
         ports: service.container.ports,

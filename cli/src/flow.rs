@@ -55,6 +55,11 @@ pub(crate) struct Look {
 }
 
 impl Look {
+    /// The lock of the project, if it is held.
+    pub(crate) fn lock(&self) -> Option<&Lock> {
+        self.lock.as_ref()
+    }
+
     /// Lets others change the host again; what was seen may then be out of date.
     pub(crate) fn let_go(&mut self) {
         self.lock = None;
@@ -184,11 +189,23 @@ pub(crate) async fn change_as(
 pub(crate) async fn change_from(
     session: &Session,
     host: &Arc<Host>,
-    look: Look,
+    mut look: Look,
     plan: impl Fn(&Observed) -> Result<Plan, Failure>,
     manner: Manner,
 ) -> Result<Change, Failure> {
-    let Look { lock: _lock, project, asked, mut observed } = look;
+    change_under(session, host, &mut look, plan, manner).await
+}
+
+/// As [`change_from`], under a lock that is still held afterwards.
+pub(crate) async fn change_under(
+    session: &Session,
+    host: &Arc<Host>,
+    look: &mut Look,
+    plan: impl Fn(&Observed) -> Result<Plan, Failure>,
+    manner: Manner,
+) -> Result<Change, Failure> {
+    let mut observed = std::mem::take(&mut look.observed);
+    let Look { project, asked, .. } = &*look;
     if session.global.dry_run {
         let plan = plan(&observed)?;
         show(session, &plan)?;
@@ -199,14 +216,14 @@ pub(crate) async fn change_from(
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {
             tokio::time::sleep(REST * attempt).await;
-            observed = host.observe(&asked).await?;
+            observed = host.observe(asked).await?;
         }
         let plan = plan(&observed)?;
         tell_beside(session, &plan);
         if plan.is_empty() {
             return Ok(Change { plan, done, interrupted: None });
         }
-        let (outcome, interrupted) = perform(session, host, &project, &plan, manner).await?;
+        let (outcome, interrupted) = perform(session, host, project, &plan, manner).await?;
         done += outcome.done.len();
         if !outcome.is_stale() || interrupted.is_some() {
             return ended(session, plan, &outcome, (done, interrupted));

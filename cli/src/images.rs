@@ -1,6 +1,8 @@
 //! How a run comes by its images: which the lock names, and which are pulled before the rest.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use berth_planner::action::Action;
@@ -41,9 +43,50 @@ pub(crate) struct Images {
     policy: Option<PullPolicy>,
     /// What the stack may have.
     ruling: Ruling,
+    /// The generation that is gone back to.
+    past: Past,
+}
+
+/// What a generation says of images and files in place of the store and the disk.
+#[derive(Debug, Default)]
+pub(crate) struct Past {
+    /// Contents of files.
+    pub(crate) contents: BTreeMap<PathBuf, Vec<u8>>,
+    /// Ids of images by service.
+    pub(crate) images: BTreeMap<String, String>,
+    /// Services whose containers are its own: others are left alone. `None`: as files always have it.
+    pub(crate) known: Option<BTreeSet<String>>,
+}
+
+impl Past {
+    /// Says what each service gets.
+    fn apply(&self, desired: &mut Desired, observed: &Observed) {
+        for (name, image) in &self.images {
+            if let Some(service) = desired.services.get_mut(name) {
+                service.pinned = Some(image.clone());
+                service.pull_policy = PullPolicy::Never;
+            }
+        }
+        let Some(known) = &self.known else { return };
+        let own = observed.containers.values().map(|container| &container.record);
+        let own = own.filter(|record| record.project == desired.project);
+        let foreign = own.map(|record| &record.service).filter(|name| !known.contains(*name));
+        let foreign: BTreeSet<&String> = foreign.collect();
+        desired.inactive.extend(foreign.into_iter().cloned());
+    }
 }
 
 impl Images {
+    /// As a generation has them.
+    pub(crate) fn of_generation(pins: Pins, past: Past) -> Images {
+        Images { pins, locked: false, policy: None, ruling: Ruling::default(), past }
+    }
+
+    /// What the lock says.
+    pub(crate) fn pins(&self) -> &Pins {
+        &self.pins
+    }
+
     /// Reads the lock beside the files; what `--locked` asks of it is looked at here.
     pub(crate) fn of(
         session: &Session,
@@ -52,7 +95,8 @@ impl Images {
         policy: Option<PullPolicy>,
     ) -> Result<Images, Failure> {
         let pins = session.pins(stack, locked)?;
-        Ok(Images { pins, locked: locked.locked, policy, ruling: Ruling::default() })
+        let (ruling, past) = (Ruling::default(), Past::default());
+        Ok(Images { pins, locked: locked.locked, policy, ruling, past })
     }
 
     /// Judges what is aimed at on the host as it was seen. Nothing is asked, nothing is refused.
@@ -101,16 +145,19 @@ impl Images {
             let own = options.ports.iter();
             ports.extend(own.filter_map(|port| Some((port.protocol, port.published?))));
         }
-        Asked { images: asked(stack, &self.pins), to_start: Some(stack.name.clone()), ports }
+        let images = asked(stack, &self.pins).into_iter().chain(self.past.images.values().cloned());
+        Asked { images: images.collect(), to_start: Some(stack.name.clone()), ports }
     }
 
     /// What the stack asks of `observed`'s host.
     pub(crate) fn desired(&self, stack: &Stack, observed: &Observed) -> Result<Desired, Failure> {
-        let mut desired = desired(stack, &self.ruling.host(observed), &observed.networks)?;
+        let (facts, kept) = (self.ruling.host(observed), &self.past.contents);
+        let mut desired = desired(stack, &facts, &observed.networks, kept)?;
         self.pins.pin(&mut desired);
         if let Some(policy) = self.policy {
             desired.services.values_mut().for_each(|service| service.pull_policy = policy);
         }
+        self.past.apply(&mut desired, observed);
         self.ruling.apply(&mut desired);
         Ok(desired)
     }
@@ -122,12 +169,22 @@ impl Images {
         observed: &Observed,
         aim: Aim<'_>,
     ) -> Result<Plan, Failure> {
+        Ok(self.planned(stack, observed, aim)?.1)
+    }
+
+    /// The same with what the stack asks for.
+    pub(crate) fn planned(
+        &self,
+        stack: &Stack,
+        observed: &Observed,
+        aim: Aim<'_>,
+    ) -> Result<(Desired, Plan), Failure> {
         let desired = self.desired(stack, observed)?;
         let plan = match aim {
             Aim::Up(options) => whole::up(&desired, observed, options, &stack.places)?,
             Aim::Once(options) => once::run(&desired, observed, options, &stack.places)?,
         };
-        Ok(Plan { grants: self.ruling.grants().to_vec(), ..plan })
+        Ok((desired, Plan { grants: self.ruling.grants().to_vec(), ..plan }))
     }
 
     /// Pulls what policies want pulled although it may be here, and with `--locked` all that the

@@ -17,6 +17,7 @@ mod failure;
 mod flow;
 mod follow;
 mod form;
+mod generations;
 mod images;
 mod inspected;
 mod keep;

@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use berth_planner::desired::Desired;
-use berth_planner::desired::OwnerSpec;
+use berth_planner::desired::{Content, Desired, OwnerSpec};
 use berth_planner::observed::{HostFacts, Observed, ObservedContainer, ObservedNetwork};
 use berth_planner::resolve::{self, Inputs, Invoker, ResolveProblem};
 use berth_planner::unfit;
 use berth_runtime::host;
 use berth_schema::config::{self, Switches};
 use berth_schema::problem::Code;
-use berth_schema::stack::{Document, Stack};
+use berth_schema::stack::{Document, FileContent, FileObject, Stack};
 use berth_schema::{LoadOptions, Loaded, Problems};
 use miette::Diagnostic as _;
 
@@ -120,15 +120,17 @@ impl Session {
 }
 
 /// What `stack` asks of a host with these abilities and networks. Reads the files of its configs
-/// and secrets.
+/// and secrets, but for those whose contents are `kept`.
 pub(crate) fn desired(
     stack: &Stack,
     facts: &HostFacts,
     networks: &BTreeMap<String, ObservedNetwork>,
+    kept: &BTreeMap<PathBuf, Vec<u8>>,
 ) -> Result<Desired, Failure> {
     let mut inputs = Inputs { networks: networks.clone(), ..Inputs::default() };
     for path in resolve::wanted(stack) {
-        match fs::read(&path) {
+        let read = || kept.get(&path).map_or_else(|| fs::read(&path), |bytes| Ok(bytes.clone()));
+        match read() {
             Ok(bytes) => drop(inputs.files.insert(path, bytes)),
             Err(e) => drop(inputs.unreadable.insert(path, e.to_string())),
         }
@@ -143,7 +145,22 @@ pub(crate) fn desired(
     // Binds are looked for above.
     let (runtimes, storage) = (unfit::runtimes(stack), facts.storage.clone());
     inputs.abilities = Some(host::abilities(&BTreeSet::new(), &runtimes, storage));
-    resolve::resolve(stack, &inputs, facts).map_err(|problems| unresolved(stack, &problems))
+    let desired = resolve::resolve(stack, &inputs, facts);
+    let mut desired = desired.map_err(|problems| unresolved(stack, &problems))?;
+    desired.sources = sources(stack, inputs.files);
+    Ok(desired)
+}
+
+/// The files a stack was resolved with, without those that are read for secrets alone.
+fn sources(stack: &Stack, mut files: BTreeMap<PathBuf, Vec<u8>>) -> BTreeMap<PathBuf, Content> {
+    let path = |object: &FileObject| match &object.content {
+        FileContent::File(path) => Some(path.clone()),
+        FileContent::Environment(..) | FileContent::Inline(_) | FileContent::External => None,
+    };
+    let configs: BTreeSet<PathBuf> = stack.configs.values().filter_map(path).collect();
+    let secrets: BTreeSet<PathBuf> = stack.secrets.values().filter_map(path).collect();
+    files.retain(|path, _| configs.contains(path) || !secrets.contains(path));
+    files.into_iter().map(|(path, bytes)| (path, Content(Arc::new(bytes)))).collect()
 }
 
 /// Who may be meant by `owner: host`: root by sudo(8), or the owner of the project's folder.

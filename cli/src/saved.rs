@@ -18,6 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_planner::basis::Basis;
+use berth_planner::desired::Desired;
+use berth_planner::lock::Pins;
 use berth_runtime::host::{Host, Lock};
 use berth_schema::stack::Stack;
 use jiff::{SignedDuration, Timestamp};
@@ -157,24 +159,37 @@ pub(crate) async fn show(session: &Session, file: &str, as_json: bool) -> Result
     Ok(if empty { Exit::Done } else { Exit::Changes })
 }
 
+/// What came of a saved plan that still held.
+pub(crate) struct Done {
+    /// What it was made of.
+    pub(crate) desired: Desired,
+    /// What the lock says.
+    pub(crate) pins: Pins,
+    /// What it came to.
+    pub(crate) changed: Result<Change, Failure>,
+}
+
 /// Does what a saved plan says, if it still holds. The caller has the lock of the project.
 pub(crate) async fn apply(
     session: &Session,
     (host, lock): (&Arc<Host>, &Lock),
     stack: &Stack,
     (file, saved, key): (&str, &Saved, &Key),
-) -> Result<Change, Failure> {
+) -> Result<Done, Failure> {
     let moved = |causes| Failure::Moved { file: file.to_owned(), causes };
     let made = remade(saved, session, host, (stack, key)).await?.map_err(moved)?;
     made.images.ruling().check(stack)?;
     policy::remember_given(host, lock, stack, made.images.ruling())?;
-    flow::exactly(session, host, made.view.plan).await.map_err(|failure| match failure {
+    let changed = flow::exactly(session, host, made.view.plan).await;
+    let changed = changed.map_err(|failure| match failure {
         Failure::Stale { causes, .. } => moved(causes),
         partial @ Failure::Partial { .. } => {
             Failure::PartOfPlan { file: file.to_owned(), partial: Box::new(partial) }
         }
         other => other,
-    })
+    });
+    let desired = made.view.desired.unwrap_or_default();
+    Ok(Done { desired, pins: made.images.pins().clone(), changed })
 }
 
 /// The plan as it comes out now, or all that moved since it was saved.

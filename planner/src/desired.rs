@@ -45,6 +45,9 @@ pub struct Desired {
     /// What the policy said of it; nothing when it was not asked.
     #[serde(skip)]
     pub judged: Judged,
+    /// Files that it was resolved with, those of secrets left out.
+    #[serde(skip)]
+    pub sources: BTreeMap<PathBuf, Content>,
 }
 
 /// A service: so many containers of one description.
@@ -59,6 +62,9 @@ pub struct ServiceSpec {
     /// Digest that the lock gives to its image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locked: Option<String>,
+    /// Id of the image that it has to have, whatever the name means now: that of a generation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<String>,
     /// Fixed container name, if the file gives one.
     pub container_name: Option<String>,
     /// Why its containers have no user namespace, when they have none.
@@ -82,7 +88,8 @@ pub struct ServiceSpec {
 impl ServiceSpec {
     /// What the store is asked for when its image is looked for.
     pub fn image(&self) -> String {
-        pull::image(&self.container.image, self.locked.as_deref())
+        let by_name = || pull::image(&self.container.image, self.locked.as_deref());
+        self.pinned.clone().unwrap_or_else(by_name)
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::action::Action;
 use crate::cause::Cause;
+use crate::generation::Keeper;
 use crate::observed::{ContainerState, ObservedContainer};
 use crate::plan::{Draft, Plan};
 use crate::problem::{PlanProblem, PlanProblems};
@@ -39,9 +40,9 @@ pub type Images = BTreeMap<String, StoredImage>;
 
 /// What keeps images beside their names, by image id.
 ///
-/// This is the one list of roots: containers of every stack, running or not. What a stack was
-/// last made of, and what these mount, is in the records of its containers; a generation that is kept beyond them is to
-/// be listed here, and every removal then respects it.
+/// Containers of every stack, running or not, are one of the two lists of roots. What a stack was
+/// last made of, and what these mount, is in the records of its containers. The other list is what a way
+/// back needs ([`keeper`](crate::generation::keeper)): every removal but a forced one respects both.
 pub fn users(
     containers: &BTreeMap<String, ObservedContainer>,
 ) -> BTreeMap<&str, Vec<&ObservedContainer>> {
@@ -68,17 +69,26 @@ pub enum Named {
     Id,
 }
 
+impl Named {
+    fn text(&self, image: &StoredImage) -> String {
+        match self {
+            Named::Name(name) => name.clone(),
+            Named::Id => image.id.clone(),
+        }
+    }
+}
+
 /// Takes a name from an image, and with its last name the image.
 ///
 /// With `force` an image that a container was made from loses its names and stays; without, it
 /// is refused.
 ///
 /// # Errors
-/// When a container needs it, or an id stands for several tags; both can be forced.
+/// When a container or a way back needs it, or an id stands for several tags; all can be forced.
 pub fn remove_image(
     image: &StoredImage,
     named: &Named,
-    users: &[&ObservedContainer],
+    (users, keeper): (&[&ObservedContainer], Option<&Keeper>),
     force: bool,
 ) -> Result<Plan, PlanProblems> {
     let going = match named {
@@ -90,6 +100,12 @@ pub fn remove_image(
     if last && !force {
         if let Some(user) = users.first() {
             problems.add(in_use(image, named, user));
+        } else if let Some(keeper) = keeper {
+            problems.add(PlanProblem::ImageKept {
+                image: named.text(image),
+                project: keeper.project.clone(),
+                generation: keeper.generation,
+            });
         } else if *named == Named::Id && image.tags.len() > 1 {
             let tags = image.tags.join("`, `");
             problems.add(PlanProblem::ManyTags { image: image.id.clone(), tags });
@@ -116,10 +132,7 @@ pub fn remove_image(
 fn in_use(image: &StoredImage, named: &Named, user: &ObservedContainer) -> PlanProblem {
     let running = matches!(user.state, ContainerState::Running { .. });
     PlanProblem::ImageInUse {
-        image: match named {
-            Named::Name(name) => name.clone(),
-            Named::Id => image.id.clone(),
-        },
+        image: named.text(image),
         state: if running { "running" } else { "stopped" },
         container: user.record.name.clone(),
     }
@@ -172,7 +185,7 @@ mod tests {
         (user.state, user.health) =
             (ContainerState::Running { pid: 1, started_at: 0 }, Health::None);
         let users: Vec<&ObservedContainer> = used.then_some(&user).into_iter().collect();
-        match remove_image(image, &named, &users, force) {
+        match remove_image(image, &named, (&users, None), force) {
             Err(problems) => problems.to_string(),
             Ok(plan) => {
                 let line = |step: &crate::plan::Step| match &step.action {

@@ -8,7 +8,7 @@
 //! [`observed`] (what the host has), [`action`] (the smallest changes), [`plan`] (the graph of
 //! them with [`cause`]s), [`up`] and [`down`] (how it is made), [`walk`] (its order in parallel).
 //! [`text`] and [`views`] show a plan to people. Images: [`pull`] (which are fetched first), [`lock`] (which digest they have to have),
-//! [`outdated`] (what is behind). Saved plans: [`basis`] (what one rests on). Rights: [`policy`] (what a stack is given beyond the defaults).
+//! [`outdated`] (what is behind). Saved plans: [`basis`] (what one rests on). History: [`generation`] (what was applied). Rights: [`policy`] (what a stack is given beyond the defaults).
 
 pub mod action;
 pub mod backing;
@@ -21,6 +21,7 @@ pub mod desired;
 mod diff;
 pub mod down;
 mod gate;
+pub mod generation;
 pub mod images;
 pub mod ipam;
 pub mod lifecycle;

@@ -9,7 +9,7 @@ use std::fmt;
 
 use berth_schema::lockfile::{Lock, LockedImage};
 use berth_schema::stack::Stack;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::desired::{Desired, ServiceSpec, SourceSpec};
 
@@ -161,7 +161,7 @@ pub fn differences(needs: &BTreeMap<String, Need>, lock: &Lock) -> Vec<Differenc
 }
 
 /// The digests that a lock gives to images, by what the files call them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pins(BTreeMap<String, String>);
 
 impl Pins {
@@ -169,6 +169,18 @@ impl Pins {
     pub fn of(names: &Names, lock: &Lock) -> Pins {
         let entry = |name: &String| lock.images.get(name).map(|image| image.digest.clone());
         Pins(names.iter().filter_map(|(image, name)| Some((image.clone(), entry(name)?))).collect())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes over what others say of images that have no digest here.
+    pub fn keep(&mut self, others: &Pins) {
+        for (image, digest) in &others.0 {
+            self.0.entry(image.clone()).or_insert_with(|| digest.clone());
+        }
     }
 
     /// The digest of an image as the files write it.

@@ -47,6 +47,8 @@ pub enum PlanProblem {
     VolumeInUse { volume: String, container: String },
     #[error("image `{image}` is in use: the {state} container `{container}` was made from it")]
     ImageInUse { image: String, state: &'static str, container: String },
+    #[error("image `{image}` is needed to go back to generation {generation} of `{project}`")]
+    ImageKept { image: String, project: String, generation: u64 },
     #[error(
         "image `{image}` has several tags (`{tags}`), so its id alone does not say which is to go"
     )]

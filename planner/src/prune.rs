@@ -1,14 +1,16 @@
 //! What nobody needs: what `prune` takes of each kind, how much room that gives, and the plan.
 //!
 //! A named thing is taken only when it was asked for, data of a volume with a name never but by
-//! `volume prune --all`. What a container needs is kept, unless that container goes too.
+//! `volume prune --all`. What a container needs is kept, unless that container goes too, and so are the
+//! images that a way back needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::action::Action;
 use crate::cause::Cause;
 use crate::down::{leftovers, volumes_of};
-use crate::images::users;
+use crate::generation::{Keeper, Kept, keeper};
+use crate::images::{StoredImage, users};
 use crate::observed::{Observed, ObservedContainer};
 use crate::plan::{Draft, Plan, Slot};
 use crate::room::{Found, holders, is_stopped, orphans};
@@ -247,7 +249,8 @@ fn images(
     };
     let free = found.images.values().filter(|image| {
         let reached = reach == Reach::Named || image.tags.is_empty();
-        reached && !used(&image.id) && fits(prune, image.created, &image.labels)
+        let needed = || used(&image.id) || is_kept(found, &image.id, staying);
+        reached && !needed() && fits(prune, image.created, &image.labels)
     });
     let mut holders = holders(found.images);
     free.map(|image| {
@@ -256,6 +259,25 @@ fn images(
         Thing { names: image.names(), ..thing }
     })
     .collect()
+}
+
+fn is_kept(found: &Found<'_>, id: &str, staying: &dyn Fn(&str) -> bool) -> bool {
+    keeper(found.kept, id, found.observed, staying).is_some()
+}
+
+/// Images that would go if no way back needed them, each with who does.
+pub fn spared<'a>(found: &Found<'a>, prune: &Prune) -> Vec<(&'a StoredImage, &'a Keeper)> {
+    let nobody = Kept::new();
+    let open = prunable(&Found { kept: &nobody, ..*found }, prune);
+    let going = |name: &str| {
+        open.iter().any(|thing| thing.kind == ThingKind::Container && thing.name == name)
+    };
+    let images = open.iter().filter(|thing| thing.kind == ThingKind::Image);
+    let spared = images.filter_map(|thing| {
+        let keeper = keeper(found.kept, &thing.name, found.observed, &|name| !going(name))?;
+        Some((found.images.get(&thing.name)?, keeper))
+    });
+    spared.collect()
 }
 
 /// Bytes of the parts that nobody holds any more once this image has let go.

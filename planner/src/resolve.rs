@@ -98,6 +98,7 @@ pub fn resolve(
         volumes: resolver.volumes(),
         inactive: stack.inactive.clone(),
         judged: Judged::default(),
+        sources: BTreeMap::new(),
     };
     resolver.fit(&mut desired);
     if resolver.problems.is_empty() {
@@ -199,6 +200,7 @@ impl Resolver<'_> {
             container,
             pull_policy: service.pull_policy,
             locked: None,
+            pinned: None,
             no_userns: self.no_userns(service, 0),
             no_effect,
             container_name: service.container_name.clone(),

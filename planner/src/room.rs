@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::generation::{Kept, keeper};
 use crate::images::{Images, users};
 use crate::observed::{ContainerState, Observed, ObservedContainer};
 use crate::prune::{Prune, Reach, ThingKind, mounts, prunable};
@@ -52,6 +53,8 @@ pub struct Found<'a> {
     pub images: &'a Images,
     /// What everything takes.
     pub usage: &'a Usage,
+    /// Images that a way back needs.
+    pub kept: &'a Kept,
 }
 
 /// A kind of things and what it takes.
@@ -97,14 +100,18 @@ pub fn rooms(found: &Found<'_>) -> Vec<Room> {
 }
 
 fn images(found: &Found<'_>) -> Room {
-    let Found { observed, images, usage } = found;
+    let Found { observed, images, usage, kept } = found;
     let users = users(&observed.containers);
+    let needed_later = |id: &str| keeper(kept, id, observed, &|_| true).is_some();
     let needed = holders(images).into_keys();
     let prune = Prune { images: Some(Reach::Named), ..Prune::default() };
     Room {
         kind: "Images",
         total: images.len(),
-        active: images.keys().filter(|id| users.contains_key(id.as_str())).count(),
+        active: images
+            .keys()
+            .filter(|id| users.contains_key(id.as_str()) || needed_later(id))
+            .count(),
         bytes: needed.filter_map(|part| usage.parts.get(part)).sum(),
         reclaimable: freed(found, &prune),
     }

@@ -2,7 +2,7 @@
 //! plain values, byte for byte the same for the same input.
 //!
 //! [`ops`] has the steps by number, [`graph`] draws them, [`diff`] sets what was applied beside what
-//! is wanted, [`why`] tells all there is about one service, and [`stack`] shows the file itself.
+//! is wanted, [`models`] one model beside another, [`why`] tells all there is about one service, and [`stack`] shows the file itself.
 //! No value that a plan hides is in any of them.
 
 mod drawing;
@@ -12,6 +12,7 @@ mod staying;
 
 pub mod diff;
 pub mod graph;
+pub mod models;
 pub mod ops;
 pub mod stack;
 pub mod why;

@@ -7,6 +7,9 @@ use berth_planner::desired::ContainerSpec;
 use berth_planner::observed;
 use sha2::{Digest, Sha256};
 
+/// The folder of a project with a folder for each of its generations.
+pub(crate) const GENERATIONS: &str = "generations";
+
 /// The two roots. `BERTH_ROOT=/x` moves them to `/x/lib` and `/x/run`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Roots {
@@ -92,9 +95,14 @@ impl Roots {
         self.state.join("images")
     }
 
-    /// Lock and journal of a project.
+    /// Lock, journal and history of a project.
     pub fn project(&self, name: &str) -> PathBuf {
         self.state.join("projects").join(name)
+    }
+
+    /// A generation of a project: `record.json`, `compose.yaml`, `files/`.
+    pub fn generation(&self, project: &str, number: u64) -> PathBuf {
+        self.project(project).join(GENERATIONS).join(number.to_string())
     }
 }
 

@@ -107,7 +107,7 @@ impl Ledger {
     /// Every file and folder, but for the folders berth keeps its things in
     /// (`/var/lib/berth/containers` and its like), the image store, and what tells afterwards
     /// what happened to a project: its lock, the journal of its last run, what was consented to, its
-    /// events of this boot. The FIFO at which monitors stand sentry stays for the next one.
+    /// history, its events of this boot. The FIFO at which monitors stand sentry stays for the next one.
     fn files(&mut self, machine: &Machine, dir: &Path) {
         let root = machine.path(dir);
         let mut below = Vec::new();
@@ -132,7 +132,7 @@ impl Ledger {
     }
 }
 
-/// `berth/projects/NAME` with its three files, `berth/events/NAME`, and `berth/sentry-REVISION`.
+/// `berth/projects/NAME` with its files and its history, `berth/events/NAME`, and `berth/sentry-REVISION`.
 fn is_of_a_project(path: &str) -> bool {
     // The key of the host, made with the first saved plan.
     if path == "berth/plan.key" {
@@ -142,7 +142,11 @@ fn is_of_a_project(path: &str) -> bool {
         return true;
     }
     let Some(rest) = path.strip_prefix("berth/projects/") else { return false };
-    matches!(rest.split_once('/'), None | Some((_, "lock" | "journal.ndjson" | "consents.json")))
+    let Some((_, file)) = rest.split_once('/') else { return true };
+    // The history is whole: what a kill leaves half written has another name.
+    let of_history = file == "generations" || file.starts_with("generations/");
+    matches!(file, "lock" | "journal.ndjson" | "consents.json")
+        || of_history && !file.contains("/.")
 }
 
 /// All paths below `dir`, relative to `root`, with whether each is a folder.

@@ -8,7 +8,7 @@ use berth_runtime::host::Asked;
 use clap::Args;
 
 use crate::failure::{Exit, Failure};
-use crate::flow;
+use crate::flow::{self, Manner};
 use crate::project::Project;
 use crate::session::Session;
 use crate::ui::safe;
@@ -37,11 +37,23 @@ pub(crate) async fn run(session: &Session, args: &DownArgs) -> Result<Exit, Fail
     let options =
         options(&project, args.volumes, args.remove_orphans, args.timeout, &args.services);
     let plan = |observed: &Observed| Ok(down(&project.name, observed, &options)?);
-    let change = flow::change(session, &host, &project.name, &Asked::default(), plan).await?;
+    let mut look = flow::look(session, &host, &project.name, Asked::default()).await?;
+    let change = flow::change_under(session, &host, &mut look, plan, Manner::Usual).await?;
+    if let (Some(lock), None) = (look.lock(), change.interrupted) {
+        let all = host.generations(&project.name)?;
+        let forgotten = all.iter().map(|one| one.number).filter(|_| is_end(args));
+        // With none this takes away what a kill left half written.
+        host.forget_generations(lock, &project.name, &forgotten.collect::<Vec<_>>())?;
+    }
     if change.done == 0 && !session.global.dry_run {
         session.ui.note(&safe(&format!("{}: nothing to remove", project.name)));
     }
     Ok(change.exit())
+}
+
+/// Whether nothing is to be left of the project: its data goes, and its history with it.
+fn is_end(args: &DownArgs) -> bool {
+    args.volumes && args.services.is_empty()
 }
 
 /// Options of the planner.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use berth_planner::action::Action;
+use berth_planner::generation::keeper;
 use berth_planner::images::{Named, remove_image, users};
 use berth_planner::observed::Observed;
 use berth_planner::plan::Plan;
@@ -62,14 +63,16 @@ async fn remove(
         }
         found => found?,
     };
+    let kept = host.kept_images()?;
     let plan = |observed: &Observed| -> Result<Plan, Failure> {
         let images = host.store().images()?;
         let image = images.get(&id).ok_or_else(|| StoreError::Missing(text.to_owned()))?;
         let users = users(&observed.containers);
         let users = users.get(id.as_str()).map_or(&[][..], Vec::as_slice);
-        remove_image(image, &named, users, force).map_err(|problems| {
+        let keeper = keeper(&kept, &id, observed, &|_| true);
+        remove_image(image, &named, (users, keeper), force).map_err(|problems| {
             Failure::from(problems)
-                .with_help("`--force` takes the names away and keeps what containers need")
+                .with_help("`--force` takes the names away; what containers need is kept")
         })
     };
     if session.global.dry_run {

@@ -13,6 +13,7 @@ pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod explain;
 pub(crate) mod export;
+pub(crate) mod generations;
 pub(crate) mod graph;
 pub(crate) mod history;
 pub(crate) mod image;
@@ -39,6 +40,7 @@ pub(crate) mod push;
 pub(crate) mod remove_after;
 pub(crate) mod restart;
 pub(crate) mod rm;
+pub(crate) mod rollback;
 pub(crate) mod run;
 pub(crate) mod save;
 pub(crate) mod scale;
@@ -83,6 +85,8 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<Exit, Fai
         Command::Logs(args) => logs::run(session, &args).await,
         Command::Exec(args) => exec::run(session, &args),
         Command::Cp(args) => cp::run(session, &args),
+        Command::History(args) => generations::run(session, &args).await,
+        Command::Rollback(args) => rollback::run(session, &args).await,
         Command::Run(args) => run::run(session, &args).await,
         Command::Start(args) => start::run(session, &args).await,
         Command::Stop(args) => stop::run(session, &args).await,

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use berth_planner::images::Images;
+use berth_planner::generation::{Keeper, Kept};
+use berth_planner::images::{Images, StoredImage};
 use berth_planner::observed::Observed;
-use berth_planner::prune::{LabelFilter, Prune, Reach, Thing, ThingKind, prunable, removal};
+use berth_planner::prune::{
+    LabelFilter, Prune, Reach, Thing, ThingKind, prunable, removal, spared,
+};
 use berth_planner::room::{Found, Usage};
 use berth_runtime::host::Asked;
 use berth_runtime::host::Host;
@@ -166,6 +169,7 @@ pub(super) struct Seen {
     observed: Observed,
     images: Images,
     usage: Usage,
+    kept: Kept,
 }
 
 impl Seen {
@@ -174,11 +178,17 @@ impl Seen {
             observed: host.observe(&Asked::default()).await?,
             images: host.store().images()?,
             usage: host.usage()?,
+            kept: host.kept_images()?,
         })
     }
 
     pub(super) fn found(&self) -> Found<'_> {
-        Found { observed: &self.observed, images: &self.images, usage: &self.usage }
+        Found {
+            observed: &self.observed,
+            images: &self.images,
+            usage: &self.usage,
+            kept: &self.kept,
+        }
     }
 }
 
@@ -192,6 +202,7 @@ async fn run(
     let host = flow::open(session)?;
     let seen = Seen::look(&host).await?;
     let chosen = prunable(&seen.found(), &prune);
+    tell_spared(session, &spared(&seen.found(), &prune));
     if session.global.dry_run {
         return dry_run(session, &chosen, args.format);
     }
@@ -212,7 +223,7 @@ async fn run(
     let projects = chosen.iter().filter_map(|thing| thing.project.clone()).collect();
     let plan = |observed: &Observed| {
         let images = host.store().images()?;
-        let found = Found { observed, images: &images, usage: &seen.usage };
+        let found = Found { observed, images: &images, usage: &seen.usage, kept: &seen.kept };
         Ok(removal(&chosen, &prune, &found))
     };
     let change = flow::change_across(session, &host, &projects, plan, Manner::Usual).await;
@@ -220,6 +231,17 @@ async fn run(
     let gone = gone(&host, chosen, whole).await?;
     told(session, &gone, args.format)?;
     change.map(|change| change.exit())
+}
+
+/// Tells which images stay, and what for.
+fn tell_spared(session: &Session, spared: &[(&StoredImage, &Keeper)]) {
+    for (image, keeper) in spared {
+        let name = image.names().into_iter().next().unwrap_or_else(|| short(&image.id));
+        let Keeper { project, generation } = keeper;
+        session.ui.note(&safe(&format!(
+            "image `{name}` stays: it is needed to go back to generation {generation} of `{project}`"
+        )));
+    }
 }
 
 fn with_filters(mut prune: Prune, filters: &[Filter]) -> Result<Prune, Failure> {

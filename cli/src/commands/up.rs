@@ -17,6 +17,7 @@ use crate::attach::{self, Attached, End};
 use crate::doctor;
 use crate::failure::{Exit, Failure};
 use crate::flow::{self, Change, Manner};
+use crate::generations::{self, Run, Wanted};
 use crate::images::{Aim, Images};
 use crate::locking::LockedArg;
 use crate::policy::{self, PolicyArgs};
@@ -202,7 +203,11 @@ async fn run_saved(session: &Session, file: &str, args: &UpArgs) -> Result<Exit,
     let stack = again.load(&args.services)?;
     check_names(&stack, &args)?;
     let began = Timestamp::now();
-    let change = saved::apply(&again, (&host, &lock), &stack, (file, &plan, &key)).await?;
+    let done = saved::apply(&again, (&host, &lock), &stack, (file, &plan, &key)).await?;
+    let options = args.shape.options(&args.services);
+    let run = Run { stack: &stack, options: &options, pins: &done.pins, rollback: None };
+    generations::remember_under(&again, &host, &lock, (&run, &done.desired), &done.changed);
+    let change = done.changed?;
     if change.done > 0 {
         policy::tell(&again, &change.plan.grants);
     }
@@ -235,7 +240,7 @@ async fn go_on(
         tell_hindrances(session, host, &stack.name);
     }
     if args.wait {
-        return ready::wait(session, host, &stack.name, &args.services, args.wait_timeout).await;
+        return wait(session, host, &stack.name, &args.services, args.wait_timeout).await;
     }
     if !attached {
         return Ok(Exit::Done);
@@ -252,6 +257,21 @@ fn tell_hindrances(session: &Session, host: &Host, project: &str) {
     }
 }
 
+/// Waits until services are healthy. When they are not, what was applied is no state to go back to.
+pub(super) async fn wait(
+    session: &Session,
+    host: &Arc<Host>,
+    project: &str,
+    services: &[String],
+    limit: Option<Duration>,
+) -> Result<Exit, Failure> {
+    let ended = ready::wait(session, host, project, services, limit).await;
+    if let Err(failure @ Failure::Unhealthy { .. }) = &ended {
+        generations::mark_unhealthy(host, project, failure).await?;
+    }
+    ended
+}
+
 async fn bring_up(
     session: &Session,
     host: &Arc<Host>,
@@ -262,12 +282,22 @@ async fn bring_up(
     let options = UpOptions { no_start: args.no_start, ..args.shape.options(&args.services) };
     let aim = Aim::Up(&options);
     let look = images.pass(session, host, (stack, aim), (&args.shape.policy, !args.yes)).await?;
-    let look = match images.pull_first(session, host, (stack, aim), look).await? {
+    let mut look = match images.pull_first(session, host, (stack, aim), look).await? {
         ControlFlow::Break(interrupted) => return Ok(interrupted),
         ControlFlow::Continue(look) => look,
     };
-    let plan = |observed: &Observed| images.plan(stack, observed, aim);
-    let change = flow::change_from(session, host, look, plan, Manner::Usual).await?;
+    let wanted = Wanted::default();
+    let plan = |observed: &Observed| {
+        let (desired, plan) = images.planned(stack, observed, aim)?;
+        wanted.keep(desired);
+        Ok(plan)
+    };
+    let changed = flow::change_under(session, host, &mut look, plan, Manner::Usual).await;
+    let run = Run { stack, options: &options, pins: images.pins(), rollback: None };
+    generations::remember(session, host, &look, (&run, wanted), &changed);
+    // Others may work on the project while this run follows the output.
+    drop(look);
+    let change = changed?;
     if change.done > 0 {
         policy::tell(session, &change.plan.grants);
     }

@@ -58,6 +58,7 @@ struct Site {
     observed: Observed,
     images: Images,
     usage: Usage,
+    kept: Kept,
 }
 
 impl Site {
@@ -66,6 +67,7 @@ impl Site {
             observed: Observed::default(),
             images: Images::new(),
             usage: Usage { total: 10_000, ..Usage::default() },
+            kept: Kept::new(),
         };
         site.observed.containers.insert("shop-web-1".into(), container("shop-web-1", "a"));
         let usage = ContainerUsage { files: 10, logs: 5 };
@@ -113,7 +115,12 @@ impl Site {
     }
 
     fn found(&self) -> Found<'_> {
-        Found { observed: &self.observed, images: &self.images, usage: &self.usage }
+        Found {
+            observed: &self.observed,
+            images: &self.images,
+            usage: &self.usage,
+            kept: &self.kept,
+        }
     }
 
     fn told(&self, prune: &Prune) -> String {
@@ -264,4 +271,21 @@ fn all_rows_together_are_all_there_is_and_reclaimable_is_what_prune_frees() {
     site.observed.containers.insert("shop-app-1".into(), sharing);
     let told: Vec<String> = crate::room::rooms(&site.found()).iter().map(line).collect();
     assert_eq!([&told[1], &told[3]], ["Containers 2 1 10 0", "Logs 1 0 5 0"]);
+}
+
+#[test]
+fn what_a_way_back_needs_stays_as_long_as_its_project_is_up() {
+    let mut site = Site::new();
+    let keeper = |project: &str| Keeper { project: project.to_owned(), generation: 2 };
+    let all = Prune { images: Some(Reach::Named), ..Prune::default() };
+    site.kept.insert("b".into(), vec![keeper("other"), keeper("shop")]);
+    site.kept.insert("c".into(), vec![keeper("other")]);
+    assert!(!site.told(&all).contains("Image b") && site.told(&all).contains("Image c"));
+    let spared: Vec<_> = spared(&site.found(), &all);
+    assert_eq!(spared.len(), 1);
+    assert_eq!((spared[0].0.id.as_str(), spared[0].1), ("b", &keeper("shop")));
+
+    // Its last container goes too.
+    let with_containers = Prune { containers: true, ..all };
+    assert!(site.told(&with_containers).contains("Image b"));
 }

@@ -12,6 +12,7 @@ mod error;
 pub(crate) mod etc;
 mod facts;
 mod files;
+mod generations;
 mod grounds;
 mod holes;
 mod journal;

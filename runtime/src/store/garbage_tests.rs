@@ -73,7 +73,8 @@ impl Site {
         let unfinished =
             begun.map(|name| (format!("images/making/{name}"), Unfinished::default())).collect();
         let usage = Usage { parts: self.parts(), unfinished, ..Usage::default() };
-        let found = Found { observed: &observed, images: &images, usage: &usage };
+        let kept = Default::default();
+        let found = Found { observed: &observed, images: &images, usage: &usage, kept: &kept };
         let chosen = prunable(&found, &prune);
         self.perform(&removal(&chosen, &prune, &found), limit);
     }
@@ -87,7 +88,7 @@ impl Site {
         let observed = self.observed();
         let users = users(&observed.containers);
         let users = users.get(image.id.as_str()).cloned().unwrap_or_default();
-        let plan = remove_image(image, &Named::Name(tag.to_owned()), &users, force);
+        let plan = remove_image(image, &Named::Name(tag.to_owned()), (&users, None), force);
         plan.map(|plan| self.perform(&plan, usize::MAX)).is_ok()
     }
 

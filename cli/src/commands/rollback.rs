@@ -1,0 +1,160 @@
+//! `berth rollback`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use berth_planner::desired::Desired;
+use berth_planner::generation::{Generation, Rollback, target};
+use berth_planner::observed::Observed;
+use berth_planner::up::UpOptions;
+use berth_runtime::host::Host;
+use clap::Args;
+
+use super::generations::no_target;
+use super::image::short;
+use crate::failure::{Exit, Failure};
+use crate::flow::{self, Manner};
+use crate::generations::{self, Run, Wanted};
+use crate::images::{Aim, Images, Past};
+use crate::policy::{self, PolicyArgs};
+use crate::session::Session;
+use crate::ui::safe;
+use crate::values::moment;
+
+/// Arguments of `rollback`.
+#[derive(Debug, Args)]
+pub(crate) struct RollbackArgs {
+    /// Its number, as `history` has it; else the last that was good before the one that is applied
+    generation: Option<u64>,
+    /// Return when every service runs and is healthy
+    #[arg(long)]
+    wait: bool,
+    /// Wait so long at most, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = moment::seconds, requires = "wait")]
+    wait_timeout: Option<Duration>,
+    /// How long a container may take to stop, in seconds
+    #[arg(short, long, value_name = "SECONDS", value_parser = moment::seconds)]
+    timeout: Option<Duration>,
+    /// Ask nothing; what needs consent is then refused
+    #[arg(short, long)]
+    yes: bool,
+    /// What the stack may have.
+    #[command(flatten)]
+    policy: PolicyArgs,
+}
+
+/// Makes the host what it was in a generation. Neither the files nor a registry are needed.
+pub(crate) async fn run(session: &Session, args: &RollbackArgs) -> Result<Exit, Failure> {
+    let host = flow::open(session)?;
+    let project = generations::project(session, &host)?;
+    let all = host.generations(&project)?;
+    let to = target(&project, &all, args.generation).map_err(no_target)?;
+    let of = all.last().unwrap_or(to);
+    check_images(&host, to)?;
+    let back = Rollback { of: of.number, to: to.number };
+    let way = match back.of == back.to {
+        true => format!("{project}: generation {} as it was", back.to),
+        false => format!("{project}: from generation {} to {}", back.of, back.to),
+    };
+    session.ui.note(&safe(&way));
+    let again = generations::past(session, &host, to);
+    let mut stack = again.load(&[])?;
+    stack.files.clone_from(&to.made_of.files);
+    let mut images = Images::of_generation(to.made_of.pins.clone(), past(&host, of, to)?);
+    let options = UpOptions { remove_orphans: true, grace: args.timeout, ..UpOptions::default() };
+    let aim = Aim::Up(&options);
+    let mut look = images.pass(&again, &host, (&stack, aim), (&args.policy, !args.yes)).await?;
+    let (wanted, told) = (Wanted::default(), AtomicBool::new(false));
+    let plan = |observed: &Observed| {
+        let (desired, plan) = images.planned(&stack, observed, aim)?;
+        if !told.swap(true, Ordering::Relaxed) {
+            tell_secrets(session, to, &desired);
+            if !session.global.dry_run && !plan.is_empty() {
+                plan.to_string().lines().for_each(|line| session.ui.note(&safe(line)));
+            }
+        }
+        wanted.keep(desired);
+        Ok(plan)
+    };
+    let changed = flow::change_under(&again, &host, &mut look, plan, Manner::Usual).await;
+    let rollback = Some(back).filter(|back| back.of != back.to);
+    let run = Run { stack: &stack, options: &options, pins: images.pins(), rollback };
+    generations::remember(&again, &host, &look, (&run, wanted), &changed);
+    drop(look);
+    let change = changed?;
+    if session.global.dry_run || change.interrupted.is_some() {
+        return Ok(change.exit());
+    }
+    match change.done {
+        0 => session.ui.note(&safe(&format!("{project}: nothing to do"))),
+        _ => policy::tell(&again, &change.plan.grants),
+    }
+    match args.wait {
+        true => super::up::wait(&again, &host, &project, &[], args.wait_timeout).await,
+        false => Ok(Exit::Done),
+    }
+}
+
+/// Images and files as a generation had them. Services that have come since go.
+fn past(host: &Host, of: &Generation, to: &Generation) -> Result<Past, Failure> {
+    let parts = to.made_of.services.iter();
+    let images = parts.filter_map(|(name, part)| Some((name.clone(), part.needed()?.to_owned())));
+    let known = of.made_of.services.keys().chain(to.made_of.services.keys()).cloned();
+    Ok(Past {
+        contents: host.contents_of(to)?,
+        images: images.collect(),
+        known: Some(known.collect()),
+    })
+}
+
+/// All images of a generation have to be here: no registry is asked on the way back.
+fn check_images(host: &Arc<Host>, to: &Generation) -> Result<(), Failure> {
+    let number = to.number;
+    for (service, part) in &to.made_of.services {
+        let Some(id) = part.needed() else { continue };
+        if host.store().resolve(id)?.is_none() {
+            let (image, id) = (&part.image, short(id));
+            let gone = format!(
+                "image `{image}` ({id}) that `{service}` had in generation {number} is not here any more"
+            );
+            return Err(Failure::refused(gone).with_help(match part.digests.first() {
+                Some(name) => format!("`berth image pull {name}` gets it, then roll back again"),
+                None => "load it again with `berth image load`, or go back to another generation"
+                    .to_owned(),
+            }));
+        }
+    }
+    for (image, id) in &to.made_of.other_images {
+        let now = host.store().resolve(image)?.map(|entry| entry.id);
+        if now.as_deref() != Some(id.as_str()) {
+            let other = match now {
+                Some(_) => "means another image now",
+                None => "is not here any more",
+            };
+            let gone =
+                format!("image `{image}` that is mounted or run in generation {number} {other}");
+            let help = match host.store().resolve(id)? {
+                Some(_) => format!("`berth image tag {id} {image}` makes it what it was"),
+                None => "load or pull it again, or go back to another generation".to_owned(),
+            };
+            return Err(Failure::refused(gone).with_help(help));
+        }
+    }
+    Ok(())
+}
+
+/// Tells which secrets are not what they were: their files are not kept.
+fn tell_secrets(session: &Session, to: &Generation, desired: &Desired) {
+    for (name, part) in &to.made_of.services {
+        let files = desired.services.get(name).into_iter().flat_map(|s| &s.container.files);
+        for file in files.filter(|file| file.secret) {
+            if part.secrets.get(&file.target).is_some_and(|before| *before != file.digest) {
+                session.ui.note(&safe(&format!(
+                    "the secret at `{}` of `{name}` stays what it is now: secrets are not kept",
+                    file.target
+                )));
+            }
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! The history of a project: what a run leaves in it, and how a generation is loaded again. Which one
+//! is gone back to and what is kept, the planner says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use berth_planner::desired::Desired;
+use berth_planner::generation::{
+    self, Generation, MadeOf, Rollback, Standing, applied, digest_of, surplus,
+};
+use berth_planner::lock::Pins;
+use berth_planner::observed::ObservedContainer;
+use berth_planner::up::{UpOptions, covered};
+use berth_runtime::host::{Host, Lock};
+use berth_schema::config::Switches;
+use berth_schema::stack::{Document, FileContent, Stack};
+use jiff::Timestamp;
+
+use crate::args::Global;
+use crate::failure::Failure;
+use crate::flow::{self, Change, Look};
+use crate::session::Session;
+use crate::ui::{Ui, safe};
+
+/// What a run was to come to.
+pub(crate) struct Run<'a> {
+    /// What the files say.
+    pub(crate) stack: &'a Stack,
+    /// The words of the command.
+    pub(crate) options: &'a UpOptions,
+    /// What the lock says.
+    pub(crate) pins: &'a Pins,
+    /// Where it led back from, and to.
+    pub(crate) rollback: Option<Rollback>,
+}
+
+/// What the last plan of a run was made from.
+#[derive(Default)]
+pub(crate) struct Wanted(Mutex<Option<Desired>>);
+
+impl Wanted {
+    /// Keeps it.
+    pub(crate) fn keep(&self, desired: Desired) {
+        *self.0.lock().unwrap_or_else(|e| e.into_inner()) = Some(desired);
+    }
+
+    fn take(self) -> Option<Desired> {
+        self.0.into_inner().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+/// Writes down what a run came to, while its lock is held. That it cannot be written is told: the
+/// run itself is done.
+pub(crate) fn remember(
+    session: &Session,
+    host: &Host,
+    look: &Look,
+    (run, wanted): (&Run<'_>, Wanted),
+    changed: &Result<Change, Failure>,
+) {
+    let (Some(lock), Some(desired)) = (look.lock(), wanted.take()) else { return };
+    remember_under(session, host, lock, (run, &desired), changed);
+}
+
+/// As [`remember`], for a run that has its lock at hand.
+pub(crate) fn remember_under(
+    session: &Session,
+    host: &Host,
+    lock: &Lock,
+    (run, desired): (&Run<'_>, &Desired),
+    changed: &Result<Change, Failure>,
+) {
+    let Some(end) = End::of(changed) else { return };
+    let writer = Writer { session, host, lock, run, desired };
+    if let Err(failure) = writer.write(&end) {
+        let text =
+            format!("this state is not in the history, so no rollback leads here: {failure}");
+        session.ui.warn(&text);
+    }
+}
+
+/// How a run came to its end, as far as the history minds.
+struct End {
+    /// Nothing had to be done.
+    idle: bool,
+    standing: Standing,
+    why: Vec<String>,
+    change: String,
+}
+
+impl End {
+    /// `None` when nothing was touched and all was not as it was to be.
+    fn of(changed: &Result<Change, Failure>) -> Option<End> {
+        let failed = |why: Vec<String>, change: String| {
+            Some(End { idle: false, standing: Standing::Failed, why, change })
+        };
+        match changed {
+            Ok(change) if change.interrupted.is_some() => {
+                if change.done == 0 {
+                    return None;
+                }
+                failed(vec!["it was interrupted".to_owned()], generation::change(&change.plan))
+            }
+            Ok(change) => {
+                let (standing, why) = (Standing::Stable, Vec::new());
+                let idle = change.done == 0;
+                let change = match idle {
+                    true => "as it was found".to_owned(),
+                    false => generation::change(&change.plan),
+                };
+                Some(End { idle, standing, why, change })
+            }
+            Err(failure) if touched(failure) => failed(failure.causes().to_vec(), String::new()),
+            Err(_) => None,
+        }
+    }
+}
+
+/// Whether something was changed before a failure.
+fn touched(failure: &Failure) -> bool {
+    match failure {
+        Failure::PartOfPlan { partial, .. } => touched(partial),
+        Failure::Partial { untouched, .. } => !untouched,
+        Failure::Unhealthy { .. } => true,
+        _ => false,
+    }
+}
+
+/// What is written of a generation besides what became of it.
+struct Content {
+    made_of: MadeOf,
+    /// The text of its model.
+    model: String,
+    /// The contents of its files.
+    contents: BTreeMap<PathBuf, Vec<u8>>,
+}
+
+struct Writer<'a> {
+    session: &'a Session,
+    host: &'a Host,
+    lock: &'a Lock,
+    run: &'a Run<'a>,
+    desired: &'a Desired,
+}
+
+impl Writer<'_> {
+    fn write(&self, end: &End) -> Result<(), Failure> {
+        let project = &self.desired.project;
+        let newest = self.host.newest_generation(project)?;
+        let run = self.host.last_run(project)?;
+        if end.idle && newest.as_ref().is_some_and(|newest| newest.run == run) {
+            return Ok(());
+        }
+        let containers = self.host.list_containers()?;
+        if newest.is_none() && containers.values().all(|one| one.record.project != *project) {
+            return Ok(());
+        }
+        let Content { made_of, model, contents } =
+            self.content(&containers, newest.as_ref(), end)?;
+        if let Some(newest) = newest.as_ref().filter(|newest| newest.made_of.is_like(&made_of)) {
+            return self.again(newest, run, end);
+        }
+        let number = newest.as_ref().map_or(1, |newest| newest.number + 1);
+        let now = Timestamp::now();
+        let generation = Generation {
+            project: project.clone(),
+            number,
+            at: now.to_string(),
+            by: self.session.environment.get("SUDO_USER").cloned().unwrap_or("root".to_owned()),
+            command: std::env::args().collect::<Vec<_>>().join(" "),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            run,
+            standing: end.standing,
+            why: end.why.clone(),
+            rollback: self.run.rollback,
+            rejected: BTreeSet::new(),
+            change: end.change.clone(),
+            made_of,
+        };
+        self.host.add_generation(self.lock, &generation, &model, &contents)?;
+        self.leave(newest.as_ref(), end)?;
+        let all = self.host.generations(project)?;
+        match surplus(&all).as_slice() {
+            [] => Ok(()),
+            old => Ok(self.host.forget_generations(self.lock, project, old)?),
+        }
+    }
+
+    /// The newest one was come to once more.
+    fn again(&self, newest: &Generation, run: Option<String>, end: &End) -> Result<(), Failure> {
+        let mut marked = Generation { run, ..newest.clone() };
+        if end.standing == Standing::Stable {
+            marked.standing = Standing::Stable;
+            marked.why.clear();
+        }
+        match marked == *newest {
+            true => Ok(()),
+            false => Ok(self.host.mark_generation(self.lock, &marked)?),
+        }
+    }
+
+    /// What was gone back from is marked.
+    fn leave(&self, newest: Option<&Generation>, end: &End) -> Result<(), Failure> {
+        let (Some(_), Some(left)) = (self.run.rollback, newest) else { return Ok(()) };
+        if end.standing != Standing::Stable || left.standing != Standing::Stable {
+            return Ok(());
+        }
+        let left = Generation { standing: Standing::RolledBack, ..left.clone() };
+        Ok(self.host.mark_generation(self.lock, &left)?)
+    }
+
+    /// What is applied now, the text of its model, and the contents of its files.
+    fn content(
+        &self,
+        containers: &BTreeMap<String, ObservedContainer>,
+        newest: Option<&Generation>,
+        end: &End,
+    ) -> Result<Content, Failure> {
+        let Writer { host, run, desired, .. } = *self;
+        let mut services = covered(desired, run.options)?;
+        if end.standing == Standing::Stable {
+            services = applied(desired, containers, &services);
+        }
+        // When services are named, the others are not even in what is desired.
+        let whole = run.options.services.is_empty() && services.len() == desired.services.len();
+        let before = newest.filter(|_| !whole);
+        let needed = self.needed(&services, before)?;
+        let mut made_of = MadeOf::of(desired, containers, &services);
+        made_of.pins = run.pins.clone();
+        made_of.variables = variables(run.stack);
+        for part in made_of.services.values_mut() {
+            let entry = part.id.as_ref().map(|id| host.store().resolve(id)).transpose()?.flatten();
+            part.digests = entry.map(|entry| entry.digests).unwrap_or_default();
+        }
+        let mut contents: BTreeMap<PathBuf, Vec<u8>> =
+            desired.sources.iter().map(|(path, of)| (path.clone(), of.0.to_vec())).collect();
+        let document = before.map(|before| document(self.session, host, before)).transpose()?;
+        if let Some(before) = before {
+            made_of = made_of.beside(&before.made_of, &services);
+            for (path, bytes) in host.contents_of(before)? {
+                contents.entry(path).or_insert(bytes);
+            }
+        }
+        let document = run.stack.document.over(document.as_ref(), &needed, &run.options.scale);
+        let model = document.to_yaml();
+        made_of.model = digest_of(model.as_bytes());
+        Ok(Content { made_of, model, contents })
+    }
+}
+
+impl<'a> Writer<'a> {
+    /// Services with what they depend on and was never applied, as after `up --no-deps`: without that
+    /// their model would not load.
+    fn needed(
+        &self,
+        services: &BTreeSet<&'a str>,
+        before: Option<&Generation>,
+    ) -> Result<BTreeSet<&'a str>, Failure> {
+        if services.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let names = services.iter().map(|name| (*name).to_owned()).collect();
+        let all = covered(self.desired, &UpOptions { services: names, ..UpOptions::default() })?;
+        let applied =
+            |name: &str| before.is_some_and(|before| before.made_of.services.contains_key(name));
+        Ok(all.into_iter().filter(|name| services.contains(name) || !applied(name)).collect())
+    }
+}
+
+/// The variables that configs are made from; those of secrets are not written down.
+fn variables(stack: &Stack) -> BTreeMap<String, String> {
+    let of_configs = stack.configs.values().filter_map(|object| match &object.content {
+        FileContent::Environment(name, Some(value)) => Some((name.clone(), value.clone())),
+        FileContent::Environment(_, None)
+        | FileContent::File(_)
+        | FileContent::Inline(_)
+        | FileContent::External => None,
+    });
+    of_configs.collect()
+}
+
+/// Marks what a run came to as failed, since it did not become healthy.
+pub(crate) async fn mark_unhealthy(
+    host: &Host,
+    project: &str,
+    failure: &Failure,
+) -> Result<(), Failure> {
+    let run = host.last_run(project)?;
+    let lock = host.lock(project, flow::LOCK_WAIT).await?;
+    let newest = host.newest_generation(project)?;
+    // Another run may have been here meanwhile.
+    let Some(newest) = newest.filter(|newest| newest.run == run) else { return Ok(()) };
+    let why = failure.causes().to_vec();
+    let marked = Generation { standing: Standing::Failed, why, ..newest };
+    Ok(host.mark_generation(&lock, &marked)?)
+}
+
+/// The canonical form of a generation.
+pub(crate) fn document(
+    session: &Session,
+    host: &Host,
+    generation: &Generation,
+) -> Result<Document, Failure> {
+    let past = past(session, host, generation);
+    let switches = Switches { all_resources: true, ..Switches::default() };
+    past.document(&past.options(&[]), switches)
+}
+
+/// A session in which the files are those of a generation.
+pub(crate) fn past(session: &Session, host: &Host, generation: &Generation) -> Session {
+    let made_of = &generation.made_of;
+    // What chose the files and what they came to is over; secrets may be in variables still.
+    let mut environment = session.environment.clone();
+    environment.retain(|name, _| !name.starts_with("COMPOSE_"));
+    environment.extend(made_of.variables.clone());
+    environment.insert("COMPOSE_DISABLE_ENV_FILE".to_owned(), "1".to_owned());
+    let global = Global {
+        files: vec![host.model_of(generation)],
+        project_name: Some(generation.project.clone()),
+        project_directory: Some(made_of.working_dir.clone()),
+        env_file: Vec::new(),
+        profile: vec!["*".to_owned()],
+        root: session.global.root.as_ref().map(|root| session.working_dir.join(root)),
+        ..session.global.clone()
+    };
+    let ui = Ui::new(global.ansi, global.progress);
+    Session { ui, global, environment, working_dir: made_of.working_dir.clone() }
+}
+
+/// The project that is meant: the one of the words or the files, or when these cannot be read the one
+/// that was last applied from this folder.
+pub(crate) fn project(session: &Session, host: &Host) -> Result<String, Failure> {
+    let failure = match session.project() {
+        Ok(project) => return Ok(project.name),
+        Err(failure) => failure,
+    };
+    if !session.global.files.is_empty() {
+        return Err(failure);
+    }
+    let folder = session.global.project_directory.as_ref();
+    let folder = folder.map_or(session.working_dir.clone(), |dir| session.working_dir.join(dir));
+    match host.projects_of(&folder)?.as_slice() {
+        [only] => {
+            session.ui.note(&safe(&format!(
+                "the files cannot be read; `{only}` is the project that was applied from here"
+            )));
+            Ok(only.clone())
+        }
+        _ => Err(failure),
+    }
+}
+
+/// The number of a generation, in words.
+pub(crate) fn name(number: u64) -> String {
+    format!("generation {number}")
+}

@@ -1,0 +1,161 @@
+//! Which generation is gone back to, and which are no longer kept.
+
+use thiserror::Error;
+
+use super::{Generation, KEPT, Standing};
+
+/// Why there is none to go back to.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NoTarget {
+    /// Nothing was ever applied, or it was forgotten.
+    #[error("project `{0}` has no history")]
+    Nothing(String),
+    /// There is no such generation any more, or there never was.
+    #[error("`{project}` has no generation {number}")]
+    #[allow(missing_docs, reason = "the text says what the fields are")]
+    Unknown { project: String, number: u64 },
+    /// Nothing before the newest one was good and other than it.
+    #[error("`{0}` has no stable generation before the one that is applied")]
+    NoneBefore(String),
+}
+
+/// The generation that is meant: the one asked for, else the last that was good before the one that
+/// is applied. After a rollback that is the one before where it led. `all` are by number.
+///
+/// # Errors
+/// When there is none.
+pub fn target<'a>(
+    project: &str,
+    all: &'a [Generation],
+    asked: Option<u64>,
+) -> Result<&'a Generation, NoTarget> {
+    let newest = all.last().ok_or_else(|| NoTarget::Nothing(project.to_owned()))?;
+    if let Some(number) = asked {
+        let found = all.iter().find(|generation| generation.number == number);
+        return found.ok_or_else(|| NoTarget::Unknown { project: project.to_owned(), number });
+    }
+    let end = origin(newest, all);
+    let other = |one: &&Generation| {
+        one.number < end
+            && one.standing == Standing::Stable
+            && (newest.standing == Standing::Failed || !one.made_of.is_like(&newest.made_of))
+    };
+    all.iter().rev().find(other).ok_or_else(|| NoTarget::NoneBefore(project.to_owned()))
+}
+
+/// Below which number the way back goes on: that of the first generation that this one is a way back
+/// to, however often. One that failed is tried once more.
+fn origin(generation: &Generation, all: &[Generation]) -> u64 {
+    if let (Some(rollback), Standing::Failed) = (generation.rollback, generation.standing) {
+        return rollback.to + 1;
+    }
+    let mut number = generation.number;
+    // A way back leads to a lower number, so this ends.
+    while let Some(rollback) = all
+        .iter()
+        .find(|one| one.number == number)
+        .and_then(|one| one.rollback)
+        .filter(|rollback| rollback.to < number)
+    {
+        number = rollback.to;
+    }
+    number
+}
+
+/// Numbers of those that are too old to be kept.
+pub fn surplus(all: &[Generation]) -> Vec<u64> {
+    let over = all.len().saturating_sub(KEPT);
+    all.iter().take(over).map(|generation| generation.number).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generation::{Kept, MadeOf, Part, Rollback, keep_images};
+
+    /// `1a 2b! 3a<2-1`: number, content, whether it failed (`!`) or was left (`~`), and from where
+    /// to where it led.
+    fn history(text: &str) -> Vec<Generation> {
+        let one = |word: &str| {
+            let (word, back) = word.split_once('<').map_or((word, None), |(w, b)| (w, Some(b)));
+            let number: String = word.chars().take_while(char::is_ascii_digit).collect();
+            let rest = &word[number.len()..];
+            let rollback = back
+                .and_then(|back| back.split_once('-'))
+                .map(|(of, to)| Rollback { of: of.parse().unwrap(), to: to.parse().unwrap() });
+            let part = Part { id: Some(rest[..1].to_owned()), ..Part::default() };
+            Generation {
+                project: "shop".into(),
+                number: number.parse().unwrap(),
+                standing: match &rest[1..] {
+                    "!" => Standing::Failed,
+                    "~" => Standing::RolledBack,
+                    _ => Standing::Stable,
+                },
+                rollback,
+                made_of: MadeOf {
+                    services: [("web".to_owned(), part)].into(),
+                    ..MadeOf::default()
+                },
+                ..Generation::default()
+            }
+        };
+        text.split_whitespace().map(one).collect()
+    }
+
+    fn back(text: &str) -> String {
+        match target("shop", &history(text), None) {
+            Ok(generation) => generation.number.to_string(),
+            Err(why) => why.to_string(),
+        }
+    }
+
+    #[test]
+    fn the_way_back_leads_to_the_last_good_one_and_then_further() {
+        assert_eq!(back("1a 2b 3c"), "2");
+        assert_eq!(back("1a 2b! 3c!"), "1");
+        assert_eq!(back("1a 2b 3c~ 4b<3-2"), "1");
+        assert_eq!(back("1a 2b 3c 4d~ 5b<4-2"), "1");
+        assert_eq!(
+            back("1a 2b~ 3a<2-1"),
+            "`shop` has no stable generation before the one that is applied"
+        );
+        assert_eq!(back("1a 2b~ 3a<2-1 4c"), "3");
+        assert_eq!(
+            back("1a 2b~ 3a<2-1 4c~ 5a<4-3"),
+            "`shop` has no stable generation before the one that is applied"
+        );
+        assert_eq!(back("1a 2b 3c 4b!<3-2"), "2");
+        // Going forward again by number, and back from there.
+        assert_eq!(back("1a 2b 3c~ 4b~<3-2 5c<4-3"), "2");
+    }
+
+    #[test]
+    fn what_is_not_there_is_told() {
+        assert_eq!(back(""), "project `shop` has no history");
+        assert_eq!(back("1a"), "`shop` has no stable generation before the one that is applied");
+        let asked = target("shop", &history("2a 3b"), Some(1)).unwrap_err();
+        assert_eq!(asked.to_string(), "`shop` has no generation 1");
+        assert_eq!(target("shop", &history("2a 3b"), Some(3)).unwrap().number, 3);
+    }
+
+    #[test]
+    fn images_of_the_last_good_ones_are_kept() {
+        let kept = |text: &str| {
+            let mut kept = Kept::new();
+            keep_images(&mut kept, &history(text));
+            kept
+        };
+        let ids = |text: &str| kept(text).into_keys().collect::<String>();
+        assert_eq!(ids("1a 2b 3c 4d"), "bcd");
+        assert_eq!(ids("1a 2b! 3c~ 4d 5e!"), "ade");
+        assert_eq!(kept("1a 2b 3a")["a"][0].generation, 3);
+    }
+
+    #[test]
+    fn the_oldest_go_when_there_are_too_many() {
+        let many: Vec<String> = (1..=KEPT + 2).map(|number| format!("{number}a")).collect();
+        assert_eq!(surplus(&history(&many.join(" "))), [1, 2]);
+        assert!(surplus(&history("1a 2b")).is_empty());
+    }
+}
