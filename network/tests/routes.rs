@@ -5,15 +5,15 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use berth_network::conntrack;
 use berth_network::endpoint;
-use berth_network::firewall::{self, Held, Published, Share, Weighted};
+use berth_network::firewall::{self, Held, Published, Routes, Share, Weighted};
 use berth_planner::observed::{NetworkRecord, Subnet};
 use berth_schema::stack::Protocol::{Tcp, Udp};
 
@@ -248,7 +248,7 @@ fn new_connections_wait_at_a_held_port_and_none_fails() {
         firewall::publish(&ports(2)).unwrap();
         let held = |host: Option<&str>, port| {
             let host = host.map(|host| host.parse().unwrap());
-            Held { owner: "web".to_owned(), host, port }
+            Held { owner: "web".to_owned(), host, port, left: Duration::from_secs(60) }
         };
         let held = [held(None, 8080), held(Some("192.168.7.1"), 9090)];
         let here = Container { netns: berth_network::netns::current().unwrap() };
@@ -268,11 +268,16 @@ fn new_connections_wait_at_a_held_port_and_none_fails() {
 
         firewall::hold(&held).unwrap();
         firewall::hold(&[Held { port: 7070, ..held[0].clone() }]).unwrap();
-        assert!(firewall::hold(&held).unwrap_err().already_exists());
+        firewall::hold(&held).unwrap();
         let seen = firewall::observe().unwrap();
         assert_eq!(seen.routes.held.len(), 3);
         firewall::replace(&seen.networks, &seen.published, &seen.routes).unwrap();
-        assert_eq!(firewall::observe().unwrap(), seen);
+        let again = firewall::observe().unwrap();
+        let waiting = |routes: &Routes| -> Vec<(Option<IpAddr>, u16)> {
+            routes.held.iter().map(|held| (held.host, held.port)).collect()
+        };
+        assert_eq!(waiting(&again.routes), waiting(&seen.routes));
+        assert!(again.routes.held.iter().all(|held| !held.left.is_zero()));
         for (who, to) in clients {
             assert_eq!(who.try_tcp(to), None, "{to}");
         }
@@ -292,7 +297,32 @@ fn new_connections_wait_at_a_held_port_and_none_fails() {
                 assert!(client.join().unwrap().unwrap().starts_with("two"), "{to}");
             }
         });
-        assert!(firewall::release(&held).unwrap_err().is_missing());
+        firewall::release(&held).unwrap();
+    });
+}
+
+#[test]
+fn a_hold_ends_by_itself() {
+    on_a_host(|host| {
+        let web = host.network(network("web", "10.20.0.0/24"));
+        let server = host.container(&web, 2);
+        server.serve_tcp(80, "server");
+        publish("web-1", Tcp, "8080", "10.20.0.2:80");
+        let held = |port, seconds| {
+            let left = Duration::from_secs(seconds);
+            Held { owner: "web-1".to_owned(), host: None, port, left }
+        };
+        firewall::hold(&[held(8080, 1), held(9090, 600)]).unwrap();
+        let ports = || -> Vec<u16> {
+            let held = firewall::observe().unwrap().routes.held;
+            held.iter().map(|held| held.port).collect()
+        };
+        let end = Instant::now() + Duration::from_secs(30);
+        while ports() != [9090] {
+            assert!(Instant::now() < end, "{:?}", ports());
+            thread::sleep(Duration::from_millis(50));
+        }
+        assert!(ask_tcp("127.0.0.1:8080").unwrap().starts_with("server"));
     });
 }
 

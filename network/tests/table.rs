@@ -232,7 +232,7 @@ fn the_table_reads_well_in_the_words_of_nft() {
 
         insta::assert_snapshot!(shown, @r#"
         table inet berth {
-          comment "rules 3 47 a35558c05530c6c9"
+          comment "rules 4 47 edacf63dfbfe3753"
           set bridges {
             type ifname
             elements = { "br-web" comment "web" }
@@ -293,14 +293,17 @@ fn the_table_reads_well_in_the_words_of_nft() {
 
           set held {
             type inet_service
+            flags timeout
           }
 
           set held4_at {
             type ipv4_addr . inet_service
+            flags timeout
           }
 
           set held6_at {
             type ipv6_addr . inet_service
+            flags timeout
           }
 
           set masked4 {

@@ -103,7 +103,7 @@ pub(super) fn of_published(port: &Published) -> Result<(&'static str, Element)> 
     key.extend(padded(port.port));
     let mut value = octets(port.target.ip());
     value.extend(padded(port.target.port()));
-    Ok((map, Element { key, last: None, value: Some(value), comment }))
+    Ok((map, Element { key, value: Some(value), comment, ..Element::default() }))
 }
 
 /// The elements of a port whose clients are shared out: one for each percent.
@@ -144,7 +144,7 @@ pub(super) fn of_held(port: &Held) -> (&'static str, Element) {
             (set, [octets(host), padded(port.port).to_vec()].concat())
         }
     };
-    (set, Element { key, comment, ..Element::default() })
+    (set, Element { key, comment, left: Some(port.left), ..Element::default() })
 }
 
 /// The networks that the sets tell of.
@@ -258,6 +258,8 @@ fn wait(element: Element, host: usize) -> Option<Held> {
         owner: element.comment.unwrap_or_default(),
         host: if host == 0 { None } else { Some(address(of_host)?) },
         port: u16::from_be_bytes([*port.first()?, *port.get(1)?]),
+        // One that an older version made has no end.
+        left: element.left.unwrap_or_default(),
     })
 }
 

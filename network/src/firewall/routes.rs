@@ -7,15 +7,16 @@
 //! A replacement without an error is made of these: start the new one, [`change`] the ports from
 //! the old to it (or [`weigh`] them, a part of the clients first), let the old one finish what it
 //! has ([`crate::conntrack::drain`]), stop it. Where both cannot run at once: [`hold`] the ports,
-//! stop the old one, start the new one, [`change`], [`release`].
+//! stop the old one, start the new one, [`release`].
 //!
 //! Weights and holds are kept in the table alone, for they last as long as a replacement. When somebody
 //! flushes it, the published ports come back and these do not: each port leads to where it is published, and
-//! nobody waits. Who shares out or holds has to look with [`observe`] before the next step, which names
-//! what is there and is refused where it is not.
+//! nobody waits. Who shares out has to look with [`observe`] before the next step, which names
+//! what is there and is refused where it is not. A hold has an end that the kernel keeps, whoever is killed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use berth_schema::stack::Protocol;
 
@@ -64,6 +65,8 @@ pub struct Held {
     pub host: Option<IpAddr>,
     /// Port of the host.
     pub port: u16,
+    /// How long they wait from now on, at most.
+    pub left: Duration,
 }
 
 /// What is done to published ports beyond leading each to one target.
@@ -170,23 +173,27 @@ pub fn weigh(before: &[Weighted], after: &[Weighted]) -> Result<()> {
 
 /// Lets new connections to these ports wait: their first packets are dropped, which the client's
 /// kernel takes for loss and sends again after one second, two, four. Those that are there go on.
+/// The kernel ends it when the time of a port is over; a port that is held gets its time anew.
 ///
 /// There is no such thing for UDP and SCTP.
 ///
 /// # Errors
-/// One of them is held already, or the kernel refuses. Nothing has changed then.
+/// The kernel refuses. Nothing has changed then.
 pub fn hold(ports: &[Held]) -> Result<()> {
     on_held(ports, |batch, set, element| {
+        batch.delete_just(set, element);
         batch.add_element(set, element);
     })
 }
 
-/// Lets new connections to these ports pass again.
+/// Lets new connections to these ports pass again, where they do not already.
 ///
 /// # Errors
-/// One of them is not held, or the kernel refuses. Nothing has changed then.
+/// The kernel refuses. Nothing has changed then.
 pub fn release(ports: &[Held]) -> Result<()> {
-    on_held(ports, Batch::delete_element)
+    on_held(ports, |batch, set, element| {
+        batch.delete_just(set, element);
+    })
 }
 
 fn on_held(ports: &[Held], mut step: impl FnMut(&mut Batch, &'static str, &Element)) -> Result<()> {

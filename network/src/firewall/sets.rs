@@ -86,9 +86,9 @@ pub(super) const SETS: &[SetSpec] = &[
         value: &[Type::Ipv6, Type::Port],
         ..set(SHARES6_AT, &[Type::Percent, Type::Ipv6, Type::Protocol, Type::Port])
     },
-    set(HELD, &[Type::Port]),
-    set(HELD4_AT, &[Type::Ipv4, Type::Port]),
-    set(HELD6_AT, &[Type::Ipv6, Type::Port]),
+    SetSpec { ending: true, ..set(HELD, &[Type::Port]) },
+    SetSpec { ending: true, ..set(HELD4_AT, &[Type::Ipv4, Type::Port]) },
+    SetSpec { ending: true, ..set(HELD6_AT, &[Type::Ipv6, Type::Port]) },
     set(MASKED4, &[Type::LinkName]),
     set(MASKED6, &[Type::LinkName]),
     set(ROUTED4, &[Type::LinkName]),
@@ -101,5 +101,5 @@ pub(super) const SETS: &[SetSpec] = &[
 ];
 
 const fn set(name: &'static str, key: &'static [Type]) -> SetSpec {
-    SetSpec { name, key, value: &[], ranges: false }
+    SetSpec { name, key, value: &[], ranges: false, ending: false }
 }

@@ -1,5 +1,7 @@
 //! Reading tables, rules and elements back.
 
+use std::time::Duration;
+
 use super::attributes::comment_text;
 use super::{
     Attributes, Element, NEW_ELEMENT, NEW_RULE, NEW_TABLE, NLM_F_REQUEST, SUBSYSTEM, Table,
@@ -124,5 +126,8 @@ fn element(bytes: &[u8]) -> Option<Element> {
         last: data(10),
         value: data(2),
         comment: field(bytes, 6).and_then(comment_text),
+        left: field(bytes, 5)
+            .and_then(|ms| Some(u64::from_be_bytes(ms.try_into().ok()?)))
+            .map(Duration::from_millis),
     })
 }

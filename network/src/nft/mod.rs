@@ -154,7 +154,7 @@ impl Batch {
         self.push("add element to", set, NEW_ELEMENT, NLM_F_CREATE | NLM_F_EXCL, &body)
     }
 
-    /// Deletes an element of a map, or sees to it that there is none of its key. The transaction
+    /// Deletes an element, or sees to it that there is none of its key. Of a map, the transaction
     /// fails with `EEXIST` when the one that is there has another value. Gives the number of that step.
     pub(crate) fn delete_just(&mut self, set: &'static str, element: &Element) -> usize {
         let body = element.body(self.table.name, set);

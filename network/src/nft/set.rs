@@ -1,9 +1,12 @@
 //! Sets and maps, and what is in them.
 
+use std::time::Duration;
+
 use super::attributes::{Attributes, comment};
 
 const FLAG_INTERVAL: u32 = 0x4;
 const FLAG_MAP: u32 = 0x8;
+const FLAG_TIMEOUT: u32 = 0x10;
 const FLAG_CONCAT: u32 = 0x80;
 
 /// For `nft`: the byte order (type 0) of the keys is the host's (1).
@@ -60,6 +63,8 @@ pub(crate) struct SetSpec {
     pub(crate) value: &'static [Type],
     /// The parts of keys may be ranges.
     pub(crate) ranges: bool,
+    /// Elements may have an end.
+    pub(crate) ending: bool,
 }
 
 impl SetSpec {
@@ -70,6 +75,9 @@ impl SetSpec {
         }
         if !self.value.is_empty() {
             flags |= FLAG_MAP;
+        }
+        if self.ending {
+            flags |= FLAG_TIMEOUT;
         }
         let mut body = Attributes::default()
             .text(1, table)
@@ -107,6 +115,11 @@ fn len(parts: &[Type]) -> u32 {
     u32::try_from(bytes).unwrap_or(0)
 }
 
+/// Never none, which would be for ever.
+fn milliseconds(left: Duration) -> u64 {
+    u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
 /// An element of a set or a map.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Element {
@@ -116,6 +129,8 @@ pub(crate) struct Element {
     /// In a map.
     pub(crate) value: Option<Vec<u8>>,
     pub(crate) comment: Option<String>,
+    /// When the kernel takes it away, in a set whose elements have an end.
+    pub(crate) left: Option<Duration>,
 }
 
 impl Element {
@@ -127,6 +142,9 @@ impl Element {
         }
         if let Some(value) = &self.value {
             element = element.nest(2, &data(value));
+        }
+        if let Some(left) = self.left {
+            element = element.bytes(4, &milliseconds(left).to_be_bytes());
         }
         if let Some(text) = &self.comment {
             element = element.bytes(6, &comment(text));

@@ -150,12 +150,11 @@ fn are_present(kernel: &Kernel, record: &NetworkRecord) -> bool {
     kernel.rules.covers(record) && (grouped || kernel.rules.base == Base::Newer)
 }
 
-/// Who has ports, a share of one, or clients that wait at one.
+/// Who has ports, or a share of one. That clients wait at one ends by itself.
 fn owners(rules: &firewall::Observed) -> BTreeSet<&str> {
     let shares = rules.routes.weighted.iter().flat_map(|port| &port.shares);
     let published = rules.published.iter().map(|port| port.owner.as_str());
-    let held = rules.routes.held.iter().map(|port| port.owner.as_str());
-    published.chain(shares.map(|share| share.owner.as_str())).chain(held).collect()
+    published.chain(shares.map(|share| share.owner.as_str())).collect()
 }
 
 fn is_running(container: &ObservedContainer) -> bool {
@@ -236,7 +235,8 @@ mod tests {
                 firewall::Share { owner: owner(), target: target.parse().unwrap(), percent: 100 };
             firewall::Weighted { host: None, port: number, protocol, shares: vec![share] }
         };
-        let held = |number| firewall::Held { owner: owner(), host: None, port: number };
+        let left = std::time::Duration::from_secs(3);
+        let held = |number| firewall::Held { owner: owner(), host: None, port: number, left };
         let both = firewall::Observed {
             networks: vec![theirs],
             published: vec![port(80, "10.1.0.2:80"), port(81, "10.2.0.2:80")],

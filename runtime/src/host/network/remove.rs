@@ -118,8 +118,6 @@ pub(in crate::host) fn remove_stray_rules(roots: &Roots, container: &str) -> Res
     let has_share = |port: &firewall::Weighted| port.shares.iter().any(|s| s.owner == container);
     rules.routes.weighted.retain(has_share);
     firewall::weigh(&rules.routes.weighted, &[]).map_err(failed)?;
-    rules.routes.held.retain(|port| port.owner == container);
-    firewall::release(&rules.routes.held).map_err(failed)?;
     rules.published.retain(|port| port.owner == container);
     firewall::unpublish(&rules.published).map_err(failed)
 }
