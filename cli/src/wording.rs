@@ -25,6 +25,8 @@ pub(crate) fn object(action: &Action) -> String {
         | Action::AwaitStable { .. }
         | Action::TakeOver { .. }
         | Action::Drain { .. }
+        | Action::HoldPorts { .. }
+        | Action::ReleasePorts { .. }
         | Action::AdoptContainer { .. }
         | Action::AwaitContainer { .. }
         | Action::StopContainer { .. }
@@ -62,6 +64,8 @@ pub(crate) fn words(action: &Action) -> (&'static str, &'static str) {
         Action::AwaitStable { .. } => ("Waiting", "Stable"),
         Action::TakeOver { .. } => ("Taking over", "Serving"),
         Action::Drain { .. } => ("Draining", "Drained"),
+        Action::HoldPorts { .. } => ("Holding", "Held"),
+        Action::ReleasePorts { .. } => ("Awaiting", "Reachable"),
         Action::AdoptContainer { .. } => ("Adopting", "Adopted"),
         Action::AwaitContainer { condition, .. } => match condition {
             Condition::ServiceStarted => ("Waiting", "Running"),

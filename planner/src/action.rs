@@ -5,6 +5,7 @@ use std::time::Duration;
 use berth_schema::stack::Condition;
 use serde::{Deserialize, Serialize};
 
+use crate::hold::HeldPort;
 use crate::observed::{ContainerRecord, Leftover, NetworkRecord, VolumeRecord};
 
 /// One change. Each carries exactly what it needs.
@@ -73,6 +74,26 @@ pub enum Action {
         /// Name on the host.
         name: String,
         /// For how long at most.
+        patience: Duration,
+    },
+    /// Lets new connections to ports of a container wait, and those that are there come to their end.
+    HoldPorts {
+        /// Name on the host.
+        name: String,
+        /// Its ports.
+        ports: Vec<HeldPort>,
+        /// How long they wait at most; the kernel ends it.
+        limit: Duration,
+        /// How long those that are there may take.
+        drain: Duration,
+    },
+    /// Lets new connections in again, as soon as the container serves or cannot.
+    ReleasePorts {
+        /// Name on the host.
+        name: String,
+        /// Its ports.
+        ports: Vec<HeldPort>,
+        /// How long it may take until it serves.
         patience: Duration,
     },
     /// Gives a running container whose monitor died a new monitor.
@@ -158,6 +179,8 @@ impl Action {
             Action::AwaitStable { .. } => "prove_container",
             Action::TakeOver { .. } => "promote_container",
             Action::Drain { .. } => "drain_container",
+            Action::HoldPorts { .. } => "hold_container",
+            Action::ReleasePorts { .. } => "release_container",
             Action::AdoptContainer { .. } => "adopt_container",
             Action::AwaitContainer { .. } => "await_container",
             Action::StopContainer { .. } => "stop_container",
@@ -196,6 +219,8 @@ impl Action {
             | Action::AwaitStable { name, .. }
             | Action::TakeOver { name, .. }
             | Action::Drain { name, .. }
+            | Action::HoldPorts { name, .. }
+            | Action::ReleasePorts { name, .. }
             | Action::AdoptContainer { name }
             | Action::AwaitContainer { name, .. }
             | Action::StopContainer { name, .. }

@@ -114,6 +114,15 @@ pub enum Cause {
         /// Why.
         why: &'static str,
     },
+    /// In which order the old container and the new one come and go.
+    Order {
+        /// The new one starts before the old one stops.
+        start_first: bool,
+        /// Why this order.
+        why: OrderWhy,
+        /// What that is for clients.
+        gap: Gap,
+    },
     /// Another service waits for it.
     NeededBy {
         /// That service.
@@ -163,7 +172,55 @@ impl fmt::Display for Cause {
             Cause::TakesOver { from } => write!(f, "takes over from `{from}`"),
             Cause::Superseded => f.write_str("another takes its place"),
             Cause::StopsFirst { why } => write!(f, "stops first: {why}"),
+            Cause::Order { start_first, why, gap } => order(f, *start_first, *why, gap),
             Cause::NeededBy { service } => write!(f, "`{service}` waits for it"),
+        }
+    }
+}
+
+/// Why containers are replaced in an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderWhy {
+    /// Nobody said otherwise.
+    Default,
+    /// The file says so.
+    File,
+    /// The file says otherwise, and it cannot be for once; another cause says why.
+    Once,
+}
+
+/// What a replacement is for clients.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Gap {
+    /// Somebody serves at any time.
+    None,
+    /// Nobody serves for a while, and new connections wait meanwhile.
+    Held {
+        /// At these TCP ports of the host.
+        ports: Vec<u16>,
+    },
+    /// Nobody serves for a while.
+    Open {
+        /// Why nobody waits.
+        why: &'static str,
+    },
+}
+
+fn order(f: &mut fmt::Formatter<'_>, start_first: bool, why: OrderWhy, gap: &Gap) -> fmt::Result {
+    let order = if start_first { "start-first" } else { "stop-first" };
+    match why {
+        OrderWhy::Default => write!(f, "{order} by default: ")?,
+        OrderWhy::File => write!(f, "{order} as the file says: ")?,
+        OrderWhy::Once => {}
+    }
+    match gap {
+        Gap::None => f.write_str("no gap"),
+        Gap::Open { why } => write!(f, "gap expected, {why}"),
+        Gap::Held { ports } => {
+            let ports: Vec<String> = ports.iter().map(|port| format!("{port}/tcp")).collect();
+            write!(f, "gap expected, new connections to {} held", ports.join(", "))
         }
     }
 }
@@ -222,6 +279,7 @@ impl Cause {
             | Cause::TakesOver { .. }
             | Cause::Superseded
             | Cause::StopsFirst { .. }
+            | Cause::Order { .. }
             | Cause::NeededBy { .. } => Sort::Follows,
             Cause::Requested | Cause::Unused | Cause::Held => Sort::Asked,
         }

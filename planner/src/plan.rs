@@ -214,6 +214,17 @@ impl Draft {
         self.steps[step.0].after.insert(before.0);
     }
 
+    /// `step` happens right before `other`, when all is done that `other` waits for by now.
+    pub(crate) fn insert_before(&mut self, other: Slot, step: Slot) {
+        let (after, tried) = {
+            let other = &mut self.steps[other.0];
+            (std::mem::take(&mut other.after), std::mem::take(&mut other.after_tried))
+        };
+        self.steps[step.0].after.extend(after);
+        self.steps[step.0].after_tried.extend(tried);
+        self.after(other, step);
+    }
+
     /// `step` waits until `before` ended, well or not.
     pub(crate) fn after_tried(&mut self, step: Slot, before: Slot) {
         self.steps[step.0].after_tried.insert(before.0);

@@ -39,6 +39,9 @@ const GRACE: Duration = Duration::from_secs(10);
 pub struct Rollout {
     /// The new one starts before the old one stops.
     pub start_first: bool,
+    /// The file says the order.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asked: bool,
 }
 
 impl Rollout {
@@ -46,7 +49,8 @@ impl Rollout {
     pub(crate) fn of(service: &Service) -> Rollout {
         let update = service.deploy.as_ref().and_then(|deploy| deploy.update.as_ref());
         let order = update.and_then(|update| update.order);
-        Rollout { start_first: order == Some(RolloutOrder::StartFirst) }
+        let start_first = order == Some(RolloutOrder::StartFirst);
+        Rollout { start_first, asked: order.is_some() }
     }
 
     /// Whether it is as if the file said nothing.

@@ -198,6 +198,8 @@ impl Plan {
             | Action::AwaitStable { .. }
             | Action::TakeOver { .. }
             | Action::Drain { .. }
+            | Action::HoldPorts { .. }
+            | Action::ReleasePorts { .. }
             | Action::AdoptContainer { .. }
             | Action::AwaitContainer { .. }
             | Action::StopContainer { .. }
@@ -272,11 +274,15 @@ fn of_whom(grant: &Grant) -> &str {
     grant.service.as_deref().unwrap_or("(all)")
 }
 
-/// A wait is not a change, so people do not see it.
+/// A wait is not a change, so people do not see it, nor that others wait.
 fn is_shown(action: &Action) -> bool {
     !matches!(
         action,
-        Action::AwaitContainer { .. } | Action::AwaitStable { .. } | Action::Drain { .. }
+        Action::AwaitContainer { .. }
+            | Action::AwaitStable { .. }
+            | Action::Drain { .. }
+            | Action::HoldPorts { .. }
+            | Action::ReleasePorts { .. }
     )
 }
 
@@ -298,6 +304,8 @@ fn group(action: &Action) -> u8 {
         | Action::AwaitStable { .. }
         | Action::TakeOver { .. }
         | Action::Drain { .. }
+        | Action::HoldPorts { .. }
+        | Action::ReleasePorts { .. }
         | Action::AdoptContainer { .. }
         | Action::AwaitContainer { .. }
         | Action::StopContainer { .. }
@@ -333,7 +341,11 @@ fn kind(steps: &[&Step]) -> Kind {
             Action::PauseContainer { .. } => other = Some(Kind::Pause),
             Action::UnpauseContainer { .. } => other = Some(Kind::Unpause),
             Action::TakeOver { .. } => other = Some(Kind::Update),
-            Action::AwaitContainer { .. } | Action::AwaitStable { .. } | Action::Drain { .. } => {}
+            Action::AwaitContainer { .. }
+            | Action::AwaitStable { .. }
+            | Action::Drain { .. }
+            | Action::HoldPorts { .. }
+            | Action::ReleasePorts { .. } => {}
         }
     }
     match (gone, made, stops, starts) {
@@ -374,6 +386,7 @@ fn is_told(cause: &Cause, with_changes: bool) -> bool {
         | Cause::TakesOver { .. }
         | Cause::Superseded
         | Cause::StopsFirst { .. }
+        | Cause::Order { .. }
         | Cause::NeededBy { .. } => true,
     }
 }

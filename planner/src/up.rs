@@ -9,7 +9,7 @@ mod hardware;
 mod inits;
 mod memory;
 mod notes;
-mod ports;
+pub(crate) mod ports;
 mod records;
 mod resources;
 mod steps;

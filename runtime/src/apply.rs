@@ -131,6 +131,7 @@ impl Run<'_> {
                     Action::AwaitContainer { .. }
                         | Action::AwaitStable { .. }
                         | Action::Drain { .. }
+                        | Action::ReleasePorts { .. }
                 );
                 let _permit = match waits {
                     true => None,

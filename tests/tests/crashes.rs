@@ -247,11 +247,13 @@ volumes: { data: {}, more: {} }
 /// What is killed at in the sweeps below.
 const MAKING: [&str; 5] =
     ["create_network", "create_volume", "create_container", "start_container", "await_container"];
-const CHANGING: [&str; 12] = [
+const CHANGING: [&str; 14] = [
     "adopt_container",
     "await_container",
     "create_container",
     "create_network",
+    "hold_container",
+    "release_container",
     "remove_container",
     "remove_leftover",
     "remove_network",

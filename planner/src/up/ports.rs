@@ -17,18 +17,18 @@ use super::{Survey, is_active};
 const NAMED: usize = 4;
 
 /// A port that is one port, not the first free of a range.
-pub(super) fn fixed(port: &PortSpec) -> Option<(Protocol, u16)> {
+pub(crate) fn fixed(port: &PortSpec) -> Option<(Protocol, u16)> {
     let (first, last) = port.published?;
     (first == last && first != 0).then_some((port.protocol, first))
 }
 
 /// Ports of the host that a container of this description has when it runs.
-pub(super) fn wanted(spec: &ContainerSpec) -> &[PortSpec] {
+pub(crate) fn wanted(spec: &ContainerSpec) -> &[PortSpec] {
     if spec.network_mode == NetworkMode::Bridge { &spec.ports } else { &[] }
 }
 
 /// Ports a container that runs really has, or has asked for.
-pub(super) fn held(have: &ObservedContainer) -> &[PortSpec] {
+pub(crate) fn held(have: &ObservedContainer) -> &[PortSpec] {
     match have.published.is_empty() && !have.beside {
         true => wanted(&have.record.spec),
         false => &have.published,

@@ -5,6 +5,7 @@
 //! plan cannot have a circle.
 
 mod claims;
+mod holds;
 mod inits;
 mod live;
 mod rollouts;
@@ -75,6 +76,7 @@ pub(super) fn draft(
     maker.order_of_inits();
     maker.order_of_choices();
     maker.order_of_rollouts();
+    maker.holds();
     if let Some(first) = first {
         maker.draft.begin_with(first);
     }

@@ -1,13 +1,15 @@
 //! Judges a plan by what it says, not by how it was made.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use berth_planner::action::Action;
 use berth_planner::cause::Cause;
 use berth_planner::desired::{DependencySpec, Desired, NetworkMode, SourceSpec};
+use berth_planner::hold::HeldPort;
 use berth_planner::observed::{ContainerRecord, Observed, ObservedContainer};
 use berth_planner::{Plan, StepId};
-use berth_schema::stack::Condition;
+use berth_schema::stack::{Condition, Protocol};
 
 use crate::host::active;
 
@@ -112,6 +114,12 @@ impl<'a> Judged<'a> {
                     assert!(have.is_some_and(gave_up), "nobody takes over from {name}");
                 }
             },
+            Action::HoldPorts { name, ports, .. } => self.hold(id, name, ports),
+            Action::ReleasePorts { name, .. } => {
+                assert!(self.find("hold_container", name).is_some(), "{name} is not held");
+                self.after(id, "hold_container", name);
+                self.after(id, "start_container", name);
+            }
             Action::StopContainer { name, .. } => self.stop(id, name),
             Action::RemoveContainer { name } if self.find("clear_container", name) == Some(id) => {
                 assert!(self.record(name).is_some_and(|record| record.init.is_some()));
@@ -290,10 +298,51 @@ impl<'a> Judged<'a> {
         of_service.collect()
     }
 
+    /// What is held is stopped next, starts again, and is let in then.
+    fn hold(&self, id: StepId, name: &str, ports: &[HeldPort]) {
+        let stop = self.find("stop_container", name).expect("what is held stops");
+        let before = &self.before[stop.index()];
+        assert!(before.contains(&id), "{name} stops before it is held");
+        let others =
+            before.iter().all(|step| *step == id || self.before[id.index()].contains(step));
+        assert!(others, "{name} is held, and something else comes before it stops");
+        assert!(self.find("start_container", name).is_some(), "{name} is held for ever");
+        assert!(self.find("release_container", name).is_some(), "{name} is not released");
+        let published = |record: &ContainerRecord| -> BTreeSet<u16> {
+            let tcp = record.spec.ports.iter().filter(|port| port.protocol == Protocol::Tcp);
+            tcp.filter_map(|port| Some(port.published?.0)).collect()
+        };
+        let (old, new) = (&self.observed.containers[name].record, self.record(name).unwrap());
+        for port in ports {
+            assert!(published(old).contains(&port.port) && published(new).contains(&port.port));
+        }
+    }
+
+    /// What stops and starts again with the same TCP ports is held meanwhile.
+    fn is_held(&self, name: &str) {
+        let tcp = |record: &ContainerRecord| -> BTreeSet<(Option<IpAddr>, (u16, u16))> {
+            let on_host = record.spec.network_mode == NetworkMode::Bridge;
+            let ports =
+                record.spec.ports.iter().filter(|port| on_host && port.protocol == Protocol::Tcp);
+            let one = ports.filter_map(|port| Some((port.host_ip, port.published?)));
+            one.filter(|(_, (first, last))| first == last && *first != 0).collect()
+        };
+        let (old, new) = (&self.observed.containers[name], self.record(name));
+        let starts = self.find("start_container", name).is_some();
+        let Some(new) = new.filter(|_| starts && old.published.is_empty() && !old.beside) else {
+            return;
+        };
+        let both = !tcp(&old.record).is_disjoint(&tcp(new));
+        assert!(!both || self.find("hold_container", name).is_some(), "nobody waits for {name}");
+    }
+
     /// A container that stops has no dependent that stops later.
     fn stop(&self, id: StepId, name: &str) {
         let record = &self.observed.containers[name].record;
         assert!(active(&self.observed.containers[name]), "{name} does not run");
+        if self.desired.is_some() {
+            self.is_held(name);
+        }
         for (other, have) in &self.observed.containers {
             let here = &have.record;
             let depends = here.project == record.project

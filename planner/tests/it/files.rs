@@ -123,7 +123,8 @@ fn changed_values_are_told_with_the_place_they_were_written_at() {
     replace  db-1               network `shop_back` is made anew
                                 volumes./srv/lib/postgresql/data — → "volume shop_data" (compose.yaml:22:5)
                                 volumes./var/lib/postgresql/data "volume shop_data" → — (compose.yaml:22:5)
-    replace  web-1              image "nginx:1.27" → "nginx:1.28" (compose.yaml:3:12)
+    replace  web-1              stop-first by default: gap expected, its TCP ports change
+                                image "nginx:1.27" → "nginx:1.28" (compose.yaml:3:12)
                                 ports ["8080:80/tcp"] → ["127.0.0.1:8080:80/tcp"] (compose.yaml:4:5)
     replace  app-1              network `shop_back` is made anew
                                 environment.LOG "info" → "debug" (compose.yaml:12:12)
@@ -137,9 +138,10 @@ fn changed_values_are_told_with_the_place_they_were_written_at() {
 #[test]
 fn changed_content_of_a_config_counts() {
     let plan = plan(&files(SHOP, "two"), &shop_is_up());
-    assert_snapshot!(plan, @"
+    assert_snapshot!(plan, @r"
     start    db-1   exited with 0
-    replace  web-1  configs./etc/nginx/nginx.conf.content sha256:7692c3ad3540 → sha256:3fc4ccfe7458 (compose.yaml:6:5)
+    replace  web-1  stop-first by default: gap expected, new connections to 8080/tcp held
+                    configs./etc/nginx/nginx.conf.content sha256:7692c3ad3540 → sha256:3fc4ccfe7458 (compose.yaml:6:5)
     Plan: 1 replace, 1 start, 4 unchanged
     ");
 }

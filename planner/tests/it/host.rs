@@ -1,6 +1,6 @@
 //! A host that is a plain value: an action happens to it, or is refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use berth_planner::action::Action;
 use berth_planner::desired::{ContainerSpec, NetworkMode, PortSpec, SourceSpec};
@@ -20,6 +20,8 @@ pub struct FakeHost {
     namespaces: BTreeMap<String, u32>,
     /// What each running container is connected to.
     links: BTreeMap<String, BTreeMap<String, u32>>,
+    /// Containers at whose ports new connections wait; the kernel lets them in when a run is over.
+    pub held: BTreeSet<String>,
     count: u32,
 }
 
@@ -49,6 +51,7 @@ impl FakeHost {
 
     /// Does a plan in an order drawn from `seed` among those it allows.
     pub fn apply(&mut self, plan: &Plan, mut seed: u64, broken: Option<Break>) -> Ran {
+        self.held.clear();
         let mut walk = Walk::new(plan);
         let mut ready: Vec<StepId> = Vec::new();
         let mut ran = Ran::default();
@@ -92,6 +95,7 @@ impl FakeHost {
         let ran = self.apply(plan, seed, None);
         assert!(ran.errors.is_empty(), "{:#?}\n{plan}\n{plan:#?}", ran.errors);
         assert_eq!(ran.order.len(), plan.steps.len());
+        assert!(self.held.is_empty(), "{:?} are held", self.held);
     }
 
     /// Who cannot take over is stopped, and stays.
@@ -206,6 +210,14 @@ impl FakeHost {
                 let container = self.get(name)?;
                 refuse(!active(container) || !container.beside, "is not to be drained")
             }
+            Action::HoldPorts { name, ports, .. } => {
+                let container = self.get(name)?;
+                refuse(!active(container) || container.beside, "serves nobody")?;
+                refuse(ports.is_empty(), "no port to hold")?;
+                self.held.insert(name.clone());
+                Ok(())
+            }
+            Action::ReleasePorts { name, .. } => refuse(!self.held.remove(name), "not held"),
             Action::AdoptContainer { name } => {
                 let container = self.get(name)?;
                 let running = matches!(container.state, ContainerState::Running { .. });

@@ -2,6 +2,7 @@
 
 mod changes;
 mod exchanges;
+mod holds;
 mod inits;
 mod lifecycle;
 mod options;

@@ -4,6 +4,7 @@
 pub(super) mod create;
 mod drain;
 pub(super) mod folder;
+mod hold;
 mod images;
 mod inits;
 mod volumes;
@@ -51,6 +52,12 @@ impl Host {
             }
             Action::TakeOver { name, from } => self.take_over(name, from).await,
             Action::Drain { name, patience } => drain::drain(self, name, *patience).await,
+            Action::HoldPorts { name, ports, limit, drain } => {
+                hold::hold(self, name, ports, (*limit, *drain)).await
+            }
+            Action::ReleasePorts { name, ports, patience } => {
+                hold::release(self, name, ports, *patience).await
+            }
             Action::AdoptContainer { name } => self.adopt(name).await,
             Action::AwaitContainer { name, condition } => {
                 wait::wait_for(self, name, *condition).await

@@ -37,6 +37,7 @@ fn two_that_exchange_their_ports_do_so_as_one_of_them_is_made_anew() {
     assert_snapshot!(plan, @r#"
     replace  a-1  PUBLIC 8002:80/tcp
                   exchanges ports or addresses with others
+                  stop-first by default: gap expected, its TCP ports change
                   ports ["8001:80/tcp"] → ["8002:80/tcp"]
     update   b-1  ports ["8002:80/tcp"] → ["8001:80/tcp"]
     Plan: 1 replace, 1 update, 2 unchanged
@@ -66,11 +67,13 @@ fn two_that_exchange_their_addresses_do_so_as_one_of_them_is_made_anew() {
     let after = stack_of(&[("a", 8001, six), ("b", 8002, five)]);
     let plan = from_to(&before, &after);
     assert_snapshot!(steps(&plan), @r"
-    0 stop_container shop-a-1 ←
-    1 remove_container shop-a-1 ← 0
-    2 update_container shop-b-1 ← 1
-    3 create_container shop-a-1 ← 1,2
-    4 start_container shop-a-1 ← 2,3
+    0 hold_container shop-a-1 ←
+    1 stop_container shop-a-1 ← 0
+    2 remove_container shop-a-1 ← 1
+    3 update_container shop-b-1 ← 2
+    4 create_container shop-a-1 ← 2,3
+    5 start_container shop-a-1 ← 3,4
+    6 release_container shop-a-1 ← 0 ended 5
     ");
 }
 
@@ -89,6 +92,7 @@ fn who_shares_the_network_of_one_that_is_made_anew_follows_it() {
     replace  side-1  shares a namespace of `shop-a-1`, which is made anew
     replace  a-1     PUBLIC 8002:80/tcp
                      exchanges ports or addresses with others
+                     stop-first by default: gap expected, its TCP ports change
                      ports ["8001:80/tcp"] → ["8002:80/tcp"]
     update   b-1     ports ["8002:80/tcp"] → ["8001:80/tcp"]
     Plan: 2 replace, 1 update, 1 unchanged
@@ -138,10 +142,12 @@ fn a_fixed_address_moves_to_a_service_that_is_made_anew() {
     after.services.get_mut("b").unwrap().tty = true;
     assert_snapshot!(steps(&from_to(&before, &after)), @r"
     0 update_container shop-a-1 ←
-    1 stop_container shop-b-1 ←
-    2 remove_container shop-b-1 ← 1
-    3 create_container shop-b-1 ← 0,2
-    4 start_container shop-b-1 ← 0,3
+    1 hold_container shop-b-1 ←
+    2 stop_container shop-b-1 ← 1
+    3 remove_container shop-b-1 ← 2
+    4 create_container shop-b-1 ← 0,3
+    5 start_container shop-b-1 ← 0,4
+    6 release_container shop-b-1 ← 1 ended 5
     ");
 }
 

@@ -112,11 +112,14 @@ fn a_network_without_room_for_two_says_that_the_old_one_stops_first() {
     assert_snapshot!(plan, @r#"
     create   web-1-b  nginx:2
                       takes over from `shop-web-1`
+                      start-first as the file says: no gap
                       image "nginx:1.27" → "nginx:2"
     remove   web-1    another takes its place
     replace  web-2    stops first: a network it is on has no address for another one
+                      gap expected, no TCP port to hold
                       image "nginx:1.27" → "nginx:2"
     replace  web-3    stops first: a network it is on has no address for another one
+                      gap expected, no TCP port to hold
                       image "nginx:1.27" → "nginx:2"
     Plan: 1 create, 2 replace, 1 remove, 5 unchanged
     "#);
@@ -203,6 +206,7 @@ fn one_that_was_not_good_stays_stopped_until_the_next_attempt() {
     assert!(start("shop", &host.observed, &[]).unwrap().is_empty());
     assert_snapshot!(plan(&rolling("nginx:2"), &host), @r#"
     replace  web-1-b  takes over from `shop-web-1`
+                      start-first as the file says: no gap
                       image "nginx:1.27" → "nginx:2"
     remove   web-1    another takes its place
     Plan: 1 replace, 1 remove, 5 unchanged

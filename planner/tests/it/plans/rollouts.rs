@@ -39,6 +39,7 @@ fn the_new_container_takes_over_before_the_old_one_stops() {
     create  web-1-b  nginx:2
                      PUBLIC 8080:80/tcp
                      takes over from `shop-web-1`
+                     start-first as the file says: no gap
                      image "nginx:1.27" → "nginx:2"
     remove  web-1    another takes its place
     Plan: 1 create, 1 remove, 5 unchanged
@@ -144,6 +145,7 @@ fn a_new_container_that_is_good_is_kept_and_one_that_is_not_is_made_anew() {
     host.observed.containers.get_mut("shop-web-1-b").unwrap().restarts = 1;
     assert_snapshot!(plan(&stack, &host), @r#"
     replace  web-1-b  takes over from `shop-web-1`
+                      start-first as the file says: no gap
                       image "nginx:1.27" → "nginx:2"
     remove   web-1    another takes its place
     Plan: 1 replace, 1 remove, 5 unchanged
@@ -163,6 +165,7 @@ fn one_that_has_to_stop_first_says_why() {
     assert_snapshot!(plan(&stack, &host), @r"
     replace  web-1                 network `shop_default` is made anew
                                    stops first: a network it is on is made anew
+                                   gap expected, new connections to 8080/tcp held
     replace  app-1                 network `shop_default` is made anew
     replace  network shop_default  172.20.0.0/16
                                    internal false → true
