@@ -337,7 +337,8 @@ impl FakeHost {
 
     /// A container that changes while it runs gets links to what is new, and keeps the others.
     fn relink(&mut self, container: &ObservedContainer) -> Result<(), String> {
-        if let Some(mut has) = self.links.get(&container.record.name).cloned() {
+        let has = self.links.get(&container.record.name).filter(|_| active(container));
+        if let Some(mut has) = has.cloned() {
             let wanted = self.links_of(container)?;
             has.retain(|to, _| wanted.contains_key(to));
             let all = wanted.into_iter().chain(has).collect();
