@@ -17,6 +17,7 @@ mod life;
 mod mounts;
 mod network;
 mod status;
+mod upkeep;
 mod wiring;
 
 pub use cgroup::{BlockLimits, Cgroup};
@@ -25,6 +26,7 @@ pub use life::{Hooks, Pace, Probe, Ready, Restart, Times};
 pub use mounts::{BindOwner, BundleDevice, BundleMount, BundleSource, Judged, Rootfs};
 pub use network::{Dns, Link, NameLink, NameRecord, Network, Publishing};
 pub use status::{HookError, HookStage, HookStatus, Phase, Status, StopStatus};
+pub use upkeep::{Settings, Upkeep};
 pub use wiring::{Wiring, links};
 
 /// Everything about one container, for its monitor and its init.
@@ -152,6 +154,9 @@ pub struct Bundle {
     /// The limits that it is being given in place of those in `cgroup`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changing: Option<Box<Cgroup>>,
+    /// What the kernel is being given for it in place of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settling: Option<Box<Settings>>,
     /// The links, names and ports that it is being given in place of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rewiring: Option<Box<Wiring>>,

@@ -4,8 +4,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::CWD;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags,
+    fsconfig_create, fsconfig_reconfigure, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
+    fspick, move_mount, open_tree,
 };
 
 use super::error::{Context, SetupError};
@@ -36,6 +37,15 @@ pub(crate) fn new(
     }
     fsconfig_create(&fs).map_err(|error| explained(&fs, &step, kind, error))?;
     fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, attr).step(&step, kind)
+}
+
+/// Changes an option of the file system that is mounted at `mount`.
+pub(crate) fn reconfigure(mount: &impl AsFd, key: &str, value: &str) -> Result<(), SetupError> {
+    const STEP: &str = "change mount";
+    let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
+    let fs = fspick(mount, "", flags).step(STEP, key)?;
+    fsconfig_set_string(&fs, key, value).map_err(|error| explained(&fs, STEP, key, error))?;
+    fsconfig_reconfigure(&fs).map_err(|error| explained(&fs, STEP, key, error))
 }
 
 /// The kernel's own words wait in the context and are worth more than the number.

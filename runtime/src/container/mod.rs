@@ -39,6 +39,7 @@ mod processes;
 mod rlimits;
 mod rootfs;
 mod seccomp;
+pub(crate) mod settings;
 mod spaces;
 mod spawn;
 mod sysctl;

@@ -51,6 +51,11 @@ pub(crate) fn make_room(files: usize) -> Option<i32> {
 pub(crate) struct Limits(Vec<(Resource, Rlimit)>);
 
 impl Limits {
+    /// Those that were asked for.
+    pub(super) fn asked(&self) -> impl Iterator<Item = (Resource, Rlimit)> {
+        self.0.iter().copied()
+    }
+
     /// Each limit, and whether it was asked for. No core is dumped unless asked for, and files are
     /// opened as many as before this process raised that for itself.
     pub(crate) fn all(&self) -> impl Iterator<Item = (Resource, Rlimit, bool)> {
@@ -103,6 +108,16 @@ pub fn hard_limits() -> BTreeMap<String, u64> {
 /// The most that a dumped core can have here.
 pub(crate) fn most_core() -> u64 {
     rustix::process::getrlimit(Resource::Core).maximum.unwrap_or(u64::MAX)
+}
+
+/// A limit as `/proc/PID/limits` has it, whose lines stand in the order of the kernel's numbers.
+pub(super) fn listed(text: &str, resource: Resource) -> Option<Rlimit> {
+    let line = text.lines().nth(1 + resource as usize)?;
+    let mut numbers = line.get(26..)?.split_whitespace().map(|word| match word {
+        "unlimited" => Some(None),
+        number => number.parse().ok().map(Some),
+    });
+    Some(Rlimit { current: numbers.next()??, maximum: numbers.next()?? })
 }
 
 /// The name of a limit.

@@ -1,9 +1,13 @@
 //! Kernel settings of the container's own namespaces.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::error::{Context, SetupError};
 use super::spaces::{has_own_ipc, has_own_network};
@@ -22,6 +26,54 @@ pub(crate) fn write_all(settings: BorrowedFd<'_>, bundle: &Bundle) -> Result<(),
         write(settings, key, value)
     })?;
     deaf(bundle).iter().try_for_each(|(key, value)| write(settings, key, value))
+}
+
+/// What the settings of a network namespace are now.
+pub(crate) fn read_in(
+    netns: BorrowedFd<'_>,
+    keys: &[&String],
+) -> Result<BTreeMap<String, String>, SetupError> {
+    in_network(netns, |settings| {
+        let read = |key: &&String| {
+            let file = open_setting(settings, key, OFlags::RDONLY).step("read sysctl", key)?;
+            let mut text = String::new();
+            File::from(file).read_to_string(&mut text).step("read sysctl", key)?;
+            Ok(((*key).clone(), text.trim().to_owned()))
+        };
+        keys.iter().map(read).collect()
+    })
+}
+
+/// Writes the settings of its network that are others than in `before`.
+pub(crate) fn change_in(
+    netns: BorrowedFd<'_>,
+    bundle: &Bundle,
+    before: &BTreeMap<String, String>,
+) -> Result<(), SetupError> {
+    let differs = |(key, value): &(&String, &String)| before.get(*key) != Some(*value);
+    let changed: Vec<_> = bundle.sysctls.iter().filter(differs).collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    check(bundle)?;
+    in_network(netns, |settings| {
+        changed.iter().try_for_each(|(key, value)| write(settings, key, value))?;
+        deaf(bundle).iter().try_for_each(|(key, value)| write(settings, key, value))
+    })
+}
+
+/// Does something with the settings of a network namespace, which are those of who opens them.
+fn in_network<T>(
+    netns: BorrowedFd<'_>,
+    work: impl FnOnce(BorrowedFd<'_>) -> Result<T, SetupError>,
+) -> Result<T, SetupError> {
+    const KIND: Option<LinkNameSpaceType> = Some(LinkNameSpaceType::Network);
+    let own = File::open("/proc/self/ns/net").step("open", "/proc/self/ns/net")?;
+    move_into_link_name_space(netns, KIND).step("join namespace", "network")?;
+    let settings = File::open("/proc/sys").step("open", "/proc/sys");
+    let done = settings.and_then(|settings| work(settings.as_fd()));
+    move_into_link_name_space(own.as_fd(), KIND).step("leave namespace", "network")?;
+    done
 }
 
 /// No neighbour says where packets go. At a link it holds only where it holds for all, and
@@ -105,10 +157,13 @@ fn path(key: &str) -> String {
 
 fn write(settings: BorrowedFd<'_>, key: &str, value: &str) -> Result<(), SetupError> {
     let object = || format!("{key}={value}");
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-    let file = openat2(settings, path(key), flags, Mode::empty(), resolve).step(STEP, object())?;
+    let file = open_setting(settings, key, OFlags::WRONLY).step(STEP, object())?;
     rustix::io::write(file.as_fd(), value.as_bytes()).map(drop).step(STEP, object())
+}
+
+fn open_setting(settings: BorrowedFd<'_>, key: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    openat2(settings, path(key), flags | OFlags::CLOEXEC, Mode::empty(), resolve)
 }
 
 #[cfg(test)]

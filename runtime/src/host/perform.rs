@@ -15,6 +15,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use berth_planner::action::Action;
+use berth_planner::desired::ContainerSpec;
 use berth_planner::observed::{ContainerRecord, Leftover};
 
 use super::state::held_mark;
@@ -106,12 +107,15 @@ impl Host {
             claims::release_rest(&self.roots, wanted, &stored.record);
         };
         let run_dir = self.roots.container_run(name);
-        if client::is_monitored(&run_dir) {
+        let is_heard = stored.updating || !is_only_noted(&stored.record.spec, &wanted.spec);
+        if is_heard && client::is_monitored(&run_dir) {
             let wiring = prepare::wiring(&self.roots, &stored, wanted).inspect_err(given_back)?;
             let cgroup = prepare::cgroup(&self.roots, wanted).inspect_err(given_back)?;
             let restart = prepare::restart(wanted.spec.restart);
+            let upkeep =
+                prepare::other_upkeep(&self.store, &stored, wanted).inspect_err(given_back)?;
             write(&Stored { updating: true, ..stored.clone() }).inspect_err(given_back)?;
-            client::update(&run_dir, cgroup, restart, wiring)
+            client::update(&run_dir, (cgroup, restart), wiring, upkeep)
                 .await
                 .map_err(|e| StepError::refused("update container", name, e))
                 .inspect_err(given_back)?;
@@ -322,6 +326,13 @@ fn remove_cgroup(path: &str) -> Result<(), StepError> {
     }
     group.kill_all().map_err(failed)?;
     group.remove().map_err(failed)
+}
+
+/// Whether all that differs is what only the record has.
+fn is_only_noted(before: &ContainerSpec, after: &ContainerSpec) -> bool {
+    let (labels, annotations) = (after.labels.clone(), after.annotations.clone());
+    let expose = after.expose.clone();
+    *after == ContainerSpec { labels, annotations, expose, ..before.clone() }
 }
 
 fn hook_failed(name: &str, failure: StartFailure) -> StepError {

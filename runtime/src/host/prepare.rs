@@ -27,11 +27,13 @@ mod mounts;
 mod names;
 mod process;
 mod runtime;
+mod upkeep;
 
 pub(super) use devices::nodes as device_nodes;
 pub(super) use life::{restart, signal_number};
 pub(super) use limits::cgroup;
 pub(super) use mounts::all_mounts;
+pub(super) use upkeep::other_upkeep;
 
 /// The ids of every container, if each had the same.
 #[cfg(feature = "sabotage")]
@@ -196,6 +198,7 @@ impl Preparation<'_> {
         mounts.sort_by(|a, b| a.target.cmp(&b.target));
         Ok(Bundle {
             changing: None,
+            settling: None,
             rewiring: None,
             name: record.name.clone(),
             id: self.stored.id.clone(),
@@ -218,7 +221,7 @@ impl Preparation<'_> {
             devices: given.nodes,
             device_hooks: given.hooks,
             read_only: spec.read_only,
-            shm_size: spec.shm_size.unwrap_or(SHM),
+            shm_size: shm_size(spec),
             hostname,
             id_base: defence!("ids.range", record.id_base, record.id_base.map(|_| ONE_RANGE)),
             privileged: spec.privileged,
@@ -239,22 +242,31 @@ impl Preparation<'_> {
             ready: spec.ready.as_ref().map(life::ready),
             restart_unhealthy: spec.restart_unhealthy,
             hooks: life::hooks(spec),
-            log: Log {
-                none: spec.logging.driver == LogDriver::None
-                    || spec.logging.forwarding.as_ref().is_some_and(|to| to.no_files),
-                max_size: spec.logging.max_size,
-                max_files: spec.logging.max_files,
-            },
+            log: log(spec),
             forward,
             tty: spec.tty,
             stdin_open: spec.stdin_open,
-            stop_signal: self.stop_signal()?,
-            stop_grace_ms: spec.stop_grace_period.map_or(10_000, |grace| grace.as_millis() as u64),
+            stop_signal: life::stop_signal(record, &self.image.config)?,
+            stop_grace_ms: life::stop_grace(spec),
             remove_on_exit: false,
             await_client: record.oneoff && (spec.tty || spec.stdin_open),
             state_dir,
             run_dir,
         })
+    }
+}
+
+fn shm_size(spec: &ContainerSpec) -> u64 {
+    spec.shm_size.unwrap_or(SHM)
+}
+
+fn log(spec: &ContainerSpec) -> Log {
+    let logging = &spec.logging;
+    Log {
+        none: logging.driver == LogDriver::None
+            || logging.forwarding.as_ref().is_some_and(|to| to.no_files),
+        max_size: logging.max_size,
+        max_files: logging.max_files,
     }
 }
 

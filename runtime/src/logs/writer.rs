@@ -77,6 +77,15 @@ impl Writer {
         Writer { forward, ..self }
     }
 
+    /// Rotates files by these limits from now on; those that are too many go at once.
+    pub fn keep(&mut self, limits: &Log) {
+        for number in limits.max_files.max(1)..self.limits.max_files {
+            // One that stays is overwritten when there are as many again.
+            let _ = remove(&self.dir.join(file_name(number)));
+        }
+        self.limits = Log { none: self.limits.none, ..limits.clone() };
+    }
+
     /// The folder of the log.
     pub fn dir(&self) -> &Path {
         &self.dir

@@ -85,6 +85,28 @@ impl Checks {
         checks
     }
 
+    /// Makes the checks of `after` in place of those of `before`. One that is the same goes on; of
+    /// another that is made instead is held what was known, until it says something itself.
+    pub(super) fn renew(&mut self, before: &Bundle, after: &Bundle, now: Instant) {
+        let same_probe = before.health == after.health;
+        let same_sign = before.ready == after.ready;
+        let of = |kind: Kind| if kind == Kind::Probe { same_probe } else { same_sign };
+        let (mut kept, gone): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.all).into_iter().partition(|check| of(check.kind));
+        let mut gone: Vec<Check> = gone.into_iter().map(|check| check.given_up(now)).collect();
+        for mut new in Checks::new(after, now, &[]).all.into_iter().filter(|new| !of(new.kind)) {
+            let probe = new.kind == Kind::Probe;
+            let old = gone.iter().position(|old| (old.kind == Kind::Probe) == probe);
+            if let Some(old) = old.map(|at| gone.swap_remove(at)) {
+                new.succeed(old);
+            }
+            kept.push(new);
+        }
+        kept.sort_by_key(|check| check.kind != Kind::Probe);
+        self.all = kept;
+        self.was_healthy |= self.health() == Health::Healthy;
+    }
+
     /// Adds what to wait for. No check is due while the container stands still, and none is to
     /// begin any more unless `begins`.
     pub(super) fn poll<'a>(&'a self, set: &mut PollSet<'a>, frozen: bool, begins: bool) {
@@ -152,6 +174,22 @@ fn kind(ready: &Ready) -> Kind {
 }
 
 impl Check {
+    /// It is not made any more; a probe that runs is killed.
+    fn given_up(mut self, now: Instant) -> Check {
+        if let Some(Attempt::Probe(probe)) = self.attempt.take() {
+            self.stuck = Some(probe.give_up(now));
+        }
+        self
+    }
+
+    /// Takes the place of another one.
+    fn succeed(&mut self, old: Check) {
+        self.timing.hold(old.timing.health());
+        self.text = old.text;
+        // A look or a line begins nothing that could heap up.
+        self.stuck = old.stuck.filter(|_| self.kind == Kind::Probe);
+    }
+
     fn is_healthy(&self) -> bool {
         self.timing.health() == Health::Healthy
     }
@@ -313,7 +351,7 @@ impl Monitor {
     }
 
     /// Notes what came of checks, and restarts what is unhealthy where the file says so.
-    fn note_checks(&mut self) {
+    pub(super) fn note_checks(&mut self) {
         let Life::Running(running) = &mut self.life else { return };
         let checks = &mut running.checks;
         let (health, text) = (checks.health(), checks.text());

@@ -16,8 +16,8 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::protocol::{self, Frame, Reply, Request};
-use super::{LOCK, SOCKET, WIRING};
-use crate::bundle::{Cgroup, Restart, Status, Wiring};
+use super::{LOCK, SOCKET, UPKEEP, WIRING};
+use crate::bundle::{Cgroup, Restart, Status, Upkeep, Wiring};
 use crate::record::{self, Durability};
 
 /// How long a monitor that is alive may take to answer what it can answer at once.
@@ -105,22 +105,25 @@ pub async fn signal(run_dir: &Path, number: i32) -> io::Result<()> {
     done(Connection::ask(run_dir, &Request::Signal { number }).await?.1)
 }
 
-/// Gives the container other limits, another restart policy, other links, names and ports; it runs
-/// on.
+/// Gives the container other limits and another restart policy, other links, names and ports, and
+/// another upkeep; it runs on.
 ///
 /// # Errors
 /// There is no monitor, or the host refuses some of it; everything is as before then.
 pub async fn update(
     run_dir: &Path,
-    cgroup: Cgroup,
-    restart: Restart,
+    (cgroup, restart): (Cgroup, Restart),
     wiring: Option<Wiring>,
+    upkeep: Option<Upkeep>,
 ) -> io::Result<()> {
     if let Some(wiring) = &wiring {
         record::write(&run_dir.join(WIRING), wiring, Durability::Volatile)?;
     }
-    let rewire = wiring.is_some();
-    let request = Request::Update { cgroup: Box::new(cgroup), restart, rewire };
+    if let Some(upkeep) = &upkeep {
+        record::write(&run_dir.join(UPKEEP), upkeep, Durability::Volatile)?;
+    }
+    let (rewire, keep) = (wiring.is_some(), upkeep.is_some());
+    let request = Request::Update { cgroup: Box::new(cgroup), restart, rewire, keep };
     done(Connection::ask(run_dir, &request).await?.1)
 }
 

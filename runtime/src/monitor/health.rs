@@ -56,6 +56,11 @@ impl HealthCheck {
         check
     }
 
+    /// It is held for that until a probe has said something.
+    pub(super) fn hold(&mut self, health: Health) {
+        self.health = health;
+    }
+
     /// When the next probe is due; `None` while one runs.
     pub(super) fn due(&self) -> Option<Instant> {
         self.next

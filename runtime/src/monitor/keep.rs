@@ -264,8 +264,8 @@ impl Monitor {
                 let unpaused = self.unpause();
                 self.server.answer(client, unpaused);
             }
-            Wish::Update { client, cgroup, restart, rewire } => {
-                let updated = self.update(*cgroup, restart, rewire);
+            Wish::Update { client, cgroup, restart, rewire, keep } => {
+                let updated = self.update((*cgroup, restart), rewire, keep);
                 self.server.answer(client, updated);
             }
             Wish::TakeOver { client, from } => {

@@ -6,7 +6,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use berth_planner::desired::PidSpace;
-use berth_schema::stack::ReadySign;
 use jiff::Timestamp;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
@@ -203,12 +202,8 @@ impl Monitor {
 
     /// What is looked for in its output.
     fn pattern(&self) -> Result<Option<Pattern>, StartFailure> {
-        match self.bundle.ready.as_ref().map(|ready| &ready.sign) {
-            Some(ReadySign::Log(text)) => Pattern::new(text)
-                .map(Some)
-                .map_err(|why| StartFailure::new("read the pattern", text, why)),
-            Some(ReadySign::Tcp(_) | ReadySign::Http { .. }) | None => Ok(None),
-        }
+        let pattern = Pattern::of(self.bundle.ready.as_ref());
+        pattern.map_err(|why| StartFailure::new("read the pattern of", &self.bundle.name, why))
     }
 
     fn run_on(

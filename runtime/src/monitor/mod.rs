@@ -10,7 +10,7 @@
 //! `bundle.json` and `status.json`.
 //!
 //! Reading order: `keep` (the loop), `life` (start, end, stop, adoption), `leave` (what is taken
-//! away), `frozen` (standing still for a client), `update` (other limits), `succession` (ports and
+//! away), `frozen` (standing still for a client), `update` (other limits, with `settle`), `succession` (ports and
 //! names pass to another container), `hooks` and `checks` (what
 //! is run and looked at), then the parts: `output`, `ports`, `network`, `relay`, `errand` with `probe`,
 //! `look`, [`events`] with [`watch`], `server`, `sentry` (what others take from our networks is put
@@ -45,6 +45,7 @@ mod resolver;
 mod rewire;
 mod sentry;
 mod server;
+mod settle;
 mod succession;
 mod update;
 pub mod watch;
@@ -69,6 +70,8 @@ const SOCKET: &str = "sock";
 const BUNDLE: &str = "bundle.json";
 /// Links, names and ports that it is to have instead.
 const WIRING: &str = "wiring.json";
+/// What is to be done about it instead.
+const UPKEEP: &str = "upkeep.json";
 /// What it does.
 const STATUS: &str = "status.json";
 

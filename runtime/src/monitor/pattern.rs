@@ -1,8 +1,10 @@
 //! Looks for a line in what a container writes. Pure: bytes in, found or not.
 
+use berth_schema::stack::ReadySign;
 use memchr::memchr;
 use regex::bytes::{Regex, RegexBuilder};
 
+use crate::bundle::Ready;
 use crate::logs::{MAX_LINE, Stream};
 
 /// Bytes that a compiled pattern, and what is worked out while it is matched, may have. The
@@ -17,6 +19,17 @@ pub(super) struct Pattern {
 }
 
 impl Pattern {
+    /// That of a sign of readiness, if it is a line of the output.
+    ///
+    /// # Errors
+    /// As [`Pattern::new`].
+    pub(super) fn of(ready: Option<&Ready>) -> Result<Option<Pattern>, String> {
+        match ready.map(|ready| &ready.sign) {
+            Some(ReadySign::Log(text)) => Pattern::new(text).map(Some),
+            Some(ReadySign::Tcp(_) | ReadySign::Http { .. }) | None => Ok(None),
+        }
+    }
+
     /// # Errors
     /// With words, when it is no regular expression, or one that is too large.
     pub(super) fn new(text: &str) -> Result<Pattern, String> {

@@ -116,6 +116,12 @@ impl RunningProbe {
         self.errand.end();
     }
 
+    /// Kills it and waits for it no more.
+    pub(super) fn give_up(mut self, now: Instant) -> Stuck {
+        self.errand.kill(now);
+        self.leave_behind()
+    }
+
     /// Waits for it no more.
     pub(super) fn leave_behind(self) -> Stuck {
         self.errand.leave_behind()

@@ -46,8 +46,8 @@ pub enum Request {
     Pause,
     /// Let a paused one run on.
     Unpause,
-    /// Other limits, another restart policy, other links, names and ports from now on. They are in
-    /// the kernel and written down, or nothing of them is.
+    /// Other limits, another restart policy, other links, names and ports, another upkeep from now
+    /// on. They are in the kernel and written down, or nothing of them is.
     Update {
         /// The limits; where the group is, and its devices, stay.
         cgroup: Box<Cgroup>,
@@ -57,6 +57,9 @@ pub enum Request {
         /// `wiring.json`. They may be longer than a line.
         #[serde(default)]
         rewire: bool,
+        /// Another upkeep as well: that in `upkeep.json`. A monitor of before refuses it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        keep: bool,
     },
     /// Take ports and names over from another container of this host, for which it was started beside.
     TakeOver {

@@ -3,23 +3,25 @@
 use std::time::Duration;
 
 use berth_planner::desired::{ContainerSpec, RestartPace};
+use berth_planner::observed::ContainerRecord;
 use berth_schema::stack::{self, Healthcheck, Hook, RestartPolicy};
 
-use super::Preparation;
 use crate::bundle::{Hooks, Pace, Probe, Ready, Restart, Times};
 use crate::container::ExecSpec;
 use crate::host::StepError;
-use crate::store::ImageHealthcheck;
+use crate::store::{ImageConfig, ImageHealthcheck};
 
-impl Preparation<'_> {
-    pub(super) fn stop_signal(&self) -> Result<i32, StepError> {
-        let asked = self.spec().stop_signal.as_deref();
-        let name = asked.or(self.image.config.stop_signal.as_deref()).unwrap_or("SIGTERM");
-        signal_number(name).ok_or_else(|| {
-            let why = format!("there is no signal `{name}`");
-            StepError::failed("prepare container", &self.record().name, why)
-        })
-    }
+pub(super) fn stop_signal(record: &ContainerRecord, image: &ImageConfig) -> Result<i32, StepError> {
+    let asked = record.spec.stop_signal.as_deref();
+    let name = asked.or(image.stop_signal.as_deref()).unwrap_or("SIGTERM");
+    signal_number(name).ok_or_else(|| {
+        let why = format!("there is no signal `{name}`");
+        StepError::failed("prepare container", &record.name, why)
+    })
+}
+
+pub(super) fn stop_grace(spec: &ContainerSpec) -> u64 {
+    spec.stop_grace_period.map_or(10_000, milliseconds)
 }
 
 /// The probe of the file over that of the image, with Docker's defaults.

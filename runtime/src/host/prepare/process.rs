@@ -99,7 +99,7 @@ fn capabilities(spec: &ContainerSpec) -> Vec<String> {
     caps
 }
 
-fn rlimits(spec: &ContainerSpec) -> BTreeMap<String, (u64, u64)> {
+pub(super) fn rlimits(spec: &ContainerSpec) -> BTreeMap<String, (u64, u64)> {
     let limit = |value: i64| u64::try_from(value).unwrap_or(u64::MAX);
     let asked = spec.ulimits.iter();
     asked.map(|(name, (soft, hard))| (name.clone(), (limit(*soft), limit(*hard)))).collect()

@@ -43,6 +43,7 @@ impl Monitor {
             Some((target, pidfd)) => self.go_on(target, pidfd, &last)?,
             None => self.catch_up(&last),
         }
+        self.take_back_settings();
         self.take_back_wiring();
         self.events.add(Happening::Adopt);
         Ok(())

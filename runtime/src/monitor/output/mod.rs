@@ -28,7 +28,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use super::pattern::Pattern;
 use super::poll::{PollSet, Token};
 use super::server::Server;
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, Log};
 use crate::container::Stdio;
 use crate::logs::{self, Forward, LogQuery, Stream, Writer};
 
@@ -113,6 +113,11 @@ impl Output {
             seen: false,
             hooks: None,
         })
+    }
+
+    /// Keeps the log otherwise from now on. Whether there is one stays as it is.
+    pub(super) fn keep_log(&mut self, log: &Log) {
+        self.writer.keep(log);
     }
 
     /// Looks for a line from now on, in place of any other.

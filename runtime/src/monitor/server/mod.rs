@@ -57,8 +57,8 @@ pub(super) enum Wish {
     Pause { client: u64 },
     /// Let them run on; an answer is due to the client.
     Unpause { client: u64 },
-    /// Change limits, restart policy and wiring; an answer is due to the client.
-    Update { client: u64, cgroup: Box<Cgroup>, restart: Restart, rewire: bool },
+    /// Change limits, restart policy, wiring and upkeep; an answer is due to the client.
+    Update { client: u64, cgroup: Box<Cgroup>, restart: Restart, rewire: bool, keep: bool },
     /// Take ports and names over; an answer is due to the client.
     TakeOver { client: u64, from: String },
     /// Hand the sockets of its ports over to the client.

@@ -126,8 +126,8 @@ impl Client {
             Request::Thaw => (Role::Waiting, Wish::Thaw { client: id }),
             Request::Pause => (Role::Waiting, Wish::Pause { client: id }),
             Request::Unpause => (Role::Waiting, Wish::Unpause { client: id }),
-            Request::Update { cgroup, restart, rewire } => {
-                (Role::Waiting, Wish::Update { client: id, cgroup, restart, rewire })
+            Request::Update { cgroup, restart, rewire, keep } => {
+                (Role::Waiting, Wish::Update { client: id, cgroup, restart, rewire, keep })
             }
             Request::TakeOver { from } => (Role::Waiting, Wish::TakeOver { client: id, from }),
             Request::HandOver => (Role::Waiting, Wish::HandOver { client: id }),
