@@ -7,6 +7,8 @@ use berth_schema::lockfile::FILE_NAME;
 use berth_schema::stack::Place;
 use serde::Serialize;
 
+use crate::class::Class;
+
 /// Why a step is in the plan.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case", tag = "cause")]
@@ -306,6 +308,9 @@ pub struct FieldChange {
     pub before: Option<String>,
     /// As wanted, in JSON notation; `None` when it goes.
     pub after: Option<String>,
+    /// How it takes effect when nothing else changes; of a container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<Class>,
     /// Where the wanted value was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,

@@ -9,11 +9,15 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::cause::FieldChange;
+use crate::class::{self, Class};
 use crate::desired::{
-    ContainerSpec, FileSpec, IpcSpace, MountSpec, NetworkMode, NetworkSpec, PidSpace, SourceSpec,
-    VolumeSpec,
+    ContainerSpec, DependencySpec, FileSpec, IpcSpace, MountSpec, NetworkMode, NetworkSpec,
+    PidSpace, SourceSpec, VolumeSpec,
 };
 use crate::text;
+
+/// What it waits for stands beside the description of a container.
+const DEPENDS_ON: &str = "depends_on";
 
 /// What stands where a value is not for people.
 pub(crate) const HIDDEN: &str = "(hidden)";
@@ -28,6 +32,23 @@ pub(crate) fn containers(
     let mut changes = Vec::new();
     compare(("", ""), &container_view(before), &container_view(after), &mut changes);
     for change in &mut changes {
+        change.class = Some(class::of_field(&change.path, before, after));
+        change.place = place(&format!("services.{service}"), &change.path, places);
+    }
+    changes
+}
+
+/// What differs in what a container of `service` waits for.
+pub(crate) fn dependencies(
+    service: &str,
+    before: &BTreeMap<String, DependencySpec>,
+    after: &BTreeMap<String, DependencySpec>,
+    places: &Places,
+) -> Vec<FieldChange> {
+    let mut changes = Vec::new();
+    compare((DEPENDS_ON, DEPENDS_ON), &view(before), &view(after), &mut changes);
+    for change in &mut changes {
+        change.class = Some(Class::Meta);
         change.place = place(&format!("services.{service}"), &change.path, places);
     }
     changes
@@ -298,7 +319,7 @@ fn compare(
 fn change((path, key): (&str, &str), before: Option<&Value>, after: Option<&Value>) -> FieldChange {
     let sensitive = is_sensitive((path, key), before, after);
     let (before, after) = (shown(path, before, sensitive), shown(path, after, sensitive));
-    FieldChange { path: path.to_owned(), before, after, place: None, sensitive }
+    FieldChange { path: path.to_owned(), before, after, class: None, place: None, sensitive }
 }
 
 /// Whether the values of a field, by its path and the last key of that, are not for people.

@@ -16,7 +16,7 @@ pub mod basis;
 pub mod bridge;
 pub mod cause;
 pub mod cdi;
-mod class;
+pub mod class;
 pub mod desired;
 mod diff;
 pub mod down;

@@ -7,7 +7,8 @@ use berth_schema::stack::Protocol;
 use serde::Serialize;
 
 use crate::action::Action;
-use crate::cause::Cause;
+use crate::cause::{Cause, FieldChange};
+use crate::class::Class;
 use crate::desired::PortSpec;
 use crate::observed::Leftover;
 use crate::plan::{Plan, Step};
@@ -159,6 +160,11 @@ impl Plan {
                     let shown = ports.iter().filter(|p| told || (moved && is_public(p)));
                     notes.extend(shown.map(marked));
                     public.extend(ports.iter().filter(|p| is_public(p)).map(port));
+                }
+                Action::UpdateContainer(_) => {
+                    let meta = |change: &FieldChange| change.class == Some(Class::Meta);
+                    let only = !step.changes.is_empty() && step.changes.iter().all(meta);
+                    notes.extend(only.then(|| "only its record".to_owned()));
                 }
                 Action::SignalContainer { signal, .. } => notes.push(signal.clone()),
                 _ => {}

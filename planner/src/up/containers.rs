@@ -343,12 +343,12 @@ impl<'a> Judge<'a, '_> {
             return Verdict::of(Fate::Replace, vec![Cause::Unprepared]);
         }
         let (mut causes, changes) = match in_scope {
-            true => self.described(name, &service.container, have),
+            true => self.described(name, (&service.container, &service.depends_on), have),
             false => (Vec::new(), Vec::new()),
         };
         let live = causes == [Cause::Changed] && !changes.is_empty();
         let live = live
-            && class(&changes, &have.record.spec, &service.container) == Class::Live
+            && class(&changes, &have.record.spec, &service.container) < Class::Replace
             && name == have.record.service;
         causes.extend(self.dragged(have));
         let exchanged = self.yielding.exchanged.contains(&have.record.name);
@@ -390,7 +390,7 @@ impl<'a> Judge<'a, '_> {
     fn described(
         &self,
         name: &str,
-        want: &ContainerSpec,
+        (want, depends_on): (&ContainerSpec, &BTreeMap<String, DependencySpec>),
         have: &ObservedContainer,
     ) -> (Vec<Cause>, Vec<FieldChange>) {
         let record = &have.record;
@@ -404,6 +404,13 @@ impl<'a> Judge<'a, '_> {
             }
             if content > 0 {
                 causes.push(Cause::ContentChanged);
+            }
+        }
+        if record.depends_on != *depends_on {
+            let (before, places) = (&record.depends_on, self.survey.places);
+            changes.extend(diff::dependencies(name, before, depends_on, places));
+            if !causes.contains(&Cause::Changed) {
+                causes.push(Cause::Changed);
             }
         }
         if record.service != name {

@@ -90,8 +90,9 @@ fn changed_record(
     let mut addresses = have.record.addresses.clone();
     addresses.retain(|network, _| want.networks.contains_key(network));
     addresses.extend(given);
+    let (spec, depends_on) = (want.clone(), change.depends_on.clone());
     let grants = survey.grants(change.service);
-    ContainerRecord { spec: want.clone(), grants, addresses, ..have.record.clone() }
+    ContainerRecord { spec, depends_on, grants, addresses, ..have.record.clone() }
 }
 
 /// What the host paths of a container led to when the policy judged them.

@@ -6,7 +6,7 @@ use berth_schema::stack::Places;
 
 use super::{ops, staying};
 use crate::cause::{Cause, FieldChange, Sort};
-use crate::class::{self, Class};
+use crate::class::Class;
 use crate::desired::{ContainerSpec, Desired};
 use crate::down::named_volumes;
 use crate::observed::Observed;
@@ -28,7 +28,7 @@ pub struct Scene<'a> {
 }
 
 /// What happens to a service and why: what it follows is told down to where that comes from, and
-/// fields that differ with their places and with how they take effect (`live` or `replace`). What
+/// fields that differ with their places and with how they take effect (`meta`, `live` or `replace`). What
 /// stays is told with what was compared.
 pub fn why(service: &str, scene: &Scene) -> String {
     let teller = Teller::of(scene);
@@ -238,14 +238,12 @@ impl Story<'_> {
 
     /// The fields that differ, and how each takes effect.
     fn fields(&self) -> Vec<String> {
-        let class = |change: &FieldChange| class::of_field(&change.path);
-        let line = |change: &&FieldChange| match self.container {
-            true => format!("{change}: {}", class(change).word()),
-            false => change.to_string(),
+        let line = |change: &&FieldChange| match change.class {
+            Some(class) => format!("{change}: {}", class.word()),
+            None => change.to_string(),
         };
         let mut lines: Vec<String> = self.changes.iter().map(line).collect();
-        let live =
-            !lines.is_empty() && self.changes.iter().all(|change| class(change) == Class::Live);
+        let live = !lines.is_empty() && self.changes.iter().all(|c| c.class < Some(Class::Replace));
         let edited = self.causes.iter().all(|cause| cause.sort() == Sort::Edit);
         if self.container && live && edited && self.kind == Kind::Replace {
             lines.push("live alone, but together they would move its links".to_owned());

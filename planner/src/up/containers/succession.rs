@@ -124,7 +124,9 @@ impl<'a> Judge<'a, '_> {
         }
         let fits = |mate: &&ObservedContainer| {
             let want = change.want.filter(|_| rollout::is_promising(mate));
-            want.is_some_and(|want| self.described(change.service, want, mate).0.is_empty())
+            want.is_some_and(|want| {
+                self.described(change.service, (want, change.depends_on), mate).0.is_empty()
+            })
         };
         let takes_over = Cause::TakesOver { from };
         let verdict = match mate.filter(fits) {

@@ -38,11 +38,12 @@ fn dependents_that_ask_for_it_restart_with_what_they_depend_on() {
     let app = stack.services.get_mut("app").unwrap();
     app.depends_on.get_mut("db").unwrap().restart = true;
     let host = up_with(&stack);
-    stack.services.get_mut("db").unwrap().labels.insert("tier".into(), "data".into());
+    let db = stack.services.get_mut("db").unwrap();
+    db.environment.insert("TIER".into(), Some("data".into()));
     let plan = plan(&stack, &host);
     assert_snapshot!(plan, @r#"
     restart  app-1  `db` restarts
-    replace  db-1   labels.tier — → "data"
+    replace  db-1   environment.TIER — → "data"
     Plan: 1 replace, 1 restart, 4 unchanged
     "#);
     assert_snapshot!(steps(&plan), @"
@@ -194,13 +195,34 @@ fn a_changed_limit_is_written_to_the_container_that_runs() {
 fn a_limit_that_changes_with_something_else_comes_with_the_new_container() {
     let mut stack = limited(128 << 20);
     let app = stack.services.get_mut("app").unwrap();
-    app.labels.insert("tier".into(), "web".into());
+    app.environment.insert("TIER".into(), Some("web".into()));
     let plan = plan(&stack, &up_with(&limited(64 << 20)));
     assert_snapshot!(plan, @r#"
-    replace  app-1  labels.tier — → "web"
+    replace  app-1  environment.TIER — → "web"
                     limits.memory "64 MiB" → "128 MiB" (shop.yaml:4:16)
     Plan: 1 replace, 5 unchanged
     "#);
+}
+
+#[test]
+fn a_label_and_what_is_waited_for_are_noted_in_the_record_alone() {
+    let mut stack = shop();
+    let app = stack.services.get_mut("app").unwrap();
+    app.labels.insert("tier".into(), "web".into());
+    app.depends_on.get_mut("db").unwrap().restart = true;
+    let mut host = up_with(&shop());
+    let changed = plan(&stack, &host);
+    assert_snapshot!(changed, @r#"
+    update  app-1  only its record
+                   labels.tier — → "web"
+                   depends_on.db.restart false → true
+    Plan: 1 update, 5 unchanged
+    "#);
+    assert_snapshot!(steps(&changed), @"0 update_container shop-app-1 ←");
+    let json = serde_json::to_value(&changed).unwrap();
+    assert_eq!(json["steps"][0]["changes"][0]["class"], "meta");
+    host.apply_all(&changed, 0);
+    assert!(plan(&stack, &host).is_empty());
 }
 
 #[test]

@@ -354,7 +354,7 @@ fn what_drifted_is_told_apart_from_what_was_edited() {
     assert_snapshot!(told("app", &stack, &host, &plan), @r#"
     replace app-1
       ← edit: changed
-        labels.tier — → "web": replace
+        labels.tier — → "web": meta
       ← drift: image 1 → abcdef012345
     steps (4 of 5)
       0 stop app-1
