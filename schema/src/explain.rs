@@ -57,6 +57,9 @@ pub struct Explanation {
 /// An attribute of the specification.
 #[derive(Debug, Clone, Serialize)]
 pub struct Attribute {
+    /// Its path in the specification, `services.*.image`.
+    #[serde(skip)]
+    pub path: String,
     /// What berth does with it: `done`, `later`, `inert`.
     pub class: &'static str,
     /// Why it has no effect.
@@ -217,7 +220,8 @@ fn attribute(steps: &[Step]) -> Option<Attribute> {
         Class::Later => ("later", None),
         Class::Inert(inert) => ("inert", Some(inert.why)),
     };
-    Some(Attribute { class, why, says: found.says, kind: found.kind, normal: found.normal })
+    let reference::Description { path, says, kind, normal, .. } = found;
+    Some(Attribute { path, class, why, says, kind, normal })
 }
 
 /// Every value below `node` that holds no others.

@@ -51,11 +51,13 @@ fn host() -> TestHost {
     host
 }
 
-/// The answer without the line that tells what the attribute is for.
+/// The answer without the lines that tell what the attribute is for and how it takes effect.
 #[track_caller]
 fn told(host: &TestHost, words: &str) -> String {
     let answer = host.berth(&format!("explain {words}")).succeeds().stdout;
-    let lines = answer.lines().filter(|line| !line.starts_with("  is  "));
+    let lines = answer.lines();
+    let lines =
+        lines.filter(|line| !line.starts_with("  is  ") && !line.starts_with("  changed  "));
     lines.fold(String::new(), |text, line| text + line + "\n")
 }
 

@@ -1,8 +1,10 @@
 //! `berth explain`.
 
+use berth_planner::class;
 use berth_schema::config::Switches;
 use berth_schema::explain::{self, Attribute, Explanation, Origin, Unexplained, Variable, Way};
 use clap::{Args, ValueEnum};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::failure::{Exit, Failure};
@@ -36,6 +38,15 @@ enum ExplainFormat {
     Json,
 }
 
+/// An explanation for programs.
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    told: &'a Explanation,
+    /// What becomes of a container when the value changes.
+    changed: Option<&'static str>,
+}
+
 /// Tells what a value is, where it came from, and what it went over.
 pub(crate) fn run(session: &Session, args: &ExplainArgs) -> Result<Exit, Failure> {
     let switches = Switches { all_resources: session.global.all_resources, ..Switches::default() };
@@ -46,7 +57,9 @@ pub(crate) fn run(session: &Session, args: &ExplainArgs) -> Result<Exit, Failure
         secrets::hide(&mut told);
     }
     match args.format {
-        ExplainFormat::Json => session.ui.json(&told)?,
+        ExplainFormat::Json => {
+            session.ui.json(&Told { changed: when_changed(&told), told: &told })?;
+        }
         ExplainFormat::Text => {
             for line in lines(&told) {
                 session.ui.data(safe(&line).trim_end())?;
@@ -86,6 +99,7 @@ fn lines(told: &Explanation) -> Vec<String> {
             rows.push(word("default", attribute.normal));
         }
     }
+    rows.extend(when_changed(told).map(|text| word("changed", text)));
     let width =
         rows.iter().filter(|row| !row[2].is_empty()).map(|row| row[1].chars().count()).max();
     let width = width.unwrap_or(0);
@@ -102,6 +116,12 @@ fn lines(told: &Explanation) -> Vec<String> {
         lines.extend(table.lines());
     }
     lines
+}
+
+/// What becomes of a container when an attribute that berth does changes.
+fn when_changed(told: &Explanation) -> Option<&'static str> {
+    let attribute = told.attribute.as_ref().filter(|attribute| attribute.class == "done")?;
+    class::when_changed(&attribute.path)
 }
 
 /// What an attribute is for, and whether it does that here.
