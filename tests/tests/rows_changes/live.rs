@@ -1,0 +1,418 @@
+//! Rows that take effect while the container runs.
+
+use serde_json::json;
+
+use super::Shows::{Bundle, Cgroup, Health, Host, Inside, Record, Says};
+use super::{Row, row};
+
+/// What its monitor does.
+pub fn of_the_monitor() -> Vec<Row> {
+    let rows = [stopping(), restarting(), checking(), ready()];
+    rows.into_iter().flatten().collect()
+}
+
+fn bundle(
+    name: &'static str,
+    values: (&'static str, &'static str),
+    at: &'static str,
+    wanted: serde_json::Value,
+) -> Row {
+    row(name, "live", values, Bundle(at, wanted))
+}
+
+fn stopping() -> Vec<Row> {
+    vec![
+        bundle(
+            "stop_signal",
+            ("stop_signal: SIGTERM", "stop_signal: SIGUSR1"),
+            "/stop_signal",
+            json!(10),
+        ),
+        bundle("stop_grace_period", ("", "stop_grace_period: 7s"), "/stop_grace_ms", json!(7000)),
+        bundle(
+            "pre_stop[].command pre_stop[].environment pre_stop[].user pre_stop[].working_dir",
+            (
+                "",
+                "pre_stop: [{ command: ['true'], environment: { A: b }, user: '1', working_dir: /usr }]",
+            ),
+            "/hooks/pre_stop/0/argv",
+            json!(["true"]),
+        ),
+        row(
+            "logging.options",
+            "live",
+            (
+                "logging: { driver: local, options: { max-size: 10m } }\ncommand: [sh, -c, 'while :; do echo a line of the log; usleep 20000; done']",
+                "logging: { driver: local, options: { max-size: 1k, max-file: '2' } }\ncommand: [sh, -c, 'while :; do echo a line of the log; usleep 20000; done']",
+            ),
+            // Within ten seconds the file is full and begins anew.
+            Host(
+                "for i in $(seq 100); do n=$(ls /var/lib/berth/containers/stack-r3-1/logs | wc -l); [ $n = 2 ] && break; sleep 0.1; done; echo $n",
+                "2",
+            ),
+        ),
+    ]
+}
+
+fn restarting() -> Vec<Row> {
+    vec![
+        bundle("restart", ("", "restart: always"), "/restart", json!("always")),
+        bundle(
+            "deploy.restart_policy.condition",
+            (
+                "deploy: { restart_policy: { condition: none } }",
+                "deploy: { restart_policy: { condition: any } }",
+            ),
+            "/restart",
+            json!("always"),
+        ),
+        bundle(
+            "deploy.restart_policy.delay deploy.restart_policy.max_attempts deploy.restart_policy.window",
+            (
+                "restart: always",
+                "deploy: { restart_policy: { condition: any, delay: 2s, max_attempts: 3, window: 4s } }",
+            ),
+            "/pace",
+            json!({ "most": 3, "delay_ms": 2000, "window_ms": 4000 }),
+        ),
+        bundle(
+            "x-berth.on_unhealthy",
+            (
+                "healthcheck: { test: 'true', interval: 1s }",
+                "healthcheck: { test: 'true', interval: 1s }\nx-berth: { on_unhealthy: restart }",
+            ),
+            "/restart_unhealthy",
+            json!(true),
+        ),
+    ]
+}
+
+fn checking() -> Vec<Row> {
+    vec![
+        row(
+            "healthcheck.test",
+            "live",
+            (
+                "healthcheck: { test: [CMD, 'false'], interval: 50ms, retries: 1 }",
+                "healthcheck: { test: [CMD, 'true'], interval: 50ms, retries: 1 }",
+            ),
+            Health("healthy"),
+        ),
+        row(
+            "healthcheck.disable",
+            "live",
+            ("healthcheck: { test: [CMD, 'true'] }", "healthcheck: { disable: true }"),
+            Health("none"),
+        ),
+        row(
+            "healthcheck.interval healthcheck.retries healthcheck.timeout",
+            "live",
+            (
+                "healthcheck: { test: [CMD, 'false'], interval: 10m, timeout: 1m, retries: 100 }",
+                "healthcheck: { test: [CMD, 'false'], interval: 20ms, timeout: 1s, retries: 2 }",
+            ),
+            Health("unhealthy"),
+        ),
+        bundle(
+            "healthcheck.start_interval healthcheck.start_period",
+            (
+                "healthcheck: { test: [CMD, 'true'] }",
+                "healthcheck: { test: [CMD, 'true'], start_period: 3s, start_interval: 2s }",
+            ),
+            "/health",
+            json!({
+                "argv": ["true"],
+                "interval_ms": 30000,
+                "timeout_ms": 30000,
+                "start_period_ms": 3000,
+                "start_interval_ms": 2000,
+                "retries": 3,
+            }),
+        ),
+    ]
+}
+
+fn ready() -> Vec<Row> {
+    const SAYS: &str = "command: [sh, -c, 'echo hello; exec sleep 100000']";
+    vec![
+        row(
+            "x-berth.ready.log",
+            "live",
+            (
+                SAYS,
+                "command: [sh, -c, 'echo hello; exec sleep 100000']\nx-berth: { ready: { log: hello } }",
+            ),
+            Health("healthy"),
+        ),
+        row(
+            "x-berth.ready.tcp x-berth.ready.interval x-berth.ready.retries x-berth.ready.timeout",
+            "live",
+            (
+                "x-berth: { ready: { log: never } }",
+                "x-berth: { ready: { tcp: 81, interval: 20ms, retries: 2, timeout: 1s } }",
+            ),
+            Health("unhealthy"),
+        ),
+        bundle(
+            "x-berth.ready.http.path x-berth.ready.http.port x-berth.ready.http.status x-berth.ready.start_period",
+            (
+                "",
+                "x-berth: { ready: { start_period: 3s, http: { path: /up, port: 81, status: 204 } } }",
+            ),
+            "/ready/start_period_ms",
+            json!(3000),
+        ),
+    ]
+}
+
+/// What the kernel has for its group, its processes and its memory.
+pub fn of_the_kernel() -> Vec<Row> {
+    [groups(), deployed(), processes(), memory()].into_iter().flatten().collect()
+}
+
+const MEMORY: [&str; 2] = ["memory.limit_in_bytes", "memory.max"];
+const SOFT: [&str; 2] = ["memory.soft_limit_in_bytes", "memory.low"];
+const SWAP: [&str; 2] = ["memory.memsw.limit_in_bytes", "memory.swap.max"];
+const QUOTA: [&str; 2] = ["cpu.cfs_quota_us", "cpu.max"];
+const PIDS: [&str; 2] = ["pids.max"; 2];
+
+fn groups() -> Vec<Row> {
+    let limit = |name, values, files, wanted| row(name, "live", values, Cgroup(files, wanted));
+    vec![
+        limit("mem_limit", ("mem_limit: 64m", "mem_limit: 32m"), MEMORY, ["33554432"; 2]),
+        limit(
+            "mem_reservation",
+            ("mem_reservation: 16m", "mem_reservation: 32m"),
+            SOFT,
+            ["33554432"; 2],
+        ),
+        limit(
+            "memswap_limit",
+            ("mem_limit: 64m\nmemswap_limit: 64m", "mem_limit: 64m\nmemswap_limit: 96m"),
+            SWAP,
+            ["100663296", "33554432"],
+        ),
+        limit("cpus", ("cpus: 0.5", "cpus: 0.25"), QUOTA, ["25000", "25000 100000"]),
+        limit(
+            "cpu_quota cpu_period",
+            ("cpu_quota: 50000", "cpu_quota: 20000\ncpu_period: 50000"),
+            QUOTA,
+            ["20000", "20000 50000"],
+        ),
+        limit(
+            "cpu_shares",
+            ("cpu_shares: 512", "cpu_shares: 256"),
+            ["cpu.shares", "cpu.weight"],
+            ["256", "10"],
+        ),
+        limit("cpuset", ("cpuset: '0'", "cpuset: 0-1"), ["cpuset.cpus"; 2], ["0-1"; 2]),
+        limit("pids_limit", ("pids_limit: 20", "pids_limit: 10"), PIDS, ["10"; 2]),
+    ]
+}
+
+fn deployed() -> Vec<Row> {
+    let limit = |name, values, files, wanted| row(name, "live", values, Cgroup(files, wanted));
+    vec![
+        limit(
+            "deploy.resources.limits.cpus",
+            (
+                "deploy: { resources: { limits: { cpus: '0.5' } } }",
+                "deploy: { resources: { limits: { cpus: '0.25' } } }",
+            ),
+            QUOTA,
+            ["25000", "25000 100000"],
+        ),
+        limit(
+            "deploy.resources.limits.memory deploy.resources.reservations.memory",
+            (
+                "deploy: { resources: { limits: { memory: 64m } } }",
+                "deploy: { resources: { limits: { memory: 96m }, reservations: { memory: 32m } } }",
+            ),
+            MEMORY,
+            ["100663296"; 2],
+        ),
+        limit(
+            "deploy.resources.limits.pids",
+            (
+                "deploy: { resources: { limits: { pids: 20 } } }",
+                "deploy: { resources: { limits: { pids: 30 } } }",
+            ),
+            PIDS,
+            ["30"; 2],
+        ),
+    ]
+}
+
+fn processes() -> Vec<Row> {
+    vec![
+        row(
+            "ulimits.*.soft ulimits.*.hard",
+            "live",
+            (
+                "ulimits: { nofile: { soft: 100, hard: 200 } }",
+                "ulimits: { nofile: { soft: 150, hard: 300 } }",
+            ),
+            Host("awk '/open files/ { print $4, $5 }' /proc/$PID/limits", "150 300"),
+        ),
+        row(
+            "oom_score_adj",
+            "live",
+            ("oom_score_adj: 100", "oom_score_adj: 200"),
+            Host("cat /proc/$PID/oom_score_adj", "200"),
+        ),
+        row(
+            "sysctls",
+            "live",
+            (
+                "sysctls: { net.core.somaxconn: 256 }",
+                "sysctls: { net.core.somaxconn: 512, net.ipv4.conf.all.forwarding: 0 }",
+            ),
+            Inside(
+                "cd /proc/sys/net; cat core/somaxconn ipv4/conf/all/forwarding | xargs",
+                "512 0",
+            ),
+        ),
+    ]
+}
+
+fn memory() -> Vec<Row> {
+    vec![
+        row(
+            "shm_size",
+            "live",
+            ("shm_size: 16m", "shm_size: 32m"),
+            Inside("grep -o \" /dev/shm .*size=[0-9]*k\" /proc/mounts | grep -o [0-9]*k", "32768k"),
+        ),
+        row(
+            "tmpfs",
+            "live",
+            ("tmpfs: ['/run/a:size=1m']", "tmpfs: ['/run/a:size=2m']"),
+            Inside("grep -o \" /run/a .*size=[0-9]*k\" /proc/mounts | grep -o [0-9]*k", "2048k"),
+        ),
+        row(
+            "volumes[].tmpfs.size",
+            "live",
+            (
+                "volumes: [{ type: tmpfs, target: /run/a, tmpfs: { size: 2m } }]",
+                "volumes: [{ type: tmpfs, target: /run/a, tmpfs: { size: 1m } }]",
+            ),
+            Inside("grep -o \" /run/a .*size=[0-9]*k\" /proc/mounts | grep -o [0-9]*k", "1024k"),
+        ),
+    ]
+}
+
+/// Links, names and ports.
+pub fn of_the_network() -> Vec<Row> {
+    [ports(), names(), links()].into_iter().flatten().collect()
+}
+
+fn ports() -> Vec<Row> {
+    vec![
+        row(
+            "ports[].published ports[].host_ip",
+            "live",
+            ("ports: ['8101:80']", "ports: ['127.0.0.1:8102:80']"),
+            Says("port $NAME 80", "127.0.0.1:8102"),
+        ),
+        row(
+            "ports[].target ports[].protocol",
+            "live",
+            ("ports: ['8103:80']", "ports: ['8103:81/udp']"),
+            Says("port $NAME --protocol udp 81", ":8103"),
+        ),
+    ]
+}
+
+fn names() -> Vec<Row> {
+    vec![
+        row(
+            "dns",
+            "live",
+            ("dns: 192.0.2.7", "dns: 192.0.2.8"),
+            Bundle("/dns/servers/0", json!("192.0.2.8")),
+        ),
+        row(
+            "dns_search",
+            "live",
+            ("dns_search: one.example", "dns_search: two.example"),
+            Inside("grep -o two.example /etc/resolv.conf", "two.example"),
+        ),
+        row(
+            "dns_opt",
+            "live",
+            ("dns_opt: ['ndots:1']", "dns_opt: ['ndots:2']"),
+            Inside("grep -o ndots:2 /etc/resolv.conf", "ndots:2"),
+        ),
+        row(
+            "extra_hosts",
+            "live",
+            ("extra_hosts: ['a.example=192.0.2.1']", "extra_hosts: ['a.example=192.0.2.2']"),
+            Inside("grep a.example /etc/hosts | cut -f1", "192.0.2.2"),
+        ),
+        row(
+            "links",
+            "live",
+            ("depends_on: [peer]", "depends_on: [peer]\nlinks: ['peer:store']"),
+            Record("/record/spec/links/0/alias", json!("store")),
+        ),
+        row(
+            "external_links",
+            "live",
+            ("depends_on: [peer]", "depends_on: [peer]\nexternal_links: ['stack-peer-1:store']"),
+            Record("/record/spec/links/0/alias", json!("store")),
+        ),
+    ]
+}
+
+fn links() -> Vec<Row> {
+    vec![
+        row(
+            "networks.*.aliases",
+            "live",
+            ("networks: { default: {} }", "networks: { default: { aliases: [shop] } }"),
+            Record("/record/spec/networks/stack_default/aliases/0", json!("shop")),
+        ),
+        row(
+            "networks.*.ipv4_address",
+            "live",
+            (
+                "networks: { back: { ipv4_address: 10.77.0.10 } }",
+                "networks: { back: { ipv4_address: 10.77.0.20 } }",
+            ),
+            Inside("ip -4 addr show eth0 | grep -o 10.77.0.20", "10.77.0.20"),
+        ),
+        row(
+            "networks.*.mac_address networks.*.gw_priority",
+            "live",
+            (
+                "networks: { back: { mac_address: '02:42:00:00:00:01' } }",
+                "networks: { back: { mac_address: '02:42:00:00:00:02', gw_priority: 1 } }",
+            ),
+            Inside("cat /sys/class/net/eth0/address", "02:42:00:00:00:02"),
+        ),
+        row(
+            "mac_address",
+            "live",
+            ("mac_address: '02:42:00:00:00:03'", "mac_address: '02:42:00:00:00:04'"),
+            Inside("cat /sys/class/net/eth0/address", "02:42:00:00:00:04"),
+        ),
+        row(
+            "networks.*.interface_name networks.*.priority",
+            "live",
+            (
+                "networks: { default: { priority: 2 } }",
+                "networks: { default: { priority: 2 }, back: { interface_name: lan, priority: 1 } }",
+            ),
+            Inside("cat /sys/class/net/lan/operstate", "up"),
+        ),
+        row(
+            "networks.*.link_local_ips",
+            "live",
+            (
+                "networks: { default: {} }",
+                "networks: { default: { link_local_ips: [169.254.8.8] } }",
+            ),
+            Inside("ip -4 addr show eth0 | grep -o 169.254.8.8", "169.254.8.8"),
+        ),
+    ]
+}
