@@ -247,7 +247,8 @@ pub struct ContainerRecord {
     pub prepared: bool,
     /// Description it was made from.
     pub spec: ContainerSpec,
-    /// Image it was made from, `sha256:…`; empty until it is created.
+    /// Image it was made from, `sha256:…`. In a plan the one it has to be made from; empty when
+    /// that is still to come.
     pub image_id: String,
     /// What its mounts were found to be when it was made.
     #[serde(default, skip_serializing_if = "Borrowed::is_empty")]

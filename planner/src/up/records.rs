@@ -56,7 +56,7 @@ pub(super) fn make(
             prepared: inits::is_prepared_then(change, spec),
             spec: spec.clone(),
             image_id: image.map(|image| image.id.clone()).unwrap_or_default(),
-            borrowed: Borrowed::default(),
+            borrowed: borrowed(survey, spec),
             locked: survey.locked_image(change.service, spec).map(str::to_owned),
             addresses: addresses.remove(change.name.as_str()).unwrap_or_default(),
             id_base: bases.remove(change.name.as_str()),
@@ -70,6 +70,16 @@ pub(super) fn make(
         records.made.insert(change.name.clone(), record);
     }
     records
+}
+
+/// Images it mounts that are here: when it is made they have to be the same.
+fn borrowed(survey: &Survey, spec: &ContainerSpec) -> Borrowed {
+    let here = |reference: &str| survey.observed.images.get(reference);
+    let images = spec.other_images();
+    let images = images
+        .filter_map(|reference| Some((reference.to_owned(), here(reference)?.id.clone())))
+        .collect();
+    Borrowed { images, ..Borrowed::default() }
 }
 
 /// How many containers have handed over to one that is made.

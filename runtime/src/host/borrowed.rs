@@ -23,6 +23,9 @@ pub(super) fn look(
             .resolve(reference)
             .map_err(|e| StepError::failed("read image", reference, e))?
             .ok_or_else(|| StepError::Stale(format!("image `{reference}` is not in the store")))?;
+        if record.borrowed.images.get(reference).is_some_and(|planned| *planned != entry.id) {
+            return Err(StepError::Stale(format!("image `{reference}` is another one by now")));
+        }
         borrowed.images.insert(reference.to_owned(), entry.id);
     }
     for from in &record.spec.volumes_from {

@@ -31,6 +31,10 @@ pub(super) async fn create(host: &Host, wanted: &ContainerRecord) -> Result<(), 
         .resolve(&image)
         .map_err(|e| StepError::failed("read image", &image, e))?
         .ok_or_else(|| StepError::Stale(format!("image `{image}` is not in the store")))?;
+    // One that was not here when it was planned is whatever the plan's pull brought.
+    if !wanted.image_id.is_empty() && entry.id != wanted.image_id {
+        return Err(StepError::Stale(format!("image `{image}` is another one by now")));
+    }
     let stored = Stored {
         id: random_id().map_err(|e| StepError::refused("make an id for", &wanted.name, e))?,
         created_at: jiff::Timestamp::now().as_second(),
