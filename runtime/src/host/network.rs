@@ -8,6 +8,7 @@ mod remove;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::beside::{self, Besides};
 use super::observe::{half_made, names_in};
@@ -165,15 +166,16 @@ pub(super) fn read(roots: &Roots, name: &str) -> std::io::Result<Option<NetworkR
     record::read(&roots.network(name).join("record.json"))
 }
 
+/// How long others who make or remove networks are waited for.
+const OTHERS: Duration = Duration::from_secs(60);
+
 /// Runs that make or remove networks at once do it one after the other.
 async fn lock(roots: &Roots) -> Result<File, StepError> {
     let path = roots.state.join("networks");
     perform::blocking(move || {
         let refused = |e: std::io::Error| StepError::refused("lock", &path, e);
         let folder = File::open(&path).map_err(refused)?;
-        rustix::fs::flock(&folder, rustix::fs::FlockOperation::LockExclusive)
-            .map_err(|e| refused(e.into()))?;
-        Ok(folder)
+        state::lock_within(folder, OTHERS).map_err(refused)
     })
     .await
 }

@@ -4,9 +4,12 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use berth_planner::observed::{ContainerRecord, ContainerState, ObservedContainer};
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::{Bundle, HookStage, Phase, Status};
@@ -55,9 +58,28 @@ pub(super) fn work_in(dir: &Path) -> io::Result<File> {
 /// # Errors
 /// What the host answers.
 pub(super) fn work_in_new(dir: &Path) -> io::Result<File> {
-    let folder = File::open(dir)?;
-    rustix::io::retry_on_intr(|| flock(&folder, FlockOperation::LockExclusive))?;
-    Ok(folder)
+    lock_within(File::open(dir)?, Duration::from_secs(10))
+}
+
+/// Marks a folder when nobody else has it any more.
+///
+/// # Errors
+/// What the host answers; `TimedOut` when somebody has it for so long.
+pub(super) fn lock_within(folder: File, patience: Duration) -> io::Result<File> {
+    const AGAIN: Duration = Duration::from_millis(2);
+    let end = Instant::now() + patience;
+    // flock(2) has no timeout.
+    loop {
+        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(folder),
+            Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < end => thread::sleep(AGAIN),
+            Err(Errno::WOULDBLOCK) => {
+                let why = format!("another process has had its lock for {}s", patience.as_secs());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
 }
 
 /// Whether another run works in a folder; `None` when there is no such folder.
@@ -211,6 +233,20 @@ mod tests {
         let (start, _) = start_time(pid).unwrap();
         assert!(is_alive(pid, start));
         assert!(!is_alive(pid, start + 1));
+    }
+
+    #[test]
+    fn a_folder_that_somebody_never_lets_go_of_is_an_error_and_not_a_wait_without_end() {
+        let dir = std::env::temp_dir().join(format!("berth-lock-within-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let looking = File::open(&dir).unwrap();
+        flock(&looking, FlockOperation::LockShared).unwrap();
+        let lock = |patience| lock_within(File::open(&dir).unwrap(), patience);
+        let refused = lock(Duration::ZERO).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::TimedOut);
+        drop(looking);
+        assert!(lock(Duration::ZERO).is_ok());
+        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
