@@ -16,7 +16,7 @@ use std::fs;
 
 use crate::endpoint::mac_of;
 use crate::error::{NetError, Result, refused};
-use crate::group::{self, HALF_MADE};
+use crate::group::{self, HALF_MADE, HALF_MADE_ONCE};
 use crate::links::Link;
 use crate::sysctl;
 
@@ -303,6 +303,7 @@ fn ours(link: &Link) -> Option<Bridge> {
             (text.rsplit_once(' ')?.0.to_owned(), realm)
         }
         None if link.group == HALF_MADE => (String::new(), None),
+        None if link.group == HALF_MADE_ONCE && !link.up => (String::new(), None),
         None => return None,
     };
     (link.kind == "bridge").then(|| Bridge {

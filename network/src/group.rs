@@ -24,6 +24,8 @@ pub const INTERNAL: u32 = BRIDGES | 1;
 pub(crate) const EITHER: u32 = !1;
 /// The group of bridges that have no alias yet.
 pub const HALF_MADE: u32 = u32::from_be_bytes(*b"berh");
+/// The same in versions that knew no other group: a bridge without an alias there was never finished.
+pub(crate) const HALF_MADE_ONCE: u32 = BRIDGES;
 
 const GET_LINK: u16 = 18;
 const SET_LINK: u16 = 19;

@@ -4,6 +4,7 @@
 //! Nothing is asked here, and most of what is told is passed over: everything that comes up, and
 //! what belongs to others. Who is told has to look for itself what there is.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -20,6 +21,8 @@ const PACKET_RULES: u32 = 7;
 /// `RTNLGRP_LINK`, `…_IPV4_IFADDR`, `…_IPV6_IFADDR`, `…_IPV4_NETCONF` and `…_IPV6_NETCONF` of
 /// `linux/rtnetlink.h`.
 const LINKS: [u32; 5] = [1, 5, 9, 24, 25];
+/// Where `ifi_index` is in `struct ifinfomsg`.
+const INDEX: usize = 4;
 /// Of `linux/rtnetlink.h` as well.
 const RTM_NEWNETCONF: u16 = 80;
 
@@ -28,7 +31,12 @@ const RTM_NEWNETCONF: u16 = 80;
 pub struct Notices {
     rules: Channel,
     links: Channel,
+    /// The groups that bridges of ours were told to be in, by number. Which of them is the right one a
+    /// message does not say.
+    groups: Groups,
 }
+
+type Groups = BTreeMap<u32, u32>;
 
 impl Notices {
     /// Begins to listen, in the calling thread's network namespace.
@@ -42,6 +50,7 @@ impl Notices {
         Ok(Notices {
             rules: listen(NETLINK_NETFILTER, "NETLINK_NETFILTER", &[PACKET_RULES])?,
             links: listen(NETLINK_ROUTE, "NETLINK_ROUTE", &LINKS)?,
+            groups: Groups::new(),
         })
     }
 
@@ -55,14 +64,15 @@ impl Notices {
     ///
     /// # Errors
     /// The kernel tells nothing more on one of the sockets.
-    pub fn read(&self) -> io::Result<bool> {
+    pub fn read(&mut self) -> io::Result<bool> {
         let rules = self.rules.told()?;
         let links = self.links.told()?;
-        let touched = |told: &Option<Vec<Message>>, concerns: fn(&Message) -> bool| {
-            // What did not fit may have been anything.
-            told.as_ref().is_none_or(|messages| messages.iter().any(concerns))
-        };
-        Ok(touched(&rules, touches_table) || touched(&links, touches_network))
+        // What did not fit may have been anything.
+        let (Some(rules), Some(links)) = (rules, links) else { return Ok(true) };
+        // Each of them is heard, as some are remembered.
+        let touches =
+            links.iter().filter(|message| touches_network(message, &mut self.groups)).count();
+        Ok(touches > 0 || rules.iter().any(touches_table))
     }
 }
 
@@ -80,12 +90,17 @@ fn touches_table(message: &Message) -> bool {
     header[0] == TABLE.family as u8 && table.is_some_and(|name| is_text(name, TABLE.name))
 }
 
-/// Whether a bridge of ours went, was switched off or lost its group, an address went, or forwarding
-/// was switched off for the host.
-fn touches_network(message: &Message) -> bool {
+/// Whether a bridge of ours went, was switched off, or is in another group than one was told of before,
+/// an address went, or forwarding was switched off for the host.
+fn touches_network(message: &Message, groups: &mut Groups) -> bool {
     match message.kind {
-        libc::RTM_NEWLINK => is_our_link(message) && !(is_up(message) && is_grouped(message)),
-        libc::RTM_DELLINK => is_our_link(message),
+        libc::RTM_NEWLINK => {
+            is_our_link(message) && !(stays_in_group(message, groups) && is_up(message))
+        }
+        libc::RTM_DELLINK => {
+            word(&message.payload, INDEX).map(|index| groups.remove(&index));
+            is_our_link(message)
+        }
         libc::RTM_DELADDR => is_global(message),
         RTM_NEWNETCONF => forwards_no_more(message),
         _ => false,
@@ -97,9 +112,11 @@ fn is_our_link(message: &Message) -> bool {
     of_link(message, libc::IFLA_IFALIAS).is_some_and(|alias| alias.starts_with(MARK.as_bytes()))
 }
 
-fn is_grouped(message: &Message) -> bool {
-    let number = of_link(message, libc::IFLA_GROUP).and_then(|value| word(value, 0));
-    number.is_some_and(group::is_ours)
+/// Remembers the group.
+fn stays_in_group(message: &Message, groups: &mut Groups) -> bool {
+    let group = of_link(message, libc::IFLA_GROUP).and_then(|value| word(value, 0));
+    let (Some(index), Some(group)) = (word(&message.payload, INDEX), group) else { return false };
+    groups.insert(index, group) == Some(group) && group::is_ours(group)
 }
 
 fn of_link(message: &Message, wanted: u16) -> Option<&[u8]> {
@@ -171,6 +188,9 @@ mod tests {
 
     #[test]
     fn a_bridge_that_was_switched_off_or_lost_its_group_is_noticed_and_a_new_veth_is_not() {
+        // One of ours that has been told of.
+        let mut groups = Groups::from([(0, group::BRIDGES)]);
+        let mut touches_network = |message: &Message| touches_network(message, &mut groups);
         let in_group = |group: u32, kind: u16, up: bool, alias: &[u8]| {
             let mut header = [0; 16];
             header[8] = u8::from(up);
@@ -180,17 +200,20 @@ mod tests {
         let link = |kind, up, alias: &[u8]| in_group(group::BRIDGES, kind, up, alias);
         assert!(touches_network(&link(libc::RTM_NEWLINK, false, b"berth:shop_default 12\0")));
         assert!(!touches_network(&link(libc::RTM_NEWLINK, true, b"berth:shop_default 12\0")));
-        assert!(touches_network(&link(libc::RTM_DELLINK, true, b"berth:shop_default 12\0")));
         assert!(!touches_network(&link(libc::RTM_NEWLINK, false, b"other\0")));
         assert!(!touches_network(&link(libc::RTM_DELLINK, false, b"\0")));
         let alias = b"berth:shop_default 12\0";
         assert!(touches_network(&in_group(0, libc::RTM_NEWLINK, true, alias)));
-        assert!(!touches_network(&in_group(group::INTERNAL, libc::RTM_NEWLINK, true, alias)));
+        let internal = in_group(group::INTERNAL, libc::RTM_NEWLINK, true, alias);
+        assert!(touches_network(&internal), "it was in the other one");
+        assert!(!touches_network(&internal), "that was told");
         assert!(!touches_network(&in_group(0, libc::RTM_NEWLINK, true, b"other\0")));
+        assert!(touches_network(&link(libc::RTM_DELLINK, true, alias)));
     }
 
     #[test]
     fn forwarding_that_was_switched_off_for_the_host_is_noticed() {
+        let touches_network = |message: &Message| touches_network(message, &mut Groups::new());
         let netconf = |link: i32, forwarding: u32| {
             let parts =
                 [attribute(1, &link.to_ne_bytes()), attribute(2, &forwarding.to_ne_bytes())];
@@ -207,7 +230,7 @@ mod tests {
             for len in 0..24 {
                 let cut = message(kind, &vec![0; len], &[]);
                 assert!(!touches_table(&cut));
-                let _ = touches_network(&cut);
+                let _ = touches_network(&cut, &mut Groups::new());
             }
         }
     }

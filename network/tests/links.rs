@@ -36,13 +36,14 @@ fn a_bridge_that_was_cut_off_before_it_had_its_mark_is_still_ours() {
     }
     on_a_host(|host| {
         host.ip(&format!("link add br-half group {} type bridge", group::HALF_MADE));
+        host.ip(&format!("link add br-old group {} type bridge", group::BRIDGES));
         host.ip("link add br-other type bridge");
         host.create(&network("web", "10.20.0.0/24")).unwrap();
 
         let names: Vec<_> = host.bridges().into_iter().map(|b| (b.name, b.network)).collect();
 
         let pair = |name: &str, network: &str| (name.to_owned(), network.to_owned());
-        assert_eq!(names, [pair("br-half", ""), pair("br-web", "web")]);
+        assert_eq!(names, [pair("br-half", ""), pair("br-old", ""), pair("br-web", "web")]);
         assert!(host.ip("link show br-web").contains(&format!("group {}", group::BRIDGES)));
     });
 }
