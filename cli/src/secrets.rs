@@ -227,7 +227,12 @@ fn sounds_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     let words: Vec<&str> = name.split(['_', '-', '.']).collect();
     let secret = ["PASSWD", "PASS", "SECRET", "TOKEN", "APIKEY", "CREDENTIALS", "PASSPHRASE"];
-    let secret = |word: &&str| secret.contains(word) || word.ends_with("PASSWORD");
+    let folder = ["PWD", "OLDPWD"].contains(&name.as_str());
+    let ends = |word: &str| {
+        ["PASSWORD", "PASS"].iter().any(|end| word.ends_with(end))
+            || word.ends_with("PWD") && !folder
+    };
+    let secret = |word: &&str| secret.contains(word) || ends(word);
     let key = name.ends_with("_KEY") && !name.ends_with("PUBLIC_KEY");
     let sign = name.split(['_', '-', '.']).any(|word| word == "PW");
     words.last() != Some(&"FILE") && (key || sign || words.iter().any(secret))
@@ -239,10 +244,17 @@ mod tests {
 
     #[test]
     fn names_that_sound_like_secrets_are_told_from_others() {
-        for name in ["DB_PASSWORD", "token", "AWS_SECRET_ACCESS_KEY", "com.example.api-token"] {
+        for name in [
+            "DB_PASSWORD",
+            "token",
+            "AWS_SECRET_ACCESS_KEY",
+            "com.example.api-token",
+            "DBPASS",
+            "MYSQL_PWD",
+        ] {
             assert!(sounds_secret(name), "{name}");
         }
-        for name in ["POSTGRES_PASSWORD_FILE", "KEYBOARD", "MONKEY", "PUBLIC_KEY", "image"] {
+        for name in ["POSTGRES_PASSWORD_FILE", "KEYBOARD", "MONKEY", "PUBLIC_KEY", "image", "PWD"] {
             assert!(!sounds_secret(name), "{name}");
         }
     }

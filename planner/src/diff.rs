@@ -14,13 +14,11 @@ use crate::desired::{
     ContainerSpec, DependencySpec, FileSpec, IpcSpace, MountSpec, NetworkMode, NetworkSpec,
     PidSpace, SourceSpec, VolumeSpec,
 };
+use crate::hidden::{self, HIDDEN};
 use crate::text;
 
 /// What it waits for stands beside the description of a container.
 const DEPENDS_ON: &str = "depends_on";
-
-/// What stands where a value is not for people.
-pub(crate) const HIDDEN: &str = "(hidden)";
 
 /// What differs between two descriptions of a container of `service`.
 pub(crate) fn containers(
@@ -76,7 +74,7 @@ pub(crate) fn volumes(
 
 /// Whether a change is one of the content of a config or secret, all else being equal.
 pub(crate) fn is_content(change: &FieldChange) -> bool {
-    change.path.ends_with(".content") && change.before.is_some() && change.after.is_some()
+    hidden::is_content(&change.path) && change.before.is_some() && change.after.is_some()
 }
 
 fn described<T: Serialize>(
@@ -317,22 +315,9 @@ fn compare(
 }
 
 fn change((path, key): (&str, &str), before: Option<&Value>, after: Option<&Value>) -> FieldChange {
-    let sensitive = is_sensitive((path, key), before, after);
+    let sensitive = hidden::is_sensitive((path, key), before, after);
     let (before, after) = (shown(path, before, sensitive), shown(path, after, sensitive));
     FieldChange { path: path.to_owned(), before, after, class: None, place: None, sensitive }
-}
-
-/// Whether the values of a field, by its path and the last key of that, are not for people.
-pub(crate) fn is_sensitive(
-    (path, key): (&str, &str),
-    before: Option<&Value>,
-    after: Option<&Value>,
-) -> bool {
-    let secret = path.starts_with("secrets.") && path.ends_with(".content");
-    // What is named by a path is a place, and a place is no secret.
-    let named = !key.starts_with('/') && is_secret_name(&format!("environment.{key}"));
-    let holds = |value: &Value| holds_secret(value) || named && value.is_string();
-    secret || is_secret_name(path) || before.is_some_and(holds) || after.is_some_and(holds)
 }
 
 /// A value as people read it; `None` when the field is not there.
@@ -343,7 +328,7 @@ pub(crate) fn shown(path: &str, value: Option<&Value>, sensitive: bool) -> Optio
         Some(Value::Null) if path.starts_with("environment.") => Some("(unset)".to_string()),
         Some(Value::Null) => None,
         Some(_) if sensitive => Some(HIDDEN.to_string()),
-        Some(Value::String(digest)) if path.ends_with(".content") => {
+        Some(Value::String(digest)) if hidden::is_content(path) => {
             Some(digest.chars().take("sha256:".len() + 12).collect())
         }
         Some(value) => Some(brief(value).map_or("on".to_string(), |value| value.to_string())),
@@ -366,44 +351,6 @@ pub(crate) fn says(value: &Value) -> bool {
         Value::Object(fields) => !fields.is_empty(),
         Value::Number(number) => number.as_f64() != Some(0.0),
         Value::Bool(true) | Value::String(_) => true,
-    }
-}
-
-/// Whether a variable, label or option of that name holds something to be kept from people.
-fn is_secret_name(path: &str) -> bool {
-    const WORDS: [&str; 10] = [
-        "PASSWORD",
-        "PASSWD",
-        "PASSPHRASE",
-        "SECRET",
-        "TOKEN",
-        "KEY",
-        "CREDENTIAL",
-        "PRIVATE",
-        "AUTH",
-        "_PASS",
-    ];
-    let named = ["environment.", "labels.", "driver_opts."];
-    let name = named.iter().find_map(|prefix| path.strip_prefix(prefix));
-    name.map(str::to_uppercase).is_some_and(|name| WORDS.iter().any(|word| name.contains(word)))
-}
-
-/// Whether a value holds a password: `scheme://user:password@host`, or `--password=…`.
-fn holds_secret(value: &Value) -> bool {
-    match value {
-        Value::String(text) => {
-            let url = text.split("://").nth(1).and_then(|rest| rest.split(['/', ' ']).next());
-            let login = url.and_then(|host| host.rsplit_once('@')).map(|(login, _)| login);
-            let option = text.split_once('=').filter(|(name, _)| name.starts_with('-'));
-            login.is_some_and(|login| login.contains(':'))
-                || option.is_some_and(|(name, _)| is_secret_name(&format!("environment.{name}")))
-        }
-        Value::Array(items) => items.iter().any(holds_secret),
-        Value::Object(fields) => fields.iter().any(|(name, value)| {
-            let named = value.is_string() && is_secret_name(&format!("environment.{name}"));
-            named || holds_secret(value)
-        }),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 

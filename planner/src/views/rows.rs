@@ -3,7 +3,8 @@
 use berth_schema::stack::{Place, Places};
 use serde_json::Value;
 
-use crate::diff::{self, HIDDEN};
+use crate::diff;
+use crate::hidden::{self, HIDDEN};
 
 /// Whose a row is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +81,7 @@ impl Writer<'_> {
                 self.fields(path, (before, after), depth + 1);
             }
             (Some(Value::Array(before)), Some(Value::Array(after)))
-                if !diff::is_sensitive((path, key), sides.0, sides.1) =>
+                if !hidden::is_sensitive((path, key), sides.0, sides.1) =>
             {
                 self.row(Side::Both, path, format!("{}:", name(key)), depth);
                 self.items(path, before, after, depth + 1);
@@ -97,7 +98,7 @@ impl Writer<'_> {
         sides: (Option<&Value>, Option<&Value>),
         depth: usize,
     ) {
-        let sensitive = diff::is_sensitive((path, key), sides.0, sides.1);
+        let sensitive = hidden::is_sensitive((path, key), sides.0, sides.1);
         self.gone = !self.whole && sides.1.is_none_or(Value::is_null);
         for (side, value) in [(Side::Before, sides.0), (Side::After, sides.1)] {
             let Some(value) = value.filter(|value| !value.is_null() || is_variable(path)) else {
@@ -120,7 +121,7 @@ impl Writer<'_> {
             return;
         }
         match value {
-            value if !value.is_object() && diff::is_sensitive((path, key), Some(value), None) => {
+            value if !value.is_object() && hidden::is_sensitive((path, key), Some(value), None) => {
                 self.row(side, path, format!("{}: {HIDDEN}", name(key)), depth);
             }
             Value::Object(fields) => {
