@@ -8,9 +8,11 @@ use serde_json::Value;
 use super::hunks::hunks;
 use super::rows::{Source, rows};
 use crate::action::Action;
+use crate::cause::Cause;
 use crate::diff::{container_view, network_view, root, view};
 use crate::observed::{ContainerRecord, Observed};
 use crate::plan::{Plan, Step};
+use crate::text::Kind;
 
 /// A unified diff of the descriptions, in text like YAML: of every network, volume and service that
 /// is made, changed or removed. Containers of a service that differ alike are one. What the plan
@@ -90,16 +92,24 @@ fn things(plan: &Plan, observed: &Observed, places: &Places) -> Vec<Thing> {
     things
 }
 
-/// What all steps on one thing make of it; `None` when they touch no description.
+/// What all steps on one thing make of it; `None` when they touch no description, or when it is shown
+/// with what takes over from it.
 fn thing(plan: &Plan, steps: &[&Step], observed: &Observed, places: &Places) -> Option<Thing> {
     let line = plan.line(steps)?;
+    let going = steps.iter().any(|step| matches!(step.action, Action::RemoveContainer { .. }));
+    let heir = |step: &Step| predecessor(step) == Some(steps[0].action.target().as_str());
+    if going && plan.steps.iter().any(heir) {
+        return None;
+    }
+    let before_name = steps.iter().find_map(|step| predecessor(step)).map(str::to_owned);
     let (mut before, mut after, mut path) = (None, None, None);
     let mut touched = false;
     for step in steps {
         let target = step.action.target();
         let network = || observed.networks.get(&target).map(|have| network_view(&have.record.spec));
         let volume = || observed.volumes.get(&target).map(|have| view(&have.record.spec));
-        let container = || observed.containers.get(&target).map(|have| &have.record);
+        let served = before_name.as_ref().unwrap_or(&target);
+        let container = || observed.containers.get(served).map(|have| &have.record);
         match &step.action {
             Action::CreateNetwork(record) | Action::RepairNetwork(record) => {
                 (before, after) = (network(), Some(network_view(&record.spec)));
@@ -126,9 +136,20 @@ fn thing(plan: &Plan, steps: &[&Step], observed: &Observed, places: &Places) -> 
     }
     let why = steps.iter().flat_map(|step| &step.causes).filter(|cause| !cause.is_of_description());
     let why: BTreeSet<String> = why.map(ToString::to_string).collect();
-    let (subjects, word) = (vec![line.subject], line.kind.word());
+    let kind = if before_name.is_some() { Kind::Replace } else { line.kind };
+    let (subjects, word) = (vec![line.subject], kind.word());
     let why = why.into_iter().collect();
     touched.then_some(Thing { subjects, word, why, root: path, before, after })
+}
+
+/// The container that a new one takes over from.
+fn predecessor(step: &Step) -> Option<&str> {
+    let made = matches!(step.action, Action::CreateContainer(_));
+    let mut causes = step.causes.iter().filter(|_| made);
+    causes.find_map(|cause| match cause {
+        Cause::TakesOver { from } => Some(from.as_str()),
+        _ => None,
+    })
 }
 
 /// Where the description of a container is in the file; that of a step of `pre_start` is of several

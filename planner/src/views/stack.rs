@@ -227,9 +227,13 @@ fn ties(service: &Service) -> Vec<Tie<'_>> {
         let remark = if from.read_only { "read-only".to_owned() } else { String::new() };
         Tie { way: Way::VolumesFrom, to, outside, remark }
     }));
-    // What shares something with another waits for its start, whether the file says so or not.
-    let implied = |to: &String, dependency: &Dependency| {
-        dependency.condition == Condition::ServiceStarted && ties.iter().any(|tie| tie.to == to)
+    // What shares something with another waits for its start, and but for volumes restarts with it,
+    // whether the file says so or not.
+    let implied = |to: &String, on: &Dependency| {
+        let follows = |tie: &Tie| on.restart == (tie.way != Way::VolumesFrom);
+        on.condition == Condition::ServiceStarted
+            && on.required
+            && ties.iter().any(|tie| tie.to == to && !tie.outside && follows(tie))
     };
     let waits = service.depends_on.iter().filter(|(to, dependency)| !implied(to, dependency));
     let waits = waits.map(|(to, on)| Tie { remark: needed(on), ..plain(Way::After, to) });
