@@ -15,8 +15,14 @@ use crate::diff;
 use crate::observed::{ContainerState, Observed, ObservedContainer, ObservedNetwork};
 use crate::plan::Plan;
 
+mod neighbours;
+
+use neighbours::Neighbours;
+
 /// How many things are told that moved; more are counted.
-const TOLD: usize = 20;
+const TOLD: usize = 10;
+/// How many values of one service, network or volume are told one by one.
+const VALUES: usize = 4;
 
 /// Gives the digest of some bytes, as text.
 pub type Digest<'a> = &'a dyn Fn(&[u8]) -> String;
@@ -72,7 +78,10 @@ impl Basis {
         let grants = plan.grants.iter().map(|grant| {
             let whom = grant.service.as_deref().unwrap_or(&plan.project);
             let name = format!("{} of `{whom}` ({})", grant.id, grant.object);
-            (name, digest_of(&without_places(json(grant)), digest))
+            let mut said = without_places(json(grant));
+            // Whether the host has given it already, its containers tell.
+            said.as_object_mut().map(|fields| fields.remove("standing"));
+            (name, digest_of(&said, digest))
         });
         let steps = plan.steps.iter().map(|step| StepBasis {
             what: format!("{} `{}`", step.action.verb().replace('_', " "), step.action.target()),
@@ -83,7 +92,7 @@ impl Basis {
             model: model(desired, digest),
             images: images.collect(),
             grants: grants.collect(),
-            things: things(desired, observed, digest),
+            things: things((desired, observed, plan), digest),
             last_run,
             steps: steps.collect(),
             plan: digest_of(&without_places(json(plan)), digest),
@@ -96,7 +105,11 @@ impl Basis {
         if self == now {
             return Vec::new();
         }
-        let mut told = self.model_moved(now, places);
+        let mut told = Vec::new();
+        if let Some(at) = now.last_run.as_ref().filter(|_| self.last_run != now.last_run) {
+            told.push(format!("another run changed something, at {at}"));
+        }
+        told.extend(self.model_moved(now, places));
         told.extend(self.images_moved(now));
         for name in keys(&self.grants, &now.grants) {
             if self.grants.get(name) != now.grants.get(name) {
@@ -104,9 +117,6 @@ impl Basis {
             }
         }
         told.extend(self.things_moved(now));
-        if let Some(at) = now.last_run.as_ref().filter(|_| self.last_run != now.last_run) {
-            told.push(format!("another run changed something, at {at}"));
-        }
         if told.is_empty() {
             told.push(self.steps_moved(now));
         }
@@ -118,18 +128,39 @@ impl Basis {
         told
     }
 
+    /// Values that are others, those of a thing with many in one text.
     fn model_moved(&self, now: &Basis, places: &Places) -> Vec<String> {
         let moved = keys(&self.model, &now.model).into_iter();
         let moved = moved.filter(|path| self.model.get(*path) != now.model.get(*path));
-        let told = moved.map(|path| {
-            let at = place(path, places).map_or(String::new(), |place| format!(" ({place})"));
-            match (self.model.contains_key(path), now.model.contains_key(path)) {
-                (true, false) => format!("`{path}` is not in the files any more"),
-                (false, true) => format!("`{path}` is new in the files{at}"),
-                _ => format!("`{path}` is not what it was{at}"),
+        let mut by_thing: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for path in moved {
+            by_thing.entry(thing_of(path, places)).or_default().push(path);
+        }
+        let told = by_thing.into_iter().flat_map(|(thing, paths)| match paths.len() {
+            0..=VALUES => {
+                paths.into_iter().map(|path| self.value_moved(path, now, places)).collect()
+            }
+            many => {
+                let below =
+                    |path: &&str| format!("`{}`", path[thing.len()..].trim_start_matches('.'));
+                let first: Vec<String> = paths[..VALUES - 1].iter().map(below).collect();
+                let (at, more) = (at(thing, places), many - first.len());
+                vec![format!(
+                    "`{thing}` is not what it was in {}, and {more} more{at}",
+                    first.join(", ")
+                )]
             }
         });
         told.collect()
+    }
+
+    fn value_moved(&self, path: &str, now: &Basis, places: &Places) -> String {
+        let at = at(path, places);
+        match (self.model.contains_key(path), now.model.contains_key(path)) {
+            (true, false) => format!("`{path}` is not in the files any more"),
+            (false, true) => format!("`{path}` is new in the files{at}"),
+            _ => format!("`{path}` is not what it was{at}"),
+        }
     }
 
     fn images_moved(&self, now: &Basis) -> Vec<String> {
@@ -187,6 +218,18 @@ fn keys<'a, T>(before: &'a BTreeMap<String, T>, now: &'a BTreeMap<String, T>) ->
     all.sort_unstable();
     all.dedup();
     all
+}
+
+/// The service, network or volume that a path of the model is of. Their names may have dots in them.
+fn thing_of<'a>(path: &'a str, places: &Places) -> &'a str {
+    let ends: Vec<usize> = path.match_indices('.').map(|(at, _)| at).skip(1).collect();
+    let known = ends.iter().find(|at| places.has(&path[..**at]));
+    known.or(ends.first()).map_or(path, |at| &path[..*at])
+}
+
+/// ` (compose.yaml:3:5)`, if it is known.
+fn at(path: &str, places: &Places) -> String {
+    place(path, places).map_or(String::new(), |place| format!(" ({place})"))
 }
 
 /// Where the value at a path of the model is written.
@@ -251,12 +294,17 @@ fn flatten(path: &str, value: &Value, digest: Digest<'_>, into: &mut BTreeMap<St
     }
 }
 
-/// What the host has of the project, and of the networks and volumes that the files name.
-fn things(desired: &Desired, observed: &Observed, digest: Digest<'_>) -> BTreeMap<String, Thing> {
+/// What the host has of the project, of the networks and volumes that the files name, and of
+/// containers of others that the plan has to do with.
+fn things(
+    (desired, observed, plan): (&Desired, &Observed, &Plan),
+    digest: Digest<'_>,
+) -> BTreeMap<String, Thing> {
     let project = &desired.project;
     let mut all = BTreeMap::new();
+    let neighbours = Neighbours::of(desired, plan);
     for (name, seen) in &observed.containers {
-        if seen.record.project == *project {
+        if seen.record.project == *project || neighbours.has(&seen.record) {
             let made = digest_of(&json(&(&seen.id, seen.created_at, &seen.record)), digest);
             let state = container_state(seen).to_owned();
             all.insert(format!("container `{name}`"), Thing { made, state });

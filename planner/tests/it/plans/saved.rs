@@ -123,12 +123,60 @@ fn nothing_of_the_files_can_be_read_in_it() {
 }
 
 #[test]
-fn much_that_moved_is_counted() {
-    let told = moved(|stack, _| {
+fn much_that_moved_is_told_by_the_first_and_counted() {
+    let told = moved(|stack, host| {
         for n in 0..100 {
             service_of(stack, "app").environment.insert(format!("V{n}"), Some("x".into()));
         }
+        for n in 0..100 {
+            let image = host.observed.images["app:1"].clone();
+            host.observed.images.insert(format!("other:{n}"), image);
+        }
     });
-    assert_eq!(told.lines().count(), 21);
-    assert_eq!(told.lines().last(), Some("and 80 more"));
+    assert_snapshot!(told, @r"
+    `services.app` is not what it was in `environment.V0`, `environment.V1`, `environment.V10`, and 97 more
+    image `other:0` has come
+    image `other:1` has come
+    image `other:10` has come
+    image `other:11` has come
+    image `other:12` has come
+    image `other:13` has come
+    image `other:14` has come
+    image `other:15` has come
+    image `other:16` has come
+    and 91 more
+    ");
+}
+
+#[test]
+fn containers_of_others_count_if_the_plan_has_to_do_with_them() {
+    let mut stack = shop();
+    let app = service_of(&mut stack, "app");
+    (app.networks, app.network_mode) =
+        (Default::default(), Some(NetworkMode::Container("other-vpn-1".into())));
+    let mut others = with([("vpn", service("vpn:1")), ("far", service("far:1"))]);
+    others.name = "other".into();
+    others.services.get_mut("far").unwrap().ports = vec![port(9999, 80)];
+    let host = up_with(&others);
+    let before = basis(&stack, &host);
+    let told = |change: &dyn Fn(&mut Observed)| {
+        let mut now = host.clone();
+        change(&mut now.observed);
+        before.moved(&basis(&stack, &now), &stack.places).join("\n")
+    };
+    let named = |observed: &mut Observed| {
+        observed.containers.get_mut("other-vpn-1").unwrap().id = "another".into();
+    };
+    assert_eq!(told(&named), "container `other-vpn-1` was made anew or changed");
+    let unrelated = |observed: &mut Observed| {
+        observed.containers.get_mut("other-far-1").unwrap().id = "another".into();
+    };
+    assert_eq!(told(&unrelated), "");
+    let port_of_web = |observed: &mut Observed| {
+        let far = observed.containers.get_mut("other-far-1").unwrap();
+        far.state = ContainerState::Created;
+        let web = &stack.services["web"].ports[0];
+        far.record.spec.ports[0].published = web.published;
+    };
+    assert_eq!(told(&port_of_web), "container `other-far-1` has come");
 }
