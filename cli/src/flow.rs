@@ -65,6 +65,11 @@ impl Look {
         self.lock = None;
     }
 
+    /// Whether others could not change the host since.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.lock.is_some()
+    }
+
     /// Looks once more with the lock, unless it was held since.
     pub(crate) async fn locked(self, session: &Session, host: &Host) -> Result<Look, Failure> {
         match self.lock {
@@ -190,7 +195,7 @@ pub(crate) async fn change_from(
     session: &Session,
     host: &Arc<Host>,
     mut look: Look,
-    plan: impl Fn(&Observed) -> Result<Plan, Failure>,
+    plan: impl FnMut(&Observed) -> Result<Plan, Failure>,
     manner: Manner,
 ) -> Result<Change, Failure> {
     change_under(session, host, &mut look, plan, manner).await
@@ -201,7 +206,7 @@ pub(crate) async fn change_under(
     session: &Session,
     host: &Arc<Host>,
     look: &mut Look,
-    plan: impl Fn(&Observed) -> Result<Plan, Failure>,
+    mut plan: impl FnMut(&Observed) -> Result<Plan, Failure>,
     manner: Manner,
 ) -> Result<Change, Failure> {
     let mut observed = std::mem::take(&mut look.observed);

@@ -41,6 +41,8 @@ pub(crate) struct Images {
     locked: bool,
     /// In place of the policies of the files.
     policy: Option<PullPolicy>,
+    /// What was asked for beside the files.
+    args: PolicyArgs,
     /// What the stack may have.
     ruling: Ruling,
     /// The generation that is gone back to.
@@ -79,7 +81,8 @@ impl Past {
 impl Images {
     /// As a generation has them.
     pub(crate) fn of_generation(pins: Pins, past: Past) -> Images {
-        Images { pins, locked: false, policy: None, ruling: Ruling::default(), past }
+        let (args, ruling) = (PolicyArgs::default(), Ruling::default());
+        Images { pins, locked: false, policy: None, args, ruling, past }
     }
 
     /// What the lock says.
@@ -95,8 +98,9 @@ impl Images {
         policy: Option<PullPolicy>,
     ) -> Result<Images, Failure> {
         let pins = session.pins(stack, locked)?;
+        let args = PolicyArgs::default();
         let (ruling, past) = (Ruling::default(), Past::default());
-        Ok(Images { pins, locked: locked.locked, policy, ruling, past })
+        Ok(Images { pins, locked: locked.locked, policy, args, ruling, past })
     }
 
     /// Judges what is aimed at on the host as it was seen. Nothing is asked, nothing is refused.
@@ -107,6 +111,7 @@ impl Images {
         (stack, aim): (&Stack, Aim<'_>),
         args: &PolicyArgs,
     ) -> Result<&Ruling, Failure> {
+        self.args.clone_from(args);
         let file = HostFile::read(host.roots())?;
         self.ruling = Ruling::before(&file, args.policy);
         let desired = self.desired(stack, observed)?;
@@ -133,7 +138,58 @@ impl Images {
             false => flow::glance(host, &stack.name, asked).await?,
         };
         let ruling = self.judge(session, (host, &look.observed), (stack, aim), args)?;
-        policy::pass(session, host, stack, ruling, (look, asks)).await
+        let (mut look, answered) = policy::ask(session, stack, ruling, (look, asks))?;
+        if session.global.dry_run {
+            return Ok(look);
+        }
+        let mut args = args.clone();
+        args.answered.extend(answered);
+        if !look.is_locked() {
+            look = look.locked(session, host).await?;
+        } else if args.answered.is_empty() {
+            policy::remember(host, stack, &self.ruling)?;
+            return Ok(look);
+        }
+        self.judge(session, (host, &look.observed), (stack, aim), &args)?.check(stack)?;
+        policy::remember(host, stack, &self.ruling)?;
+        Ok(look)
+    }
+
+    /// Judges what was seen later than by [`Images::pass`], with its words; nobody is asked again.
+    fn judge_again(
+        &mut self,
+        session: &Session,
+        seen: (&Arc<Host>, &Observed),
+        (stack, aim): (&Stack, Aim<'_>),
+    ) -> Result<(), Failure> {
+        let args = self.args.clone();
+        self.judge(session, seen, (stack, aim), &args)?.check(stack)
+    }
+
+    /// What makes plans: of the host as it was judged last, and of each later look, which is judged
+    /// before.
+    pub(crate) fn planning<'a>(
+        &'a mut self,
+        (session, host): (&'a Session, &'a Arc<Host>),
+        (stack, aim): (&'a Stack, Aim<'a>),
+        plan: impl Fn(&Images, &Observed) -> Result<Plan, Failure> + 'a,
+    ) -> impl FnMut(&Observed) -> Result<Plan, Failure> + 'a {
+        let mut judged = true;
+        move |observed| {
+            if !std::mem::replace(&mut judged, false) {
+                self.judge_again(session, (host, observed), (stack, aim))?;
+            }
+            plan(self, observed)
+        }
+    }
+
+    /// What makes the plans of a change that begins with what was judged last.
+    pub(crate) fn planner<'a>(
+        &'a mut self,
+        on: (&'a Session, &'a Arc<Host>),
+        (stack, aim): (&'a Stack, Aim<'a>),
+    ) -> impl FnMut(&Observed) -> Result<Plan, Failure> + 'a {
+        self.planning(on, (stack, aim), move |images, seen| images.plan(stack, seen, aim))
     }
 
     /// What the host is asked about.
@@ -194,7 +250,7 @@ impl Images {
     /// Gives the change if a signal cut it off, else the host as the rest of the plan finds it.
     /// A dry run has one plan only, and is told what is not known before the pulls.
     pub(crate) async fn pull_first(
-        &self,
+        &mut self,
         session: &Session,
         host: &Arc<Host>,
         (stack, aim): (&Stack, Aim<'_>),
@@ -208,16 +264,19 @@ impl Images {
             self.tell_open(session, stack, &look.observed, aim)?;
             return Ok(ControlFlow::Continue(look));
         }
-        let plan = |observed: &Observed| {
-            self.plan(stack, observed, aim)?;
-            self.pulls(stack, observed, aim)
-        };
+        let plan = self.planning((session, host), (stack, aim), |images, observed| {
+            images.plan(stack, observed, aim)?;
+            images.pulls(stack, observed, aim)
+        });
         let change = flow::change_from(session, host, look, plan, Manner::Usual).await?;
         if change.interrupted.is_some() {
             return Ok(ControlFlow::Break(change));
         }
         let asked = self.asked(stack, aim);
-        Ok(ControlFlow::Continue(flow::look(session, host, &stack.name, asked).await?))
+        let look = flow::look(session, host, &stack.name, asked).await?;
+        // Nobody held the lock in between, and what was pulled may be of another user.
+        self.judge_again(session, (host, &look.observed), (stack, aim))?;
+        Ok(ControlFlow::Continue(look))
     }
 
     /// What is pulled before the rest is planned.

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use berth_planner::cdi::CdiHook;
 use berth_planner::desired::Desired;
@@ -14,7 +13,7 @@ use berth_planner::policy::{
 };
 use berth_planner::up::{self as whole, UpOptions};
 use berth_planner::{resolve, run as once, text};
-use berth_runtime::host::{self, Host, Lock};
+use berth_runtime::host::{self, Host};
 use berth_runtime::paths::Roots;
 use berth_runtime::record::{self, Durability};
 use berth_runtime::store::insecure_registries;
@@ -53,6 +52,10 @@ pub(crate) struct PolicyArgs {
         value_delimiter = ','
     )]
     pub(crate) allow: Vec<Subjects>,
+    /// What somebody said yes to when this run asked, by digest.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub(crate) answered: Vec<String>,
 }
 
 /// A consent that was given in an earlier run.
@@ -336,7 +339,10 @@ fn consents(before: Vec<Remembered>, args: &PolicyArgs, file: &HostFile) -> Vec<
         .into_iter()
         .map(|one| Consent { to: Subjects::One(one.digest), source: Source::Before });
     let of_file = file.policy.consents(|path| host::real(path), &file.path.display().to_string());
-    of_file.into_iter().chain(before).chain(flags).collect()
+    let answered = args.answered.iter().cloned();
+    let answered =
+        answered.map(|digest| Consent { to: Subjects::One(digest), source: Source::Answer });
+    of_file.into_iter().chain(before).chain(flags).chain(answered).collect()
 }
 
 fn remembered(roots: &Roots, project: &str) -> Vec<Remembered> {
@@ -344,60 +350,44 @@ fn remembered(roots: &Roots, project: &str) -> Vec<Remembered> {
     record::read(&path).ok().flatten().unwrap_or_default()
 }
 
-/// Lets a run go on that may: asks on a terminal if `asks`, and remembers what was consented to.
-/// Gives what was seen, under the lock: looked at once more when that was not held all the time.
+/// Asks on a terminal, if `asks`, for what the policy does not let through by itself. Gives the digests of
+/// what was said yes to; the look lets go of the lock meanwhile.
 ///
 /// # Errors
 /// [`Failure::Denied`] when something of it may not be.
-pub(crate) async fn pass(
+pub(crate) fn ask(
     session: &Session,
-    host: &Arc<Host>,
     stack: &Stack,
     ruling: &Ruling,
     (mut look, asks): (Look, bool),
-) -> Result<Look, Failure> {
-    let denied = || ruling.grants.iter().filter(|grant| grant.is_denied());
-    let mut answered = false;
-    if let Err(failure) = ruling.check(stack) {
-        let refused = denied().any(|grant| grant.decision == Decision::Refused);
-        if refused || !asks || session.global.dry_run || !session.ui.can_ask() {
-            return Err(failure);
-        }
-        // An answer may take long.
-        look.let_go();
-        let open: Vec<Grant> = denied().cloned().collect();
-        text::grants(&open).iter().for_each(|line| session.ui.note(&safe(line)));
-        let later = if open.iter().all(is_of_command) { "" } else { ", now and later" };
-        let question = format!("let `{}` have this{later}?", stack.name);
-        if session.ui.confirm(&question) != Some(true) {
-            return Err(failure);
-        }
-        answered = true;
+) -> Result<(Look, Vec<String>), Failure> {
+    let Err(failure) = ruling.check(stack) else { return Ok((look, Vec::new())) };
+    let open: Vec<Grant> =
+        ruling.grants.iter().filter(|grant| grant.is_denied()).cloned().collect();
+    let refused = open.iter().any(|grant| grant.decision == Decision::Refused);
+    if refused || !asks || session.global.dry_run || !session.ui.can_ask() {
+        return Err(failure);
     }
-    if session.global.dry_run {
-        return Ok(look);
+    // An answer may take long.
+    look.let_go();
+    text::grants(&open).iter().for_each(|line| session.ui.note(&safe(line)));
+    let later = if open.iter().all(is_of_command) { "" } else { ", now and later" };
+    let question = format!("let `{}` have this{later}?", stack.name);
+    match session.ui.confirm(&question) {
+        Some(true) => Ok((look, open.into_iter().map(|grant| grant.digest).collect())),
+        _ => Err(failure),
     }
-    let look = look.locked(session, host).await?;
-    remember(host, (&stack.name, &ruling.facts.project), &given(ruling, answered))?;
-    Ok(look)
 }
 
-/// Remembers what the words of a command consented to; the caller has the lock of the project.
-pub(crate) fn remember_given(
-    host: &Host,
-    _held: &Lock,
-    stack: &Stack,
-    ruling: &Ruling,
-) -> Result<(), Failure> {
-    remember(host, (&stack.name, &ruling.facts.project), &given(ruling, false))
-}
-
-/// What was consented to in this run: by its words, or by an answer to all that was asked.
-fn given(ruling: &Ruling, answered: bool) -> Vec<&Grant> {
-    let flag = Source::Flag.to_string();
-    let given =
-        |grant: &&Grant| grant.consent.as_ref() == Some(&flag) || (answered && grant.is_denied());
-    ruling.grants.iter().filter(given).filter(|grant| !is_of_command(grant)).collect()
+/// Remembers what this run consented to, by its words or by an answer; the caller has the lock of
+/// the project.
+pub(crate) fn remember(host: &Host, stack: &Stack, ruling: &Ruling) -> Result<(), Failure> {
+    let given = ruling.grants.iter().filter(|grant| {
+        let sources = [Source::Flag, Source::Answer].map(|source| source.to_string());
+        let said = grant.consent.as_ref().is_some_and(|source| sources.contains(source));
+        said && !is_of_command(grant)
+    });
+    write(host, (&stack.name, &ruling.facts.project), &Vec::from_iter(given))
 }
 
 /// Whether the words of one command ask for a grant, and not the files of the stack: what is
@@ -407,11 +397,7 @@ fn is_of_command(grant: &Grant) -> bool {
 }
 
 /// Under the lock of the project.
-fn remember(
-    host: &Host,
-    (project, folder): (&str, &Path),
-    given: &[&Grant],
-) -> Result<(), Failure> {
+fn write(host: &Host, (project, folder): (&str, &Path), given: &[&Grant]) -> Result<(), Failure> {
     if given.is_empty() {
         return Ok(());
     }

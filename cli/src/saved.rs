@@ -20,6 +20,7 @@ use std::time::Duration;
 use berth_planner::basis::Basis;
 use berth_planner::desired::Desired;
 use berth_planner::lock::Pins;
+use berth_planner::pull;
 use berth_runtime::host::{Host, Lock};
 use berth_schema::stack::Stack;
 use jiff::{SignedDuration, Timestamp};
@@ -52,25 +53,49 @@ pub(crate) struct Made {
 }
 
 impl Made {
-    /// The plan for these services, made now.
+    /// The plan for these services, made now; the inner failure is what forbids one.
     pub(crate) async fn now(
         session: &Session,
         host: &Arc<Host>,
         (stack, key): (&Stack, &Key),
         (services, shape): (&[String], &Shape),
-    ) -> Result<Made, Failure> {
+    ) -> Result<Result<Made, Failure>, Failure> {
         let mut images = shape.images(session, stack)?;
         let options = shape.options(services);
         let aim = Aim::Up(&options);
         let observed = host.observe(&images.asked(stack, aim)).await?;
         images.judge(session, (host, &observed), (stack, aim), &shape.policy)?;
         let desired = images.desired(stack, &observed)?;
-        let plan = images.plan(stack, &observed, aim).map_err(forbidden)?;
+        let plan = match images.plan(stack, &observed, aim) {
+            Ok(plan) => plan,
+            Err(forbidden) => return Ok(Err(forbidden)),
+        };
         let open = images.open(stack, &observed, aim)?;
         let (digest, last_run) = (|bytes: &[u8]| key.digest(bytes), host.last_run(&stack.name)?);
         let basis = Basis::of((&desired, &observed, &plan), last_run, &digest);
         let (stack, desired) = (Some(stack.clone()), Some(desired));
-        Ok(Made { view: views::Made { plan, observed, stack, desired }, basis, images, open })
+        let view = views::Made { plan, observed, stack, desired };
+        Ok(Ok(Made { view, basis, images, open }))
+    }
+
+    /// Whether all it comes to is known before it is done.
+    ///
+    /// # Errors
+    /// An image that only its pull tells, with the next move.
+    fn check(&self) -> Result<(), Failure> {
+        if let Some(image) = self.open.first() {
+            return Err(Failure::refused(format!(
+                "image `{image}` is looked at before it is planned what follows, so no plan is exact"
+            ))
+            .with_help("`berth pull`, then plan with `--pull missing`; or `berth lock` pins it"));
+        }
+        if let Some(image) = pull::unpinned(&self.view.plan).next() {
+            return Err(Failure::refused(format!(
+                "image `{image}` is not here, and nobody knows what its pull will bring"
+            ))
+            .with_help("`berth pull`, then plan again; or `berth lock` pins it"));
+        }
+        Ok(())
     }
 }
 
@@ -85,20 +110,17 @@ pub(crate) async fn save(
         return Err(Failure::usage("with `--dry-run` nothing is saved")
             .with_help("`berth plan` alone shows the plan"));
     }
-    let inputs = Inputs::of(session, services, shape)?;
+    let inputs = Inputs::of(session, services, shape);
     let stack = session.load(services)?;
+    inputs.check(&stack)?;
     let host = flow::open(session)?;
     let key = Key::make(host.roots())?;
-    let made = Made::now(session, &host, (&stack, &key), (services, shape)).await?;
+    let made = Made::now(session, &host, (&stack, &key), (services, shape)).await??;
+    let verdict = made.images.ruling().check(&stack).and_then(|()| made.check());
+    let name = file.display().to_string();
     show(&made.view)?;
+    verdict?;
     let plan = &made.view.plan;
-    made.images.ruling().check(&stack)?;
-    if let Some(image) = made.open.first() {
-        return Err(Failure::refused(format!(
-            "image `{image}` is looked at before it is planned what follows, so no plan is exact"
-        ))
-        .with_help("`berth pull`, then plan with `--pull missing`; or `berth lock` pins it"));
-    }
     let created = Timestamp::now();
     let good_for = SignedDuration::try_from(good_for.unwrap_or(GOOD_FOR)).ok();
     let expires = good_for.and_then(|span| created.checked_add(span).ok());
@@ -113,7 +135,6 @@ pub(crate) async fn save(
         shown: plan.to_string().lines().map(str::to_owned).collect(),
     };
     saved.write(&session.working_dir.join(file), &key)?;
-    let name = file.display();
     session.ui.note(&safe(&format!(
         "saved in `{name}`; `berth up {name}` does exactly this until {}",
         until(saved.expires)
@@ -159,6 +180,19 @@ pub(crate) async fn show(session: &Session, file: &str, as_json: bool) -> Result
     Ok(if empty { Exit::Done } else { Exit::Changes })
 }
 
+/// The plan, made again, if it still holds and may be done.
+pub(crate) async fn holding(
+    session: &Session,
+    host: &Arc<Host>,
+    stack: &Stack,
+    (file, saved, key): (&str, &Saved, &Key),
+) -> Result<Made, Failure> {
+    let moved = |causes| Failure::Moved { file: file.to_owned(), causes };
+    let made = remade(saved, session, host, (stack, key)).await?.map_err(moved)?;
+    made.images.ruling().check(stack)?;
+    Ok(made)
+}
+
 /// What came of a saved plan that still held.
 pub(crate) struct Done {
     /// What it was made of.
@@ -169,27 +203,28 @@ pub(crate) struct Done {
     pub(crate) changed: Result<Change, Failure>,
 }
 
-/// Does what a saved plan says, if it still holds. The caller has the lock of the project.
+/// Does a plan that holds. The caller has had the lock of the project since before it was made. What
+/// it consents to is remembered if anything of it was done.
 pub(crate) async fn apply(
     session: &Session,
-    (host, lock): (&Arc<Host>, &Lock),
+    (host, _lock): (&Arc<Host>, &Lock),
     stack: &Stack,
-    (file, saved, key): (&str, &Saved, &Key),
+    (file, made): (&str, Made),
 ) -> Result<Done, Failure> {
-    let moved = |causes| Failure::Moved { file: file.to_owned(), causes };
-    let made = remade(saved, session, host, (stack, key)).await?.map_err(moved)?;
-    made.images.ruling().check(stack)?;
-    policy::remember_given(host, lock, stack, made.images.ruling())?;
-    let changed = flow::exactly(session, host, made.view.plan).await;
-    let changed = changed.map_err(|failure| match failure {
-        Failure::Stale { causes, .. } => moved(causes),
-        partial @ Failure::Partial { .. } => {
-            Failure::PartOfPlan { file: file.to_owned(), partial: Box::new(partial) }
+    let Made { view, images, .. } = made;
+    let changed = match flow::exactly(session, host, view.plan).await {
+        Err(Failure::Stale { causes, .. }) => Err(Failure::Moved { file: file.to_owned(), causes }),
+        done => {
+            policy::remember(host, stack, images.ruling())?;
+            done.map_err(|failure| match failure {
+                partial @ Failure::Partial { .. } => {
+                    Failure::PartOfPlan { file: file.to_owned(), partial: Box::new(partial) }
+                }
+                other => other,
+            })
         }
-        other => other,
-    });
-    let desired = made.view.desired.unwrap_or_default();
-    Ok(Done { desired, pins: made.images.pins().clone(), changed })
+    };
+    Ok(Done { desired: view.desired.unwrap_or_default(), pins: images.pins().clone(), changed })
 }
 
 /// The plan as it comes out now, or all that moved since it was saved.
@@ -212,12 +247,14 @@ async fn remade(
         return Ok(Err(vec![format!("the project was called `{was}` and is called `{is}` now")]));
     }
     let wanted = (saved.inputs.services.as_slice(), &saved.inputs.shape);
+    // What could be planned once and cannot be now has moved.
     let made = match Made::now(session, host, (stack, key), wanted).await {
-        Ok(made) => made,
-        // What could be planned once and cannot be now has moved.
-        Err(Failure::Forbidden(causes) | Failure::LockDiffers { causes, .. }) => {
-            return Ok(Err(causes));
+        Ok(Ok(made)) => made,
+        Ok(Err(forbidden @ (Failure::Forbidden(_) | Failure::Refused { .. }))) => {
+            return Ok(Err(words(&forbidden)));
         }
+        Ok(Err(other)) => return Err(other),
+        Err(differs @ Failure::LockDiffers { .. }) => return Ok(Err(words(&differs))),
         Err(other) => return Err(other),
     };
     let mut moved = saved.basis.moved(&made.basis, &stack.places);
@@ -225,12 +262,14 @@ async fn remade(
     Ok(if moved.is_empty() { Ok(made) } else { Err(moved) })
 }
 
-/// What forbids a plan, told from what the host refused.
-fn forbidden(failure: Failure) -> Failure {
-    match failure {
-        Failure::Refused { message, .. } => Failure::Forbidden(vec![message]),
-        other => other,
-    }
+/// What forbids a plan, with the next move where there is one.
+fn words(forbidden: &Failure) -> Vec<String> {
+    let causes = match forbidden.causes() {
+        [] => vec![forbidden.to_string()],
+        causes => causes.to_vec(),
+    };
+    let help = forbidden.help().map(|help| format!("help: {help}"));
+    causes.into_iter().chain(help).collect()
 }
 
 /// To the second, as people read it.

@@ -34,8 +34,7 @@ impl Disk {
 
     /// Whether a pipe at the path was meant to be read.
     fn is_stream(&self, path: &Path) -> bool {
-        STREAMS.iter().any(|stream| path.starts_with(stream))
-            || self.named.iter().any(|named| named == path)
+        is_input(path) || self.named.iter().any(|named| named == path)
     }
 }
 
@@ -64,6 +63,11 @@ impl Source for Disk {
     fn exists(&self, path: &Path) -> bool {
         path == Path::new("-") || path.exists()
     }
+}
+
+/// Whether a path names standard input or another open file of ours, which can be read once only.
+pub(crate) fn is_input(path: &Path) -> bool {
+    path == Path::new("-") || STREAMS.iter().any(|stream| path.starts_with(stream))
 }
 
 /// At most one byte more than a file may have, so that the reader can tell.

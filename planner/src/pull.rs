@@ -83,6 +83,16 @@ fn mount_is_due(policy: PullPolicy, image: &str, observed: &Observed, now: i64) 
     }
 }
 
+/// Images that a plan pulls by a name alone: what comes is known only then.
+pub fn unpinned(plan: &Plan) -> impl Iterator<Item = &str> {
+    plan.steps.iter().filter_map(|step| match &step.action {
+        Action::PullImage { reference, locked: None } if !reference.contains('@') => {
+            Some(reference.as_str())
+        }
+        _ => None,
+    })
+}
+
 /// The pulls of these images with their digests.
 fn plan_of(project: &str, images: BTreeSet<(&str, Option<&str>)>) -> Plan {
     let mut draft = Draft::default();

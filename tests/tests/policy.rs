@@ -381,3 +381,28 @@ fn on_a_terminal_up_asks_once() {
     host.berth("down").succeeds();
     host.berth("up -d").succeeds();
 }
+
+#[test]
+fn what_happened_while_somebody_was_asked_is_judged_as_well() {
+    if !on_path("script") {
+        return berth_tests::skipped("`script` is missing");
+    }
+    let host = with("privileged: true, volumes: ['data:/data']");
+    host.edit("compose.yaml", "services:", "volumes: { data: { name: shared } }\nservices:");
+    host.write("other/compose.yaml", &format!(
+        "name: other\nvolumes: {{ data: {{ name: shared }} }}\nservices:\n  db: {{ {SLEEP}, volumes: ['data:/d'] }}\n"
+    ));
+    let asked = host.start_shell(
+        Place::Inside,
+        "mkfifo answer; exec 3<>answer; exec script -qec \"$berth up -d\" /dev/null <answer",
+    );
+    asked.prints("let `stack` have this, now and later? [y/N]");
+    host.shell("cd other && $berth up -d").succeeds();
+    host.shell("echo y >answer").succeeds();
+    let refused = asked.ends().fails_with(9);
+    assert!(refused.stdout.contains("G-XSTACK"), "{refused}");
+    host.berth("ps -a").stdout_lacks("stack-web");
+    // What was said yes to was not made use of, so nobody knows of it.
+    assert!(!host.machine().path("/var/lib/berth/projects/stack/consents.json").exists());
+    host.shell("cd other && $berth down -v").succeeds();
+}

@@ -66,7 +66,7 @@ pub(crate) async fn run(session: &Session, args: &RollbackArgs) -> Result<Exit, 
     let aim = Aim::Up(&options);
     let mut look = images.pass(&again, &host, (&stack, aim), (&args.policy, !args.yes)).await?;
     let (wanted, told) = (Wanted::default(), AtomicBool::new(false));
-    let plan = |observed: &Observed| {
+    let plan = images.planning((&again, &host), (&stack, aim), |images, observed| {
         let (desired, plan) = images.planned(&stack, observed, aim)?;
         if !told.swap(true, Ordering::Relaxed) {
             tell_secrets(session, to, &desired);
@@ -76,7 +76,7 @@ pub(crate) async fn run(session: &Session, args: &RollbackArgs) -> Result<Exit, 
         }
         wanted.keep(desired);
         Ok(plan)
-    };
+    });
     let changed = flow::change_under(&again, &host, &mut look, plan, Manner::Usual).await;
     let rollback = Some(back).filter(|back| back.of != back.to);
     let run = Run { stack: &stack, options: &options, pins: images.pins(), rollback };

@@ -133,7 +133,7 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failu
         ControlFlow::Continue(look) => look,
     };
     let manner = if args.quiet { flow::Manner::Silent } else { flow::Manner::Usual };
-    let plan = |observed: &Observed| images.plan(&stack, observed, aim);
+    let plan = images.planner((session, &host), (&stack, aim));
     let change = flow::change_from(session, &host, look, plan, manner).await;
     let name = planner::name(&stack.name, &options);
     let ended = match change {

@@ -5,7 +5,6 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_planner::observed::Observed;
 use berth_planner::up::UpOptions;
 use berth_runtime::host::Host;
 use berth_schema::stack::{PullPolicy, Stack};
@@ -199,11 +198,18 @@ async fn run_saved(session: &Session, file: &str, args: &UpArgs) -> Result<Exit,
     let inputs = &plan.inputs;
     let args =
         UpArgs { services: inputs.services.clone(), shape: inputs.shape.clone(), ..args.clone() };
+    let saved = (file, &plan, &key);
+    if !host.roots().project(&plan.project).exists() {
+        // Of a project that was never here nothing stays if its plan is refused, not even a lock.
+        let stack = again.load(&args.services)?;
+        saved::holding(&again, &host, &stack, saved).await?;
+    }
     let lock = host.lock(&plan.project, flow::LOCK_WAIT).await?;
     let stack = again.load(&args.services)?;
     check_names(&stack, &args)?;
     let began = Timestamp::now();
-    let done = saved::apply(&again, (&host, &lock), &stack, (file, &plan, &key)).await?;
+    let made = saved::holding(&again, &host, &stack, saved).await?;
+    let done = saved::apply(&again, (&host, &lock), &stack, (file, made)).await?;
     let options = args.shape.options(&args.services);
     let run = Run { stack: &stack, options: &options, pins: &done.pins, rollback: None };
     generations::remember_under(&again, &host, &lock, (&run, &done.desired), &done.changed);
@@ -287,11 +293,11 @@ async fn bring_up(
         ControlFlow::Continue(look) => look,
     };
     let wanted = Wanted::default();
-    let plan = |observed: &Observed| {
+    let plan = images.planning((session, host), (stack, aim), |images, observed| {
         let (desired, plan) = images.planned(stack, observed, aim)?;
         wanted.keep(desired);
         Ok(plan)
-    };
+    });
     let changed = flow::change_under(session, host, &mut look, plan, Manner::Usual).await;
     let run = Run { stack, options: &options, pins: images.pins(), rollback: None };
     generations::remember(session, host, &look, (&run, wanted), &changed);

@@ -154,7 +154,7 @@ mod tests {
             created: Timestamp::UNIX_EPOCH,
             expires: Timestamp::MAX,
             host: key.host(),
-            inputs: Inputs::of(&session, &["web".into()], &shape).unwrap(),
+            inputs: Inputs::of(&session, &["web".into()], &shape),
             basis: Basis::default(),
             plan: serde_json::json!({ "steps": [] }),
             shown: vec!["nothing to do".into()],

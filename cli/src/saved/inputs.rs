@@ -1,25 +1,28 @@
 //! The words that a plan was made from, so that it can be made again.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use berth_schema::stack::Stack;
 use serde::{Deserialize, Serialize};
 
 use crate::args::Global;
 use crate::commands::up::Shape;
 use crate::failure::Failure;
 use crate::session::Session;
+use crate::source;
 use crate::ui::Ui;
 
-/// Variables that choose the files and what of them counts. All others are looked at again: what
-/// they change of the model is told.
-const CHOOSING: [&str; 6] = [
+/// Variables that choose the files and what of them counts, and the one that only says where somebody
+/// is. All others are looked at again: what they change of the model is told.
+const CHOOSING: [&str; 7] = [
     "COMPOSE_DISABLE_ENV_FILE",
     "COMPOSE_ENV_FILES",
     "COMPOSE_FILE",
     "COMPOSE_PATH_SEPARATOR",
     "COMPOSE_PROFILES",
     "COMPOSE_PROJECT_NAME",
+    "PWD",
 ];
 
 /// The words of `plan -o`.
@@ -40,14 +43,7 @@ pub(crate) struct Inputs {
 
 impl Inputs {
     /// Those of this run.
-    ///
-    /// # Errors
-    /// Standard input can be read once only.
-    pub(super) fn of(
-        session: &Session,
-        services: &[String],
-        shape: &Shape,
-    ) -> Result<Inputs, Failure> {
+    pub(super) fn of(session: &Session, services: &[String], shape: &Shape) -> Inputs {
         let global = &session.global;
         let chosen = |name: &&str| session.environment.get_key_value(*name);
         let environment: BTreeMap<String, String> = CHOOSING
@@ -55,14 +51,7 @@ impl Inputs {
             .filter_map(chosen)
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
-        let of_input = |path: &PathBuf| path == Path::new("-");
-        if global.files.iter().any(of_input)
-            || environment.get("COMPOSE_FILE").is_some_and(|file| file == "-")
-        {
-            return Err(Failure::usage("a plan of standard input cannot be made a second time")
-                .with_help("write the stack to a file and name it with `-f`"));
-        }
-        Ok(Inputs {
+        Inputs {
             working_dir: session.working_dir.clone(),
             files: global.files.clone(),
             project_name: global.project_name.clone(),
@@ -72,7 +61,21 @@ impl Inputs {
             environment,
             services: services.to_vec(),
             shape: shape.clone(),
-        })
+        }
+    }
+
+    /// Whether all that `stack` was read from can be read a second time.
+    ///
+    /// # Errors
+    /// Standard input cannot, however it was named.
+    pub(super) fn check(&self, stack: &Stack) -> Result<(), Failure> {
+        let read = stack.places.files_read();
+        let mut all = read.iter().chain(&stack.files).chain(&self.env_files);
+        match all.any(|path| source::is_input(path)) {
+            false => Ok(()),
+            true => Err(Failure::usage("a plan of standard input cannot be made a second time")
+                .with_help("write the stack to a file and name it with `-f`")),
+        }
     }
 
     /// A session as the one that they are from, wherever we were started.

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use berth_runtime::paths::Roots;
 use berth_runtime::record::{self, Durability};
 use ring::hmac;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
 use crate::failure::Failure;
 
@@ -46,15 +48,18 @@ impl Key {
         if got != LENGTH {
             return Err(refused(io::Error::other("the kernel gave too little randomness")));
         }
-        // Of two that make it at once, the first one's counts.
+        // Of two that make it at once, the first one's counts. It has one name at any moment: what
+        // a crash leaves beside it is no copy of the key.
         let own = path.with_extension(format!("key.{}", std::process::id()));
         record::write_bytes(&own, &bytes, 0o600, Durability::Durable).map_err(refused)?;
-        let linked = fs::hard_link(&own, &path);
-        let _ = fs::remove_file(&own);
-        match linked {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(refused(e)),
-            _ => Key::read(roots)?.ok_or_else(|| refused(io::Error::other("it went away"))),
+        let named = renameat_with(CWD, &own, CWD, &path, RenameFlags::NOREPLACE);
+        if let Err(e) = named {
+            let _ = fs::remove_file(&own);
+            if e != Errno::EXIST {
+                return Err(refused(e.into()));
+            }
         }
+        Key::read(roots)?.ok_or_else(|| refused(io::Error::other("it went away")))
     }
 
     /// Keyed digest of something a plan rests on.
@@ -104,7 +109,8 @@ fn place(roots: &Roots) -> PathBuf {
 /// The bytes of a key that nobody else can read or have written.
 fn bytes(path: &Path) -> io::Result<Vec<u8>> {
     let found = fs::symlink_metadata(path)?;
-    if !found.is_file() || found.uid() != 0 || found.mode() & 0o077 != 0 {
+    let ours = found.uid() == rustix::process::geteuid().as_raw();
+    if !found.is_file() || !ours || found.mode() & 0o077 != 0 {
         return Err(io::Error::other("it is not a file that only root can read"));
     }
     if found.len() != LENGTH as u64 {

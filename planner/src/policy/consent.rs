@@ -53,6 +53,8 @@ pub enum Subjects {
 pub enum Source {
     /// `--allow`.
     Flag,
+    /// An answer to a question of this run.
+    Answer,
     /// An earlier run.
     Before,
     /// A file of the host.
@@ -63,6 +65,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Source::Flag => f.write_str("by --allow"),
+            Source::Answer => f.write_str("just now"),
             Source::Before => f.write_str("in an earlier run"),
             Source::File(path) => write!(f, "in {path}"),
         }
