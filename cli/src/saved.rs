@@ -35,6 +35,7 @@ use crate::commands::up::Shape;
 use crate::failure::{Exit, Failure};
 use crate::flow::{self, Change};
 use crate::images::{Aim, Images};
+use crate::next;
 use crate::policy;
 use crate::session::Session;
 use crate::ui::safe;
@@ -74,7 +75,7 @@ impl Made {
         let (digest, last_run) = (|bytes: &[u8]| key.digest(bytes), host.last_run(&stack.name)?);
         let basis = Basis::of((&desired, &observed, &plan), last_run, &digest);
         let (stack, desired) = (Some(stack.clone()), Some(desired));
-        let view = views::Made { plan, observed, stack, desired };
+        let view = views::Made { plan, observed, stack, desired, next: None };
         Ok(Ok(Made { view, basis, images, open }))
     }
 
@@ -115,9 +116,10 @@ pub(crate) async fn save(
     inputs.check(&stack)?;
     let host = flow::open(session)?;
     let key = Key::make(host.roots())?;
-    let made = Made::now(session, &host, (&stack, &key), (services, shape)).await??;
+    let mut made = Made::now(session, &host, (&stack, &key), (services, shape)).await??;
     let verdict = made.images.ruling().check(&stack).and_then(|()| made.check());
     let name = file.display().to_string();
+    made.view.next = verdict.is_ok().then(|| format!("berth up {}", next::quoted(&name)));
     show(&made.view)?;
     verdict?;
     let plan = &made.view.plan;
@@ -132,7 +134,7 @@ pub(crate) async fn save(
         inputs,
         basis: made.basis,
         plan: serde_json::to_value(plan).map_err(Failure::refused)?,
-        shown: plan.to_string().lines().map(str::to_owned).collect(),
+        shown: made.view.page(session).lines().map(str::to_owned).collect(),
     };
     saved.write(&session.working_dir.join(file), &key)?;
     session.ui.note(&safe(&format!(

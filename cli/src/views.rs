@@ -1,10 +1,12 @@
 //! What of a plan is printed, and how.
 
+use std::path::PathBuf;
+
 use berth_planner::desired::Desired;
 use berth_planner::observed::Observed;
 use berth_planner::plan::Plan;
 use berth_planner::views::why::{Scene, why};
-use berth_planner::views::{Language, diff, graph, ops};
+use berth_planner::views::{Language, diff, graph, ops, page};
 use berth_schema::stack::Stack;
 use clap::{Args, ValueEnum};
 
@@ -12,6 +14,7 @@ use crate::failure::Failure;
 use crate::flow;
 use crate::project::unknown_service;
 use crate::session::Session;
+use crate::source;
 use crate::ui::{Paint, safe};
 
 /// In which way a plan is shown; one of them.
@@ -63,12 +66,33 @@ pub(crate) struct Made {
     pub(crate) stack: Option<Stack>,
     /// What they come to; `None` when that does not matter, as to `down`.
     pub(crate) desired: Option<Desired>,
+    /// The words that do it; `None` when nobody may.
+    pub(crate) next: Option<String>,
+}
+
+impl Made {
+    /// The page that people see without another wish.
+    pub(crate) fn page(&self, session: &Session) -> String {
+        let files = self.stack.iter().flat_map(|stack| &stack.files);
+        let shown = |path: &PathBuf| match source::is_input(path) {
+            true => "standard input".to_owned(),
+            false => path.strip_prefix(&session.working_dir).unwrap_or(path).display().to_string(),
+        };
+        let files: Vec<String> = files.map(shown).collect();
+        page::page(&page::Page {
+            plan: &self.plan,
+            observed: &self.observed,
+            files: &files,
+            generation: None,
+            next: self.next.as_deref(),
+        })
+    }
 }
 
 /// Prints a plan as asked for. Where the text has no place for warnings, they are told beside it.
 pub(crate) fn show(session: &Session, args: &ViewArgs, made: &Made) -> Result<(), Failure> {
     let ui = &session.ui;
-    let Made { plan, observed, stack, desired } = made;
+    let Made { plan, observed, stack, desired, .. } = made;
     let nowhere = Stack::default();
     let places = &stack.as_ref().unwrap_or(&nowhere).places;
     if args.json {
@@ -84,7 +108,7 @@ pub(crate) fn show(session: &Session, args: &ViewArgs, made: &Made) -> Result<()
     } else if args.ops {
         ops::ops(plan)
     } else {
-        return flow::show(session, plan);
+        return flow::show_lines(session, made.page(session).lines());
     };
     plan.warnings.iter().for_each(|warning| ui.warn(warning));
     let paint = if args.diff { ui.out() } else { Paint::off() };

@@ -222,15 +222,7 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines = self.lines();
-        let wide = lines.iter().map(|line| line.kind.word().len()).max().unwrap_or(0);
-        let long = lines.iter().map(|line| line.subject.chars().count()).max().unwrap_or(0);
-        for line in &lines {
-            let indent = " ".repeat(wide + long + 4);
-            let text = format!("{:wide$}  {:long$}", line.kind.word(), line.subject);
-            let notes = line.notes.join(&format!("\n{indent}"));
-            writeln!(f, "{}", format!("{text}  {notes}").trim_end())?;
-        }
+        columns(&self.lines()).iter().try_for_each(|line| writeln!(f, "{line}"))?;
         for note in &self.notes {
             writeln!(f, "note: {note}")?;
         }
@@ -240,6 +232,19 @@ impl fmt::Display for Plan {
         writeln!(f, "{}", self.summary())?;
         grants(&self.grants).iter().try_for_each(|line| writeln!(f, "{line}"))
     }
+}
+
+/// Lines of a plan in columns; each has a row for each of its notes.
+pub(crate) fn columns(lines: &[Line]) -> Vec<String> {
+    let wide = lines.iter().map(|line| line.kind.word().len()).max().unwrap_or(0);
+    let long = lines.iter().map(|line| line.subject.chars().count()).max().unwrap_or(0);
+    let indent = " ".repeat(wide + long + 4);
+    let text = lines.iter().map(|line| {
+        let text = format!("{:wide$}  {:long$}", line.kind.word(), line.subject);
+        let notes = line.notes.join(&format!("\n{indent}"));
+        format!("{text}  {notes}").trim_end().to_owned()
+    });
+    text.collect()
 }
 
 /// What is given beyond the defaults, one line each below a heading; nothing when it is nothing.

@@ -11,6 +11,7 @@ use super::up::Shape;
 use crate::failure::{Exit, Failure};
 use crate::flow;
 use crate::images::Aim;
+use crate::next;
 use crate::saved;
 use crate::session::Session;
 use crate::values::moment;
@@ -56,10 +57,11 @@ pub(crate) async fn run(session: &Session, args: &PlanArgs) -> Result<Exit, Fail
         let show = |made: &Made| views::show(session, &args.view, made);
         return saved::save(session, to, (&args.services, &args.shape), show).await.map(changes);
     }
-    let (made, verdict) = match args.down {
+    let (mut made, verdict) = match args.down {
         true => (plan_down(session, args).await?, Ok(())),
         false => plan_up(session, args).await?,
     };
+    made.next = verdict.is_ok().then(|| next::of_plan(std::env::args_os()));
     views::show(session, &args.view, &made)?;
     verdict?;
     Ok(changes(if made.plan.is_empty() { Exit::Done } else { Exit::Changes }))
@@ -81,7 +83,7 @@ async fn plan_up(
     let plan = images.plan(&stack, &observed, Aim::Up(&options))?;
     images.tell_open(session, &stack, &observed, Aim::Up(&options))?;
     let desired = Some(images.desired(&stack, &observed)?);
-    Ok((Made { plan, observed, stack: Some(stack), desired }, verdict))
+    Ok((Made { plan, observed, stack: Some(stack), desired, next: None }, verdict))
 }
 
 async fn plan_down(session: &Session, args: &PlanArgs) -> Result<Made, Failure> {
@@ -91,5 +93,5 @@ async fn plan_down(session: &Session, args: &PlanArgs) -> Result<Made, Failure> 
     let options =
         super::down::options(&project, args.volumes, args.shape.orphans(), None, &args.services);
     let plan = down(&project.name, &observed, &options)?;
-    Ok(Made { plan, observed, stack: project.stack, desired: None })
+    Ok(Made { plan, observed, stack: project.stack, desired: None, next: None })
 }

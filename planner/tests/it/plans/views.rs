@@ -1,5 +1,6 @@
 //! What `plan --ops`, `--graph`, `--diff` and `--why` print, and `graph`.
 
+use berth_planner::views::page::{Page, page};
 use berth_planner::views::why::{Scene, why};
 use berth_planner::views::{Language, diff, graph, ops, stack as whole};
 
@@ -454,4 +455,129 @@ fn a_stack_is_shown_in_the_order_of_its_starts() {
       n3 -.-> n5
       n3 -.-> n8
     "#);
+}
+
+#[test]
+fn what_a_file_says_of_a_dependency_is_shown_also_where_something_is_shared() {
+    let told = |on: Option<Dependency>| {
+        let mut stack = shop();
+        let mut probe = service("probe:1");
+        (probe.networks, probe.network_mode) =
+            (Default::default(), Some(NetworkMode::Service("app".into())));
+        probe.depends_on.extend(on.map(|on| ("app".to_owned(), on)));
+        stack.services.insert("probe".into(), probe);
+        let text = whole::text(&stack);
+        let lines = text.lines().filter(|line| line.contains("after app")).map(str::trim);
+        lines.collect::<Vec<_>>().join(", ")
+    };
+    let started = |restart, required| {
+        Some(Dependency { restart, required, ..dependency(Condition::ServiceStarted) })
+    };
+    let of_web = "after app (started)";
+    assert_eq!(told(None), of_web);
+    assert_eq!(told(started(true, true)), of_web);
+    assert_eq!(
+        told(started(true, false)),
+        format!("after app (started, restart, optional), {of_web}")
+    );
+    assert_eq!(told(started(false, true)), format!("after app (started), {of_web}"));
+}
+
+#[test]
+fn a_container_that_takes_over_is_one_difference_to_the_one_before() {
+    let mut stack = shop();
+    let update = Some(Rollout { order: Some(RolloutOrder::StartFirst), ..Rollout::default() });
+    let app = stack.services.get_mut("app").unwrap();
+    app.deploy = Some(Box::new(Deploy { update, ..Deploy::default() }));
+    let host = up_with(&stack);
+    let app = stack.services.get_mut("app").unwrap();
+    app.environment.insert("LOG".into(), Some("debug".into()));
+    let plan = plan(&stack, &host);
+    assert_snapshot!(diff::diff(&plan, &host.observed, &stack.places), @r#"
+    replace app-1-b: takes over from `shop-app-1`
+    --- services.app (applied)
+    +++ services.app (wanted)
+    @@ -1,6 +1,6 @@
+     environment:
+       DB_PASSWORD: (hidden)
+    -  LOG: "info"
+    +  LOG: "debug"
+     image: "app:1"
+     ipc: "private"
+     logging:
+    "#);
+}
+
+#[test]
+fn a_label_called_content_is_shown_whole() {
+    let mut stack = shop();
+    let host = up_with(&stack);
+    let text = "a text of more than nineteen letters";
+    let app = stack.services.get_mut("app").unwrap();
+    app.labels.insert("page.content".into(), text.into());
+    let plan = plan(&stack, &host);
+    assert!(diff::diff(&plan, &host.observed, &stack.places).contains(text));
+    assert!(plan.to_string().contains(text), "{plan}");
+}
+
+#[test]
+fn a_page_tells_edits_and_drift_apart_and_what_they_cost() {
+    let (mut host, mut stack) = changed();
+    stack.services.get_mut("app").unwrap().labels.insert("tier".into(), "web".into());
+    host.observed.images.get_mut("app:1").unwrap().id = "sha256:abcdef0123456789".into();
+    let web = host.observed.containers.get_mut("shop-web-1").unwrap();
+    web.state = ContainerState::Exited { exit_code: 3, finished_at: 0 };
+    stack.services.insert("mail".into(), service("mail:1"));
+    let plan = plan(&stack, &host);
+    let files = ["compose.yaml".to_owned(), ".env".to_owned()];
+    let shown = |generation, next| {
+        page(&Page { plan: &plan, observed: &host.observed, files: &files, generation, next })
+    };
+    assert_snapshot!(shown(Some(17), Some("berth up")), @r#"
+    Stack shop: 2 of 3 containers run, generation 17 → 18; compose.yaml, .env
+    Not on this host yet:
+      pull     image mail:1
+      create   mail-1        mail:1
+    Edited since it was applied:
+      replace  app-1         drift: image 1 → abcdef012345
+                             labels.tier — → "web"
+      replace  db-1          environment.MODE — → "fast" (shop.yaml:9:13)
+                             limits.memory — → "1 GiB"
+    Drifted since it was applied:
+      start    web-1         exited with 3
+    Plan: 1 create, 2 replace, 1 start, 1 pull, 3 unchanged
+    Longest gap: app-1, up to 20s to stop, until db-1 is healthy, then its start
+    No volume is lost
+    Next: berth up
+    "#);
+    let text = shown(None, None);
+    assert!(!text.contains("generation") && !text.contains("Next"), "{text}");
+}
+
+#[test]
+fn a_page_names_what_is_lost_and_says_when_nothing_is_to_do() {
+    let host = up_with(&shop());
+    let options = DownOptions { volumes: true, ..DownOptions::default() };
+    let gone = down("shop", &host.observed, &options).unwrap();
+    let shown = |plan: &Plan| {
+        let (files, next) = (&[][..], Some("berth down -v"));
+        page(&Page { plan, observed: &host.observed, files, generation: Some(3), next })
+    };
+    assert_snapshot!(shown(&gone), @r"
+    Stack shop: 3 containers run, generation 3 → 4
+    As asked:
+      remove  web-1
+      remove  app-1
+      remove  db-1
+      remove  network shop_back
+      remove  network shop_default
+      remove  volume shop_data
+    Plan: 6 remove
+    Lost for good: volume shop_data
+    Next: berth down -v
+    ");
+    assert_snapshot!(shown(&plan(&shop(), &host)), @r"
+    Stack shop: 3 containers run, generation 3
+    nothing to do
+    ");
 }
