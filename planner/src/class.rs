@@ -173,7 +173,8 @@ fn equally_privileged(_: &str, before: &ContainerSpec, after: &ContainerSpec) ->
     any(before) == any(after)
 }
 
-/// What is less than before may be less than is used, and what was not set is not known.
+/// What is less than before may be less than is used, and what was not set is not known. Not every root
+/// may raise a hard limit.
 fn raised(path: &str, before: &ContainerSpec, after: &ContainerSpec) -> bool {
     let limits = |spec: &ContainerSpec| {
         let name = path.strip_prefix("ulimits.")?;
@@ -183,7 +184,7 @@ fn raised(path: &str, before: &ContainerSpec, after: &ContainerSpec) -> bool {
         Some((most(soft), most(hard)))
     };
     let (before, after) = (limits(before), limits(after));
-    matches!((before, after), (Some(old), Some(new)) if new.0 >= old.0 && new.1 >= old.1)
+    matches!((before, after), (Some(old), Some(new)) if new.0 >= old.0 && new.1 == old.1)
 }
 
 /// What is not set any more has a value that nobody knows.

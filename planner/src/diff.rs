@@ -18,7 +18,7 @@ use crate::hidden::{self, HIDDEN};
 use crate::text;
 
 /// What it waits for stands beside the description of a container.
-const DEPENDS_ON: &str = "depends_on";
+pub(crate) const DEPENDS_ON: &str = "depends_on";
 
 /// What differs between two descriptions of a container of `service`.
 pub(crate) fn containers(

@@ -192,7 +192,7 @@ fn an_image_that_is_not_here_is_in_no_saved_plan_unless_it_is_pinned() {
 }
 
 #[test]
-fn an_image_that_moved_while_the_plan_was_done_is_not_what_was_planned() {
+fn an_image_that_moved_while_the_plan_was_done_changes_nothing_of_it() {
     let host = shop();
     host.write("compose.yaml", &SHOP.replace(
         "    depends_on: [db]\n",
@@ -207,7 +207,9 @@ fn an_image_that_moved_while_the_plan_was_done_is_not_what_was_planned() {
     });
     host.shell("tar -c compose.yaml | $berth image import - busybox:1").succeeds();
     host.write("w/go", "");
-    run.ends().fails_with(3).stderr_has("image `busybox:1` is another one by now");
+    // In the other image there is no program at all.
+    run.ends().succeeds();
+    host.eventually("it runs", || host.status("stack-web-1")["phase"] == "running");
     host.load(&images::busybox());
 }
 
@@ -447,7 +449,7 @@ impl<'a> Watch<'a> {
 
 /// What only looks, each with its exit status if that is the same at any time: all kinds of `plan`, dry
 /// runs of what changes, and readers of all that berth has.
-const LOOKS: [(&str, i32); 49] = [
+const LOOKS: [(&str, i32); 48] = [
     ("plan", 0),
     ("plan --json", 0),
     ("plan --ops", 0),
@@ -494,7 +496,6 @@ const LOOKS: [(&str, i32); 49] = [
     ("top", -1),
     ("diff db", -1),
     ("logs --tail 5", -1),
-    ("events --since 10m --until 0s", -1),
     ("system df", 0),
     ("version", 0),
 ];

@@ -85,11 +85,12 @@ fn stack(rows: &[Row], lines: impl Fn(&Row) -> &'static str) -> String {
     let mut text = String::from("services:\n");
     for (number, row) in rows.iter().enumerate() {
         let lines = lines(row);
+        let says = |key: &str| lines.lines().any(|line| line.starts_with(key));
         text += &format!("  r{number}:\n");
-        if !lines.contains("image:") {
+        if !says("image:") {
             text += "    image: busybox:1\n";
         }
-        if !lines.contains("command:") && !lines.contains("entrypoint:") {
+        if !says("command:") && !says("entrypoint:") {
             text += "    command: [sleep, '100000']\n";
         }
         for line in lines.lines().filter(|line| !line.trim().is_empty()) {

@@ -46,7 +46,7 @@ pub(crate) fn run(session: &Session, args: &DiffArgs) -> Result<Exit, Failure> {
         return generations::diff(session, &*flow::open_to_look(session)?, both);
     }
     let project = project?;
-    let host = flow::open(session)?;
+    let host = flow::open_to_look(session)?;
     let all = host.list_containers()?;
     let container = pick::any(all.values(), &project, &args.service, args.index)?;
     let changes = host.changes(&container.record.name)?;

@@ -70,7 +70,7 @@ pub(crate) async fn run(session: &Session, args: &EventsArgs) -> Result<Exit, Fa
     let (since, until) =
         (since.map_err(Failure::usage)?.unwrap_or(now), until.map_err(Failure::usage)?);
     let project = session.project()?;
-    let host = flow::open(session)?;
+    let host = flow::open_to_look(session)?;
     let unreadable = |e| Failure::refused(format!("read the events of `{}`: {e}", project.name));
     let mut watch =
         Watch::open(host.roots(), &project.name, args.since.is_some()).map_err(unreadable)?;

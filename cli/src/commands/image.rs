@@ -94,7 +94,13 @@ impl From<StoreError> for Failure {
 
 /// Runs one of them.
 pub(crate) async fn run(session: &Session, command: &ImageCommand) -> Result<Exit, Failure> {
-    let host = flow::open(session)?;
+    let host = match command {
+        ImageCommand::Ls(_)
+        | ImageCommand::Inspect(_)
+        | ImageCommand::History(_)
+        | ImageCommand::Save(_) => flow::open_to_look(session)?,
+        _ => flow::open(session)?,
+    };
     match command {
         ImageCommand::Load(args) => load(session, &host, args).await,
         ImageCommand::Import(args) => import::run(session, &host, args).await,

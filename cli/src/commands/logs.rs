@@ -67,7 +67,7 @@ pub(crate) struct LogsArgs {
 pub(crate) async fn run(session: &Session, args: &LogsArgs) -> Result<Exit, Failure> {
     let query = query(args, Timestamp::now()).map_err(Failure::usage)?;
     let project = session.project()?;
-    let host = flow::open(session)?;
+    let host = flow::open_to_look(session)?;
     let observed = host.observe(&Asked::default()).await?;
     check_services(&project, &observed, &args.services)?;
     let chosen = containers(&observed, &project.name, &args.services);

@@ -77,7 +77,7 @@ pub(crate) async fn run(session: &Session, command: &NetworkCommand) -> Result<E
     if let NetworkCommand::Prune(args) = command {
         return prune::networks(session, args).await;
     }
-    let host = flow::open(session)?;
+    let host = flow::open_to_look(session)?;
     let observed = host.observe(&Asked::default()).await?;
     match command {
         NetworkCommand::Prune(_) => {}

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use berth_planner::desired::Desired;
 use berth_planner::generation::{Generation, Rollback, target};
-use berth_planner::observed::Observed;
 use berth_planner::up::UpOptions;
 use berth_runtime::host::Host;
 use clap::Args;

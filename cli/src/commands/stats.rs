@@ -71,7 +71,7 @@ impl Listed for Row {
 /// Shows what containers use, each second until the user has seen enough.
 pub(crate) async fn run(session: &Session, args: &StatsArgs) -> Result<Exit, Failure> {
     let project = session.project()?;
-    let host = flow::open(session)?;
+    let host = flow::open_to_look(session)?;
     let mut signals = Signals::listen()?;
     let mut before = samples(&host, &project, args, true)?;
     let redraws = session.ui.redraws() && !args.no_stream && !matches!(args.format, Form::Json);

@@ -59,7 +59,7 @@ pub(crate) async fn run(session: &Session, command: &SystemCommand) -> Result<Ex
 }
 
 async fn df(session: &Session, args: &DfArgs) -> Result<Exit, Failure> {
-    let host = flow::open(session)?;
+    let host = flow::open_to_look(session)?;
     let seen = Seen::look(&host).await?;
     let found = seen.found();
     match (args.verbose, args.format) {

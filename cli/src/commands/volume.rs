@@ -83,7 +83,10 @@ impl Listed for Row {}
 
 /// Runs one of them.
 pub(crate) async fn run(session: &Session, command: &VolumeCommand) -> Result<Exit, Failure> {
-    let host = flow::open(session)?;
+    let host = match command {
+        VolumeCommand::Ls(_) | VolumeCommand::Inspect(_) => flow::open_to_look(session)?,
+        VolumeCommand::Rm(_) | VolumeCommand::Prune(_) => flow::open(session)?,
+    };
     match command {
         VolumeCommand::Ls(args) => ls(session, &host, args).await,
         VolumeCommand::Rm(args) => rm(session, &host, args).await,

@@ -9,7 +9,7 @@ use super::hunks::hunks;
 use super::rows::{Source, rows};
 use crate::action::Action;
 use crate::cause::Cause;
-use crate::diff::{container_view, network_view, root, view};
+use crate::diff::{DEPENDS_ON, container_view, network_view, root, view};
 use crate::observed::{ContainerRecord, Observed};
 use crate::plan::{Plan, Step};
 use crate::text::Kind;
@@ -122,12 +122,12 @@ fn thing(plan: &Plan, steps: &[&Step], observed: &Observed, places: &Places) -> 
             }
             Action::RemoveVolume { .. } => before = volume(),
             Action::CreateContainer(record) | Action::UpdateContainer(record) => {
-                before = container().map(|have| container_view(&have.spec));
-                (after, path) = (Some(container_view(&record.spec)), of_service(record));
+                before = container().map(described);
+                (after, path) = (Some(described(record)), of_service(record));
             }
             Action::RemoveContainer { .. } => {
                 let have = container();
-                before = before.or(have.map(|have| container_view(&have.spec)));
+                before = before.or(have.map(described));
                 path = path.or(have.and_then(of_service));
             }
             _ => continue,
@@ -140,6 +140,15 @@ fn thing(plan: &Plan, steps: &[&Step], observed: &Observed, places: &Places) -> 
     let (subjects, word) = (vec![line.subject], kind.word());
     let why = why.into_iter().collect();
     touched.then_some(Thing { subjects, word, why, root: path, before, after })
+}
+
+/// A container with what it waits for, which stands beside its description.
+fn described(record: &ContainerRecord) -> Value {
+    let mut whole = container_view(&record.spec);
+    if let (Value::Object(fields), false) = (&mut whole, record.depends_on.is_empty()) {
+        fields.insert(DEPENDS_ON.to_owned(), view(&record.depends_on));
+    }
+    whole
 }
 
 /// The container that a new one takes over from.

@@ -170,7 +170,9 @@ impl FakeHost {
                 refuse(running && self.port_taken(record), "port taken")?;
                 let container = self.get(&record.name)?;
                 let unseen = active(container) && !container.monitored;
-                refuse(unseen || container.record.spec == record.spec, "is not to be updated")?;
+                let same = container.record.spec == record.spec
+                    && container.record.depends_on == record.depends_on;
+                refuse(unseen || same, "is not to be updated")?;
                 container.record = (**record).clone();
                 let container = container.clone();
                 self.relink(&container)

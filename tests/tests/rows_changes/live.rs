@@ -33,7 +33,7 @@ fn stopping() -> Vec<Row> {
             "pre_stop[].command pre_stop[].environment pre_stop[].user pre_stop[].working_dir",
             (
                 "",
-                "pre_stop: [{ command: ['true'], environment: { A: b }, user: '1', working_dir: /usr }]",
+                "pre_stop: [{ command: ['true'], environment: { A: b }, user: '1', working_dir: /bin }]",
             ),
             "/hooks/pre_stop/0/argv",
             json!(["true"]),
@@ -246,13 +246,13 @@ fn deployed() -> Vec<Row> {
 fn processes() -> Vec<Row> {
     vec![
         row(
-            "ulimits.*.soft ulimits.*.hard",
+            "ulimits.*.soft",
             "live",
             (
                 "ulimits: { nofile: { soft: 100, hard: 200 } }",
-                "ulimits: { nofile: { soft: 150, hard: 300 } }",
+                "ulimits: { nofile: { soft: 150, hard: 200 } }",
             ),
-            Host("awk '/open files/ { print $4, $5 }' /proc/$PID/limits", "150 300"),
+            Host("awk '/open files/ { print $4, $5 }' /proc/$PID/limits", "150 200"),
         ),
         row(
             "oom_score_adj",

@@ -87,7 +87,7 @@ fn read_by_commands() -> Vec<Row> {
                 "extends: { file: base.yaml, service: base }",
                 "extends: { file: other.yaml, service: base }",
             ),
-            "working_dir: /usr",
+            "working_dir: /bin",
         ),
     ]
 }

@@ -136,9 +136,13 @@ fn what_a_plan_hides_is_hidden_in_a_difference_also_where_nothing_differs() {
     replace app-1
     --- services.app (applied)
     +++ services.app (wanted)
-    @@ -1,8 +1,9 @@
+    @@ -1,4 +1,4 @@
     -command: (hidden)
     +command: (hidden)
+     depends_on:
+       db:
+         condition: "service_healthy"
+    @@ -6,7 +6,8 @@
      environment:
        API_TOKEN: (hidden)
        A_FLAG: (unset)
@@ -497,7 +501,8 @@ fn a_container_that_takes_over_is_one_difference_to_the_one_before() {
     replace app-1-b: takes over from `shop-app-1`
     --- services.app (applied)
     +++ services.app (wanted)
-    @@ -1,6 +1,6 @@
+    @@ -4,7 +4,7 @@ depends_on.db
+         required: true
      environment:
        DB_PASSWORD: (hidden)
     -  LOG: "info"

@@ -115,6 +115,7 @@ fn the_json_form_names_things_and_holds_no_descriptions() {
               "path": "environment.LOG",
               "before": "\"info\"",
               "after": "\"debug\"",
+              "class": "replace",
               "sensitive": false
             }
           ],

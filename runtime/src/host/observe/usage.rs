@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use berth_planner::room::{ContainerUsage, Unfinished, Usage};
 use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
 
 use super::super::{Host, HostError, state};
 use crate::meter::{self, Meter};
@@ -35,7 +36,11 @@ struct Look {
 impl Look {
     fn all(&mut self) -> io::Result<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open(&self.state, flags, Mode::empty())?;
+        let root = match rustix::fs::open(&self.state, flags, Mode::empty()) {
+            // Who only looks makes no state.
+            Err(Errno::NOENT) => return Ok(()),
+            root => root?,
+        };
         for name in meter::names(root.as_fd())? {
             let Some(folder) = meter::open(root.as_fd(), &name)? else {
                 self.tree(root.as_fd(), &name)?;
