@@ -498,7 +498,7 @@ fn a_container_that_takes_over_is_one_difference_to_the_one_before() {
     app.environment.insert("LOG".into(), Some("debug".into()));
     let plan = plan(&stack, &host);
     assert_snapshot!(diff::diff(&plan, &host.observed, &stack.places), @r#"
-    replace app-1-b: takes over from `shop-app-1`
+    replace app-1-b: start-first as the file says: no gap; takes over from `shop-app-1`
     --- services.app (applied)
     +++ services.app (wanted)
     @@ -4,7 +4,7 @@ depends_on.db
