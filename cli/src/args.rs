@@ -181,6 +181,9 @@ pub(crate) enum Command {
     Explain(commands::explain::ExplainArgs),
     /// Show who needs whom in the file, and what they have in common
     Graph(commands::graph::GraphArgs),
+    /// Tell what took how long in the last run that changed something of the stack
+    #[command(subcommand)]
+    Analyze(commands::analyze::AnalyzeCommand),
     /// Check the file and print the model it makes
     Config(commands::config::ConfigArgs),
     /// List the images that the stack's containers were made from

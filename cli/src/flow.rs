@@ -141,7 +141,7 @@ impl From<PlanProblems> for Failure {
 pub(crate) fn open(session: &Session) -> Result<Arc<Host>, Failure> {
     match session.global.dry_run {
         true => open_to_look(session),
-        false => Ok(Arc::new(Host::open(session.roots())?)),
+        false => Ok(Arc::new(Host::open(session.roots())?.begun_at(session.began))),
     }
 }
 

@@ -325,7 +325,13 @@ pub(crate) fn past(session: &Session, host: &Host, generation: &Generation) -> S
         ..session.global.clone()
     };
     let ui = Ui::new(global.ansi, global.progress);
-    Session { ui, global, environment, working_dir: made_of.working_dir.clone() }
+    Session {
+        ui,
+        global,
+        environment,
+        working_dir: made_of.working_dir.clone(),
+        began: session.began,
+    }
 }
 
 /// The project that is meant: the one of the words or the files, or when these cannot be read the one

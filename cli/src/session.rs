@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use berth_runtime::paths::Roots;
 
@@ -21,6 +22,8 @@ pub(crate) struct Session {
     pub(crate) environment: BTreeMap<String, String>,
     /// Where we were started.
     pub(crate) working_dir: PathBuf,
+    /// When we were started.
+    pub(crate) began: Instant,
 }
 
 impl Session {
@@ -32,7 +35,7 @@ impl Session {
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
             .collect();
         let ui = Ui::new(global.ansi, global.progress);
-        Ok(Session { ui, global, environment, working_dir })
+        Ok(Session { ui, global, environment, working_dir, began: Instant::now() })
     }
 
     /// Where state is kept.

@@ -5,9 +5,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use berth_planner::action::Action;
 use berth_planner::plan::{Plan, Step, StepId};
+use berth_planner::ran::waits;
 use berth_planner::walk::Walk;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
@@ -88,7 +89,7 @@ pub async fn apply(
         permits: Arc::new(Semaphore::new(at_once.clamp(1, Semaphore::MAX_PERMITS))),
         outcome: Outcome::default(),
     };
-    journal.begin(plan.steps.len());
+    journal.begin(plan);
     loop {
         let level = *interrupt.borrow_and_update();
         if level == Interrupt::None {
@@ -111,10 +112,13 @@ struct Run<'a> {
     journal: &'a Journal,
     events: &'a mpsc::Sender<ApplyEvent>,
     walk: Walk,
-    tasks: JoinSet<(StepId, Result<(), StepError>)>,
+    tasks: JoinSet<Tried>,
     permits: Arc<Semaphore>,
     outcome: Outcome,
 }
+
+/// A step with its result, and how long it waited for its turn.
+type Tried = (StepId, Duration, Result<(), StepError>);
 
 impl Run<'_> {
     async fn begin_ready(&mut self) {
@@ -122,35 +126,27 @@ impl Run<'_> {
             let step = &self.plan.steps[id.index()];
             let action = step.action.clone();
             let (host, permits) = (self.host.clone(), self.permits.clone());
-            self.journal.start(&name(step));
+            self.journal.start(id, &name(step));
             self.tell(ApplyEvent::Started(id)).await;
             let events = self.events.clone();
+            let ready = Instant::now();
             self.tasks.spawn(async move {
-                let waits = matches!(
-                    action,
-                    Action::AwaitContainer { .. }
-                        | Action::AwaitStable { .. }
-                        | Action::Drain { .. }
-                        | Action::ReleasePorts { .. }
-                );
-                let _permit = match waits {
+                let _permit = match waits(&action) {
                     true => None,
                     false => permits.acquire_owned().await.ok(),
                 };
+                let queued = ready.elapsed();
                 // Progress that finds the queue full is overtaken by the next one.
                 let pulling: LayerProgress = Arc::new(move |event| {
                     let _ = events.try_send(ApplyEvent::Pulling(id, event));
                 });
-                (id, host.perform(&action, pulling).await)
+                (id, queued, host.perform(&action, pulling).await)
             });
         }
     }
 
-    async fn finish(
-        &mut self,
-        joined: Result<(StepId, Result<(), StepError>), tokio::task::JoinError>,
-    ) {
-        let (id, result) = match joined {
+    async fn finish(&mut self, joined: Result<Tried, tokio::task::JoinError>) {
+        let (id, queued, result) = match joined {
             Ok(finished) => finished,
             // A task ends without a result only by a panic, which ends the program.
             Err(_) => return,
@@ -159,12 +155,12 @@ impl Run<'_> {
         self.walk.finished(id, result.is_ok());
         match result {
             Ok(()) => {
-                self.journal.done(&name);
+                self.journal.done(id, &name, queued);
                 self.outcome.done.push(id);
                 self.tell(ApplyEvent::Done(id)).await;
             }
             Err(error) => {
-                self.journal.failed(&name, &error.to_string());
+                self.journal.failed(id, &name, &error.to_string(), queued);
                 self.tell(ApplyEvent::Failed(id, error.to_string())).await;
                 self.outcome.failed.push((id, error));
             }

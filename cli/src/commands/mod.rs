@@ -1,5 +1,6 @@
 //! The commands, one module each: arguments, the order of the calls, the wording. No rules.
 
+pub(crate) mod analyze;
 pub(crate) mod attach;
 pub(crate) mod check;
 pub(crate) mod commit;
@@ -71,6 +72,7 @@ pub(crate) fn at_once(session: &Session, command: &Command) -> Option<Result<Exi
         Command::Exec(args) => Some(exec::run(session, args)),
         Command::Cp(args) => Some(cp::run(session, args)),
         Command::Doctor(args) => Some(doctor::run(session, args)),
+        Command::Analyze(command) => Some(analyze::run(session, command)),
         _ => None,
     }
 }
@@ -133,5 +135,6 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<Exit, Fai
         Command::Wait(args) => wait::run(session, &args).await,
         Command::Version(args) => version::run(&session.ui, &args),
         Command::Doctor(args) => doctor::run(session, &args),
+        Command::Analyze(command) => analyze::run(session, &command),
     }
 }

@@ -93,6 +93,7 @@ impl Inputs {
             ..ours.global.clone()
         };
         let ui = Ui::new(global.ansi, global.progress);
-        Session { ui, global, environment, working_dir: self.working_dir.clone() }
+        let working_dir = self.working_dir.clone();
+        Session { ui, global, environment, working_dir, began: ours.began }
     }
 }

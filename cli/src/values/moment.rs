@@ -71,6 +71,17 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     text.parse::<u64>().map(Duration::from_secs).or_else(|_| span(text))
 }
 
+/// A span to the millisecond, or finer where it is short: `4.2ms`, `115ms`, `3.120s`, `2m05.0s`.
+pub(crate) fn precise(span: Duration) -> String {
+    let seconds = span.as_secs_f64();
+    match span.as_millis() {
+        0..10 => format!("{:.1}ms", seconds * 1e3),
+        10..1000 => format!("{:.0}ms", seconds * 1e3),
+        1000..60_000 => format!("{seconds:.3}s"),
+        _ => format!("{}m{:04.1}s", span.as_secs() / 60, seconds % 60.0),
+    }
+}
+
 /// `5 minutes`, `About an hour`: as `docker ps` says it.
 pub(crate) fn rough(seconds: i64) -> String {
     let minutes = seconds / 60;
@@ -157,5 +168,11 @@ mod tests {
         2 weeks
         2 years
         ");
+    }
+
+    #[test]
+    fn a_precise_span_has_the_decimals_that_matter() {
+        let spans = [4_200, 115_000, 999_400, 3_120_000, 125_000_000].map(Duration::from_micros);
+        assert_eq!(spans.map(precise), ["4.2ms", "115ms", "999ms", "3.120s", "2m05.0s"]);
     }
 }

@@ -27,7 +27,7 @@ fn row(plan: &Plan, step: &Step) -> [String; 4] {
 }
 
 /// What a step does, in the words of one line: `create network shop_back`.
-pub(super) fn what(plan: &Plan, step: &Step) -> String {
+pub(crate) fn what(plan: &Plan, step: &Step) -> String {
     let action = &step.action;
     let verb = action.verb().split('_').next().unwrap_or_default();
     let mut words = format!("{verb} {}", plan.subject(action));

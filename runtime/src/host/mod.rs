@@ -39,8 +39,10 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use berth_planner::policy::Facts;
+use berth_planner::ran::Ran;
 use tokio::sync::OnceCell;
 
 use crate::paths::Roots;
@@ -76,6 +78,7 @@ pub struct Host {
     unsettled: Mutex<Vec<String>>,
     /// What the paths of this run were judged to lead to.
     held: Mutex<grounds::Held>,
+    run: journal::Run,
 }
 
 impl Host {
@@ -111,7 +114,14 @@ impl Host {
             starter: OnceCell::new(),
             unsettled: Mutex::default(),
             held: Mutex::default(),
+            run: journal::Run::since(Instant::now()),
         }
+    }
+
+    /// The command that opened it began then: from there on its journal counts the time.
+    pub fn begun_at(mut self, began: Instant) -> Host {
+        self.run = journal::Run::since(began);
+        self
     }
 
     /// From now on mounts of these paths are of what was judged, or they fail.
@@ -142,7 +152,7 @@ impl Host {
     /// # Errors
     /// What the host answers.
     pub fn journal(&self, project: &str) -> Result<(Journal, Option<Interrupted>), HostError> {
-        Journal::open(&self.roots.project(project))
+        Journal::open(&self.roots.project(project), &self.run)
     }
 
     /// When the last run began that changed something of a project, if there was one.
@@ -151,6 +161,15 @@ impl Host {
     /// What the host answers.
     pub fn last_run(&self, project: &str) -> Result<Option<String>, HostError> {
         journal::began(&self.roots.project(project))
+    }
+
+    /// The last run that changed something of a project, if there was one; the error says when it
+    /// began, if it is of a version that wrote no times.
+    ///
+    /// # Errors
+    /// What the host answers.
+    pub fn ran(&self, project: &str) -> Result<Option<Result<Ran, String>>, HostError> {
+        journal::ran(&self.roots.project(project))
     }
 
     /// Puts on the disk what was created; success may be told only after it.
