@@ -8,7 +8,7 @@
 //! [`observed`] (what the host has), [`action`] (the smallest changes), [`plan`] (the graph of
 //! them with [`cause`]s), [`up`] and [`down`] (how it is made), [`walk`] (its order in parallel).
 //! [`text`] and [`views`] show a plan to people. Images: [`pull`] (which are fetched first), [`lock`] (which digest they have to have),
-//! [`outdated`] (what is behind). Saved plans: [`basis`] (what one rests on). History: [`generation`] (what was applied). Runs: [`ran`] (what took how long). Rights: [`policy`] (what a stack is given beyond the defaults).
+//! [`outdated`] (what is behind). Saved plans: [`basis`] (what one rests on). History: [`generation`] (what was applied). Runs: [`ran`] (what took how long), [`ready`] (what a stack that is up is to reach). Rights: [`policy`] (what a stack is given beyond the defaults).
 
 pub mod action;
 pub mod backing;
@@ -40,6 +40,7 @@ pub mod prune;
 mod publish;
 pub mod pull;
 pub mod ran;
+pub mod ready;
 pub mod remove;
 pub mod resolve;
 pub mod rollout;

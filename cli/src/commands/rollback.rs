@@ -90,7 +90,7 @@ pub(crate) async fn run(session: &Session, args: &RollbackArgs) -> Result<Exit, 
         _ => policy::tell(&again, &change.plan.grants),
     }
     match args.wait {
-        true => super::up::wait(&again, &host, &project, &[], args.wait_timeout).await,
+        true => super::up::wait(&host, &project, &[], args.wait_timeout).await,
         false => Ok(Exit::Done),
     }
 }

@@ -37,7 +37,7 @@ pub(crate) async fn run(session: &Session, args: &StartArgs) -> Result<Exit, Fai
     let change =
         flow::change(session, &host, &project.name, &Asked::to_start(&project.name), plan).await?;
     if args.wait && change.interrupted.is_none() && !session.global.dry_run {
-        return ready::wait(session, &host, &project.name, &args.services, args.wait_timeout).await;
+        return ready::wait(&host, &project.name, &args.services, args.wait_timeout).await;
     }
     Ok(change.exit())
 }

@@ -36,7 +36,8 @@ pub(crate) struct UpArgs {
     /// Leave the services running and return
     #[arg(short, long)]
     detach: bool,
-    /// Return when every service runs and is healthy; implies --detach
+    /// Return when every service is as its file declares (healthy, running, or ended well); implies
+    /// --detach
     #[arg(long)]
     wait: bool,
     /// Wait so long at most, in seconds
@@ -246,7 +247,7 @@ async fn go_on(
         tell_hindrances(session, host, &stack.name);
     }
     if args.wait {
-        return wait(session, host, &stack.name, &args.services, args.wait_timeout).await;
+        return wait(host, &stack.name, &args.services, args.wait_timeout).await;
     }
     if !attached {
         return Ok(Exit::Done);
@@ -263,15 +264,14 @@ fn tell_hindrances(session: &Session, host: &Host, project: &str) {
     }
 }
 
-/// Waits until services are healthy. When they are not, what was applied is no state to go back to.
+/// Waits until services are as their file declares. When they are not, what was applied is no state to go back to.
 pub(super) async fn wait(
-    session: &Session,
     host: &Arc<Host>,
     project: &str,
     services: &[String],
     limit: Option<Duration>,
 ) -> Result<Exit, Failure> {
-    let ended = ready::wait(session, host, project, services, limit).await;
+    let ended = ready::wait(host, project, services, limit).await;
     if let Err(failure @ Failure::Unhealthy { .. }) = &ended {
         generations::mark_unhealthy(host, project, failure).await?;
     }

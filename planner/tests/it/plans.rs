@@ -8,6 +8,7 @@ mod lifecycle;
 mod options;
 mod pairs;
 mod ports;
+mod ready;
 mod refusals;
 mod rollouts;
 mod saved;

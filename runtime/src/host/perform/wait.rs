@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use berth_planner::observed::Health;
+use berth_planner::ready::EndState;
 use berth_schema::stack::Condition;
 
 use super::super::{Host, StepError};
@@ -20,8 +21,29 @@ pub(super) async fn wait_for(
     name: &str,
     condition: Condition,
 ) -> Result<(), StepError> {
-    let run_dir = host.roots.container_run(name);
     let not_ready = |why: String| inits::not_ready(&host.roots, name, why);
+    until(host, name, |status| verdict(status, condition), not_ready).await
+}
+
+impl Host {
+    /// Waits until a container has reached `end`, or never will; then its last lines are told.
+    ///
+    /// # Errors
+    /// [`StepError::NotReady`] says why it never will.
+    pub async fn await_end_state(&self, name: &str, end: EndState) -> Result<(), StepError> {
+        let failed = |why: String| inits::not_stable(&self.roots, name, why);
+        until(self, name, |status| reached(status, end), failed).await
+    }
+}
+
+/// Waits until `verdict` says something of a container's status.
+async fn until(
+    host: &Host,
+    name: &str,
+    verdict: impl Fn(&Status) -> Option<Result<(), String>>,
+    not_ready: impl Fn(String) -> StepError,
+) -> Result<(), StepError> {
+    let run_dir = host.roots.container_run(name);
     let mut updates = match client::subscribe(&run_dir).await {
         Ok(updates) => updates,
         // No monitor: what the last one wrote is all there will be.
@@ -29,14 +51,14 @@ pub(super) async fn wait_for(
             let last: Option<Status> = record::read(&run_dir.join("status.json"))
                 .map_err(|e| StepError::refused("read status of", name, e))?;
             let last = last.unwrap_or_default();
-            return match verdict(&last, condition) {
+            return match verdict(&last) {
                 Some(verdict) => verdict.map_err(not_ready),
                 None => Err(not_ready("is not running".to_owned())),
             };
         }
     };
     while let Some(status) = updates.next().await {
-        if let Some(verdict) = verdict(&status, condition) {
+        if let Some(verdict) = verdict(&status) {
             return verdict.map_err(not_ready);
         }
     }
@@ -140,9 +162,39 @@ fn verdict(status: &Status, condition: Condition) -> Option<Result<(), String>> 
     }
 }
 
+/// What `status` means for who waits for the end state `end`; `None` while it may still come.
+fn reached(status: &Status, end: EndState) -> Option<Result<(), String>> {
+    let exit = || format!("exited ({})", status.exit_code);
+    match (end, status.phase) {
+        (EndState::Healthy, _) => verdict(status, Condition::ServiceHealthy),
+        (EndState::Completed, _) => verdict(status, Condition::ServiceCompletedSuccessfully),
+        (EndState::Running { .. }, Phase::Running) => Some(Ok(())),
+        (EndState::Running { may_end: true }, Phase::Exited) if status.exit_code == 0 => {
+            Some(Ok(()))
+        }
+        (EndState::Running { .. }, Phase::Exited) => Some(Err(exit())),
+        (EndState::Running { .. }, Phase::Starting | Phase::Waiting | Phase::Stopping) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_runs_or_has_ended_as_it_may_has_reached_its_end_state() {
+        let status = |phase, exit_code| Status { phase, exit_code, ..Status::default() };
+        let [ends, stays] = [true, false].map(|may_end| EndState::Running { may_end });
+        let failed = |code| Some(Err(format!("exited ({code})")));
+        assert_eq!(reached(&status(Phase::Running, 0), stays), Some(Ok(())));
+        assert_eq!(reached(&status(Phase::Waiting, 1), stays), None);
+        assert_eq!(reached(&status(Phase::Exited, 0), stays), failed(0));
+        assert_eq!(reached(&status(Phase::Exited, 0), ends), Some(Ok(())));
+        assert_eq!(reached(&status(Phase::Exited, 3), ends), failed(3));
+        assert_eq!(reached(&status(Phase::Running, 0), EndState::Completed), None);
+        assert_eq!(reached(&status(Phase::Exited, 0), EndState::Completed), Some(Ok(())));
+        assert_eq!(reached(&status(Phase::Exited, 0), EndState::Healthy), failed(0));
+    }
 
     #[test]
     fn a_container_without_probe_never_becomes_healthy() {
