@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_planner::lifecycle;
-use berth_planner::observed::Observed;
+use berth_planner::observed::{ContainerState, Observed, ObservedContainer};
 use berth_planner::plan::Plan;
 use berth_runtime::host::Asked;
 use berth_runtime::host::Host;
@@ -21,8 +21,11 @@ use crate::project::containers;
 use crate::rows;
 use crate::session::Session;
 use crate::signals::Signals;
+use crate::ui::safe;
 
 const SIGKILL: i32 = 9;
+/// How long the ends of containers that have stopped may take to come here.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// What is shown, and when it ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +36,7 @@ pub(crate) struct Attached {
     pub(crate) shown: BTreeSet<String>,
     /// Services that were brought up: their ends count, and they are stopped with it.
     pub(crate) running: BTreeSet<String>,
-    /// When it ends.
+    /// When it ends, and how.
     pub(crate) end: End,
     /// How long a container may take to stop.
     pub(crate) grace: Option<Duration>,
@@ -45,26 +48,37 @@ pub(crate) struct Attached {
     pub(crate) timestamps: bool,
 }
 
-/// When an attached `up` ends by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum End {
-    /// When every container has ended.
-    WhenAllEnded,
-    /// When one ends; the others are stopped.
-    AtFirstExit,
-    /// When one fails; the others are stopped.
-    AtFirstFailure,
-    /// When one ends, with the exit code of this service.
-    WithCodeOf(String),
+/// When an attached `up` ends by itself, and with which code.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct End {
+    /// Which end of a container ends it all; the others are then stopped.
+    pub(crate) at: EndAt,
+    /// It ends with the exit code of this service.
+    pub(crate) code_of: Option<String>,
+    /// Services that others need to end well: that they do so is no reason to stop the others.
+    pub(crate) one_shots: BTreeSet<String>,
+}
+
+/// Which end of a container ends an attached `up`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum EndAt {
+    /// That of the last one.
+    #[default]
+    Last,
+    /// That of the first one.
+    First,
+    /// The first failure.
+    FirstFailure,
 }
 
 impl End {
-    /// Whether an exit with `code` ends it all.
-    fn comes_with(&self, code: i32) -> bool {
-        match self {
-            End::WhenAllEnded => false,
-            End::AtFirstExit | End::WithCodeOf(_) => true,
-            End::AtFirstFailure => code != 0,
+    /// Whether an exit of `service` with `code` ends it all.
+    fn comes_with(&self, service: &str, code: i32) -> bool {
+        let named = self.code_of.as_deref() == Some(service);
+        match self.at {
+            EndAt::Last => false,
+            EndAt::First => code != 0 || named || !self.one_shots.contains(service),
+            EndAt::FirstFailure => code != 0 || named,
         }
     }
 }
@@ -78,16 +92,12 @@ pub(crate) async fn follow(
 ) -> Result<Exit, Failure> {
     let mut signals = Signals::listen()?;
     let mut shown = Shown::new(session, host, attached, began)?;
-    let mut first = None;
-    while !shown.follower.is_done() {
+    let mut cause = None;
+    while cause.is_none() && !shown.follower.is_done() {
         tokio::select! {
             Some(event) = shown.follower.next() => {
-                if let Some(code) = shown.take(event)? {
-                    first.get_or_insert(code);
-                    if attached.end.comes_with(code) {
-                        break;
-                    }
-                }
+                let exits = shown.take(event)?;
+                cause = exits.into_iter().find(|(of, code)| attached.end.comes_with(&of.service, *code));
             }
             _ = signals.next() => {
                 session.ui.note("stopping; press Ctrl-C again to kill");
@@ -96,14 +106,39 @@ pub(crate) async fn follow(
             }
         }
     }
-    if !shown.follower.is_done() {
+    if let Some((of, code)) = cause.as_ref().filter(|_| !shown.follower.is_done()) {
+        let text = format!("{} ended with {code}: stopping the others", of.label);
+        session.ui.note(&safe(&text));
         shown.stop(session, host, attached, &mut signals).await?;
     }
-    Ok(match &attached.end {
-        End::WhenAllEnded => Exit::Done,
-        End::AtFirstExit | End::AtFirstFailure => Exit::Container(first.unwrap_or(0)),
-        End::WithCodeOf(service) => Exit::Container(shown.codes.get(service).copied().unwrap_or(0)),
-    })
+    let code = match (&attached.end.code_of, attached.end.at) {
+        (Some(service), _) => shown.codes.get(service).copied(),
+        (None, EndAt::Last) => return Ok(Exit::Done),
+        (None, EndAt::First | EndAt::FirstFailure) => cause.map(|(_, code)| code),
+    };
+    Ok(Exit::Container(code.unwrap_or(0)))
+}
+
+/// Ends an `up` that is to end with the first container and could not bring all of them up: what
+/// runs is stopped. Gives the exit code of the service that counts, if that one had failed.
+pub(crate) async fn give_up(
+    session: &Session,
+    host: &Arc<Host>,
+    attached: &Attached,
+) -> Result<Option<i32>, Failure> {
+    let all = host.list_containers()?.into_values();
+    let counts = |have: &ObservedContainer| {
+        let record = &have.record;
+        let named = attached.end.code_of.as_ref() == Some(&record.service);
+        named && record.project == attached.project && !record.oneoff
+    };
+    let mut codes = all.filter(counts).filter_map(|have| match have.state {
+        ContainerState::Exited { exit_code, .. } if exit_code != 0 => Some(exit_code),
+        _ => None,
+    });
+    let code = codes.next();
+    stop(session, host, attached).await?;
+    Ok(code)
 }
 
 /// Stops what was brought up in reverse order, without output.
@@ -170,14 +205,15 @@ impl<'a> Shown<'a> {
         Ok(Shown { follower, printer, services: &attached.shown, codes: BTreeMap::new() })
     }
 
-    /// Prints an event and those that are there already; gives the first exit code among them.
-    fn take(&mut self, event: Event) -> Result<Option<i32>, Failure> {
-        let mut exited = None;
+    /// Prints an event and those that are there already; gives the ends among them. What a service
+    /// ended with is the code of that of its containers that ended first.
+    fn take(&mut self, event: Event) -> Result<Vec<(Source, i32)>, Failure> {
+        let mut exits = Vec::new();
         let mut next = Some(event);
         while let Some(event) = next {
             if let Event::Ended(source, code) = &event {
-                self.codes.insert(source.service.clone(), *code);
-                exited.get_or_insert(*code);
+                self.codes.entry(source.service.clone()).or_insert(*code);
+                exits.push((source.clone(), *code));
             }
             if self.services.contains(&event.source().service) {
                 self.printer.event(&event)?;
@@ -185,7 +221,7 @@ impl<'a> Shown<'a> {
             next = self.follower.try_next();
         }
         self.printer.flush()?;
-        Ok(exited)
+        Ok(exits)
     }
 
     /// Stops the stack while its last words are shown; a further signal kills it.
@@ -205,10 +241,23 @@ impl<'a> Shown<'a> {
                 _ = signals.next() => kill_all(host, attached).await?,
             }
         };
-        while let Some(event) = self.follower.try_next() {
-            self.take(event)?;
-        }
+        self.last_words(signals).await?;
         stopped
+    }
+
+    /// Takes what comes to the end of everybody who was followed. Who could not be stopped is not
+    /// waited for, nor is anybody after a signal.
+    async fn last_words(&mut self, signals: &mut Signals) -> Result<(), Failure> {
+        let limit = tokio::time::sleep(LAST_WORDS);
+        tokio::pin!(limit);
+        while !self.follower.is_done() {
+            tokio::select! {
+                Some(event) = self.follower.next() => drop(self.take(event)?),
+                () = &mut limit => break,
+                _ = signals.next() => break,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -231,10 +280,23 @@ mod tests {
 
     #[test]
     fn an_exit_ends_it_all_only_if_that_was_asked_for() {
-        assert!(!End::WhenAllEnded.comes_with(1));
-        assert!(End::AtFirstExit.comes_with(0));
-        assert!(!End::AtFirstFailure.comes_with(0));
-        assert!(End::AtFirstFailure.comes_with(3));
-        assert!(End::WithCodeOf("web".into()).comes_with(0));
+        let end = |at| End { at, one_shots: ["migrate".to_owned()].into(), ..End::default() };
+        assert!(!end(EndAt::Last).comes_with("web", 1));
+        assert!(end(EndAt::First).comes_with("web", 0));
+        assert!(!end(EndAt::FirstFailure).comes_with("web", 0));
+        assert!(end(EndAt::FirstFailure).comes_with("web", 3));
+    }
+
+    #[test]
+    fn what_others_need_to_end_well_may_do_so_unless_its_code_is_asked_for() {
+        let one_shots = || ["migrate".to_owned()].into();
+        let end = End { at: EndAt::First, code_of: Some("test".into()), one_shots: one_shots() };
+        assert!(!end.comes_with("migrate", 0));
+        assert!(end.comes_with("migrate", 1));
+        assert!(end.comes_with("test", 0));
+        let end = End { code_of: Some("migrate".into()), ..end };
+        assert!(end.comes_with("migrate", 0));
+        let end = End { at: EndAt::FirstFailure, ..end };
+        assert!(end.comes_with("migrate", 0) && !end.comes_with("test", 0));
     }
 }

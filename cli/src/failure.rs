@@ -208,6 +208,16 @@ impl Failure {
         }
     }
 
+    /// Whether something was done before it.
+    pub(crate) fn is_half_done(&self) -> bool {
+        match self {
+            Failure::Partial { untouched, .. } => !untouched,
+            Failure::PartOfPlan { partial, .. } => partial.is_half_done(),
+            Failure::Unhealthy { .. } => true,
+            _ => false,
+        }
+    }
+
     /// What there is to say before the failure itself, one text each.
     pub(crate) fn causes(&self) -> &[String] {
         match self {

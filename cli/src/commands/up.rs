@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use berth_planner::up::UpOptions;
 use berth_runtime::host::Host;
-use berth_schema::stack::{PullPolicy, Stack};
+use berth_schema::stack::{Condition, Dependency, PullPolicy, Stack};
 use clap::Args;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::attach::{self, Attached, End};
+use crate::attach::{self, Attached, End, EndAt};
 use crate::doctor;
 use crate::failure::{Exit, Failure};
 use crate::flow::{self, Change, Manner};
@@ -58,11 +58,12 @@ pub(crate) struct UpArgs {
     /// Stop all when one container fails
     #[arg(long, conflicts_with_all = ["detach", "wait", "abort_on_container_exit"])]
     abort_on_container_failure: bool,
-    /// Return the exit code of this service; implies --abort-on-container-exit
+    /// Return the exit code of this service; implies --abort-on-container-exit, unless
+    /// --abort-on-container-failure is there
     #[arg(long, value_name = "SERVICE", conflicts_with_all = ["detach", "wait"])]
     exit_code_from: Option<String>,
     /// Show the output of this service only; may be repeated
-    #[arg(long, value_name = "SERVICE", conflicts_with_all = ["detach", "wait"])]
+    #[arg(long, value_name = "SERVICE", conflicts_with_all = ["detach", "wait", "attach_dependencies"])]
     attach: Vec<String>,
     /// Do not show the output of this service; may be repeated
     #[arg(long, value_name = "SERVICE")]
@@ -183,7 +184,10 @@ pub(crate) async fn run_files(session: &Session, args: &UpArgs) -> Result<Exit, 
     check_names(&stack, args)?;
     let host = flow::open(session)?;
     let began = Timestamp::now();
-    let change = bring_up(session, &host, &stack, args).await?;
+    let change = match bring_up(session, &host, &stack, args).await {
+        Ok(change) => change,
+        Err(failure) => return give_up(session, &host, (&stack, args), failure).await,
+    };
     go_on(session, &host, (&stack, args), (change, began)).await
 }
 
@@ -214,11 +218,14 @@ async fn run_saved(session: &Session, file: &str, args: &UpArgs) -> Result<Exit,
     let options = args.shape.options(&args.services);
     let run = Run { stack: &stack, options: &options, pins: &done.pins, rollback: None };
     generations::remember_under(&again, &host, &lock, (&run, &done.desired), &done.changed);
-    let change = done.changed?;
+    drop(lock);
+    let change = match done.changed {
+        Ok(change) => change,
+        Err(failure) => return give_up(&again, &host, (&stack, &args), failure).await,
+    };
     if change.done > 0 {
         policy::tell(&again, &change.plan.grants);
     }
-    drop(lock);
     go_on(&again, &host, (&stack, &args), (change, began)).await
 }
 
@@ -264,7 +271,8 @@ fn tell_hindrances(session: &Session, host: &Host, project: &str) {
     }
 }
 
-/// Waits until services are as their file declares. When they are not, what was applied is no state to go back to.
+/// Waits until services are as their file declares. When they are not, what was applied is no state
+/// to go back to.
 pub(super) async fn wait(
     host: &Arc<Host>,
     project: &str,
@@ -276,6 +284,27 @@ pub(super) async fn wait(
         generations::mark_unhealthy(host, project, failure).await?;
     }
     ended
+}
+
+/// What comes after a change that was not done to its end. Who is to end with the first container
+/// that ends or fails leaves nothing running.
+async fn give_up(
+    session: &Session,
+    host: &Arc<Host>,
+    (stack, args): (&Stack, &UpArgs),
+    failure: Failure,
+) -> Result<Exit, Failure> {
+    let attached = attached_services(stack, args);
+    if attached.end.at == EndAt::Last || !failure.is_half_done() {
+        return Err(failure);
+    }
+    match attach::give_up(session, host, &attached).await? {
+        None => Err(failure),
+        Some(code) => {
+            session.ui.failure(&failure);
+            Ok(Exit::Container(code))
+        }
+    }
 }
 
 async fn bring_up(
@@ -329,14 +358,16 @@ fn attached_services(stack: &Stack, args: &UpArgs) -> Attached {
         }
     };
     let shown = |name: &String| asked(name) && !args.no_attach.contains(name);
-    let end =
-        match (&args.exit_code_from, args.abort_on_container_exit, args.abort_on_container_failure)
-        {
-            (Some(service), _, _) => End::WithCodeOf(service.clone()),
-            (None, true, _) => End::AtFirstExit,
-            (None, false, true) => End::AtFirstFailure,
-            (None, false, false) => End::WhenAllEnded,
-        };
+    let at = match (args.abort_on_container_failure, args.abort_on_container_exit) {
+        (true, _) => EndAt::FirstFailure,
+        (false, true) => EndAt::First,
+        (false, false) if args.exit_code_from.is_some() => EndAt::First,
+        (false, false) => EndAt::Last,
+    };
+    let needed = stack.services.values().flat_map(|service| &service.depends_on);
+    let ends = |on: &Dependency| on.condition == Condition::ServiceCompletedSuccessfully;
+    let one_shots = needed.filter(|(_, on)| ends(on)).map(|(service, _)| service.clone()).collect();
+    let end = End { at, code_of: args.exit_code_from.clone(), one_shots };
     Attached {
         project: stack.name.clone(),
         shown: stack.services.keys().filter(|name| shown(name)).cloned().collect(),
@@ -402,6 +433,14 @@ mod tests {
         assert_eq!(kind("berth up --force-recreate --no-recreate"), Some(ArgumentConflict));
         assert_eq!(kind("berth up -d --abort-on-container-exit"), Some(ArgumentConflict));
         assert_eq!(kind("berth up -d --attach web"), Some(ArgumentConflict));
+        assert_eq!(kind("berth up -d --exit-code-from web"), Some(ArgumentConflict));
+        assert_eq!(kind("berth up -d --abort-on-container-failure"), Some(ArgumentConflict));
+        assert_eq!(kind("berth up --wait --exit-code-from web"), Some(ArgumentConflict));
+        assert_eq!(
+            kind("berth up --abort-on-container-exit --abort-on-container-failure"),
+            Some(ArgumentConflict)
+        );
+        assert_eq!(kind("berth up --attach web --attach-dependencies"), Some(ArgumentConflict));
         assert_eq!(kind("berth up --wait --attach-dependencies web"), Some(ArgumentConflict));
         assert_eq!(kind("berth up --wait-timeout 5"), Some(MissingRequiredArgument));
         assert_eq!(kind("berth up --build"), Some(UnknownArgument));
@@ -423,10 +462,27 @@ mod tests {
 
     #[test]
     fn the_end_of_showing_is_what_the_words_say() {
-        let end = |line: &str| attached_services(&stack(), &parse(line).unwrap()).end;
-        assert_eq!(end("berth up"), End::WhenAllEnded);
-        assert_eq!(end("berth up --abort-on-container-exit"), End::AtFirstExit);
-        assert_eq!(end("berth up --abort-on-container-failure"), End::AtFirstFailure);
-        assert_eq!(end("berth up --exit-code-from web"), End::WithCodeOf("web".into()));
+        let end = |line: &str| {
+            let end = attached_services(&stack(), &parse(line).unwrap()).end;
+            (end.at, end.code_of)
+        };
+        let web = || Some("web".to_owned());
+        assert_eq!(end("berth up"), (EndAt::Last, None));
+        assert_eq!(end("berth up --abort-on-container-exit"), (EndAt::First, None));
+        assert_eq!(end("berth up --abort-on-container-failure"), (EndAt::FirstFailure, None));
+        assert_eq!(end("berth up --exit-code-from web"), (EndAt::First, web()));
+        let both = "berth up --exit-code-from web --abort-on-container-failure";
+        assert_eq!(end(both), (EndAt::FirstFailure, web()));
+    }
+
+    #[test]
+    fn who_has_to_end_well_is_what_the_file_says() {
+        let mut stack = stack();
+        let on = |condition| Dependency { condition, restart: false, required: true };
+        let web = stack.services.get_mut("web").unwrap();
+        web.depends_on.insert("job".into(), on(Condition::ServiceCompletedSuccessfully));
+        web.depends_on.insert("db".into(), on(Condition::ServiceHealthy));
+        let end = attached_services(&stack, &parse("berth up --exit-code-from web").unwrap()).end;
+        assert_eq!(end.one_shots, ["job".to_owned()].into());
     }
 }
