@@ -8,6 +8,7 @@ use crate::cause::Cause;
 use crate::desired::{ContainerSpec, Desired, SourceSpec};
 use crate::lifecycle::{self, Stopping};
 use crate::observed::{ContainerRecord, Observed, ObservedContainer};
+use crate::orphan::{notice, other_files};
 use crate::plan::{Draft, Plan, Slot};
 use crate::problem::{PlanProblem, PlanProblems};
 
@@ -33,6 +34,8 @@ pub struct Known {
     pub active: BTreeSet<String>,
     /// Those that profiles switch off: they stay.
     pub inactive: BTreeSet<String>,
+    /// The files, as records have them.
+    pub files: BTreeSet<String>,
 }
 
 impl Known {
@@ -41,6 +44,7 @@ impl Known {
         Known {
             active: desired.services.keys().cloned().collect(),
             inactive: desired.inactive.iter().cloned().collect(),
+            files: desired.files.iter().map(|file| file.display().to_string()).collect(),
         }
     }
 }
@@ -65,9 +69,10 @@ pub fn down(
     let mut draft = Draft::default();
     let first = leftovers(observed, &mut draft);
     let all = of_project(project, observed);
-    let (going, staying): (Vec<_>, Vec<_>) = all.into_iter().partition(|c| goes(c, options));
+    let (going, staying): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|c| goes(c, observed, options));
     for container in &staying {
-        if let Some(warning) = why_it_stays(container, options) {
+        if let Some(warning) = why_it_stays(container, observed, options) {
             draft.warnings.push(warning);
         }
     }
@@ -101,7 +106,7 @@ pub(crate) fn of_project<'a>(project: &str, observed: &'a Observed) -> Vec<&'a O
     all.filter(|container| container.record.project == project).collect()
 }
 
-fn goes(container: &ObservedContainer, options: &DownOptions) -> bool {
+fn goes(container: &ObservedContainer, observed: &Observed, options: &DownOptions) -> bool {
     let record = &container.record;
     if !options.services.is_empty() {
         return options.services.contains(&record.service);
@@ -110,11 +115,16 @@ fn goes(container: &ObservedContainer, options: &DownOptions) -> bool {
         None => true,
         Some(known) if known.active.contains(&record.service) => true,
         Some(known) if known.inactive.contains(&record.service) => record.oneoff,
+        Some(known) if !other_files(record, &known.files, observed).is_empty() => false,
         Some(_) => options.remove_orphans || record.oneoff,
     }
 }
 
-fn why_it_stays(container: &ObservedContainer, options: &DownOptions) -> Option<String> {
+fn why_it_stays(
+    container: &ObservedContainer,
+    observed: &Observed,
+    options: &DownOptions,
+) -> Option<String> {
     let record = &container.record;
     let known = options.known.as_ref().filter(|_| options.services.is_empty())?;
     Some(match known.inactive.contains(&record.service) {
@@ -122,11 +132,7 @@ fn why_it_stays(container: &ObservedContainer, options: &DownOptions) -> Option<
             "container `{}` stays: the profile of service `{}` is not active",
             record.name, record.service
         ),
-        false => format!(
-            "container `{}` is an orphan: service `{}` is not in the stack \
-             (`--remove-orphans` removes it)",
-            record.name, record.service
-        ),
+        false => notice(record, &other_files(record, &known.files, observed)),
     })
 }
 

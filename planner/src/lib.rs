@@ -31,6 +31,7 @@ pub mod links;
 pub mod lock;
 pub mod observed;
 mod order;
+mod orphan;
 pub mod outdated;
 pub mod pause;
 pub mod plan;

@@ -29,6 +29,9 @@ pub struct Observed {
     pub containers: BTreeMap<String, ObservedContainer>,
     /// What a crash left behind and no record explains.
     pub leftovers: BTreeSet<Leftover>,
+    /// Files that containers were made from, as their records have them, and that are not there any more.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub gone: BTreeSet<String>,
 }
 
 /// What of the host decides a plan.

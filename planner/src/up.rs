@@ -21,8 +21,9 @@ use std::time::Duration;
 use berth_schema::stack::Places;
 
 use crate::desired::{ContainerSpec, DependencySpec, Desired, ServiceSpec};
-use crate::observed::{ContainerState, Observed, ObservedContainer};
+use crate::observed::{ContainerRecord, ContainerState, Observed, ObservedContainer};
 use crate::order::Order;
+use crate::orphan;
 use crate::plan::Plan;
 use crate::problem::{PlanProblem, PlanProblems};
 
@@ -149,6 +150,8 @@ pub(crate) struct Survey<'a> {
     inits: BTreeMap<&'a str, Vec<&'a ObservedContainer>>,
     /// All containers of the host by the networks in their records.
     on_network: BTreeMap<&'a str, Vec<&'a ObservedContainer>>,
+    /// The files of the stack, as records have them.
+    files: BTreeSet<String>,
 }
 
 impl<'a> Survey<'a> {
@@ -181,12 +184,34 @@ impl<'a> Survey<'a> {
             needs.entry(service).or_insert_with(|| recorded.map(String::as_str).collect());
         }
         let order = Order::of(needs);
-        Survey { desired, observed, options, places, scope, one_off, order, own, inits, on_network }
+        let files = desired.files.iter().map(|file| file.display().to_string()).collect();
+        Survey {
+            desired,
+            observed,
+            options,
+            places,
+            scope,
+            one_off,
+            order,
+            own,
+            inits,
+            on_network,
+            files,
+        }
     }
 
-    /// Containers of the project whose service is not in the stack, those of its `pre_start`
-    /// among them.
+    /// Containers of the project whose service left the files, those of its `pre_start` among them.
     fn orphans(&self) -> impl Iterator<Item = &'a ObservedContainer> {
+        self.unexplained().filter(move |have| self.other_files(&have.record).is_empty())
+    }
+
+    /// Those of the files of a container that the stack does not have.
+    fn other_files(&self, record: &'a ContainerRecord) -> Vec<&'a str> {
+        orphan::other_files(record, &self.files, self.observed)
+    }
+
+    /// Containers of the project whose service is not in the stack.
+    fn unexplained(&self) -> impl Iterator<Item = &'a ObservedContainer> {
         let known = |service: &String| {
             self.desired.inactive.contains(service) || self.desired.services.contains_key(service)
         };

@@ -171,6 +171,32 @@ fn a_service_that_left_the_file_is_an_orphan_until_it_is_removed() {
 }
 
 #[test]
+fn containers_of_other_files_of_the_project_stay_whoever_removes_orphans() {
+    let host = TestHost::with("compose.yaml", STACK);
+    let sleeps = "{ image: 'busybox:1', command: [sleep, '100000'] }";
+    host.write("jobs.yaml", &format!("services:\n  jobs: {sleeps}\n  old: {sleeps}\n"));
+    host.berth("-f jobs.yaml up -d").succeeds();
+    let pid = host.pid_of("jobs");
+    let one_off = "run --remove-orphans --rm -T cache true";
+    for words in ["up -d --remove-orphans", one_off, "down --remove-orphans"] {
+        let file = host.project("jobs.yaml");
+        let of = format!("other files of this project ({})", file.display());
+        host.berth(words).succeeds().stderr_has(&of);
+        assert_eq!(host.pid_of("jobs"), pid, "{words}");
+    }
+    // One that left these files goes, also when an override has come beside them.
+    host.edit("jobs.yaml", &format!("  old: {sleeps}\n"), "");
+    host.write("more.yaml", "services: { jobs: { labels: { a: b } } }");
+    host.berth("-f jobs.yaml -f more.yaml up -d --remove-orphans").succeeds();
+    assert!(host.status("stack-old-1").is_null());
+    // A file that is gone has no containers any more.
+    std::fs::remove_file(host.project("jobs.yaml")).unwrap();
+    std::fs::remove_file(host.project("more.yaml")).unwrap();
+    host.berth("up -d cache --remove-orphans").succeeds();
+    assert!(host.status("stack-jobs-1").is_null());
+}
+
+#[test]
 fn force_recreate_replaces_everything_and_no_recreate_nothing() {
     let host = TestHost::with("compose.yaml", STACK);
     host.berth("up -d").succeeds();

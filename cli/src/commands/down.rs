@@ -67,6 +67,7 @@ pub(crate) fn options(
     let known = project.stack.as_ref().map(|stack| Known {
         active: stack.services.keys().cloned().collect(),
         inactive: stack.inactive.iter().cloned().collect(),
+        files: stack.files.iter().map(|file| file.display().to_string()).collect(),
     });
     DownOptions { services: services.to_vec(), known, remove_orphans, volumes, grace }
 }

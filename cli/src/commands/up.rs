@@ -104,7 +104,7 @@ pub(crate) struct Shape {
     /// Containers that are made get new anonymous volumes, not those of the one before
     #[arg(short = 'V', long)]
     renew_anon_volumes: bool,
-    /// Remove containers whose service is not in the file
+    /// Remove containers whose service is not in the files any more
     #[arg(long, env = "COMPOSE_REMOVE_ORPHANS", hide_env = true, value_parser = clap::builder::FalseyValueParser::new())]
     remove_orphans: bool,
     /// Run so many containers of a service, `web=3`; may be repeated

@@ -7,6 +7,7 @@ use super::resources::{Fate, NetworkFate, VolumeFate};
 use super::{Survey, is_active};
 use crate::desired::{Desired, EndpointSpec};
 use crate::observed::ContainerRecord;
+use crate::orphan;
 
 /// Says which networks and volumes are another project's, and which have changed and stay.
 pub(super) fn of_others(
@@ -46,16 +47,9 @@ pub(super) fn of_others(
 
 /// Names the containers whose service is not in the stack and which the plan leaves alone.
 pub(super) fn orphans(survey: &Survey, going: &BTreeSet<&str>) -> Vec<String> {
-    let left = survey.orphans().map(|orphan| &orphan.record);
+    let left = survey.unexplained().map(|have| &have.record);
     let left = left.filter(|record| !going.contains(record.name.as_str()));
-    let line = |record: &ContainerRecord| {
-        format!(
-            "container `{}` is an orphan: service `{}` is not in the stack \
-             (`--remove-orphans` removes it)",
-            record.name, record.service
-        )
-    };
-    left.map(line).collect()
+    left.map(|record| orphan::notice(record, &survey.other_files(record))).collect()
 }
 
 /// Says of each container that is changed as it is which network it is cut off for a moment,

@@ -145,7 +145,7 @@ fn change(
             continue;
         }
         let orphan = on.project == survey.desired.project && !on.oneoff && !known;
-        if orphan && survey.options.remove_orphans {
+        if orphan && survey.other_files(on).is_empty() && survey.options.remove_orphans {
             continue;
         }
         if want.shared && on.project != survey.desired.project {

@@ -43,6 +43,10 @@ fn next(survey: &Survey, record: &ContainerRecord) -> String {
         true if survey.desired.services.contains_key(&record.service) => {
             format!("bring `{}` up too", record.service)
         }
+        true if !survey.other_files(record).is_empty() => {
+            let ContainerRecord { project, service, .. } = record;
+            format!("it is of other files: stop it before (`berth -p {project} stop {service}`)")
+        }
         true => "its service is not in the file, `--remove-orphans` removes it".to_owned(),
     }
 }

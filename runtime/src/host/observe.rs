@@ -75,6 +75,7 @@ impl Host {
         for name in names_in(&self.roots.state.join("trash"))? {
             half_made(&self.roots, format!("trash/{name}"), &mut leftovers);
         }
+        let gone = gone(&containers);
         let listening = listening::read(self, &ports, &containers, &kernel.foreign)?;
         Ok(Observed {
             host: HostFacts { listening, ..facts::read(&self.roots, &kernel.links)? },
@@ -83,6 +84,7 @@ impl Host {
             volumes,
             containers,
             leftovers,
+            gone,
         })
     }
 
@@ -151,6 +153,18 @@ impl Host {
         }
         Ok(images)
     }
+}
+
+/// Files that containers were made from and that are not there any more. One that nobody can look
+/// at, as standard input, counts as there.
+fn gone(containers: &BTreeMap<String, ObservedContainer>) -> BTreeSet<String> {
+    let files: BTreeSet<&String> =
+        containers.values().flat_map(|container| &container.record.config_files).collect();
+    let gone = files.into_iter().filter(|file| {
+        let path = Path::new(file.as_str());
+        path.is_absolute() && matches!(path.try_exists(), Ok(false))
+    });
+    gone.cloned().collect()
 }
 
 /// What these ask for; a port of which any will do asks for none.

@@ -35,6 +35,79 @@ fn orphans_stay_with_a_warning_unless_they_are_to_go() {
     assert!(plan_with(&stack, &host, &options).is_empty());
 }
 
+/// A stack of the same project as the shop, of another file beside it.
+fn beside() -> Stack {
+    let mut stack = with([("jobs", service("jobs:1"))]);
+    stack.files = vec!["/srv/shop/jobs.yaml".into()];
+    stack
+}
+
+#[test]
+fn what_other_files_of_the_project_made_is_no_orphan() {
+    let mut host = up_with(&shop());
+    let first = plan(&beside(), &host);
+    assert_snapshot!(first, @r"
+    pull    image jobs:1
+    create  jobs-1        jobs:1
+    warning: container `shop-app-1` is of other files of this project (/srv/shop/shop.yaml) and stays (`berth -p shop down app` removes it)
+    warning: container `shop-db-1` is of other files of this project (/srv/shop/shop.yaml) and stays (`berth -p shop down db` removes it)
+    warning: container `shop-web-1` is of other files of this project (/srv/shop/shop.yaml) and stays (`berth -p shop down web` removes it)
+    Plan: 1 create, 1 pull, 1 unchanged
+    ");
+    host.apply_all(&first, 3);
+
+    let options = UpOptions { remove_orphans: true, ..UpOptions::default() };
+    assert_snapshot!(plan_with(&shop(), &host, &options), @r"
+    warning: container `shop-jobs-1` is of other files of this project (/srv/shop/jobs.yaml) and stays (`berth -p shop down jobs` removes it)
+    nothing to do
+    ");
+    let known = Some(Known::of(&desired(&shop())));
+    let down_options = DownOptions { known, remove_orphans: true, ..DownOptions::default() };
+    assert_snapshot!(down("shop", &host.observed, &down_options).unwrap(), @r"
+    remove  web-1
+    remove  app-1
+    remove  db-1
+    remove  network shop_back
+    warning: container `shop-jobs-1` is of other files of this project (/srv/shop/jobs.yaml) and stays (`berth -p shop down jobs` removes it)
+    warning: network `shop_default` stays: container `shop-jobs-1` is on it
+    Plan: 4 remove
+    ");
+
+    // A file that is gone says nothing any more.
+    host.observed.gone.insert("/srv/shop/jobs.yaml".into());
+    assert_snapshot!(plan_with(&shop(), &host, &options), @r"
+    remove  jobs-1  orphan: its service is not in the stack
+    Plan: 1 remove, 6 unchanged
+    ");
+}
+
+#[test]
+fn what_a_smaller_set_of_the_same_files_made_is_an_orphan() {
+    let mut stack = shop();
+    let host = up_with(&stack);
+    stack.files.push("/srv/shop/compose.override.yaml".into());
+    stack.services.remove("web");
+    let options = UpOptions { remove_orphans: true, ..UpOptions::default() };
+    assert_snapshot!(plan_with(&stack, &host, &options), @r"
+    remove  web-1  orphan: its service is not in the stack
+    Plan: 1 remove, 5 unchanged
+    ");
+}
+
+#[test]
+fn a_network_that_other_files_use_too_is_not_made_anew_below_them() {
+    let mut host = up_with(&beside());
+    let mut stack = shop();
+    stack.networks.get_mut("default").unwrap().internal = true;
+    let plan = |host: &FakeHost| {
+        let options = UpOptions { remove_orphans: true, ..UpOptions::default() };
+        up(&desired(&stack), &host.observed, &options, &stack.places)
+    };
+    assert_snapshot!(plan(&host).unwrap_err(), @"network `shop_default` has changed and has to be made anew, but container `shop-jobs-1` (project `shop`) is on it: remove that container first");
+    host.observed.gone.insert("/srv/shop/jobs.yaml".into());
+    assert!(plan(&host).is_ok());
+}
+
 #[test]
 fn a_network_of_orphans_goes_with_them() {
     let mut stack = shop();
