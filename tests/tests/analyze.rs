@@ -100,10 +100,9 @@ fn a_run_that_was_killed_shows_what_was_open_then() {
     assert_eq!(chain(&told)[0], "await db-1 (healthy)", "{told}");
     assert!(told.stdout.contains("cut off") && told.stdout.contains("not tried"), "{told}");
     let json = host.berth("analyze blame --json").succeeds().json();
-    assert_eq!(
-        (&json["run"]["end"], &json["run"]["steps"]["open"]),
-        (&"cut_off".into(), &1.into())
-    );
+    assert_eq!(json["run"]["end"], "cut_off");
+    // Others may have been under way beside the wait.
+    assert!(json["run"]["steps"]["open"].as_u64() >= Some(1), "{json}");
 }
 
 #[test]

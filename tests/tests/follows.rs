@@ -26,7 +26,7 @@ fn lives(host: &TestHost, from: usize) -> Vec<String> {
     let lines = events.stdout.lines().skip(from);
     let word = |line: &str| {
         let event: serde_json::Value = serde_json::from_str(line).expect(line);
-        let word = |key: &str| event[key].as_str().unwrap().to_owned();
+        let word = |key: &str| event[key].as_str().expect(key).to_owned();
         format!("{} {}", word("action"), word("service"))
     };
     lines.map(word).collect()
@@ -159,15 +159,6 @@ services:
     host.berth("rm -sf vpn").succeeds();
     host.berth("up -d").succeeds();
     shares("a removal");
-    // A monitor keeps the network over the restarts of its container.
-    let before = (host.pid_of("vpn"), host.pid_of("side"));
-    host.kill("KILL", before.0.pid);
-    host.eventually("it is started again", || {
-        let status = host.status("stack-vpn-1");
-        status["phase"] == "running" && status["pid"] != before.0.pid
-    });
-    shares("a restart by its monitor");
-    assert_eq!(host.pid_of("side"), before.1);
 }
 
 #[test]

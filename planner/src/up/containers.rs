@@ -1,6 +1,7 @@
 //! The fate of containers.
 
 mod causes;
+mod left_out;
 mod succession;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -154,11 +155,13 @@ fn decide_with<'a>(
     };
     let mut changes = Vec::new();
     for name in survey.order.names() {
-        if let Some(service) = survey.desired.services.get(*name) {
-            let own = judge.service(name, service);
-            changes.extend(inits::decide(survey, name, service, &own, judge.problems));
-            changes.extend(own);
-        }
+        let Some(service) = survey.desired.services.get(*name) else {
+            changes.extend(judge.left_out(name));
+            continue;
+        };
+        let own = judge.service(name, service);
+        changes.extend(inits::decide(survey, name, service, &own, judge.problems));
+        changes.extend(own);
     }
     changes.extend(judge.one_off());
     let wanted: BTreeSet<&str> = changes.iter().map(|change| change.name.as_str()).collect();
@@ -374,7 +377,7 @@ impl<'a> Judge<'a, '_> {
     /// What becomes of one that is not made anew.
     fn as_it_is(&self, service: &ServiceSpec, have: &ObservedContainer, in_scope: bool) -> Verdict {
         let no_start = self.survey.options.no_start;
-        let mut causes = self.shaken(service, have);
+        let mut causes = self.shaken(&service.depends_on, have);
         causes.extend((in_scope && have.hook_failed).then_some(Cause::HookFailed));
         causes.extend((in_scope && have.beside).then_some(BESIDE));
         if !causes.is_empty() && is_active(have) && !no_start {

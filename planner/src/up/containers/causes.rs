@@ -1,8 +1,10 @@
 //! What happens to other things, and what that does to a container.
 
+use std::collections::BTreeMap;
+
 use super::Judge;
 use crate::cause::Cause;
-use crate::desired::{ContainerSpec, ServiceSpec, SourceSpec};
+use crate::desired::{ContainerSpec, DependencySpec, SourceSpec};
 use crate::observed::ObservedContainer;
 use crate::up::{is_active, resources};
 
@@ -84,9 +86,12 @@ impl Judge<'_, '_> {
     }
 
     /// Why it has to end and begin again, as it is.
-    pub(super) fn shaken(&self, service: &ServiceSpec, have: &ObservedContainer) -> Vec<Cause> {
-        let restarts = service
-            .depends_on
+    pub(super) fn shaken(
+        &self,
+        depends_on: &BTreeMap<String, DependencySpec>,
+        have: &ObservedContainer,
+    ) -> Vec<Cause> {
+        let restarts = depends_on
             .iter()
             .filter(|(on, dependency)| dependency.restart && self.restarted.contains(on.as_str()));
         let mut causes: Vec<Cause> =

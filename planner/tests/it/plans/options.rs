@@ -185,3 +185,49 @@ fn no_start_creates_and_starts_nothing() {
     Plan: 3 start, 3 unchanged
     ");
 }
+
+#[test]
+fn who_is_left_out_follows_as_it_was_made() {
+    let restart = Dependency { restart: true, ..dependency(Condition::ServiceStarted) };
+    let mut app = service("app:1");
+    app.depends_on = [("db".to_owned(), restart.clone())].into();
+    let mut side = service("side:1");
+    side.depends_on = [("db".to_owned(), dependency(Condition::ServiceStarted))].into();
+    (side.network_mode, side.networks) = (Some(NetworkMode::Service("db".into())), BTreeMap::new());
+    let mut web = service("web:1");
+    web.depends_on = [("app".to_owned(), restart)].into();
+    let mut stays = service("stays:1");
+    stays.depends_on = [("db".to_owned(), dependency(Condition::ServiceStarted))].into();
+    let parts = [("db", service("db:1")), ("app", app), ("side", side), ("web", web)];
+    let stack = with(parts.into_iter().chain([("stays", stays)]).collect::<Vec<_>>());
+    let host = up_with(&stack);
+    let mut named = stack.clone();
+    named.services.retain(|name, _| name == "db");
+    named.inactive = ["app", "side", "web", "stays"].map(str::to_owned).into();
+    let options = UpOptions { services: vec!["db".into()], ..UpOptions::default() };
+    assert!(plan_with(&named, &host, &options).is_empty());
+    named.services.get_mut("db").unwrap().tty = true;
+    assert_snapshot!(plan_with(&named, &host, &options), @r"
+    restart  side-1  shares a namespace of `shop-db-1`, which is made anew
+    restart  web-1   `app` restarts
+    restart  app-1   `db` restarts
+    replace  db-1    tty false → true
+    Plan: 1 replace, 3 restart, 1 unchanged
+    ");
+    assert_snapshot!(steps(&plan_with(&named, &host, &options)), @r"
+    0 stop_container shop-side-1 ←
+    1 stop_container shop-web-1 ←
+    2 stop_container shop-app-1 ← 1
+    3 stop_container shop-db-1 ← 0,2
+    4 remove_container shop-db-1 ← 3
+    5 create_container shop-db-1 ← 4
+    6 start_container shop-db-1 ← 0,5
+    7 start_container shop-app-1 ← 2,6
+    8 start_container shop-side-1 ← 0,6
+    9 start_container shop-web-1 ← 1,7
+    ");
+    // Of what is not in the files nobody knows what becomes of it.
+    named.inactive.clear();
+    let alone = plan_with(&named, &host, &options);
+    assert!(!alone.to_string().contains("restart"), "{alone}");
+}
