@@ -13,6 +13,9 @@ use crate::project::unknown_service;
 use crate::session::Session;
 use crate::values::moment::precise;
 
+/// How steps are shown.
+type Lines = fn(&[Link]) -> Vec<String>;
+
 /// The commands about the last run.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AnalyzeCommand {
@@ -97,7 +100,7 @@ pub(crate) fn run(session: &Session, command: &AnalyzeCommand) -> Result<Exit, F
         AnalyzeCommand::Blame(args) => (None, args.json),
         AnalyzeCommand::CriticalChain(args) => (args.service.as_deref(), args.json),
     };
-    let (links, lines): (Vec<Link>, fn(&[Link]) -> Vec<String>) = match command {
+    let (links, lines): (Vec<Link>, Lines) = match command {
         AnalyzeCommand::Blame(_) => (ran::blame(&ran), blame),
         AnalyzeCommand::CriticalChain(_) => {
             let containers = host.list_containers()?.into_values();
