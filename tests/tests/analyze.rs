@@ -1,5 +1,7 @@
 //! What took how long in the last run, and why: also of one that failed or was killed.
 
+#![allow(clippy::unwrap_used)]
+
 use berth_tests::{Finished, TestHost};
 use nix::sys::signal::Signal;
 use serde_json::Value;

@@ -179,6 +179,8 @@ services:
     }
 
     host.edit("compose.yaml", "'true'", "'false'");
+    // A check alone changes while `db` runs on, healthy until it says otherwise.
+    host.edit("compose.yaml", "  db:\n", "  db:\n    environment: { V: zero }\n");
     host.edit("compose.yaml", "one", "two");
     let failed = host.berth("up -d");
     assert!(matches!(failed.code, 3 | 5), "{failed}");
@@ -191,12 +193,14 @@ services:
     host.berth("rollback --wait").succeeds().stderr_has("from generation 2 to 1");
     host.berth("history").succeeds().stdout_has("rollback of 2 to 1");
     host.edit("compose.yaml", "'false'", "'true'");
+    host.edit("compose.yaml", "    environment: { V: zero }\n", "");
     host.edit("compose.yaml", "two", "one");
     host.berth("plan --detailed-exitcode").fails_with(0);
     host.berth("up -d").succeeds();
     assert_eq!(numbers(&host), [3, 2, 1]);
 
     host.edit("compose.yaml", "'true'", "'false'");
+    host.edit("compose.yaml", "  db:\n", "  db:\n    environment: { V: zero }\n");
     host.edit("compose.yaml", "service_healthy", "service_started");
     host.berth("up -d --wait").fails_with(5);
     let rows = history(&host);
