@@ -1,5 +1,6 @@
 //! How a command ends: the exit codes, and what is said when it did not go well.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use miette::Severity;
@@ -76,6 +77,16 @@ pub(crate) enum Failure {
     Unhealthy {
         /// What is not, one text per service.
         causes: Vec<String>,
+    },
+    /// A rollout failed, and services are what they were before it.
+    #[error("rolled back: {}", .serving.join("; "))]
+    RolledBack {
+        /// What failed, one text per step.
+        causes: Vec<String>,
+        /// What serves now, one text per service.
+        serving: Vec<String>,
+        /// These services.
+        services: BTreeSet<String>,
     },
     /// What forbids a plan; nothing was changed.
     #[error("this cannot be done")]
@@ -223,6 +234,7 @@ impl Failure {
         match self {
             Failure::Partial { causes, .. }
             | Failure::Unhealthy { causes }
+            | Failure::RolledBack { causes, .. }
             | Failure::Stale { causes, .. }
             | Failure::Moved { causes, .. }
             | Failure::LockDiffers { causes, .. }
@@ -246,6 +258,7 @@ impl Failure {
             Failure::Partial { .. } => 3,
             Failure::Stale { .. } | Failure::Moved { .. } => 4,
             Failure::Unhealthy { .. } => 5,
+            Failure::RolledBack { .. } => 6,
             Failure::Forbidden(_)
             | Failure::LockDiffers { .. }
             | Failure::NotLocked(_)
@@ -276,6 +289,9 @@ impl Failure {
                 Some("mend it, or name the services to lock the images of".to_owned())
             }
             Failure::Unhealthy { .. } => Some("`berth ps` and `berth logs` show more".to_owned()),
+            Failure::RolledBack { .. } => {
+                Some("mend what failed: the same `berth up` tries the same again".to_owned())
+            }
             Failure::Partial { .. } => {
                 Some("run the same command again: it goes on from here".to_owned())
             }
@@ -389,6 +405,7 @@ mod tests {
             (Failure::PartOfPlan { file: "x".into(), partial: partial(false).into() }, 3),
             (Failure::BadPlan { file: "x".into(), why: "x".into() }, 65),
             (Failure::Unhealthy { causes: vec![] }, 5),
+            (Failure::RolledBack { causes: vec![], serving: vec![], services: [].into() }, 6),
             (Failure::Forbidden(vec![]), 1),
             (Failure::LockDiffers { file: "berth.lock".into(), causes: vec![] }, 1),
             (Failure::NotLocked(vec![]), 1),

@@ -8,6 +8,7 @@ use berth_planner::action::Action;
 use berth_planner::observed::Observed;
 use berth_planner::plan::{Plan, Step, StepId};
 use berth_planner::problem::PlanProblems;
+use berth_planner::rollback::is_through;
 use berth_runtime::apply::{ApplyEvent, Interrupt, Outcome, STEPS_AT_ONCE, apply};
 use berth_runtime::host::{Asked, Host, HostError, Lock, StepError};
 use tokio::sync::{mpsc, watch};
@@ -17,6 +18,7 @@ use crate::layers::REDRAW;
 use crate::ports::{self, Families};
 use crate::session::Session;
 use crate::signals::Signals;
+use crate::taken_back::{self, Back, Ended};
 use crate::ui::{Progress, safe};
 use crate::wording;
 
@@ -206,8 +208,29 @@ pub(crate) async fn change_under(
     session: &Session,
     host: &Arc<Host>,
     look: &mut Look,
-    mut plan: impl FnMut(&Observed) -> Result<Plan, Failure>,
+    plan: impl FnMut(&Observed) -> Result<Plan, Failure>,
     manner: Manner,
+) -> Result<Change, Failure> {
+    change_with(session, host, look, plan, (manner, None)).await
+}
+
+/// As [`change_under`], and a rollout that fails is taken back where the file wants that.
+pub(crate) async fn change_or_back(
+    session: &Session,
+    host: &Arc<Host>,
+    look: &mut Look,
+    plan: impl FnMut(&Observed) -> Result<Plan, Failure>,
+    back: &Back<'_>,
+) -> Result<Change, Failure> {
+    change_with(session, host, look, plan, (Manner::Usual, Some(back))).await
+}
+
+async fn change_with(
+    session: &Session,
+    host: &Arc<Host>,
+    look: &mut Look,
+    mut plan: impl FnMut(&Observed) -> Result<Plan, Failure>,
+    (manner, back): (Manner, Option<&Back<'_>>),
 ) -> Result<Change, Failure> {
     let mut observed = std::mem::take(&mut look.observed);
     let Look { project, asked, .. } = &*look;
@@ -231,6 +254,10 @@ pub(crate) async fn change_under(
         let (outcome, interrupted) = perform(session, host, project, &plan, manner).await?;
         done += outcome.done.len();
         if !outcome.is_stale() || interrupted.is_some() {
+            if let Some(back) = back.filter(|_| interrupted.is_none()) {
+                let run = Ended { project, asked, plan: &plan, outcome: &outcome };
+                taken_back::take_back(session, host, &run, &observed, back).await?;
+            }
             return ended(session, plan, &outcome, (done, interrupted));
         }
         causes = outcome.failed.iter().map(|failed| cause(&plan, failed)).collect();
@@ -244,17 +271,23 @@ pub(crate) async fn exactly(
     session: &Session,
     host: &Arc<Host>,
     plan: Plan,
+    (asked, back): (&Asked, &Back<'_>),
 ) -> Result<Change, Failure> {
     tell_beside(session, &plan);
     if plan.is_empty() {
         return Ok(Change { plan, done: 0, interrupted: None });
     }
+    let before = host.observe(asked).await?;
     let (outcome, interrupted) =
         perform(session, host, &plan.project, &plan, Manner::Usual).await?;
     let done = outcome.done.len();
     if outcome.is_stale() && done == 0 && interrupted.is_none() {
         let causes = outcome.failed.iter().map(|failed| cause(&plan, failed)).collect();
         return Err(Failure::Stale { attempts: 1, causes });
+    }
+    if interrupted.is_none() {
+        let run = Ended { project: &plan.project, asked, plan: &plan, outcome: &outcome };
+        taken_back::take_back(session, host, &run, &before, back).await?;
     }
     ended(session, plan, &outcome, (done, interrupted))
 }
@@ -301,7 +334,7 @@ pub(crate) fn show_lines(
 
 /// Performs a plan, showing what happens. The first signal lets running steps finish, the second
 /// leaves everything at once.
-async fn perform(
+pub(crate) async fn perform(
     session: &Session,
     host: &Arc<Host>,
     project: &str,
@@ -403,9 +436,10 @@ fn is_optional(plan: &Plan, outcome: &Outcome) -> bool {
 }
 
 /// Why a plan was not done to its end.
-fn failure(plan: &Plan, outcome: &Outcome, done: usize) -> Failure {
+pub(crate) fn failure(plan: &Plan, outcome: &Outcome, done: usize) -> Failure {
     let not_ready = |error: &StepError| matches!(error, StepError::NotReady { .. });
-    if outcome.skipped.is_empty() && outcome.failed.iter().all(|(_, error)| not_ready(error)) {
+    let is_through = is_through(plan, &outcome.skipped);
+    if is_through && outcome.failed.iter().all(|(_, error)| not_ready(error)) {
         let causes = outcome.failed.iter().map(|(_, error)| error.to_string()).collect();
         return Failure::Unhealthy { causes };
     }
@@ -453,7 +487,7 @@ fn changes_ports(step: &Step) -> bool {
 }
 
 /// A failed step in words, with what it was done to.
-fn cause(plan: &Plan, (id, error): &(StepId, StepError)) -> String {
+pub(crate) fn cause(plan: &Plan, (id, error): &(StepId, StepError)) -> String {
     let text = error.to_string();
     match plan.step(*id) {
         Some(step) if !text.contains(&format!("`{}`", step.action.target())) => {

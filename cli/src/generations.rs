@@ -45,6 +45,11 @@ impl Wanted {
         *self.0.lock().unwrap_or_else(|e| e.into_inner()) = Some(desired);
     }
 
+    /// What was kept last.
+    pub(crate) fn last(&self) -> Option<Desired> {
+        self.0.lock().unwrap_or_else(|e| e.into_inner()).clone()
+    }
+
     fn take(self) -> Option<Desired> {
         self.0.into_inner().unwrap_or_else(|e| e.into_inner())
     }
@@ -73,7 +78,7 @@ pub(crate) fn remember_under(
 ) {
     let Some(end) = End::of(changed) else { return };
     let writer = Writer { session, host, lock, run, desired };
-    if let Err(failure) = writer.write(&end) {
+    if let Err(failure) = writer.write(end) {
         let text =
             format!("this state is not in the history, so no rollback leads here: {failure}");
         session.ui.warn(&text);
@@ -87,13 +92,16 @@ struct End {
     standing: Standing,
     why: Vec<String>,
     change: String,
+    /// Services that the run itself took back.
+    rejected: BTreeSet<String>,
 }
 
 impl End {
     /// `None` when nothing was touched and all was not as it was to be.
     fn of(changed: &Result<Change, Failure>) -> Option<End> {
         let failed = |why: Vec<String>, change: String| {
-            Some(End { idle: false, standing: Standing::Failed, why, change })
+            let (standing, rejected) = (Standing::Failed, BTreeSet::new());
+            Some(End { idle: false, standing, why, change, rejected })
         };
         match changed {
             Ok(change) if change.interrupted.is_some() => {
@@ -109,11 +117,27 @@ impl End {
                     true => "as it was found".to_owned(),
                     false => generation::change(&change.plan),
                 };
-                Some(End { idle, standing, why, change })
+                Some(End { idle, standing, why, change, rejected: BTreeSet::new() })
+            }
+            Err(Failure::RolledBack { causes, services, .. }) => {
+                let end = failed(causes.clone(), String::new())?;
+                Some(End { rejected: services.clone(), ..end })
             }
             Err(failure) if touched(failure) => failed(failure.causes().to_vec(), String::new()),
             Err(_) => None,
         }
+    }
+
+    /// What of the newest generation was taken back and is not covered now is so still.
+    fn beside(mut self, newest: Option<&Generation>, covered: &BTreeSet<&str>) -> End {
+        let Some(newest) = newest else { return self };
+        let still = newest.rejected.iter().filter(|service| !covered.contains(service.as_str()));
+        let still: Vec<String> = still.cloned().collect();
+        if !still.is_empty() && self.standing == Standing::Stable {
+            (self.standing, self.why) = (Standing::Failed, newest.why.clone());
+        }
+        self.rejected.extend(still);
+        self
     }
 }
 
@@ -145,13 +169,18 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn write(&self, end: &End) -> Result<(), Failure> {
+    fn write(&self, end: End) -> Result<(), Failure> {
         let project = &self.desired.project;
         let newest = self.host.newest_generation(project)?;
         let run = self.host.last_run(project)?;
-        if end.idle && newest.as_ref().is_some_and(|newest| newest.run == run) {
+        let covered = covered(self.desired, self.run.options)?;
+        let is_touched = |service: &String| covered.contains(service.as_str());
+        let is_known =
+            |newest: &Generation| newest.run == run && !newest.rejected.iter().any(is_touched);
+        if end.idle && newest.as_ref().is_some_and(is_known) {
             return Ok(());
         }
+        let end = &end.beside(newest.as_ref(), &covered);
         let containers = self.host.list_containers()?;
         if newest.is_none() && containers.values().all(|one| one.record.project != *project) {
             return Ok(());
@@ -174,7 +203,7 @@ impl Writer<'_> {
             standing: end.standing,
             why: end.why.clone(),
             rollback: self.run.rollback,
-            rejected: BTreeSet::new(),
+            rejected: end.rejected.clone(),
             change: end.change.clone(),
             made_of,
         };
@@ -189,7 +218,8 @@ impl Writer<'_> {
 
     /// The newest one was come to once more.
     fn again(&self, newest: &Generation, run: Option<String>, end: &End) -> Result<(), Failure> {
-        let mut marked = Generation { run, ..newest.clone() };
+        let rejected = end.rejected.clone();
+        let mut marked = Generation { run, rejected, ..newest.clone() };
         if end.standing == Standing::Stable {
             marked.standing = Standing::Stable;
             marked.why.clear();
@@ -229,6 +259,13 @@ impl Writer<'_> {
         let mut made_of = MadeOf::of(desired, containers, &services);
         made_of.pins = run.pins.clone();
         made_of.variables = variables(run.stack);
+        // No container is left of what was taken back.
+        for name in &end.rejected {
+            let (part, service) = (made_of.services.get_mut(name), desired.services.get(name));
+            if let (Some(part), Some(service)) = (part, service) {
+                part.id = host.store().resolve(&service.image())?.map(|entry| entry.id);
+            }
+        }
         for part in made_of.services.values_mut() {
             let entry = part.id.as_ref().map(|id| host.store().resolve(id)).transpose()?.flatten();
             part.digests = entry.map(|entry| entry.digests).unwrap_or_default();

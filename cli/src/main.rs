@@ -39,6 +39,7 @@ mod session;
 mod signals;
 mod sink;
 mod source;
+mod taken_back;
 mod template;
 mod terminal;
 mod ui;

@@ -20,6 +20,7 @@ use std::time::Duration;
 use berth_planner::basis::Basis;
 use berth_planner::desired::Desired;
 use berth_planner::lock::Pins;
+use berth_planner::observed::Observed;
 use berth_planner::pull;
 use berth_runtime::host::{Host, Lock};
 use berth_schema::stack::Stack;
@@ -38,6 +39,7 @@ use crate::images::{Aim, Images};
 use crate::next;
 use crate::policy;
 use crate::session::Session;
+use crate::taken_back::Back;
 use crate::ui::safe;
 use crate::views;
 
@@ -211,10 +213,14 @@ pub(crate) async fn apply(
     session: &Session,
     (host, _lock): (&Arc<Host>, &Lock),
     stack: &Stack,
-    (file, made): (&str, Made),
+    (file, saved, made): (&str, &Saved, Made),
 ) -> Result<Done, Failure> {
     let Made { view, images, .. } = made;
-    let changed = match flow::exactly(session, host, view.plan).await {
+    let aim = saved.inputs.shape.options(&saved.inputs.services);
+    let asked = images.asked(stack, Aim::Up(&aim));
+    let desired = |observed: &Observed| images.desired(stack, observed);
+    let back = Back { desired: &desired, places: &stack.places };
+    let changed = match flow::exactly(session, host, view.plan, (&asked, &back)).await {
         Err(Failure::Stale { causes, .. }) => Err(Failure::Moved { file: file.to_owned(), causes }),
         done => {
             policy::remember(host, stack, images.ruling())?;

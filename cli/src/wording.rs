@@ -24,6 +24,8 @@ pub(crate) fn object(action: &Action) -> String {
         | Action::StartBeside { .. }
         | Action::AwaitStable { .. }
         | Action::TakeOver { .. }
+        | Action::Watch { .. }
+        | Action::Admit { .. }
         | Action::Drain { .. }
         | Action::HoldPorts { .. }
         | Action::ReleasePorts { .. }
@@ -34,6 +36,7 @@ pub(crate) fn object(action: &Action) -> String {
         | Action::PauseContainer { .. }
         | Action::UnpauseContainer { .. }
         | Action::RemoveContainer { .. } => "Container",
+        Action::Conclude { .. } => "Rollout of",
         Action::RemoveLeftover(leftover) => match leftover {
             Leftover::Cgroup(_) => "Leftover cgroup",
             Leftover::Bridge(_) => "Leftover bridge",
@@ -63,6 +66,9 @@ pub(crate) fn words(action: &Action) -> (&'static str, &'static str) {
         Action::StartContainer { .. } | Action::StartBeside { .. } => ("Starting", "Started"),
         Action::AwaitStable { .. } => ("Waiting", "Stable"),
         Action::TakeOver { .. } => ("Taking over", "Serving"),
+        Action::Watch { .. } => ("Watching", "Good"),
+        Action::Admit { .. } => ("Waiting", "Next"),
+        Action::Conclude { .. } => ("Concluding", "Complete"),
         Action::Drain { .. } => ("Draining", "Drained"),
         Action::HoldPorts { .. } => ("Holding", "Held"),
         Action::ReleasePorts { .. } => ("Awaiting", "Reachable"),
@@ -148,6 +154,7 @@ mod tests {
         let gate = Action::AwaitContainer {
             name: "shop-db-1".into(),
             condition: Condition::ServiceHealthy,
+            deadline: None,
         };
         assert_eq!(words(&gate), ("Waiting", "Healthy"));
     }

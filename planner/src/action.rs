@@ -61,6 +61,8 @@ pub enum Action {
         checked: Duration,
         /// How long it has to run where nothing checks it.
         unchecked: Duration,
+        /// How long it may take until then; `None` is as long as its checks may.
+        deadline: Option<Duration>,
     },
     /// Gives a container that runs beside another its ports and names, the ports in one transaction.
     TakeOver {
@@ -68,6 +70,31 @@ pub enum Action {
         name: String,
         /// Who has had them.
         from: String,
+    },
+    /// Looks for so long whether a container that serves goes on to run well.
+    Watch {
+        /// Name on the host.
+        name: String,
+        /// For how long.
+        span: Duration,
+    },
+    /// Lets a rollout come to a container, the first of its group, some time after those before it
+    /// are good. It comes not to pass when more of what it waits for failed than may.
+    Admit {
+        /// Name on the host.
+        name: String,
+        /// How long it waits.
+        delay: Duration,
+        /// How many may fail.
+        may_fail: u32,
+    },
+    /// Ends the rollout of a service: from then on nobody needs what was replaced. It comes not to
+    /// pass when more of what it waits for failed than may.
+    Conclude {
+        /// The service.
+        service: String,
+        /// How many may fail.
+        may_fail: u32,
     },
     /// Waits until the connections to a container have ended.
     Drain {
@@ -107,6 +134,8 @@ pub enum Action {
         name: String,
         /// What must be true.
         condition: Condition,
+        /// How long that may take; `None` is as long as it takes.
+        deadline: Option<Duration>,
     },
     /// Asks the process to end, kills it after `grace`, ends the monitor. Also a process whose
     /// monitor is gone.
@@ -178,6 +207,9 @@ impl Action {
             Action::StartBeside { .. } => "launch_container",
             Action::AwaitStable { .. } => "prove_container",
             Action::TakeOver { .. } => "promote_container",
+            Action::Watch { .. } => "watch_container",
+            Action::Admit { .. } => "admit_container",
+            Action::Conclude { .. } => "conclude_rollout",
             Action::Drain { .. } => "drain_container",
             Action::HoldPorts { .. } => "hold_container",
             Action::ReleasePorts { .. } => "release_container",
@@ -203,6 +235,14 @@ impl Action {
         }
     }
 
+    /// How many of the steps it waits for may fail, if it is not to be done when more do.
+    pub(crate) fn may_fail(&self) -> Option<u32> {
+        match self {
+            Action::Admit { may_fail, .. } | Action::Conclude { may_fail, .. } => Some(*may_fail),
+            _ => None,
+        }
+    }
+
     /// Name of the thing it is done to.
     pub fn target(&self) -> String {
         match self {
@@ -218,6 +258,8 @@ impl Action {
             | Action::StartBeside { name }
             | Action::AwaitStable { name, .. }
             | Action::TakeOver { name, .. }
+            | Action::Watch { name, .. }
+            | Action::Admit { name, .. }
             | Action::Drain { name, .. }
             | Action::HoldPorts { name, .. }
             | Action::ReleasePorts { name, .. }
@@ -232,6 +274,7 @@ impl Action {
             Action::UntagImage { name, .. } => name.clone(),
             Action::RemoveImage { id, names } => names.first().unwrap_or(id).clone(),
             Action::SweepStore => "images".to_string(),
+            Action::Conclude { service, .. } => service.clone(),
         }
     }
 }

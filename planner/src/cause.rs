@@ -125,6 +125,13 @@ pub enum Cause {
         /// What that is for clients.
         gap: Gap,
     },
+    /// It is not kept for a rollback, whatever the file says.
+    NotKept {
+        /// Why.
+        why: &'static str,
+    },
+    /// Its service goes back to what it was.
+    RollsBack,
     /// Another service waits for it.
     NeededBy {
         /// That service.
@@ -175,6 +182,8 @@ impl fmt::Display for Cause {
             Cause::Superseded => f.write_str("another takes its place"),
             Cause::StopsFirst { why } => write!(f, "stops first: {why}"),
             Cause::Order { start_first, why, gap } => order(f, *start_first, *why, gap),
+            Cause::NotKept { why } => write!(f, "cannot be rolled back: {why}"),
+            Cause::RollsBack => f.write_str("rolls back"),
             Cause::NeededBy { service } => write!(f, "`{service}` waits for it"),
         }
     }
@@ -282,6 +291,8 @@ impl Cause {
             | Cause::Superseded
             | Cause::StopsFirst { .. }
             | Cause::Order { .. }
+            | Cause::NotKept { .. }
+            | Cause::RollsBack
             | Cause::NeededBy { .. } => Sort::Follows,
             Cause::Requested | Cause::Unused | Cause::Held => Sort::Asked,
         }

@@ -74,8 +74,18 @@ pub struct ServiceSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub no_effect: Vec<String>,
     /// How its containers are replaced.
-    #[serde(default, skip_serializing_if = "Rollout::is_default")]
-    pub rollout: Rollout,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
+    /// How they are replaced by those before them, if it comes to that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<Rollout>,
+    /// How long a container may take to become good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Duration>,
+    /// It goes back to containers that are there: what has moved since they were made counts for
+    /// nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub goes_back: bool,
     /// What must be before it starts, by service name.
     pub depends_on: BTreeMap<String, DependencySpec>,
     /// Whether `up` follows its output.

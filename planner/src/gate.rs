@@ -1,6 +1,7 @@
 //! Gates: what must be true of a container before those that depend on it start.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use berth_schema::stack::Condition;
 
@@ -19,6 +20,8 @@ pub(crate) struct Member<'a> {
     pub(crate) have: Option<&'a ObservedContainer>,
     /// The step that starts it in this plan, or gives it a monitor that can be asked.
     pub(crate) start: Option<Slot>,
+    /// How long it may take to become healthy.
+    pub(crate) deadline: Option<Duration>,
 }
 
 /// The gates of a plan, one for each container and condition.
@@ -61,7 +64,8 @@ impl Gates {
         if member.start.is_none() && member.have.is_some_and(|have| is_reached(have, condition)) {
             return None;
         }
-        let action = Action::AwaitContainer { name: member.name.to_string(), condition };
+        let deadline = member.deadline.filter(|_| condition == Condition::ServiceHealthy);
+        let action = Action::AwaitContainer { name: member.name.to_string(), condition, deadline };
         let gate = draft.add(action, vec![needed]);
         if let Some(start) = member.start {
             draft.after(gate, start);

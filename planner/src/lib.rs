@@ -44,6 +44,7 @@ pub mod ran;
 pub mod ready;
 pub mod remove;
 pub mod resolve;
+pub mod rollback;
 pub mod rollout;
 pub mod room;
 pub mod run;

@@ -444,7 +444,8 @@ fn starts<'a>(
                 for member in groups.members(on).filter(|_| needs.contains(on.as_str())) {
                     let name = member.record.name.as_str();
                     let start_of = steps.get(name).copied();
-                    let member = Member { name, have: Some(member), start: start_of };
+                    let member =
+                        Member { name, have: Some(member), start: start_of, deadline: None };
                     gates.connect(draft, start, (service, *how), member);
                 }
             }

@@ -65,6 +65,8 @@ pub fn waits(action: &Action) -> bool {
         action,
         Action::AwaitContainer { .. }
             | Action::AwaitStable { .. }
+            | Action::Watch { .. }
+            | Action::Admit { .. }
             | Action::Drain { .. }
             | Action::ReleasePorts { .. }
     )
@@ -78,6 +80,8 @@ fn is_of_container(action: &Action) -> bool {
         | Action::StartBeside { .. }
         | Action::AwaitStable { .. }
         | Action::TakeOver { .. }
+        | Action::Watch { .. }
+        | Action::Admit { .. }
         | Action::Drain { .. }
         | Action::HoldPorts { .. }
         | Action::ReleasePorts { .. }
@@ -89,6 +93,7 @@ fn is_of_container(action: &Action) -> bool {
         | Action::UnpauseContainer { .. }
         | Action::RemoveContainer { .. } => true,
         Action::PullImage { .. }
+        | Action::Conclude { .. }
         | Action::CreateNetwork(_)
         | Action::RepairNetwork(_)
         | Action::RemoveNetwork { .. }

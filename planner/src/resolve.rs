@@ -205,6 +205,9 @@ impl Resolver<'_> {
             no_effect,
             container_name: service.container_name.clone(),
             rollout: Rollout::of(service),
+            rollback: Rollout::back(service),
+            deadline: service.berth.deadline,
+            goes_back: false,
             depends_on,
             attach: service.attach,
         }

@@ -7,16 +7,21 @@
 //!
 //! ```text
 //! create new ─▶ start beside ─▶ await stable ─▶ take over ─▶ drain old ─▶ stop old ─▶ remove old
+//!                                                   └─▶ watch ─▶ admit the next ones
 //! ```
+//!
+//! Replicas are replaced in groups. A group is admitted when those before it are good, but for as
+//! many as may fail, and what was replaced goes when the rollout is over.
 //!
 //! A container that runs beside has no ports of the host and answers to no name; it is seen on the
 //! host ([`ObservedContainer::beside`]) which of the two that is. So from wherever a run broke off, the
 //! next plan knows who serves, and what is left to do.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
-use berth_schema::stack::{RolloutOrder, Service};
+use berth_schema::stack::{self, FailureAction, RolloutOrder, Service};
 use serde::{Deserialize, Serialize};
 
 use crate::backing::Backing;
@@ -32,30 +37,92 @@ const UNCHECKED: Duration = Duration::from_secs(5);
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long a container has to end unless it says so itself.
 const GRACE: Duration = Duration::from_secs(10);
+/// What [`Rollout::tolerance`] is a part of.
+const MILLION: u32 = 1_000_000;
 
 /// How the containers of a service are replaced (`deploy.update_config` of the Compose
-/// Specification).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Specification). Where the file has none, they are replaced all at once, and nobody looks whether
+/// they are good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollout {
     /// The new one starts before the old one stops.
     pub start_first: bool,
     /// The file says the order.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub asked: bool,
+    /// How many at a time; `None` is all of them.
+    pub parallelism: Option<NonZeroU32>,
+    /// Time between two groups.
+    pub delay: Duration,
+    /// How long each is looked at when it serves; `None` where the file does not say.
+    pub monitor: Option<Duration>,
+    /// What happens when more fail than may.
+    pub on_failure: FailureAction,
+    /// How many of a million may fail.
+    pub tolerance: u32,
 }
 
 impl Rollout {
     /// What the file says of a service.
-    pub(crate) fn of(service: &Service) -> Rollout {
-        let update = service.deploy.as_ref().and_then(|deploy| deploy.update.as_ref());
-        let order = update.and_then(|update| update.order);
-        let start_first = order == Some(RolloutOrder::StartFirst);
-        Rollout { start_first, asked: order.is_some() }
+    pub(crate) fn of(service: &Service) -> Option<Rollout> {
+        service.deploy.as_ref()?.update.as_ref().map(Rollout::read)
     }
 
-    /// Whether it is as if the file said nothing.
-    pub fn is_default(&self) -> bool {
-        *self == Rollout::default()
+    /// What the file says of the way back; normally it is like the way there, and ends where that
+    /// fails.
+    pub(crate) fn back(service: &Service) -> Option<Rollout> {
+        let deploy = service.deploy.as_ref()?;
+        let update = deploy.update.as_ref()?;
+        let rollback = Rollout::read(deploy.rollback.as_ref().unwrap_or(update));
+        let on_failure = match rollback.on_failure {
+            FailureAction::Continue => FailureAction::Continue,
+            FailureAction::Pause | FailureAction::Rollback => FailureAction::Pause,
+        };
+        Some(Rollout { on_failure, ..rollback })
+    }
+
+    fn read(config: &stack::Rollout) -> Rollout {
+        let ratio = config.max_failure_ratio.unwrap_or(0.0).clamp(0.0, 1.0);
+        Rollout {
+            start_first: config.order == Some(RolloutOrder::StartFirst),
+            asked: config.order.is_some(),
+            parallelism: NonZeroU32::new(config.parallelism.unwrap_or(1)),
+            delay: config.delay.unwrap_or_default(),
+            monitor: config.monitor,
+            on_failure: config.on_failure.unwrap_or(FailureAction::Pause),
+            tolerance: (ratio * f64::from(MILLION)).round() as u32,
+        }
+    }
+
+    /// How many of so many replicas may fail without an end to the rollout.
+    pub(crate) fn may_fail(&self, replicas: usize) -> u32 {
+        let replicas = u32::try_from(replicas).unwrap_or(u32::MAX);
+        let part = u64::from(replicas) * u64::from(self.tolerance) / u64::from(MILLION);
+        match self.on_failure {
+            FailureAction::Continue => replicas,
+            FailureAction::Pause | FailureAction::Rollback => part as u32,
+        }
+    }
+
+    /// So many replicas in groups of those that are replaced at once.
+    pub(crate) fn groups<'a, T>(&self, replicas: &'a [T]) -> std::slice::Chunks<'a, T> {
+        let all = replicas.len().max(1);
+        replicas.chunks(self.parallelism.map_or(all, |many| many.get() as usize))
+    }
+
+    /// How long a new container has to run well before it counts as good: one that is checked, once
+    /// that says it is well, and one that is not. One that starts beside another is looked at
+    /// again when it serves.
+    pub(crate) fn stable_for(&self) -> (Duration, Duration) {
+        let monitor = self.monitor.unwrap_or(UNCHECKED);
+        match self.start_first {
+            true => (Duration::ZERO, monitor.min(UNCHECKED)),
+            false => (self.monitor.unwrap_or_default(), monitor),
+        }
+    }
+
+    /// How long one that has taken over is looked at; `None` is not at all.
+    pub(crate) fn watched_for(&self) -> Option<Duration> {
+        self.monitor.filter(|monitor| self.start_first && !monitor.is_zero())
     }
 }
 
@@ -99,27 +166,53 @@ pub(crate) fn serving<'a>(all: &[&'a ObservedContainer]) -> Vec<&'a ObservedCont
     all.iter().filter(serves).copied().collect()
 }
 
-/// Whether one that was made to take over may still do so.
-pub(crate) fn is_promising(new: &ObservedContainer) -> bool {
+/// Whether one that was made to take over from `old`, or was there before it, may do so now.
+pub(crate) fn is_promising(new: &ObservedContainer, old: &ObservedContainer) -> bool {
     match new.state {
         ContainerState::Created => true,
+        ContainerState::Exited { .. } => new.record.succession < old.record.succession,
         ContainerState::Running { .. } => {
             let well = new.restarts == 0 && new.health != Health::Unhealthy;
             new.beside && !new.paused && !new.hook_failed && well
         }
-        ContainerState::Restarting { .. }
-        | ContainerState::Exited { .. }
-        | ContainerState::Broken => false,
+        ContainerState::Restarting { .. } | ContainerState::Broken => false,
     }
 }
 
-/// Why two containers of a service can never run at once, in words that follow a colon.
-pub(crate) fn obstacle(desired: &Desired, name: &str, service: &ServiceSpec) -> Option<String> {
+/// How a container makes room for the one that replaces it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// It goes before the other is made.
+    InPlace,
+    /// It stops before the other starts, and is kept until the rollout is over.
+    Kept,
+    /// It stops when the other serves, and is kept as well.
+    Beside,
+}
+
+impl Manner {
+    /// What the file asks for.
+    pub(crate) fn of(service: &ServiceSpec) -> Manner {
+        match service.rollout {
+            Some(rollout) if rollout.start_first => Manner::Beside,
+            Some(Rollout { on_failure: FailureAction::Rollback, .. }) => Manner::Kept,
+            Some(_) if service.goes_back => Manner::Kept,
+            Some(_) | None => Manner::InPlace,
+        }
+    }
+}
+
+/// Why two containers of a service can never be there, or run, at once, in words that follow a colon.
+pub(crate) fn obstacle(
+    desired: &Desired,
+    (name, service): (&str, &ServiceSpec),
+    manner: Manner,
+) -> Option<String> {
     let spec = &service.container;
     if let Some(name) = &service.container_name {
         return Some(format!("there can be only one of the name `{name}`"));
     }
-    if spec.network_mode == NetworkMode::Host {
+    if spec.network_mode == NetworkMode::Host && manner == Manner::Beside {
         return Some("both would listen on the same ports of the host's network".to_owned());
     }
     if let Some(parent) = spec.parents().first() {
@@ -153,12 +246,6 @@ pub(crate) fn follower<'a>(desired: &'a Desired, service: &str) -> Option<&'a st
     };
     let found = desired.services.iter().find(|(_, other)| names(&other.container));
     found.map(|(name, _)| name.as_str())
-}
-
-/// How long a container has to run well before it takes over: one that is checked, once that says it
-/// is well, and one that is not.
-pub(crate) fn stable_for() -> (Duration, Duration) {
-    (Duration::ZERO, UNCHECKED)
 }
 
 /// How long connections to a container may take to their end before it is stopped.

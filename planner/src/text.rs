@@ -197,12 +197,15 @@ impl Plan {
             }
             Action::CreateVolume(_) | Action::RemoveVolume { .. } => format!("volume {target}"),
             Action::RemoveLeftover(leftover) => format!("{} {target}", leftover_word(leftover)),
+            Action::Conclude { .. } => format!("rollout of {target}"),
             Action::CreateContainer(_)
             | Action::UpdateContainer(_)
             | Action::StartContainer { .. }
             | Action::StartBeside { .. }
             | Action::AwaitStable { .. }
             | Action::TakeOver { .. }
+            | Action::Watch { .. }
+            | Action::Admit { .. }
             | Action::Drain { .. }
             | Action::HoldPorts { .. }
             | Action::ReleasePorts { .. }
@@ -291,6 +294,9 @@ fn is_shown(action: &Action) -> bool {
         action,
         Action::AwaitContainer { .. }
             | Action::AwaitStable { .. }
+            | Action::Watch { .. }
+            | Action::Admit { .. }
+            | Action::Conclude { .. }
             | Action::Drain { .. }
             | Action::HoldPorts { .. }
             | Action::ReleasePorts { .. }
@@ -306,6 +312,7 @@ fn group(action: &Action) -> u8 {
         Action::RemoveLeftover(Leftover::Folder(_)) => 3,
         Action::PullImage { .. } | Action::UntagImage { .. } | Action::RemoveImage { .. } => 4,
         Action::SweepStore => 8,
+        Action::Conclude { .. } => 9,
         Action::CreateNetwork(_) | Action::RepairNetwork(_) | Action::RemoveNetwork { .. } => 5,
         Action::CreateVolume(_) | Action::RemoveVolume { .. } => 6,
         Action::CreateContainer(_)
@@ -314,6 +321,8 @@ fn group(action: &Action) -> u8 {
         | Action::StartBeside { .. }
         | Action::AwaitStable { .. }
         | Action::TakeOver { .. }
+        | Action::Watch { .. }
+        | Action::Admit { .. }
         | Action::Drain { .. }
         | Action::HoldPorts { .. }
         | Action::ReleasePorts { .. }
@@ -354,6 +363,9 @@ fn kind(steps: &[&Step]) -> Kind {
             Action::TakeOver { .. } => other = Some(Kind::Update),
             Action::AwaitContainer { .. }
             | Action::AwaitStable { .. }
+            | Action::Watch { .. }
+            | Action::Admit { .. }
+            | Action::Conclude { .. }
             | Action::Drain { .. }
             | Action::HoldPorts { .. }
             | Action::ReleasePorts { .. } => {}
@@ -398,6 +410,8 @@ fn is_told(cause: &Cause, with_changes: bool) -> bool {
         | Cause::Superseded
         | Cause::StopsFirst { .. }
         | Cause::Order { .. }
+        | Cause::NotKept { .. }
+        | Cause::RollsBack
         | Cause::NeededBy { .. } => true,
     }
 }

@@ -13,6 +13,8 @@ pub struct Walk {
     open: Vec<u32>,
     /// Who waits for a step, and whether its failure skips them.
     next: Vec<Vec<(u32, bool)>>,
+    /// How many more of the steps may fail that one waits for to end; `None` is any number.
+    spare: Vec<Option<u32>>,
     /// The failed step for which a step will be skipped.
     doomed: Vec<Option<StepId>>,
     /// To be done, not yet handed out.
@@ -42,6 +44,7 @@ impl Walk {
         let ready = plan.steps.iter().map(|step| step.id).filter(|id| open[id.index()] == 0);
         Walk {
             ready: ready.collect(),
+            spare: plan.steps.iter().map(|step| step.action.may_fail()).collect(),
             doomed: vec![None; plan.steps.len()],
             running: 0,
             left: plan.steps.len(),
@@ -71,7 +74,8 @@ impl Walk {
             for (waiting, needs) in std::mem::take(&mut self.next[step.index()]) {
                 let waiting = StepId(waiting);
                 let at = waiting.index();
-                if needs && self.doomed[at].is_none() {
+                let skips = failed.is_some() && (needs || !self.spares(at));
+                if skips && self.doomed[at].is_none() {
                     self.doomed[at] = failed;
                 }
                 self.open[at] -= 1;
@@ -89,6 +93,14 @@ impl Walk {
             }
         }
         self.ready.sort_unstable();
+    }
+
+    /// Whether a step may be done though one that it waits for to end has failed.
+    fn spares(&mut self, at: usize) -> bool {
+        let Some(spare) = &mut self.spare[at] else { return true };
+        let left = spare.checked_sub(1);
+        *spare = left.unwrap_or_default();
+        left.is_some()
     }
 
     /// Hands out nothing more. Steps that run may still finish; the rest is left undone.
@@ -117,7 +129,7 @@ mod tests {
     use super::*;
     use crate::action::Action;
     use crate::cause::Cause;
-    use crate::plan::Draft;
+    use crate::plan::{Draft, Slot};
 
     /// `db` ← `app` ← `web`, `db` ←(tried) `log`, `alone`.
     fn plan() -> Plan {
@@ -163,6 +175,28 @@ mod tests {
         let skipped: Vec<StepId> = walk.skipped().keys().copied().collect();
         assert_eq!(names(&plan, &skipped), ["app", "web"]);
         assert!(walk.skipped().values().all(|reason| *reason == first[0]));
+    }
+
+    #[test]
+    fn what_may_go_without_some_is_skipped_when_more_of_them_fail() {
+        let skipped = |may_fail: u32| {
+            let mut draft = Draft::default();
+            let action = Action::Conclude { service: "web".into(), may_fail };
+            let start = |name: &str| Action::StartContainer { name: name.into() };
+            let gates: Vec<Slot> =
+                ["a", "b", "c"].map(|name| draft.add(start(name), vec![Cause::Missing])).to_vec();
+            let last = draft.add(action, vec![Cause::Missing]);
+            gates.iter().for_each(|gate| draft.after_tried(last, *gate));
+            let plan = draft.finish("p");
+            let mut walk = Walk::new(&plan);
+            let ready = walk.ready();
+            ready.iter().zip([false, true, false]).for_each(|(id, ok)| walk.finished(*id, ok));
+            let next = walk.ready();
+            next.iter().for_each(|id| walk.finished(*id, true));
+            assert!(walk.is_done());
+            walk.skipped().len()
+        };
+        assert_eq!([0, 1, 2, 3].map(skipped), [1, 1, 0, 0]);
     }
 
     #[test]

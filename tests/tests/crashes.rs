@@ -266,11 +266,14 @@ const CHANGING: [&str; 14] = [
 const TAKING_DOWN: [&str; 4] =
     ["stop_container", "remove_container", "remove_network", "remove_volume"];
 /// What neither `up` nor `down` does, and where a kill in a pull and in a handover is tried.
-const ELSEWHERE: [&str; 10] = [
+const ELSEWHERE: [&str; 13] = [
     "pull_image",       // killed.rs
     "launch_container", // rolling.rs, as those that follow it
     "prove_container",
     "promote_container",
+    "watch_container",
+    "admit_container",
+    "conclude_rollout",
     "drain_container",
     "signal_container",
     "pause_container",

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use berth_planner::observed::Observed;
 use berth_planner::up::UpOptions;
 use berth_runtime::host::Host;
 use berth_schema::stack::{Condition, Dependency, PullPolicy, Stack};
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::attach::{self, Attached, End, EndAt};
 use crate::doctor;
 use crate::failure::{Exit, Failure};
-use crate::flow::{self, Change, Manner};
+use crate::flow::{self, Change};
 use crate::generations::{self, Run, Wanted};
 use crate::images::{Aim, Images};
 use crate::locking::LockedArg;
@@ -24,6 +25,7 @@ use crate::project::unknown_service;
 use crate::ready;
 use crate::saved;
 use crate::session::Session;
+use crate::taken_back::Back;
 use crate::ui::safe;
 use crate::values::{moment, pairs};
 
@@ -214,7 +216,7 @@ async fn run_saved(session: &Session, file: &str, args: &UpArgs) -> Result<Exit,
     check_names(&stack, &args)?;
     let began = Timestamp::now();
     let made = saved::holding(&again, &host, &stack, saved).await?;
-    let done = saved::apply(&again, (&host, &lock), &stack, (file, made)).await?;
+    let done = saved::apply(&again, (&host, &lock), &stack, (file, &plan, made)).await?;
     let options = args.shape.options(&args.services);
     let run = Run { stack: &stack, options: &options, pins: &done.pins, rollback: None };
     generations::remember_under(&again, &host, &lock, (&run, &done.desired), &done.changed);
@@ -327,7 +329,9 @@ async fn bring_up(
         wanted.keep(desired);
         Ok(plan)
     });
-    let changed = flow::change_under(session, host, &mut look, plan, Manner::Usual).await;
+    let desired = |_: &Observed| Ok(wanted.last().unwrap_or_default());
+    let back = Back { desired: &desired, places: &stack.places };
+    let changed = flow::change_or_back(session, host, &mut look, plan, &back).await;
     let run = Run { stack, options: &options, pins: images.pins(), rollback: None };
     generations::remember(session, host, &look, (&run, wanted), &changed);
     // Others may work on the project while this run follows the output.

@@ -84,7 +84,7 @@ pub(super) fn knot<'a>(changes: &'a [Change]) -> Option<&'a str> {
 pub(super) fn contested<'a>(changes: &[Change<'a>]) -> Option<&'a str> {
     let mut held = BTreeMap::<Claim, Vec<(usize, Place, &str)>>::new();
     for (index, change) in changes.iter().enumerate() {
-        let Part::Heir(old) = change.part else { continue };
+        let (Part::Heir(old) | Part::Successor(old)) = change.part else { continue };
         for (claim, place) in now(old) {
             held.entry(claim).or_default().push((index, place, &old.record.name));
         }

@@ -13,6 +13,7 @@ use crate::diff;
 use crate::observed::{ContainerState, ObservedContainer};
 use crate::problem::{PlanProblem, PlanProblems};
 use crate::resolve::container_name;
+use crate::rollout::Manner;
 
 use super::claims;
 use super::inits::{self, Init};
@@ -58,6 +59,10 @@ pub(super) enum Part<'a> {
     Heir(&'a ObservedContainer),
     /// It serves until another has taken over.
     Old,
+    /// It starts when this one has stopped, which is kept.
+    Successor(&'a ObservedContainer),
+    /// It stops before another starts, and is kept until that is good.
+    Kept,
 }
 
 impl<'a> Change<'a> {
@@ -217,12 +222,13 @@ impl<'a> Judge<'a, '_> {
             let (service, name) = (name.to_string(), fixed.to_string());
             self.problems.add(PlanProblem::FixedName { service, name });
         }
-        let start_first = in_scope && self.may_start_first(name, service);
+        let manner = if in_scope { self.manner(name, service) } else { Manner::InPlace };
         let mut changes = Vec::new();
         let mut wanted = BTreeSet::new();
         for number in 1..=replicas {
             let usual = container_name(&survey.desired.project, name, fixed, number);
-            let (have, mate) = self.pair(&usual, name, service);
+            let pair = self.pair(&usual, name, service);
+            let (have, mate) = self.back_to(pair, name, service);
             let names = [Some(&usual), have.map(|h| &h.record.name), mate.map(|m| &m.record.name)];
             wanted.extend(names.into_iter().flatten().cloned());
             let container = have.map_or(usual, |have| have.record.name.clone());
@@ -245,7 +251,7 @@ impl<'a> Judge<'a, '_> {
                 verdict,
             };
             match in_scope {
-                true => changes.extend(self.succession(change, mate, start_first)),
+                true => changes.extend(self.succession(change, mate, manner)),
                 false => changes.push(change),
             }
         }
@@ -346,7 +352,7 @@ impl<'a> Judge<'a, '_> {
             return Verdict::of(Fate::Replace, vec![Cause::Unprepared]);
         }
         let (mut causes, changes) = match in_scope {
-            true => self.described(name, (&service.container, &service.depends_on), have),
+            true => self.described(name, service, have),
             false => (Vec::new(), Vec::new()),
         };
         let live = causes == [Cause::Changed] && !changes.is_empty();
@@ -393,10 +399,10 @@ impl<'a> Judge<'a, '_> {
     fn described(
         &self,
         name: &str,
-        (want, depends_on): (&ContainerSpec, &BTreeMap<String, DependencySpec>),
+        service: &ServiceSpec,
         have: &ObservedContainer,
     ) -> (Vec<Cause>, Vec<FieldChange>) {
-        let record = &have.record;
+        let (want, record) = (&service.container, &have.record);
         let mut causes = Vec::new();
         let mut changes = Vec::new();
         if record.spec != *want {
@@ -409,12 +415,17 @@ impl<'a> Judge<'a, '_> {
                 causes.push(Cause::ContentChanged);
             }
         }
+        let depends_on = &service.depends_on;
         if record.depends_on != *depends_on {
             let (before, places) = (&record.depends_on, self.survey.places);
             changes.extend(diff::dependencies(name, before, depends_on, places));
             if !causes.contains(&Cause::Changed) {
                 causes.push(Cause::Changed);
             }
+        }
+        if service.goes_back {
+            let causes = if causes.is_empty() { causes } else { vec![Cause::RollsBack] };
+            return (causes, changes);
         }
         if record.service != name {
             causes.push(Cause::Changed);

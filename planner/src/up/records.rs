@@ -85,8 +85,10 @@ fn borrowed(survey: &Survey, spec: &ContainerSpec) -> Borrowed {
 /// How many containers have handed over to one that is made.
 fn succession(change: &Change) -> u32 {
     match (change.part, change.have) {
-        (Part::Heir(old), _) => old.record.succession.saturating_add(1),
-        (Part::Alone | Part::Old, have) => have.map_or(0, |have| have.record.succession),
+        (Part::Heir(old) | Part::Successor(old), _) => old.record.succession.saturating_add(1),
+        (Part::Alone | Part::Old | Part::Kept, have) => {
+            have.map_or(0, |have| have.record.succession)
+        }
     }
 }
 
@@ -167,8 +169,10 @@ pub(super) fn crowded<'a>(
 ) -> Option<&'a str> {
     let heirs = || {
         changes.iter().filter_map(|change| match change.part {
-            Part::Heir(old) => Some((change.want?, old.record.name.as_str())),
-            Part::Alone | Part::Old => None,
+            Part::Heir(old) | Part::Successor(old) => {
+                Some((change.want?, old.record.name.as_str()))
+            }
+            Part::Alone | Part::Old | Part::Kept => None,
         })
     };
     heirs().next()?;
@@ -191,7 +195,7 @@ fn addresses<'a>(
     problems: &mut PlanProblems,
 ) -> BTreeMap<&'a str, BTreeMap<String, Addresses>> {
     // The address of one that serves while others are made is not free for them.
-    let leaves = changes.iter().filter(|change| !matches!(change.part, Part::Old));
+    let leaves = changes.iter().filter(|change| !matches!(change.part, Part::Old | Part::Kept));
     let leaves = leaves.filter(|c| matches!(c.verdict.fate, Fate::Replace | Fate::Remove));
     let leaves: BTreeSet<&str> = leaves.map(|change| change.name.as_str()).collect();
     let mut requests: BTreeMap<&str, Vec<Request>> = BTreeMap::new();

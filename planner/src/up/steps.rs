@@ -4,6 +4,7 @@
 //! as they are, these before new containers, these before starts and the gates between them. No step waits for one of a later kind, so a
 //! plan cannot have a circle.
 
+mod batches;
 mod claims;
 mod holds;
 mod inits;
@@ -91,6 +92,8 @@ struct Slots {
     start: Option<Slot>,
     /// From here on it serves, if that is not from its start on.
     serve: Option<Slot>,
+    /// From here on it is good, if a rollout looks at that.
+    good: Option<Slot>,
     /// The wait for the end of connections to it.
     drain: Option<Slot>,
     adopt: Option<Slot>,
@@ -247,7 +250,7 @@ impl<'a> Maker<'a> {
         let mut slots = Slots::default();
         match fate {
             Fate::Keep if verdict.is_update() => {}
-            Fate::Keep if matches!(change.part, Part::Heir(_)) => {}
+            Fate::Keep if matches!(change.part, Part::Heir(_) | Part::Successor(_)) => {}
             Fate::Keep => self.draft.unchanged += usize::from(!change.oneoff),
             Fate::Adopt => {
                 let adopt = Action::AdoptContainer { name: name() };
@@ -279,7 +282,9 @@ impl<'a> Maker<'a> {
         if verdict.starts {
             let start = match change.part {
                 Part::Heir(_) => Action::StartBeside { name: name() },
-                Part::Alone | Part::Old => Action::StartContainer { name: name() },
+                Part::Alone | Part::Old | Part::Successor(_) | Part::Kept => {
+                    Action::StartContainer { name: name() }
+                }
             };
             slots.start = Some(self.draft.add(start, causes()));
         }
@@ -421,7 +426,9 @@ impl<'a> Maker<'a> {
             let start_of = slots.serve.or(slots.start).or(slots.adopt);
             let counts = in_scope || start_of.is_some();
             if counts && needed.verdict.fate != Fate::Remove {
-                let member = Member { name: &needed.name, have: needed.have, start: start_of };
+                let deadline = self.survey.desired.services.get(service).and_then(|s| s.deadline);
+                let (name, have) = (needed.name.as_str(), needed.have);
+                let member = Member { name, have, start: start_of, deadline };
                 self.gates.connect(&mut self.draft, start, (change.service, on), member);
             }
         }

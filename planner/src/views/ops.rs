@@ -36,6 +36,21 @@ pub(crate) fn what(plan: &Plan, step: &Step) -> String {
         Action::StartBeside { .. } => words += " (beside)",
         Action::AwaitStable { .. } => words += " (stable)",
         Action::TakeOver { from, .. } => words += &format!(" (from {from})"),
+        Action::Watch { span, .. } => words += &format!(" (for {}s)", span.as_secs_f64()),
+        Action::Admit { delay, may_fail, .. } => {
+            let failing =
+                if *may_fail > 0 { format!("{may_fail} may fail") } else { String::new() };
+            let waits = match delay.is_zero() {
+                true => String::new(),
+                false => format!("after {}s", delay.as_secs_f64()),
+            };
+            let said: Vec<String> =
+                [waits, failing].into_iter().filter(|s| !s.is_empty()).collect();
+            if !said.is_empty() {
+                words += &format!(" ({})", said.join(", "));
+            }
+        }
+        Action::Conclude { may_fail: some @ 1.., .. } => words += &format!(" ({some} may fail)"),
         Action::SignalContainer { signal, .. } => words += &format!(" ({signal})"),
         Action::StopContainer { grace: Some(grace), .. } => {
             words += &format!(" (within {}s)", grace.as_secs_f64());

@@ -101,7 +101,16 @@ impl<'a> Judged<'a> {
         match action {
             Action::CreateContainer(record) => self.create(id, record),
             Action::StartContainer { name } | Action::StartBeside { name } => self.start(id, name),
-            Action::AwaitStable { name, .. } => self.after(id, "launch_container", name),
+            Action::AwaitStable { name, .. } => {
+                self.after(id, "launch_container", name);
+                self.after(id, "start_container", name);
+            }
+            Action::Watch { name, .. } => self.after(id, "promote_container", name),
+            Action::Admit { name, .. } => self.admit(id, name),
+            Action::Conclude { service, .. } => {
+                let waits = &self.plan.steps[id.index()].after_tried;
+                assert!(!waits.is_empty(), "the rollout of {service} is over at once");
+            }
             Action::TakeOver { name, from } => self.take_over(id, name, from),
             Action::Drain { name, .. } => match self.heir(name) {
                 Some(serves) => {
@@ -116,7 +125,9 @@ impl<'a> Judged<'a> {
             },
             Action::HoldPorts { name, ports, .. } => self.hold(id, name, ports),
             Action::ReleasePorts { name, .. } => {
-                assert!(self.find("hold_container", name).is_some(), "{name} is not held");
+                let other = other_name(name);
+                let holds = [name, &other].iter().any(|n| self.find("hold_container", n).is_some());
+                assert!(holds, "{name} is not held");
                 self.after(id, "hold_container", name);
                 self.after(id, "start_container", name);
             }
@@ -247,13 +258,22 @@ impl<'a> Judged<'a> {
         }
     }
 
+    /// A container is not started before its turn has come.
+    fn admit(&self, id: StepId, name: &str) {
+        let begins = ["launch_container", "start_container", "promote_container"];
+        let begins = begins.into_iter().find_map(|verb| self.find(verb, name));
+        let begins = begins.expect("what is admitted begins");
+        assert!(self.before[begins.index()].contains(&id), "{name} does not wait for its turn");
+    }
+
     /// Who takes over is good by then and serves before the other ends.
     fn take_over(&self, id: StepId, name: &str, from: &str) {
         assert!(self.find("prove_container", name).is_some(), "{name} takes over unseen");
         self.after(id, "prove_container", name);
         let (new, old) = (self.record(name).unwrap(), &self.observed.containers[from].record);
         assert_eq!((&new.service, new.number), (&old.service, old.number));
-        assert!(new.succession > old.succession, "{name} is not newer than {from}");
+        // It is newer, unless it goes back to one that was kept.
+        assert_ne!(new.succession, old.succession, "{name} is as new as {from}");
         assert!(active(&self.observed.containers[from]), "{from} does not serve");
         let stop = self.find("stop_container", from).expect("the old one ends");
         assert!(self.before[stop.index()].contains(&id), "{from} ends before another serves");
@@ -306,13 +326,16 @@ impl<'a> Judged<'a> {
         let others =
             before.iter().all(|step| *step == id || self.before[id.index()].contains(step));
         assert!(others, "{name} is held, and something else comes before it stops");
-        assert!(self.find("start_container", name).is_some(), "{name} is held for ever");
-        assert!(self.find("release_container", name).is_some(), "{name} is not released");
+        // One that is kept gives its ports to the other one of its replica.
+        let other = other_name(name);
+        let lets_in = |name: &&str| self.find("release_container", name).is_some();
+        let next = [name, &other].into_iter().find(lets_in).expect("it is released");
+        assert!(self.find("start_container", next).is_some(), "{name} is held for ever");
         let published = |record: &ContainerRecord| -> BTreeSet<u16> {
             let tcp = record.spec.ports.iter().filter(|port| port.protocol == Protocol::Tcp);
             tcp.filter_map(|port| Some(port.published?.0)).collect()
         };
-        let (old, new) = (&self.observed.containers[name].record, self.record(name).unwrap());
+        let (old, new) = (&self.observed.containers[name].record, self.record(next).unwrap());
         for port in ports {
             assert!(published(old).contains(&port.port) && published(new).contains(&port.port));
         }
@@ -380,4 +403,9 @@ impl<'a> Judged<'a> {
             }
         }
     }
+}
+
+/// The other name of a replica.
+fn other_name(name: &str) -> String {
+    name.strip_suffix("-b").map_or_else(|| format!("{name}-b"), str::to_owned)
 }

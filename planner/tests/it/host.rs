@@ -50,7 +50,18 @@ impl FakeHost {
     }
 
     /// Does a plan in an order drawn from `seed` among those it allows.
-    pub fn apply(&mut self, plan: &Plan, mut seed: u64, broken: Option<Break>) -> Ran {
+    pub fn apply(&mut self, plan: &Plan, seed: u64, broken: Option<Break>) -> Ran {
+        self.apply_watched(plan, seed, broken, |_, _| {})
+    }
+
+    /// The same, with a look at the host after each action.
+    pub fn apply_watched(
+        &mut self,
+        plan: &Plan,
+        mut seed: u64,
+        broken: Option<Break>,
+        mut look: impl FnMut(&FakeHost, &Action),
+    ) -> Ran {
         self.held.clear();
         let mut walk = Walk::new(plan);
         let mut ready: Vec<StepId> = Vec::new();
@@ -83,6 +94,7 @@ impl FakeHost {
             }
             ran.order.push(id);
             let done = self.perform(action);
+            look(self, action);
             walk.finished(id, done.is_ok());
             if let Err(error) = done {
                 ran.errors.push(format!("{} {}: {error}", action.verb(), action.target()));
@@ -100,7 +112,7 @@ impl FakeHost {
 
     /// Who cannot take over is stopped, and stays.
     fn is_not_good(&mut self, name: &str) {
-        let container = self.observed.containers.get_mut(name).filter(|c| active(c));
+        let container = self.observed.containers.get_mut(name).filter(|c| active(c) && c.beside);
         let Some(container) = container else { return };
         container.state = ContainerState::Exited { exit_code: 143, finished_at: 0 };
         (container.monitored, container.beside, container.health) = (false, false, Health::None);
@@ -208,6 +220,11 @@ impl FakeHost {
                 let record = new.record.clone();
                 refuse(self.port_taken(&record), "port taken")
             }
+            Action::Watch { name, .. } => {
+                let container = self.get(name)?;
+                refuse(!active(container) || container.beside, "does not serve")
+            }
+            Action::Admit { .. } | Action::Conclude { .. } => Ok(()),
             Action::Drain { name, .. } => {
                 let container = self.get(name)?;
                 refuse(!active(container) || !container.beside, "is not to be drained")
@@ -216,10 +233,12 @@ impl FakeHost {
                 let container = self.get(name)?;
                 refuse(!active(container) || container.beside, "serves nobody")?;
                 refuse(ports.is_empty(), "no port to hold")?;
-                self.held.insert(name.clone());
+                self.held.insert(replica(name));
                 Ok(())
             }
-            Action::ReleasePorts { name, .. } => refuse(!self.held.remove(name), "not held"),
+            Action::ReleasePorts { name, .. } => {
+                refuse(!self.held.remove(&replica(name)), "not held")
+            }
             Action::AdoptContainer { name } => {
                 let container = self.get(name)?;
                 let running = matches!(container.state, ContainerState::Running { .. });
@@ -227,7 +246,7 @@ impl FakeHost {
                 container.monitored = true;
                 Ok(())
             }
-            Action::AwaitContainer { name, condition } => self.wait(name, *condition),
+            Action::AwaitContainer { name, condition, .. } => self.wait(name, *condition),
             Action::StopContainer { name, hold, .. } => {
                 let container = self.get(name)?;
                 refuse(!active(container), "does not run")?;
@@ -460,4 +479,9 @@ fn volumes(spec: &ContainerSpec) -> impl Iterator<Item = &str> {
 
 fn refuse(condition: bool, why: &str) -> Result<(), String> {
     if condition { Err(why.to_string()) } else { Ok(()) }
+}
+
+/// What both containers of a replica are called here.
+fn replica(name: &str) -> String {
+    name.strip_suffix("-b").unwrap_or(name).to_owned()
 }

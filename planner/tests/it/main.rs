@@ -11,5 +11,6 @@ mod laws;
 mod locks;
 mod plans;
 mod resolving;
+mod rolling;
 mod stacks;
 mod unfit;

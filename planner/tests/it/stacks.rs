@@ -321,8 +321,15 @@ impl DrawnStack {
             .any(|other| self.parent(other) == Some(at) || self.lender(other) == Some(at));
         let fixed = service.networks.values().any(|on| on.ipv4_address.is_some());
         if drawn.rolls && drawn.part != Part::OneShot && !named && !fixed {
-            let order = Some(RolloutOrder::StartFirst);
-            let update = Some(Rollout { order, ..Rollout::default() });
+            let (order, on_failure) = match drawn.slot % 3 {
+                0 => (RolloutOrder::StartFirst, FailureAction::Continue),
+                1 => (RolloutOrder::StopFirst, FailureAction::Pause),
+                _ => (RolloutOrder::StopFirst, FailureAction::Rollback),
+            };
+            let (order, on_failure) = (Some(order), Some(on_failure));
+            let parallelism = Some(u32::from(drawn.live));
+            let update = Rollout { order, on_failure, parallelism, ..Rollout::default() };
+            let update = Some(update);
             service.deploy = Some(Box::new(Deploy { update, ..Deploy::default() }));
         }
         service

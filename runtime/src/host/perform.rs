@@ -48,10 +48,17 @@ impl Host {
             Action::UpdateContainer(record) => self.update(record).await,
             Action::StartContainer { name } => self.start(name, false).await,
             Action::StartBeside { name } => self.start(name, true).await,
-            Action::AwaitStable { name, checked, unchecked } => {
-                self.prove(name, (*checked, *unchecked)).await
+            Action::AwaitStable { name, checked, unchecked, deadline } => {
+                self.prove(name, (*checked, *unchecked), *deadline).await
             }
             Action::TakeOver { name, from } => self.take_over(name, from).await,
+            Action::Watch { name, span } => wait::watch(self, name, *span).await,
+            Action::Admit { delay, .. } => {
+                tokio::time::sleep(*delay).await;
+                Ok(())
+            }
+            // What waits for it is all there is to it.
+            Action::Conclude { .. } => Ok(()),
             Action::Drain { name, patience } => drain::drain(self, name, *patience).await,
             Action::HoldPorts { name, ports, limit, drain } => {
                 hold::hold(self, name, ports, (*limit, *drain)).await
@@ -60,8 +67,8 @@ impl Host {
                 hold::release(self, name, ports, *patience).await
             }
             Action::AdoptContainer { name } => self.adopt(name).await,
-            Action::AwaitContainer { name, condition } => {
-                wait::wait_for(self, name, *condition).await
+            Action::AwaitContainer { name, condition, deadline } => {
+                wait::wait_for(self, name, *condition, *deadline).await
             }
             Action::StopContainer { name, grace, hold } => self.stop(name, *grace, *hold).await,
             Action::SignalContainer { name, signal } => self.signal(name, signal).await,
@@ -155,12 +162,17 @@ impl Host {
         })
     }
 
-    /// Waits until a container is good enough to take over. One that is not is stopped, since it would
+    /// Waits until a container is good. One that is not and was to take over is stopped, since it would
     /// do its work beside the one that serves for nothing; it stays for who wants to see why.
-    async fn prove(&self, name: &str, times: (Duration, Duration)) -> Result<(), StepError> {
-        let proved = wait::stable(self, name, times).await;
-        let runs = client::is_monitored(&self.roots.container_run(name));
-        if proved.is_err() && runs {
+    async fn prove(
+        &self,
+        name: &str,
+        times: (Duration, Duration),
+        deadline: Option<Duration>,
+    ) -> Result<(), StepError> {
+        let proved = wait::stable(self, name, times, deadline).await;
+        let status = client::status(&self.roots.container_run(name)).await;
+        if proved.is_err() && status.is_ok_and(|status| status.beside) {
             // What is to be told is why it had to be stopped; the next plan sees that it runs still.
             let _ = self.stop(name, None, false).await;
         }

@@ -18,6 +18,8 @@ pub(super) static NETWORK_BERTH: Record = record(
 pub(super) static BERTH: Record = record(
     "what berth adds to a service",
     &[
+        done("deadline", Amount(&DURATION))
+            .says("How long a container may take to become good, for those that wait for it and for what it replaces; normally as long as its checks may take, and 30s."),
         done("on_unhealthy", Word(&["none", "restart"]))
             .says("What happens to a container that is unhealthy.")
             .normally("none"),

@@ -31,8 +31,8 @@ pub(super) static DEPLOY: Record = record(
             .says("What the containers may use, and what is kept for them."),
         done("restart_policy", Rec(&DEPLOY_RESTART))
             .says("When ended containers start again; wins over `restart`."),
-        inert("rollback_config", Rec(&UPDATE_CONFIG), SWARM)
-            .says("How a cluster goes back to the earlier version."),
+        done("rollback_config", Rec(&UPDATE_CONFIG))
+            .says("How containers go back to what they were; normally as `update_config` says."),
         done("update_config", Rec(&UPDATE_CONFIG)).says("How containers are replaced."),
     ],
 );
@@ -70,24 +70,22 @@ static DEPLOY_RESTART: Record = record(
 static UPDATE_CONFIG: Record = record(
     "an update",
     &[
-        inert(
-            "delay",
-            Amount(&DURATION),
-            swarm("the next container waits for the one before alone"),
-        )
-        .says("How long to wait between two groups."),
-        inert("failure_action", Text, swarm("the containers that serve are left as they are"))
-            .says("What happens when a container fails.")
+        done("delay", Amount(&DURATION))
+            .says("How long to wait between two groups.")
+            .normally("0s"),
+        done("failure_action", Text)
+            .says("What happens when more containers fail than may.")
             .normally("pause")
             .like(&["continue", "pause", "rollback"]),
-        inert("max_failure_ratio", Float(&FAILURES), swarm("one failure is enough to stop"))
-            .says("The share of containers that may fail, 0 to 1."),
-        inert("monitor", Amount(&DURATION), swarm("its checks say when a container is good"))
-            .says("How long each container is looked at."),
+        done("max_failure_ratio", Float(&FAILURES))
+            .says("The share of containers that may fail, 0 to 1.")
+            .normally("0"),
+        done("monitor", Amount(&DURATION))
+            .says("How long each container is looked at after it is good; normally 5s where nothing checks it."),
         done("order", Word(&["start-first", "stop-first"]))
             .says("Whether the new container starts before the old one stops.")
             .normally("stop-first"),
-        inert("parallelism", NOT_NEGATIVE, swarm("berth decides how many at a time"))
+        done("parallelism", NOT_NEGATIVE)
             .says("How many containers at a time; 0 for all.")
             .normally("1"),
     ],

@@ -13,6 +13,7 @@ impl Reader<'_> {
     pub(super) fn berth(&mut self, node: &Node) -> Berth {
         Berth {
             ready: self.get(node, "ready", Self::ready),
+            deadline: self.probe_time(node, "deadline"),
             on_unhealthy: match node.get_text("on_unhealthy") {
                 Some("restart") => OnUnhealthy::Restart,
                 _ => OnUnhealthy::None,

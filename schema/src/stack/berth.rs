@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub struct Berth {
     /// How it is found out from outside whether the service can be used.
     pub ready: Option<Ready>,
+    /// How long it may take to become good.
+    pub deadline: Option<Duration>,
     /// What happens when it is unhealthy.
     pub on_unhealthy: OnUnhealthy,
     /// Whose files those in binds are.

@@ -1,27 +1,54 @@
 //! A new container of a replica beside the old one, until it takes over.
 
+use berth_schema::stack::FailureAction;
+
 use super::{Change, Fate, Judge, Part, Verdict, going};
 use crate::cause::Cause;
 use crate::desired::{ContainerSpec, NetworkMode, ServiceSpec};
 use crate::down::volumes_of;
 use crate::observed::ObservedContainer;
 use crate::problem::PlanProblem;
-use crate::rollout;
+use crate::rollout::{self, Manner};
 use crate::up::{is_active, ports, resources};
 
 impl<'a> Judge<'a, '_> {
-    /// Whether the containers of a service are replaced by ones that start first.
-    pub(super) fn may_start_first(&mut self, name: &str, service: &ServiceSpec) -> bool {
-        if !service.rollout.start_first {
-            return false;
-        }
-        match rollout::obstacle(self.survey.desired, name, service) {
-            None => true,
-            Some(why) => {
-                let service = name.to_owned();
-                self.problems.add(PlanProblem::NoStartFirst { service, why });
-                false
+    /// How the containers of a service are replaced.
+    pub(super) fn manner(&mut self, name: &str, service: &ServiceSpec) -> Manner {
+        let manner = Manner::of(service);
+        let obstacle = |manner| match manner {
+            Manner::InPlace => None,
+            Manner::Kept | Manner::Beside => {
+                rollout::obstacle(self.survey.desired, (name, service), manner)
             }
+        };
+        let back = service.rollout.filter(|rollout| rollout.on_failure == FailureAction::Rollback);
+        let back = back.and(service.rollback).filter(|back| back.start_first);
+        let problem = match (obstacle(manner), back.and_then(|_| obstacle(Manner::Beside))) {
+            (Some(why), _) if manner == Manner::Kept => {
+                PlanProblem::NoWayBack { service: name.to_owned(), why }
+            }
+            (Some(why), _) | (None, Some(why)) => {
+                PlanProblem::NoStartFirst { service: name.to_owned(), why }
+            }
+            (None, None) => return manner,
+        };
+        self.problems.add(problem);
+        Manner::InPlace
+    }
+
+    /// Of two containers of a replica that both do not run, one that was kept and is what the
+    /// service is to be.
+    pub(super) fn back_to(
+        &self,
+        (have, mate): (Option<&'a ObservedContainer>, Option<&'a ObservedContainer>),
+        name: &str,
+        service: &ServiceSpec,
+    ) -> (Option<&'a ObservedContainer>, Option<&'a ObservedContainer>) {
+        let (Some(one), Some(other)) = (have, mate) else { return (have, mate) };
+        let fits = |have| self.described(name, service, have).0.is_empty();
+        match !is_active(one) && rollout::is_promising(other, one) && fits(other) && !fits(one) {
+            true => (mate, have),
+            false => (have, mate),
         }
     }
 
@@ -51,19 +78,31 @@ impl<'a> Judge<'a, '_> {
         &mut self,
         mut change: Change<'a>,
         mate: Option<&'a ObservedContainer>,
-        start_first: bool,
+        manner: Manner,
     ) -> Vec<Change<'a>> {
         let verdict = &mut change.verdict;
         let served = change.have.filter(|have| is_active(have) && !have.beside);
-        let old = served.filter(|_| start_first && verdict.fate == Fate::Replace && verdict.starts);
-        let hindrance = old.and_then(|old| self.hindrance(old, change.want, &verdict.causes));
+        let replaced = verdict.fate == Fate::Replace && verdict.starts;
+        let old = served.filter(|_| manner != Manner::InPlace && replaced);
+        let hindrance = old.and_then(|old| {
+            let beside = (manner == Manner::Beside).then_some(change.want).flatten();
+            self.hindrance(old, beside, &verdict.causes)
+        });
         if let Some(why) = hindrance {
-            verdict.causes.push(Cause::StopsFirst { why });
+            verdict.causes.push(match manner {
+                Manner::Beside => Cause::StopsFirst { why },
+                Manner::InPlace | Manner::Kept => Cause::NotKept { why },
+            });
         }
         match old.filter(|_| hindrance.is_none()) {
             Some(old) => {
-                let heir = self.heir(change, old, mate);
-                vec![heir, Change { part: Part::Old, ..going(old, Cause::Superseded) }]
+                let (new, goes) = match manner {
+                    Manner::Beside => (Part::Heir(old), Part::Old),
+                    Manner::InPlace | Manner::Kept => (Part::Successor(old), Part::Kept),
+                };
+                let heir = self.heir(change, (old, manner), mate);
+                let heir = Change { part: new, ..heir };
+                vec![heir, Change { part: goes, ..going(old, Cause::Superseded) }]
             }
             None => {
                 let superseded = mate.map(|mate| going(mate, Cause::Superseded));
@@ -72,11 +111,12 @@ impl<'a> Judge<'a, '_> {
         }
     }
 
-    /// Why the old one has to stop first this time.
+    /// Why the old one has to stop first, or cannot be kept, this time. `beside` is what shall run
+    /// at the same time.
     fn hindrance(
         &self,
         old: &ObservedContainer,
-        want: Option<&ContainerSpec>,
+        beside: Option<&ContainerSpec>,
         causes: &[Cause],
     ) -> Option<&'static str> {
         let spec = &old.record.spec;
@@ -92,9 +132,9 @@ impl<'a> Judge<'a, '_> {
             Some("a volume it has is made anew")
         } else if volumes.any(|v| v.record.container.as_ref() == Some(&old.record.name)) {
             Some("its data is in a volume without a name")
-        } else if want.is_some_and(|want| ports::moves(old, want)) {
+        } else if beside.is_some_and(|want| ports::moves(old, want)) {
             Some("a port of it moves to another address of the host")
-        } else if spec.network_mode != NetworkMode::Bridge {
+        } else if beside.is_some() && spec.network_mode != NetworkMode::Bridge {
             Some("it is not on networks of its own")
         } else {
             None
@@ -109,7 +149,7 @@ impl<'a> Judge<'a, '_> {
     fn heir(
         &mut self,
         change: Change<'a>,
-        old: &'a ObservedContainer,
+        (old, manner): (&'a ObservedContainer, Manner),
         mate: Option<&'a ObservedContainer>,
     ) -> Change<'a> {
         let from = old.record.name.clone();
@@ -122,16 +162,18 @@ impl<'a> Judge<'a, '_> {
             let owner = format!("project `{}`", other.record.project);
             self.problems.add(PlanProblem::NameTaken { name: name.clone(), owner });
         }
+        let service = self.survey.desired.services.get(change.service);
         let fits = |mate: &&ObservedContainer| {
-            let want = change.want.filter(|_| rollout::is_promising(mate));
-            want.is_some_and(|want| {
-                self.described(change.service, (want, change.depends_on), mate).0.is_empty()
-            })
+            let service = service.filter(|_| rollout::is_promising(mate, old));
+            service
+                .is_some_and(|service| self.described(change.service, service, mate).0.is_empty())
         };
         let takes_over = Cause::TakesOver { from };
         let verdict = match mate.filter(fits) {
             Some(mate) => {
                 let fate = match (is_active(mate), mate.monitored) {
+                    // It runs beside the old one, which is to stop before it serves.
+                    (true, _) if manner == Manner::Kept => Fate::Restart,
                     (true, true) => Fate::Keep,
                     (true, false) => Fate::Adopt,
                     (false, _) => Fate::Start,
@@ -144,6 +186,6 @@ impl<'a> Judge<'a, '_> {
                 Verdict { fate, causes, ..change.verdict }
             }
         };
-        Change { name, have: mate, part: Part::Heir(old), verdict, ..change }
+        Change { name, have: mate, verdict, ..change }
     }
 }

@@ -4,6 +4,7 @@ use super::Maker;
 use crate::action::Action;
 use crate::cause::{Cause, Gap, OrderWhy};
 use crate::hold::{self, HeldPort};
+use crate::observed::ObservedContainer;
 use crate::plan::Slot;
 use crate::up::containers::{Change, Fate, Part};
 
@@ -13,7 +14,18 @@ impl Maker<'_> {
         for index in 0..self.changes.len() {
             let (change, slots) = (&self.changes[index], self.slots[index]);
             match (change.part, slots.stop, slots.start) {
-                (Part::Alone, Some(stop), Some(start)) => self.gap(change, (stop, start)),
+                (Part::Alone, Some(stop), Some(start)) => {
+                    let replaced = change.verdict.fate == Fate::Replace;
+                    if let Some(have) = change.have {
+                        self.gap(change, (have, replaced), (stop, start));
+                    }
+                }
+                (Part::Successor(old), _, Some(start)) => {
+                    let at = self.changes.iter().position(|of| of.name == old.record.name);
+                    if let Some(stop) = at.and_then(|at| self.slots[at].stop) {
+                        self.gap(change, (old, true), (stop, start));
+                    }
+                }
                 (Part::Heir(_), _, _) => {
                     let why = OrderWhy::File;
                     let order = Cause::Order { start_first: true, why, gap: Gap::None };
@@ -22,15 +34,20 @@ impl Maker<'_> {
                         .into_iter()
                         .for_each(|serve| self.draft.cause(serve, order.clone()));
                 }
-                (Part::Alone | Part::Old, ..) => {}
+                (Part::Alone | Part::Old | Part::Successor(_) | Part::Kept, ..) => {}
             }
         }
     }
 
-    fn gap(&mut self, change: &Change, (stop, start): (Slot, Slot)) {
-        let (Some(have), Some(becomes)) = (change.have, change.becomes()) else { return };
+    fn gap(
+        &mut self,
+        change: &Change,
+        (have, replaced): (&ObservedContainer, bool),
+        (stop, start): (Slot, Slot),
+    ) {
+        let Some(becomes) = change.becomes() else { return };
         let ports = hold::of(have, becomes);
-        if change.verdict.fate == Fate::Replace {
+        if replaced {
             let gap = match &ports {
                 Ok(ports) => Gap::Held { ports: ports.iter().map(|port| port.port).collect() },
                 Err(why) => Gap::Open { why },
@@ -42,12 +59,12 @@ impl Maker<'_> {
             }
         }
         if let Ok(ports) = ports {
-            self.hold(change, (stop, start), ports);
+            self.hold(change, have, (stop, start), ports);
         }
     }
 
     fn order_why(&self, change: &Change) -> OrderWhy {
-        let rollout = self.survey.desired.services.get(change.service).map(|s| s.rollout);
+        let rollout = self.survey.desired.services.get(change.service).and_then(|s| s.rollout);
         match rollout {
             Some(rollout) if rollout.start_first => OrderWhy::Once,
             Some(rollout) if rollout.asked => OrderWhy::File,
@@ -56,13 +73,19 @@ impl Maker<'_> {
     }
 
     /// Held is what leads nowhere else: right before the stop, when the rules are as they should be.
-    fn hold(&mut self, change: &Change, (stop, start): (Slot, Slot), ports: Vec<HeldPort>) {
+    fn hold(
+        &mut self,
+        change: &Change,
+        have: &ObservedContainer,
+        (stop, start): (Slot, Slot),
+        ports: Vec<HeldPort>,
+    ) {
         let causes = || change.verdict.causes.clone();
         let (limit, drain) = (hold::LIMIT, hold::DRAIN);
-        let name = change.name.clone();
-        let hold = Action::HoldPorts { name: name.clone(), ports: ports.clone(), limit, drain };
+        let (name, of) = (change.name.clone(), have.record.name.clone());
+        let hold = Action::HoldPorts { name: of, ports: ports.clone(), limit, drain };
         let hold = self.draft.add(hold, causes());
-        let networks = change.have.into_iter().flat_map(|have| have.record.spec.networks.keys());
+        let networks = have.record.spec.networks.keys();
         let repairs: Vec<Slot> =
             networks.filter_map(|network| self.networks.get(network.as_str())?.make).collect();
         self.draft.insert_before(stop, hold);

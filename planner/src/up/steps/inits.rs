@@ -15,7 +15,7 @@ impl Maker<'_> {
         let name = || change.name.clone();
         if !init.done {
             let condition = Condition::ServiceCompletedSuccessfully;
-            let await_end = Action::AwaitContainer { name: name(), condition };
+            let await_end = Action::AwaitContainer { name: name(), condition, deadline: None };
             let cause = Cause::NeededBy { service: change.service.to_owned() };
             slots.end = Some(self.draft.add(await_end, vec![cause]));
         }

@@ -1,11 +1,9 @@
-//! The order of replacements in which the new container starts first.
-
-use std::collections::BTreeMap;
+//! The steps of replacements that somebody looks at, and of those in which the new container starts first.
 
 use super::{Maker, Slots};
 use crate::action::Action;
 use crate::plan::Slot;
-use crate::rollout;
+use crate::rollout::{self, Rollout};
 use crate::up::containers::{Change, Fate, Part};
 
 /// Whether it has handed over to another one, and may have clients still.
@@ -21,9 +19,8 @@ impl Maker<'_> {
         let causes = || change.verdict.causes.clone();
         match (change.part, change.have, slots.stop) {
             (Part::Heir(old), ..) => {
-                let (checked, unchecked) = rollout::stable_for();
-                let stable = Action::AwaitStable { name: name(), checked, unchecked };
-                let stable = self.draft.add(stable, causes());
+                let Some(rollout) = self.rollout(change) else { return };
+                let stable = self.stable(change, rollout);
                 let from = old.record.name.clone();
                 let serve = self.draft.add(Action::TakeOver { name: name(), from }, causes());
                 if let Some(start) = slots.start.or(slots.adopt) {
@@ -31,6 +28,7 @@ impl Maker<'_> {
                 }
                 self.draft.after(serve, stable);
                 slots.serve = Some(serve);
+                slots.good = Some(self.watch(change, rollout, serve).unwrap_or(serve));
             }
             // One whose heir serves already has what the run left that was broken off.
             (part, Some(old), Some(stop)) if matches!(part, Part::Old) || has_served(change) => {
@@ -39,34 +37,48 @@ impl Maker<'_> {
                 self.draft.after(stop, drain);
                 slots.drain = Some(drain);
             }
-            (Part::Alone | Part::Old, ..) => {}
+            (Part::Successor(_), ..) => self.prove(change, slots),
+            (Part::Alone, ..) if change.verdict.fate == Fate::Replace => self.prove(change, slots),
+            (Part::Alone | Part::Old | Part::Kept, ..) => {}
         }
     }
 
-    /// One replica of a service after the other, and what is replaced goes when the last one serves:
-    /// until then a failure leaves all that were there.
-    pub(super) fn order_of_rollouts(&mut self) {
-        let names = self.changes.iter().enumerate();
-        let places: BTreeMap<&str, usize> =
-            names.map(|(index, change)| (change.name.as_str(), index)).collect();
-        let mut services: BTreeMap<&str, Vec<(Slots, Slots)>> = BTreeMap::new();
-        for (index, change) in self.changes.iter().enumerate() {
-            if let Part::Heir(old) = change.part
-                && let Some(old) = places.get(old.record.name.as_str())
-            {
-                let pair = (self.slots[index], self.slots[*old]);
-                services.entry(change.service).or_default().push(pair);
-            }
+    /// The look at one that starts when the one before it has stopped.
+    fn prove(&mut self, change: &Change, slots: &mut Slots) {
+        if let (Some(rollout), Some(start)) = (self.rollout(change), slots.start) {
+            let stable = self.stable(change, rollout);
+            self.draft.after(stable, start);
+            slots.good = Some(stable);
         }
-        for pairs in services.values() {
-            self.order_of_rollout(pairs);
-        }
-        self.order_of_followers();
+    }
+
+    /// How the containers of a service are replaced, if the file says so and it is about them.
+    pub(super) fn rollout(&self, change: &Change) -> Option<Rollout> {
+        let in_scope = self.survey.scope.contains(change.service);
+        let usual = in_scope && !change.oneoff && change.want.is_some();
+        self.survey.desired.services.get(change.service).filter(|_| usual)?.rollout
+    }
+
+    fn stable(&mut self, change: &Change, rollout: Rollout) -> Slot {
+        let (checked, unchecked) = rollout.stable_for();
+        let service = self.survey.desired.services.get(change.service);
+        let deadline = service.and_then(|service| service.deadline);
+        let stable =
+            Action::AwaitStable { name: change.name.clone(), checked, unchecked, deadline };
+        self.draft.add(stable, change.verdict.causes.clone())
+    }
+
+    /// The look at one that has taken over, if there is to be one.
+    fn watch(&mut self, change: &Change, rollout: Rollout, serve: Slot) -> Option<Slot> {
+        let watch = Action::Watch { name: change.name.clone(), span: rollout.watched_for()? };
+        let watch = self.draft.add(watch, change.verdict.causes.clone());
+        self.draft.after(watch, serve);
+        Some(watch)
     }
 
     /// What restarts with a service runs on until the new container of that serves: one that does not
     /// become good takes nobody down. Not where the new one needs what they give up.
-    fn order_of_followers(&mut self) {
+    pub(super) fn order_of_followers(&mut self) {
         let mut waits = Vec::new();
         for (change, slots) in self.changes.iter().zip(&self.slots) {
             let Some(stop) = slots.stop.filter(|_| !matches!(change.part, Part::Old)) else {
@@ -80,26 +92,6 @@ impl Maker<'_> {
         for (stop, serve) in waits {
             if !self.draft.waits(serve, stop) {
                 self.draft.after(stop, serve);
-            }
-        }
-    }
-
-    /// That of one service: its new containers, each with the one that serves until then.
-    fn order_of_rollout(&mut self, pairs: &[(Slots, Slots)]) {
-        let mut before: Option<Slot> = None;
-        for (heir, old) in pairs {
-            let Some(serve) = heir.serve else { continue };
-            if let Some(begins) = old.drain.or(old.stop).or(old.remove) {
-                self.draft.after(begins, serve);
-            }
-            if let Some(before) = before {
-                self.draft.after(heir.start.unwrap_or(serve), before);
-            }
-            before = old.stop.or(Some(serve));
-        }
-        for remove in pairs.iter().filter_map(|(_, old)| old.remove) {
-            for serve in pairs.iter().filter_map(|(heir, _)| heir.serve) {
-                self.draft.after(remove, serve);
             }
         }
     }

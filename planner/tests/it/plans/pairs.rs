@@ -152,7 +152,8 @@ fn a_new_one_whose_monitor_was_killed_gets_another_and_is_asked_again() {
     2 promote_container shop-web-1-b ← 1
     3 drain_container shop-web-1 ← 2
     4 stop_container shop-web-1 ← 3
-    5 remove_container shop-web-1 ← 2,4
+    5 conclude_rollout web ←  ended 2
+    6 remove_container shop-web-1 ← 2,4,5
     ");
     host.apply_all(&plan, 3);
 }
@@ -185,8 +186,9 @@ fn one_that_is_kept_takes_a_port_over_when_its_owner_has_given_it_up() {
     2 promote_container shop-web-1-b ← 0,1
     3 drain_container shop-web-1 ← 2
     4 stop_container shop-web-1 ← 3
-    5 remove_container shop-web-1 ← 2,4
-    6 remove_container shop-old-1 ← 1
+    5 remove_container shop-old-1 ← 1
+    6 conclude_rollout web ←  ended 2
+    7 remove_container shop-web-1 ← 2,4,6
     ");
 }
 

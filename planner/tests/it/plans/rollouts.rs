@@ -51,7 +51,8 @@ fn the_new_container_takes_over_before_the_old_one_stops() {
     promote_container shop-web-1-b ← prove_container shop-web-1-b
     drain_container shop-web-1 ← promote_container shop-web-1-b
     stop_container shop-web-1 ← drain_container shop-web-1
-    remove_container shop-web-1 ← promote_container shop-web-1-b, stop_container shop-web-1
+    conclude_rollout web ←
+    remove_container shop-web-1 ← promote_container shop-web-1-b, stop_container shop-web-1, conclude_rollout web
     ");
     host.apply_all(&first, 7);
     assert!(plan(&stack, &host).is_empty());
@@ -109,20 +110,23 @@ fn replicas_take_over_one_after_the_other_and_the_old_ones_go_when_all_have() {
     drain_container shop-web-1 ← promote_container shop-web-1-b
     stop_container shop-web-1 ← drain_container shop-web-1
     create_container shop-web-2-b ←
-    launch_container shop-web-2-b ← stop_container shop-web-1, create_container shop-web-2-b
+    create_container shop-web-3-b ←
+    admit_container shop-web-2-b ←
+    launch_container shop-web-2-b ← create_container shop-web-2-b, admit_container shop-web-2-b
     prove_container shop-web-2-b ← launch_container shop-web-2-b
     promote_container shop-web-2-b ← prove_container shop-web-2-b
     drain_container shop-web-2 ← promote_container shop-web-2-b
     stop_container shop-web-2 ← drain_container shop-web-2
-    create_container shop-web-3-b ←
-    launch_container shop-web-3-b ← stop_container shop-web-2, create_container shop-web-3-b
+    admit_container shop-web-3-b ←
+    launch_container shop-web-3-b ← create_container shop-web-3-b, admit_container shop-web-3-b
     prove_container shop-web-3-b ← launch_container shop-web-3-b
     promote_container shop-web-3-b ← prove_container shop-web-3-b
-    remove_container shop-web-1 ← promote_container shop-web-1-b, stop_container shop-web-1, promote_container shop-web-2-b, promote_container shop-web-3-b
-    remove_container shop-web-2 ← promote_container shop-web-1-b, promote_container shop-web-2-b, stop_container shop-web-2, promote_container shop-web-3-b
     drain_container shop-web-3 ← promote_container shop-web-3-b
     stop_container shop-web-3 ← drain_container shop-web-3
-    remove_container shop-web-3 ← promote_container shop-web-1-b, promote_container shop-web-2-b, promote_container shop-web-3-b, stop_container shop-web-3
+    conclude_rollout web ←
+    remove_container shop-web-1 ← promote_container shop-web-1-b, stop_container shop-web-1, conclude_rollout web
+    remove_container shop-web-2 ← promote_container shop-web-2-b, stop_container shop-web-2, conclude_rollout web
+    remove_container shop-web-3 ← promote_container shop-web-3-b, stop_container shop-web-3, conclude_rollout web
     ");
 }
 
@@ -140,7 +144,8 @@ fn a_new_container_that_is_good_is_kept_and_one_that_is_not_is_made_anew() {
     promote_container shop-web-1-b ← prove_container shop-web-1-b
     drain_container shop-web-1 ← promote_container shop-web-1-b
     stop_container shop-web-1 ← drain_container shop-web-1
-    remove_container shop-web-1 ← promote_container shop-web-1-b, stop_container shop-web-1
+    conclude_rollout web ←
+    remove_container shop-web-1 ← promote_container shop-web-1-b, stop_container shop-web-1, conclude_rollout web
     ");
     host.observed.containers.get_mut("shop-web-1-b").unwrap().restarts = 1;
     assert_snapshot!(plan(&stack, &host), @r#"

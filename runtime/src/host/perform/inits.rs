@@ -5,7 +5,7 @@ use crate::logs::{self, LogLine, LogQuery, Stream, sanitize};
 use crate::paths::Roots;
 
 /// Lines of its log that are told.
-const LINES: usize = 10;
+const LINES: usize = 20;
 
 /// The error for a container that did not become what others need; for one of `pre_start` with the
 /// last lines it wrote.

@@ -9,6 +9,7 @@ use berth_schema::stack::Condition;
 use super::super::{Host, StepError};
 use super::inits;
 use crate::bundle::{Bundle, Phase, Status, Times};
+use crate::logs::sanitize;
 use crate::monitor::client::{self, Updates};
 use crate::record;
 
@@ -20,9 +21,10 @@ pub(super) async fn wait_for(
     host: &Host,
     name: &str,
     condition: Condition,
+    deadline: Option<Duration>,
 ) -> Result<(), StepError> {
     let not_ready = |why: String| inits::not_ready(&host.roots, name, why);
-    until(host, name, |status| verdict(status, condition), not_ready).await
+    until(host, (name, deadline), |status| verdict(status, condition), not_ready).await
 }
 
 impl Host {
@@ -32,14 +34,14 @@ impl Host {
     /// [`StepError::NotReady`] says why it never will.
     pub async fn await_end_state(&self, name: &str, end: EndState) -> Result<(), StepError> {
         let failed = |why: String| inits::not_stable(&self.roots, name, why);
-        until(self, name, |status| reached(status, end), failed).await
+        until(self, (name, None), |status| reached(status, end), failed).await
     }
 }
 
 /// Waits until `verdict` says something of a container's status.
 async fn until(
     host: &Host,
-    name: &str,
+    (name, deadline): (&str, Option<Duration>),
     verdict: impl Fn(&Status) -> Option<Result<(), String>>,
     not_ready: impl Fn(String) -> StepError,
 ) -> Result<(), StepError> {
@@ -57,12 +59,19 @@ async fn until(
             };
         }
     };
-    while let Some(status) = updates.next().await {
-        if let Some(verdict) = verdict(&status) {
-            return verdict.map_err(not_ready);
-        }
-    }
-    Err(not_ready("lost its monitor".to_owned()))
+    let verdict = first(&mut updates, verdict);
+    let verdict = match deadline {
+        None => verdict.await,
+        Some(deadline) => match tokio::time::timeout(deadline, verdict).await {
+            Ok(verdict) => verdict,
+            Err(_) => return Err(not_ready(late(deadline))),
+        },
+    };
+    verdict.unwrap_or_else(|| Err("lost its monitor".to_owned())).map_err(not_ready)
+}
+
+fn late(deadline: Duration) -> String {
+    format!("is not healthy after {} s", deadline.as_secs_f64())
 }
 
 /// Waits until a container runs well, and has for so long: `checked` since its checks said so, or
@@ -71,22 +80,35 @@ pub(super) async fn stable(
     host: &Host,
     name: &str,
     (checked, unchecked): (Duration, Duration),
+    deadline: Option<Duration>,
 ) -> Result<(), StepError> {
     let run_dir = host.roots.container_run(name);
     let failed = |why: String| inits::not_stable(&host.roots, name, why);
     let bundle: Option<Bundle> = record::read(&run_dir.join("bundle.json"))
         .map_err(|e| StepError::refused("read the bundle of", name, e))?;
-    let deadline = bundle.as_ref().map_or(MARGIN, deadline);
+    let longest = || bundle.as_ref().map_or(MARGIN, longest);
+    let deadline = deadline.unwrap_or_else(longest);
     let updates = client::subscribe(&run_dir).await;
     let mut updates = updates.map_err(|_| failed("is not running".to_owned()))?;
     let lost = || "lost its monitor".to_owned();
     let is_checked = match tokio::time::timeout(deadline, first(&mut updates, settled)).await {
         Ok(settled) => settled.unwrap_or_else(|| Err(lost())).map_err(failed)?,
-        Err(_) => return Err(failed(format!("is not healthy after {} s", deadline.as_secs()))),
+        Err(_) => return Err(failed(late(deadline))),
     };
     let stays = if is_checked { checked } else { unchecked };
     match tokio::time::timeout(stays, first(&mut updates, trouble)).await {
         Ok(why) => Err(failed(why.unwrap_or_else(lost))),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Looks for so long whether a container that serves goes on to run well.
+pub(super) async fn watch(host: &Host, name: &str, span: Duration) -> Result<(), StepError> {
+    let failed = |why: String| inits::not_stable(&host.roots, name, why);
+    let updates = client::subscribe(&host.roots.container_run(name)).await;
+    let mut updates = updates.map_err(|_| failed("is not running".to_owned()))?;
+    match tokio::time::timeout(span, first(&mut updates, trouble)).await {
+        Ok(why) => Err(failed(why.unwrap_or_else(|| "lost its monitor".to_owned()))),
         Err(_) => Ok(()),
     }
 }
@@ -102,7 +124,7 @@ async fn first<T>(updates: &mut Updates, told: impl Fn(&Status) -> Option<T>) ->
 }
 
 /// When its checks have said something at the latest, if all of them take as long as they may.
-fn deadline(bundle: &Bundle) -> Duration {
+fn longest(bundle: &Bundle) -> Duration {
     let probe = bundle.health.as_ref().map(|probe| probe.times);
     let ready = bundle.ready.as_ref().map(|ready| ready.times);
     let whole = |times: Times| {
@@ -132,8 +154,17 @@ fn trouble(status: &Status) -> Option<String> {
             Some(format!("exited ({}) and was restarted", status.exit_code))
         }
         (Phase::Stopping, _) => Some("is being stopped".to_owned()),
-        (_, Health::Unhealthy) => Some("is unhealthy".to_owned()),
+        (_, Health::Unhealthy) => Some(unhealthy(&status.health_output)),
         (Phase::Starting | Phase::Running, _) => None,
+    }
+}
+
+/// What its checks said last, in one line.
+fn unhealthy(output: &str) -> String {
+    let said = output.split_whitespace().collect::<Vec<_>>().join(" ");
+    match said.is_empty() {
+        true => "is unhealthy".to_owned(),
+        false => format!("is unhealthy: {}", sanitize(said.as_bytes(), false)),
     }
 }
 

@@ -1,0 +1,156 @@
+//! Replicas are replaced in groups, and what was replaced goes when all is over.
+
+use std::collections::BTreeMap;
+
+use super::{Maker, Slots};
+use crate::action::Action;
+use crate::cause::Cause;
+use crate::plan::Slot;
+use crate::rollout::Rollout;
+use crate::up::containers::Part;
+
+/// The replicas of a service that are replaced, in order.
+struct Batches<'a> {
+    service: &'a str,
+    rollout: Rollout,
+    replicas: Vec<Replica<'a>>,
+    /// Removals of what an earlier run has replaced already.
+    spare: Vec<Slot>,
+}
+
+/// A replica that is replaced.
+struct Replica<'a> {
+    /// Name of the new container.
+    name: &'a str,
+    /// The step that takes it out of service, or brings the new container beside it.
+    begins: Slot,
+    /// The step that says that the new container is good.
+    good: Slot,
+    /// Steps of the new container.
+    new: Slots,
+    /// Steps of the container that is replaced, if that is another one.
+    old: Option<Slots>,
+}
+
+impl<'a> Batches<'a> {
+    fn new(service: &'a str, rollout: Rollout) -> Batches<'a> {
+        Batches { service, rollout, replicas: Vec::new(), spare: Vec::new() }
+    }
+}
+
+impl<'a> Maker<'a> {
+    /// Brings the replicas of each service in groups.
+    pub(super) fn order_of_rollouts(&mut self) {
+        for batches in self.batches() {
+            for replica in &batches.replicas {
+                let old = replica.old.and_then(|old| old.drain.or(old.stop).or(old.remove));
+                match (old, replica.new.serve) {
+                    (Some(begins), Some(serve)) => self.draft.after(begins, serve),
+                    // What is kept stops when the other one is made, unless that waits for its end,
+                    // and before that starts.
+                    (Some(begins), None) => {
+                        let (made, start) = (replica.new.create, replica.new.start);
+                        let made = made.filter(|made| !self.draft.waits(*made, begins));
+                        made.into_iter().for_each(|made| self.draft.after(begins, made));
+                        start.into_iter().for_each(|start| self.draft.after(start, begins));
+                    }
+                    (None, _) => {}
+                }
+            }
+            self.order_of_groups(&batches);
+            self.conclude(&batches);
+        }
+        self.order_of_followers();
+    }
+
+    fn batches(&self) -> Vec<Batches<'a>> {
+        let names = self.changes.iter().enumerate();
+        let places: BTreeMap<&str, usize> =
+            names.map(|(index, change)| (change.name.as_str(), index)).collect();
+        let mut batches: BTreeMap<&str, Batches> = BTreeMap::new();
+        for (change, slots) in self.changes.iter().zip(&self.slots) {
+            let (Some(rollout), Some(good)) = (self.rollout(change), slots.good) else { continue };
+            let old = match change.part {
+                Part::Heir(old) | Part::Successor(old) => places.get(old.record.name.as_str()),
+                Part::Alone | Part::Old | Part::Kept => None,
+            };
+            let old = old.map(|old| self.slots[*old]);
+            let begins = match (change.part, old) {
+                (Part::Successor(_), Some(old)) => old.stop.or(slots.start),
+                (_, Some(_)) => slots.start.or(slots.serve),
+                (_, None) => slots.stop.or(slots.remove).or(slots.create),
+            };
+            let begins = begins.unwrap_or(good);
+            let replica = Replica { name: &change.name, begins, good, new: *slots, old };
+            let service = change.service;
+            let of_service = batches.entry(service);
+            let of_service = of_service.or_insert_with(|| Batches::new(service, rollout));
+            of_service.replicas.push(replica);
+        }
+        for (change, slots) in self.changes.iter().zip(&self.slots) {
+            let superseded = change.verdict.causes == [Cause::Superseded];
+            let spare = slots.remove.filter(|_| superseded && matches!(change.part, Part::Alone));
+            let of_service = batches.get_mut(change.service);
+            of_service.into_iter().for_each(|batches| batches.spare.extend(spare));
+        }
+        batches.into_values().collect()
+    }
+
+    /// A group comes when those before it are good, and those they replaced have ended.
+    fn order_of_groups(&mut self, Batches { service, rollout, replicas, .. }: &Batches) {
+        let may_fail = rollout.may_fail(replicas.len());
+        let mut knotted = false;
+        let mut done = 0;
+        for group in rollout.groups(replicas) {
+            let (before, first) = (&replicas[..done], done == 0);
+            done += group.len();
+            let waits = |replica: &Replica| {
+                let mut begins = group.iter().map(|next| next.begins);
+                let stop = replica.old.and_then(|old| old.stop).unwrap_or(replica.good);
+                begins.any(|begins| {
+                    [replica.good, stop].iter().any(|done| self.draft.waits(*done, begins))
+                })
+            };
+            knotted |= before.iter().any(waits);
+            if first || knotted {
+                continue;
+            }
+            let name = group[0].name.to_owned();
+            let admit = Action::Admit { name, delay: rollout.delay, may_fail };
+            let cause = Cause::NeededBy { service: (*service).to_owned() };
+            let admit = self.draft.add(admit, vec![cause]);
+            before.iter().for_each(|replica| self.draft.after_tried(admit, replica.good));
+            for next in group {
+                self.draft.after(next.begins, admit);
+                let stops = before.iter().filter_map(|replica| replica.old?.stop);
+                stops.for_each(|stop| self.draft.after_tried(next.begins, stop));
+            }
+        }
+        if knotted {
+            let note = "its containers are replaced at once, as what they need is made anew";
+            self.draft.notes.push(format!("{service}: {note}"));
+        }
+    }
+
+    /// Until the last of them is good, what was replaced is kept.
+    fn conclude(&mut self, Batches { service, rollout, replicas, spare }: &Batches) {
+        let kept = || replicas.iter().filter_map(|replica| Some((replica, replica.old?.remove?)));
+        if kept().next().is_none() {
+            return;
+        }
+        let may_fail = rollout.may_fail(replicas.len());
+        let service = (*service).to_owned();
+        let cause = Cause::NeededBy { service: service.clone() };
+        let conclude = self.draft.add(Action::Conclude { service, may_fail }, vec![cause]);
+        replicas.iter().for_each(|replica| self.draft.after_tried(conclude, replica.good));
+        for (replica, remove) in kept() {
+            self.draft.after(remove, conclude);
+            self.draft.after(remove, replica.good);
+        }
+        for remove in spare {
+            if !self.draft.waits(conclude, *remove) {
+                self.draft.after(*remove, conclude);
+            }
+        }
+    }
+}
