@@ -65,13 +65,26 @@ fn read_by_commands() -> Vec<Row> {
         read("profiles", ("profiles: [all]", "profiles: [all, more]"), "- more"),
         read("pull_policy", ("", "pull_policy: never"), "pull_policy: never"),
         read(
-            "deploy.update_config.order",
+            "deploy.update_config.order deploy.update_config.parallelism deploy.update_config.delay \
+             deploy.update_config.monitor deploy.update_config.failure_action \
+             deploy.update_config.max_failure_ratio",
             (
                 "deploy: { update_config: { order: stop-first } }",
-                "deploy: { update_config: { order: start-first } }",
+                "deploy: { update_config: { order: start-first, parallelism: 2, delay: 1s, monitor: 2s, failure_action: rollback, max_failure_ratio: 0.5 } }",
             ),
             "order: start-first",
         ),
+        read(
+            "deploy.rollback_config.order deploy.rollback_config.parallelism deploy.rollback_config.delay \
+             deploy.rollback_config.monitor deploy.rollback_config.failure_action \
+             deploy.rollback_config.max_failure_ratio",
+            (
+                "deploy: { update_config: { failure_action: rollback } }",
+                "deploy: { update_config: { failure_action: rollback }, rollback_config: { order: start-first, parallelism: 2, delay: 1s, monitor: 2s, failure_action: continue, max_failure_ratio: 0.5 } }",
+            ),
+            "order: start-first",
+        ),
+        read("x-berth.deadline", ("", "x-berth: { deadline: 90s }"), "deadline: 1m30s"),
         read("deploy.mode", ("", "deploy: { mode: replicated }"), "mode: replicated"),
         read(
             "ports[].name ports[].app_protocol ports[].mode",
