@@ -107,8 +107,10 @@ impl Drift {
             }
             Drift::IsPaused(at) => {
                 let container = host.observed.containers.get_mut(&name(at));
-                let runs = |c: &&mut ObservedContainer| active(c) && c.monitored;
-                if let Some(container) = container.filter(runs) {
+                let running = |c: &&mut ObservedContainer| {
+                    c.monitored && matches!(c.state, ContainerState::Running { .. })
+                };
+                if let Some(container) = container.filter(running) {
                     container.paused = true;
                 }
             }
