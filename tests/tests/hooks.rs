@@ -114,7 +114,7 @@ volumes: { shared: }
 
 #[test]
 fn a_post_start_that_fails_is_an_error_with_its_last_lines_and_is_tried_again() {
-    let hooks = "    post_start: [{ command: [sh, -c, 'for i in $$(seq 12); do echo line $$i; done; test -e /tmp/ok || exit 7'] }]\n";
+    let hooks = "    post_start: [{ command: [sh, -c, 'for i in $$(seq 22); do echo line $$i; done; test -e /tmp/ok || exit 7'] }]\n";
     let host = TestHost::with("compose.yaml", &stack(hooks));
     let failed = host.berth("up -d").fails_with(3);
     assert!(failed.stderr.contains("`post_start[0]` failed: it exited with 7"), "{failed}");
@@ -382,7 +382,7 @@ fn a_step_that_failed_goes_with_the_orphans_when_its_service_is_gone() {
 fn a_step_that_fails_keeps_the_service_from_starting_and_is_tried_again() {
     let host = prepared(
         "      - command: [sh, -c, 'echo one >> /shared/said']
-      - command: [sh, -c, 'for i in $$(seq 12); do echo line $$i; done; test -e /shared/ok || exit 7']
+      - command: [sh, -c, 'for i in $$(seq 22); do echo line $$i; done; test -e /shared/ok || exit 7']
 ",
     );
     let failed = host.berth("up -d");
