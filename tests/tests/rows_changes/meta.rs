@@ -84,7 +84,7 @@ fn read_by_commands() -> Vec<Row> {
             ),
             "order: start-first",
         ),
-        read("x-berth.deadline", ("", "x-berth: { deadline: 90s }"), "deadline: 1m30s"),
+        read("x-berth.deadline", ("", "x-berth: { deadline: 90s }"), "deadline: \"1m30s\""),
         read("deploy.mode", ("", "deploy: { mode: replicated }"), "mode: replicated"),
         read(
             "ports[].name ports[].app_protocol ports[].mode",
@@ -100,7 +100,7 @@ fn read_by_commands() -> Vec<Row> {
                 "extends: { file: base.yaml, service: base }",
                 "extends: { file: other.yaml, service: base }",
             ),
-            "working_dir: /bin",
+            "working_dir: /usr",
         ),
     ]
 }
