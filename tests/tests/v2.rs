@@ -356,9 +356,9 @@ step first project
     assert_eq!(vm.ok("free"), "20");
     assert_eq!([vm.ok("size"), vm.ok("now")], ["10", "12"]);
     assert_eq!(vm.ok("project"), vm.ok("kept"));
-    assert!(vm.ok("same").starts_with("nothing to do"), "{vm:?}");
+    assert!(vm.ok("same").contains("\nnothing to do"), "{vm:?}");
     let replaced = "replace  small-1  storage_opt.size \"10 MiB\" → \"12 MiB\" (compose.yaml:3:79)";
-    assert!(vm.ok("plan").starts_with(replaced), "{vm:?}");
+    assert!(vm.ok("plan").contains(replaced), "{vm:?}");
     // Its files were gone with their project, so another has it now.
     assert_ne!(vm.ok("project"), vm.ok("other"));
     assert_eq!(vm.ok("held").split_whitespace().count(), 2);
