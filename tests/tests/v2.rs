@@ -243,12 +243,15 @@ step left find /sys/fs/cgroup -mindepth 1 -type d
     assert_eq!([vm.ok("weight"), vm.ok("then")], ["20", "cpuset cpu memory pids"]);
     assert_eq!(vm.ok("view"), "0::/berth/stack-view-1");
     insta::assert_snapshot!(vm.ok("plan"), @r#"
-    update  live-1  limits.cpus 0.5 → 0.25 (compose.yaml:18:11)
-                    limits.memory "64 MiB" → "128 MiB" (compose.yaml:17:16)
+    Stack stack: 4 containers run; compose.yaml
+    Edited since it was applied:
+      update  live-1  limits.cpus 0.5 → 0.25 (compose.yaml:18:11)
+                      limits.memory "64 MiB" → "128 MiB" (compose.yaml:17:16)
     Plan: 1 update, 4 unchanged
     Grants:
       critical  kept  view   G-NS  the cgroups of the host, consented in an earlier run  (compose.yaml:19:65)
       high      kept  child  G-CG  a place in the cgroup own/slice, outside our own, consented in an earlier run  (compose.yaml:12:20)
+    Next: berth up
     "#);
     vm.ok("change");
     assert_eq!(vm.ok("before"), vm.ok("after"));
