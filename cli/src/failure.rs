@@ -88,6 +88,16 @@ pub(crate) enum Failure {
         /// These services.
         services: BTreeSet<String>,
     },
+    /// Just this was tried before and taken back; nothing was changed.
+    #[error("just this was rejected before: {}", .tries.join("; "))]
+    Rejected {
+        /// Why it was, one text per step that failed then.
+        causes: Vec<String>,
+        /// What was tried, one text per service.
+        tries: Vec<String>,
+        /// These services.
+        services: Vec<String>,
+    },
     /// What forbids a plan; nothing was changed.
     #[error("this cannot be done")]
     Forbidden(Vec<String>),
@@ -235,6 +245,7 @@ impl Failure {
             Failure::Partial { causes, .. }
             | Failure::Unhealthy { causes }
             | Failure::RolledBack { causes, .. }
+            | Failure::Rejected { causes, .. }
             | Failure::Stale { causes, .. }
             | Failure::Moved { causes, .. }
             | Failure::LockDiffers { causes, .. }
@@ -266,7 +277,7 @@ impl Failure {
             | Failure::Unshown(_) => 1,
             Failure::Unconfirmed { .. } => 7,
             Failure::Locked { .. } => 8,
-            Failure::Denied { .. } => 9,
+            Failure::Denied { .. } | Failure::Rejected { .. } => 9,
             Failure::NotStarted { code, .. } => *code,
             Failure::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => 141,
             Failure::Output(_) => 1,
@@ -290,8 +301,12 @@ impl Failure {
             }
             Failure::Unhealthy { .. } => Some("`berth ps` and `berth logs` show more".to_owned()),
             Failure::RolledBack { .. } => {
-                Some("mend what failed: the same `berth up` tries the same again".to_owned())
+                Some("change what failed; `berth up --retry` tries just this again".to_owned())
             }
+            Failure::Rejected { services, .. } => Some(format!(
+                "change {}, or what it depends on; `berth up --retry` tries just this again",
+                quoted(services)
+            )),
             Failure::Partial { .. } => {
                 Some("run the same command again: it goes on from here".to_owned())
             }
@@ -316,6 +331,11 @@ impl Failure {
             }
         }
     }
+}
+
+/// ``web` or `api``.
+fn quoted(services: &[String]) -> String {
+    services.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")
 }
 
 /// `2 grants are not consented to or refused`.
@@ -406,6 +426,7 @@ mod tests {
             (Failure::BadPlan { file: "x".into(), why: "x".into() }, 65),
             (Failure::Unhealthy { causes: vec![] }, 5),
             (Failure::RolledBack { causes: vec![], serving: vec![], services: [].into() }, 6),
+            (Failure::Rejected { causes: vec![], tries: vec![], services: vec![] }, 9),
             (Failure::Forbidden(vec![]), 1),
             (Failure::LockDiffers { file: "berth.lock".into(), causes: vec![] }, 1),
             (Failure::NotLocked(vec![]), 1),

@@ -7,10 +7,12 @@ use std::sync::Mutex;
 
 use berth_planner::desired::Desired;
 use berth_planner::generation::{
-    self, Generation, MadeOf, Rollback, Standing, applied, digest_of, surplus,
+    self, Generation, MadeOf, Rejected, Rollback, Standing, applied, digest_of, made, rejected,
+    surplus,
 };
 use berth_planner::lock::Pins;
-use berth_planner::observed::ObservedContainer;
+use berth_planner::observed::{Observed, ObservedContainer};
+use berth_planner::plan::Plan;
 use berth_planner::up::{UpOptions, covered};
 use berth_runtime::host::{Host, Lock};
 use berth_schema::config::Switches;
@@ -128,10 +130,10 @@ impl End {
         }
     }
 
-    /// What of the newest generation was taken back and is not covered now is so still.
-    fn beside(mut self, newest: Option<&Generation>, covered: &BTreeSet<&str>) -> End {
+    /// What of the newest generation was taken back and was not tried now is so still.
+    fn beside(mut self, newest: Option<&Generation>, tried: &BTreeSet<&str>) -> End {
         let Some(newest) = newest else { return self };
-        let still = newest.rejected.iter().filter(|service| !covered.contains(service.as_str()));
+        let still = newest.rejected.iter().filter(|service| !tried.contains(service.as_str()));
         let still: Vec<String> = still.cloned().collect();
         if !still.is_empty() && self.standing == Standing::Stable {
             (self.standing, self.why) = (Standing::Failed, newest.why.clone());
@@ -180,8 +182,12 @@ impl Writer<'_> {
         if end.idle && newest.as_ref().is_some_and(is_known) {
             return Ok(());
         }
-        let end = &end.beside(newest.as_ref(), &covered);
         let containers = self.host.list_containers()?;
+        let tried = match end.standing {
+            Standing::Stable => applied(self.desired, &containers, &covered),
+            Standing::Failed | Standing::RolledBack => covered,
+        };
+        let end = &end.beside(newest.as_ref(), &tried);
         if newest.is_none() && containers.values().all(|one| one.record.project != *project) {
             return Ok(());
         }
@@ -315,6 +321,50 @@ fn variables(stack: &Stack) -> BTreeMap<String, String> {
         | FileContent::External => None,
     });
     of_configs.collect()
+}
+
+/// The number of the newest generation.
+pub(crate) fn newest(host: &Host, project: &str) -> Result<Option<u64>, Failure> {
+    Ok(host.newest_generation(project)?.map(|newest| newest.number))
+}
+
+/// Refuses a plan that makes just what was made and taken back before.
+///
+/// # Errors
+/// When it was, with why.
+pub(crate) fn check_rejected(
+    host: &Host,
+    seen: (&Desired, &Observed),
+    plan: &Plan,
+) -> Result<(), Failure> {
+    let made = made(plan, seen.0);
+    if made.is_empty() {
+        return Ok(());
+    }
+    let all = host.generations(&seen.0.project)?;
+    let rejected = rejected(&all, seen, &made);
+    if rejected.is_empty() {
+        return Ok(());
+    }
+    let of = |one: &Rejected| all.iter().find(|before| before.number == one.generation);
+    let tries = rejected.iter().filter_map(|one| {
+        let (service, number) = (&one.service, one.generation);
+        Some(format!("`{service}` in generation {number}, tried at {}", second(&of(one)?.at)))
+    });
+    let numbers: BTreeSet<u64> = rejected.iter().map(|one| one.generation).collect();
+    let causes = all.iter().filter(|before| numbers.contains(&before.number));
+    Err(Failure::Rejected {
+        causes: causes.flat_map(|before| before.why.clone()).collect(),
+        tries: tries.collect(),
+        services: rejected.iter().map(|one| one.service.clone()).collect(),
+    })
+}
+
+/// A time of a record, to the second.
+fn second(at: &str) -> String {
+    let time =
+        at.parse::<Timestamp>().map(|time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string());
+    time.unwrap_or_else(|_| at.to_owned())
 }
 
 /// Marks what a run came to as failed, since it did not become healthy.

@@ -35,6 +35,7 @@ pub(crate) use words::{check, file_name, named};
 use crate::commands::up::Shape;
 use crate::failure::{Exit, Failure};
 use crate::flow::{self, Change};
+use crate::generations;
 use crate::images::{Aim, Images};
 use crate::next;
 use crate::policy;
@@ -76,8 +77,9 @@ impl Made {
         let open = images.open(stack, &observed, aim)?;
         let (digest, last_run) = (|bytes: &[u8]| key.digest(bytes), host.last_run(&stack.name)?);
         let basis = Basis::of((&desired, &observed, &plan), last_run, &digest);
+        let generation = generations::newest(host, &stack.name)?;
         let (stack, desired) = (Some(stack.clone()), Some(desired));
-        let view = views::Made { plan, observed, stack, desired, next: None };
+        let view = views::Made { plan, observed, stack, desired, generation, next: None };
         Ok(Ok(Made { view, basis, images, open }))
     }
 
@@ -100,6 +102,15 @@ impl Made {
         }
         Ok(())
     }
+
+    /// Whether just this was taken back before.
+    fn check_rejected(&self, host: &Host) -> Result<(), Failure> {
+        let views::Made { plan, observed, desired, .. } = &self.view;
+        match desired {
+            Some(desired) => generations::check_rejected(host, (desired, observed), plan),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Shows a plan and writes it to `file`.
@@ -120,6 +131,10 @@ pub(crate) async fn save(
     let key = Key::make(host.roots())?;
     let mut made = Made::now(session, &host, (&stack, &key), (services, shape)).await??;
     let verdict = made.images.ruling().check(&stack).and_then(|()| made.check());
+    let verdict = verdict.and_then(|()| match shape.retries() {
+        true => Ok(()),
+        false => made.check_rejected(&host),
+    });
     let name = file.display().to_string();
     made.view.next = verdict.is_ok().then(|| format!("berth up {}", next::quoted(&name)));
     show(&made.view)?;

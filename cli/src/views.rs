@@ -66,6 +66,8 @@ pub(crate) struct Made {
     pub(crate) stack: Option<Stack>,
     /// What they come to; `None` when that does not matter, as to `down`.
     pub(crate) desired: Option<Desired>,
+    /// Number of the newest generation; `None` when there is none, or it stays.
+    pub(crate) generation: Option<u64>,
     /// The words that do it; `None` when nobody may.
     pub(crate) next: Option<String>,
 }
@@ -83,7 +85,7 @@ impl Made {
             plan: &self.plan,
             observed: &self.observed,
             files: &files,
-            generation: None,
+            generation: self.generation,
             next: self.next.as_deref(),
         })
     }

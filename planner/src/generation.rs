@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::desired::{ContainerSpec, Desired};
+use crate::desired::{ContainerSpec, Desired, ServiceSpec};
 use crate::lock::Pins;
 use crate::observed::{ContainerRecord, Observed, ObservedContainer};
 use crate::plan::Plan;
@@ -17,8 +17,10 @@ use crate::pull;
 use crate::resolve::digest;
 
 mod choice;
+mod rejected;
 
 pub use choice::{NoTarget, surplus, target};
+pub use rejected::{Rejected, made, rejected};
 
 /// How many generations of a project are kept.
 pub const KEPT: usize = 50;
@@ -136,6 +138,9 @@ pub struct Part {
     pub secrets: BTreeMap<String, String>,
     /// Digest of the description of its containers.
     pub spec: String,
+    /// Digest of how they are replaced, and of what has to be before they start.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub manner: String,
 }
 
 impl Part {
@@ -165,6 +170,7 @@ impl MadeOf {
                 image: service.container.image.clone(),
                 secrets: secrets.map(|file| (file.target.clone(), file.digest.clone())).collect(),
                 spec: spec_digest(&service.container),
+                manner: manner_digest(service),
                 ..Part::default()
             };
             made.services.insert(name.clone(), part);
@@ -233,6 +239,12 @@ pub fn digest_of(bytes: &[u8]) -> String {
 /// Digest of the description of a container.
 fn spec_digest(spec: &ContainerSpec) -> String {
     digest(serde_json::to_string(spec).unwrap_or_default().as_bytes())
+}
+
+/// Digest of what decides besides that description whether they become good.
+fn manner_digest(service: &ServiceSpec) -> String {
+    let manner = (&service.rollout, &service.deadline, &service.depends_on);
+    digest(serde_json::to_string(&manner).unwrap_or_default().as_bytes())
 }
 
 /// Of the services that were to be made as described, those whose containers are so: one that was
@@ -306,39 +318,6 @@ pub fn keep_images(kept: &mut Kept, all: &[Generation]) {
             }
         }
     }
-}
-
-/// A service that is asked for once more as it was when it did not become good.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejected {
-    /// The service.
-    pub service: String,
-    /// The generation that was taken back.
-    pub generation: u64,
-}
-
-/// Of the services that are to be made, those whose very description and image were taken back
-/// before. What has no image here is not known to be the same.
-pub fn rejected(
-    all: &[Generation],
-    (desired, observed): (&Desired, &Observed),
-    covered: &BTreeSet<&str>,
-) -> Vec<Rejected> {
-    let mut found = Vec::new();
-    for (name, service) in desired.services.iter().filter(|(n, _)| covered.contains(n.as_str())) {
-        let Some(image) = observed.images.get(&service.image()) else { continue };
-        let is_it = |generation: &&Generation| {
-            generation.rejected.contains(name)
-                && generation.made_of.services.get(name).is_some_and(|part| {
-                    part.id.as_ref() == Some(&image.id)
-                        && part.spec == spec_digest(&service.container)
-                })
-        };
-        if let Some(generation) = all.iter().rev().find(is_it) {
-            found.push(Rejected { service: name.clone(), generation: generation.number });
-        }
-    }
-    found
 }
 
 #[cfg(test)]

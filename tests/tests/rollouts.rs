@@ -34,7 +34,11 @@ services:
 }
 
 fn change(host: &TestHost, to: &str) {
-    host.edit("compose.yaml", "'8001'", to);
+    change_from(host, "'8001'", to);
+}
+
+fn change_from(host: &TestHost, from: &str, to: &str) {
+    host.edit("compose.yaml", from, to);
 }
 
 /// What each replica answers, in order.
@@ -94,7 +98,7 @@ fn a_version_that_fails_at_the_second_of_three_is_rolled_back_and_no_request_fai
     host.berth("up -d other").succeeds();
     assert_eq!(taken_back(&host), "2 failed [\"web\"]");
     // The third attempt at a start of it finds all there is.
-    host.berth("up -d").succeeds();
+    host.berth("up -d --retry").succeeds();
     assert_eq!(versions(&host), "8002 8002 8002");
     assert_eq!(taken_back(&host), "2 stable null");
     host.berth("plan --detailed-exitcode").fails_with(0);
@@ -178,6 +182,62 @@ fn two_at_a_time_are_replaced_together_and_the_next_when_both_are_good() {
         }
         assert_eq!(versions(&host), "8002 8002 8002");
     }
+}
+
+#[test]
+fn what_was_rejected_is_not_tried_again_unless_asked_for() {
+    let host = host_with("order: start-first, failure_action: rollback");
+    host.berth("plan").succeeds().stdout_has("Stack stack: 4 containers run, generation 1; ");
+    change(&host, "'8002', second");
+    host.berth("plan").succeeds().stdout_has(", generation 1 → 2; ");
+    host.berth("up -d").fails_with(6).stderr_has("`berth up --retry` tries just this again");
+    let pids = || ["web", "other"].map(|service| host.pid_of(service));
+    let (before, journal) = (pids(), host.shell(&format!("cat {JOURNAL}")).stdout);
+
+    // Said before anything is touched, by `up`, and by `plan` beside what it would be.
+    for words in
+        ["up -d", "up -d web", "up -d --scale web=4", "--dry-run up -d", "create", "plan -o x.plan"]
+    {
+        host.berth(words)
+            .fails_with(9)
+            .stderr_has("no table called orders")
+            .stderr_has("just this was rejected before: `web` in generation 2, tried at 2")
+            .stderr_has("help: change `web`, or what it depends on; `berth up --retry` tries");
+    }
+    for words in ["plan", "plan --detailed-exitcode", "plan --json"] {
+        host.berth(words)
+            .fails_with(9)
+            .stdout_has("web-1-b")
+            .stdout_lacks("Next:")
+            .stderr_has("just this was rejected before: `web` in generation 2");
+    }
+    host.shell("ls x.plan").fails_with(2);
+    assert_eq!(pids(), before);
+    assert_eq!(host.shell(&format!("cat {JOURNAL}")).stdout, journal, "no step was begun");
+    // What makes nothing of it is not held up.
+    host.berth("up -d other").succeeds();
+    host.berth("up -d --no-recreate").succeeds();
+
+    // Another description is another try, and so is another manner.
+    change_from(&host, "'8002', second", "'8003'");
+    host.berth("up -d").succeeds();
+    assert_eq!(versions(&host), "8003 8003 8003");
+    change_from(&host, "'8003'", "'8002', second");
+    host.berth("up -d").fails_with(9).stderr_has("`web` in generation 2");
+    host.berth("plan --retry --detailed-exitcode")
+        .fails_with(2)
+        .stdout_has("Next: berth up --retry");
+    host.edit("compose.yaml", "failure_action: rollback", "failure_action: pause");
+    host.berth("plan --detailed-exitcode").fails_with(2);
+    host.edit("compose.yaml", "failure_action: pause", "failure_action: rollback");
+
+    // The third attempt at a start of it finds all there is: from then on it was good.
+    host.berth("up -d --retry").succeeds();
+    assert_eq!(versions(&host), "8002 8002 8002");
+    change_from(&host, "'8002', second", "'8001'");
+    host.berth("up -d").succeeds();
+    change_from(&host, "'8001'", "'8002', second");
+    host.berth("plan --detailed-exitcode").fails_with(2);
 }
 
 #[test]

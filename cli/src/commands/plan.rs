@@ -10,6 +10,7 @@ use clap::Args;
 use super::up::Shape;
 use crate::failure::{Exit, Failure};
 use crate::flow;
+use crate::generations;
 use crate::images::Aim;
 use crate::next;
 use crate::saved;
@@ -80,10 +81,15 @@ async fn plan_up(
     let observed = host.observe(&images.asked(&stack, judged.1)).await?;
     let seen = (&host, &observed);
     let verdict = images.judge(session, seen, judged, &args.shape.policy)?.check(&stack);
-    let plan = images.plan(&stack, &observed, Aim::Up(&options))?;
+    let (desired, plan) = images.planned(&stack, &observed, Aim::Up(&options))?;
     images.tell_open(session, &stack, &observed, Aim::Up(&options))?;
-    let desired = Some(images.desired(&stack, &observed)?);
-    Ok((Made { plan, observed, stack: Some(stack), desired, next: None }, verdict))
+    let verdict = verdict.and_then(|()| match args.shape.retries() {
+        true => Ok(()),
+        false => generations::check_rejected(&host, (&desired, &observed), &plan),
+    });
+    let generation = generations::newest(&host, &stack.name)?;
+    let (stack, desired) = (Some(stack), Some(desired));
+    Ok((Made { plan, observed, stack, desired, generation, next: None }, verdict))
 }
 
 async fn plan_down(session: &Session, args: &PlanArgs) -> Result<Made, Failure> {
@@ -93,5 +99,6 @@ async fn plan_down(session: &Session, args: &PlanArgs) -> Result<Made, Failure> 
     let options =
         super::down::options(&project, args.volumes, args.shape.orphans(), None, &args.services);
     let plan = down(&project.name, &observed, &options)?;
-    Ok(Made { plan, observed, stack: project.stack, desired: None, next: None })
+    let stack = project.stack;
+    Ok(Made { plan, observed, stack, desired: None, generation: None, next: None })
 }

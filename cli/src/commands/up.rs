@@ -1,6 +1,5 @@
 //! `berth up`.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,18 +7,16 @@ use std::time::Duration;
 use berth_planner::observed::Observed;
 use berth_planner::up::UpOptions;
 use berth_runtime::host::Host;
-use berth_schema::stack::{Condition, Dependency, PullPolicy, Stack};
+use berth_schema::stack::{Condition, Dependency, Stack};
 use clap::Args;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use crate::attach::{self, Attached, End, EndAt};
 use crate::doctor;
 use crate::failure::{Exit, Failure};
 use crate::flow::{self, Change};
 use crate::generations::{self, Run, Wanted};
-use crate::images::{Aim, Images};
-use crate::locking::LockedArg;
+use crate::images::Aim;
 use crate::policy::{self, PolicyArgs};
 use crate::project::unknown_service;
 use crate::ready;
@@ -27,7 +24,11 @@ use crate::saved;
 use crate::session::Session;
 use crate::taken_back::Back;
 use crate::ui::safe;
-use crate::values::{moment, pairs};
+use crate::values::moment;
+
+mod shape;
+
+pub(crate) use shape::Shape;
 
 /// Arguments of `up`.
 #[derive(Debug, Clone, Default, Args)]
@@ -85,74 +86,6 @@ pub(crate) struct UpArgs {
     /// Ask nothing; what needs consent is then refused
     #[arg(short, long)]
     yes: bool,
-}
-
-/// What a plan for the stack depends on besides the file.
-#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Shape {
-    /// Replace containers even if nothing changed
-    #[arg(long, conflicts_with = "no_recreate")]
-    force_recreate: bool,
-    /// Keep containers whatever changed
-    #[arg(long)]
-    no_recreate: bool,
-    /// With --force-recreate: also what the named services depend on
-    #[arg(long, requires = "force_recreate")]
-    always_recreate_deps: bool,
-    /// Do not touch what the named services depend on
-    #[arg(long)]
-    no_deps: bool,
-    /// Containers that are made get new anonymous volumes, not those of the one before
-    #[arg(short = 'V', long)]
-    renew_anon_volumes: bool,
-    /// Remove containers whose service is not in the files any more
-    #[arg(long, env = "COMPOSE_REMOVE_ORPHANS", hide_env = true, value_parser = clap::builder::FalseyValueParser::new())]
-    remove_orphans: bool,
-    /// Run so many containers of a service, `web=3`; may be repeated
-    #[arg(long, value_name = "SERVICE=NUMBER", value_parser = pairs::scale)]
-    scale: Vec<(String, u32)>,
-    /// When images are pulled, whatever the file says: always, missing, never, daily, weekly,
-    /// every_DURATION
-    #[arg(long, value_name = "POLICY", value_parser = berth_schema::pull_policy)]
-    pull: Option<PullPolicy>,
-    /// Whether the lock may be behind.
-    #[command(flatten)]
-    locked: LockedArg,
-    /// How long a container may take to stop, in seconds
-    #[arg(short, long, value_name = "SECONDS", value_parser = moment::seconds)]
-    timeout: Option<Duration>,
-    /// What the stack may have.
-    #[command(flatten)]
-    pub(crate) policy: PolicyArgs,
-}
-
-impl Shape {
-    /// Options of the planner.
-    pub(crate) fn options(&self, services: &[String]) -> UpOptions {
-        UpOptions {
-            services: services.to_vec(),
-            no_deps: self.no_deps,
-            force_recreate: self.force_recreate,
-            always_recreate_deps: self.always_recreate_deps,
-            no_recreate: self.no_recreate,
-            remove_orphans: self.remove_orphans,
-            scale: self.scale.iter().cloned().collect::<BTreeMap<_, _>>(),
-            renew_volumes: self.renew_anon_volumes,
-            no_start: false,
-            grace: self.timeout,
-        }
-    }
-
-    /// Whether orphans go.
-    pub(crate) fn orphans(&self) -> bool {
-        self.remove_orphans
-    }
-
-    /// How images are come by.
-    pub(crate) fn images(&self, session: &Session, stack: &Stack) -> Result<Images, Failure> {
-        Images::of(session, stack, self.locked, self.pull)
-    }
 }
 
 impl UpArgs {
@@ -326,6 +259,9 @@ async fn bring_up(
     let wanted = Wanted::default();
     let plan = images.planning((session, host), (stack, aim), |images, observed| {
         let (desired, plan) = images.planned(stack, observed, aim)?;
+        if !args.shape.retries() {
+            generations::check_rejected(host, (&desired, observed), &plan)?;
+        }
         wanted.keep(desired);
         Ok(plan)
     });

@@ -1,8 +1,12 @@
 //! What a generation is made of.
 
+use berth_schema::stack::Condition;
+
 use super::*;
-use crate::desired::{Content, FileSpec, ServiceSpec};
+use crate::action::Action;
+use crate::desired::{Content, DependencySpec, FileSpec, ServiceSpec};
 use crate::observed::ObservedImage;
+use crate::plan::{Step, StepId};
 use crate::prune::tests::container;
 
 fn service(image: &str, level: &str) -> ServiceSpec {
@@ -99,26 +103,102 @@ fn a_container_that_was_kept_as_it_was_is_not_applied() {
     assert_eq!(applied(&two, &mixed, &["db", "web"].into()), ["web"].into());
 }
 
+/// Generation `number` of both services, of which `web` was taken back unless it was good.
+fn tried(number: u64, desired: &Desired, good: bool) -> Generation {
+    Generation {
+        number,
+        rejected: (!good).then(|| "web".to_owned()).into_iter().collect(),
+        made_of: MadeOf::of(desired, &containers(desired), &["db", "web"].into()),
+        ..Generation::default()
+    }
+}
+
+/// A host that has images of these ids for `web` and `db`.
+fn with_images(web: &str, db: &str) -> Observed {
+    let image = |id: &str| ObservedImage { id: id.into(), pulled_at: 0, repo_digests: vec![] };
+    let images = [("app:1", web), ("pg:17", db)].map(|(name, id)| (name.to_owned(), image(id)));
+    Observed { images: images.into(), ..Observed::default() }
+}
+
+const IMAGES: (&str, &str) = ("sha256:web", "sha256:db");
+
+fn told(all: &[Generation], desired: &Desired, (web, db): (&str, &str)) -> Vec<u64> {
+    let observed = with_images(web, db);
+    let told = rejected(all, (desired, &observed), &["db", "web"].into());
+    assert!(told.iter().all(|one| one.service == "web"), "{told:?}");
+    told.iter().map(|one| one.generation).collect()
+}
+
 #[test]
 fn the_same_description_and_image_is_known_for_what_was_taken_back() {
     let one = desired("1");
-    let taken_back = Generation {
-        number: 7,
-        rejected: ["web".to_owned()].into(),
-        made_of: MadeOf::of(&one, &containers(&one), &["db", "web"].into()),
-        ..Generation::default()
+    let all = [tried(7, &one, false)];
+    assert_eq!(told(&all, &one, IMAGES), [7]);
+    assert_eq!(told(&all, &one, ("sha256:other", "sha256:db")), [0; 0]);
+    assert_eq!(told(&all, &desired("2"), IMAGES), [0; 0]);
+    assert_eq!(told(&[], &one, IMAGES), [0; 0]);
+    let observed = with_images(IMAGES.0, IMAGES.1);
+    assert_eq!(rejected(&all, (&one, &observed), &["db"].into()), [], "`web` is not made");
+}
+
+#[test]
+fn the_last_time_it_was_tried_counts() {
+    let (one, two) = (desired("1"), desired("2"));
+    let all = [tried(1, &one, false), tried(2, &two, false), tried(3, &one, true)];
+    assert_eq!(told(&all, &one, IMAGES), [0; 0]);
+    assert_eq!(told(&all, &two, IMAGES), [2]);
+    assert_eq!(told(&all[..2], &one, IMAGES), [1]);
+}
+
+#[test]
+fn another_manner_or_another_dependency_is_another_try() {
+    let mut one = desired("1");
+    let on =
+        DependencySpec { condition: Condition::ServiceStarted, restart: false, required: true };
+    one.services.get_mut("web").unwrap().depends_on.insert("db".into(), on);
+    let all = [tried(7, &one, false)];
+    assert_eq!(told(&all, &one, IMAGES), [7]);
+    assert_eq!(told(&all, &one, ("sha256:web", "sha256:other")), [0; 0]);
+
+    let mut longer = one.clone();
+    longer.services.get_mut("web").unwrap().deadline = Some(std::time::Duration::from_secs(9));
+    assert_eq!(told(&all, &longer, IMAGES), [0; 0]);
+    let mut fewer = one.clone();
+    fewer.services.get_mut("web").unwrap().replicas = 5;
+    assert_eq!(told(&all, &fewer, IMAGES), [7], "so many of the same");
+    let mut mended = one;
+    mended.services.get_mut("db").unwrap().container.command = Some(vec!["migrate".into()]);
+    assert_eq!(told(&all, &mended, IMAGES), [0; 0]);
+}
+
+#[test]
+fn what_a_plan_makes_as_wanted_is_made() {
+    let one = desired("1");
+    let record = |name: &str| {
+        let mut record = containers(&one)[&format!("shop-{name}-1")].record.clone();
+        record.project = "shop".into();
+        record
     };
-    let image = |id: &str| {
-        let image = ObservedImage { id: id.into(), pulled_at: 0, repo_digests: vec![] };
-        let images = ["app:1", "pg:17"].map(|name| (name.to_owned(), image.clone())).into();
-        Observed { images, ..Observed::default() }
+    let older = desired("0").services["db"].container.clone();
+    let records = [
+        record("web"),
+        ContainerRecord { spec: older, ..record("db") },
+        ContainerRecord { oneoff: true, ..record("db") },
+        ContainerRecord { init: Some(1), ..record("db") },
+        ContainerRecord { project: "other".into(), ..record("db") },
+    ];
+    let step = |(id, record): (u32, &ContainerRecord)| Step {
+        id: StepId(id),
+        action: Action::CreateContainer(Box::new(record.clone())),
+        causes: vec![],
+        changes: vec![],
+        after: vec![],
+        after_tried: vec![],
     };
-    let told = |desired: &Desired, id: &str| {
-        rejected(std::slice::from_ref(&taken_back), (desired, &image(id)), &["db", "web"].into())
+    let plan = Plan {
+        project: "shop".into(),
+        steps: (0..).zip(&records).map(step).collect(),
+        ..Plan::default()
     };
-    let web = Rejected { service: "web".into(), generation: 7 };
-    assert_eq!(told(&one, "sha256:web"), [web]);
-    assert_eq!(told(&one, "sha256:other"), []);
-    assert_eq!(told(&desired("2"), "sha256:web"), []);
-    assert_eq!(rejected(&[], (&one, &image("sha256:web")), &["web"].into()), []);
+    assert_eq!(made(&plan, &one), ["web"].into());
 }

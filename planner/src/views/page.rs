@@ -22,7 +22,7 @@ pub struct Page<'a> {
     pub observed: &'a Observed,
     /// The files of the stack, as people call them here.
     pub files: &'a [String],
-    /// Number of the generation that is applied, if it is known.
+    /// Number of the newest generation; `None` when there is none, or no new one comes of the plan.
     pub generation: Option<u64>,
     /// The words that do it; `None` when nobody may.
     pub next: Option<&'a str>,
