@@ -37,6 +37,8 @@ const CURRENT: &str = "current";
 
 /// Bytes of a line that are kept together.
 pub const MAX_LINE: usize = 64 * 1024;
+/// How many of the last lines are told of what failed.
+pub const LAST_LINES: usize = 20;
 
 /// Name of the file that was rotated `n` times; 0 is the one that is written now.
 fn file_name(n: u32) -> String {

@@ -16,15 +16,14 @@ use super::poll::{PollSet, Token};
 use super::{HOOK_STEP, StartFailure, clock};
 use crate::bundle::{Bundle, HookError, HookStage, HookStatus, Status};
 use crate::container::{ExecSpec, SetupError, Stdio, Target};
-use crate::logs::sanitize;
+use crate::logs::{LAST_LINES, sanitize};
 
 /// Time for all of `post_start`: the specification names none, and every wait has an end.
 const POST_START: Duration = Duration::from_secs(10 * 60);
 /// The part of the grace period that `pre_stop` leaves for the process itself, at most.
 const FOR_THE_PROCESS: Duration = Duration::from_secs(2);
-/// Bytes and lines kept of what a hook wrote last.
+/// Bytes kept of what a hook wrote last.
 const TAIL: usize = 4096;
-const LINES: usize = 10;
 
 /// The hooks of one stage, as far as they have not been run.
 pub(super) struct Hooks {
@@ -94,7 +93,7 @@ pub(super) fn share(grace: Duration) -> Duration {
 fn last_lines(tail: &[u8]) -> String {
     let text = tail.strip_suffix(b"\n").unwrap_or(tail);
     let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
-    let last = &lines[lines.len().saturating_sub(LINES)..];
+    let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
     last.iter().map(|line| sanitize(line, false)).collect::<Vec<_>>().join("\n")
 }
 

@@ -1,11 +1,8 @@
 //! A container that failed, with what it wrote last.
 
 use crate::host::{StepError, Stored};
-use crate::logs::{self, LogLine, LogQuery, Stream, sanitize};
+use crate::logs::{self, LAST_LINES, LogLine, LogQuery, Stream, sanitize};
 use crate::paths::Roots;
-
-/// Lines of its log that are told.
-const LINES: usize = 20;
 
 /// The error for a container that did not become what others need; for one of `pre_start` with the
 /// last lines it wrote.
@@ -36,7 +33,7 @@ fn with_last_lines(roots: &Roots, name: &str, why: String) -> String {
 
 /// What it wrote last, safe to be shown. A log that cannot be read has nothing.
 fn last_lines(roots: &Roots, name: &str) -> Vec<String> {
-    let query = LogQuery { tail: Some(LINES), ..LogQuery::default() };
+    let query = LogQuery { tail: Some(LAST_LINES), ..LogQuery::default() };
     let lines = logs::read(&roots.container(name).join("logs"), &query);
     let own = |line: &LogLine| line.stream != Stream::Notice;
     let lines = lines.into_iter().flatten().map_while(Result::ok).filter(own);
