@@ -36,6 +36,14 @@ fn now_answers(host: &TestHost) -> String {
     host.neighbour(ask).stdout.trim().to_owned()
 }
 
+/// How many answers each client has had.
+fn answered(host: &TestHost) -> [u64; 2] {
+    ["192.0.2.1", "127.0.0.1"].map(|address| {
+        let file = host.project(&format!("answered-{address}"));
+        std::fs::metadata(file).map_or(0, |meta| meta.len())
+    })
+}
+
 /// Replaces the container so often, while clients connect from outside and from the host.
 fn no_connection_fails(host: &TestHost, rounds: usize) {
     let load = |from, address| host.start_shell(from, &format!("python3 load.py {address} 9000"));
@@ -44,7 +52,11 @@ fn no_connection_fails(host: &TestHost, rounds: usize) {
     for round in 0..rounds {
         let (from, to) = [("8001", "8002"), ("8002", "8001")][round % 2];
         host.edit("compose.yaml", &format!("'{from}'"), &format!("'{to}'"));
+        let before = answered(host);
         host.berth("up -d").succeeds();
+        host.eventually("both clients are answered again", || {
+            answered(host).iter().zip(&before).all(|(now, before)| now > before)
+        });
     }
     assert_eq!(answer(host, Place::Neighbour, "192.0.2.1"), "8001");
     host.berth("plan --detailed-exitcode").fails_with(0);

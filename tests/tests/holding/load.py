@@ -1,5 +1,6 @@
 """`load.py ADDRESS PORT`: four clients that connect again and again until there is a file `done`, each
-waiting for its answer; prints how many were answered, and how many were not."""
+waiting for its answer; each answer is a byte in the file `answered-ADDRESS`. Prints how many were
+answered, and how many were not."""
 import os
 import socket
 import sys
@@ -10,6 +11,7 @@ address, port = sys.argv[1], int(sys.argv[2])
 end = time.monotonic() + 280
 counts = {True: 0, False: 0}
 counting = threading.Lock()
+answers = open(f"answered-{address}", "ab", buffering=0)
 
 
 def ask():
@@ -30,6 +32,8 @@ def client():
             answered = False
         with counting:
             counts[answered] += 1
+            if answered:
+                answers.write(b".")
         time.sleep(0.005)
 
 
