@@ -1,6 +1,6 @@
 //! The words for steps of a plan: `Container shop-web-1  Creating … Created`.
 
-use berth_planner::action::Action;
+use berth_planner::action::{Action, Object};
 use berth_planner::observed::{Health, Leftover};
 use berth_runtime::monitor::events::Happening;
 use berth_schema::stack::Condition;
@@ -9,35 +9,14 @@ use crate::ui::Paint;
 
 /// What a step is done to, as progress names it: `Container shop-web-1`.
 pub(crate) fn object(action: &Action) -> String {
-    let kind = match action {
-        Action::PullImage { .. } | Action::UntagImage { .. } | Action::RemoveImage { .. } => {
-            "Image"
-        }
-        Action::SweepStore => return "Unfinished work".to_owned(),
-        Action::CreateNetwork(_) | Action::RepairNetwork(_) | Action::RemoveNetwork { .. } => {
-            "Network"
-        }
-        Action::CreateVolume(_) | Action::RemoveVolume { .. } => "Volume",
-        Action::CreateContainer(_)
-        | Action::UpdateContainer(_)
-        | Action::StartContainer { .. }
-        | Action::StartBeside { .. }
-        | Action::AwaitStable { .. }
-        | Action::TakeOver { .. }
-        | Action::Watch { .. }
-        | Action::Admit { .. }
-        | Action::Drain { .. }
-        | Action::HoldPorts { .. }
-        | Action::ReleasePorts { .. }
-        | Action::AdoptContainer { .. }
-        | Action::AwaitContainer { .. }
-        | Action::StopContainer { .. }
-        | Action::SignalContainer { .. }
-        | Action::PauseContainer { .. }
-        | Action::UnpauseContainer { .. }
-        | Action::RemoveContainer { .. } => "Container",
-        Action::Conclude { .. } => "Rollout of",
-        Action::RemoveLeftover(leftover) => match leftover {
+    let kind = match action.object() {
+        Object::Image => "Image",
+        Object::Network => "Network",
+        Object::Volume => "Volume",
+        Object::Container => "Container",
+        Object::Rollout => "Rollout of",
+        Object::Store => return "Unfinished work".to_owned(),
+        Object::Leftover(leftover) => match leftover {
             Leftover::Cgroup(_) => "Leftover cgroup",
             Leftover::Bridge(_) => "Leftover bridge",
             Leftover::PortRules(_) => "Leftover port rules of",

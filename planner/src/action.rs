@@ -243,6 +243,53 @@ impl Action {
         }
     }
 
+    /// What kind of thing it is done to.
+    pub fn object(&self) -> Object<'_> {
+        match self {
+            Action::PullImage { .. } | Action::UntagImage { .. } | Action::RemoveImage { .. } => {
+                Object::Image
+            }
+            Action::CreateNetwork(_) | Action::RepairNetwork(_) | Action::RemoveNetwork { .. } => {
+                Object::Network
+            }
+            Action::CreateVolume(_) | Action::RemoveVolume { .. } => Object::Volume,
+            Action::RemoveLeftover(leftover) => Object::Leftover(leftover),
+            Action::SweepStore => Object::Store,
+            Action::Conclude { .. } => Object::Rollout,
+            Action::CreateContainer(_)
+            | Action::UpdateContainer(_)
+            | Action::StartContainer { .. }
+            | Action::StartBeside { .. }
+            | Action::AwaitStable { .. }
+            | Action::TakeOver { .. }
+            | Action::Watch { .. }
+            | Action::Admit { .. }
+            | Action::Drain { .. }
+            | Action::HoldPorts { .. }
+            | Action::ReleasePorts { .. }
+            | Action::AdoptContainer { .. }
+            | Action::AwaitContainer { .. }
+            | Action::StopContainer { .. }
+            | Action::SignalContainer { .. }
+            | Action::PauseContainer { .. }
+            | Action::UnpauseContainer { .. }
+            | Action::RemoveContainer { .. } => Object::Container,
+        }
+    }
+
+    /// Whether it waits for something that happens by itself, and does little else.
+    pub fn waits(&self) -> bool {
+        matches!(
+            self,
+            Action::AwaitContainer { .. }
+                | Action::AwaitStable { .. }
+                | Action::Watch { .. }
+                | Action::Admit { .. }
+                | Action::Drain { .. }
+                | Action::ReleasePorts { .. }
+        )
+    }
+
     /// Name of the thing it is done to.
     pub fn target(&self) -> String {
         match self {
@@ -277,6 +324,25 @@ impl Action {
             Action::Conclude { service, .. } => service.clone(),
         }
     }
+}
+
+/// What an action is done to: things of different kinds may have the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Object<'a> {
+    /// An image.
+    Image,
+    /// A network.
+    Network,
+    /// A volume.
+    Volume,
+    /// A container.
+    Container,
+    /// The rollout of a service.
+    Rollout,
+    /// What a crash left half made.
+    Leftover(&'a Leftover),
+    /// The image store.
+    Store,
 }
 
 /// A duration as seconds in JSON.

@@ -6,7 +6,7 @@ use std::fmt;
 use berth_schema::stack::Protocol;
 use serde::Serialize;
 
-use crate::action::Action;
+use crate::action::{Action, Object};
 use crate::cause::{Cause, FieldChange};
 use crate::class::Class;
 use crate::desired::PortSpec;
@@ -187,35 +187,14 @@ impl Plan {
     /// Name of what a step is about, without the project's name before a container's.
     pub(crate) fn subject(&self, action: &Action) -> String {
         let target = action.target();
-        match action {
-            Action::PullImage { .. } | Action::UntagImage { .. } | Action::RemoveImage { .. } => {
-                format!("image {target}")
-            }
-            Action::SweepStore => "unfinished work".to_string(),
-            Action::CreateNetwork(_) | Action::RepairNetwork(_) | Action::RemoveNetwork { .. } => {
-                format!("network {target}")
-            }
-            Action::CreateVolume(_) | Action::RemoveVolume { .. } => format!("volume {target}"),
-            Action::RemoveLeftover(leftover) => format!("{} {target}", leftover_word(leftover)),
-            Action::Conclude { .. } => format!("rollout of {target}"),
-            Action::CreateContainer(_)
-            | Action::UpdateContainer(_)
-            | Action::StartContainer { .. }
-            | Action::StartBeside { .. }
-            | Action::AwaitStable { .. }
-            | Action::TakeOver { .. }
-            | Action::Watch { .. }
-            | Action::Admit { .. }
-            | Action::Drain { .. }
-            | Action::HoldPorts { .. }
-            | Action::ReleasePorts { .. }
-            | Action::AdoptContainer { .. }
-            | Action::AwaitContainer { .. }
-            | Action::StopContainer { .. }
-            | Action::SignalContainer { .. }
-            | Action::PauseContainer { .. }
-            | Action::UnpauseContainer { .. }
-            | Action::RemoveContainer { .. } => {
+        match action.object() {
+            Object::Image => format!("image {target}"),
+            Object::Store => "unfinished work".to_string(),
+            Object::Network => format!("network {target}"),
+            Object::Volume => format!("volume {target}"),
+            Object::Leftover(leftover) => format!("{} {target}", leftover_word(leftover)),
+            Object::Rollout => format!("rollout of {target}"),
+            Object::Container => {
                 let short = target.strip_prefix(&self.project).and_then(|t| t.strip_prefix('-'));
                 short.unwrap_or(&target).to_string()
             }
@@ -290,49 +269,22 @@ fn of_whom(grant: &Grant) -> &str {
 
 /// A wait is not a change, so people do not see it, nor that others wait.
 fn is_shown(action: &Action) -> bool {
-    !matches!(
-        action,
-        Action::AwaitContainer { .. }
-            | Action::AwaitStable { .. }
-            | Action::Watch { .. }
-            | Action::Admit { .. }
-            | Action::Conclude { .. }
-            | Action::Drain { .. }
-            | Action::HoldPorts { .. }
-            | Action::ReleasePorts { .. }
-    )
+    !action.waits() && !matches!(action, Action::Conclude { .. } | Action::HoldPorts { .. })
 }
 
-/// Things of different groups may have the same name.
+/// The order in which things are shown, and what tells those of one name apart.
 fn group(action: &Action) -> u8 {
-    match action {
-        Action::RemoveLeftover(Leftover::Cgroup(_)) => 0,
-        Action::RemoveLeftover(Leftover::Bridge(_)) => 1,
-        Action::RemoveLeftover(Leftover::PortRules(_)) => 2,
-        Action::RemoveLeftover(Leftover::Folder(_)) => 3,
-        Action::PullImage { .. } | Action::UntagImage { .. } | Action::RemoveImage { .. } => 4,
-        Action::SweepStore => 8,
-        Action::Conclude { .. } => 9,
-        Action::CreateNetwork(_) | Action::RepairNetwork(_) | Action::RemoveNetwork { .. } => 5,
-        Action::CreateVolume(_) | Action::RemoveVolume { .. } => 6,
-        Action::CreateContainer(_)
-        | Action::UpdateContainer(_)
-        | Action::StartContainer { .. }
-        | Action::StartBeside { .. }
-        | Action::AwaitStable { .. }
-        | Action::TakeOver { .. }
-        | Action::Watch { .. }
-        | Action::Admit { .. }
-        | Action::Drain { .. }
-        | Action::HoldPorts { .. }
-        | Action::ReleasePorts { .. }
-        | Action::AdoptContainer { .. }
-        | Action::AwaitContainer { .. }
-        | Action::StopContainer { .. }
-        | Action::SignalContainer { .. }
-        | Action::PauseContainer { .. }
-        | Action::UnpauseContainer { .. }
-        | Action::RemoveContainer { .. } => 7,
+    match action.object() {
+        Object::Leftover(Leftover::Cgroup(_)) => 0,
+        Object::Leftover(Leftover::Bridge(_)) => 1,
+        Object::Leftover(Leftover::PortRules(_)) => 2,
+        Object::Leftover(Leftover::Folder(_)) => 3,
+        Object::Image => 4,
+        Object::Network => 5,
+        Object::Volume => 6,
+        Object::Container => 7,
+        Object::Store => 8,
+        Object::Rollout => 9,
     }
 }
 

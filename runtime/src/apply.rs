@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use berth_planner::plan::{Plan, Step, StepId};
-use berth_planner::ran::waits;
 use berth_planner::walk::Walk;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
@@ -131,7 +130,7 @@ impl Run<'_> {
             let events = self.events.clone();
             let ready = Instant::now();
             self.tasks.spawn(async move {
-                let _permit = match waits(&action) {
+                let _permit = match action.waits() {
                     true => None,
                     false => permits.acquire_owned().await.ok(),
                 };
