@@ -1,25 +1,27 @@
 //! The one line every change walks: lock, observe, plan, apply, and again when the plan was stale.
 
+mod fails;
+mod performing;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use berth_planner::action::Action;
 use berth_planner::observed::Observed;
-use berth_planner::plan::{Plan, Step, StepId};
+use berth_planner::plan::{Plan, Step};
 use berth_planner::problem::PlanProblems;
-use berth_planner::rollback::is_through;
-use berth_runtime::apply::{ApplyEvent, Interrupt, Outcome, STEPS_AT_ONCE, apply};
-use berth_runtime::host::{Asked, Host, HostError, Lock, StepError};
-use tokio::sync::{mpsc, watch};
+use berth_runtime::apply::Outcome;
+use berth_runtime::host::{Asked, Host, HostError, Lock};
 
+use self::fails::is_optional;
+pub(crate) use self::fails::{cause, failure};
+pub(crate) use self::performing::perform;
 use crate::failure::{Exit, Failure};
-use crate::layers::REDRAW;
 use crate::ports::{self, Families};
 use crate::session::Session;
-use crate::signals::Signals;
 use crate::taken_back::{self, Back, Ended};
-use crate::ui::{Progress, safe};
+use crate::ui::safe;
 use crate::wording;
 
 /// How often a stale plan is made again.
@@ -28,8 +30,6 @@ const ATTEMPTS: u32 = 3;
 const REST: Duration = Duration::from_millis(50);
 /// How long another run may hold the lock before we give up.
 pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(10);
-/// Events that may wait: of many steps, and of the layers of some images.
-const EVENTS: usize = 4096;
 
 /// Where the lock and the journal are of what belongs to no project; no project has that name.
 const HOST: &str = "_host";

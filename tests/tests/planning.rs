@@ -1,18 +1,15 @@
-//! What was planned is what is done, or nothing is; and planning changes nothing.
-
-use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::thread::sleep;
-use std::time::Duration;
-
-use berth_tests::command::Finished;
-use berth_tests::machine::Place;
-use berth_tests::{Running, TestHost, images, skipped};
+//! What was planned is what is done, or nothing is.
 
 #[path = "planning/shop.rs"]
 mod shop;
 
-use shop::shop;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use berth_tests::command::Finished;
+use berth_tests::machine::Place;
+use berth_tests::{TestHost, images};
+use shop::{SHOP, shop};
 
 #[track_caller]
 fn stale(host: &TestHost, words: &str) -> Finished {

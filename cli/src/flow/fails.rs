@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::wording;
 
 /// Whether all that failed are gates of dependencies that the file does not require.
-fn is_optional(plan: &Plan, outcome: &Outcome) -> bool {
+pub(super) fn is_optional(plan: &Plan, outcome: &Outcome) -> bool {
     let passed = |id: &StepId| plan.steps.iter().any(|step| step.after_tried.contains(id));
     let mut failed = outcome.failed.iter();
     outcome.skipped.is_empty()
@@ -55,6 +55,8 @@ pub(crate) fn cause(plan: &Plan, (id, error): &(StepId, StepError)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use berth_planner::action::Action;
+    use berth_planner::plan::Step;
 
     use super::*;
 

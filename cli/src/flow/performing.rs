@@ -2,6 +2,22 @@
 
 use std::sync::Arc;
 
+use berth_planner::plan::Plan;
+use berth_runtime::apply::{ApplyEvent, Interrupt, Outcome, STEPS_AT_ONCE, apply};
+use berth_runtime::host::Host;
+use tokio::sync::{mpsc, watch};
+
+use super::Manner;
+use crate::failure::Failure;
+use crate::layers::REDRAW;
+use crate::session::Session;
+use crate::signals::Signals;
+use crate::ui::{Progress, safe};
+use crate::wording;
+
+/// Events that may wait: of many steps, and of the layers of some images.
+const EVENTS: usize = 4096;
+
 /// Performs a plan, showing what happens. The first signal lets running steps finish, the second
 /// leaves everything at once.
 pub(crate) async fn perform(
