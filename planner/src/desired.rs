@@ -62,7 +62,8 @@ pub struct ServiceSpec {
     /// Digest that the lock gives to its image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locked: Option<String>,
-    /// Id of the image that it has to have, whatever the name means now: that of a generation.
+    /// Id of the image that it has to have, whatever the name means now: that of a generation, or of the
+    /// containers that it goes back to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<String>,
     /// Fixed container name, if the file gives one.

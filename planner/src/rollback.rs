@@ -193,7 +193,7 @@ fn before_it(
         replicas: u32::try_from(served.len()).unwrap_or(u32::MAX),
         container: old.spec.clone(),
         locked: old.locked.clone(),
-        pinned: None,
+        pinned: Some(old.image_id.clone()),
         depends_on: old.depends_on.clone(),
         rollout: wanted.rollback,
         goes_back: true,

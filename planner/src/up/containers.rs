@@ -424,8 +424,9 @@ impl<'a> Judge<'a, '_> {
             }
         }
         if service.goes_back {
-            let causes = if causes.is_empty() { causes } else { vec![Cause::RollsBack] };
-            return (causes, changes);
+            let other = service.pinned.as_ref().is_some_and(|image| *image != record.image_id);
+            let differs = other || !causes.is_empty();
+            return (differs.then_some(Cause::RollsBack).into_iter().collect(), changes);
         }
         if record.service != name {
             causes.push(Cause::Changed);

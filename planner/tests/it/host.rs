@@ -30,6 +30,8 @@ pub struct FakeHost {
 pub enum Break {
     /// The n-th action is refused, the rest goes on.
     Fails(usize),
+    /// This step is refused, the rest goes on.
+    At(StepId),
     /// After n actions the program is gone; a container being created stays half made.
     Dies(usize),
 }
@@ -39,6 +41,8 @@ pub enum Break {
 pub struct Ran {
     pub order: Vec<StepId>,
     pub errors: Vec<String>,
+    /// Steps that were not done because another had failed.
+    pub skipped: Vec<StepId>,
 }
 
 impl FakeHost {
@@ -70,6 +74,7 @@ impl FakeHost {
             ready.extend(walk.ready());
             if ready.is_empty() {
                 assert!(walk.is_done(), "the walk stands still");
+                ran.skipped = walk.skipped().keys().copied().collect();
                 return ran;
             }
             seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -82,7 +87,9 @@ impl FakeHost {
                     }
                     return ran;
                 }
-                Some(Break::Fails(n)) if n == ran.order.len() => {
+                Some(broken)
+                    if broken == Break::Fails(ran.order.len()) || broken == Break::At(id) =>
+                {
                     ran.order.push(id);
                     if let Action::AwaitStable { name, .. } = action {
                         self.is_not_good(name);

@@ -14,3 +14,4 @@ mod resolving;
 mod rolling;
 mod stacks;
 mod unfit;
+mod ways_back;
