@@ -33,6 +33,8 @@ pub(crate) struct Run<'a> {
     pub(crate) options: &'a UpOptions,
     /// What the lock says.
     pub(crate) pins: &'a Pins,
+    /// How many generations are kept.
+    pub(crate) history: Option<usize>,
     /// Where it led back from, and to.
     pub(crate) rollback: Option<Rollback>,
 }
@@ -179,8 +181,11 @@ impl Writer<'_> {
         let is_touched = |service: &String| covered.contains(service.as_str());
         let is_known =
             |newest: &Generation| newest.run == run && !newest.rejected.iter().any(is_touched);
-        if end.idle && newest.as_ref().is_some_and(is_known) {
-            return Ok(());
+        if let Some(newest) = newest.as_ref().filter(|newest| end.idle && is_known(newest)) {
+            return match newest.history == self.run.history {
+                true => Ok(()),
+                false => self.mark(&Generation { history: self.run.history, ..newest.clone() }),
+            };
         }
         let containers = self.host.list_containers()?;
         let tried = match end.standing {
@@ -210,13 +215,24 @@ impl Writer<'_> {
             why: end.why.clone(),
             rollback: self.run.rollback,
             rejected: end.rejected.clone(),
+            history: self.run.history,
             change: end.change.clone(),
             made_of,
         };
         self.host.add_generation(self.lock, &generation, &model, &contents)?;
         self.leave(newest.as_ref(), end)?;
-        let all = self.host.generations(project)?;
-        match surplus(&all).as_slice() {
+        self.forget_surplus()
+    }
+
+    /// Writes what became of the newest one.
+    fn mark(&self, newest: &Generation) -> Result<(), Failure> {
+        self.host.mark_generation(self.lock, newest)?;
+        self.forget_surplus()
+    }
+
+    fn forget_surplus(&self) -> Result<(), Failure> {
+        let project = &self.desired.project;
+        match surplus(&self.host.generations(project)?).as_slice() {
             [] => Ok(()),
             old => Ok(self.host.forget_generations(self.lock, project, old)?),
         }
@@ -224,15 +240,15 @@ impl Writer<'_> {
 
     /// The newest one was come to once more.
     fn again(&self, newest: &Generation, run: Option<String>, end: &End) -> Result<(), Failure> {
-        let rejected = end.rejected.clone();
-        let mut marked = Generation { run, rejected, ..newest.clone() };
+        let (rejected, history) = (end.rejected.clone(), self.run.history);
+        let mut marked = Generation { run, rejected, history, ..newest.clone() };
         if end.standing == Standing::Stable {
             marked.standing = Standing::Stable;
             marked.why.clear();
         }
         match marked == *newest {
             true => Ok(()),
-            false => Ok(self.host.mark_generation(self.lock, &marked)?),
+            false => self.mark(&marked),
         }
     }
 

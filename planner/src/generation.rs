@@ -22,10 +22,11 @@ mod rejected;
 pub use choice::{NoTarget, surplus, target};
 pub use rejected::{Rejected, made, rejected};
 
-/// How many generations of a project are kept.
-pub const KEPT: usize = 50;
-/// Of how many the images are kept: of the one that is applied, and of those before it that were good.
-pub const IMAGES_OF: usize = 3;
+/// How many generations of a project are kept, unless its file says so.
+const KEPT: usize = 50;
+/// Of how many the images are kept then: of the one that is applied, and of those before it that were
+/// good.
+const IMAGES_OF: usize = 3;
 /// Things that the line about a change names.
 const NAMED: usize = 4;
 
@@ -58,6 +59,9 @@ pub struct Generation {
     /// Services that were taken back without anybody's asking, as the new one of them did not become good.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub rejected: BTreeSet<String>,
+    /// How many are kept with their images, as the file says (`x-berth.history`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<usize>,
     /// What was done, in a line.
     pub change: String,
     /// What it was made of.
@@ -305,11 +309,11 @@ pub fn keeper<'a>(
 /// Adds the images that a way back of one project needs: those of the newest generation, and of the
 /// ones before it that were good, so many together. `all` are by number.
 pub fn keep_images(kept: &mut Kept, all: &[Generation]) {
-    let newest = all.last().map(|newest| newest.number);
+    let Some(Generation { number: newest, history, .. }) = all.last() else { return };
     let good = all.iter().rev().filter(|generation| {
-        Some(generation.number) == newest || generation.standing == Standing::Stable
+        generation.number == *newest || generation.standing == Standing::Stable
     });
-    for generation in good.take(IMAGES_OF) {
+    for generation in good.take(history.unwrap_or(IMAGES_OF)) {
         for id in generation.made_of.images() {
             let Generation { project, number, .. } = generation;
             let keepers = kept.entry(id.to_owned()).or_default();

@@ -28,7 +28,7 @@ mod tmpfs;
 pub(crate) use grammar::platform;
 pub(crate) use mounts::mounts;
 
-use self::read::Reader;
+use self::read::{Reader, number};
 use crate::problem::Finding;
 use crate::project::Model;
 use crate::stack::{Document, Stack};
@@ -53,6 +53,7 @@ pub(crate) fn stack(model: Model, found: &mut Vec<Finding>) -> Stack {
         configs,
         secrets,
         models,
+        history: tree.get("x-berth").and_then(|berth| number(berth, "history")),
         extensions: models::extensions(&tree),
         inactive,
         places,

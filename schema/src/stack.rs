@@ -79,6 +79,9 @@ pub struct Stack {
     pub secrets: BTreeMap<String, FileObject>,
     /// Models some active service uses.
     pub models: BTreeMap<String, Model>,
+    /// How many generations are kept, if the file says so (`x-berth.history`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<usize>,
     /// What the top-level `x-` keys say.
     pub extensions: BTreeMap<String, serde_json::Value>,
     /// Services switched off by their profiles, or left out when others were named. They are no

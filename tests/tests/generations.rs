@@ -291,6 +291,62 @@ fn images_of_the_last_generations_outlive_a_prune() {
 }
 
 #[test]
+fn as_many_generations_are_kept_with_their_images_as_the_file_says() {
+    let host = shop();
+    let history = |from: &str, to: &str| host.edit("compose.yaml", from, to);
+    history("services:\n", "x-berth: { history: 501 }\nservices:\n");
+    host.berth("up -d")
+        .fails_with(65)
+        .stderr_has("compose.yaml:1:23")
+        .stderr_has("`501` is not between 1 and 500")
+        .stderr_has("─┬─");
+    history("501", "5");
+    host.berth("up -d").succeeds();
+    for version in 2..=6 {
+        next_image(&host, version);
+        host.berth("up -d").succeeds();
+    }
+    assert_eq!(numbers(&host), [6, 5, 4, 3, 2]);
+    host.berth("image prune -af")
+        .succeeds()
+        .stderr_has("is needed to go back to generation 2 of `stack`")
+        .stderr_has("is needed to go back to generation 3 of `stack`");
+    host.berth("rollback 2").succeeds().stderr_has("from generation 6 to 2");
+    assert_eq!(inside(&host), "1,port = 1,s3cr3t-token,2,");
+    assert_eq!(numbers(&host), [7, 6, 5, 4, 3]);
+
+    // Another number alone counts at once, and touches nothing.
+    let web = host.pid_of("web");
+    history("history: 5", "history: 2");
+    host.berth("--dry-run up -d").succeeds();
+    assert_eq!(numbers(&host), [7, 6, 5, 4, 3]);
+    host.edit("compose.yaml", "  idle:\n", "  idle:\n    environment: { V: one }\n");
+    host.berth("up -d idle").succeeds();
+    assert_eq!(numbers(&host), [8, 7]);
+    history("history: 2", "history: 1");
+    host.berth("up -d idle").succeeds().stderr_has("nothing to do");
+    assert_eq!(numbers(&host), [8]);
+    assert_eq!(host.pid_of("web"), web);
+    host.berth("rollback").fails_with(1).stderr_has("no stable generation before");
+    let pruned = host.berth("image prune -af").succeeds();
+    assert!(!pruned.stderr.contains("is needed to go back"), "{pruned}");
+}
+
+#[test]
+fn a_rollback_does_not_forget_what_an_older_file_would_not_keep() {
+    let host = shop();
+    host.edit("compose.yaml", "services:\n", "x-berth: { history: 1 }\nservices:\n");
+    host.berth("up -d").succeeds();
+    host.edit("compose.yaml", "history: 1", "history: 9");
+    host.edit("compose.yaml", "hunter2", "hunter3");
+    host.berth("up -d").succeeds();
+    host.edit("compose.yaml", "hunter3", "hunter4");
+    host.berth("up -d").succeeds();
+    host.berth("rollback 1").succeeds();
+    assert_eq!(numbers(&host), [4, 3, 2, 1]);
+}
+
+#[test]
 fn a_run_killed_while_it_writes_leaves_no_half_generation() {
     let host = shop();
     let journal = host.machine().path("/var/lib/berth/projects/stack/journal.ndjson");

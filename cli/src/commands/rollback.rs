@@ -78,7 +78,9 @@ pub(crate) async fn run(session: &Session, args: &RollbackArgs) -> Result<Exit, 
     });
     let changed = flow::change_under(&again, &host, &mut look, plan, Manner::Usual).await;
     let rollback = Some(back).filter(|back| back.of != back.to);
-    let run = Run { stack: &stack, options: &options, pins: images.pins(), rollback };
+    // What was kept less of then would forget what has come since.
+    let (pins, history) = (images.pins(), of.history);
+    let run = Run { stack: &stack, options: &options, pins, history, rollback };
     generations::remember(&again, &host, &look, (&run, wanted), &changed);
     drop(look);
     let change = changed?;

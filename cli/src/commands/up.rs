@@ -151,7 +151,8 @@ async fn run_saved(session: &Session, file: &str, args: &UpArgs) -> Result<Exit,
     let made = saved::holding(&again, &host, &stack, saved).await?;
     let done = saved::apply(&again, (&host, &lock), &stack, (file, &plan, made)).await?;
     let options = args.shape.options(&args.services);
-    let run = Run { stack: &stack, options: &options, pins: &done.pins, rollback: None };
+    let (pins, history) = (&done.pins, stack.history);
+    let run = Run { stack: &stack, options: &options, pins, history, rollback: None };
     generations::remember_under(&again, &host, &lock, (&run, &done.desired), &done.changed);
     drop(lock);
     let change = match done.changed {
@@ -268,7 +269,8 @@ async fn bring_up(
     let desired = |_: &Observed| Ok(wanted.last().unwrap_or_default());
     let back = Back { desired: &desired, places: &stack.places };
     let changed = flow::change_or_back(session, host, &mut look, plan, &back).await;
-    let run = Run { stack, options: &options, pins: images.pins(), rollback: None };
+    let (pins, history) = (images.pins(), stack.history);
+    let run = Run { stack, options: &options, pins, history, rollback: None };
     generations::remember(session, host, &look, (&run, wanted), &changed);
     // Others may work on the project while this run follows the output.
     drop(look);

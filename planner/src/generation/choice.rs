@@ -62,9 +62,10 @@ fn origin(generation: &Generation, all: &[Generation]) -> u64 {
     number
 }
 
-/// Numbers of those that are too old to be kept.
+/// Numbers of those that are too old to be kept. How many are, the newest says.
 pub fn surplus(all: &[Generation]) -> Vec<u64> {
-    let over = all.len().saturating_sub(KEPT);
+    let kept = all.last().and_then(|newest| newest.history).unwrap_or(KEPT);
+    let over = all.len().saturating_sub(kept);
     all.iter().take(over).map(|generation| generation.number).collect()
 }
 
@@ -150,6 +151,24 @@ mod tests {
         assert_eq!(ids("1a 2b 3c 4d"), "bcd");
         assert_eq!(ids("1a 2b! 3c~ 4d 5e!"), "ade");
         assert_eq!(kept("1a 2b 3a")["a"][0].generation, 3);
+    }
+
+    #[test]
+    fn as_many_are_kept_with_their_images_as_the_newest_says() {
+        let mut all = history("1a 2b 3c! 4d 5e");
+        let kept = |all: &[Generation]| {
+            let mut kept = Kept::new();
+            keep_images(&mut kept, all);
+            (surplus(all), kept.into_keys().collect::<String>())
+        };
+        all[0].history = Some(1);
+        assert_eq!(kept(&all), (vec![], "bde".to_owned()));
+        all[4].history = Some(4);
+        assert_eq!(kept(&all), (vec![1], "abde".to_owned()));
+        all[4].history = Some(2);
+        assert_eq!(kept(&all), (vec![1, 2, 3], "de".to_owned()));
+        all[4].history = Some(1);
+        assert_eq!(kept(&all), (vec![1, 2, 3, 4], "e".to_owned()));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What berth adds to the specification, below `x-berth`, where other tools do not look.
 
 use super::NOT_NEGATIVE;
-use super::grammars::{DURATION, HTTP_STATUS, PAGE, PATTERN, TARGET_PORT};
+use super::grammars::{DURATION, GENERATIONS, HTTP_STATUS, PAGE, PATTERN, TARGET_PORT};
 use crate::shape::Shape::{Amount, Bool, Int, Record as Rec, Short, Text, Word};
 use crate::shape::{Brief, Record, done, record};
 use crate::short;
@@ -76,5 +76,10 @@ static READY_HTTP: Record = record(
     ],
 );
 
-/// Below `x-berth` of the file, where there is nothing yet.
-pub(super) static STACK_BERTH: Record = record("what berth adds to a stack", &[]);
+/// Below `x-berth` of the file.
+pub(super) static STACK_BERTH: Record = record(
+    "what berth adds to a stack",
+    &[done("history", Int(&GENERATIONS))
+        .says("How many generations are kept, with their images; normally 50, and the images of the last 3.")
+        .like(&["10"])],
+);

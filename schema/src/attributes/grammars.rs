@@ -41,6 +41,8 @@ const PORTS: Range = Range { least: 1, most: 65535, ..ANY_INT };
 const PORTS_OR_ANY: Range = Range { least: 0, ..PORTS };
 /// A status of HTTP.
 pub(super) const HTTP_STATUS: Range = Range { least: 100, most: 599, ..ANY_INT };
+/// How many generations of a project are kept.
+pub(super) const GENERATIONS: Range = Range { least: 1, most: 500, ..ANY_INT };
 const MODES: Range = Range { least: 0, most: 0o7777, ..ANY_INT };
 
 /// A number in a text.

@@ -50,6 +50,29 @@ fn a_page_is_written_in_short_or_in_full() {
 }
 
 #[test]
+fn a_file_says_how_many_generations_are_kept() {
+    let file = |top: &str| format!("{top}services: {{web: {{image: i}}}}\n");
+    assert_eq!(shown(&file("")).history, None);
+    assert_eq!(shown(&file("x-berth: {}\n")).history, None);
+    assert_eq!(shown(&file("x-berth: {history: 1}\n")).history, Some(1));
+    assert_eq!(shown(&file("x-berth: {history: '500'}\n")).history, Some(500));
+    let wrong = ["0", "501", "-1", "ten", "1.5"]
+        .map(|n| refused_file(&file(&format!("x-berth: {{history: {n}}}\n"))));
+    assert_snapshot!(wrong.join(""), @"
+    compose.yaml:1:20 berth::bad_value
+      `x-berth.history`: `0` is not between 1 and 500
+    compose.yaml:1:20 berth::bad_value
+      `x-berth.history`: `501` is not between 1 and 500
+    compose.yaml:1:20 berth::bad_value
+      `x-berth.history`: `-1` is not between 1 and 500
+    compose.yaml:1:20 berth::wrong_type
+      `x-berth.history` must be a whole number, and this is text
+    compose.yaml:1:20 berth::wrong_type
+      `x-berth.history` must be a whole number, and this is a number with a fraction
+    ");
+}
+
+#[test]
 fn what_cannot_work_is_told_with_its_place() {
     assert_snapshot!(refused("x-berth: {redy: {tcp: 1}, owner: root, privileged: true}"), @r"
     compose.yaml:4:15 berth::unknown_key
@@ -99,7 +122,7 @@ fn what_cannot_work_is_told_with_its_place() {
     assert_snapshot!(refused_file("x-berth: {a: 1}\nservices: {web: {image: i}}"), @r"
     compose.yaml:1:11 berth::unknown_key
       `x-berth`: what berth adds to a stack has no attribute `a`
-      → nothing can stand here yet
+      → what berth adds to a stack has history
     ");
 }
 
