@@ -200,6 +200,17 @@ impl Manner {
             Some(_) | None => Manner::InPlace,
         }
     }
+
+    /// The same for one that does not run, so that nobody has to wait for another.
+    pub(crate) fn of_stopped(self, service: &ServiceSpec) -> Manner {
+        let rolls_back = |rollout: Rollout| rollout.on_failure == FailureAction::Rollback;
+        match self {
+            Manner::Beside if service.goes_back => Manner::Kept,
+            Manner::Beside if service.rollout.is_some_and(rolls_back) => Manner::Kept,
+            Manner::Beside | Manner::InPlace => Manner::InPlace,
+            Manner::Kept => Manner::Kept,
+        }
+    }
 }
 
 /// Why two containers of a service can never be there, or run, at once, in words that follow a colon.

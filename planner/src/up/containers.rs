@@ -63,6 +63,9 @@ pub(super) enum Part<'a> {
     Successor(&'a ObservedContainer),
     /// It stops before another starts, and is kept until that is good.
     Kept,
+    /// It is the new one already, and nobody has seen that it is good. What it replaced, if that is
+    /// there, is kept until then.
+    Untried(Option<&'a ObservedContainer>),
 }
 
 impl<'a> Change<'a> {
@@ -254,6 +257,9 @@ impl<'a> Judge<'a, '_> {
                 true => changes.extend(self.succession(change, mate, manner)),
                 false => changes.push(change),
             }
+        }
+        if in_scope && manner == Manner::InPlace && service.rollout.is_some() {
+            self.doubt(&mut changes);
         }
         let own = survey.own.get(name).filter(|_| in_scope);
         let excess = own.into_iter().flatten().filter(|have| !wanted.contains(&have.record.name));
@@ -473,6 +479,9 @@ pub(crate) const PAUSED: Cause = Cause::Drift { what: "it is paused" };
 
 /// Why one is started again that was to take over from another, which is gone.
 const BESIDE: Cause = Cause::Drift { what: "it has no ports and no names" };
+
+/// Why a rollout looks at one that is there.
+const UNTRIED: Cause = Cause::Drift { what: "nobody has seen that it is good" };
 
 /// Why it is given a monitor.
 pub(crate) const UNMONITORED: Cause = Cause::Drift { what: "its monitor is gone" };

@@ -86,7 +86,7 @@ fn borrowed(survey: &Survey, spec: &ContainerSpec) -> Borrowed {
 fn succession(change: &Change) -> u32 {
     match (change.part, change.have) {
         (Part::Heir(old) | Part::Successor(old), _) => old.record.succession.saturating_add(1),
-        (Part::Alone | Part::Old | Part::Kept, have) => {
+        (Part::Alone | Part::Old | Part::Kept | Part::Untried(_), have) => {
             have.map_or(0, |have| have.record.succession)
         }
     }
@@ -172,7 +172,7 @@ pub(super) fn crowded<'a>(
             Part::Heir(old) | Part::Successor(old) => {
                 Some((change.want?, old.record.name.as_str()))
             }
-            Part::Alone | Part::Old | Part::Kept => None,
+            Part::Alone | Part::Old | Part::Kept | Part::Untried(_) => None,
         })
     };
     heirs().next()?;

@@ -251,6 +251,7 @@ impl<'a> Maker<'a> {
         match fate {
             Fate::Keep if verdict.is_update() => {}
             Fate::Keep if matches!(change.part, Part::Heir(_) | Part::Successor(_)) => {}
+            Fate::Keep if matches!(change.part, Part::Untried(_)) => {}
             Fate::Keep => self.draft.unchanged += usize::from(!change.oneoff),
             Fate::Adopt => {
                 let adopt = Action::AdoptContainer { name: name() };
@@ -282,7 +283,7 @@ impl<'a> Maker<'a> {
         if verdict.starts {
             let start = match change.part {
                 Part::Heir(_) => Action::StartBeside { name: name() },
-                Part::Alone | Part::Old | Part::Successor(_) | Part::Kept => {
+                Part::Alone | Part::Old | Part::Successor(_) | Part::Kept | Part::Untried(_) => {
                     Action::StartContainer { name: name() }
                 }
             };

@@ -260,7 +260,8 @@ impl<'a> Judged<'a> {
 
     /// A container is not started before its turn has come.
     fn admit(&self, id: StepId, name: &str) {
-        let begins = ["launch_container", "start_container", "promote_container"];
+        let begins =
+            ["launch_container", "start_container", "promote_container", "prove_container"];
         let begins = begins.into_iter().find_map(|verb| self.find(verb, name));
         let begins = begins.expect("what is admitted begins");
         assert!(self.before[begins.index()].contains(&id), "{name} does not wait for its turn");

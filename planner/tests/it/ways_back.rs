@@ -1,12 +1,16 @@
 //! What a rollout leaves that fails or is broken off, case by case: by the way back, and by the next run.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use berth_planner::action::Action;
 use berth_planner::desired::Desired;
-use berth_planner::observed::Observed;
+use berth_planner::observed::{Health, Observed};
 use berth_planner::rollback::{NoWay, Way, due, way_back};
 use berth_planner::{Plan, StepId, UpOptions, up};
 use berth_schema::stack::*;
+use insta::assert_snapshot;
 
 use crate::checker::judge;
 use crate::host::{Break, FakeHost, Ran, active};
@@ -95,5 +99,117 @@ fn one_whose_tag_moved_goes_back_to_the_image_that_it_ran() {
         let way = new.back(&host).unwrap();
         host.apply_all(&way.plan, 5);
         assert_eq!(images(&host), images(&before), "{}", way.plan);
+    }
+}
+
+/// What `up` does to its end.
+#[track_caller]
+fn up_to(host: &mut FakeHost, stack: &Stack) -> Plan {
+    let plan = plan(&desired(stack), host);
+    host.apply_all(&plan, 11);
+    plan
+}
+
+/// The same, killed when the step of these words is done.
+#[track_caller]
+fn killed_after(host: &mut FakeHost, stack: &Stack, step: &str) {
+    let plan = plan(&desired(stack), host);
+    let is_it = |action: &Action| format!("{} {}", action.verb(), action.target()) == step;
+    let at = Cell::new(None);
+    let count = Cell::new(0);
+    host.clone().apply_watched(&plan, 3, None, |_, action| {
+        count.set(count.get() + 1);
+        at.set(at.get().or(is_it(action).then(|| count.get())));
+    });
+    let at = at.get().unwrap_or_else(|| panic!("no {step}\n{plan}"));
+    host.apply(&plan, 3, Some(Break::Dies(at)));
+}
+
+#[test]
+fn a_new_one_that_nobody_has_seen_good_is_looked_at_before_the_old_one_goes() {
+    for (order, step) in [
+        (RolloutOrder::StopFirst, "start_container shop-web-1-b"),
+        (RolloutOrder::StartFirst, "promote_container shop-web-1-b"),
+    ] {
+        let monitor = Some(Duration::from_secs(9));
+        let update = Rollout { monitor, ..rolls(order, FailureAction::Rollback) };
+        let mut host = host_of(&with([("web", web("web:1", 1, &update))]));
+        let second = with([("web", web("web:2", 1, &update))]);
+        let before = images(&host).into_iter().map(|(name, i)| (name.to_owned(), i));
+        let before: BTreeMap<String, String> = before.collect();
+        killed_after(&mut host, &second, step);
+        let mut well = host.clone();
+        up_to(&mut well, &second);
+        assert_eq!(images(&well), BTreeMap::from([("shop-web-1-b", "sha256:second".into())]));
+
+        let new = broken(&mut host, &second, "prove_container shop-web-1-b");
+        host.apply_all(&new.back(&host).unwrap().plan, 5);
+        let now: BTreeMap<String, String> =
+            images(&host).into_iter().map(|(name, image)| (name.to_owned(), image)).collect();
+        assert_eq!(now, before, "{}", new.plan);
+    }
+}
+
+#[test]
+fn one_that_failed_in_this_life_has_another_before_it_is_looked_at() {
+    let update = rolls(RolloutOrder::StopFirst, FailureAction::Rollback);
+    let mut host = host_of(&with([("web", web("web:1", 1, &update))]));
+    let second = with([("web", web("web:2", 1, &update))]);
+    killed_after(&mut host, &second, "start_container shop-web-1-b");
+    host.observed.containers.get_mut("shop-web-1-b").unwrap().restarts = 2;
+
+    let plan = up_to(&mut host, &second);
+    assert_snapshot!(plan, @"
+    restart  web-1-b  drift: nobody has seen that it is good
+    remove   web-1    another takes its place
+    Plan: 1 restart, 1 remove, 1 unchanged
+    ");
+}
+
+#[test]
+fn what_is_not_good_is_mended_before_the_next_one_stops() {
+    let update = rolls(RolloutOrder::StopFirst, FailureAction::Pause);
+    let mut host = host_of(&with([("web", web("web:1", 2, &update))]));
+    let second = with([("web", web("web:2", 2, &update))]);
+    broken(&mut host, &second, "prove_container shop-web-1");
+    host.observed.containers.get_mut("shop-web-1").unwrap().health = Health::Unhealthy;
+
+    broken(&mut host, &second, "prove_container shop-web-1");
+    assert_eq!(images(&host)["shop-web-2"], "sha256:web:1");
+    host.observed.containers.get_mut("shop-web-1").unwrap().health = Health::None;
+    up_to(&mut host, &second);
+    assert_eq!(images(&host)["shop-web-2"], "sha256:second");
+}
+
+#[test]
+fn what_was_stopped_for_another_is_kept_when_that_one_was_never_started() {
+    let update = rolls(RolloutOrder::StopFirst, FailureAction::Rollback);
+    let mut host = host_of(&with([("web", web("web:1", 1, &update))]));
+    let second = with([("web", web("web:2", 1, &update))]);
+    let before = host.clone();
+    killed_after(&mut host, &second, "stop_container shop-web-1");
+
+    let new = broken(&mut host, &second, "start_container shop-web-1-b");
+    host.apply_all(&new.back(&host).unwrap().plan, 5);
+    assert_eq!(images(&host), images(&before), "{}", new.plan);
+}
+
+#[test]
+fn one_that_does_not_run_is_what_there_was_before() {
+    for order in [RolloutOrder::StartFirst, RolloutOrder::StopFirst] {
+        let update = rolls(order, FailureAction::Rollback);
+        let mut host = host_of(&with([("web", web("web:1", 1, &update))]));
+        let before = host.clone();
+        host.perform(&Action::StopContainer {
+            name: "shop-web-1".into(),
+            grace: None,
+            hold: false,
+        })
+        .unwrap();
+        let second = with([("web", web("web:2", 1, &update))]);
+
+        let new = broken(&mut host, &second, "prove_container shop-web-1-b");
+        host.apply_all(&new.back(&host).unwrap().plan, 5);
+        assert_eq!(images(&host), images(&before), "{}", new.plan);
     }
 }

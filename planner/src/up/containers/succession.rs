@@ -2,14 +2,20 @@
 
 use berth_schema::stack::FailureAction;
 
-use super::{Change, Fate, Judge, Part, Verdict, going};
+use super::{Change, Fate, Judge, Part, UNTRIED, Verdict, going};
 use crate::cause::Cause;
 use crate::desired::{ContainerSpec, NetworkMode, ServiceSpec};
 use crate::down::volumes_of;
-use crate::observed::ObservedContainer;
+use crate::observed::{ContainerState, Health, ObservedContainer};
 use crate::problem::PlanProblem;
 use crate::rollout::{self, Manner};
 use crate::up::{is_active, ports, resources};
+
+/// Whether a container has not run well in this life.
+fn has_failed(have: &ObservedContainer) -> bool {
+    let ended = matches!(have.state, ContainerState::Restarting { .. });
+    ended || have.restarts > 0 || have.health == Health::Unhealthy
+}
 
 impl<'a> Judge<'a, '_> {
     /// How the containers of a service are replaced.
@@ -81,9 +87,17 @@ impl<'a> Judge<'a, '_> {
         manner: Manner,
     ) -> Vec<Change<'a>> {
         let verdict = &mut change.verdict;
-        let served = change.have.filter(|have| is_active(have) && !have.beside);
+        let service = self.survey.desired.services.get(change.service);
+        let manner = match (change.have, service) {
+            (Some(have), _) if is_active(have) && !have.beside => manner,
+            // From one that does not run nothing is taken over, but it is what there was before.
+            (Some(have), Some(service)) if have.served && have.state != ContainerState::Broken => {
+                manner.of_stopped(service)
+            }
+            _ => Manner::InPlace,
+        };
         let replaced = verdict.fate == Fate::Replace && verdict.starts;
-        let old = served.filter(|_| manner != Manner::InPlace && replaced);
+        let old = change.have.filter(|_| manner != Manner::InPlace && replaced);
         let hindrance = old.and_then(|old| {
             let beside = (manner == Manner::Beside).then_some(change.want).flatten();
             self.hindrance(old, beside, &verdict.causes)
@@ -104,9 +118,63 @@ impl<'a> Judge<'a, '_> {
                 let heir = Change { part: new, ..heir };
                 vec![heir, Change { part: goes, ..going(old, Cause::Superseded) }]
             }
-            None => {
-                let superseded = mate.map(|mate| going(mate, Cause::Superseded));
-                [change].into_iter().chain(superseded).collect()
+            None => match mate {
+                Some(mate) if self.is_untried(&change, mate) => {
+                    self.try_out(&mut change, Some(mate));
+                    vec![change, Change { part: Part::Kept, ..going(mate, Cause::Superseded) }]
+                }
+                Some(mate) => vec![change, going(mate, Cause::Superseded)],
+                None => vec![change],
+            },
+        }
+    }
+
+    /// Whether it has taken the place of its mate, and no rollout has said yet that it is good: that
+    /// one was broken off, or failed and could not be rolled back.
+    fn is_untried(&self, change: &Change, mate: &ObservedContainer) -> bool {
+        let service = self.survey.desired.services.get(change.service);
+        let Some(have) = change.have else { return false };
+        let newer = have.record.succession > mate.record.succession;
+        let stays = match change.verdict.fate {
+            Fate::Start => true,
+            Fate::Keep | Fate::Adopt | Fate::Unpause | Fate::Restart => newer,
+            Fate::Create | Fate::Replace | Fate::Remove => false,
+        };
+        let rolls = service.is_some_and(|service| service.rollout.is_some());
+        rolls && stays && mate.served && !self.survey.options.no_start
+    }
+
+    /// Lets the rollout look at one that is there, in another life if it has failed in this one.
+    fn try_out(&mut self, change: &mut Change<'a>, before: Option<&'a ObservedContainer>) {
+        change.part = Part::Untried(before);
+        let verdict = &mut change.verdict;
+        let failed = change.have.is_some_and(has_failed);
+        if verdict.fate == Fate::Keep && failed {
+            (verdict.fate, verdict.starts) = (Fate::Restart, true);
+            self.remember(&change.name, change.service, Fate::Restart);
+        }
+        if verdict.causes.is_empty() {
+            verdict.causes.push(UNTRIED);
+        }
+    }
+
+    /// Where some containers of a service are replaced that have nothing beside them, the others are
+    /// looked at first if they may be bad: each run would else take one more out of service.
+    pub(super) fn doubt(&mut self, changes: &mut [Change<'a>]) {
+        let replaced = |change: &Change| change.verdict.fate == Fate::Replace;
+        if self.survey.options.no_start || !changes.iter().any(replaced) {
+            return;
+        }
+        for change in changes.iter_mut().filter(|change| matches!(change.part, Part::Alone)) {
+            let Some(have) = change.have else { continue };
+            let is_open = match change.verdict.fate {
+                Fate::Start | Fate::Restart => true,
+                Fate::Keep => has_failed(have) || have.health == Health::Starting,
+                Fate::Adopt | Fate::Unpause => false,
+                Fate::Create | Fate::Replace | Fate::Remove => false,
+            };
+            if is_open {
+                self.try_out(change, None);
             }
         }
     }

@@ -30,6 +30,8 @@ struct Replica<'a> {
     new: Slots,
     /// Steps of the container that is replaced, if that is another one.
     old: Option<Slots>,
+    /// It has still to come: those that are there have their turn before.
+    is_new: bool,
 }
 
 impl<'a> Batches<'a> {
@@ -42,25 +44,25 @@ impl<'a> Maker<'a> {
     /// Brings the replicas of each service in groups.
     pub(super) fn order_of_rollouts(&mut self) {
         for batches in self.batches() {
-            for replica in &batches.replicas {
-                let old = replica.old.and_then(|old| old.drain.or(old.stop).or(old.remove));
-                match (old, replica.new.serve) {
-                    (Some(begins), Some(serve)) => self.draft.after(begins, serve),
-                    // What is kept stops when the other one is made, unless that waits for its end,
-                    // and before that starts.
-                    (Some(begins), None) => {
-                        let (made, start) = (replica.new.create, replica.new.start);
-                        let made = made.filter(|made| !self.draft.waits(*made, begins));
-                        made.into_iter().for_each(|made| self.draft.after(begins, made));
-                        start.into_iter().for_each(|start| self.draft.after(start, begins));
-                    }
-                    (None, _) => {}
-                }
-            }
+            batches.replicas.iter().for_each(|replica| self.end_of_old(replica));
             self.order_of_groups(&batches);
             self.conclude(&batches);
         }
         self.order_of_followers();
+    }
+
+    /// When the one that is replaced ends.
+    fn end_of_old(&mut self, replica: &Replica) {
+        let Some(ends) = replica.old.and_then(|old| old.drain.or(old.stop)) else { return };
+        if let Some(serve) = replica.new.serve {
+            self.draft.after(ends, serve);
+            return;
+        }
+        // What is kept stops when the other one is made, unless that waits for its end, and before
+        // that starts.
+        let made = replica.new.create.filter(|made| !self.draft.waits(*made, ends));
+        made.into_iter().for_each(|made| self.draft.after(ends, made));
+        replica.new.start.into_iter().for_each(|start| self.draft.after(start, ends));
     }
 
     fn batches(&self) -> Vec<Batches<'a>> {
@@ -72,16 +74,18 @@ impl<'a> Maker<'a> {
             let (Some(rollout), Some(good)) = (self.rollout(change), slots.good) else { continue };
             let old = match change.part {
                 Part::Heir(old) | Part::Successor(old) => places.get(old.record.name.as_str()),
+                Part::Untried(old) => old.and_then(|old| places.get(old.record.name.as_str())),
                 Part::Alone | Part::Old | Part::Kept => None,
             };
             let old = old.map(|old| self.slots[*old]);
             let begins = match (change.part, old) {
                 (Part::Successor(_), Some(old)) => old.stop.or(slots.start),
-                (_, Some(_)) => slots.start.or(slots.serve),
-                (_, None) => slots.stop.or(slots.remove).or(slots.create),
+                (Part::Heir(_), Some(_)) => slots.start.or(slots.serve),
+                _ => slots.stop.or(slots.remove).or(slots.create).or(slots.start),
             };
             let begins = begins.unwrap_or(good);
-            let replica = Replica { name: &change.name, begins, good, new: *slots, old };
+            let is_new = !matches!(change.part, Part::Untried(_));
+            let replica = Replica { name: &change.name, begins, good, new: *slots, old, is_new };
             let service = change.service;
             let of_service = batches.entry(service);
             let of_service = of_service.or_insert_with(|| Batches::new(service, rollout));
@@ -93,7 +97,11 @@ impl<'a> Maker<'a> {
             let of_service = batches.get_mut(change.service);
             of_service.into_iter().for_each(|batches| batches.spare.extend(spare));
         }
-        batches.into_values().collect()
+        let mut batches: Vec<Batches> = batches.into_values().collect();
+        for batch in &mut batches {
+            batch.replicas.sort_by_key(|replica| replica.is_new);
+        }
+        batches
     }
 
     /// A group comes when those before it are good, and those they replaced have ended.

@@ -14,7 +14,7 @@ impl Maker<'_> {
         for index in 0..self.changes.len() {
             let (change, slots) = (&self.changes[index], self.slots[index]);
             match (change.part, slots.stop, slots.start) {
-                (Part::Alone, Some(stop), Some(start)) => {
+                (Part::Alone | Part::Untried(_), Some(stop), Some(start)) => {
                     let replaced = change.verdict.fate == Fate::Replace;
                     if let Some(have) = change.have {
                         self.gap(change, (have, replaced), (stop, start));
@@ -34,7 +34,8 @@ impl Maker<'_> {
                         .into_iter()
                         .for_each(|serve| self.draft.cause(serve, order.clone()));
                 }
-                (Part::Alone | Part::Old | Part::Successor(_) | Part::Kept, ..) => {}
+                (Part::Alone | Part::Untried(_), ..) => {}
+                (Part::Old | Part::Successor(_) | Part::Kept, ..) => {}
             }
         }
     }

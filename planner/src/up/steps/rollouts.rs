@@ -37,19 +37,20 @@ impl Maker<'_> {
                 self.draft.after(stop, drain);
                 slots.drain = Some(drain);
             }
-            (Part::Successor(_), ..) => self.prove(change, slots),
+            (Part::Successor(_) | Part::Untried(_), ..) => self.prove(change, slots),
             (Part::Alone, ..) if change.verdict.fate == Fate::Replace => self.prove(change, slots),
             (Part::Alone | Part::Old | Part::Kept, ..) => {}
         }
     }
 
-    /// The look at one that starts when the one before it has stopped.
+    /// The look at one that starts when the one before it has stopped, or is there already.
     fn prove(&mut self, change: &Change, slots: &mut Slots) {
-        if let (Some(rollout), Some(start)) = (self.rollout(change), slots.start) {
-            let stable = self.stable(change, rollout);
-            self.draft.after(stable, start);
-            slots.good = Some(stable);
-        }
+        let looks = slots.start.is_some() || matches!(change.part, Part::Untried(_));
+        let Some(rollout) = self.rollout(change).filter(|_| looks) else { return };
+        let stable = self.stable(change, rollout);
+        let before = [slots.start, slots.adopt, slots.update];
+        before.into_iter().flatten().for_each(|before| self.draft.after(stable, before));
+        slots.good = Some(stable);
     }
 
     /// How the containers of a service are replaced, if the file says so and it is about them.

@@ -135,9 +135,11 @@ fn a_run_that_is_broken_off_while_it_drains_drains_in_the_next_one() {
     let drain = first.steps.iter().position(|s| s.action.verb() == "drain_container").unwrap();
     host.apply(&first, 7, Some(Break::Dies(drain)));
     assert_snapshot!(steps(&plan(&stack, &host)), @r"
-    0 drain_container shop-web-1 ←
-    1 stop_container shop-web-1 ← 0
-    2 remove_container shop-web-1 ← 1
+    0 prove_container shop-web-1-b ←
+    1 drain_container shop-web-1 ←
+    2 stop_container shop-web-1 ← 1
+    3 conclude_rollout web ←  ended 0
+    4 remove_container shop-web-1 ← 0,2,3
     ");
 }
 
