@@ -72,6 +72,14 @@ pub(crate) enum Failure {
         /// 125, 126 or 127, when the program of a container was not started.
         start: Option<u8>,
     },
+    /// Steps were done, and then no plan could be made of the rest.
+    #[error("{done} steps were done, and the rest was not tried")]
+    CutShort {
+        /// Steps done.
+        done: usize,
+        /// Why it did not go on.
+        causes: Vec<String>,
+    },
     /// Everything was done, but a service is not as it should be.
     #[error("done, but not everything is healthy")]
     Unhealthy {
@@ -217,7 +225,7 @@ impl Failure {
             Failure::Partial { causes, start, .. } => {
                 Failure::NotStarted { code: start.unwrap_or(125), message: causes.join("\n") }
             }
-            Failure::Unhealthy { causes } => {
+            Failure::CutShort { causes, .. } | Failure::Unhealthy { causes } => {
                 Failure::NotStarted { code: 125, message: causes.join("\n") }
             }
             before @ (Failure::Refused { .. } | Failure::NotLocked(_) | Failure::Stale { .. }) => {
@@ -234,7 +242,7 @@ impl Failure {
         match self {
             Failure::Partial { untouched, .. } => !untouched,
             Failure::PartOfPlan { partial, .. } => partial.is_half_done(),
-            Failure::Unhealthy { .. } => true,
+            Failure::CutShort { .. } | Failure::Unhealthy { .. } => true,
             _ => false,
         }
     }
@@ -243,6 +251,7 @@ impl Failure {
     pub(crate) fn causes(&self) -> &[String] {
         match self {
             Failure::Partial { causes, .. }
+            | Failure::CutShort { causes, .. }
             | Failure::Unhealthy { causes }
             | Failure::RolledBack { causes, .. }
             | Failure::Rejected { causes, .. }
@@ -266,7 +275,7 @@ impl Failure {
             Failure::Invalid(_) | Failure::BadPlan { .. } => 65,
             Failure::PartOfPlan { partial, .. } => partial.code(),
             Failure::Partial { untouched: true, .. } => 1,
-            Failure::Partial { .. } => 3,
+            Failure::Partial { .. } | Failure::CutShort { .. } => 3,
             Failure::Stale { .. } | Failure::Moved { .. } => 4,
             Failure::Unhealthy { .. } => 5,
             Failure::RolledBack { .. } => 6,
@@ -307,7 +316,7 @@ impl Failure {
                 "change {}, or what it depends on; `berth up --retry` tries just this again",
                 quoted(services)
             )),
-            Failure::Partial { .. } => {
+            Failure::Partial { .. } | Failure::CutShort { .. } => {
                 Some("run the same command again: it goes on from here".to_owned())
             }
             Failure::Moved { file, .. } => Some(format!(

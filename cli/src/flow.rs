@@ -14,8 +14,8 @@ use berth_planner::problem::PlanProblems;
 use berth_runtime::apply::Outcome;
 use berth_runtime::host::{Asked, Host, HostError, Lock};
 
-use self::fails::is_optional;
 pub(crate) use self::fails::{cause, failure};
+use self::fails::{half_done, is_optional};
 pub(crate) use self::performing::perform;
 use crate::failure::{Exit, Failure};
 use crate::ports::{self, Families};
@@ -124,6 +124,11 @@ impl From<HostError> for Failure {
         match error {
             HostError::Locked { project, holder } => {
                 Failure::Locked { project, holder: holder.to_string() }
+            }
+            HostError::Generation { ref project, .. } => {
+                let help =
+                    format!("`berth -p {project} history --forget` does without that history");
+                Failure::refused(&error).with_help(help)
             }
             other => Failure::refused(other),
         }
@@ -244,9 +249,10 @@ async fn change_with(
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {
             tokio::time::sleep(REST * attempt).await;
-            observed = host.observe(asked).await?;
+            let again = host.observe(asked).await;
+            observed = again.map_err(|error| half_done(done, error.into()))?;
         }
-        let plan = plan(&observed)?;
+        let plan = plan(&observed).map_err(|failure| half_done(done, failure))?;
         tell_beside(session, &plan);
         if plan.is_empty() {
             return Ok(Change { plan, done, interrupted: None });
@@ -262,7 +268,7 @@ async fn change_with(
         }
         causes = outcome.failed.iter().map(|failed| cause(&plan, failed)).collect();
     }
-    Err(Failure::Stale { attempts: ATTEMPTS, causes })
+    Err(half_done(done, Failure::Stale { attempts: ATTEMPTS, causes }))
 }
 
 /// Performs this plan and no other: it is not made again when it turns out stale. The caller has

@@ -14,7 +14,7 @@ use berth_planner::lock::Pins;
 use berth_planner::observed::{Observed, ObservedContainer};
 use berth_planner::plan::Plan;
 use berth_planner::up::{UpOptions, covered};
-use berth_runtime::host::{Host, Lock};
+use berth_runtime::host::{Host, Lock, command_line};
 use berth_schema::config::Switches;
 use berth_schema::stack::{Document, FileContent, Stack};
 use jiff::Timestamp;
@@ -59,17 +59,17 @@ impl Wanted {
     }
 }
 
-/// Writes down what a run came to, while its lock is held. That it cannot be written is told: the
-/// run itself is done.
+/// Writes down what a run came to, while its lock is held, and gives the name of the run that the host is
+/// as it left it. That it cannot be written is told: the run itself is done.
 pub(crate) fn remember(
     session: &Session,
     host: &Host,
     look: &Look,
     (run, wanted): (&Run<'_>, Wanted),
     changed: &Result<Change, Failure>,
-) {
-    let (Some(lock), Some(desired)) = (look.lock(), wanted.take()) else { return };
-    remember_under(session, host, lock, (run, &desired), changed);
+) -> Option<String> {
+    let (lock, desired) = (look.lock()?, wanted.take()?);
+    remember_under(session, host, lock, (run, &desired), changed)
 }
 
 /// As [`remember`], for a run that has its lock at hand.
@@ -79,14 +79,15 @@ pub(crate) fn remember_under(
     lock: &Lock,
     (run, desired): (&Run<'_>, &Desired),
     changed: &Result<Change, Failure>,
-) {
-    let Some(end) = End::of(changed) else { return };
+) -> Option<String> {
+    let end = End::of(changed)?;
     let writer = Writer { session, host, lock, run, desired };
     if let Err(failure) = writer.write(end) {
         let text =
             format!("this state is not in the history, so no rollback leads here: {failure}");
         session.ui.warn(&text);
     }
+    host.last_run(&desired.project).ok().flatten()
 }
 
 /// How a run came to its end, as far as the history minds.
@@ -127,7 +128,9 @@ impl End {
                 let end = failed(causes.clone(), String::new())?;
                 Some(End { rejected: services.clone(), ..end })
             }
-            Err(failure) if touched(failure) => failed(failure.causes().to_vec(), String::new()),
+            Err(failure) if failure.is_half_done() => {
+                failed(failure.causes().to_vec(), String::new())
+            }
             Err(_) => None,
         }
     }
@@ -142,16 +145,6 @@ impl End {
         }
         self.rejected.extend(still);
         self
-    }
-}
-
-/// Whether something was changed before a failure.
-fn touched(failure: &Failure) -> bool {
-    match failure {
-        Failure::PartOfPlan { partial, .. } => touched(partial),
-        Failure::Partial { untouched, .. } => !untouched,
-        Failure::Unhealthy { .. } => true,
-        _ => false,
     }
 }
 
@@ -196,8 +189,7 @@ impl Writer<'_> {
         if newest.is_none() && containers.values().all(|one| one.record.project != *project) {
             return Ok(());
         }
-        let Content { made_of, model, contents } =
-            self.content(&containers, newest.as_ref(), end)?;
+        let Content { made_of, model, contents } = self.content(&containers, end)?;
         if let Some(newest) = newest.as_ref().filter(|newest| newest.made_of.is_like(&made_of)) {
             return self.again(newest, run, end);
         }
@@ -208,7 +200,7 @@ impl Writer<'_> {
             number,
             at: now.to_string(),
             by: self.session.environment.get("SUDO_USER").cloned().unwrap_or("root".to_owned()),
-            command: std::env::args().collect::<Vec<_>>().join(" "),
+            command: command_line(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             run,
             standing: end.standing,
@@ -266,7 +258,6 @@ impl Writer<'_> {
     fn content(
         &self,
         containers: &BTreeMap<String, ObservedContainer>,
-        newest: Option<&Generation>,
         end: &End,
     ) -> Result<Content, Failure> {
         let Writer { host, run, desired, .. } = *self;
@@ -276,7 +267,11 @@ impl Writer<'_> {
         }
         // When services are named, the others are not even in what is desired.
         let whole = run.options.services.is_empty() && services.len() == desired.services.len();
-        let before = newest.filter(|_| !whole);
+        let all = match whole {
+            true => Vec::new(),
+            false => host.generations(&desired.project)?,
+        };
+        let before = generation::base(&all, containers, &services);
         let needed = self.needed(&services, before)?;
         let mut made_of = MadeOf::of(desired, containers, &services);
         made_of.pins = run.pins.clone();
@@ -383,20 +378,47 @@ fn second(at: &str) -> String {
     time.unwrap_or_else(|_| at.to_owned())
 }
 
-/// Marks what a run came to as failed, since it did not become healthy.
-pub(crate) async fn mark_unhealthy(
+/// What a run was, to those that wait for what it did.
+#[derive(Debug, Clone)]
+pub(crate) struct Waited<'a> {
+    /// The project.
+    pub(crate) project: &'a str,
+    /// The name of the run after which the host is as it was left; another run has another.
+    pub(crate) run: Option<String>,
+    /// It changed something.
+    pub(crate) changed: bool,
+    /// It was about all services.
+    pub(crate) whole: bool,
+}
+
+/// Marks what a run came to by how its services became: who does not become healthy is no state to go back
+/// to, who does so later is one again.
+pub(crate) async fn mark(
     host: &Host,
-    project: &str,
-    failure: &Failure,
+    waited: &Waited<'_>,
+    ended: &Result<(), &Failure>,
 ) -> Result<(), Failure> {
-    let run = host.last_run(project)?;
-    let lock = host.lock(project, flow::LOCK_WAIT).await?;
-    let newest = host.newest_generation(project)?;
+    let marked = |newest: Generation| match ended {
+        _ if newest.run != waited.run => None,
+        Ok(()) => {
+            let mends =
+                waited.whole && newest.standing == Standing::Failed && newest.rejected.is_empty();
+            mends.then(|| Generation { standing: Standing::Stable, why: Vec::new(), ..newest })
+        }
+        Err(failure) => waited.changed.then(|| {
+            let why = failure.causes().to_vec();
+            Generation { standing: Standing::Failed, why, ..newest }
+        }),
+    };
+    if host.newest_generation(waited.project)?.and_then(marked).is_none() {
+        return Ok(());
+    }
+    let lock = host.lock(waited.project, flow::LOCK_WAIT).await?;
     // Another run may have been here meanwhile.
-    let Some(newest) = newest.filter(|newest| newest.run == run) else { return Ok(()) };
-    let why = failure.causes().to_vec();
-    let marked = Generation { standing: Standing::Failed, why, ..newest };
-    Ok(host.mark_generation(&lock, &marked)?)
+    match host.newest_generation(waited.project)?.and_then(marked) {
+        Some(marked) => Ok(host.mark_generation(&lock, &marked)?),
+        None => Ok(()),
+    }
 }
 
 /// The canonical form of a generation.

@@ -238,7 +238,10 @@ pub(crate) async fn apply(
     let changed = match flow::exactly(session, host, view.plan, (&asked, &back)).await {
         Err(Failure::Stale { causes, .. }) => Err(Failure::Moved { file: file.to_owned(), causes }),
         done => {
-            policy::remember(host, stack, images.ruling())?;
+            // The plan is done, whatever becomes of the consent.
+            if let Err(failure) = policy::remember(host, stack, images.ruling()) {
+                session.ui.warn(&format!("what was consented to is asked for again: {failure}"));
+            }
             done.map_err(|failure| match failure {
                 partial @ Failure::Partial { .. } => {
                     Failure::PartOfPlan { file: file.to_owned(), partial: Box::new(partial) }

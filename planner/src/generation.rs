@@ -19,13 +19,12 @@ use crate::resolve::digest;
 mod choice;
 mod rejected;
 
-pub use choice::{NoTarget, surplus, target};
+pub use choice::{NoTarget, base, is_applied, numbered, surplus, target, ways};
 pub use rejected::{Rejected, made, rejected};
 
 /// How many generations of a project are kept, unless its file says so.
 const KEPT: usize = 50;
-/// Of how many the images are kept then: of the one that is applied, and of those before it that were
-/// good.
+/// Of how many good ones the images are kept then, the one that is applied among them.
 const IMAGES_OF: usize = 3;
 /// Things that the line about a change names.
 const NAMED: usize = 4;
@@ -306,14 +305,9 @@ pub fn keeper<'a>(
     kept.get(image)?.iter().find(|keeper| has_containers(&keeper.project))
 }
 
-/// Adds the images that a way back of one project needs: those of the newest generation, and of the
-/// ones before it that were good, so many together. `all` are by number.
+/// Adds the images that ways back of one project need. `all` are by number.
 pub fn keep_images(kept: &mut Kept, all: &[Generation]) {
-    let Some(Generation { number: newest, history, .. }) = all.last() else { return };
-    let good = all.iter().rev().filter(|generation| {
-        generation.number == *newest || generation.standing == Standing::Stable
-    });
-    for generation in good.take(history.unwrap_or(IMAGES_OF)) {
+    for generation in ways(all) {
         for id in generation.made_of.images() {
             let Generation { project, number, .. } = generation;
             let keepers = kept.entry(id.to_owned()).or_default();

@@ -102,11 +102,55 @@ fn says_secret<'a>(words: impl Iterator<Item = &'a str>) -> bool {
     false
 }
 
+/// The words of a command, to be written down and shown to others: without values of what sounds like a
+/// secret, and of `run` and `exec` without what they set and start.
+pub fn command(words: impl IntoIterator<Item = String>) -> String {
+    const LEFT_OUT: &str = "…";
+    let mut words = words.into_iter();
+    let mut told: Vec<String> = words.next().into_iter().collect();
+    let (mut starts, mut behind, mut bare) = (false, false, 0);
+    for word in words {
+        let is_option = word.starts_with('-');
+        bare += usize::from(starts && !is_option);
+        if bare > 1 {
+            told.push(LEFT_OUT.to_owned());
+            break;
+        }
+        let is_start = !is_option && ["run", "exec"].contains(&word.as_str());
+        let value = word.split_once('=').filter(|(name, _)| starts || is_secret_name(name));
+        let next = is_option && !word.contains('=') && is_secret_name(&word);
+        told.push(match value {
+            _ if has_login(&word) || behind && !is_option => LEFT_OUT.to_owned(),
+            Some((name, _)) => format!("{name}={LEFT_OUT}"),
+            None => word,
+        });
+        (starts, behind) = (starts || is_start, next);
+    }
+    told.join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn of_a_command_is_told_what_is_nobodys_secret() {
+        for (line, told) in [
+            ("berth up -d --scale web=3 web", "berth up -d --scale web=3 web"),
+            ("berth run --rm -e TOKEN=x web sh", "berth run --rm -e TOKEN=… …"),
+            ("berth run -eTOKEN=x web", "berth run -eTOKEN=… web"),
+            ("berth run web mysql --password hunter2", "berth run web …"),
+            ("berth exec -T web touch /x", "berth exec -T web …"),
+            ("berth login --password hunter2 r.example", "berth login --password … r.example"),
+            ("berth login --password=hunter2 r.example", "berth login --password=… r.example"),
+            ("berth -f https://me:pass@r.example/c.yaml up", "berth -f … up"),
+        ] {
+            assert_eq!(command(line.split(' ').map(str::to_owned)), told, "{line}");
+        }
+        assert_eq!(command([]), "");
+    }
 
     fn hides(path: &str, value: Value) -> bool {
         let key = path.rsplit('.').next().unwrap_or(path);

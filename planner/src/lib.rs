@@ -22,7 +22,7 @@ mod diff;
 pub mod down;
 mod gate;
 pub mod generation;
-mod hidden;
+pub mod hidden;
 pub mod hold;
 pub mod images;
 pub mod ipam;

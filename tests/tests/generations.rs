@@ -1,6 +1,5 @@
 //! What was applied is remembered, told, and gone back to, also when nothing of it is left elsewhere.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -297,7 +296,7 @@ fn as_many_generations_are_kept_with_their_images_as_the_file_says() {
     history("services:\n", "x-berth: { history: 501 }\nservices:\n");
     host.berth("up -d")
         .fails_with(65)
-        .stderr_has("compose.yaml:1:23")
+        .stderr_has("compose.yaml:2:21")
         .stderr_has("`501` is not between 1 and 500")
         .stderr_has("─┬─");
     history("501", "5");
@@ -392,14 +391,93 @@ fn two_runs_at_once_have_numbers_of_their_own() {
     for round in 0..6 {
         let runs = ["-p stack -f one.yaml up -d", "-p stack -f two.yaml up -d"];
         let ended = runs.map(|words| host.start_berth(words)).map(|run| run.ends());
-        ended.iter().for_each(|run| assert!(matches!(run.code, 0 | 8), "round {round}: {run}"));
-        let listed = numbers(&host);
-        let unique: BTreeSet<u64> = listed.iter().copied().collect();
-        assert_eq!(unique.len(), listed.len(), "round {round}: {listed:?}");
+        for run in ended {
+            assert!(matches!(run.code, 0 | 8), "round {round}: {run}");
+            assert!(!run.stderr.contains("not in the history"), "{run}");
+        }
     }
     let listed = numbers(&host);
     assert_eq!(listed, (1..=listed.len() as u64).rev().collect::<Vec<_>>());
     assert!(listed.len() > 1);
+}
+
+#[test]
+fn after_a_run_that_was_cut_off_the_way_leads_back_to_the_last_good_one() {
+    let host = shop();
+    host.berth("up -d").succeeds();
+    host.write("app.env", "LEVEL=2\n");
+    host.berth("up -d").succeeds();
+    // The third stays at a gate that does not open.
+    host.write("app.env", "LEVEL=3\n");
+    let never = "    healthcheck: { test: [CMD, 'false'], interval: 50ms, retries: 1000000 }\n";
+    let gate = "  idle:\n    depends_on: { web: { condition: service_healthy } }\n";
+    host.edit("compose.yaml", "    secrets: [token]\n", &format!("    secrets: [token]\n{never}"));
+    host.edit("compose.yaml", "  idle:\n", gate);
+    host.berth("stop idle").succeeds();
+    let up = host.start_berth("up -d");
+    let third = "-p stack exec -T web sh -c 'test $LEVEL = 3'";
+    host.eventually("the new one runs", || host.berth(third).code == 0);
+    up.signal(Signal::SIGKILL);
+    up.ends();
+    assert_eq!(numbers(&host), [2, 1]);
+    host.berth("rollback").succeeds().stderr_has("generation 2 as it was");
+    assert!(inside(&host).starts_with("2,"), "{}", inside(&host));
+    host.berth("rollback").succeeds().stderr_has("from generation 2 to 1");
+    assert!(inside(&host).starts_with("1,"), "{}", inside(&host));
+}
+
+#[test]
+fn who_becomes_healthy_later_is_a_state_to_go_back_to() {
+    let stack = "
+services:
+  web:
+    image: busybox:1
+    command: [sleep, '100000']
+    stop_grace_period: 1s
+    healthcheck: { test: [CMD, test, -e, /tmp/ok], interval: 50ms, retries: 2 }
+";
+    let host = TestHost::with("compose.yaml", stack);
+    let result = || history(&host)[0]["Result"].as_str().unwrap_or_default().to_owned();
+    host.berth("up -d --wait --wait-timeout 5").fails_with(5);
+    assert_eq!(result(), "failed");
+    host.berth("up -d --wait --wait-timeout 5").fails_with(5);
+    assert_eq!(result(), "failed");
+    host.berth("exec -T web touch /tmp/ok").succeeds();
+    host.eventually("it is healthy", || host.status("stack-web-1")["health"] == "healthy");
+    host.berth("up -d --wait").succeeds();
+    assert_eq!(result(), "stable");
+    // What changes nothing and finds it ill spoils nothing.
+    host.berth("exec -T web rm /tmp/ok").succeeds();
+    host.eventually("it is ill", || host.status("stack-web-1")["health"] == "unhealthy");
+    host.berth("up -d --wait --wait-timeout 5").fails_with(5);
+    assert_eq!(result(), "stable");
+    assert_eq!(numbers(&host), [1]);
+}
+
+#[test]
+fn a_history_that_cannot_be_read_stops_nothing_and_can_be_forgotten() {
+    let host = shop();
+    host.berth("up -d").succeeds();
+    host.shell("echo '{' >/var/lib/berth/projects/stack/generations/1/record.json").succeeds();
+    host.berth("image prune -f")
+        .fails_with(1)
+        .stderr_has("generations/1/record.json")
+        .stderr_has("`berth -p stack history --forget`");
+    host.berth("down").succeeds();
+    host.berth("history --forget").succeeds().stderr_has("1 generations forgotten");
+    host.berth("image prune -f").succeeds();
+    host.berth("history --forget --quiet").fails_with(64);
+}
+
+#[test]
+fn what_a_command_was_given_is_nowhere_written_down() {
+    let host = shop();
+    host.berth("up -d").succeeds();
+    host.berth("run --rm -T -e API=hunter4 web echo hunter5").succeeds();
+    host.shell("cat /var/lib/berth/projects/stack/journal.ndjson")
+        .succeeds()
+        .stdout_has("run --rm");
+    host.shell("grep -rE 'hunter[45]' /var/lib/berth/projects").fails_with(1);
 }
 
 #[test]

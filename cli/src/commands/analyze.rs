@@ -146,14 +146,8 @@ fn heading(ran: &Ran) -> String {
         End::Interrupted => ", interrupted",
         End::CutOff => ", killed",
     };
-    let (at, command) = (&ran.at, command(ran));
+    let (at, command) = (&ran.at, &ran.command);
     format!("{command} ({at}): {} in {}{end}", parts.join(", "), precise(ran.last))
-}
-
-/// The words of the run up to the first that may carry a value of somebody's.
-fn command(ran: &Ran) -> &str {
-    let end = ran.command.find('=').map(|at| ran.command[..at].rfind(' ').unwrap_or(0));
-    ran.command[..end.unwrap_or(ran.command.len())].trim_end()
 }
 
 fn blame(links: &[Link]) -> Vec<String> {
@@ -204,7 +198,7 @@ fn remarks(link: &Link) -> String {
 fn about(ran: &Ran) -> Run<'_> {
     Run {
         began: &ran.at,
-        command: command(ran),
+        command: &ran.command,
         end: ran.end(),
         seconds: ran.last.as_secs_f64(),
         steps: ran.counts(),
@@ -271,13 +265,5 @@ mod tests {
         let expected =
             ["    3.000s  await db-1 (healthy)  `web` waits for it", "     5.0ms  create db-1"];
         assert_eq!(lines, expected);
-    }
-
-    #[test]
-    fn no_value_of_the_command_line_is_told() {
-        let ran = |command: &str| Ran { command: command.into(), ..Ran::default() };
-        assert_eq!(command(&ran("berth run -e TOKEN=a b web")), "berth run -e");
-        assert_eq!(command(&ran("berth up -d")), "berth up -d");
-        assert_eq!(command(&ran("A=b")), "");
     }
 }

@@ -40,10 +40,12 @@ pub(crate) async fn run(session: &Session, args: &DownArgs) -> Result<Exit, Fail
     let mut look = flow::look(session, &host, &project.name, Asked::default()).await?;
     let change = flow::change_under(session, &host, &mut look, plan, Manner::Usual).await?;
     if let (Some(lock), None) = (look.lock(), change.interrupted) {
-        let all = host.generations(&project.name)?;
-        let forgotten = all.iter().map(|one| one.number).filter(|_| is_end(args));
+        let forgotten = match is_end(args) {
+            true => host.numbers_of_generations(&project.name)?,
+            false => Vec::new(),
+        };
         // With none this takes away what a kill left half written.
-        host.forget_generations(lock, &project.name, &forgotten.collect::<Vec<_>>())?;
+        host.forget_generations(lock, &project.name, &forgotten)?;
     }
     if change.done == 0 && !session.global.dry_run {
         session.ui.note(&safe(&format!("{}: nothing to remove", project.name)));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_planner::generation::{Generation, NoTarget, target};
+use berth_planner::generation::{Generation, NoTarget, numbered};
 use berth_planner::views::models::{Side, models, with_contents};
 use berth_runtime::host::Host;
 use berth_schema::stack::Stack;
@@ -29,7 +29,7 @@ pub(crate) struct HistoryArgs {
     #[arg(short, long)]
     quiet: bool,
     /// Forget all generations; what runs is not touched
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["format", "quiet"])]
     forget: bool,
 }
 
@@ -82,12 +82,12 @@ pub(crate) async fn run(session: &Session, args: &HistoryArgs) -> Result<Exit, F
 
 async fn forget(session: &Session, host: &Host, project: &str) -> Result<Exit, Failure> {
     if session.global.dry_run {
-        let count = host.generations(project)?.len();
+        let count = host.numbers_of_generations(project)?.len();
         session.ui.note(&safe(&format!("{project}: {count} generations would be forgotten")));
         return Ok(Exit::Done);
     }
     let lock = host.lock(project, flow::LOCK_WAIT).await?;
-    let all: Vec<u64> = host.generations(project)?.iter().map(|one| one.number).collect();
+    let all = host.numbers_of_generations(project)?;
     host.forget_generations(&lock, project, &all)?;
     session.ui.note(&safe(&format!("{project}: {} generations forgotten", all.len())));
     Ok(Exit::Done)
@@ -136,7 +136,9 @@ fn table(all: &[Generation]) -> Table {
 fn words(generation: &Generation) -> String {
     let back = generation.rollback.map(|b| format!("rollback of {} to {}", b.of, b.to));
     let parts = back.into_iter().chain(Some(generation.change.clone()));
-    let parts = parts.chain(generation.why.first().cloned()).filter(|part| !part.is_empty());
+    // Lines that a container wrote may follow; `--format json` has them.
+    let why = generation.why.first().and_then(|why| why.lines().next()).map(str::to_owned);
+    let parts = parts.chain(why).filter(|part| !part.is_empty());
     parts.collect::<Vec<_>>().join(": ")
 }
 
@@ -177,7 +179,7 @@ pub(crate) fn diff(
 ) -> Result<Exit, Failure> {
     let project = generations::project(session, host)?;
     let all = host.generations(&project)?;
-    let one = |number| target(&project, &all, Some(number)).map_err(no_target);
+    let one = |number| numbered(&project, &all, number).map_err(no_target);
     let before = one(before)?;
     let after = match (after, all.last()) {
         (None, Some(newest)) => newest,

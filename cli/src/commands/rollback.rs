@@ -1,11 +1,12 @@
 //! `berth rollback`.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use berth_planner::desired::Desired;
-use berth_planner::generation::{Generation, Rollback, target};
+use berth_planner::generation::{Generation, Rollback, is_applied, numbered, target};
 use berth_planner::up::UpOptions;
 use berth_runtime::host::Host;
 use clap::Args;
@@ -14,12 +15,15 @@ use super::generations::no_target;
 use super::image::short;
 use crate::failure::{Exit, Failure};
 use crate::flow::{self, Manner};
-use crate::generations::{self, Run, Wanted};
+use crate::generations::{self, Run, Waited, Wanted};
 use crate::images::{Aim, Images, Past};
 use crate::policy::{self, PolicyArgs};
 use crate::session::Session;
 use crate::ui::safe;
 use crate::values::moment;
+
+/// How often the way back is chosen anew.
+const ATTEMPTS: u32 = 3;
 
 /// Arguments of `rollback`.
 #[derive(Debug, Args)]
@@ -47,25 +51,70 @@ pub(crate) struct RollbackArgs {
 pub(crate) async fn run(session: &Session, args: &RollbackArgs) -> Result<Exit, Failure> {
     let host = flow::open(session)?;
     let project = generations::project(session, &host)?;
-    let all = host.generations(&project)?;
-    let to = target(&project, &all, args.generation).map_err(no_target)?;
-    let of = all.last().unwrap_or(to);
-    check_images(&host, to)?;
-    let back = Rollback { of: of.number, to: to.number };
-    let way = match back.of == back.to {
-        true => format!("{project}: generation {} as it was", back.to),
-        false => format!("{project}: from generation {} to {}", back.of, back.to),
-    };
-    session.ui.note(&safe(&way));
-    let again = generations::past(session, &host, to);
+    for _ in 0..ATTEMPTS {
+        if let ControlFlow::Break(exit) = once(session, (&host, &project), args).await? {
+            return Ok(exit);
+        }
+        session.ui.note(&safe(&format!("{project}: another run changed it meanwhile")));
+    }
+    let text = format!("other runs change `{project}` again and again");
+    Err(Failure::refused(text).with_help("run `berth rollback` again when they have ended"))
+}
+
+/// Where a rollback leads, chosen before anything is changed.
+struct Way {
+    of: Generation,
+    to: Generation,
+}
+
+impl Way {
+    fn choose(host: &Host, project: &str, asked: Option<u64>) -> Result<Way, Failure> {
+        let all = host.generations(project)?;
+        let to = match (asked, all.last()) {
+            (Some(number), _) => numbered(project, &all, number),
+            (None, Some(newest)) => {
+                // A run that was cut off left no generation, but may have left containers.
+                let is_last = newest.run == host.last_run(project)?;
+                target(project, &all, is_last || is_applied(newest, &host.list_containers()?))
+            }
+            (None, None) => target(project, &all, true),
+        };
+        let to = to.map_err(no_target)?.clone();
+        Ok(Way { of: all.last().unwrap_or(&to).clone(), to })
+    }
+
+    fn told(&self, project: &str) -> String {
+        let (of, to) = (self.of.number, self.to.number);
+        match of == to {
+            true => format!("{project}: generation {to} as it was"),
+            false => format!("{project}: from generation {of} to {to}"),
+        }
+    }
+}
+
+/// Goes back, unless somebody else has changed the project between the choice and the lock.
+async fn once(
+    session: &Session,
+    (host, project): (&Arc<Host>, &str),
+    args: &RollbackArgs,
+) -> Result<ControlFlow<Exit>, Failure> {
+    let way = Way::choose(host, project, args.generation)?;
+    let Way { of, to } = &way;
+    check_images(host, to)?;
+    session.ui.note(&safe(&way.told(project)));
+    let again = generations::past(session, host, to);
     let mut stack = again.load(&[])?;
     stack.files.clone_from(&to.made_of.files);
-    let mut images = Images::of_generation(to.made_of.pins.clone(), past(&host, of, to)?);
+    let mut images = Images::of_generation(to.made_of.pins.clone(), past(host, of, to)?);
     let options = UpOptions { remove_orphans: true, grace: args.timeout, ..UpOptions::default() };
     let aim = Aim::Up(&options);
-    let mut look = images.pass(&again, &host, (&stack, aim), (&args.policy, !args.yes)).await?;
+    let mut look = images.pass(&again, host, (&stack, aim), (&args.policy, !args.yes)).await?;
+    let now = Way::choose(host, project, args.generation)?;
+    if (now.of.number, now.to.number) != (of.number, to.number) {
+        return Ok(ControlFlow::Continue(()));
+    }
     let (wanted, told) = (Wanted::default(), AtomicBool::new(false));
-    let plan = images.planning((&again, &host), (&stack, aim), |images, observed| {
+    let plan = images.planning((&again, host), (&stack, aim), |images, observed| {
         let (desired, plan) = images.planned(&stack, observed, aim)?;
         if !told.swap(true, Ordering::Relaxed) {
             tell_secrets(session, to, &desired);
@@ -76,25 +125,30 @@ pub(crate) async fn run(session: &Session, args: &RollbackArgs) -> Result<Exit, 
         wanted.keep(desired);
         Ok(plan)
     });
-    let changed = flow::change_under(&again, &host, &mut look, plan, Manner::Usual).await;
-    let rollback = Some(back).filter(|back| back.of != back.to);
+    let changed = flow::change_under(&again, host, &mut look, plan, Manner::Usual).await;
+    let rollback = Rollback { of: of.number, to: to.number };
+    let rollback = Some(rollback).filter(|back| back.of != back.to);
     // What was kept less of then would forget what has come since.
     let (pins, history) = (images.pins(), of.history);
     let run = Run { stack: &stack, options: &options, pins, history, rollback };
-    generations::remember(&again, &host, &look, (&run, wanted), &changed);
+    let run = generations::remember(&again, host, &look, (&run, wanted), &changed);
     drop(look);
     let change = changed?;
     if session.global.dry_run || change.interrupted.is_some() {
-        return Ok(change.exit());
+        return Ok(ControlFlow::Break(change.exit()));
     }
     match change.done {
         0 => session.ui.note(&safe(&format!("{project}: nothing to do"))),
         _ => policy::tell(&again, &change.plan.grants),
     }
-    match args.wait {
-        true => super::up::wait(&host, &project, &[], args.wait_timeout).await,
-        false => Ok(Exit::Done),
-    }
+    let exit = match args.wait {
+        true => {
+            let waited = Waited { project, run, changed: change.done > 0, whole: true };
+            super::up::wait(session, host, &waited, (&[], args.wait_timeout)).await?
+        }
+        false => Exit::Done,
+    };
+    Ok(ControlFlow::Break(exit))
 }
 
 /// Images and files as a generation had them. Services that have come since go.

@@ -15,7 +15,7 @@ use crate::attach::{self, Attached, End, EndAt};
 use crate::doctor;
 use crate::failure::{Exit, Failure};
 use crate::flow::{self, Change};
-use crate::generations::{self, Run, Wanted};
+use crate::generations::{self, Run, Waited, Wanted};
 use crate::images::Aim;
 use crate::policy::{self, PolicyArgs};
 use crate::project::unknown_service;
@@ -119,11 +119,11 @@ pub(crate) async fn run_files(session: &Session, args: &UpArgs) -> Result<Exit, 
     check_names(&stack, args)?;
     let host = flow::open(session)?;
     let began = Timestamp::now();
-    let change = match bring_up(session, &host, &stack, args).await {
-        Ok(change) => change,
+    let (change, run) = match bring_up(session, &host, &stack, args).await {
+        Ok(done) => done,
         Err(failure) => return give_up(session, &host, (&stack, args), failure).await,
     };
-    go_on(session, &host, (&stack, args), (change, began)).await
+    go_on(session, &host, (&stack, args), (change, run, began)).await
 }
 
 /// Does what a saved plan says. Files and host are looked at under the lock of its project.
@@ -153,7 +153,8 @@ async fn run_saved(session: &Session, file: &str, args: &UpArgs) -> Result<Exit,
     let options = args.shape.options(&args.services);
     let (pins, history) = (&done.pins, stack.history);
     let run = Run { stack: &stack, options: &options, pins, history, rollback: None };
-    generations::remember_under(&again, &host, &lock, (&run, &done.desired), &done.changed);
+    let run =
+        generations::remember_under(&again, &host, &lock, (&run, &done.desired), &done.changed);
     drop(lock);
     let change = match done.changed {
         Ok(change) => change,
@@ -162,7 +163,7 @@ async fn run_saved(session: &Session, file: &str, args: &UpArgs) -> Result<Exit,
     if change.done > 0 {
         policy::tell(&again, &change.plan.grants);
     }
-    go_on(&again, &host, (&stack, &args), (change, began)).await
+    go_on(&again, &host, (&stack, &args), (change, run, began)).await
 }
 
 /// What comes after the change: waiting, or following the output.
@@ -170,7 +171,7 @@ async fn go_on(
     session: &Session,
     host: &Arc<Host>,
     (stack, args): (&Stack, &UpArgs),
-    (change, began): (Change, Timestamp),
+    (change, run, began): (Change, Option<String>, Timestamp),
 ) -> Result<Exit, Failure> {
     if session.global.dry_run {
         return Ok(Exit::Done);
@@ -190,7 +191,9 @@ async fn go_on(
         tell_hindrances(session, host, &stack.name);
     }
     if args.wait {
-        return wait(host, &stack.name, &args.services, args.wait_timeout).await;
+        let (changed, whole) = (change.done > 0, args.services.is_empty());
+        let waited = Waited { project: &stack.name, run, changed, whole };
+        return wait(session, host, &waited, (&args.services, args.wait_timeout)).await;
     }
     if !attached {
         return Ok(Exit::Done);
@@ -210,14 +213,19 @@ fn tell_hindrances(session: &Session, host: &Host, project: &str) {
 /// Waits until services are as their file declares. When they are not, what was applied is no state
 /// to go back to.
 pub(super) async fn wait(
+    session: &Session,
     host: &Arc<Host>,
-    project: &str,
-    services: &[String],
-    limit: Option<Duration>,
+    waited: &Waited<'_>,
+    (services, limit): (&[String], Option<Duration>),
 ) -> Result<Exit, Failure> {
-    let ended = ready::wait(host, project, services, limit).await;
-    if let Err(failure @ Failure::Unhealthy { .. }) = &ended {
-        generations::mark_unhealthy(host, project, failure).await?;
+    let ended = ready::wait(host, waited.project, services, limit).await;
+    let became = match &ended {
+        Ok(_) => Ok(()),
+        Err(failure @ Failure::Unhealthy { .. }) => Err(failure),
+        Err(_) => return ended,
+    };
+    if let Err(failure) = generations::mark(host, waited, &became).await {
+        session.ui.warn(&format!("the history does not say how this ended: {failure}"));
     }
     ended
 }
@@ -248,13 +256,13 @@ async fn bring_up(
     host: &Arc<Host>,
     stack: &Stack,
     args: &UpArgs,
-) -> Result<Change, Failure> {
+) -> Result<(Change, Option<String>), Failure> {
     let mut images = args.shape.images(session, stack)?;
     let options = UpOptions { no_start: args.no_start, ..args.shape.options(&args.services) };
     let aim = Aim::Up(&options);
     let look = images.pass(session, host, (stack, aim), (&args.shape.policy, !args.yes)).await?;
     let mut look = match images.pull_first(session, host, (stack, aim), look).await? {
-        ControlFlow::Break(interrupted) => return Ok(interrupted),
+        ControlFlow::Break(interrupted) => return Ok((interrupted, None)),
         ControlFlow::Continue(look) => look,
     };
     let wanted = Wanted::default();
@@ -271,14 +279,14 @@ async fn bring_up(
     let changed = flow::change_or_back(session, host, &mut look, plan, &back).await;
     let (pins, history) = (images.pins(), stack.history);
     let run = Run { stack, options: &options, pins, history, rollback: None };
-    generations::remember(session, host, &look, (&run, wanted), &changed);
+    let run = generations::remember(session, host, &look, (&run, wanted), &changed);
     // Others may work on the project while this run follows the output.
     drop(look);
     let change = changed?;
     if change.done > 0 {
         policy::tell(session, &change.plan.grants);
     }
-    Ok(change)
+    Ok((change, run))
 }
 
 /// Services named by options that the stack does not have.

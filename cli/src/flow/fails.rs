@@ -37,6 +37,15 @@ pub(crate) fn failure(plan: &Plan, outcome: &Outcome, done: usize) -> Failure {
     }
 }
 
+/// A failure that says that nothing was changed, when `done` steps of an earlier attempt were done.
+pub(super) fn half_done(done: usize, failure: Failure) -> Failure {
+    if done == 0 {
+        return failure;
+    }
+    let causes = [failure.to_string()].into_iter().chain(failure.causes().iter().cloned());
+    Failure::CutShort { done, causes: causes.collect() }
+}
+
 /// Whether a step that failed has changed something all the same.
 fn is_half_done(error: &StepError) -> bool {
     matches!(error, StepError::HookFailed { .. } | StepError::InitFailed { .. })

@@ -2,7 +2,10 @@
 
 use thiserror::Error;
 
-use super::{Generation, KEPT, Standing};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Generation, IMAGES_OF, KEPT, Part, Standing, spec_digest};
+use crate::observed::{ContainerRecord, ObservedContainer};
 
 /// Why there is none to go back to.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -19,20 +22,33 @@ pub enum NoTarget {
     NoneBefore(String),
 }
 
-/// The generation that is meant: the one asked for, else the last that was good before the one that
-/// is applied. After a rollback that is the one before where it led. `all` are by number.
+/// A generation by its number. `all` are by number.
+///
+/// # Errors
+/// When there is none.
+pub fn numbered<'a>(
+    project: &str,
+    all: &'a [Generation],
+    number: u64,
+) -> Result<&'a Generation, NoTarget> {
+    let found = all.iter().find(|generation| generation.number == number);
+    found.ok_or_else(|| NoTarget::Unknown { project: project.to_owned(), number })
+}
+
+/// The generation that a rollback without a number leads to: the last that was good before the one that is
+/// applied. After a rollback that is the one before where it led; after a run that was cut off before
+/// it left a generation, the newest good one. `all` are by number.
 ///
 /// # Errors
 /// When there is none.
 pub fn target<'a>(
     project: &str,
     all: &'a [Generation],
-    asked: Option<u64>,
+    is_applied: bool,
 ) -> Result<&'a Generation, NoTarget> {
     let newest = all.last().ok_or_else(|| NoTarget::Nothing(project.to_owned()))?;
-    if let Some(number) = asked {
-        let found = all.iter().find(|generation| generation.number == number);
-        return found.ok_or_else(|| NoTarget::Unknown { project: project.to_owned(), number });
+    if !is_applied && newest.standing == Standing::Stable {
+        return Ok(newest);
     }
     let end = origin(newest, all);
     let other = |one: &&Generation| {
@@ -62,11 +78,72 @@ fn origin(generation: &Generation, all: &[Generation]) -> u64 {
     number
 }
 
-/// Numbers of those that are too old to be kept. How many are, the newest says.
+/// Whether the containers of a generation are as it has them. A service without containers says nothing.
+pub fn is_applied(
+    generation: &Generation,
+    containers: &BTreeMap<String, ObservedContainer>,
+) -> bool {
+    let own = containers.values().map(|container| &container.record);
+    let mut own = own.filter(|record| record.project == generation.project && !record.oneoff);
+    own.all(|record| {
+        generation.made_of.services.get(&record.service).is_none_or(|part| is_of(record, part))
+    })
+}
+
+/// What a run that did not cover all services leaves as it was: the last generation that has those of the
+/// others as their containers are, which a run that failed may not have come to. `all` are by number.
+pub fn base<'a>(
+    all: &'a [Generation],
+    containers: &BTreeMap<String, ObservedContainer>,
+    covered: &BTreeSet<&str>,
+) -> Option<&'a Generation> {
+    let newest = all.last()?;
+    let own = containers.values().map(|container| &container.record).filter(|record| {
+        record.project == newest.project
+            && !record.oneoff
+            && !covered.contains(record.service.as_str())
+            && newest.made_of.services.contains_key(&record.service)
+    });
+    let own: Vec<&ContainerRecord> = own.collect();
+    let has = |one: &&Generation| {
+        let part = |record: &ContainerRecord| one.made_of.services.get(&record.service);
+        own.iter().all(|record| part(record).is_some_and(|part| is_of(record, part)))
+    };
+    all.iter().rev().find(has).or(Some(newest))
+}
+
+/// Whether a container is as a generation has its service; what prepares one has a description of its own.
+fn is_of(record: &ContainerRecord, part: &Part) -> bool {
+    let is_image = part.id.as_ref().is_none_or(|id| *id == record.image_id);
+    record.init.is_some() || part.spec == spec_digest(&record.spec) && is_image
+}
+
+/// The generations whose images stay: the newest, and so many good ones, first those that rollbacks one
+/// after the other lead to. How many, the newest says. `all` are by number.
+pub fn ways(all: &[Generation]) -> Vec<&Generation> {
+    let Some(newest) = all.last() else { return Vec::new() };
+    let most = newest.history.unwrap_or(IMAGES_OF);
+    let mut ways = vec![newest];
+    let mut good = usize::from(newest.standing == Standing::Stable);
+    let end = origin(newest, all);
+    let (before, ahead): (Vec<_>, Vec<_>) = all.iter().rev().partition(|one| one.number < end);
+    for one in before.into_iter().chain(ahead).filter(|one| one.standing == Standing::Stable) {
+        if good < most && !ways.iter().any(|way| way.made_of.is_like(&one.made_of)) {
+            ways.push(one);
+            good += 1;
+        }
+    }
+    ways.truncate(newest.history.unwrap_or(ways.len()));
+    ways
+}
+
+/// Numbers of those that are too old to be kept; what ways back lead to is. How many are, the newest says.
 pub fn surplus(all: &[Generation]) -> Vec<u64> {
     let kept = all.last().and_then(|newest| newest.history).unwrap_or(KEPT);
     let over = all.len().saturating_sub(kept);
-    all.iter().take(over).map(|generation| generation.number).collect()
+    let ways: Vec<u64> = ways(all).iter().map(|generation| generation.number).collect();
+    let old = all.iter().map(|generation| generation.number);
+    old.filter(|number| !ways.contains(number)).take(over).collect()
 }
 
 #[cfg(test)]
@@ -105,7 +182,7 @@ mod tests {
     }
 
     fn back(text: &str) -> String {
-        match target("shop", &history(text), None) {
+        match target("shop", &history(text), true) {
             Ok(generation) => generation.number.to_string(),
             Err(why) => why.to_string(),
         }
@@ -132,12 +209,20 @@ mod tests {
     }
 
     #[test]
+    fn where_the_newest_is_not_applied_any_more_the_way_leads_back_to_it() {
+        let back = |text: &str| target("shop", &history(text), false).unwrap().number;
+        assert_eq!(back("1a"), 1);
+        assert_eq!(back("1a 2b"), 2);
+        assert_eq!(back("1a 2b!"), 1);
+    }
+
+    #[test]
     fn what_is_not_there_is_told() {
         assert_eq!(back(""), "project `shop` has no history");
         assert_eq!(back("1a"), "`shop` has no stable generation before the one that is applied");
-        let asked = target("shop", &history("2a 3b"), Some(1)).unwrap_err();
+        let asked = numbered("shop", &history("2a 3b"), 1).unwrap_err();
         assert_eq!(asked.to_string(), "`shop` has no generation 1");
-        assert_eq!(target("shop", &history("2a 3b"), Some(3)).unwrap().number, 3);
+        assert_eq!(numbered("shop", &history("2a 3b"), 3).unwrap().number, 3);
     }
 
     #[test]
@@ -150,6 +235,13 @@ mod tests {
         let ids = |text: &str| kept(text).into_keys().collect::<String>();
         assert_eq!(ids("1a 2b 3c 4d"), "bcd");
         assert_eq!(ids("1a 2b! 3c~ 4d 5e!"), "ade");
+        assert_eq!(ids("1a 2b 3c 4d!"), "abcd", "three good ones beside one that failed");
+        assert_eq!(
+            ids("1a 2b 3c 4d 5e~ 6d~<5-4 7b<6-2"),
+            "abd",
+            "where rollbacks lead, then others"
+        );
+        assert_eq!(ids("1a 2b 3c 4b 5c"), "abc", "what is there twice counts once");
         assert_eq!(kept("1a 2b 3a")["a"][0].generation, 3);
     }
 
@@ -164,7 +256,7 @@ mod tests {
         all[0].history = Some(1);
         assert_eq!(kept(&all), (vec![], "bde".to_owned()));
         all[4].history = Some(4);
-        assert_eq!(kept(&all), (vec![1], "abde".to_owned()));
+        assert_eq!(kept(&all), (vec![3], "abde".to_owned()));
         all[4].history = Some(2);
         assert_eq!(kept(&all), (vec![1, 2, 3], "de".to_owned()));
         all[4].history = Some(1);
@@ -176,5 +268,9 @@ mod tests {
         let many: Vec<String> = (1..=KEPT + 2).map(|number| format!("{number}a")).collect();
         assert_eq!(surplus(&history(&many.join(" "))), [1, 2]);
         assert!(surplus(&history("1a 2b")).is_empty());
+        let failed = |number| format!("{number}c!");
+        let many: Vec<String> = (3..=KEPT + 3).map(failed).collect();
+        let many = format!("1a 2b {}", many.join(" "));
+        assert_eq!(surplus(&history(&many)), [3, 4, 5], "what failed pushes out no way back");
     }
 }

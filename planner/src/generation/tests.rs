@@ -103,6 +103,32 @@ fn a_container_that_was_kept_as_it_was_is_not_applied() {
     assert_eq!(applied(&two, &mixed, &["db", "web"].into()), ["web"].into());
 }
 
+#[test]
+fn what_a_run_did_not_cover_is_what_its_containers_are() {
+    let (one, two, three) = (desired("1"), desired("2"), desired("3"));
+    let of = |number, desired: &Desired| Generation {
+        number,
+        project: "shop".into(),
+        made_of: MadeOf::of(desired, &containers(desired), &["db", "web"].into()),
+        ..Generation::default()
+    };
+    // The second failed before it came to `web`.
+    let all = [of(1, &one), of(2, &two)];
+    let mut now = containers(&three);
+    let mut put = |of: &Desired| {
+        now.insert("shop-web-1".into(), containers(of)["shop-web-1"].clone());
+        [base(&all, &now, &["db"].into()).unwrap().number, u64::from(is_applied(&all[1], &now))]
+    };
+    assert_eq!(put(&one), [1, 0]);
+    assert_eq!(put(&two), [2, 0], "`db` is another now");
+    assert_eq!(put(&three), [2, 0], "none has it so");
+    assert!(is_applied(&all[1], &containers(&two)));
+    let mut other_image = containers(&two);
+    other_image.get_mut("shop-db-1").unwrap().record.image_id = "sha256:moved".into();
+    assert!(!is_applied(&all[1], &other_image));
+    assert_eq!(base(&[], &now, &["db"].into()), None);
+}
+
 /// Generation `number` of both services, of which `web` was taken back unless it was good.
 fn tried(number: u64, desired: &Desired, good: bool) -> Generation {
     Generation {

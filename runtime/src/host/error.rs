@@ -43,6 +43,16 @@ pub enum HostError {
     /// The network could not be read.
     #[error("cannot read the host's network: {0}")]
     Network(String),
+    /// The record of a generation could not be read.
+    #[error("cannot read the history of `{project}`: `{path}`: {source}")]
+    Generation {
+        /// The project.
+        project: String,
+        /// Of the record.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: io::Error,
+    },
     /// The image store could not be read.
     #[error("cannot read the image store: {0}")]
     Store(String),

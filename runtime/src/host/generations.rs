@@ -31,6 +31,15 @@ impl Host {
         numbers.into_iter().filter_map(read).collect()
     }
 
+    /// The numbers of the generations of a project, in order; they are there also when a record cannot be
+    /// read.
+    ///
+    /// # Errors
+    /// What the host answers.
+    pub fn numbers_of_generations(&self, project: &str) -> Result<Vec<u64>, HostError> {
+        numbers(&self.roots.project(project).join(GENERATIONS))
+    }
+
     /// The newest generation of a project, if there is one.
     ///
     /// # Errors
@@ -45,7 +54,12 @@ impl Host {
 
     fn read_generation(&self, project: &str, number: u64) -> Result<Option<Generation>, HostError> {
         let path = self.roots.generation(project, number).join(RECORD);
-        record::read(&path).map_err(|e| HostError::io("read generation", path, e))
+        let refused = |source| HostError::Generation {
+            project: project.to_owned(),
+            path: path.clone(),
+            source,
+        };
+        record::read(&path).map_err(refused)
     }
 
     /// Where the model of a generation is.

@@ -15,7 +15,7 @@ use berth_planner::plan::{Plan, StepId};
 use berth_planner::ran::{Fate, Pass, Planned, Ran, RanStep};
 use serde::{Deserialize, Serialize};
 
-use super::HostError;
+use super::{HostError, command_line};
 
 /// A run of the program: its name in the journals of all projects it works on, and its clock.
 #[derive(Debug, Clone)]
@@ -126,7 +126,7 @@ impl Journal {
     pub fn begin(&self, plan: &Plan) {
         self.write(&Record::Begin {
             at: jiff::Timestamp::now().to_string(),
-            command: std::env::args().collect::<Vec<_>>().join(" "),
+            command: command_line(),
             steps: plan.steps.len(),
             run: self.run.name.clone(),
             us: Some(self.run.micros()),

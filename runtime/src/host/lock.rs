@@ -8,6 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use berth_planner::hidden;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
@@ -70,8 +71,13 @@ fn read_holder(file: &mut File) -> Holder {
     serde_json::from_str(&text).unwrap_or_default()
 }
 
+/// The command line of this process, without what is not for others.
+pub fn command_line() -> String {
+    hidden::command(std::env::args_os().map(|word| word.to_string_lossy().into_owned()))
+}
+
 fn write_holder(file: &mut File) -> std::io::Result<()> {
-    let command = std::env::args().collect::<Vec<_>>().join(" ");
+    let command = command_line();
     let text = serde_json::to_vec(&Holder { pid: std::process::id(), command })?;
     file.set_len(0)?;
     file.seek(SeekFrom::Start(0))?;

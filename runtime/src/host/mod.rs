@@ -61,7 +61,7 @@ pub use files::FilesError;
 pub(crate) use grounds::path_of;
 pub use grounds::{grounds, nodes, real};
 pub use journal::{Interrupted, Journal};
-pub use lock::{Holder, Lock};
+pub use lock::{Holder, Lock, command_line};
 pub use mapping::unmapped;
 pub use observe::{Asked, Wanted};
 pub use pack::Packed;
