@@ -324,14 +324,19 @@ pub struct Judged {
 impl Judged {
     /// Of these grants, for the services of a stack.
     pub fn of(grants: &[Grant], desired: &Desired, facts: &Facts) -> Judged {
-        let of_service = |name: &String| {
-            let own = grants
-                .iter()
-                .filter(|grant| grant.service.as_ref().is_none_or(|service| service == name));
-            (name.clone(), own.map(|grant| grant.digest.clone()).collect())
-        };
+        let services = desired.services.keys().map(|name| (name.clone(), BTreeSet::new()));
+        let mut of_services: BTreeMap<String, BTreeSet<String>> = services.collect();
+        for grant in grants {
+            let own: Vec<&mut BTreeSet<String>> = match &grant.service {
+                Some(name) => of_services.get_mut(name).into_iter().collect(),
+                None => of_services.values_mut().collect(),
+            };
+            for digests in own {
+                digests.insert(grant.digest.clone());
+            }
+        }
         let paths = facts.paths.iter().map(|(path, fact)| (path.clone(), fact.real.clone()));
-        Judged { grants: desired.services.keys().map(of_service).collect(), paths: paths.collect() }
+        Judged { grants: of_services, paths: paths.collect() }
     }
 }
 
