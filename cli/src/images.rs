@@ -45,6 +45,8 @@ pub(crate) struct Images {
     args: PolicyArgs,
     /// What the stack may have.
     ruling: Ruling,
+    /// What it asked of the host that was judged last, as the policy lets it through.
+    judged: Option<Desired>,
     /// The generation that is gone back to.
     past: Past,
 }
@@ -82,7 +84,7 @@ impl Images {
     /// As a generation has them.
     pub(crate) fn of_generation(pins: Pins, past: Past) -> Images {
         let (args, ruling) = (PolicyArgs::default(), Ruling::default());
-        Images { pins, locked: false, policy: None, args, ruling, past }
+        Images { pins, locked: false, policy: None, args, ruling, judged: None, past }
     }
 
     /// What the lock says.
@@ -100,7 +102,7 @@ impl Images {
         let pins = session.pins(stack, locked)?;
         let args = PolicyArgs::default();
         let (ruling, past) = (Ruling::default(), Past::default());
-        Ok(Images { pins, locked: locked.locked, policy, args, ruling, past })
+        Ok(Images { pins, locked: locked.locked, policy, args, ruling, judged: None, past })
     }
 
     /// Judges what is aimed at on the host as it was seen. Nothing is asked, nothing is refused.
@@ -114,11 +116,14 @@ impl Images {
         self.args.clone_from(args);
         let file = HostFile::read(host.roots())?;
         self.ruling = Ruling::before(&file, args.policy);
-        let desired = self.desired(stack, observed)?;
+        self.judged = None;
+        let mut desired = self.desired(stack, observed)?;
         let at = (Some(host.as_ref()), host.roots());
         let over = (stack, &desired, observed);
         self.ruling = policy::judge(session, at, over, aim, args, &file)?;
         host.hold_to(self.ruling.facts());
+        self.ruling.apply(&mut desired);
+        self.judged = Some(desired);
         Ok(&self.ruling)
     }
 
@@ -218,7 +223,16 @@ impl Images {
         Ok(desired)
     }
 
-    /// What makes `observed`'s host what is aimed at.
+    /// The same as it was judged, files and host read once, where `observed` is what was judged last.
+    pub(crate) fn as_judged(&self, stack: &Stack, observed: &Observed) -> Result<Desired, Failure> {
+        match &self.judged {
+            Some(judged) => Ok(judged.clone()),
+            None => self.desired(stack, observed),
+        }
+    }
+
+    /// What makes `observed`'s host what is aimed at. If anything was judged, that is this host as
+    /// it was judged last.
     pub(crate) fn plan(
         &self,
         stack: &Stack,
@@ -235,7 +249,7 @@ impl Images {
         observed: &Observed,
         aim: Aim<'_>,
     ) -> Result<(Desired, Plan), Failure> {
-        let desired = self.desired(stack, observed)?;
+        let desired = self.as_judged(stack, observed)?;
         let plan = match aim {
             Aim::Up(options) => whole::up(&desired, observed, options, &stack.places)?,
             Aim::Once(options) => once::run(&desired, observed, options, &stack.places)?,
@@ -282,7 +296,7 @@ impl Images {
     /// What is pulled before the rest is planned.
     fn pulls(&self, stack: &Stack, observed: &Observed, aim: Aim<'_>) -> Result<Plan, Failure> {
         let now = Timestamp::now().as_second();
-        let desired = self.desired(stack, observed)?;
+        let desired = self.as_judged(stack, observed)?;
         let covered = match aim {
             Aim::Up(options) => whole::covered(&desired, options)?,
             Aim::Once(options) => once::covered(&desired, options)?,

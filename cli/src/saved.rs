@@ -69,7 +69,7 @@ impl Made {
         let aim = Aim::Up(&options);
         let observed = host.observe(&images.asked(stack, aim)).await?;
         images.judge(session, (host, &observed), (stack, aim), &shape.policy)?;
-        let desired = images.desired(stack, &observed)?;
+        let desired = images.as_judged(stack, &observed)?;
         let plan = match images.plan(stack, &observed, aim) {
             Ok(plan) => plan,
             Err(forbidden) => return Ok(Err(forbidden)),
