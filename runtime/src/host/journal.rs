@@ -188,11 +188,15 @@ fn read(dir: &Path) -> Result<Option<String>, HostError> {
 
 /// When the run began that `dir/journal.ndjson` is of, if there is one.
 pub(super) fn began(dir: &Path) -> Result<Option<String>, HostError> {
+    /// What of a [`Record::Begin`] says so; the plan in it may be long.
+    #[derive(Deserialize)]
+    struct Begin {
+        record: String,
+        at: Option<String>,
+    }
     let text = read(dir)?.unwrap_or_default();
-    Ok(records(&text).find_map(|record| match record {
-        Record::Begin { at, .. } => Some(at),
-        _ => None,
-    }))
+    let mut records = text.lines().filter_map(|line| serde_json::from_str::<Begin>(line).ok());
+    Ok(records.find_map(|line| line.at.filter(|_| line.record == "begin")))
 }
 
 /// The run that `dir/journal.ndjson` is of, if there is one.
