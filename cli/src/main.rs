@@ -47,11 +47,12 @@ mod values;
 mod views;
 mod wording;
 
+use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 
 use berth_runtime::{container, starter};
 use clap::error::{ContextKind, ErrorKind};
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::args::{Ansi, Cli, Command, ProgressStyle};
 use crate::failure::{Exit, Failure};
@@ -71,7 +72,7 @@ fn main() -> ExitCode {
     if berth_runtime::sabotaged("sysctl.grammar") {
         berth_schema::ANY_SETTING.store(true, std::sync::atomic::Ordering::Relaxed);
     }
-    let cli = match Cli::try_parse() {
+    let cli = match words() {
         Ok(cli) => cli,
         Err(error) => return usage(error),
     };
@@ -87,6 +88,14 @@ fn main() -> ExitCode {
             ExitCode::from(failure.code())
         }
     }
+}
+
+/// What was asked for. The description of all commands lives as long as the program: to take its
+/// thousands of small parts down one by one is work for nobody.
+fn words() -> Result<Cli, clap::Error> {
+    let mut described = ManuallyDrop::new(Cli::command());
+    let mut matches = described.try_get_matches_from_mut(std::env::args_os())?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut described))
 }
 
 /// Our own program executed again as a small process of one thread: the parent of monitors, and
