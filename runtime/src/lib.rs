@@ -18,6 +18,7 @@ pub mod paths;
 pub mod record;
 pub mod relay;
 mod sabotage;
+mod small;
 pub mod starter;
 pub mod store;
 pub mod sys;

@@ -3,13 +3,16 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::CWD;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::sabotage::defence;
+use crate::small;
 
 /// Whether a record has to survive a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +99,18 @@ fn settle_one(path: &Path) -> io::Result<()> {
 /// # Errors
 /// What the host answers, or `InvalidData` naming the file when it is not what we wrote.
 pub fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
-    let text = match fs::read(path) {
+    read_at(CWD, path)
+}
+
+/// As [`read`], the path as seen from a folder.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_at<T: DeserializeOwned>(
+    folder: impl AsFd,
+    path: &Path,
+) -> io::Result<Option<T>> {
+    let text = match small::bytes(folder, path) {
         Ok(text) => text,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(e),

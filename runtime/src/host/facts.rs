@@ -10,7 +10,7 @@ use berth_planner::observed::{HostFacts, Storage};
 use berth_planner::unfit::Abilities;
 use berth_schema::stack::Platform;
 
-use super::mapping::{self, kernel_at_least};
+use super::mapping::{self, Mount, kernel_at_least};
 use super::{HostError, modules, quota};
 use crate::container::cgroup::Hierarchies;
 use crate::container::hard_limits;
@@ -23,15 +23,16 @@ use crate::store;
 pub(super) fn read(roots: &Roots, links: &[Link]) -> Result<HostFacts, HostError> {
     let seen = links::destinations().map_err(|e| HostError::Network(e.to_string()))?;
     let routes = defence!("networks.beside_routes", seen, Vec::new());
-    let (userns, realm) = (userns(roots), roots.realm());
+    let below_state = mapping::file_system(&roots.state);
+    let userns = below_state.as_ref().is_some_and(userns_on);
     Ok(HostFacts {
         routes,
         userns,
         selinux: selinux(),
-        storage: quota::storage(roots),
+        storage: below_state.map(quota::storage_on),
         platform: Some(platform()),
         links: names(links),
-        realm,
+        realm: roots.realm(),
         listening: Vec::new(),
     })
 }
@@ -64,9 +65,13 @@ pub fn platform() -> Platform {
 /// Whether containers can have user namespaces: the kernel allows them, overlay knows idmapped
 /// layers (5.19), and the file system below the state root (there or not yet) can be idmapped.
 pub fn userns(roots: &Roots) -> bool {
+    mapping::file_system(&roots.state).is_some_and(|below_state| userns_on(&below_state))
+}
+
+fn userns_on(below_state: &Mount) -> bool {
     let allowed = fs::read_to_string("/proc/sys/user/max_user_namespaces")
         .is_ok_and(|max| max.trim().parse().is_ok_and(|max: u64| max > 0));
-    allowed && kernel_at_least(5, 19) && mapping::carries_layers(&roots.state)
+    allowed && kernel_at_least(5, 19) && below_state.carries_layers()
 }
 
 /// Where programs are looked for when nobody says.

@@ -13,6 +13,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, major, minor, openat,
 use super::prepare;
 use crate::container::host_limits;
 use crate::paths::Roots;
+use crate::small;
 
 /// Programs whose sockets give away the host, or somebody's keys, by how they are called.
 const ENGINES: [&str; 22] = [
@@ -154,7 +155,7 @@ struct Listeners(Vec<(PathBuf, u64)>);
 impl Listeners {
     /// As `/proc/net/unix` has them (unix(7)): flag 0x10000 is that of a listener.
     fn of_this_host() -> Listeners {
-        let text = fs::read_to_string("/proc/net/unix").unwrap_or_default();
+        let text = small::text(CWD, "/proc/net/unix").unwrap_or_default();
         let listener = |line: &str| {
             let mut fields = line.split_ascii_whitespace();
             let flags = u32::from_str_radix(fields.nth(3)?, 16).ok()?;

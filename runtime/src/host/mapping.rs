@@ -9,6 +9,9 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use berth_planner::resolve::BindSource;
+use rustix::fs::CWD;
+
+use crate::small;
 
 /// File systems that map ids, and the first kernel where they do.
 const MAPS_IDS: [(&str, (u32, u32)); 13] = [
@@ -41,21 +44,10 @@ pub(super) fn maps_ids(path: &Path) -> bool {
     maps(&mounts(), &BindSource { path: path.to_owned(), recursive: false })
 }
 
-/// Whether layers of containers can be below a path: their ids are mapped, and an overlay's upper
-/// one is there, which tmpfs can be since 6.6, when it got `user.*` attributes.
-pub(super) fn carries_layers(path: &Path) -> bool {
+/// The file system of a path, there or not yet.
+pub(super) fn file_system(path: &Path) -> Option<Mount> {
     let mounts = mounts();
-    match holder(&mounts, &real(path)).map(|mount| mount.kind.as_str()) {
-        Some("ext4" | "xfs" | "btrfs" | "f2fs") => true,
-        Some("tmpfs") => kernel_at_least(6, 6),
-        _ => false,
-    }
-}
-
-/// Where the file system of a path, there or not yet, is mounted, and its type.
-pub(super) fn file_system(path: &Path) -> Option<(PathBuf, String)> {
-    let mounts = mounts();
-    holder(&mounts, &real(path)).map(|mount| (mount.at.clone(), mount.kind.clone()))
+    holder(&mounts, &real(path)).cloned()
 }
 
 pub(super) fn kernel_at_least(major: u32, minor: u32) -> bool {
@@ -66,13 +58,25 @@ pub(super) fn kernel_at_least(major: u32, minor: u32) -> bool {
 }
 
 /// A line of proc_pid_mountinfo(5).
-#[derive(Debug, PartialEq, Eq)]
-struct Mount {
-    at: PathBuf,
-    kind: String,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mount {
+    /// Where it is mounted.
+    pub(super) at: PathBuf,
+    /// The type of its file system.
+    pub(super) kind: String,
 }
 
 impl Mount {
+    /// Whether layers of containers can be on it: their ids are mapped, and an overlay's upper one
+    /// is there, which tmpfs can be since 6.6, when it got `user.*` attributes.
+    pub(super) fn carries_layers(&self) -> bool {
+        match self.kind.as_str() {
+            "ext4" | "xfs" | "btrfs" | "f2fs" => true,
+            "tmpfs" => kernel_at_least(6, 6),
+            _ => false,
+        }
+    }
+
     fn maps_ids(&self) -> bool {
         let known = MAPS_IDS.iter().find(|(kind, _)| *kind == self.kind);
         known.is_some_and(|(_, (major, minor))| kernel_at_least(*major, *minor))
@@ -101,7 +105,7 @@ pub(super) fn real(path: &Path) -> PathBuf {
 }
 
 fn mounts() -> Vec<Mount> {
-    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let text = small::text(CWD, "/proc/self/mountinfo").unwrap_or_default();
     text.lines().filter_map(mount).collect()
 }
 

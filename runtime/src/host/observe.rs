@@ -15,7 +15,8 @@ use berth_planner::observed::{
 use berth_schema::stack::Protocol;
 
 use super::grounds::real;
-use super::{Host, HostError, Stored, facts, listening, network, state};
+use super::state::{self, Folders};
+use super::{Host, HostError, facts, listening, network};
 use crate::container::cgroup::{Hierarchies, is_of_monitors};
 use crate::paths::Roots;
 use crate::record;
@@ -102,11 +103,17 @@ impl Host {
     ) -> Result<BTreeMap<String, ObservedContainer>, HostError> {
         let dir = self.roots.state.join("containers");
         let mut containers = BTreeMap::new();
-        for name in names_in(&dir)? {
+        let names = names_in(&dir)?;
+        if names.is_empty() {
+            return Ok(containers);
+        }
+        let folders = Folders::open(&self.roots)
+            .map_err(|e| HostError::io("open the folders of", &dir, e))?;
+        for name in names {
             let read = |e| HostError::io("read container", dir.join(&name), e);
-            match Stored::read(&self.roots, &name).map_err(read)? {
+            match folders.read(&name).map_err(read)? {
                 Some(stored) => {
-                    let seen = state::observe(&self.roots, stored).map_err(read)?;
+                    let seen = state::observe(&folders, stored).map_err(read)?;
                     containers.insert(name, seen);
                 }
                 // The record is written last: a folder without one is half made.

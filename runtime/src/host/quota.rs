@@ -15,7 +15,8 @@ use berth_planner::ipam::LAYER_PROJECTS;
 use berth_planner::observed::{ContainerRecord, Storage};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
-use super::{StepError, mapping};
+use super::StepError;
+use super::mapping::{self, Mount};
 use crate::paths::Roots;
 use crate::sys::{self, QuotaCommand, QuotaData};
 
@@ -32,10 +33,14 @@ const FOLDERS: [&str; 2] = ["upper", "work"];
 
 /// The file system that writable layers are on. Anybody may look; only root is told what is used.
 pub fn storage(roots: &Roots) -> Option<Storage> {
-    let (mount, kind) = mapping::file_system(&roots.state)?;
+    mapping::file_system(&roots.state).map(storage_on)
+}
+
+/// The same, of the file system that they are on.
+pub(super) fn storage_on(Mount { at: mount, kind }: Mount) -> Storage {
     let limits_projects = limits_projects(&mount);
     let projects = if limits_projects { used(&mount) } else { BTreeSet::new() };
-    Some(Storage { mount, kind, limits_projects, projects })
+    Storage { mount, kind, limits_projects, projects }
 }
 
 /// Refuses a project that something counts to.

@@ -2,21 +2,24 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use berth_planner::observed::{ContainerRecord, ContainerState, ObservedContainer};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{Access, AtFlags, CWD, FlockOperation, Mode, OFlags, accessat, flock, openat};
 use rustix::io::Errno;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::{Bundle, HookStage, Phase, Status};
-use crate::monitor::client::is_monitored;
+use crate::monitor::client::is_monitored_at;
 use crate::paths::Roots;
 use crate::record::{self, Durability};
 use crate::sabotage::defence;
+use crate::small;
 
 /// `record.json` of a container.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -95,9 +98,11 @@ pub(super) fn cgroup(roots: &Roots, name: &str) -> io::Result<String> {
 }
 
 /// Marks a container that the user stopped; it survives a reboot.
-pub(super) fn held_mark(roots: &Roots, name: &str) -> std::path::PathBuf {
-    roots.container(name).join("held")
+pub(super) fn held_mark(roots: &Roots, name: &str) -> PathBuf {
+    roots.container(name).join(HELD)
 }
+
+const HELD: &str = "held";
 
 /// Marks a container, by its folder, as one that has served for its replica; it survives a reboot.
 ///
@@ -111,26 +116,72 @@ pub(crate) fn mark_served(state_dir: &Path) -> io::Result<()> {
     }
 }
 
-fn served_mark(state_dir: &Path) -> std::path::PathBuf {
+fn served_mark(state_dir: &Path) -> PathBuf {
     state_dir.join("served")
 }
 
+/// The folders that those of all containers are in, open: the way there is gone once.
+pub(super) struct Folders {
+    state: OwnedFd,
+    /// After a boot there may be none.
+    run: Option<OwnedFd>,
+}
+
+impl Folders {
+    /// Opens them.
+    ///
+    /// # Errors
+    /// What the host answers; no containers at all are `NotFound`.
+    pub(super) fn open(roots: &Roots) -> io::Result<Folders> {
+        let open = |folder: &Path| {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            openat(CWD, folder, flags, Mode::empty())
+        };
+        let run = match open(&roots.run.join("containers")) {
+            Err(Errno::NOENT) => None,
+            run => Some(run?),
+        };
+        Ok(Folders { state: open(&roots.state.join("containers"))?, run })
+    }
+
+    /// As [`Stored::read`].
+    ///
+    /// # Errors
+    /// What the host answers.
+    pub(super) fn read(&self, name: &str) -> io::Result<Option<Stored>> {
+        record::read_at(&self.state, &Path::new(name).join("record.json"))
+    }
+
+    /// A record of this boot.
+    fn read_run<T: DeserializeOwned>(&self, path: &Path) -> io::Result<Option<T>> {
+        self.run.as_ref().map_or(Ok(None), |run| record::read_at(run, path))
+    }
+}
+
+fn is_there(folder: impl AsFd, path: &Path) -> bool {
+    accessat(folder, path, Access::EXISTS, AtFlags::empty()).is_ok()
+}
+
 /// The container as its record, its status file and the kernel together show it.
-pub(super) fn observe(roots: &Roots, stored: Stored) -> io::Result<ObservedContainer> {
-    let name = &stored.record.name;
-    let run_dir = roots.container_run(name);
-    let status: Option<Status> = record::read(&run_dir.join("status.json"))?;
+///
+/// # Errors
+/// What the host answers.
+pub(super) fn observe(folders: &Folders, stored: Stored) -> io::Result<ObservedContainer> {
+    let name = &PathBuf::from(&stored.record.name);
+    let status: Option<Status> = folders.read_run(&name.join("status.json"))?;
     let status = status.filter(|s| s.boot_id == boot_id());
     let left = |s: &Status| s.phase == Phase::Exited && !is_alive(s.monitor, s.monitor_start);
     let left = status.as_ref().is_some_and(left);
-    let monitored = is_monitored(&run_dir);
+    let run = folders.run.as_ref();
+    let monitored = run.is_some_and(|run| is_monitored_at(run, name));
     // If the one that wrote the last words was gone before, this is another, which has said nothing yet.
     let status = status.filter(|_| !(left && monitored));
     let secrets_lost = stored.record.spec.files.iter().enumerate().any(|(index, file)| {
-        file.secret && !run_dir.join("files").join(index.to_string()).exists()
+        let path = || name.join("files").join(index.to_string());
+        file.secret && !run.is_some_and(|run| is_there(run, &path()))
     });
-    let held = held_mark(roots, name).exists();
-    let served = served_mark(&roots.container(name)).exists();
+    let held = is_there(&folders.state, &name.join(HELD));
+    let served = is_there(&folders.state, &served_mark(name));
     let mut observed = ObservedContainer {
         id: stored.id,
         created_at: stored.created_at,
@@ -152,7 +203,7 @@ pub(super) fn observe(roots: &Roots, stored: Stored) -> io::Result<ObservedConta
     if status.is_none() && observed.monitored {
         observed.state = AT_WORK;
         // What it is started as is written down before it has said anything.
-        let bundle: Option<Bundle> = record::read(&run_dir.join("bundle.json"))?;
+        let bundle: Option<Bundle> = folders.read_run(&name.join("bundle.json"))?;
         observed.beside = bundle.is_some_and(|bundle| bundle.beside);
     }
     if let Some(status) = status {
@@ -207,7 +258,7 @@ pub(crate) fn is_alive(pid: i32, start: u64) -> bool {
 
 /// Field 22 of `/proc/PID/stat`, and whether the process is a zombie (proc_pid_stat(5)).
 fn start_time(pid: i32) -> Option<(u64, bool)> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = small::text(CWD, format!("/proc/{pid}/stat")).ok()?;
     let after_name = stat.rsplit_once(')')?.1;
     let mut fields = after_name.split_ascii_whitespace();
     let dead = matches!(fields.next()?, "Z" | "X");

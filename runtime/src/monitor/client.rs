@@ -3,14 +3,13 @@
 //! Every function fails when there is no monitor, or when it dies before it has answered: then
 //! [`super::kill_unmonitored`] or an adoption is what helps.
 
-use std::fs::File;
 use std::io::{self, Error, ErrorKind};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -25,7 +24,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Whether the container of this run folder has a monitor that lives.
 pub fn is_monitored(run_dir: &Path) -> bool {
-    match File::open(run_dir.join(LOCK)) {
+    is_monitored_at(CWD, run_dir)
+}
+
+/// As [`is_monitored`], the path as seen from another folder.
+pub(crate) fn is_monitored_at(folder: impl AsFd, run_dir: &Path) -> bool {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    match openat(folder, run_dir.join(LOCK), flags, Mode::empty()) {
         // Only a monitor holds it exclusively; two of us may ask at the same time.
         Ok(file) => flock(&file, FlockOperation::NonBlockingLockShared).is_err(),
         Err(_) => false,

@@ -23,6 +23,8 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::CWD;
+
 pub(crate) use device::rules as device_rules;
 pub use limits::Devices;
 pub(crate) use quarters::Quarters;
@@ -31,6 +33,7 @@ pub use usage::Usage;
 
 use super::error::{Context, SetupError};
 use crate::bundle::Cgroup;
+use crate::small;
 
 /// The hierarchies of this host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,7 +61,7 @@ impl Hierarchies {
     /// Those of the calling process's mount namespace.
     pub fn discover() -> Result<Hierarchies, SetupError> {
         const FILE: &str = "/proc/self/mountinfo";
-        let mut found = Self::parse(&fs::read_to_string(FILE).step("read", FILE)?, Path::new("/"));
+        let mut found = Self::parse(&small::text(CWD, FILE).step("read", FILE)?, Path::new("/"));
         // Another mount may cover one that is listed.
         found.legacy.retain(|hierarchy| is_mounted(&hierarchy.mount, CGROUP_MAGIC));
         found.unified.take_if(|mount| !is_mounted(mount, CGROUP2_MAGIC));

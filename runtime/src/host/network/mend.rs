@@ -15,8 +15,9 @@ use berth_planner::observed::{ContainerState, NetworkRecord, ObservedContainer};
 use super::make::build_wall;
 use super::{ATTEMPTS, foreign, is_running, lock, records};
 use crate::bundle::Bundle;
+use crate::host::StepError;
 use crate::host::observe::names_in;
-use crate::host::{StepError, Stored, state};
+use crate::host::state::{self, Folders};
 use crate::monitor::{events, published};
 use crate::paths::Roots;
 use crate::record;
@@ -140,12 +141,18 @@ pub(super) fn restore_rules(
 fn containers(roots: &Roots) -> Result<Containers, StepError> {
     let failed = |e| StepError::failed("list", "the containers", e);
     let mut containers = BTreeMap::new();
-    for name in names_in(&roots.state.join("containers")).map_err(failed)? {
+    let names = names_in(&roots.state.join("containers")).map_err(failed)?;
+    if names.is_empty() {
+        return Ok(containers);
+    }
+    let folders = Folders::open(roots)
+        .map_err(|e| StepError::refused("open", "the folders of the containers", e))?;
+    for name in names {
         let refused = |e| StepError::refused("read container", &name, e);
-        if let Some(stored) = Stored::read(roots, &name).map_err(refused)? {
+        if let Some(stored) = folders.read(&name).map_err(refused)? {
             let bundle = roots.container_run(&name).join("bundle.json");
             let bundle = record::read(&bundle).ok().flatten();
-            let seen = state::observe(roots, stored).map_err(refused)?;
+            let seen = state::observe(&folders, stored).map_err(refused)?;
             containers.insert(name, (seen, bundle));
         }
     }
