@@ -149,7 +149,7 @@ impl Checks {
 
     /// Whether a line of the output is waited for.
     pub(super) fn awaits_line(&self) -> bool {
-        self.all.iter().any(|check| check.kind == Kind::Line && !check.is_healthy())
+        self.all.iter().any(Check::awaits_line)
     }
 
     fn each(&self) -> impl Iterator<Item = Health> {
@@ -190,8 +190,9 @@ impl Check {
         self.stuck = old.stuck.filter(|_| self.kind == Kind::Probe);
     }
 
-    fn is_healthy(&self) -> bool {
-        self.timing.health() == Health::Healthy
+    /// Whether it is a line that was not written yet, also while it is held for what was known before.
+    fn awaits_line(&self) -> bool {
+        self.kind == Kind::Line && self.timing.due().is_some()
     }
 
     /// Begins a check that is due, or gives up one that takes too long. Gives what came of it
@@ -206,7 +207,7 @@ impl Check {
             Some(Attempt::Look(_)) => return None,
             None => {}
         }
-        if self.kind == Kind::Line && host.seen && !self.is_healthy() {
+        if host.seen && self.awaits_line() {
             return Some(Outcome::Settled);
         }
         if !host.begins || self.timing.due().is_none_or(|due| due > now) {
