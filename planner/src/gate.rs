@@ -78,7 +78,10 @@ impl Gates {
 fn is_reached(have: &ObservedContainer, condition: Condition) -> bool {
     match condition {
         Condition::ServiceStarted => is_active(have),
-        Condition::ServiceHealthy => is_active(have) && have.health == Health::Healthy,
+        // That of one that does not run is of the life before.
+        Condition::ServiceHealthy => {
+            matches!(have.state, ContainerState::Running { .. }) && have.health == Health::Healthy
+        }
         Condition::ServiceCompletedSuccessfully => {
             matches!(have.state, ContainerState::Exited { exit_code: 0, .. })
         }

@@ -180,14 +180,18 @@ fn verdict(status: &Status, condition: Condition) -> Option<Result<(), String>> 
         Condition::ServiceCompletedSuccessfully if ended => {
             Some(if status.exit_code == 0 { Ok(()) } else { Err(exit()) })
         }
-        Condition::ServiceHealthy => match status.health {
-            Health::Healthy => Some(Ok(())),
-            Health::Unhealthy => Some(Err("is unhealthy".to_owned())),
-            _ if ended => Some(Err(exit())),
-            Health::None if status.phase == Phase::Running => {
+        Condition::ServiceHealthy => match (status.phase, status.health) {
+            (Phase::Exited, _) => Some(Err(exit())),
+            // What checks said is of the life before.
+            (Phase::Starting | Phase::Waiting, _) => None,
+            (Phase::Running | Phase::Stopping, Health::Unhealthy) => {
+                Some(Err("is unhealthy".to_owned()))
+            }
+            (Phase::Running, Health::Healthy) => Some(Ok(())),
+            (Phase::Running, Health::None) => {
                 Some(Err("has no healthcheck, so it never becomes healthy".to_owned()))
             }
-            Health::None | Health::Starting => None,
+            (Phase::Running | Phase::Stopping, _) => None,
         },
         Condition::ServiceCompletedSuccessfully => None,
     }
@@ -233,6 +237,23 @@ mod tests {
         let verdict = verdict(&status, Condition::ServiceHealthy);
         let why = "has no healthcheck, so it never becomes healthy";
         assert_eq!(verdict, Some(Err(why.to_owned())));
+    }
+
+    #[test]
+    fn what_checks_said_of_the_life_before_counts_for_nothing() {
+        let of = |phase, health| {
+            let status = Status { phase, health, exit_code: 3, ..Status::default() };
+            verdict(&status, Condition::ServiceHealthy)
+        };
+        let ended = Some(Err("exited (3)".to_owned()));
+        assert_eq!(of(Phase::Exited, Health::Healthy), ended);
+        assert_eq!(of(Phase::Exited, Health::Unhealthy), ended);
+        for phase in [Phase::Waiting, Phase::Starting] {
+            assert_eq!(of(phase, Health::Healthy), None);
+            assert_eq!(of(phase, Health::Unhealthy), None);
+        }
+        assert_eq!(of(Phase::Stopping, Health::Healthy), None);
+        assert_eq!(of(Phase::Running, Health::Healthy), Some(Ok(())));
     }
 
     #[test]
