@@ -7,7 +7,9 @@ use clap::CommandFactory;
 use crate::args::Cli;
 
 /// Options of `plan` that say how it is shown, and nothing of what is done.
-const OF_PLAN: [&str; 2] = ["--detailed-exitcode", "--down"];
+const OF_PLAN: [&str; 3] = ["--detailed-exitcode", "--down", "--dry-run"];
+/// Options with a value that `down` has no use for.
+const OF_POLICY: [&str; 2] = ["--allow", "--policy"];
 
 /// What does that which `plan`, called with these words, shows as text.
 pub(crate) fn of_plan(words: impl IntoIterator<Item = OsString>) -> String {
@@ -16,13 +18,29 @@ pub(crate) fn of_plan(words: impl IntoIterator<Item = OsString>) -> String {
     let Some(at) = command(&words) else { return "berth up".to_owned() };
     let (before, after) = (&words[1..at], &words[at + 1..]);
     let does = if after.iter().any(|word| word == "--down") { "down" } else { "up" };
-    let kept = after.iter().filter(|word| !OF_PLAN.contains(&word.as_str()));
-    let kept = before
-        .iter()
-        .map(|word| quoted(word))
-        .chain([does.to_owned()])
-        .chain(kept.map(|word| quoted(word)));
-    format!("berth {}", Vec::from_iter(kept).join(" "))
+    let mut said: Vec<&str> = kept(before, "up");
+    said.push(does);
+    said.extend(kept(after, does));
+    let said: Vec<String> = said.into_iter().map(quoted).collect();
+    format!("berth {}", said.join(" "))
+}
+
+/// Those of the words that what `does` it has too.
+fn kept<'a>(words: &'a [String], does: &str) -> Vec<&'a str> {
+    let mut words = words.iter().map(String::as_str);
+    let mut kept = Vec::new();
+    while let Some(word) = words.next() {
+        let (option, with_value) =
+            word.split_once('=').map_or((word, false), |(option, _)| (option, true));
+        if does == "down" && OF_POLICY.contains(&option) {
+            if !with_value {
+                words.next();
+            }
+        } else if !OF_PLAN.contains(&word) {
+            kept.push(word);
+        }
+    }
+    kept
 }
 
 /// Which of the words is the command: another one may be the value of an option.
@@ -57,7 +75,11 @@ mod tests {
                 "berth -f a.yaml -p plan up web",
             ),
             ("berth plan plan --scale web=2", "berth up plan --scale web=2"),
-            ("berth plan --down -v", "berth down -v"),
+            ("berth plan --down -v -t 5", "berth down -v -t 5"),
+            ("berth --dry-run plan web", "berth up web"),
+            ("berth plan --dry-run", "berth up"),
+            ("berth plan --down --allow all --policy=strict db", "berth down db"),
+            ("berth plan --allow all", "berth up --allow all"),
         ] {
             assert_eq!(of_plan(said.split(' ').map(OsString::from)), does);
         }

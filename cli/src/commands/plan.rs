@@ -18,6 +18,19 @@ use crate::session::Session;
 use crate::values::moment;
 use crate::views::{self, Made, ViewArgs};
 
+/// Words that `up` has, and `down` has not.
+const OF_UP: [&str; 9] = [
+    "force_recreate",
+    "no_recreate",
+    "always_recreate_deps",
+    "no_deps",
+    "renew_anon_volumes",
+    "scale",
+    "pull",
+    "retry",
+    "locked",
+];
+
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
@@ -37,7 +50,7 @@ pub(crate) struct PlanArgs {
     #[arg(long)]
     detailed_exitcode: bool,
     /// Show what `down` would do
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = OF_UP)]
     down: bool,
     /// With --down: what `down --volumes` would do
     #[arg(short, long, requires = "down")]
@@ -96,8 +109,8 @@ async fn plan_down(session: &Session, args: &PlanArgs) -> Result<Made, Failure> 
     let project = session.project()?;
     let host = flow::open_to_look(session)?;
     let observed = host.observe(&Asked::default()).await?;
-    let options =
-        super::down::options(&project, args.volumes, args.shape.orphans(), None, &args.services);
+    let (orphans, grace) = (args.shape.orphans(), args.shape.grace());
+    let options = super::down::options(&project, args.volumes, orphans, grace, &args.services);
     let plan = down(&project.name, &observed, &options)?;
     let stack = project.stack;
     Ok(Made { plan, observed, stack, desired: None, generation: None, next: None })

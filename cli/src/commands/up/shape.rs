@@ -75,6 +75,11 @@ impl Shape {
         }
     }
 
+    /// How long a stop may take.
+    pub(crate) fn grace(&self) -> Option<Duration> {
+        self.timeout
+    }
+
     /// Whether orphans go.
     pub(crate) fn orphans(&self) -> bool {
         self.remove_orphans
