@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::cause::FieldChange;
 use crate::desired::{ContainerSpec, EndpointSpec, IpcSpace, NetworkMode};
 
+pub(crate) use attributes::concerns;
 pub use attributes::when_changed;
 
 /// How a changed field takes effect; what changes together takes the last of them.
@@ -187,11 +188,24 @@ fn raised(path: &str, before: &ContainerSpec, after: &ContainerSpec) -> bool {
     matches!((before, after), (Some(old), Some(new)) if new.0 >= old.0 && new.1 == old.1)
 }
 
-/// What is not set any more has a value that nobody knows.
+/// What is not set any more has a value that nobody knows, and so has what is set of a link that comes
+/// with it.
 fn of_its_network(path: &str, before: &ContainerSpec, after: &ContainerSpec) -> bool {
     let key = path.strip_prefix("sysctls.").unwrap_or_default();
     let own = matches!(before.network_mode, NetworkMode::Bridge | NetworkMode::None);
-    own && (key.starts_with("net.") || key.starts_with("net/")) && after.sysctls.contains_key(key)
+    let comes = after.networks.keys().any(|network| !before.networks.contains_key(network));
+    let new = is_of_a_link(key) && !before.sysctls.contains_key(key);
+    own && (key.starts_with("net.") || key.starts_with("net/"))
+        && after.sysctls.contains_key(key)
+        && !(new && comes)
+}
+
+/// Whether a setting is one link's, as `net.ipv4.conf.eth0.rp_filter`.
+fn is_of_a_link(key: &str) -> bool {
+    let separator = if key.starts_with("net/") { '/' } else { '.' };
+    let parts: Vec<&str> = key.split(separator).collect();
+    let [_, "ipv4" | "ipv6", "conf" | "neigh", link, ..] = parts[..] else { return false };
+    !["all", "default", "lo"].contains(&link)
 }
 
 /// An OCI runtime has made it in its own way.
@@ -270,6 +284,29 @@ mod tests {
             place: None,
             sensitive: false,
         }
+    }
+
+    #[test]
+    fn a_setting_of_a_link_that_comes_with_it_needs_a_new_container() {
+        let with = |networks: &[&str], key: &str| ContainerSpec {
+            networks: networks.iter().map(|n| (n.to_string(), EndpointSpec::default())).collect(),
+            sysctls: [(key.to_owned(), "0".to_owned())].into(),
+            ..ContainerSpec::default()
+        };
+        let old = with(&["front"], "net.core.somaxconn");
+        for (networks, key, class) in [
+            (&["front", "back"][..], "net.ipv4.conf.lan.rp_filter", Class::Replace),
+            (&["front", "back"], "net/ipv6/neigh/lan.1/mcast_solicit", Class::Replace),
+            (&["front", "back"], "net.ipv4.conf.all.rp_filter", Class::Live),
+            (&["front", "back"], "net.ipv4.ip_forward", Class::Live),
+            (&["front"], "net.ipv4.conf.eth0.rp_filter", Class::Live),
+        ] {
+            let after = with(networks, key);
+            assert_eq!(of_field(&format!("sysctls.{key}"), &old, &after), class, "{key}");
+        }
+        let kept = with(&["front"], "net.ipv4.conf.eth0.rp_filter");
+        let after = with(&["front", "back"], "net.ipv4.conf.eth0.rp_filter");
+        assert_eq!(of_field("sysctls.net.ipv4.conf.eth0.rp_filter", &kept, &after), Class::Live);
     }
 
     #[test]

@@ -71,9 +71,9 @@ pub struct ServiceSpec {
     /// Why its containers have no user namespace, when they have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_userns: Option<String>,
-    /// What of it this host does as if it was not there, and why; one line each.
+    /// What of it this host does as if it was not there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub no_effect: Vec<String>,
+    pub no_effect: Vec<Inert>,
     /// How its containers are replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,
@@ -94,6 +94,15 @@ pub struct ServiceSpec {
     /// What the containers of `pre_start` are made from, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pre_start: Vec<InitSpec>,
+}
+
+/// An attribute that is there and has no effect on this host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inert {
+    /// Its path below the service.
+    pub attribute: String,
+    /// What has no effect, and why, in a line.
+    pub why: String,
 }
 
 impl ServiceSpec {

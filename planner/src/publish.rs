@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::bridge::{BridgeOptions, GatewayMode};
-use crate::desired::{EndpointSpec, NetworkSpec, PortSpec};
+use crate::desired::{EndpointSpec, Inert, NetworkSpec, PortSpec};
 use crate::links::{self, Entrance};
 use crate::text;
 
@@ -14,7 +14,7 @@ pub(crate) fn published(
     mut ports: Vec<PortSpec>,
     endpoints: &BTreeMap<String, EndpointSpec>,
     networks: &BTreeMap<String, NetworkSpec>,
-) -> (Vec<PortSpec>, Vec<String>) {
+) -> (Vec<PortSpec>, Vec<Inert>) {
     let mut notes = Vec::new();
     let ways = [true, false].map(|v4| (v4, way_in(endpoints, networks, v4)));
     let binding = ways.iter().find_map(|(_, options)| *options).and_then(|o| o.host_binding);
@@ -37,12 +37,13 @@ pub(crate) fn published(
             IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         });
         if *port != asked {
-            notes.push(format!(
+            let why = format!(
                 "the host's part of `{}` has no effect: its network is routed, and port {} is \
                  opened at the container's own address",
                 text::port(&asked),
                 asked.target
-            ));
+            );
+            notes.push(Inert { attribute: "ports".to_owned(), why });
         }
     }
     ports.sort();

@@ -11,7 +11,9 @@ use berth_schema::stack::{
 use sha2::{Digest, Sha256};
 
 use crate::cdi::Library;
-use crate::desired::{ContainerSpec, DependencySpec, Desired, NetworkSpec, OwnerSpec, ServiceSpec};
+use crate::desired::{
+    ContainerSpec, DependencySpec, Desired, Inert, NetworkSpec, OwnerSpec, ServiceSpec,
+};
 use crate::observed::{self, HostFacts, ObservedNetwork};
 use crate::policy::Judged;
 use crate::publish::published;
@@ -163,7 +165,7 @@ impl Resolver<'_> {
             {
                 let attribute = unfit.path.trim_start_matches(&format!("services.{service}."));
                 let why = format!("`{attribute}` has no effect on this host: {}", unfit.why);
-                spec.no_effect.push(why);
+                spec.no_effect.push(Inert { attribute: attribute.to_owned(), why });
             }
         }
     }

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_schema::stack::{Places, RestartPolicy};
 
-use crate::desired::{ContainerSpec, Desired, MountSpec, PortSpec, RestartPace, ServiceSpec};
+use crate::desired::{
+    ContainerSpec, Desired, Inert, MountSpec, PortSpec, RestartPace, ServiceSpec,
+};
 use crate::observed::Observed;
 use crate::plan::Plan;
 use crate::problem::{PlanProblem, PlanProblems};
@@ -83,7 +85,7 @@ pub fn run(
     };
     let up = UpOptions { remove_orphans: options.remove_orphans, ..UpOptions::default() };
     let mut plan = make(&Survey::new(desired, observed, &up, places, scope, Some(one_off)))?;
-    plan.notes.extend(no_effect.into_iter().map(|what| format!("{service}: {what}")));
+    plan.notes.extend(no_effect.into_iter().map(|inert| format!("{service}: {}", inert.why)));
     Ok(plan)
 }
 
@@ -136,7 +138,7 @@ fn spec(
     desired: &Desired,
     (service, wanted): (&str, &ServiceSpec),
     options: &RunOptions,
-) -> (ContainerSpec, Vec<String>) {
+) -> (ContainerSpec, Vec<Inert>) {
     let mut spec = wanted.container.clone();
     spec.restart = RestartPolicy::No;
     spec.restart_pace = RestartPace::default();

@@ -147,6 +147,14 @@ pub fn when_changed(path: &str) -> Option<&'static str> {
     }
 }
 
+/// Whether a changed field is one that the attribute of a service is led to.
+pub(crate) fn concerns(attribute: &str, field: &str) -> bool {
+    let below = |of: &str| {
+        field.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    matches!(way(attribute), Some(Way::Fields(fields)) if fields.iter().any(|of| below(of)))
+}
+
 fn way(path: &str) -> Option<Way> {
     let above = |attribute: &str| {
         let rest = path.strip_prefix(attribute);
@@ -205,6 +213,15 @@ mod tests {
             ATTRIBUTES.iter().flat_map(|(_, way)| fields(way)).copied().collect();
         let classed: BTreeSet<&str> = FIELDS.iter().map(|(field, ..)| *field).collect();
         assert_eq!(named, classed);
+    }
+
+    #[test]
+    fn an_attribute_concerns_the_fields_it_is_led_to() {
+        assert!(concerns("deploy.resources.reservations.memory", "limits.memory_reservation"));
+        assert!(concerns("blkio_config.weight", "blkio_config"));
+        assert!(concerns("ports", "ports"));
+        assert!(!concerns("mem_reservation", "limits.memory"));
+        assert!(!concerns("attach", "labels"));
     }
 
     #[test]

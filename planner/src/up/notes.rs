@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::containers::Change;
 use super::resources::{Fate, NetworkFate, VolumeFate};
 use super::{Survey, is_active};
-use crate::desired::{Desired, EndpointSpec};
+use crate::class;
+use crate::desired::{Desired, EndpointSpec, Inert};
 use crate::observed::ContainerRecord;
 use crate::orphan;
 
@@ -77,17 +78,26 @@ fn link(endpoint: &EndpointSpec) -> EndpointSpec {
     EndpointSpec { aliases: Vec::new(), priority: 0, gw_priority: 0, ..endpoint.clone() }
 }
 
-/// Says of each service whose containers are made what of it this host does not do.
+/// Says of each service whose containers are made what of it this host does not do, and of one whose
+/// containers change as they are what of that.
 pub(super) fn without_effect(
     desired: &Desired,
+    changes: &[Change],
     records: &BTreeMap<String, ContainerRecord>,
 ) -> Vec<String> {
     let made: BTreeSet<&str> = records.values().map(|record| record.service.as_str()).collect();
-    let services = made.into_iter().filter_map(|name| Some((name, desired.services.get(name)?)));
-    let lines = services.flat_map(|(name, service)| {
-        service.no_effect.iter().map(move |what| format!("{name}: {what}"))
-    });
-    lines.collect()
+    let mut lines = BTreeSet::new();
+    for (name, service) in &desired.services {
+        let own = changes.iter().filter(|change| change.service == name);
+        let updates: Vec<_> = own.flat_map(|change| &change.verdict.updates).collect();
+        let changed = |inert: &&Inert| {
+            updates.iter().any(|update| class::concerns(&inert.attribute, &update.path))
+        };
+        let told = |inert: &&Inert| made.contains(name.as_str()) || changed(inert);
+        let told = service.no_effect.iter().filter(told);
+        lines.extend(told.map(|inert| format!("{name}: {}", inert.why)));
+    }
+    lines.into_iter().collect()
 }
 
 /// Says of each service whose containers are made with a user namespace which device rules let

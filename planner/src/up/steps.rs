@@ -60,7 +60,7 @@ pub(super) fn draft(
     maker.draft.warnings.extend(resources::overlapped(survey, networks));
     maker.draft.notes.extend(notes::without_userns(survey.desired, &records));
     maker.draft.notes.extend(notes::without_nodes(&records));
-    maker.draft.notes.extend(notes::without_effect(survey.desired, &records));
+    maker.draft.notes.extend(notes::without_effect(survey.desired, changes, &records));
     maker.draft.notes.extend(notes::gaps(changes, &updated));
     maker.pulls(&records);
     maker.networks(networks);

@@ -236,7 +236,7 @@ fn ports_are_as_the_bridge_they_lead_to_has_them_whatever_is_beside_it() {
     let routed = desired(&published(&[("gateway_mode_ipv4", "routed")]));
     let web = &routed.services["web"];
     assert_eq!(web.container.ports[0].published, None);
-    assert_snapshot!(web.no_effect[0], @"the host's part of `8080:80/tcp` has no effect: its network is routed, and port 80 is opened at the container's own address");
+    assert_snapshot!(web.no_effect[0].why, @"the host's part of `8080:80/tcp` has no effect: its network is routed, and port 80 is opened at the container's own address");
 }
 
 #[test]
