@@ -108,6 +108,8 @@ pub(crate) struct Change {
     pub(crate) plan: Plan,
     /// Steps that were done, all attempts together.
     pub(crate) done: usize,
+    /// Whether a start was done or begun.
+    pub(crate) started: bool,
     /// The signal that cut it off.
     pub(crate) interrupted: Option<i32>,
 }
@@ -242,9 +244,9 @@ async fn change_with(
     if session.global.dry_run {
         let plan = plan(&observed)?;
         show(session, &plan)?;
-        return Ok(Change { plan, done: 0, interrupted: None });
+        return Ok(Change { plan, done: 0, started: false, interrupted: None });
     }
-    let mut done = 0;
+    let (mut done, mut started) = (0, false);
     let mut causes = Vec::new();
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {
@@ -255,16 +257,17 @@ async fn change_with(
         let plan = plan(&observed).map_err(|failure| half_done(done, failure))?;
         tell_beside(session, &plan);
         if plan.is_empty() {
-            return Ok(Change { plan, done, interrupted: None });
+            return Ok(Change { plan, done, started, interrupted: None });
         }
         let (outcome, interrupted) = perform(session, host, project, &plan, manner).await?;
         done += outcome.done.len();
+        started |= plan.starts_one(outcome.begun());
         if !outcome.is_stale() || interrupted.is_some() {
             if let Some(back) = back.filter(|_| interrupted.is_none()) {
                 let run = Ended { project, asked, plan: &plan, outcome: &outcome };
                 taken_back::take_back(session, host, &run, &observed, back).await?;
             }
-            return ended(session, plan, &outcome, (done, interrupted));
+            return ended(session, plan, &outcome, (done, started, interrupted));
         }
         causes = outcome.failed.iter().map(|failed| cause(&plan, failed)).collect();
     }
@@ -281,7 +284,7 @@ pub(crate) async fn exactly(
 ) -> Result<Change, Failure> {
     tell_beside(session, &plan);
     if plan.is_empty() {
-        return Ok(Change { plan, done: 0, interrupted: None });
+        return Ok(Change { plan, done: 0, started: false, interrupted: None });
     }
     let before = host.observe(asked).await?;
     let (outcome, interrupted) =
@@ -295,7 +298,8 @@ pub(crate) async fn exactly(
         let run = Ended { project: &plan.project, asked, plan: &plan, outcome: &outcome };
         taken_back::take_back(session, host, &run, &before, back).await?;
     }
-    ended(session, plan, &outcome, (done, interrupted))
+    let started = plan.starts_one(outcome.begun());
+    ended(session, plan, &outcome, (done, started, interrupted))
 }
 
 /// Tells what a plan says besides its steps.
@@ -309,16 +313,16 @@ fn ended(
     session: &Session,
     plan: Plan,
     outcome: &Outcome,
-    (done, interrupted): (usize, Option<i32>),
+    (done, started, interrupted): (usize, bool, Option<i32>),
 ) -> Result<Change, Failure> {
     if interrupted.is_some() || outcome.is_complete() {
         tell_public(session, &plan, outcome);
-        return Ok(Change { plan, done, interrupted });
+        return Ok(Change { plan, done, started, interrupted });
     }
     if is_optional(&plan, outcome) {
         let reasons = outcome.failed.iter().map(|(_, error)| error.to_string());
         reasons.for_each(|why| session.ui.warn(&format!("{why}, and is not required")));
-        return Ok(Change { plan, done, interrupted });
+        return Ok(Change { plan, done, started, interrupted });
     }
     Err(failure(&plan, outcome, done))
 }

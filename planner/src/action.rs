@@ -227,6 +227,11 @@ impl Action {
         }
     }
 
+    /// Whether a container runs by it that did not before.
+    pub(crate) fn is_start(&self) -> bool {
+        matches!(self, Action::StartContainer { .. } | Action::StartBeside { .. })
+    }
+
     /// The description that a container gets by it.
     pub(crate) fn record(&self) -> Option<&ContainerRecord> {
         match self {

@@ -89,6 +89,11 @@ impl Plan {
         self.steps.get(id.index())
     }
 
+    /// Whether one of these steps starts a container.
+    pub fn starts_one(&self, steps: impl IntoIterator<Item = StepId>) -> bool {
+        steps.into_iter().filter_map(|id| self.step(id)).any(|step| step.action.is_start())
+    }
+
     /// The steps as a graph: an edge leads from a step to each one that waits for it.
     pub fn graph(&self) -> DiGraph<&Step, Wait> {
         let mut graph = DiGraph::with_capacity(self.steps.len(), self.steps.len() * 2);

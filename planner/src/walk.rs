@@ -200,6 +200,18 @@ mod tests {
     }
 
     #[test]
+    fn only_a_start_starts_something() {
+        let mut draft = Draft::default();
+        let pull = Action::PullImage { reference: "web:1".into(), locked: None };
+        draft.add(pull, vec![Cause::Missing]);
+        draft.add(Action::StartBeside { name: "web".into() }, vec![Cause::Missing]);
+        let plan = draft.finish("p");
+        let ids: Vec<StepId> = plan.steps.iter().map(|step| step.id).collect();
+        assert!(!plan.starts_one([ids[0]]));
+        assert!(plan.starts_one(ids));
+    }
+
+    #[test]
     fn a_stopped_walk_is_done_when_what_runs_has_ended() {
         let plan = plan();
         let mut walk = Walk::new(&plan);

@@ -54,12 +54,20 @@ pub struct Outcome {
     pub failed: Vec<(StepId, StepError)>,
     /// Steps that were not tried.
     pub skipped: Vec<StepId>,
+    /// Those of the skipped that were begun, and left where they were.
+    pub left: Vec<StepId>,
 }
 
 impl Outcome {
     /// Whether everything has happened.
     pub fn is_complete(&self) -> bool {
         self.failed.is_empty() && self.skipped.is_empty()
+    }
+
+    /// Steps that were begun, whatever came of them.
+    pub fn begun(&self) -> impl Iterator<Item = StepId> {
+        let failed = self.failed.iter().map(|(id, _)| id);
+        self.done.iter().chain(failed).chain(&self.left).copied()
     }
 
     /// Whether nothing failed but for a plan that was stale.
@@ -84,6 +92,7 @@ pub async fn apply(
         journal,
         events,
         walk: Walk::new(plan),
+        under_way: BTreeSet::new(),
         tasks: JoinSet::new(),
         permits: Arc::new(Semaphore::new(at_once.clamp(1, Semaphore::MAX_PERMITS))),
         outcome: Outcome::default(),
@@ -91,8 +100,10 @@ pub async fn apply(
     journal.begin(plan);
     loop {
         let level = *interrupt.borrow_and_update();
-        if level == Interrupt::None {
-            run.begin_ready().await;
+        match level {
+            Interrupt::None => run.begin_ready().await,
+            // Who waits for a turn gets none any more.
+            Interrupt::Finish | Interrupt::Now => run.permits.close(),
         }
         if level == Interrupt::Now || run.tasks.is_empty() {
             break;
@@ -111,13 +122,14 @@ struct Run<'a> {
     journal: &'a Journal,
     events: &'a mpsc::Sender<ApplyEvent>,
     walk: Walk,
+    under_way: BTreeSet<StepId>,
     tasks: JoinSet<Tried>,
     permits: Arc<Semaphore>,
     outcome: Outcome,
 }
 
-/// A step with its result, and how long it waited for its turn.
-type Tried = (StepId, Duration, Result<(), StepError>);
+/// A step with its result, and how long it waited for its turn; `None` if that never came.
+type Tried = (StepId, Duration, Option<Result<(), StepError>>);
 
 impl Run<'_> {
     async fn begin_ready(&mut self) {
@@ -129,17 +141,21 @@ impl Run<'_> {
             self.tell(ApplyEvent::Started(id)).await;
             let events = self.events.clone();
             let ready = Instant::now();
+            self.under_way.insert(id);
             self.tasks.spawn(async move {
-                let _permit = match action.waits() {
+                let permit = match action.waits() {
                     true => None,
-                    false => permits.acquire_owned().await.ok(),
+                    false => Some(permits.acquire_owned().await),
                 };
                 let queued = ready.elapsed();
+                if matches!(permit, Some(Err(_))) {
+                    return (id, queued, None);
+                }
                 // Progress that finds the queue full is overtaken by the next one.
                 let pulling: LayerProgress = Arc::new(move |event| {
                     let _ = events.try_send(ApplyEvent::Pulling(id, event));
                 });
-                (id, queued, host.perform(&action, pulling).await)
+                (id, queued, Some(host.perform(&action, pulling).await))
             });
         }
     }
@@ -150,7 +166,9 @@ impl Run<'_> {
             // A task ends without a result only by a panic, which ends the program.
             Err(_) => return,
         };
+        self.under_way.remove(&id);
         let name = name(&self.plan.steps[id.index()]);
+        let Some(result) = result else { return self.journal.not_tried(id, &name) };
         self.walk.finished(id, result.is_ok());
         match result {
             Ok(()) => {
@@ -178,6 +196,7 @@ impl Run<'_> {
                 self.tell(ApplyEvent::Skipped(id)).await;
             }
         }
+        self.outcome.left = std::mem::take(&mut self.under_way).into_iter().collect();
         self.journal.end();
         self.outcome
     }

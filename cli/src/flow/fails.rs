@@ -103,6 +103,7 @@ mod tests {
             done: vec![StepId(0)],
             failed: vec![(StepId(1), refused())],
             skipped: vec![StepId(2)],
+            ..Outcome::default()
         };
         let failure = failure(&plan(), &outcome, 1);
         assert_eq!(failure.code(), 3);
@@ -117,6 +118,7 @@ mod tests {
             done: vec![],
             failed: vec![(StepId(0), refused())],
             skipped: vec![StepId(1), StepId(2)],
+            ..Outcome::default()
         };
         assert_eq!(failure(&plan(), &outcome, 0).code(), 1);
     }
@@ -128,11 +130,19 @@ mod tests {
             why: "execute `nix`: no such file or directory (ENOENT)".into(),
             exit_code: 127,
         };
-        let outcome =
-            Outcome { done: vec![StepId(0)], failed: vec![(StepId(1), missing)], skipped: vec![] };
+        let outcome = Outcome {
+            done: vec![StepId(0)],
+            failed: vec![(StepId(1), missing)],
+            skipped: vec![],
+            ..Outcome::default()
+        };
         assert_eq!(failure(&plan(), &outcome, 1).of_a_start().code(), 127);
-        let outcome =
-            Outcome { done: vec![], failed: vec![(StepId(0), refused())], skipped: vec![] };
+        let outcome = Outcome {
+            done: vec![],
+            failed: vec![(StepId(0), refused())],
+            skipped: vec![],
+            ..Outcome::default()
+        };
         assert_eq!(failure(&plan(), &outcome, 0).of_a_start().code(), 125);
     }
 
@@ -143,6 +153,7 @@ mod tests {
             done: vec![StepId(0), StepId(2)],
             failed: vec![(StepId(1), not_ready())],
             skipped: vec![],
+            ..Outcome::default()
         };
         assert!(!is_optional(&plan, &outcome));
         plan.steps[2].after_tried.push(StepId(1));
@@ -155,6 +166,7 @@ mod tests {
             done: vec![StepId(0)],
             failed: vec![(StepId(1), not_ready())],
             skipped: vec![],
+            ..Outcome::default()
         };
         assert_eq!(failure(&plan(), &outcome, 1).code(), 5);
         outcome.skipped.push(StepId(2));

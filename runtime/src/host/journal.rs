@@ -83,6 +83,11 @@ enum Record {
         #[serde(flatten)]
         when: When,
     },
+    NotTried {
+        step: String,
+        #[serde(flatten)]
+        when: When,
+    },
     End {
         #[serde(default)]
         us: Option<u64>,
@@ -148,6 +153,11 @@ impl Journal {
     pub fn failed(&self, id: StepId, step: &str, error: &str, queued: Duration) {
         let (step, error) = (step.to_owned(), error.to_owned());
         self.write(&Record::Failed { step, error, when: self.now(id, Some(queued)) });
+    }
+
+    /// A step that was to begin did not get its turn.
+    pub fn not_tried(&self, id: StepId, step: &str) {
+        self.write(&Record::NotTried { step: step.to_owned(), when: self.now(id, None) });
     }
 
     /// The plan has come to its end, well or badly.
@@ -220,6 +230,7 @@ pub(super) fn ran(dir: &Path) -> Result<Option<Result<Ran, String>>, HostError> 
             Record::Start { when, .. } => note(&mut ran, &when, Fate::Open),
             Record::Done { when, .. } => note(&mut ran, &when, Fate::Done),
             Record::Failed { when, error, .. } => note(&mut ran, &when, Fate::Failed(error)),
+            Record::NotTried { when, .. } => note(&mut ran, &when, Fate::NotTried),
             Record::End { us } => {
                 ran.ended = true;
                 ran.last = us.map_or(ran.last, Duration::from_micros);
@@ -237,7 +248,8 @@ fn note(ran: &mut Ran, when: &When, fate: Fate) {
     let at = Duration::from_micros(us);
     match fate {
         Fate::Open => step.began = Some(at),
-        _ => step.ended = Some(at),
+        Fate::NotTried => step.began = None,
+        Fate::Done | Fate::Failed(_) => step.ended = Some(at),
     }
     step.queued = Duration::from_micros(when.queued_us.unwrap_or(0));
     step.fate = fate;
@@ -253,7 +265,12 @@ fn interrupted(text: &str) -> Option<Interrupted> {
                 left = Some(Interrupted { began: at, open: Vec::new() });
             }
             (Record::Start { step, .. }, Some(left)) => left.open.push(step),
-            (Record::Done { step, .. } | Record::Failed { step, .. }, Some(left)) => {
+            (
+                Record::Done { step, .. }
+                | Record::Failed { step, .. }
+                | Record::NotTried { step, .. },
+                Some(left),
+            ) => {
                 left.open.retain(|open| *open != step);
             }
             (Record::End { .. }, _) => left = None,
@@ -300,16 +317,18 @@ mod tests {
         let dir = folder("journal");
         let (journal, before) = Journal::open(&dir, &run("1")).unwrap();
         assert_eq!(before, None);
-        journal.begin(&plan(&["a", "b"]));
+        journal.begin(&plan(&["a", "b", "c"]));
         journal.start(StepId(0), "a");
         journal.done(StepId(0), "a", Duration::ZERO);
         journal.start(StepId(1), "b");
+        journal.start(StepId(2), "c");
+        journal.not_tried(StepId(2), "c");
         drop(journal);
 
         let ran = super::ran(&dir).unwrap().unwrap().unwrap();
         assert!(!ran.ended);
         let fates = ran.passes[0].steps.iter().map(|step| step.fate.clone());
-        assert_eq!(fates.collect::<Vec<_>>(), [Fate::Done, Fate::Open]);
+        assert_eq!(fates.collect::<Vec<_>>(), [Fate::Done, Fate::Open, Fate::NotTried]);
 
         let (journal, before) = Journal::open(&dir, &run("2")).unwrap();
         let before = before.unwrap();
