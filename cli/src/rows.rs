@@ -195,6 +195,9 @@ fn status(container: &ObservedContainer, now: i64) -> String {
             if container.hook_failed {
                 notes.push("post_start failed");
             }
+            if container.left_behind {
+                notes.push("in a network or memory that has ended");
+            }
             if !container.monitored {
                 notes.push("no monitor");
             }
@@ -296,6 +299,7 @@ pub(crate) mod tests {
             published: vec![],
             restarts: 0,
             hook_failed: false,
+            left_behind: false,
             updating: false,
             oom_killed: false,
         }

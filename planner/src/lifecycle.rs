@@ -1,6 +1,8 @@
 //! The plans of `start`, `stop`, `restart`, `kill` and `rm`: what records say is enough for
 //! them, no file is needed.
 
+mod follow;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -23,7 +25,8 @@ use crate::up::{check_start, drift, is_active, stop_before};
 pub struct RestartOptions {
     /// Only these services; empty means all.
     pub services: Vec<String>,
-    /// Leave dependents alone, even those that ask to be restarted along.
+    /// Leave dependents alone, even those that ask to be restarted along; not those that share
+    /// namespaces, which would stay in ones that have ended.
     pub no_deps: bool,
     /// How long a stop may take; `None` takes what each container says.
     pub grace: Option<Duration>,
@@ -42,7 +45,8 @@ pub struct RmOptions {
     pub grace: Option<Duration>,
 }
 
-/// Starts containers that exist and do not run, dependencies first. Of two of one replica it is the
+/// Starts containers that exist and do not run, dependencies first; who runs and shares namespaces of
+/// one of them is started again, else it would stay in those of the life before. Of two of one replica it is the
 /// one that serves: the other is not known to be good, and only `up` knows how to find that out.
 ///
 /// # Errors
@@ -58,11 +62,27 @@ pub fn start(
     let mut draft = Draft::default();
     draft.warnings.extend(waiting(&both, &all));
     let idle: Vec<_> = all.iter().copied().filter(|container| !is_active(container)).collect();
-    as_judged(&idle)?;
-    check_start(observed, &idle)?;
-    let repairs = repairs(&idle, observed, &mut draft)?;
-    let steps = starts(&all, &mut draft, |container| !is_active(container));
-    connect((&BTreeMap::new(), &steps), &repairs, observed, &mut draft);
+    let every = serving(&of_services(project, observed, &[])?);
+    let sharers = follow::sharers(&idle, &every);
+    let begun: Vec<_> =
+        idle.iter().chain(sharers.values().map(|(sharer, _)| sharer)).copied().collect();
+    as_judged(&begun)?;
+    check_start(observed, &begun)?;
+    let repairs = repairs(&begun, observed, &mut draft)?;
+    let following: Vec<_> = sharers.values().map(|(sharer, _)| *sharer).collect();
+    let stops = stops(&following, &mut draft, Stopping { grace: None, hold: false });
+    let missing = |c: &ObservedContainer| !all.iter().any(|one| one.record.name == c.record.name);
+    let others = following.iter().copied().filter(|sharer| missing(sharer));
+    let whole: Vec<_> = all.iter().copied().chain(others).collect();
+    let begins =
+        |c: &ObservedContainer| !is_active(c) || sharers.contains_key(c.record.name.as_str());
+    let steps = starts(&whole, &mut draft, begins);
+    for (name, (_, owner)) in &sharers {
+        let (stop, start) = (stops[name], steps[name]);
+        draft.after(start, stop);
+        draft.cause(start, Cause::NamespaceParentReplaced { container: owner.to_string() });
+    }
+    connect((&stops, &steps), &repairs, observed, &mut draft);
     Ok(draft.finish(project))
 }
 
@@ -78,10 +98,27 @@ pub fn stop(
 ) -> Result<Plan, PlanProblems> {
     let mut all = of_services(project, observed, services)?;
     all.extend(one_offs(project, observed, services));
+    Ok(halt(project, &all, grace))
+}
+
+/// The same for what `up` made: containers of `run` go on.
+///
+/// # Errors
+/// When a named service has no container.
+pub fn stop_all_but_runs(
+    project: &str,
+    observed: &Observed,
+    services: &[String],
+    grace: Option<Duration>,
+) -> Result<Plan, PlanProblems> {
+    Ok(halt(project, &of_services(project, observed, services)?, grace))
+}
+
+fn halt(project: &str, all: &[&ObservedContainer], grace: Option<Duration>) -> Plan {
     let mut draft = Draft::default();
-    stops(&all, &mut draft, Stopping { grace, hold: true });
+    stops(all, &mut draft, Stopping { grace, hold: true });
     draft.unchanged = all.iter().filter(|container| !is_active(container)).count();
-    Ok(draft.finish(project))
+    draft.finish(project)
 }
 
 /// Stops and starts, with the dependents that ask to be restarted along; of two of one replica the
@@ -98,10 +135,7 @@ pub fn restart(
     let named = serving(&both);
     prepared(&named)?;
     let every = serving(&of_services(project, observed, &[])?);
-    let dragged = match options.no_deps {
-        true => BTreeMap::new(),
-        false => dragged(&named, &every),
-    };
+    let dragged = follow::dragged(&named, &every, options.no_deps);
     let is_named =
         |c: &ObservedContainer| named.iter().any(|n| n.record.service == c.record.service);
     let all: Vec<&ObservedContainer> = every
@@ -242,37 +276,6 @@ fn one_offs<'a>(
         c.record.oneoff && (services.is_empty() || services.contains(&c.record.service))
     });
     all
-}
-
-/// Services that are restarted along, directly or not, each with the one that is the reason.
-fn dragged<'a>(
-    named: &[&'a ObservedContainer],
-    every: &[&'a ObservedContainer],
-) -> BTreeMap<&'a str, &'a str> {
-    let mut follows: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    let services: BTreeMap<&str, &str> =
-        every.iter().map(|c| (c.record.name.as_str(), c.record.service.as_str())).collect();
-    for container in every {
-        let record = &container.record;
-        let restarting = record.depends_on.iter().filter(|(_, on)| on.restart);
-        let on = restarting.map(|(on, _)| on.as_str());
-        let parents = record.spec.parents().into_iter();
-        let shared = parents.filter_map(|parent| services.get(parent).copied());
-        for on in on.chain(shared) {
-            follows.entry(on).or_default().insert(&record.service);
-        }
-    }
-    let mut open: Vec<&str> = named.iter().map(|c| c.record.service.as_str()).collect();
-    let roots: BTreeSet<&str> = open.iter().copied().collect();
-    let mut dragged = BTreeMap::new();
-    while let Some(on) = open.pop() {
-        for service in follows.get(on).into_iter().flatten() {
-            if !roots.contains(service) && dragged.insert(*service, on).is_none() {
-                open.push(service);
-            }
-        }
-    }
-    dragged
 }
 
 /// A container that would run on without its link; `up` of its own stack takes it along.

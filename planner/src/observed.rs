@@ -379,6 +379,10 @@ pub struct ObservedContainer {
     /// A hook after its start failed: it is not what the file says yet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hook_failed: bool,
+    /// It runs in a network or memory that was that of another container, and is not any more: that one
+    /// has been started again since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub left_behind: bool,
     /// A change of it as it is was begun, and nobody knows how far that came.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub updating: bool,

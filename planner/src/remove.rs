@@ -122,6 +122,7 @@ mod tests {
             published: vec![],
             restarts: 0,
             hook_failed: false,
+            left_behind: false,
             updating: false,
             oom_killed: false,
         }

@@ -159,6 +159,39 @@ services:
     host.berth("rm -sf vpn").succeeds();
     host.berth("up -d").succeeds();
     shares("a removal");
+    host.berth("stop vpn").succeeds();
+    host.berth("start vpn").succeeds();
+    shares("a stop and a start of it alone");
+    host.berth("restart --no-deps vpn").succeeds();
+    shares("a restart of it alone");
+}
+
+#[test]
+fn one_that_is_left_in_a_network_that_has_ended_is_told_and_put_right() {
+    let host = TestHost::with(
+        "compose.yaml",
+        "
+services:
+  vpn: { image: 'busybox:1', command: [sleep, '100000'], restart: always, ipc: shareable }
+  side: { image: 'busybox:1', command: [sleep, '100000'], network_mode: 'service:vpn' }
+  queue: { image: 'busybox:1', command: [sleep, '100000'], ipc: 'service:vpn' }
+",
+    );
+    host.berth("up -d").succeeds();
+    let before = host.pid_of("vpn");
+    host.kill("KILL", before.pid);
+    host.eventually("it is started again", || {
+        let status = host.status("stack-vpn-1");
+        status["phase"] == "running" && status["pid"] != before.pid
+    });
+    host.berth("ps").succeeds().stdout_has("in a network or memory that has ended");
+    let plan = host.berth("plan --detailed-exitcode").fails_with(2);
+    plan.stdout_has("restart  side-1").stdout_has("restart  queue-1");
+    let owner = host.pid_of("vpn");
+    host.berth("up -d").succeeds();
+    assert_eq!(host.pid_of("vpn"), owner);
+    assert_eq!(network(&host, "side"), network(&host, "vpn"));
+    host.berth("plan --detailed-exitcode").succeeds();
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::values::moment;
 pub(crate) struct RestartArgs {
     /// Only these services
     services: Vec<String>,
-    /// Leave dependents alone that ask to be restarted along
+    /// Leave dependents alone that ask to be restarted along; who shares namespaces goes along
     #[arg(long)]
     no_deps: bool,
     /// How long a container may take to stop, in seconds

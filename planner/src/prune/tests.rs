@@ -47,6 +47,7 @@ pub(crate) fn container(name: &str, image_id: &str) -> ObservedContainer {
         published: vec![],
         restarts: 0,
         hook_failed: false,
+        left_behind: false,
         updating: false,
         oom_killed: false,
     }

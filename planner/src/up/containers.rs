@@ -392,6 +392,7 @@ impl<'a> Judge<'a, '_> {
         let mut causes = self.shaken(&service.depends_on, have);
         causes.extend((in_scope && have.hook_failed).then_some(Cause::HookFailed));
         causes.extend((in_scope && have.beside).then_some(BESIDE));
+        causes.extend((in_scope && have.left_behind && causes.is_empty()).then_some(LEFT_BEHIND));
         if !causes.is_empty() && is_active(have) && !no_start {
             return Verdict::of(Fate::Restart, causes);
         }
@@ -482,6 +483,9 @@ const BESIDE: Cause = Cause::Drift { what: "it has no ports and no names" };
 
 /// Why a rollout looks at one that is there.
 const UNTRIED: Cause = Cause::Drift { what: "nobody has seen that it is good" };
+
+/// Why one is started again that shares what its owner has left.
+const LEFT_BEHIND: Cause = Cause::Drift { what: "it is in a network or memory that has ended" };
 
 /// Why it is given a monitor.
 pub(crate) const UNMONITORED: Cause = Cause::Drift { what: "its monitor is gone" };

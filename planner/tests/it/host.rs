@@ -151,6 +151,7 @@ impl FakeHost {
             published: Vec::new(),
             restarts: 0,
             hook_failed: false,
+            left_behind: false,
             updating: false,
             oom_killed: false,
         }

@@ -1,5 +1,6 @@
 //! Reads the host: records, status files, bridges, rules, cgroups. Changes nothing.
 
+mod spaces;
 mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -120,6 +121,7 @@ impl Host {
                 None => half_made(&self.roots, format!("containers/{name}"), leftovers),
             }
         }
+        spaces::compare(&mut containers);
         Ok(containers)
     }
 

@@ -197,6 +197,7 @@ pub(super) fn observe(folders: &Folders, stored: Stored) -> io::Result<ObservedC
         published: Vec::new(),
         restarts: 0,
         hook_failed: false,
+        left_behind: false,
         updating: stored.updating,
         oom_killed: false,
     };

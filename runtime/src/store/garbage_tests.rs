@@ -174,6 +174,7 @@ fn made_of(name: &str, image: &str) -> ObservedContainer {
         published: vec![],
         restarts: 0,
         hook_failed: false,
+        left_behind: false,
         updating: false,
         oom_killed: false,
     }

@@ -214,3 +214,74 @@ fn pause_touches_what_runs_and_up_lets_it_run_on() {
     host.apply_all(&adopted, 1);
     assert!(plan(&shop(), &host).is_empty());
 }
+
+/// The shop with `web` in the network of `app`.
+fn sharing() -> Stack {
+    let mut stack = shop();
+    let web = stack.services.get_mut("web").unwrap();
+    web.ports.clear();
+    web.networks.clear();
+    web.network_mode = Some(NetworkMode::Service("app".into()));
+    stack
+}
+
+#[test]
+fn who_shares_a_network_goes_along_when_its_owner_starts_or_restarts() {
+    let mut host = up_with(&sharing());
+    let app = vec!["app".to_string()];
+    let options = RestartOptions { services: app.clone(), no_deps: true, grace: None };
+    assert_snapshot!(steps(&restart("shop", &host.observed, &options).unwrap()), @"
+    0 stop_container shop-web-1 ←
+    1 stop_container shop-app-1 ←  ended 0
+    2 start_container shop-app-1 ← 1
+    3 start_container shop-web-1 ← 0,2
+    ");
+    let stopping = stop("shop", &host.observed, &app, None).unwrap();
+    host.apply_all(&stopping, 3);
+    let starting = start("shop", &host.observed, &app).unwrap();
+    assert_snapshot!(steps(&starting), @"
+    0 stop_container shop-web-1 ←
+    1 start_container shop-app-1 ←
+    2 start_container shop-web-1 ← 0,1
+    ");
+    host.apply_all(&starting, 3);
+    assert!(start("shop", &host.observed, &[]).unwrap().is_empty());
+}
+
+#[test]
+fn one_that_was_left_in_a_network_that_has_ended_is_restarted() {
+    let stack = sharing();
+    let mut host = up_with(&stack);
+    host.observed.containers.get_mut("shop-web-1").unwrap().left_behind = true;
+    assert_snapshot!(plan(&stack, &host), @"
+    restart  web-1  drift: it is in a network or memory that has ended
+    Plan: 1 restart, 5 unchanged
+    ");
+}
+
+#[test]
+fn what_a_check_said_of_the_life_before_lets_nobody_begin() {
+    let mut host = up_with(&shop());
+    host.observed.containers.get_mut("shop-app-1").unwrap().state =
+        ContainerState::Exited { exit_code: 1, finished_at: 0 };
+    let db = host.observed.containers.get_mut("shop-db-1").unwrap();
+    (db.state, db.health) = (ContainerState::Restarting { exit_code: 1 }, Health::Healthy);
+    assert_snapshot!(steps(&plan(&shop(), &host)), @"
+    0 await_container shop-db-1 ←
+    1 start_container shop-app-1 ← 0
+    ");
+}
+
+#[test]
+fn what_up_made_stops_and_containers_of_run_go_on() {
+    let mut host = up_with(&shop());
+    let mut job = host.observed.containers["shop-db-1"].clone();
+    (job.record.oneoff, job.record.name) = (true, "shop-db-run-1".into());
+    host.observed.containers.insert("shop-db-run-1".into(), job);
+    let all = stop("shop", &host.observed, &[], None).unwrap();
+    assert!(all.to_string().contains("db-run-1"), "{all}");
+    let ours =
+        berth_planner::lifecycle::stop_all_but_runs("shop", &host.observed, &[], None).unwrap();
+    assert!(!ours.to_string().contains("db-run-1"), "{ours}");
+    assert_eq!(ours.steps.len(), 3);
+}
