@@ -15,7 +15,7 @@ use jiff::Timestamp;
 
 use crate::failure::{Exit, Failure};
 use crate::flow::{self, Manner};
-use crate::follow::{Event, Follower, Source};
+use crate::follow::{Event, Follower, Source, UNKNOWN};
 use crate::printer::Printer;
 use crate::project::containers;
 use crate::rows;
@@ -72,13 +72,23 @@ pub(crate) enum EndAt {
 }
 
 impl End {
-    /// Whether an exit of `service` with `code` ends it all.
+    /// Whether an exit of `service` with `code` ends it all. One that nobody knows is a failure.
     fn comes_with(&self, service: &str, code: i32) -> bool {
         let named = self.code_of.as_deref() == Some(service);
         match self.at {
             EndAt::Last => false,
             EndAt::First => code != 0 || named || !self.one_shots.contains(service),
             EndAt::FirstFailure => code != 0 || named,
+        }
+    }
+
+    /// How it ends when a signal of the user has ended it, after which services ended with `codes`.
+    fn cut_off(&self, codes: &BTreeMap<String, i32>, number: i32) -> Exit {
+        let code = self.code_of.as_ref().and_then(|service| codes.get(service));
+        match (self.at, code.filter(|code| **code != UNKNOWN)) {
+            (EndAt::Last, _) => Exit::Done,
+            (EndAt::First | EndAt::FirstFailure, Some(code)) => Exit::Container(*code),
+            (EndAt::First | EndAt::FirstFailure, None) => Exit::Signal(number),
         }
     }
 }
@@ -96,27 +106,32 @@ pub(crate) async fn follow(
     while cause.is_none() && !shown.follower.is_done() {
         tokio::select! {
             Some(event) = shown.follower.next() => {
-                let exits = shown.take(event)?;
+                let exits = shown.take(event);
+                shown.is_read()?;
                 cause = exits.into_iter().find(|(of, code)| attached.end.comes_with(&of.service, *code));
             }
-            _ = signals.next() => {
+            number = signals.next() => {
                 session.ui.note("stopping; press Ctrl-C again to kill");
                 shown.stop(session, host, attached, &mut signals).await?;
-                return Ok(Exit::Done);
+                return Ok(attached.end.cut_off(&shown.codes, number));
             }
         }
     }
     if let Some((of, code)) = cause.as_ref().filter(|_| !shown.follower.is_done()) {
-        let text = format!("{} ended with {code}: stopping the others", of.label);
+        let text = match *code {
+            UNKNOWN => format!("{} is not watched any more: stopping the others", of.label),
+            code => format!("{} ended with {code}: stopping the others", of.label),
+        };
         session.ui.note(&safe(&text));
         shown.stop(session, host, attached, &mut signals).await?;
     }
     let code = match (&attached.end.code_of, attached.end.at) {
-        (Some(service), _) => shown.codes.get(service).copied(),
+        (Some(service), _) => shown.codes.get(service).copied().unwrap_or(UNKNOWN),
         (None, EndAt::Last) => return Ok(Exit::Done),
-        (None, EndAt::First | EndAt::FirstFailure) => cause.map(|(_, code)| code),
+        // Without a cause all have ended as they may.
+        (None, EndAt::First | EndAt::FirstFailure) => cause.map_or(0, |(_, code)| code),
     };
-    Ok(Exit::Container(code.unwrap_or(0)))
+    Ok(Exit::Container(code))
 }
 
 /// Ends an `up` that is to end with the first container and could not bring all of them up: what
@@ -166,7 +181,9 @@ async fn stop_as(
         let services: Vec<String> = services.into_iter().collect();
         match services.is_empty() {
             true => Ok(Plan { project: project.to_owned(), ..Plan::default() }),
-            false => Ok(lifecycle::stop(project, observed, &services, attached.grace)?),
+            false => {
+                Ok(lifecycle::stop_all_but_runs(project, observed, &services, attached.grace)?)
+            }
         }
     };
     flow::change_as(session, host, project, &Asked::default(), plan, manner).await.map(drop)
@@ -178,6 +195,8 @@ struct Shown<'a> {
     printer: Printer<'a>,
     services: &'a BTreeSet<String>,
     codes: BTreeMap<String, i32>,
+    /// Why output cannot be printed any more.
+    broken: Option<Failure>,
 }
 
 impl<'a> Shown<'a> {
@@ -202,29 +221,40 @@ impl<'a> Shown<'a> {
             }
             follower.add(Source::of(host.roots(), &container), query.clone());
         }
-        Ok(Shown { follower, printer, services: &attached.shown, codes: BTreeMap::new() })
+        let (services, codes) = (&attached.shown, BTreeMap::new());
+        Ok(Shown { follower, printer, services, codes, broken: None })
     }
 
     /// Prints an event and those that are there already; gives the ends among them. What a service
     /// ended with is the code of that of its containers that ended first.
-    fn take(&mut self, event: Event) -> Result<Vec<(Source, i32)>, Failure> {
+    fn take(&mut self, event: Event) -> Vec<(Source, i32)> {
         let mut exits = Vec::new();
         let mut next = Some(event);
         while let Some(event) = next {
             if let Event::Ended(source, code) = &event {
-                self.codes.entry(source.service.clone()).or_insert(*code);
-                exits.push((source.clone(), *code));
+                let code = code.unwrap_or(UNKNOWN);
+                self.codes.entry(source.service.clone()).or_insert(code);
+                exits.push((source.clone(), code));
             }
-            if self.services.contains(&event.source().service) {
-                self.printer.event(&event)?;
+            let shown = self.services.contains(&event.source().service);
+            if shown && self.broken.is_none() {
+                self.broken = self.printer.event(&event).err();
             }
             next = self.follower.try_next();
         }
-        self.printer.flush()?;
-        Ok(exits)
+        if self.broken.is_none() {
+            self.broken = self.printer.flush().err();
+        }
+        exits
     }
 
-    /// Stops the stack while its last words are shown; a further signal kills it.
+    /// Fails if output could not be printed.
+    fn is_read(&mut self) -> Result<(), Failure> {
+        self.broken.take().map_or(Ok(()), Err)
+    }
+
+    /// Stops the stack while its last words are shown; a further signal kills it. That nobody reads
+    /// them any more is told in the end.
     async fn stop(
         &mut self,
         session: &Session,
@@ -237,27 +267,29 @@ impl<'a> Shown<'a> {
         let stopped = loop {
             tokio::select! {
                 stopped = &mut stop => break stopped,
-                Some(event) = self.follower.next() => drop(self.take(event)?),
-                _ = signals.next() => kill_all(host, attached).await?,
+                Some(event) = self.follower.next() => drop(self.take(event)),
+                _ = signals.next() => {
+                    let killed = kill_all(host, attached).await;
+                    self.broken = self.broken.take().or(killed.err());
+                }
             }
         };
-        self.last_words(signals).await?;
-        stopped
+        self.last_words(signals).await;
+        stopped.and_then(|()| self.is_read())
     }
 
     /// Takes what comes to the end of everybody who was followed. Who could not be stopped is not
     /// waited for, nor is anybody after a signal.
-    async fn last_words(&mut self, signals: &mut Signals) -> Result<(), Failure> {
+    async fn last_words(&mut self, signals: &mut Signals) {
         let limit = tokio::time::sleep(LAST_WORDS);
         tokio::pin!(limit);
         while !self.follower.is_done() {
             tokio::select! {
-                Some(event) = self.follower.next() => drop(self.take(event)?),
+                Some(event) = self.follower.next() => drop(self.take(event)),
                 () = &mut limit => break,
                 _ = signals.next() => break,
             }
         }
-        Ok(())
     }
 }
 
@@ -265,8 +297,8 @@ impl<'a> Shown<'a> {
 async fn kill_all(host: &Host, attached: &Attached) -> Result<(), Failure> {
     for container in host.list_containers()?.into_values() {
         let record = &container.record;
-        let ours = record.project == attached.project && attached.running.contains(&record.service);
-        if ours && rows::is_up(container.state) {
+        let ours = record.project == attached.project && !record.oneoff;
+        if ours && attached.running.contains(&record.service) && rows::is_up(container.state) {
             // One that is gone meanwhile needs no signal.
             let _ = client::signal(&host.roots().container_run(&record.name), SIGKILL).await;
         }
@@ -285,6 +317,22 @@ mod tests {
         assert!(end(EndAt::First).comes_with("web", 0));
         assert!(!end(EndAt::FirstFailure).comes_with("web", 0));
         assert!(end(EndAt::FirstFailure).comes_with("web", 3));
+    }
+
+    #[test]
+    fn after_a_signal_the_code_is_that_of_the_named_service_or_of_the_signal() {
+        let codes: BTreeMap<String, i32> =
+            [("test".to_owned(), 143), ("lost".to_owned(), UNKNOWN)].into();
+        let end = |at, code_of: Option<&str>| {
+            let end = End { at, code_of: code_of.map(str::to_owned), ..End::default() };
+            end.cut_off(&codes, 2)
+        };
+        assert_eq!(end(EndAt::Last, None), Exit::Done);
+        assert_eq!(end(EndAt::First, Some("test")), Exit::Container(143));
+        assert_eq!(end(EndAt::First, Some("lost")), Exit::Signal(2));
+        assert_eq!(end(EndAt::First, Some("other")), Exit::Signal(2));
+        assert_eq!(end(EndAt::FirstFailure, None), Exit::Signal(2));
+        assert_ne!(Exit::Container(UNKNOWN).code(), 0);
     }
 
     #[test]

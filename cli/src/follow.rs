@@ -14,6 +14,8 @@ use tokio::task::JoinSet;
 
 use crate::rows;
 
+/// Stands for an exit code that nobody knows, which is no success.
+pub(crate) const UNKNOWN: i32 = -1;
 /// Lines that may wait to be printed.
 const QUEUE: usize = 1024;
 
@@ -56,9 +58,10 @@ pub(crate) enum Event {
     Line(Source, LogLine),
     /// It ended and will be started again.
     Restarting(Source, i32),
-    /// It ended; nothing more comes from it.
-    Ended(Source, i32),
-    /// Its output cannot be read.
+    /// Nothing more comes from it. It ended with this code, or nobody knows what becomes of it: its
+    /// monitor is gone.
+    Ended(Source, Option<i32>),
+    /// Its output cannot be read; its end is still told.
     Unreadable(Source, String),
 }
 
@@ -123,7 +126,7 @@ impl Follower {
     }
 
     fn note(&mut self, event: &Event) {
-        if let Event::Ended(source, _) | Event::Unreadable(source, _) = event {
+        if let Event::Ended(source, _) = event {
             self.followed.remove(&source.name);
         }
         while self.tasks.try_join_next().is_some() {}
@@ -133,14 +136,14 @@ impl Follower {
 /// Sends every line of a container, then its end.
 async fn follow(source: Source, query: LogQuery, events: mpsc::Sender<Event>) {
     let (ended, is_ended) = watch::channel(false);
-    let lines = send_lines(&source, query, is_ended, &events);
-    let life = watch_life(&source, ended, &events);
-    let (lines, exit_code) = tokio::join!(lines, life);
-    let last = match lines {
-        Ok(()) => Event::Ended(source, exit_code),
-        Err(e) => Event::Unreadable(source, e.to_string()),
+    let lines = async {
+        if let Err(e) = send_lines(&source, query, is_ended, &events).await {
+            let _ = events.send(Event::Unreadable(source.clone(), e.to_string())).await;
+        }
     };
-    let _ = events.send(last).await;
+    let life = watch_life(&source, ended, &events);
+    let ((), exit_code) = tokio::join!(lines, life);
+    let _ = events.send(Event::Ended(source, exit_code)).await;
 }
 
 async fn send_lines(
@@ -163,12 +166,12 @@ async fn send_lines(
     Ok(())
 }
 
-/// Waits until the container has ended for good; gives its exit status.
+/// Waits until the container has ended for good; gives its exit status, if anybody saw it.
 async fn watch_life(
     source: &Source,
     ended: watch::Sender<bool>,
     events: &mpsc::Sender<Event>,
-) -> i32 {
+) -> Option<i32> {
     let mut last: Status = Status::default();
     if let Ok(mut updates) = client::subscribe(&source.run).await {
         let mut told = 0;
@@ -191,5 +194,30 @@ async fn watch_life(
         last = written;
     }
     let _ = ended.send(true);
-    last.exit_code
+    end_of(&last)
+}
+
+/// The exit status in the last status that a monitor wrote. One that waited with a start has seen an
+/// end; what became of a container that ran then nobody has.
+fn end_of(last: &Status) -> Option<i32> {
+    match last.phase {
+        Phase::Exited | Phase::Waiting => Some(last.exit_code).filter(|code| *code >= 0),
+        Phase::Starting | Phase::Running | Phase::Stopping => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_that_nobody_saw_has_no_code() {
+        let of = |phase, exit_code| end_of(&Status { phase, exit_code, ..Status::default() });
+        assert_eq!(of(Phase::Exited, 0), Some(0));
+        assert_eq!(of(Phase::Exited, -1), None);
+        assert_eq!(of(Phase::Waiting, 3), Some(3));
+        for phase in [Phase::Starting, Phase::Running, Phase::Stopping] {
+            assert_eq!(of(phase, 0), None);
+        }
+    }
 }

@@ -54,9 +54,20 @@ impl Wanted {
         self.0.lock().unwrap_or_else(|e| e.into_inner()).clone()
     }
 
+    /// The services of it that a run makes as described; none if nothing was planned.
+    pub(crate) fn about(&self, options: &UpOptions) -> Result<BTreeSet<String>, Failure> {
+        let desired = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        desired.as_ref().map_or(Ok(BTreeSet::new()), |desired| about(desired, options))
+    }
+
     fn take(self) -> Option<Desired> {
         self.0.into_inner().unwrap_or_else(|e| e.into_inner())
     }
+}
+
+/// The services that a run makes as described.
+pub(crate) fn about(desired: &Desired, options: &UpOptions) -> Result<BTreeSet<String>, Failure> {
+    Ok(covered(desired, options)?.into_iter().map(str::to_owned).collect())
 }
 
 /// Writes down what a run came to, while its lock is held, and gives the name of the run that the host is

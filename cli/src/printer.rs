@@ -65,8 +65,12 @@ impl<'a> Printer<'a> {
             Event::Restarting(source, code) => {
                 self.note(&format!("{} exited with code {code} (restarting)", source.label))
             }
-            Event::Ended(source, code) => {
+            Event::Ended(source, Some(code)) => {
                 self.note(&format!("{} exited with code {code}", source.label))
+            }
+            Event::Ended(source, None) => {
+                let label = &source.label;
+                self.note(&format!("{label} is not watched any more: its exit code is not known"))
             }
             Event::Unreadable(source, why) => {
                 self.ui.warn(&format!("the output of `{}` cannot be read: {why}", source.name));

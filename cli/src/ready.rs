@@ -12,11 +12,11 @@ use crate::failure::{Exit, Failure};
 use crate::rows;
 use crate::signals::Signals;
 
-/// Waits for the containers of `services` and of what they need (empty: all of the project).
+/// Waits for the containers of these services (empty: all of the project).
 pub(crate) async fn wait(
     host: &Arc<Host>,
     project: &str,
-    services: &[String],
+    services: &BTreeSet<String>,
     limit: Option<Duration>,
 ) -> Result<Exit, Failure> {
     let mut waits = JoinSet::new();

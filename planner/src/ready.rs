@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_schema::stack::{Condition, RestartPolicy};
 
 use crate::observed::{Health, ObservedContainer};
+use crate::rollout::serving;
 
 /// The state that a container is to reach, and with that is as its stack wants it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,23 +21,23 @@ pub enum EndState {
     Completed,
 }
 
-/// What each container of these services and of what they need is to reach; no service means all
-/// of the project.
+/// What each container of these services is to reach, of two of one replica the one that serves; no
+/// service means all of the project.
 pub fn end_states(
     project: &str,
     containers: &BTreeMap<String, ObservedContainer>,
-    services: &[String],
+    services: &BTreeSet<String>,
 ) -> BTreeMap<String, EndState> {
     let own = |have: &&ObservedContainer| have.record.project == project && !have.record.oneoff;
     let own: Vec<&ObservedContainer> = containers.values().filter(own).collect();
-    let covered = covered(&own, services);
     let awaited = own.iter().flat_map(|have| &have.record.depends_on);
     let completes = |on: Condition| on == Condition::ServiceCompletedSuccessfully;
     let completed: BTreeSet<&str> = awaited
         .filter(|(_, on)| completes(on.condition))
         .map(|(service, _)| service.as_str())
         .collect();
-    let wanted = own.iter().filter(|have| covered.contains(have.record.service.as_str()));
+    let about = |service: &String| services.is_empty() || services.contains(service);
+    let wanted = serving(&own).into_iter().filter(|have| about(&have.record.service));
     wanted.map(|have| (have.record.name.clone(), end_state(have, &completed))).collect()
 }
 
@@ -51,20 +52,4 @@ fn end_state(have: &ObservedContainer, completed: &BTreeSet<&str>) -> EndState {
         },
         (false, Health::Starting | Health::Healthy | Health::Unhealthy) => EndState::Healthy,
     }
-}
-
-/// Those services and all that their containers were made to need.
-fn covered<'a>(own: &[&'a ObservedContainer], services: &'a [String]) -> BTreeSet<&'a str> {
-    if services.is_empty() {
-        return own.iter().map(|have| have.record.service.as_str()).collect();
-    }
-    let mut covered = BTreeSet::new();
-    let mut open: Vec<&str> = services.iter().map(String::as_str).collect();
-    while let Some(service) = open.pop() {
-        if covered.insert(service) {
-            let members = own.iter().filter(|have| have.record.service == service);
-            open.extend(members.flat_map(|have| have.record.depends_on.keys()).map(String::as_str));
-        }
-    }
-    covered
 }

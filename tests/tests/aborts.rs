@@ -1,6 +1,7 @@
 //! An attached `up` that ends when a container does: with which code, and what becomes of the others.
 
 use berth_tests::{Finished, TestHost};
+use nix::sys::signal::Signal;
 
 /// A stack of `web`, which runs on, and a service `test` of this line.
 fn stack(test: &str, more: &str) -> String {
@@ -140,4 +141,41 @@ services:
         std::fs::read_to_string(path).expect(name).trim().parse().expect("a time")
     };
     assert!(ended("web") < ended("database"));
+}
+
+#[test]
+fn after_an_interrupt_the_code_is_that_of_the_named_service_or_of_the_signal() {
+    let test = "trap \"exit 7\" TERM; echo ready; while :; do sleep 0.05; done";
+    let host = TestHost::with("compose.yaml", &stack(test, "    init: false\n"));
+    let interrupted = |words: &str, signal: Signal, code: i32| {
+        let up = host.start_berth(words);
+        up.prints("ready");
+        up.signal(signal);
+        up.ends().fails_with(code);
+        assert_eq!(host.berth("ps -q --status running").stdout, "", "{words}");
+    };
+    interrupted("up --exit-code-from test", Signal::SIGINT, 7);
+    interrupted("up --abort-on-container-exit", Signal::SIGINT, 130);
+    interrupted("up --abort-on-container-failure", Signal::SIGTERM, 143);
+    interrupted("up", Signal::SIGINT, 0);
+}
+
+#[test]
+fn a_code_that_nobody_knows_is_no_success() {
+    let host = TestHost::with("compose.yaml", &stack("echo ready; exec sleep 100000", ""));
+    for words in ["up --exit-code-from test", "up --abort-on-container-failure"] {
+        let up = host.start_berth(words);
+        up.prints("ready");
+        host.kill("KILL", host.monitor_of("test"));
+        let up = up.ends().fails_with(255).stderr_has("test-1 is not watched any more");
+        assert_eq!(host.berth("ps -q --status running").stdout, "", "{up}");
+    }
+    host.berth("up -d").succeeds();
+    let wait = host.start_berth("wait test");
+    host.eventually("it waits", || {
+        host.berth_commands().iter().any(|command| command.contains("wait test"))
+    });
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    host.kill("KILL", host.monitor_of("test"));
+    wait.ends().fails_with(255).stdout_is("-1\n");
 }

@@ -110,3 +110,20 @@ fn what_is_not_ready_in_time_is_named_and_an_interrupt_ends_the_wait() {
     host.pid_of("db");
     host.berth("up -d --wait-timeout 1").fails_with(64).stderr_has("--wait");
 }
+
+#[test]
+fn who_the_run_is_not_about_is_not_judged() {
+    let sick = "other: { healthcheck: { test: 'false', interval: 50ms, retries: 1 },";
+    let host = TestHost::with("compose.yaml", &STACK.replace("other: {", sick));
+    host.berth("up -d").succeeds();
+    host.eventually("it is unhealthy", || host.status("stack-other-1")["health"] == "unhealthy");
+    // `db` is not ready.
+    host.berth("up --wait --no-deps app").succeeds();
+    host.berth("stop app").succeeds();
+    host.berth("start --wait app").succeeds();
+    host.berth("exec -T db touch /go").succeeds();
+    host.berth("up --wait").fails_with(5).stderr_has("other-1");
+    let without: Vec<&str> = STACK.lines().filter(|line| !line.contains("other:")).collect();
+    host.write("compose.yaml", &without.join("\n"));
+    host.berth("up --wait").succeeds();
+}

@@ -30,7 +30,7 @@ const ATTEMPTS: u32 = 3;
 pub(crate) struct RollbackArgs {
     /// Its number, as `history` has it; else the last that was good before the one that is applied
     generation: Option<u64>,
-    /// Return when every service runs and is healthy
+    /// Return when every service is as its file declares (healthy, running, or ended well)
     #[arg(long)]
     wait: bool,
     /// Wait so long at most, in seconds
@@ -126,6 +126,7 @@ async fn once(
         Ok(plan)
     });
     let changed = flow::change_under(&again, host, &mut look, plan, Manner::Usual).await;
+    let about = wanted.about(&options);
     let rollback = Rollback { of: of.number, to: to.number };
     let rollback = Some(rollback).filter(|back| back.of != back.to);
     // What was kept less of then would forget what has come since.
@@ -144,7 +145,7 @@ async fn once(
     let exit = match args.wait {
         true => {
             let waited = Waited { project, run, changed: change.done > 0, whole: true };
-            super::up::wait(session, host, &waited, (&[], args.wait_timeout)).await?
+            super::up::wait(session, host, &waited, (&about?, args.wait_timeout)).await?
         }
         false => Exit::Done,
     };

@@ -18,7 +18,7 @@ use crate::{flow, ready};
 pub(crate) struct StartArgs {
     /// Only these services
     services: Vec<String>,
-    /// Return when every service runs and is healthy
+    /// Return when every service that it starts is as its file declares (healthy, running, or ended well)
     #[arg(long)]
     wait: bool,
     /// Wait so long at most, in seconds
@@ -37,7 +37,8 @@ pub(crate) async fn run(session: &Session, args: &StartArgs) -> Result<Exit, Fai
     let change =
         flow::change(session, &host, &project.name, &Asked::to_start(&project.name), plan).await?;
     if args.wait && change.interrupted.is_none() && !session.global.dry_run {
-        return ready::wait(&host, &project.name, &args.services, args.wait_timeout).await;
+        let services = args.services.iter().cloned().collect();
+        return ready::wait(&host, &project.name, &services, args.wait_timeout).await;
     }
     Ok(change.exit())
 }

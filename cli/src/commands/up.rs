@@ -1,5 +1,6 @@
 //! `berth up`.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +8,11 @@ use std::time::Duration;
 use berth_planner::observed::Observed;
 use berth_planner::up::UpOptions;
 use berth_runtime::host::Host;
-use berth_schema::stack::{Condition, Dependency, Stack};
+use berth_schema::stack::Stack;
 use clap::Args;
 use jiff::Timestamp;
 
-use crate::attach::{self, Attached, End, EndAt};
+use crate::attach::{self, Attached, EndAt};
 use crate::doctor;
 use crate::failure::{Exit, Failure};
 use crate::flow::{self, Change};
@@ -26,6 +27,7 @@ use crate::taken_back::Back;
 use crate::ui::safe;
 use crate::values::moment;
 
+mod attached;
 mod shape;
 
 pub(crate) use shape::Shape;
@@ -119,11 +121,12 @@ pub(crate) async fn run_files(session: &Session, args: &UpArgs) -> Result<Exit, 
     check_names(&stack, args)?;
     let host = flow::open(session)?;
     let began = Timestamp::now();
-    let (change, run) = match bring_up(session, &host, &stack, args).await {
-        Ok(done) => done,
-        Err(failure) => return give_up(session, &host, (&stack, args), failure).await,
-    };
-    go_on(session, &host, (&stack, args), (change, run, began)).await
+    let Brought { changed, about, run } = bring_up(session, &host, &stack, args).await?;
+    let attaching = Attaching { stack: &stack, args, about: &about };
+    match changed {
+        Ok(change) => go_on(session, &host, &attaching, (change, run, began)).await,
+        Err(failure) => give_up(session, &host, &attaching, failure).await,
+    }
 }
 
 /// Does what a saved plan says. Files and host are looked at under the lock of its project.
@@ -156,30 +159,57 @@ async fn run_saved(session: &Session, file: &str, args: &UpArgs) -> Result<Exit,
     let run =
         generations::remember_under(&again, &host, &lock, (&run, &done.desired), &done.changed);
     drop(lock);
+    let about = generations::about(&done.desired, &options)?;
+    let attaching = Attaching { stack: &stack, args: &args, about: &about };
     let change = match done.changed {
         Ok(change) => change,
-        Err(failure) => return give_up(&again, &host, (&stack, &args), failure).await,
+        Err(failure) => return give_up(&again, &host, &attaching, failure).await,
     };
     if change.done > 0 {
         policy::tell(&again, &change.plan.grants);
     }
-    go_on(&again, &host, (&stack, &args), (change, run, began)).await
+    go_on(&again, &host, &attaching, (change, run, began)).await
+}
+
+/// What a change came to.
+struct Brought {
+    changed: Result<Change, Failure>,
+    /// Services that were made as described.
+    about: BTreeSet<String>,
+    /// The name of the run that the host is as it left it.
+    run: Option<String>,
+}
+
+/// What is looked after when a change has ended.
+struct Attaching<'a> {
+    stack: &'a Stack,
+    args: &'a UpArgs,
+    /// Services that were made as described.
+    about: &'a BTreeSet<String>,
+}
+
+impl Attaching<'_> {
+    fn attached(&self) -> Attached {
+        attached::attached(self.stack, self.args, self.about)
+    }
 }
 
 /// What comes after the change: waiting, or following the output.
 async fn go_on(
     session: &Session,
     host: &Arc<Host>,
-    (stack, args): (&Stack, &UpArgs),
+    attaching: &Attaching<'_>,
     (change, run, began): (Change, Option<String>, Timestamp),
 ) -> Result<Exit, Failure> {
     if session.global.dry_run {
         return Ok(Exit::Done);
     }
+    let Attaching { stack, args, about } = *attaching;
     let attached = !(args.detach || args.wait || args.no_start);
     if let Some(number) = change.interrupted {
-        if attached {
-            attach::stop(session, host, &attached_services(stack, args)).await?;
+        // What ran before and was not touched runs on.
+        if attached && change.started {
+            attach::stop(session, host, &attaching.attached()).await?;
         }
         return Ok(Exit::Signal(number));
     }
@@ -193,12 +223,12 @@ async fn go_on(
     if args.wait {
         let (changed, whole) = (change.done > 0, args.services.is_empty());
         let waited = Waited { project: &stack.name, run, changed, whole };
-        return wait(session, host, &waited, (&args.services, args.wait_timeout)).await;
+        return wait(session, host, &waited, (about, args.wait_timeout)).await;
     }
     if !attached {
         return Ok(Exit::Done);
     }
-    attach::follow(session, host, &attached_services(stack, args), began).await
+    attach::follow(session, host, &attaching.attached(), began).await
 }
 
 /// Warns of rules of the host that keep containers apart, which no container can tell from a service
@@ -216,7 +246,7 @@ pub(super) async fn wait(
     session: &Session,
     host: &Arc<Host>,
     waited: &Waited<'_>,
-    (services, limit): (&[String], Option<Duration>),
+    (services, limit): (&BTreeSet<String>, Option<Duration>),
 ) -> Result<Exit, Failure> {
     let ended = ready::wait(host, waited.project, services, limit).await;
     let became = match &ended {
@@ -235,10 +265,10 @@ pub(super) async fn wait(
 async fn give_up(
     session: &Session,
     host: &Arc<Host>,
-    (stack, args): (&Stack, &UpArgs),
+    attaching: &Attaching<'_>,
     failure: Failure,
 ) -> Result<Exit, Failure> {
-    let attached = attached_services(stack, args);
+    let attached = attaching.attached();
     if attached.end.at == EndAt::Last || !failure.is_half_done() {
         return Err(failure);
     }
@@ -251,18 +281,22 @@ async fn give_up(
     }
 }
 
+/// Makes the host what the file says; gives what came of it, and the services it was about. It fails
+/// if none of them was touched.
 async fn bring_up(
     session: &Session,
     host: &Arc<Host>,
     stack: &Stack,
     args: &UpArgs,
-) -> Result<(Change, Option<String>), Failure> {
+) -> Result<Brought, Failure> {
     let mut images = args.shape.images(session, stack)?;
     let options = UpOptions { no_start: args.no_start, ..args.shape.options(&args.services) };
     let aim = Aim::Up(&options);
     let look = images.pass(session, host, (stack, aim), (&args.shape.policy, !args.yes)).await?;
     let mut look = match images.pull_first(session, host, (stack, aim), look).await? {
-        ControlFlow::Break(interrupted) => return Ok((interrupted, None)),
+        ControlFlow::Break(change) => {
+            return Ok(Brought { changed: Ok(change), about: BTreeSet::new(), run: None });
+        }
         ControlFlow::Continue(look) => look,
     };
     let wanted = Wanted::default();
@@ -277,16 +311,18 @@ async fn bring_up(
     let desired = |_: &Observed| Ok(wanted.last().unwrap_or_default());
     let back = Back { desired: &desired, places: &stack.places };
     let changed = flow::change_or_back(session, host, &mut look, plan, &back).await;
+    let about = wanted.about(&options);
     let (pins, history) = (images.pins(), stack.history);
     let run = Run { stack, options: &options, pins, history, rollback: None };
     let run = generations::remember(session, host, &look, (&run, wanted), &changed);
     // Others may work on the project while this run follows the output.
     drop(look);
-    let change = changed?;
-    if change.done > 0 {
+    if let Ok(change) = &changed
+        && change.done > 0
+    {
         policy::tell(session, &change.plan.grants);
     }
-    Ok((change, run))
+    Ok(Brought { changed, about: about?, run })
 }
 
 /// Services named by options that the stack does not have.
@@ -298,38 +334,6 @@ fn check_names(stack: &Stack, args: &UpArgs) -> Result<(), Failure> {
     }
 }
 
-/// Whose output is shown, and when the showing ends.
-fn attached_services(stack: &Stack, args: &UpArgs) -> Attached {
-    let asked = |name: &String| match args.attach.is_empty() {
-        false => args.attach.contains(name),
-        true if args.services.contains(name) => true,
-        true => {
-            (args.services.is_empty() || args.attach_dependencies) && stack.services[name].attach
-        }
-    };
-    let shown = |name: &String| asked(name) && !args.no_attach.contains(name);
-    let at = match (args.abort_on_container_failure, args.abort_on_container_exit) {
-        (true, _) => EndAt::FirstFailure,
-        (false, true) => EndAt::First,
-        (false, false) if args.exit_code_from.is_some() => EndAt::First,
-        (false, false) => EndAt::Last,
-    };
-    let needed = stack.services.values().flat_map(|service| &service.depends_on);
-    let ends = |on: &Dependency| on.condition == Condition::ServiceCompletedSuccessfully;
-    let one_shots = needed.filter(|(_, on)| ends(on)).map(|(service, _)| service.clone()).collect();
-    let end = End { at, code_of: args.exit_code_from.clone(), one_shots };
-    Attached {
-        project: stack.name.clone(),
-        shown: stack.services.keys().filter(|name| shown(name)).cloned().collect(),
-        running: stack.services.keys().cloned().collect(),
-        end,
-        grace: args.shape.timeout,
-        colours: !args.no_color,
-        names: !args.no_log_prefix,
-        timestamps: args.timestamps,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -337,22 +341,12 @@ mod tests {
     use super::*;
     use crate::args::{Cli, Command};
 
-    fn parse(line: &str) -> Result<UpArgs, clap::error::ErrorKind> {
+    pub(super) fn parse(line: &str) -> Result<UpArgs, clap::error::ErrorKind> {
         match Cli::try_parse_from(line.split(' ')) {
             Ok(Cli { command: Command::Up(args), .. }) => Ok(args),
             Ok(_) => panic!("not `up`: {line}"),
             Err(error) => Err(error.kind()),
         }
-    }
-
-    fn stack() -> Stack {
-        let mut stack = Stack { name: "shop".into(), ..Stack::default() };
-        for name in ["db", "job", "web"] {
-            let service =
-                berth_schema::stack::Service { attach: name != "job", ..Default::default() };
-            stack.services.insert(name.into(), service);
-        }
-        stack
     }
 
     #[test]
@@ -395,44 +389,5 @@ mod tests {
         assert_eq!(kind("berth up --wait-timeout 5"), Some(MissingRequiredArgument));
         assert_eq!(kind("berth up --build"), Some(UnknownArgument));
         assert_eq!(kind("berth up --scale web"), Some(clap::error::ErrorKind::ValueValidation));
-    }
-
-    #[test]
-    fn output_of_a_service_is_shown_unless_file_or_words_say_no() {
-        let shown = |line: &str| attached_services(&stack(), &parse(line).unwrap()).shown;
-        let names = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
-        assert_eq!(shown("berth up"), names(&["db", "web"]));
-        assert_eq!(shown("berth up --attach job"), names(&["job"]));
-        assert_eq!(shown("berth up --no-attach db"), names(&["web"]));
-        assert_eq!(shown("berth up web"), names(&["web"]));
-        assert_eq!(shown("berth up web job"), names(&["job", "web"]));
-        assert_eq!(shown("berth up --attach job --attach db --no-attach db"), names(&["job"]));
-        assert_eq!(shown("berth up --attach-dependencies web"), names(&["db", "web"]));
-    }
-
-    #[test]
-    fn the_end_of_showing_is_what_the_words_say() {
-        let end = |line: &str| {
-            let end = attached_services(&stack(), &parse(line).unwrap()).end;
-            (end.at, end.code_of)
-        };
-        let web = || Some("web".to_owned());
-        assert_eq!(end("berth up"), (EndAt::Last, None));
-        assert_eq!(end("berth up --abort-on-container-exit"), (EndAt::First, None));
-        assert_eq!(end("berth up --abort-on-container-failure"), (EndAt::FirstFailure, None));
-        assert_eq!(end("berth up --exit-code-from web"), (EndAt::First, web()));
-        let both = "berth up --exit-code-from web --abort-on-container-failure";
-        assert_eq!(end(both), (EndAt::FirstFailure, web()));
-    }
-
-    #[test]
-    fn who_has_to_end_well_is_what_the_file_says() {
-        let mut stack = stack();
-        let on = |condition| Dependency { condition, restart: false, required: true };
-        let web = stack.services.get_mut("web").unwrap();
-        web.depends_on.insert("job".into(), on(Condition::ServiceCompletedSuccessfully));
-        web.depends_on.insert("db".into(), on(Condition::ServiceHealthy));
-        let end = attached_services(&stack, &parse("berth up --exit-code-from web").unwrap()).end;
-        assert_eq!(end.one_shots, ["job".to_owned()].into());
     }
 }

@@ -7,7 +7,7 @@ use berth_runtime::logs::LogQuery;
 use clap::Args;
 
 use crate::failure::{Exit, Failure};
-use crate::follow::{Event, Follower, Source};
+use crate::follow::{Event, Follower, Source, UNKNOWN};
 use crate::project::{check_services, containers};
 use crate::session::Session;
 use crate::signals::Signals;
@@ -46,9 +46,14 @@ pub(crate) async fn run(session: &Session, args: &WaitArgs) -> Result<Exit, Fail
     while !follower.is_done() {
         tokio::select! {
             Some(event) = follower.next() => {
-                if let Event::Ended(_, exit) = event {
-                    session.ui.data(&exit.to_string())?;
-                    code = exit;
+                if let Event::Ended(source, exit) = event {
+                    if exit.is_none() {
+                        let name = &source.name;
+                        let text = format!("`{name}` is not watched any more: its exit code is not known");
+                        session.ui.warn(&text);
+                    }
+                    code = exit.unwrap_or(UNKNOWN);
+                    session.ui.data(&code.to_string())?;
                     if args.down_project {
                         break;
                     }
