@@ -95,6 +95,8 @@ pub(crate) enum Failure {
         serving: Vec<String>,
         /// These services.
         services: BTreeSet<String>,
+        /// Nothing else failed, and nothing else was to go back.
+        all: bool,
     },
     /// Just this was tried before and taken back; nothing was changed.
     #[error("just this was rejected before: {}", .tries.join("; "))]
@@ -278,7 +280,8 @@ impl Failure {
             Failure::Partial { .. } | Failure::CutShort { .. } => 3,
             Failure::Stale { .. } | Failure::Moved { .. } => 4,
             Failure::Unhealthy { .. } => 5,
-            Failure::RolledBack { .. } => 6,
+            Failure::RolledBack { all: true, .. } => 6,
+            Failure::RolledBack { all: false, .. } => 3,
             Failure::Forbidden(_)
             | Failure::LockDiffers { .. }
             | Failure::NotLocked(_)
@@ -421,6 +424,10 @@ mod tests {
             untouched,
             start: None,
         };
+        let rolled_back = |all| {
+            let (causes, serving, services) = (vec![], vec![], [].into());
+            Failure::RolledBack { causes, serving, services, all }
+        };
         let denied =
             Failure::Denied { level: "x".into(), count: 1, reports: vec![], help: "x".into() };
         let failures = [
@@ -434,7 +441,8 @@ mod tests {
             (Failure::PartOfPlan { file: "x".into(), partial: partial(false).into() }, 3),
             (Failure::BadPlan { file: "x".into(), why: "x".into() }, 65),
             (Failure::Unhealthy { causes: vec![] }, 5),
-            (Failure::RolledBack { causes: vec![], serving: vec![], services: [].into() }, 6),
+            (rolled_back(true), 6),
+            (rolled_back(false), 3),
             (Failure::Rejected { causes: vec![], tries: vec![], services: vec![] }, 9),
             (Failure::Forbidden(vec![]), 1),
             (Failure::LockDiffers { file: "berth.lock".into(), causes: vec![] }, 1),

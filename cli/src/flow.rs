@@ -259,13 +259,13 @@ async fn change_with(
         if plan.is_empty() {
             return Ok(Change { plan, done, started, interrupted: None });
         }
-        let (outcome, interrupted) = perform(session, host, project, &plan, manner).await?;
+        let (outcome, mut interrupted) = perform(session, host, project, &plan, manner).await?;
         done += outcome.done.len();
         started |= plan.starts_one(outcome.begun());
         if !outcome.is_stale() || interrupted.is_some() {
             if let Some(back) = back.filter(|_| interrupted.is_none()) {
                 let run = Ended { project, asked, plan: &plan, outcome: &outcome };
-                taken_back::take_back(session, host, &run, &observed, back).await?;
+                interrupted = taken_back::take_back(session, host, &run, &observed, back).await?;
             }
             return ended(session, plan, &outcome, (done, started, interrupted));
         }
@@ -287,7 +287,7 @@ pub(crate) async fn exactly(
         return Ok(Change { plan, done: 0, started: false, interrupted: None });
     }
     let before = host.observe(asked).await?;
-    let (outcome, interrupted) =
+    let (outcome, mut interrupted) =
         perform(session, host, &plan.project, &plan, Manner::Usual).await?;
     let done = outcome.done.len();
     if outcome.is_stale() && done == 0 && interrupted.is_none() {
@@ -296,7 +296,7 @@ pub(crate) async fn exactly(
     }
     if interrupted.is_none() {
         let run = Ended { project: &plan.project, asked, plan: &plan, outcome: &outcome };
-        taken_back::take_back(session, host, &run, &before, back).await?;
+        interrupted = taken_back::take_back(session, host, &run, &before, back).await?;
     }
     let started = plan.starts_one(outcome.begun());
     ended(session, plan, &outcome, (done, started, interrupted))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use berth_planner::desired::Desired;
 use berth_planner::observed::Observed;
 use berth_planner::plan::{Plan, StepId};
-use berth_planner::rollback::{Way, due, way_back};
+use berth_planner::rollback::{Run, Way};
 use berth_runtime::apply::Outcome;
 use berth_runtime::host::{Asked, Host};
 use berth_schema::stack::Places;
@@ -42,62 +42,78 @@ pub(crate) struct Ended<'a> {
 /// Makes the services whose rollout failed what they were before it, if the file says so.
 ///
 /// # Errors
-/// [`Failure::RolledBack`] when that was done, and what went wrong when it was not. It gives nothing
-/// when there is nothing to roll back.
+/// [`Failure::RolledBack`] when that was done, and what went wrong when it was not. It gives the signal
+/// that cut it off, and nothing when there is nothing to roll back.
 pub(crate) async fn take_back(
     session: &Session,
     host: &Arc<Host>,
     run: &Ended<'_>,
     before: &Observed,
     back: &Back<'_>,
-) -> Result<(), Failure> {
-    let (plan, outcome) = (run.plan, run.outcome);
+) -> Result<Option<i32>, Failure> {
+    let Ended { plan, outcome, .. } = *run;
     if outcome.is_complete() {
-        return Ok(());
+        return Ok(None);
     }
-    let desired = (back.desired)(before)?;
+    let desired = &(back.desired)(before).map_err(|why| not_back(run, [why.to_string()]))?;
     let failed: Vec<StepId> = outcome.failed.iter().map(|(id, _)| *id).collect();
-    let services = due(&desired, plan, &failed, &outcome.skipped);
-    if services.is_empty() {
-        return Ok(());
+    let (failed, skipped) = (failed.as_slice(), outcome.skipped.as_slice());
+    let broken = Run { desired, before, plan, failed, skipped };
+    if broken.due().is_empty() {
+        return Ok(None);
     }
-    let causes = || outcome.failed.iter().map(|failed| flow::cause(plan, failed));
-    let mut last = None;
+    let mut why = Vec::new();
     for _ in 0..ATTEMPTS {
-        let now = host.observe(run.asked).await?;
-        let way = match way_back(&desired, &services, (before, &now), back.places) {
-            Ok(way) => way,
-            Err(why) => return Err(not_back(run, causes().chain([why.to_string()]).collect())),
-        };
+        let refused = |why: &dyn ToString| not_back(run, [why.to_string()]);
+        let now = host.observe(run.asked).await.map_err(|why| refused(&why))?;
+        let way = broken.way_back(&now, back.places).map_err(|why| refused(&why))?;
+        if way.back.is_empty() {
+            return Err(not_back(run, way.stays.iter().map(ToString::to_string)));
+        }
         for (service, was) in &way.back {
             let line = format!("`{service}` goes back to image `{}`", was.image);
             session.ui.note(&safe(&line));
         }
-        let (done, interrupted) =
-            flow::perform(session, host, run.project, &way.plan, Manner::Usual).await?;
+        let performed = flow::perform(session, host, run.project, &way.plan, Manner::Usual).await;
+        let (done, interrupted) = performed.map_err(|why| refused(&why))?;
         if done.is_complete() {
-            let services = way.back.keys().cloned().collect();
-            let (causes, serving) = (causes().collect(), serving(&way));
-            return Err(Failure::RolledBack { causes, serving, services });
+            return Err(rolled_back(run, &way));
         }
-        let stale = done.is_stale() && interrupted.is_none();
-        let why = done.failed.iter().map(|failed| flow::cause(&way.plan, failed));
-        let why = why.map(|why| format!("not rolled back: {why}"));
-        last = Some(not_back(run, causes().chain(why).collect()));
-        if !stale {
+        if interrupted.is_some() {
+            causes(run).for_each(|why| session.ui.warn(&why));
+            session.ui.warn("the rollback was interrupted: the next `up` looks at what is left");
+            return Ok(interrupted);
+        }
+        why = done.failed.iter().map(|failed| flow::cause(&way.plan, failed)).collect();
+        if !done.is_stale() {
             break;
         }
     }
-    last.map_or(Ok(()), Err)
+    Err(not_back(run, why.into_iter().map(|why| format!("not rolled back: {why}"))))
+}
+
+/// What failed in a run.
+fn causes(run: &Ended) -> impl Iterator<Item = String> {
+    run.outcome.failed.iter().map(|failed| flow::cause(run.plan, failed))
+}
+
+fn rolled_back(run: &Ended, way: &Way) -> Failure {
+    let left: Vec<String> = way.stays.iter().map(ToString::to_string).collect();
+    Failure::RolledBack {
+        causes: causes(run).chain(left.iter().cloned()).collect(),
+        serving: serving(way),
+        services: way.back.keys().cloned().collect(),
+        all: left.is_empty(),
+    }
 }
 
 /// The failure of a run, which stays as it is.
-fn not_back(run: &Ended, causes: Vec<String>) -> Failure {
+fn not_back(run: &Ended, why: impl IntoIterator<Item = String>) -> Failure {
     Failure::Partial {
         failed: run.outcome.failed.len(),
         skipped: run.outcome.skipped.len(),
         steps: run.plan.steps.len(),
-        causes,
+        causes: causes(run).chain(why).collect(),
         untouched: false,
         start: None,
     }

@@ -100,3 +100,98 @@ fn what_was_stopped_when_the_run_was_killed_starts_again_when_the_new_one_fails(
     host.berth("up -d").fails_with(6).stderr_has("out of orders");
     assert_eq!(running(&host), "stack-web-1 busybox:1 running");
 }
+
+/// `web`, and one that is there only when `web` is healthy.
+fn two(update: &str, restart: bool) -> TestHost {
+    let stack = format!(
+        "
+services:
+  web:
+    image: busybox:1
+    command: [sh, -c, 'test $$MODE = good && touch /good; exec sleep 100000']
+    environment: {{ MODE: good }}
+    healthcheck: {{ test: test -e /good, interval: 50ms, retries: 20 }}
+    stop_grace_period: 0s
+    deploy: {{ update_config: {{ {update} }} }}
+  proxy:
+    image: busybox:1
+    command: [sleep, '100000']
+    environment: {{ VERSION: '1' }}
+    stop_grace_period: 0s
+    depends_on: {{ web: {{ condition: service_healthy, restart: {restart} }} }}
+"
+    );
+    let host = TestHost::with("compose.yaml", &stack);
+    host.berth("up -d").succeeds();
+    host
+}
+
+#[test]
+fn what_waited_for_a_version_that_failed_runs_again_after_the_rollback() {
+    for (update, proxy) in [("order: start-first", "'2'"), ("order: stop-first", "'1'")] {
+        let update = format!("{update}, failure_action: rollback");
+        let host = two(&update, proxy == "'1'");
+        host.edit("compose.yaml", "MODE: good", "MODE: bad");
+        host.edit("compose.yaml", "VERSION: '1'", &format!("VERSION: {proxy}"));
+
+        host.berth("up -d").fails_with(6).stderr_has("is unhealthy");
+        assert_eq!(
+            running(&host),
+            "stack-proxy-1 busybox:1 running, stack-web-1 busybox:1 running"
+        );
+    }
+}
+
+#[test]
+fn how_many_failed_is_told_by_the_status_in_either_order() {
+    for (update, status) in [
+        ("order: stop-first, failure_action: continue", 5),
+        ("order: stop-first, max_failure_ratio: 1.0", 5),
+        ("order: stop-first, failure_action: pause", 3),
+        ("order: start-first, failure_action: pause", 3),
+    ] {
+        for mode in ["bad", "missing"] {
+            let host = two(update, false);
+            match mode {
+                "bad" => host.edit("compose.yaml", "MODE: good", "MODE: bad"),
+                _ => host.edit("compose.yaml", "[sh, -c", "[nothing, -c"),
+            }
+            host.berth("up -d web").fails_with(status);
+        }
+    }
+}
+
+#[test]
+fn a_rollback_that_cannot_be_says_why() {
+    let host = one("order: stop-first");
+    host.edit("compose.yaml", "volumes: [", "volumes: [/data, ");
+    host.berth("up -d").succeeds();
+    host.edit("compose.yaml", "MODE: good", "MODE: bad");
+    host.write("full", "");
+
+    let why = "nothing was kept of its container 1: its data is in a volume without a name";
+    host.berth("up -d").fails_with(3).stderr_has("out of orders").stderr_has(why);
+}
+
+#[test]
+fn a_rollback_that_is_interrupted_says_so() {
+    let host = one("order: stop-first");
+    host.edit(
+        "compose.yaml",
+        "environment: {",
+        "healthcheck: { test: test -e /srv/well, interval: 1s, retries: 100 }\n    environment: {",
+    );
+    host.write("well", "");
+    host.berth("up -d").succeeds();
+    host.edit("compose.yaml", "MODE: good", "MODE: bad");
+    host.write("full", "");
+    host.shell("rm well").succeeds();
+
+    let journal = "/var/lib/berth/projects/stack/journal.ndjson";
+    let up = format!(
+        "rm -f {journal}; $berth up -d & pid=$!; while [ -e /proc/$pid/exe ]; do \
+         grep -q 'start.*prove_container stack-web-1\"' {journal} 2>/dev/null && kill $pid && touch well && break; done; wait $pid"
+    );
+    let ended = host.start_shell(Place::Inside, &up).ends();
+    ended.fails_with(143).stderr_has("out of orders").stderr_has("the rollback was interrupted");
+}

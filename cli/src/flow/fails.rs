@@ -1,7 +1,7 @@
 //! How a run ends that did not do all of its plan.
 
 use berth_planner::plan::{Plan, StepId};
-use berth_planner::rollback::is_through;
+use berth_planner::rollback::{is_counted, is_passed, is_through};
 use berth_runtime::apply::Outcome;
 use berth_runtime::host::StepError;
 
@@ -10,17 +10,18 @@ use crate::wording;
 
 /// Whether all that failed are gates of dependencies that the file does not require.
 pub(super) fn is_optional(plan: &Plan, outcome: &Outcome) -> bool {
-    let passed = |id: &StepId| plan.steps.iter().any(|step| step.after_tried.contains(id));
     let mut failed = outcome.failed.iter();
     outcome.skipped.is_empty()
-        && failed.all(|(id, error)| matches!(error, StepError::NotReady { .. }) && passed(id))
+        && failed
+            .all(|(id, error)| matches!(error, StepError::NotReady { .. }) && is_passed(plan, *id))
 }
 
 /// Why a plan was not done to its end.
 pub(crate) fn failure(plan: &Plan, outcome: &Outcome, done: usize) -> Failure {
-    let not_ready = |error: &StepError| matches!(error, StepError::NotReady { .. });
-    let is_through = is_through(plan, &outcome.skipped);
-    if is_through && outcome.failed.iter().all(|(_, error)| not_ready(error)) {
+    let may_be = |(id, error): &(StepId, StepError)| {
+        matches!(error, StepError::NotReady { .. }) || is_counted(plan, *id)
+    };
+    if is_through(plan, &outcome.skipped) && outcome.failed.iter().all(may_be) {
         let causes = outcome.failed.iter().map(|(_, error)| error.to_string()).collect();
         return Failure::Unhealthy { causes };
     }

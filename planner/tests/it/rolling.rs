@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use berth_planner::action::Action;
 use berth_planner::desired::Desired;
-use berth_planner::rollback::{due, way_back};
+use berth_planner::rollback::Run;
 use berth_planner::{Plan, UpOptions, up};
 use berth_schema::stack::*;
 use proptest::prelude::*;
@@ -142,7 +142,9 @@ proptest! {
         let done: BTreeSet<_> = ran.order.iter().copied().collect();
         let skipped: Vec<_> = rollout.steps.iter().map(|step| step.id).filter(|id| !done.contains(id)).collect();
 
-        let services = due(&wanted, &rollout, &[failed], &skipped);
+        let failures = [failed];
+        let run = Run { desired: &wanted, before: &before, plan: &rollout, failed: &failures, skipped: &skipped };
+        let services = run.due();
         let rolls_back = drawn.config.on_failure == Some(FailureAction::Rollback);
         prop_assert!(rolls_back || services.is_empty());
         let gate = matches!(
@@ -152,7 +154,8 @@ proptest! {
         let strict = drawn.config.max_failure_ratio.unwrap_or(0.0) * f64::from(drawn.replicas) < 1.0;
         prop_assert!(!(rolls_back && gate && strict && services.is_empty()), "{}", rollout);
         if !services.is_empty() {
-            let way = way_back(&wanted, &services, (&before, &host.observed), &Places::default()).unwrap();
+            let way = run.way_back(&host.observed, &Places::default()).unwrap();
+            prop_assert_eq!(&way.stays, &[]);
             let makes = |action: &Action| matches!(action, Action::CreateContainer(_));
             prop_assert!(!way.plan.steps.iter().any(|step| makes(&step.action)), "{}", way.plan);
             // Killed on the way, or not, it is not stuck.
@@ -179,8 +182,15 @@ fn a_service_that_was_nothing_else_before_stays_as_it_is() {
     let drawn = Drawn { replicas: 2, config, back: None };
     let host = host_with(&drawn);
     let wanted = desired(&drawn.stack("web:1"));
-    let services = BTreeSet::from(["web"]);
-    let observed = (&host.observed, &host.observed);
-    let why = way_back(&wanted, &services, observed, &Places::default()).unwrap_err();
+    let options = UpOptions { force_recreate: true, ..UpOptions::default() };
+    let rollout = up(&wanted, &host.observed, &options, &Places::default()).unwrap();
+    let find =
+        |verb: &str| rollout.steps.iter().find(|step| step.action.verb() == verb).unwrap().id;
+    let (failed, skipped) = ([find("prove_container")], [find("conclude_rollout")]);
+    let (desired, before, plan) = (&wanted, &host.observed, &rollout);
+    let run = Run { desired, before, plan, failed: &failed, skipped: &skipped };
+    let way = run.way_back(&host.observed, &Places::default()).unwrap();
+    assert!(way.back.is_empty());
+    let why = &way.stays[0];
     assert_eq!(why.to_string(), "`web` is not rolled back: it was nothing else before");
 }

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use berth_planner::action::Action;
 use berth_planner::desired::Desired;
-use berth_planner::observed::{Health, Observed};
-use berth_planner::rollback::{NoWay, Way, due, way_back};
-use berth_planner::{Plan, StepId, UpOptions, up};
+use berth_planner::observed::{Health, Observed, ObservedImage};
+use berth_planner::rollback::{Run, Way, is_counted, is_passed, is_through};
+use berth_planner::{Plan, Step, StepId, UpOptions, up};
 use berth_schema::stack::*;
 use insta::assert_snapshot;
 
 use crate::checker::judge;
 use crate::host::{Break, FakeHost, Ran, active};
-use crate::stacks::{desired, service, with};
+use crate::stacks::{dependency, desired, service, with};
 
 /// A run that was broken.
 struct Broken {
@@ -27,10 +27,11 @@ struct Broken {
 
 impl Broken {
     /// The way back from it.
-    fn back(&self, now: &FakeHost) -> Result<Way, NoWay> {
-        let services = due(&self.wanted, &self.plan, &[self.failed], &self.ran.skipped);
-        assert!(!services.is_empty(), "nothing is to go back\n{}", self.plan);
-        way_back(&self.wanted, &services, (&self.before, &now.observed), &Places::default())
+    fn back(&self, now: &FakeHost) -> Way {
+        let Broken { wanted: desired, before, plan, failed, ran } = self;
+        let run = Run { desired, before, plan, failed: &[*failed], skipped: &ran.skipped };
+        assert!(!run.due().is_empty(), "nothing is to go back\n{plan}");
+        run.way_back(&now.observed, &Places::default()).unwrap()
     }
 }
 
@@ -42,7 +43,8 @@ fn rolls(order: RolloutOrder, on_failure: FailureAction) -> Rollout {
 /// A service of an image that is replaced so.
 fn web(image: &str, replicas: u32, update: &Rollout) -> Service {
     let deploy = Deploy { update: Some(update.clone()), ..Deploy::default() };
-    Service { replicas, deploy: Some(Box::new(deploy)), ..service(image) }
+    let healthcheck = Some(Healthcheck::default());
+    Service { replicas, deploy: Some(Box::new(deploy)), healthcheck, ..service(image) }
 }
 
 fn plan(wanted: &Desired, host: &FakeHost) -> Plan {
@@ -96,7 +98,7 @@ fn one_whose_tag_moved_goes_back_to_the_image_that_it_ran() {
         let before = host.clone();
         let new = broken(&mut host, &stack, "prove_container shop-web-2-b");
 
-        let way = new.back(&host).unwrap();
+        let way = new.back(&host);
         host.apply_all(&way.plan, 5);
         assert_eq!(images(&host), images(&before), "{}", way.plan);
     }
@@ -143,7 +145,7 @@ fn a_new_one_that_nobody_has_seen_good_is_looked_at_before_the_old_one_goes() {
         assert_eq!(images(&well), BTreeMap::from([("shop-web-1-b", "sha256:second".into())]));
 
         let new = broken(&mut host, &second, "prove_container shop-web-1-b");
-        host.apply_all(&new.back(&host).unwrap().plan, 5);
+        host.apply_all(&new.back(&host).plan, 5);
         let now: BTreeMap<String, String> =
             images(&host).into_iter().map(|(name, image)| (name.to_owned(), image)).collect();
         assert_eq!(now, before, "{}", new.plan);
@@ -190,7 +192,7 @@ fn what_was_stopped_for_another_is_kept_when_that_one_was_never_started() {
     killed_after(&mut host, &second, "stop_container shop-web-1");
 
     let new = broken(&mut host, &second, "start_container shop-web-1-b");
-    host.apply_all(&new.back(&host).unwrap().plan, 5);
+    host.apply_all(&new.back(&host).plan, 5);
     assert_eq!(images(&host), images(&before), "{}", new.plan);
 }
 
@@ -209,7 +211,124 @@ fn one_that_does_not_run_is_what_there_was_before() {
         let second = with([("web", web("web:2", 1, &update))]);
 
         let new = broken(&mut host, &second, "prove_container shop-web-1-b");
-        host.apply_all(&new.back(&host).unwrap().plan, 5);
+        host.apply_all(&new.back(&host).plan, 5);
         assert_eq!(images(&host), images(&before), "{}", new.plan);
     }
+}
+
+/// A service that comes after `web`.
+fn proxy(image: &str, update: Option<Rollout>, restart: bool) -> Service {
+    let on = Dependency { restart, ..dependency(Condition::ServiceHealthy) };
+    let deploy = Deploy { update, ..Deploy::default() };
+    let depends_on = BTreeMap::from([("web".into(), on)]);
+    Service { depends_on, deploy: Some(Box::new(deploy)), ..service(image) }
+}
+
+#[test]
+fn what_waited_for_a_service_that_goes_back_starts_again() {
+    let update = rolls(RolloutOrder::StartFirst, FailureAction::Rollback);
+    for (order, step, to, restart) in [
+        (RolloutOrder::StartFirst, "prove_container shop-web-1-b", "web:2", false),
+        (RolloutOrder::StopFirst, "start_container shop-web-1-b", "web:1", true),
+    ] {
+        let update = Rollout { order: Some(order), ..update.clone() };
+        let stack = |of: &str, to: &str| {
+            with([("web", web(of, 1, &update)), ("proxy", proxy(to, None, restart))])
+        };
+        let mut host = host_of(&stack("web:1", "web:1"));
+        let new = broken(&mut host, &stack("web:2", to), step);
+        assert!(!active(&host.observed.containers["shop-proxy-1"]), "{}", new.plan);
+
+        let way = new.back(&host);
+        assert_eq!(way.stays, []);
+        host.apply_all(&way.plan, 5);
+        assert!(active(&host.observed.containers["shop-proxy-1"]), "{}", way.plan);
+        assert_eq!(images(&host)["shop-web-1"], "sha256:web:1");
+    }
+}
+
+#[test]
+fn who_was_stopped_for_a_rollout_of_its_own_goes_back_with_what_it_waited_for() {
+    let update = rolls(RolloutOrder::StopFirst, FailureAction::Rollback);
+    let stack = |image: &str| {
+        let proxy = proxy(image, Some(update.clone()), false);
+        with([("web", web(image, 1, &update)), ("proxy", proxy)])
+    };
+    let mut host = host_of(&stack("web:1"));
+    let before = host.clone();
+    let new = broken(&mut host, &stack("web:2"), "start_container shop-web-1-b");
+    let way = new.back(&host);
+    assert_eq!(way.back.keys().collect::<Vec<_>>(), ["proxy", "web"]);
+    host.apply_all(&way.plan, 5);
+    assert_eq!(images(&host), images(&before), "{}", way.plan);
+}
+
+#[test]
+fn what_cannot_go_back_is_told_with_the_reason() {
+    let update = rolls(RolloutOrder::StopFirst, FailureAction::Rollback);
+    let stack = |image: &str| {
+        let source = MountSource::Anonymous { nocopy: false, labels: BTreeMap::new() };
+        let data = Mount { target: "/data".into(), source, read_only: false };
+        let web = Service { volumes: vec![data], ..web(image, 1, &update) };
+        with([("web", web)])
+    };
+    let mut host = host_of(&stack("web:1"));
+    let new = broken(&mut host, &stack("web:2"), "prove_container shop-web-1");
+    let way = new.back(&host);
+    assert!(way.back.is_empty() && way.plan.is_empty());
+    let why = "`web` is not rolled back: nothing was kept of its container 1: its data is in a volume without a name";
+    assert_eq!(way.stays[0].to_string(), why);
+}
+
+#[test]
+fn containers_of_several_versions_are_told_to_be_that() {
+    let pause = rolls(RolloutOrder::StartFirst, FailureAction::Pause);
+    let mut host = host_of(&with([("web", web("web:1", 2, &pause))]));
+    broken(&mut host, &with([("web", web("web:2", 2, &pause))]), "prove_container shop-web-2-b");
+    let third = host.observed.images["web:2"].clone();
+    host.observed
+        .images
+        .insert("web:3".into(), ObservedImage { id: "sha256:third".into(), ..third });
+    let update = rolls(RolloutOrder::StartFirst, FailureAction::Rollback);
+    let stack = with([("web", web("web:3", 2, &update))]);
+
+    let new = broken(&mut host, &stack, "prove_container shop-web-1");
+    let why = "`web` is not rolled back: its containers were not all the same before";
+    assert_eq!(new.back(&host).stays[0].to_string(), why);
+}
+
+#[test]
+fn what_failed_besides_is_told_apart_from_what_goes_back() {
+    let update = rolls(RolloutOrder::StartFirst, FailureAction::Rollback);
+    let stack = |image: &str| with([("web", web(image, 1, &update)), ("db", service(image))]);
+    let mut host = host_of(&stack("web:1"));
+    let new = broken(&mut host, &stack("web:2"), "prove_container shop-web-1-b");
+    let Broken { wanted: desired, before, plan, failed, ran } = &new;
+    let is_db = |step: &&Step| {
+        step.action.verb() == "start_container" && step.action.target() == "shop-db-1"
+    };
+    let db = plan.steps.iter().find(is_db).unwrap().id;
+    let run = Run { desired, before, plan, failed: &[*failed, db], skipped: &ran.skipped };
+    let way = run.way_back(&host.observed, &Places::default()).unwrap();
+    assert_eq!(way.stays[0].to_string(), "`db` failed as well, and is left as it is");
+    assert_eq!(way.back.len(), 1);
+}
+
+#[test]
+fn too_many_that_failed_are_no_dependency_that_is_not_required() {
+    let failure = |on_failure, ratio: f64| {
+        let update = Rollout {
+            max_failure_ratio: Some(ratio),
+            ..rolls(RolloutOrder::StopFirst, on_failure)
+        };
+        let mut host = host_of(&with([("web", web("web:1", 2, &update))]));
+        let stack = with([("web", web("web:2", 2, &update))]);
+        let Broken { plan, failed, ran, .. } =
+            broken(&mut host, &stack, "prove_container shop-web-2");
+        assert!(!is_passed(&plan, failed) && is_counted(&plan, failed));
+        is_through(&plan, &ran.skipped)
+    };
+    assert!(failure(FailureAction::Continue, 0.0));
+    assert!(failure(FailureAction::Pause, 0.5));
+    assert!(!failure(FailureAction::Pause, 0.0));
 }

@@ -140,18 +140,15 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// Until the last of them is good, what was replaced is kept.
+    /// Until the last of them is good, what was replaced is kept; and it is told whether enough are.
     fn conclude(&mut self, Batches { service, rollout, replicas, spare }: &Batches) {
-        let kept = || replicas.iter().filter_map(|replica| Some((replica, replica.old?.remove?)));
-        if kept().next().is_none() {
-            return;
-        }
+        let kept = replicas.iter().filter_map(|replica| Some((replica, replica.old?.remove?)));
         let may_fail = rollout.may_fail(replicas.len());
         let service = (*service).to_owned();
         let cause = Cause::NeededBy { service: service.clone() };
         let conclude = self.draft.add(Action::Conclude { service, may_fail }, vec![cause]);
         replicas.iter().for_each(|replica| self.draft.after_tried(conclude, replica.good));
-        for (replica, remove) in kept() {
+        for (replica, remove) in kept {
             self.draft.after(remove, conclude);
             self.draft.after(remove, replica.good);
         }

@@ -89,8 +89,8 @@ fn what_never_took_over_goes_when_the_other_one_has_ended_too() {
     assert_snapshot!(plan(&rolling("nginx:2"), &host), @r#"
     start    db-1     exited with 143
     replace  web-1    image "nginx:1.27" → "nginx:2"
-    remove   web-1-b  another takes its place
     start    app-1    exited with 143
+    remove   web-1-b  another takes its place
     Plan: 1 replace, 2 start, 1 remove, 3 unchanged
     "#);
 }
