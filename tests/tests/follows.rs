@@ -143,10 +143,10 @@ services:
         });
     };
     shares("up");
-    let first = network(&host, "vpn");
+    let first = host.pid_of("vpn");
     host.edit("compose.yaml", "A: one", "A: two");
     host.berth("up -d").succeeds();
-    assert_ne!(network(&host, "vpn"), first);
+    assert_ne!(host.pid_of("vpn"), first);
     shares("a replacement");
     host.edit("compose.yaml", "A: two", "A: three");
     host.berth("up -d vpn").succeeds();

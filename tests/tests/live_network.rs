@@ -448,3 +448,25 @@ fn who_exchange_ports_and_addresses_have_each_others_in_one_up() {
     assert_eq!(host.pid_of("web"), before);
     host.berth("plan --detailed-exitcode").fails_with(0);
 }
+
+#[test]
+fn a_link_comes_with_settings_of_its_own() {
+    let stack = |service: &str| {
+        format!(
+            "
+services:
+  web: {{ image: 'busybox:1', command: [sleep, '100000'], {service} }}
+networks: {{ front: {{}}, back: {{}} }}
+"
+        )
+    };
+    let host = TestHost::with("compose.yaml", &stack("networks: { front: {} }"));
+    host.berth("up -d").succeeds();
+    let more = "networks: { front: {}, back: { interface_name: lan } }, \
+                sysctls: { net.ipv4.conf.lan.rp_filter: 2 }";
+    host.write("compose.yaml", &stack(more));
+    host.berth("up -d").succeeds();
+    let set = host.berth("exec -T web cat /proc/sys/net/ipv4/conf/lan/rp_filter").succeeds();
+    assert_eq!(set.stdout.trim(), "2");
+    host.berth("plan --detailed-exitcode").succeeds();
+}

@@ -336,3 +336,19 @@ fn a_lock_that_another_run_holds_is_told_with_its_holder() {
     holder.signal(nix::sys::signal::Signal::SIGKILL);
     holder.ends();
 }
+
+#[test]
+fn a_plan_of_down_takes_no_words_that_down_has_not() {
+    let web = "services: { web: { image: 'busybox:1', command: [sleep, '100000'] } }";
+    let host = TestHost::with("compose.yaml", web);
+    host.berth("up -d").succeeds();
+    for words in ["--force-recreate", "--scale web=2", "--pull always", "--no-deps", "--locked"] {
+        host.berth(&format!("plan --down {words}")).fails_with(64).stderr_has("--down");
+    }
+    host.berth("plan --down -t 3 web").succeeds().stdout_has("berth down -t 3 web");
+    host.berth("--dry-run plan --down")
+        .succeeds()
+        .stdout_has("berth down")
+        .stdout_lacks("--dry-run");
+    host.berth("down -t 3 web").succeeds();
+}
