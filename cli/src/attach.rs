@@ -26,6 +26,8 @@ use crate::ui::safe;
 const SIGKILL: i32 = 9;
 /// How long the ends of containers that have stopped may take to come here.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How often we look for containers that others have started again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What is shown, and when it ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +105,11 @@ pub(crate) async fn follow(
     let mut signals = Signals::listen()?;
     let mut shown = Shown::new(session, host, attached, began)?;
     let mut cause = None;
-    while cause.is_none() && !shown.follower.is_done() {
+    let mut look = tokio::time::interval(LOOK_AGAIN);
+    while cause.is_none() {
+        if shown.follower.is_done() && !shown.comes_back(host, attached, &mut signals).await? {
+            break;
+        }
         tokio::select! {
             Some(event) = shown.follower.next() => {
                 let exits = shown.take(event);
@@ -115,6 +121,7 @@ pub(crate) async fn follow(
                 shown.stop(session, host, attached, &mut signals).await?;
                 return Ok(attached.end.cut_off(&shown.codes, number));
             }
+            _ = look.tick() => shown.add_started(host, attached)?,
         }
     }
     if let Some((of, code)) = cause.as_ref().filter(|_| !shown.follower.is_done()) {
@@ -195,6 +202,9 @@ struct Shown<'a> {
     printer: Printer<'a>,
     services: &'a BTreeSet<String>,
     codes: BTreeMap<String, i32>,
+    /// Since when output is shown, and until when that of containers that have ended was.
+    began: Timestamp,
+    ended: BTreeMap<String, Timestamp>,
     /// Why output cannot be printed any more.
     broken: Option<Failure>,
 }
@@ -206,23 +216,61 @@ impl<'a> Shown<'a> {
         attached: &'a Attached,
         began: Timestamp,
     ) -> Result<Shown<'a>, Failure> {
-        let mut printer =
+        let printer =
             Printer::new(&session.ui, attached.colours, attached.names, attached.timestamps);
-        let mut follower = Follower::new();
-        let query = LogQuery { since: Some(began), follow: true, ..LogQuery::default() };
-        for container in host.list_containers()?.into_values() {
-            let record = &container.record;
-            let ours = record.project == attached.project && !record.oneoff;
-            if !ours || !attached.running.contains(&record.service) {
-                continue;
-            }
-            if attached.shown.contains(&record.service) {
-                printer.know(&rows::label(&container));
-            }
-            follower.add(Source::of(host.roots(), &container), query.clone());
+        let mut shown = Shown {
+            follower: Follower::new(),
+            printer,
+            services: &attached.shown,
+            codes: BTreeMap::new(),
+            began,
+            ended: BTreeMap::new(),
+            broken: None,
+        };
+        for container in own(host, attached)? {
+            shown.add(host, &container);
         }
-        let (services, codes) = (&attached.shown, BTreeMap::new());
-        Ok(Shown { follower, printer, services, codes, broken: None })
+        Ok(shown)
+    }
+
+    /// Shows what a container says from where it was left.
+    fn add(&mut self, host: &Host, container: &ObservedContainer) {
+        let record = &container.record;
+        if self.services.contains(&record.service) {
+            self.printer.know(&rows::label(container));
+        }
+        let since = self.ended.get(&record.name).copied().unwrap_or(self.began);
+        let query = LogQuery { since: Some(since), follow: true, ..LogQuery::default() };
+        self.follower.add(Source::of(host.roots(), container), query);
+    }
+
+    /// Shows those that others have started again, too.
+    fn add_started(&mut self, host: &Host, attached: &Attached) -> Result<(), Failure> {
+        for container in own(host, attached)? {
+            let followed = self.follower.follows(&container.record.name);
+            // One without a monitor tells nothing.
+            if rows::is_up(container.state) && container.monitored && !followed {
+                self.add(host, &container);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether one of those that have all ended runs again, when whoever works on the project has come
+    /// to an end.
+    async fn comes_back(
+        &mut self,
+        host: &Host,
+        attached: &Attached,
+        signals: &mut Signals,
+    ) -> Result<bool, Failure> {
+        tokio::select! {
+            // Who takes longer is not waited for.
+            locked = host.lock(&attached.project, flow::LOCK_WAIT) => drop(locked),
+            _ = signals.next() => return Ok(false),
+        }
+        self.add_started(host, attached)?;
+        Ok(!self.follower.is_done())
     }
 
     /// Prints an event and those that are there already; gives the ends among them. What a service
@@ -235,6 +283,7 @@ impl<'a> Shown<'a> {
                 let code = code.unwrap_or(UNKNOWN);
                 self.codes.entry(source.service.clone()).or_insert(code);
                 exits.push((source.clone(), code));
+                self.ended.insert(source.name.clone(), Timestamp::now());
             }
             let shown = self.services.contains(&event.source().service);
             if shown && self.broken.is_none() {
@@ -293,15 +342,22 @@ impl<'a> Shown<'a> {
     }
 }
 
+/// Containers of the services that were brought up.
+fn own(host: &Host, attached: &Attached) -> Result<Vec<ObservedContainer>, Failure> {
+    let ours = |container: &ObservedContainer| {
+        let record = &container.record;
+        let made = record.project == attached.project && !record.oneoff;
+        made && attached.running.contains(&record.service)
+    };
+    Ok(host.list_containers()?.into_values().filter(ours).collect())
+}
+
 /// Kills what runs. The stop that is under way then has nothing to wait for.
 async fn kill_all(host: &Host, attached: &Attached) -> Result<(), Failure> {
-    for container in host.list_containers()?.into_values() {
-        let record = &container.record;
-        let ours = record.project == attached.project && !record.oneoff;
-        if ours && attached.running.contains(&record.service) && rows::is_up(container.state) {
-            // One that is gone meanwhile needs no signal.
-            let _ = client::signal(&host.roots().container_run(&record.name), SIGKILL).await;
-        }
+    for container in own(host, attached)?.iter().filter(|one| rows::is_up(one.state)) {
+        let run_dir = host.roots().container_run(&container.record.name);
+        // One that is gone meanwhile needs no signal.
+        let _ = client::signal(&run_dir, SIGKILL).await;
     }
     Ok(())
 }

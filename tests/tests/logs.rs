@@ -140,6 +140,22 @@ fn an_attached_up_follows_and_stops_at_the_interrupt() {
 }
 
 #[test]
+fn an_attached_up_shows_containers_that_come_back() {
+    let host = TestHost::with(
+        "compose.yaml",
+        "services: { web: { image: 'busybox:1', stop_grace_period: 1s, command: [sh, -c, 'echo begin; exec sleep 100000'] } }",
+    );
+    let up = host.start_berth("up");
+    up.prints("begin");
+    host.berth("restart web").succeeds();
+    host.eventually("its next life is shown", || up.said().matches("begin").count() == 2);
+    assert!(up.running().is_some(), "it ended with the only one, which runs");
+    host.berth("stop web").succeeds();
+    let up = up.ends().succeeds();
+    assert_eq!(up.stdout.matches("begin").count(), 2, "{up}");
+}
+
+#[test]
 fn a_second_interrupt_kills() {
     let host = TestHost::with(
         "compose.yaml",

@@ -158,6 +158,7 @@ fn started(
     let wanted = |c: &ObservedContainer| {
         c.record.project == project.name
             && rows::is_up(c.state)
+            && c.monitored
             && (args.services.is_empty() || args.services.contains(&c.record.service))
             && (args.index == 0 || args.index == c.record.number)
     };
