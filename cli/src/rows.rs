@@ -301,6 +301,7 @@ pub(crate) mod tests {
             hook_failed: false,
             left_behind: false,
             updating: false,
+            content_moved: false,
             oom_killed: false,
         }
     }

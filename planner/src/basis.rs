@@ -330,6 +330,7 @@ fn things(
 fn container_state(seen: &ObservedContainer) -> &'static str {
     match seen.state {
         _ if seen.updating => "half changed",
+        _ if seen.content_moved => "with another content of a config or secret",
         ContainerState::Broken => "half made",
         ContainerState::Running { .. } if !seen.monitored => "without its monitor",
         ContainerState::Running { .. } if seen.paused => "paused",

@@ -4,11 +4,12 @@ mod attributes;
 
 use std::cmp::Reverse;
 
-use berth_schema::stack::{LogDriver, Logging};
+use berth_schema::stack::{LogDriver, Logging, OnChange};
 use serde::Serialize;
 
 use crate::cause::FieldChange;
 use crate::desired::{ContainerSpec, EndpointSpec, IpcSpace, NetworkMode};
+use crate::hidden;
 
 pub(crate) use attributes::concerns;
 pub use attributes::when_changed;
@@ -21,6 +22,8 @@ pub enum Class {
     Meta,
     /// While the container runs.
     Live,
+    /// In the same container, when it has ended and starts again.
+    Restart,
     /// In a container made anew.
     Replace,
 }
@@ -30,7 +33,7 @@ pub enum Class {
 type Holds = fn(&str, &ContainerSpec, &ContainerSpec) -> bool;
 
 /// Fields by their paths in a [`FieldChange`], with what is below them; the longest counts.
-const FIELDS: [(&str, Class, Holds); 78] = [
+const FIELDS: [(&str, Class, Holds); 79] = [
     ("annotations", Class::Meta, no_runtime),
     ("blkio_config", Class::Live, always),
     ("cap_add", Class::Replace, always),
@@ -78,6 +81,7 @@ const FIELDS: [(&str, Class, Holds); 78] = [
     ("mem_swappiness", Class::Live, always),
     ("network_mode", Class::Replace, always),
     ("networks", Class::Live, always),
+    ("on_change", Class::Meta, always),
     ("oom_kill_disable", Class::Live, always),
     ("owner", Class::Replace, always),
     ("pid", Class::Replace, always),
@@ -117,6 +121,7 @@ impl Class {
         match self {
             Class::Meta => "meta",
             Class::Live => "live",
+            Class::Restart => "restart",
             Class::Replace => "replace",
         }
     }
@@ -124,9 +129,24 @@ impl Class {
 
 /// How a change of one field takes effect when nothing else changes.
 pub(crate) fn of_field(path: &str, before: &ContainerSpec, after: &ContainerSpec) -> Class {
+    if hidden::is_content(path) {
+        return of_content(path, before, after);
+    }
     match row(path) {
         Some((_, class, holds)) if holds(path, before, after) => *class,
         Some(_) | None => Class::Replace,
+    }
+}
+
+/// Another content of a config or secret takes effect as its service says, if it is where it was.
+fn of_content(path: &str, before: &ContainerSpec, after: &ContainerSpec) -> Class {
+    let target = path.split_once('.').and_then(|(_, rest)| rest.strip_suffix(".content"));
+    let has = |spec: &ContainerSpec| spec.files.iter().any(|file| Some(&*file.target) == target);
+    match &after.on_change {
+        _ if !has(before) || !has(after) => Class::Replace,
+        OnChange::None | OnChange::Signal(_) => Class::Live,
+        OnChange::Restart => Class::Restart,
+        OnChange::Replace => Class::Replace,
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_schema::stack::{
-    BlockIo, Device, DeviceRule, Healthcheck, Hook, InitStep, Limits, Logging, Protocol,
+    BlockIo, Device, DeviceRule, Healthcheck, Hook, InitStep, Limits, Logging, OnChange, Protocol,
     PullPolicy, Ready, Recursive, RestartPolicy, Tmpfs,
 };
 use serde::{Deserialize, Serialize};
@@ -142,6 +142,9 @@ pub struct ContainerSpec {
     pub tmpfs: Vec<Tmpfs>,
     /// Configs and secrets.
     pub files: Vec<FileSpec>,
+    /// What happens when one of these has another content.
+    #[serde(default, skip_serializing_if = "OnChange::is_usual")]
+    pub on_change: OnChange,
     /// Networks by name on the host. Empty unless `network_mode` is `Bridge`.
     pub networks: BTreeMap<String, EndpointSpec>,
     /// How it is connected.

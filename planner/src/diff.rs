@@ -376,6 +376,7 @@ pub(crate) fn exact_place(root: &str, path: &str, places: &Places) -> Option<Pla
         other if other.starts_with("logging.") => &["logging"],
         other if other.starts_with("restart_pace") => &["deploy.restart_policy"],
         other if other.starts_with("ready") => &["x-berth.ready"],
+        "on_change" => &["x-berth.on_change"],
         "restart_unhealthy" => &["x-berth.on_unhealthy"],
         _ => &[],
     };

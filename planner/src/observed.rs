@@ -386,6 +386,9 @@ pub struct ObservedContainer {
     /// A change of it as it is was begun, and nobody knows how far that came.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub updating: bool,
+    /// A config or secret on the disk has another content than it was made with.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub content_moved: bool,
     /// The kernel killed a process of it for memory in its last life.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub oom_killed: bool,

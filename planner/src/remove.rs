@@ -124,6 +124,7 @@ mod tests {
             hook_failed: false,
             left_behind: false,
             updating: false,
+            content_moved: false,
             oom_killed: false,
         }
     }

@@ -244,6 +244,7 @@ impl Resolver<'_> {
             networks: self.endpoints(name, service),
             healthcheck: service.healthcheck.clone(),
             ready: service.berth.ready.clone(),
+            on_change: service.berth.on_change.clone(),
             restart_unhealthy: service.berth.on_unhealthy == OnUnhealthy::Restart,
             restart: service.restart,
             restart_pace: life::pace(service),

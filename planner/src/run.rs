@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_schema::stack::{Places, RestartPolicy};
+use berth_schema::stack::{OnChange, Places, RestartPolicy};
 
 use crate::desired::{
     ContainerSpec, Desired, Inert, MountSpec, PortSpec, RestartPace, ServiceSpec,
@@ -145,6 +145,7 @@ fn spec(
     // They are for the service's own program, and nobody waits for this one.
     (spec.post_start, spec.pre_stop, spec.pre_start) = (Vec::new(), Vec::new(), Vec::new());
     (spec.ready, spec.restart_unhealthy) = (None, false);
+    spec.on_change = OnChange::default();
     if let Some(entrypoint) = &options.entrypoint {
         spec.entrypoint = Some(entrypoint.clone());
         spec.command = None;

@@ -189,6 +189,14 @@ pub fn port_target(value: &Value) -> Result<Value, Bad> {
     }
 }
 
+/// What happens when a config or secret has another content.
+pub fn on_change(value: &Value) -> Result<Value, Bad> {
+    match value {
+        Value::Text(text) => words::on_change(text).map(|_| value.clone()),
+        _ => bad("is not known here", "write none, signal:HUP, restart or replace"),
+    }
+}
+
 /// When an image is pulled.
 pub fn pull_policy(value: &Value) -> Result<Value, Bad> {
     const HELP: &str = "write always, missing, never, daily, weekly or every_DURATION";

@@ -27,7 +27,7 @@ mod platform;
 mod security;
 mod service;
 
-pub use berth::{Berth, OnUnhealthy, Owner, Ready, ReadySign};
+pub use berth::{Berth, OnChange, OnUnhealthy, Owner, Ready, ReadySign};
 pub use beside::{Beside, IpvlanFlag, IpvlanMode, MacvlanMode, Way};
 pub use build::{
     Attestation, Build, BuildNetwork, BuildSecret, BuildSource, Cache, CacheKind, Dockerfile,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::stack::{PullPolicy, RestartPolicy};
+use crate::stack::{OnChange, PullPolicy, RestartPolicy};
 use crate::value::{self, Bad, bad};
 
 /// A fixed name of a container.
@@ -51,6 +51,7 @@ pub fn signal(text: &str) -> Result<String, Bad> {
     Err(Bad { why: "is not a signal".into(), help })
 }
 
+const CHANGES: [&str; 4] = ["none", "signal:HUP", "restart", "replace"];
 const RESTARTS: [&str; 4] = ["no", "always", "unless-stopped", "on-failure"];
 const PULLS: [&str; 5] = ["always", "missing", "never", "daily", "weekly"];
 
@@ -73,6 +74,23 @@ pub fn restart(text: &str) -> Result<RestartPolicy, Bad> {
             Err(_) => bad("has a count that is no number", HELP),
         },
         (name, _) => bad("is not a restart policy", &meant(name, &RESTARTS).unwrap_or(HELP.into())),
+    }
+}
+
+/// What happens when a config or secret has another content.
+pub fn on_change(text: &str) -> Result<OnChange, Bad> {
+    match text {
+        "none" => Ok(OnChange::None),
+        "restart" => Ok(OnChange::Restart),
+        "replace" => Ok(OnChange::Replace),
+        "recreate" => bad("is not known here", "did you mean `replace`?"),
+        _ => match text.strip_prefix("signal:") {
+            Some(name) => signal(name).map(OnChange::Signal),
+            None => {
+                let help = "write none, signal:HUP, restart or replace".to_owned();
+                bad("is not known here", &meant(text, &CHANGES).unwrap_or(help))
+            }
+        },
     }
 }
 

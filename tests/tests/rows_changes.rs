@@ -227,6 +227,11 @@ fn links_names_and_ports_change_while_the_container_runs() {
 }
 
 #[test]
+fn contents_change_while_the_container_runs_where_it_says_so() {
+    check(&live::of_the_contents());
+}
+
+#[test]
 fn what_a_program_is_needs_a_new_container() {
     check(&replace::of_the_program());
 }
@@ -247,6 +252,7 @@ fn all() -> Vec<Row> {
         live::of_the_monitor(),
         live::of_the_kernel(),
         live::of_the_network(),
+        live::of_the_contents(),
         replace::of_the_program(),
         replace::of_the_container(),
         replace::of_the_mounts(),

@@ -125,6 +125,7 @@ const ATTRIBUTES: &[(&str, Way)] = &[
     ("volumes_from", Fields(&["volumes_from"])),
     ("working_dir", Fields(&["working_dir"])),
     ("x-berth.deadline", Commands),
+    ("x-berth.on_change", Fields(&["on_change"])),
     ("x-berth.on_unhealthy", Fields(&["restart_unhealthy"])),
     ("x-berth.owner", Fields(&["owner"])),
     ("x-berth.privileged", Fields(&["contained"])),
@@ -134,10 +135,17 @@ const ATTRIBUTES: &[(&str, Way)] = &[
 /// What becomes of a container when the attribute at `path` (`services.*.mem_limit`) changes, in
 /// words that begin with its class. `None` for what only holds others, or is no container's.
 pub fn when_changed(path: &str) -> Option<&'static str> {
-    match way(path.strip_prefix("services.*.")?)? {
+    let path = path.strip_prefix("services.*.")?;
+    if ["configs", "secrets"].contains(&path) {
+        return Some(
+            "replace: needs a new container; another content alone does what `x-berth.on_change` says",
+        );
+    }
+    match way(path)? {
         Way::Fields(fields) => Some(match row(fields.first()?)?.1 {
             Class::Meta => "meta: noted in the record of the container, which runs on",
             Class::Live => "live: takes effect in the container that runs",
+            Class::Restart => "restart: the container ends and starts again",
             Class::Replace => "replace: needs a new container",
         }),
         Way::Name => Some("replace: needs a new container, by the new name"),

@@ -49,6 +49,7 @@ pub(crate) fn container(name: &str, image_id: &str) -> ObservedContainer {
         hook_failed: false,
         left_behind: false,
         updating: false,
+        content_moved: false,
         oom_killed: false,
     }
 }

@@ -1,6 +1,6 @@
 //! `pre_start`: what its containers are made from.
 
-use berth_schema::stack::{Healthcheck, InitStep, RestartPolicy, Service};
+use berth_schema::stack::{Healthcheck, InitStep, OnChange, RestartPolicy, Service};
 
 use crate::desired::{ContainerSpec, InitSpec, RestartPace, SourceSpec};
 
@@ -30,6 +30,7 @@ fn spec(step: &InitStep, service: &ContainerSpec) -> ContainerSpec {
     (spec.ports, spec.expose) = (Vec::new(), Vec::new());
     spec.healthcheck = Some(Healthcheck { disable: true, ..Healthcheck::default() });
     (spec.ready, spec.restart_unhealthy) = (None, false);
+    spec.on_change = OnChange::default();
     (spec.restart, spec.restart_pace) = (RestartPolicy::No, RestartPace::default());
     (spec.post_start, spec.pre_stop, spec.pre_start) = (Vec::new(), Vec::new(), Vec::new());
     (spec.tty, spec.stdin_open) = (false, false);

@@ -6,6 +6,8 @@ mod succession;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use berth_schema::stack::OnChange;
+
 use crate::cause::{Cause, FieldChange};
 use crate::class::{Class, class};
 use crate::desired::{ContainerSpec, DependencySpec, IpcSpace, ServiceSpec};
@@ -361,14 +363,13 @@ impl<'a> Judge<'a, '_> {
             true => self.described(name, service, have),
             false => (Vec::new(), Vec::new()),
         };
-        let live = causes == [Cause::Changed] && !changes.is_empty();
-        let live = live
-            && class(&changes, &have.record.spec, &service.container) < Class::Replace
-            && name == have.record.service;
+        let edited = |cause: &Cause| matches!(cause, Cause::Changed | Cause::ContentChanged);
+        let class = class(&changes, &have.record.spec, &service.container);
+        let live = !changes.is_empty() && class < Class::Replace && name == have.record.service;
         causes.extend(self.dragged(have));
         let exchanged = self.yielding.exchanged.contains(&have.record.name);
         causes.extend(exchanged.then_some(Cause::Exchanged));
-        let updates = live && causes == [Cause::Changed];
+        let updates = live && causes.iter().all(edited);
         if !causes.is_empty() && !updates && !options.no_recreate {
             if in_scope {
                 self.check_parent(name, &service.container);
@@ -378,18 +379,33 @@ impl<'a> Judge<'a, '_> {
             let resumes = false;
             return Verdict { fate: Fate::Replace, causes, changes, updates, resumes, starts };
         }
-        let mut verdict = self.as_it_is(service, have, in_scope);
-        if updates && !options.no_recreate {
+        let updates = updates && !options.no_recreate && !causes.is_empty();
+        let moved = have.content_moved && in_scope && causes.is_empty();
+        let restarts = match updates {
+            true => (class == Class::Restart).then_some(Cause::ContentChanged),
+            false => (moved && service.container.on_change == OnChange::Restart).then_some(CONTENT),
+        };
+        let mut verdict = self.as_it_is(service, (have, in_scope), restarts);
+        if updates {
             verdict.updates = changes;
         }
-        verdict.resumes = in_scope && have.updating && causes.is_empty();
+        verdict.resumes = in_scope && (have.updating || moved) && causes.is_empty();
         verdict
     }
 
-    /// What becomes of one that is not made anew.
-    fn as_it_is(&self, service: &ServiceSpec, have: &ObservedContainer, in_scope: bool) -> Verdict {
+    /// What becomes of one that is not made anew. What `restarts` it cannot be had otherwise.
+    fn as_it_is(
+        &self,
+        service: &ServiceSpec,
+        (have, in_scope): (&ObservedContainer, bool),
+        restarts: Option<Cause>,
+    ) -> Verdict {
         let no_start = self.survey.options.no_start;
+        if let Some(cause) = restarts.clone().filter(|_| no_start && is_active(have)) {
+            return Verdict { starts: false, ..Verdict::of(Fate::Restart, vec![cause]) };
+        }
         let mut causes = self.shaken(&service.depends_on, have);
+        causes.extend(restarts);
         causes.extend((in_scope && have.hook_failed).then_some(Cause::HookFailed));
         causes.extend((in_scope && have.beside).then_some(BESIDE));
         causes.extend((in_scope && have.left_behind && causes.is_empty()).then_some(LEFT_BEHIND));
@@ -489,6 +505,9 @@ const LEFT_BEHIND: Cause = Cause::Drift { what: "it is in a network or memory th
 
 /// Why it is given a monitor.
 pub(crate) const UNMONITORED: Cause = Cause::Drift { what: "its monitor is gone" };
+
+/// Why its configs and secrets are written anew.
+pub(super) const CONTENT: Cause = Cause::Drift { what: "a config or secret has another content" };
 
 /// What its state asks for when its description is as wanted.
 fn state_verdict(have: &ObservedContainer, no_start: bool) -> Verdict {

@@ -153,6 +153,7 @@ impl FakeHost {
             hook_failed: false,
             left_behind: false,
             updating: false,
+            content_moved: false,
             oom_killed: false,
         }
     }
@@ -192,7 +193,9 @@ impl FakeHost {
                 let unseen = active(container) && !container.monitored;
                 let same = container.record.spec == record.spec
                     && container.record.depends_on == record.depends_on;
-                refuse(unseen || same, "is not to be updated")?;
+                let asked = !same || container.content_moved;
+                refuse(unseen || !asked, "is not to be updated")?;
+                container.content_moved = false;
                 container.record = (**record).clone();
                 let container = container.clone();
                 self.relink(&container)

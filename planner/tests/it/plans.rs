@@ -1,6 +1,7 @@
 //! Two states in, a plan out as text.
 
 mod changes;
+mod contents;
 mod differences;
 mod exchanges;
 mod holds;

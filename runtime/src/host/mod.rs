@@ -6,6 +6,7 @@ mod borrowed;
 mod cdi;
 mod changes;
 mod claims;
+mod contents;
 mod copy;
 mod devices;
 mod error;

@@ -17,7 +17,7 @@ use berth_schema::stack::Protocol;
 
 use super::grounds::real;
 use super::state::{self, Folders};
-use super::{Host, HostError, facts, listening, network};
+use super::{Host, HostError, contents, facts, listening, network};
 use crate::container::cgroup::{Hierarchies, is_of_monitors};
 use crate::paths::Roots;
 use crate::record;
@@ -114,7 +114,8 @@ impl Host {
             let read = |e| HostError::io("read container", dir.join(&name), e);
             match folders.read(&name).map_err(read)? {
                 Some(stored) => {
-                    let seen = state::observe(&folders, stored).map_err(read)?;
+                    let mut seen = state::observe(&folders, stored).map_err(read)?;
+                    seen.content_moved = contents::have_moved(&self.roots, &seen.record);
                     containers.insert(name, seen);
                 }
                 // The record is written last: a folder without one is half made.

@@ -17,10 +17,11 @@ use std::{fs, io};
 use berth_planner::action::Action;
 use berth_planner::desired::ContainerSpec;
 use berth_planner::observed::{ContainerRecord, Leftover};
+use berth_schema::stack::OnChange;
 
 use super::state::held_mark;
-use super::{Host, StepError, Stored, claims, names, network, prepare, state, volume};
-use crate::bundle::{Bundle, Status};
+use super::{Host, StepError, Stored, claims, contents, names, network, prepare, state, volume};
+use crate::bundle::{Bundle, Phase, Status};
 use crate::container::cgroup;
 use crate::monitor::events::{Events, Happening};
 use crate::monitor::{StartFailure, client};
@@ -114,8 +115,12 @@ impl Host {
             claims::release_rest(&self.roots, wanted, &stored.record);
         };
         let run_dir = self.roots.container_run(name);
-        let is_heard = stored.updating || !is_only_noted(&stored.record.spec, &wanted.spec);
-        if is_heard && client::is_monitored(&run_dir) {
+        let differing = contents::differing(&self.roots, wanted);
+        let is_heard = stored.updating
+            || !differing.is_empty()
+            || !is_only_noted(&stored.record.spec, &wanted.spec);
+        let is_monitored = client::is_monitored(&run_dir);
+        if is_heard && is_monitored {
             let wiring = prepare::wiring(&self.roots, &stored, wanted).inspect_err(given_back)?;
             let cgroup = prepare::cgroup(&self.roots, wanted).inspect_err(given_back)?;
             let restart = prepare::restart(wanted.spec.restart);
@@ -126,6 +131,10 @@ impl Host {
                 .await
                 .map_err(|e| StepError::refused("update container", name, e))
                 .inspect_err(given_back)?;
+        }
+        contents::renew(&self.roots, wanted, &differing, is_monitored).inspect_err(given_back)?;
+        if is_monitored && (stored.updating || !differing.is_empty()) {
+            self.signal_change(&wanted.name, &wanted.spec.on_change).await?;
         }
         let updated = Stored { record: wanted.clone(), updating: false, ..stored.clone() };
         if !client::is_monitored(&run_dir) {
@@ -245,6 +254,18 @@ impl Host {
         }
     }
 
+    /// Tells what runs of another content, if it is to be told. One that does not run finds it when it
+    /// starts.
+    async fn signal_change(&self, name: &str, on_change: &OnChange) -> Result<(), StepError> {
+        let OnChange::Signal(signal) = on_change else { return Ok(()) };
+        let told = self.signal(name, signal).await;
+        let status = client::status(&self.roots.container_run(name)).await;
+        match status.is_ok_and(|status| status.phase == Phase::Running) {
+            true => told,
+            false => Ok(()),
+        }
+    }
+
     async fn signal(&self, name: &str, signal: &str) -> Result<(), StepError> {
         let number = prepare::signal_number(signal)
             .ok_or_else(|| StepError::failed("signal", name, format!("no signal `{signal}`")))?;
@@ -343,8 +364,8 @@ fn remove_cgroup(path: &str) -> Result<(), StepError> {
 /// Whether all that differs is what only the record has.
 fn is_only_noted(before: &ContainerSpec, after: &ContainerSpec) -> bool {
     let (labels, annotations) = (after.labels.clone(), after.annotations.clone());
-    let expose = after.expose.clone();
-    *after == ContainerSpec { labels, annotations, expose, ..before.clone() }
+    let (expose, on_change) = (after.expose.clone(), after.on_change.clone());
+    *after == ContainerSpec { labels, annotations, expose, on_change, ..before.clone() }
 }
 
 fn hook_failed(name: &str, failure: StartFailure) -> StepError {

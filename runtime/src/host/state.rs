@@ -162,7 +162,8 @@ fn is_there(folder: impl AsFd, path: &Path) -> bool {
     accessat(folder, path, Access::EXISTS, AtFlags::empty()).is_ok()
 }
 
-/// The container as its record, its status file and the kernel together show it.
+/// The container as its record, its status file and the kernel together show it. At the contents of its
+/// files nobody has looked.
 ///
 /// # Errors
 /// What the host answers.
@@ -199,6 +200,7 @@ pub(super) fn observe(folders: &Folders, stored: Stored) -> io::Result<ObservedC
         hook_failed: false,
         left_behind: false,
         updating: stored.updating,
+        content_moved: false,
         oom_killed: false,
     };
     if status.is_none() && observed.monitored {

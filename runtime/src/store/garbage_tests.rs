@@ -176,6 +176,7 @@ fn made_of(name: &str, image: &str) -> ObservedContainer {
         hook_failed: false,
         left_behind: false,
         updating: false,
+        content_moved: false,
         oom_killed: false,
     }
 }

@@ -1,7 +1,7 @@
 //! What berth adds to the specification, below `x-berth`, where other tools do not look.
 
 use super::NOT_NEGATIVE;
-use super::grammars::{DURATION, GENERATIONS, HTTP_STATUS, PAGE, PATTERN, TARGET_PORT};
+use super::grammars::{DURATION, GENERATIONS, HTTP_STATUS, ON_CHANGE, PAGE, PATTERN, TARGET_PORT};
 use crate::shape::Shape::{Amount, Bool, Int, Record as Rec, Short, Text, Word};
 use crate::shape::{Brief, Record, done, record};
 use crate::short;
@@ -20,6 +20,9 @@ pub(super) static BERTH: Record = record(
     &[
         done("deadline", Amount(&DURATION))
             .says("How long a container may take to become good, for those that wait for it and for what it replaces; normally as long as its checks may take, and 30s."),
+        done("on_change", Amount(&ON_CHANGE))
+            .says("What happens to a container when a config or secret has another content: it sees the new one where it runs, gets a signal too, is restarted, or another one is made.")
+            .normally("replace"),
         done("on_unhealthy", Word(&["none", "restart"]))
             .says("What happens to a container that is unhealthy.")
             .normally("none"),

@@ -136,6 +136,16 @@ pub(super) const EXPOSED: Grammar = Grammar {
     firm: false,
     examples: &["80", "53/udp", "8000-8010"],
 };
+/// What happens when a config or secret has another content.
+pub(super) const ON_CHANGE: Grammar = Grammar {
+    name: "`none`, `signal:NAME`, `restart` or `replace`",
+    read: amounts::on_change,
+    number: Number::No,
+    range: None,
+    pattern: Some("^(none|signal:[A-Za-z0-9+-]+|restart|replace)$"),
+    firm: true,
+    examples: &["none", "signal:HUP", "restart", "replace"],
+};
 /// When an image is pulled.
 pub(super) const PULL_POLICY: Grammar = Grammar {
     name: "a pull policy",

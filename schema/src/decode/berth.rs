@@ -5,6 +5,7 @@ use super::read::{Reader, int, number, text, time};
 use crate::problem::{Code, Finding};
 use crate::stack::{Berth, OnUnhealthy, Owner, Ready, ReadySign};
 use crate::tree::Node;
+use crate::words::on_change;
 
 /// The signs of readiness; one of them is given.
 const SIGNS: [&str; 3] = ["tcp", "http", "log"];
@@ -14,6 +15,7 @@ impl Reader<'_> {
         Berth {
             ready: self.get(node, "ready", Self::ready),
             deadline: self.probe_time(node, "deadline"),
+            on_change: self.read(node, "on_change", on_change).unwrap_or_default(),
             on_unhealthy: match node.get_text("on_unhealthy") {
                 Some("restart") => OnUnhealthy::Restart,
                 _ => OnUnhealthy::None,

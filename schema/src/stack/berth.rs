@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::words::on_change;
+
 /// Everything `x-berth` of a service says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Berth {
@@ -13,6 +15,8 @@ pub struct Berth {
     pub deadline: Option<Duration>,
     /// What happens when it is unhealthy.
     pub on_unhealthy: OnUnhealthy,
+    /// What happens when a config or secret has another content.
+    pub on_change: OnChange,
     /// Whose files those in binds are.
     pub owner: Owner,
     /// All capabilities and no masks, within its user namespace.
@@ -62,6 +66,48 @@ pub enum OnUnhealthy {
     None,
     /// It is restarted.
     Restart,
+}
+
+/// What happens to a container when one of its configs or secrets has another content. As text it is as
+/// in the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum OnChange {
+    /// It sees the new content.
+    None,
+    /// It sees the new content, and its first process gets this signal.
+    Signal(String),
+    /// It ends, and starts with the new content.
+    Restart,
+    /// Another one is made.
+    #[default]
+    Replace,
+}
+
+impl OnChange {
+    /// Whether it is the usual one.
+    pub fn is_usual(&self) -> bool {
+        *self == OnChange::Replace
+    }
+}
+
+impl From<OnChange> for String {
+    fn from(on_change: OnChange) -> String {
+        match on_change {
+            OnChange::None => "none".to_owned(),
+            OnChange::Signal(name) => format!("signal:{name}"),
+            OnChange::Restart => "restart".to_owned(),
+            OnChange::Replace => "replace".to_owned(),
+        }
+    }
+}
+
+impl TryFrom<String> for OnChange {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<OnChange, String> {
+        on_change(&text).map_err(|bad| format!("`{text}` {}", bad.why))
+    }
 }
 
 /// Whose files those in binds are.

@@ -5,6 +5,26 @@ use serde_json::json;
 use super::Shows::{Bundle, Cgroup, Health, Host, Inside, Record, Says};
 use super::{Row, row};
 
+/// Contents of what it has mounted.
+pub fn of_the_contents() -> Vec<Row> {
+    let sources = |name: &'static str, before, after| {
+        let shows = Inside("cat /at; stat -c \" %u %a\" /at", "two 1 440");
+        row(name, "live", (before, after), shows)
+    };
+    vec![
+        sources(
+            "configs[].source",
+            "configs: [{ source: one, target: /at, uid: '1', mode: 0440 }]\nx-berth: { on_change: none }",
+            "configs: [{ source: two, target: /at, uid: '1', mode: 0440 }]\nx-berth: { on_change: none }",
+        ),
+        sources(
+            "secrets[].source",
+            "secrets: [{ source: one, target: /at, uid: '1', mode: 0440 }]\nx-berth: { on_change: 'signal:HUP' }",
+            "secrets: [{ source: two, target: /at, uid: '1', mode: 0440 }]\nx-berth: { on_change: 'signal:HUP' }",
+        ),
+    ]
+}
+
 /// What its monitor does.
 pub fn of_the_monitor() -> Vec<Row> {
     let rows = [stopping(), restarting(), checking(), ready()];

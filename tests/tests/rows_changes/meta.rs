@@ -47,6 +47,16 @@ fn noted() -> Vec<Row> {
             json!({ "condition": "service_started", "required": false, "restart": true }),
         ),
         spec(
+            "x-berth.on_change",
+            "meta",
+            (
+                "configs: [one]\nx-berth: { on_change: none }",
+                "configs: [one]\nx-berth: { on_change: 'signal:HUP' }",
+            ),
+            "/record/spec/on_change",
+            json!("signal:SIGHUP"),
+        ),
+        spec(
             "logging.driver",
             "meta",
             ("logging: { driver: local }", "logging: { driver: json-file }"),

@@ -10,14 +10,14 @@ use berth_planner::desired::{MountSpec, SourceSpec, VolumeSpec};
 use berth_planner::observed::{ContainerRecord, VolumeRecord};
 use berth_planner::pull::is_host;
 
-use super::super::owners::Owners;
-use super::super::{Host, StepError, Stored, borrowed, claims, names, prepare, quota, volume};
+use super::super::{
+    Host, StepError, Stored, borrowed, claims, contents, names, prepare, quota, volume,
+};
 use super::folder::new_folder;
 use super::{blocking, images, volumes};
 use crate::monitor::events::{Events, Happening};
 use crate::paths::Roots;
 use crate::record::{self, Durability};
-use crate::sabotage::defence;
 use crate::store::Store;
 
 /// Makes a container that is not there yet.
@@ -97,7 +97,7 @@ fn fill(roots: &Roots, store: &Store, stored: &Stored, dir: &Path) -> Result<(),
     for (target, mount) in prepare::all_mounts(&config, record) {
         make_mount_source(roots, record, &target, &mount, &lowers)?;
     }
-    write_files(roots, record)?;
+    contents::write(roots, record)?;
     record::write(&dir.join("record.json"), stored, Durability::Volatile).map_err(refused)
 }
 
@@ -142,29 +142,6 @@ fn anonymous_volume(
         spec: VolumeSpec { labels: labels.clone(), ..VolumeSpec::default() },
         container: Some(record.name.clone()),
     }
-}
-
-/// Contents of configs (durable) and secrets (memory only), as files named by their index.
-fn write_files(roots: &Roots, record: &ContainerRecord) -> Result<(), StepError> {
-    for (index, file) in record.spec.files.iter().enumerate() {
-        let dir = files_dir(roots, &record.name, file.secret);
-        let refused = |e| StepError::refused("write file for", &file.target, e);
-        DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(refused)?;
-        let path = dir.join(index.to_string());
-        let bytes = &file.content.0;
-        record::write_bytes(&path, bytes, 0o600, Durability::Volatile).map_err(refused)?;
-        let owners = Owners::below(&dir, record.id_base);
-        owners.give(&path, file.uid, file.gid).map_err(refused)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(file.mode)).map_err(refused)?;
-    }
-    Ok(())
-}
-
-/// Where the contents of a container's configs or secrets are.
-pub(in super::super) fn files_dir(roots: &Roots, name: &str, secret: bool) -> PathBuf {
-    let in_memory = defence!("secret.in_memory", secret, false);
-    let dir = if in_memory { roots.container_run(name) } else { roots.container(name) };
-    dir.join("files")
 }
 
 /// 32 random bytes in hexadecimal.

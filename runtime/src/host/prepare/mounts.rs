@@ -11,7 +11,7 @@ use berth_schema::stack::{Recursive, Tmpfs};
 use super::Preparation;
 use crate::bundle::{BindOwner, BundleMount, BundleSource, Judged, Process};
 use crate::host::owners::Owners;
-use crate::host::{StepError, perform, volume};
+use crate::host::{StepError, contents, volume};
 use crate::store::ImageConfig;
 
 impl Preparation<'_> {
@@ -25,7 +25,7 @@ impl Preparation<'_> {
             mounts.push(tmpfs_mount(tmpfs));
         }
         for (index, file) in self.spec().files.iter().enumerate() {
-            let dir = perform::create::files_dir(self.roots, &self.record().name, file.secret);
+            let dir = contents::folder(self.roots, &self.record().name, file.secret);
             let mut mount = self.bind(&file.target, dir.join(index.to_string()), true);
             if let BundleSource::Bind { idmap, .. } = &mut mount.source {
                 *idmap = Owners::below(&dir, self.record().id_base).mapped;

@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 
 use super::{refused, refused_file, service, shown};
 use crate::config;
-use crate::stack::{Berth, OnUnhealthy, Owner, ReadySign};
+use crate::stack::{Berth, OnChange, OnUnhealthy, Owner, ReadySign};
 
 fn sign(ready: &str) -> ReadySign {
     let text = format!("x-berth: {{ready: {{{ready}}}}}");
@@ -47,6 +47,46 @@ fn a_page_is_written_in_short_or_in_full() {
     assert_eq!(sign("http: {port: 8, status: 204}"), status);
     assert_eq!(sign("tcp: '5432'"), ReadySign::Tcp(5432));
     assert_eq!(sign("log: ^ready"), ReadySign::Log("^ready".to_owned()));
+}
+
+#[test]
+fn what_happens_on_another_content_is_read_and_written_as_it_is() {
+    assert_eq!(service("").berth.on_change, OnChange::Replace);
+    for (text, wanted) in [
+        ("none", OnChange::None),
+        ("restart", OnChange::Restart),
+        ("replace", OnChange::Replace),
+        ("signal:HUP", OnChange::Signal("SIGHUP".into())),
+        ("signal:sigusr1", OnChange::Signal("SIGUSR1".into())),
+        ("signal:10", OnChange::Signal("10".into())),
+    ] {
+        let on_change = service(&format!("x-berth: {{on_change: {text}}}")).berth.on_change;
+        assert_eq!(on_change, wanted);
+        let written = serde_json::to_string(&on_change).unwrap();
+        assert_eq!(serde_json::from_str::<OnChange>(&written).unwrap(), wanted);
+    }
+    let wrong = ["recreate", "restrat", "SIGHUP", "signal:HUPP", "signal", "true"]
+        .map(|text| refused(&format!("x-berth: {{on_change: {text}}}")));
+    assert_snapshot!(wrong.join(""), @"
+    compose.yaml:4:26 berth::bad_value
+      `services.web.x-berth.on_change`: `recreate` is not known here
+      → did you mean `replace`?
+    compose.yaml:4:26 berth::bad_value
+      `services.web.x-berth.on_change`: `restrat` is not known here
+      → did you mean `restart`?
+    compose.yaml:4:26 berth::bad_value
+      `services.web.x-berth.on_change`: `SIGHUP` is not known here
+      → write none, signal:HUP, restart or replace
+    compose.yaml:4:26 berth::bad_value
+      `services.web.x-berth.on_change`: `signal:HUPP` is not a signal
+      → did you mean `SIGHUP`?
+    compose.yaml:4:26 berth::bad_value
+      `services.web.x-berth.on_change`: `signal` is not known here
+      → write none, signal:HUP, restart or replace
+    compose.yaml:4:26 berth::bad_value
+      `services.web.x-berth.on_change`: `true` is not known here
+      → write none, signal:HUP, restart or replace
+    ");
 }
 
 #[test]
