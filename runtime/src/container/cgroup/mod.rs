@@ -23,7 +23,7 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, openat};
 
 pub(crate) use device::rules as device_rules;
 pub use limits::Devices;
@@ -140,12 +140,20 @@ impl Hierarchies {
 
     /// Names of the groups right below `path`, in whatever hierarchy they are.
     pub fn below(&self, path: &str) -> BTreeSet<String> {
-        let mounts = self.legacy.iter().map(|l| &l.mount).chain(&self.unified);
-        let folders = mounts.flat_map(|mount| fs::read_dir(mount.join(path))).flatten().flatten();
-        folders
-            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .collect()
+        let mut names = BTreeSet::new();
+        for mount in self.legacy.iter().map(|l| &l.mount).chain(&self.unified) {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let folder = openat(CWD, mount.join(path), flags, Mode::empty());
+            let Ok(entries) = folder.and_then(Dir::new) else { continue };
+            for entry in entries.flatten().filter(|e| e.file_type() == FileType::Directory) {
+                // Most are in each of a dozen hierarchies.
+                let Ok(name) = entry.file_name().to_str() else { continue };
+                if ![".", ".."].contains(&name) && !names.contains(name) {
+                    names.insert(name.to_owned());
+                }
+            }
+        }
+        names
     }
 
     /// The group at `path` below the root of each hierarchy. Touches nothing.
