@@ -82,12 +82,12 @@ fn no_connection_fails_in_fifty_updates_that_stop_first() {
 }
 
 #[test]
-fn no_connection_fails_in_thirty_updates_that_start_first() {
+fn no_connection_fails_in_fifty_updates_that_start_first() {
     let ready = "x-berth: { ready: { tcp: 8000, interval: 20ms, retries: 500 } }";
     let order = "deploy: { update_config: { order: start-first } }";
     let host =
         host_with(&STACK.replace("    ports:", &format!("    {ready}\n    {order}\n    ports:")));
-    no_connection_fails(&host, 30);
+    no_connection_fails(&host, 50);
 }
 
 /// A service that takes a second until it listens, and a check that sees it.
