@@ -227,9 +227,9 @@ pub(crate) async fn change_or_back(
     host: &Arc<Host>,
     look: &mut Look,
     plan: impl FnMut(&Observed) -> Result<Plan, Failure>,
-    back: &Back<'_>,
+    (manner, back): (Manner, &Back<'_>),
 ) -> Result<Change, Failure> {
-    change_with(session, host, look, plan, (Manner::Usual, Some(back))).await
+    change_with(session, host, look, plan, (manner, Some(back))).await
 }
 
 async fn change_with(

@@ -188,15 +188,6 @@ impl Images {
         }
     }
 
-    /// What makes the plans of a change that begins with what was judged last.
-    pub(crate) fn planner<'a>(
-        &'a mut self,
-        on: (&'a Session, &'a Arc<Host>),
-        (stack, aim): (&'a Stack, Aim<'a>),
-    ) -> impl FnMut(&Observed) -> Result<Plan, Failure> + 'a {
-        self.planning(on, (stack, aim), move |images, seen| images.plan(stack, seen, aim))
-    }
-
     /// What the host is asked about.
     pub(crate) fn asked(&self, stack: &Stack, aim: Aim<'_>) -> Asked {
         let of_stack = stack.services.values().flat_map(|service| &service.ports);

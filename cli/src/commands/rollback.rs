@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use berth_planner::desired::Desired;
 use berth_planner::generation::{Generation, Rollback, is_applied, numbered, target};
+use berth_planner::observed::Observed;
 use berth_planner::up::UpOptions;
 use berth_runtime::host::Host;
 use clap::Args;
@@ -19,6 +20,7 @@ use crate::generations::{self, Run, Waited, Wanted};
 use crate::images::{Aim, Images, Past};
 use crate::policy::{self, PolicyArgs};
 use crate::session::Session;
+use crate::taken_back::Back;
 use crate::ui::safe;
 use crate::values::moment;
 
@@ -125,7 +127,10 @@ async fn once(
         wanted.keep(desired);
         Ok(plan)
     });
-    let changed = flow::change_under(&again, host, &mut look, plan, Manner::Usual).await;
+    let desired = |_: &Observed| Ok(wanted.last().unwrap_or_default());
+    let back = Back { desired: &desired, places: &stack.places };
+    let how = (Manner::Usual, &back);
+    let changed = flow::change_or_back(&again, host, &mut look, plan, how).await;
     let about = wanted.about(&options);
     let rollback = Rollback { of: of.number, to: to.number };
     let rollback = Some(rollback).filter(|back| back.of != back.to);

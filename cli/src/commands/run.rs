@@ -17,10 +17,12 @@ use clap::Args;
 use super::remove_after;
 use crate::attached::{self, Parted, Ways};
 use crate::failure::{Exit, Failure};
+use crate::generations::Wanted;
 use crate::images::{Aim, Images};
 use crate::locking::LockedArg;
 use crate::policy::PolicyArgs;
 use crate::session::Session;
+use crate::taken_back::Back;
 use crate::values::keys::{self, Keys};
 use crate::values::pairs;
 use crate::{extra, flow, terminal};
@@ -128,13 +130,21 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failu
     let aim = Aim::Once(&options);
     let look = images.pass(session, &host, (&stack, aim), (&args.policy, true)).await?;
     let pulled = images.pull_first(session, &host, (&stack, aim), look).await;
-    let look = match pulled.map_err(Failure::of_a_start)? {
+    let mut look = match pulled.map_err(Failure::of_a_start)? {
         ControlFlow::Break(interrupted) => return Ok(interrupted.exit()),
         ControlFlow::Continue(look) => look,
     };
     let manner = if args.quiet { flow::Manner::Silent } else { flow::Manner::Usual };
-    let plan = images.planner((session, &host), (&stack, aim));
-    let change = flow::change_from(session, &host, look, plan, manner).await;
+    let wanted = Wanted::default();
+    let plan = images.planning((session, &host), (&stack, aim), |images, observed| {
+        let (desired, plan) = images.planned(&stack, observed, aim)?;
+        wanted.keep(desired);
+        Ok(plan)
+    });
+    let desired = |_: &Observed| Ok(wanted.last().unwrap_or_default());
+    let back = Back { desired: &desired, places: &stack.places };
+    let change = flow::change_or_back(session, &host, &mut look, plan, (manner, &back)).await;
+    drop(look);
     let name = planner::name(&stack.name, &options);
     let ended = match change {
         Ok(change) if session.global.dry_run || change.interrupted.is_some() => {

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use crate::attach::{self, Attached, EndAt};
 use crate::doctor;
 use crate::failure::{Exit, Failure};
-use crate::flow::{self, Change};
+use crate::flow::{self, Change, Manner};
 use crate::generations::{self, Run, Waited, Wanted};
 use crate::images::Aim;
 use crate::policy::{self, PolicyArgs};
@@ -310,7 +310,8 @@ async fn bring_up(
     });
     let desired = |_: &Observed| Ok(wanted.last().unwrap_or_default());
     let back = Back { desired: &desired, places: &stack.places };
-    let changed = flow::change_or_back(session, host, &mut look, plan, &back).await;
+    let changed =
+        flow::change_or_back(session, host, &mut look, plan, (Manner::Usual, &back)).await;
     let about = wanted.about(&options);
     let (pins, history) = (images.pins(), stack.history);
     let run = Run { stack, options: &options, pins, history, rollback: None };
