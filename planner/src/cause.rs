@@ -1,5 +1,6 @@
 //! Why a step is in a plan, and which fields differ. The user reads it beside the step.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -114,7 +115,7 @@ pub enum Cause {
     /// It stops before the new one starts, whatever the file says.
     StopsFirst {
         /// Why.
-        why: &'static str,
+        why: Cow<'static, str>,
     },
     /// In which order the old container and the new one come and go.
     Order {
@@ -128,7 +129,7 @@ pub enum Cause {
     /// It is not kept for a rollback, whatever the file says.
     NotKept {
         /// Why.
-        why: &'static str,
+        why: Cow<'static, str>,
     },
     /// Its service goes back to what it was.
     RollsBack,

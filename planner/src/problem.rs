@@ -37,9 +37,6 @@ pub enum PlanProblem {
         "service `{service}` cannot be replaced `start-first`: {why}; write `order: stop-first`"
     )]
     NoStartFirst { service: String, why: String },
-    /// A service that shall be rolled back and of which nothing can be kept for that.
-    #[error("service `{service}` cannot be rolled back: {why}; write `failure_action: pause`")]
-    NoWayBack { service: String, why: String },
     #[error("the name `{name}` is taken by a container of {owner}")]
     NameTaken { name: String, owner: String },
     #[error("network `{network}` is external and does not exist: {}", of_others(network, similar))]

@@ -63,14 +63,14 @@ pub enum NoWay {
         service: String,
     },
     /// A container could not be kept.
-    #[error("`{service}` is not rolled back: nothing was kept of its container {number}{}", colon(*.why))]
+    #[error("`{service}` is not rolled back: nothing was kept of its container {number}{}", colon(.why.as_deref()))]
     NotKept {
         /// The service.
         service: String,
         /// The number of the replica.
         number: u32,
         /// Why, if the plan said so.
-        why: Option<&'static str>,
+        why: Option<String>,
     },
     /// Its containers were of several versions.
     #[error("`{service}` is not rolled back: its containers were not all the same before")]
@@ -273,13 +273,13 @@ impl<'a> Run<'a> {
     }
 
     /// Why a container of a service was not kept, as the plan said it.
-    fn why_not_kept(&self, service: &str) -> Option<&'static str> {
+    fn why_not_kept(&self, service: &str) -> Option<String> {
         let of_service = self.plan.steps.iter().filter(|step| match &step.action {
             Action::CreateContainer(record) => record.service == service,
             _ => false,
         });
         of_service.flat_map(|step| &step.causes).find_map(|cause| match cause {
-            Cause::NotKept { why } | Cause::StopsFirst { why } => Some(*why),
+            Cause::NotKept { why } | Cause::StopsFirst { why } => Some(why.to_string()),
             _ => None,
         })
     }

@@ -10,6 +10,8 @@
 //!                                                   └─▶ watch ─▶ admit the next ones
 //! ```
 //!
+//! Where the file wants a rollback, the old one is drained when the watch is over.
+//!
 //! Replicas are replaced in groups. A group is admitted when those before it are good, but for as
 //! many as may fail, and what was replaced goes when the rollout is over.
 //!

@@ -195,3 +195,38 @@ fn a_rollback_that_is_interrupted_says_so() {
     let ended = host.start_shell(Place::Inside, &up).ends();
     ended.fails_with(143).stderr_has("out of orders").stderr_has("the rollback was interrupted");
 }
+
+#[test]
+fn one_that_fails_while_it_is_watched_hands_back_to_the_old_one_which_runs() {
+    let host = one("order: start-first, monitor: 2s");
+    let before = host.pid_of_container("stack-web-1");
+    host.edit("compose.yaml", "MODE: good", "MODE: bad");
+    host.edit("compose.yaml", "stop_grace_period: 0s", "restart: always");
+    let up = host.start_berth("up -d");
+    host.eventually("it has taken over", || running(&host).contains("stack-web-1-b"));
+    let journal = "grep -q 'start.*watch_container' /var/lib/berth/projects/stack/journal.ndjson";
+    host.eventually("it is watched", || host.shell(journal).code == 0);
+    host.write("full", "");
+
+    up.ends().fails_with(6).stderr_has("out of orders");
+    assert_eq!(host.pid_of_container("stack-web-1"), before);
+}
+
+#[test]
+fn run_and_rollback_take_back_what_fails_as_up_does() {
+    let host = two("order: start-first, failure_action: rollback", false);
+    host.edit("compose.yaml", "MODE: good", "MODE: bad");
+    host.berth("run --rm proxy true").fails_with(6).stderr_has("rolled back: `web`");
+    assert!(running(&host).contains("stack-web-1 busybox:1 running"));
+
+    // A generation that was good fails now.
+    let host = one("order: stop-first, monitor: 500ms");
+    for (from, to) in [("MODE: good", "MODE: bad"), ("MODE: bad", "MODE: good")] {
+        host.edit("compose.yaml", from, to);
+        host.berth("up -d").succeeds();
+    }
+    host.write("full", "");
+    let before = running(&host);
+    host.berth("rollback").fails_with(6).stderr_has("out of orders");
+    assert_eq!(running(&host), before);
+}

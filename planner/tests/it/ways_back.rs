@@ -332,3 +332,87 @@ fn too_many_that_failed_are_no_dependency_that_is_not_required() {
     assert!(failure(FailureAction::Pause, 0.5));
     assert!(!failure(FailureAction::Pause, 0.0));
 }
+
+#[test]
+fn who_may_have_to_take_over_again_runs_on_while_the_new_one_is_looked_at() {
+    let monitor = Some(Duration::from_secs(9));
+    let update = Rollout { monitor, ..rolls(RolloutOrder::StartFirst, FailureAction::Rollback) };
+    let mut host = host_of(&with([("web", web("web:1", 2, &update))]));
+    let stack = with([("web", web("web:2", 2, &update))]);
+    let new = broken(&mut host, &stack, "watch_container shop-web-2-b");
+    assert!(active(&host.observed.containers["shop-web-2"]), "{}", new.plan);
+
+    let way = new.back(&host);
+    let starts = |step: &Step| {
+        ["launch_container", "start_container"].contains(&step.action.verb())
+            && step.action.target() == "shop-web-2"
+    };
+    assert!(!way.plan.steps.iter().any(starts), "{}", way.plan);
+    host.apply_all(&way.plan, 5);
+    assert_eq!(images(&host)["shop-web-2"], "sha256:web:1");
+}
+
+#[test]
+fn a_rollout_that_scales_down_as_well_goes_back_to_as_many_as_there_were() {
+    for order in [RolloutOrder::StartFirst, RolloutOrder::StopFirst] {
+        let update = rolls(order, FailureAction::Rollback);
+        let mut host = host_of(&with([("web", web("web:1", 3, &update))]));
+        let before = host.clone();
+        let stack = with([("web", web("web:2", 1, &update))]);
+        let new = broken(&mut host, &stack, "prove_container shop-web-1-b");
+        host.apply_all(&new.back(&host).plan, 5);
+        assert_eq!(images(&host), images(&before));
+        up_to(&mut host, &stack);
+        assert_eq!(images(&host), BTreeMap::from([("shop-web-1-b", "sha256:second".into())]));
+    }
+}
+
+#[test]
+fn what_can_never_be_twice_is_replaced_and_the_plan_says_that_it_cannot_go_back() {
+    let update = rolls(RolloutOrder::StopFirst, FailureAction::Rollback);
+    let stack = |image: &str| {
+        let container_name = Some("web".to_owned());
+        with([("web", Service { container_name, ..web(image, 1, &update) })])
+    };
+    let mut host = host_of(&stack("web:1"));
+    assert_snapshot!(plan(&desired(&stack("web:2")), &host), @r#"
+    replace  web  cannot be rolled back: there can be only one of the name `web`
+                  stop-first as the file says: gap expected, no TCP port to hold
+                  image "web:1" → "web:2"
+    Plan: 1 replace, 1 unchanged
+    "#);
+    let new = broken(&mut host, &stack("web:2"), "prove_container web");
+    let why = "`web` is not rolled back: nothing was kept of its container 1: there can be only one of the name `web`";
+    assert_eq!(new.back(&host).stays[0].to_string(), why);
+}
+
+#[test]
+fn a_way_back_that_cannot_start_first_stops_first() {
+    let update = rolls(RolloutOrder::StopFirst, FailureAction::Rollback);
+    let stack = |image: &str| {
+        let mut web = web(image, 1, &update);
+        web.network_mode = Some(NetworkMode::Host);
+        web.networks.clear();
+        let back = Rollout { order: Some(RolloutOrder::StartFirst), ..Rollout::default() };
+        web.deploy.as_mut().unwrap().rollback = Some(back);
+        with([("web", web)])
+    };
+    let mut host = host_of(&stack("web:1"));
+    let before = host.clone();
+    let new = broken(&mut host, &stack("web:2"), "prove_container shop-web-1-b");
+    host.apply_all(&new.back(&host).plan, 5);
+    assert_eq!(images(&host), images(&before));
+}
+
+#[test]
+fn a_group_waits_for_the_ends_of_the_one_before_it_alone() {
+    let update = rolls(RolloutOrder::StartFirst, FailureAction::Rollback);
+    let mut edges = [10, 20].map(|replicas| {
+        let host = host_of(&with([("web", web("web:1", replicas, &update))]));
+        let plan = plan(&desired(&with([("web", web("web:2", replicas, &update))])), &host);
+        let begins = plan.steps.iter().filter(|step| step.action.verb() == "launch_container");
+        begins.map(|step| step.after.len() + step.after_tried.len()).max().unwrap()
+    });
+    edges.sort();
+    assert_eq!(edges[0], edges[1]);
+}

@@ -1,7 +1,5 @@
 //! A new container of a replica beside the old one, until it takes over.
 
-use berth_schema::stack::FailureAction;
-
 use super::{Change, Fate, Judge, Part, UNTRIED, Verdict, going};
 use crate::cause::Cause;
 use crate::desired::{ContainerSpec, NetworkMode, ServiceSpec};
@@ -20,26 +18,29 @@ fn has_failed(have: &ObservedContainer) -> bool {
 impl<'a> Judge<'a, '_> {
     /// How the containers of a service are replaced.
     pub(super) fn manner(&mut self, name: &str, service: &ServiceSpec) -> Manner {
+        let obstacle = |manner| rollout::obstacle(self.survey.desired, (name, service), manner);
         let manner = Manner::of(service);
-        let obstacle = |manner| match manner {
-            Manner::InPlace => None,
-            Manner::Kept | Manner::Beside => {
-                rollout::obstacle(self.survey.desired, (name, service), manner)
+        match manner {
+            Manner::Beside if service.goes_back && obstacle(manner).is_some() => {
+                if obstacle(Manner::Kept).is_none() { Manner::Kept } else { Manner::InPlace }
             }
-        };
-        let back = service.rollout.filter(|rollout| rollout.on_failure == FailureAction::Rollback);
-        let back = back.and(service.rollback).filter(|back| back.start_first);
-        let problem = match (obstacle(manner), back.and_then(|_| obstacle(Manner::Beside))) {
-            (Some(why), _) if manner == Manner::Kept => {
-                PlanProblem::NoWayBack { service: name.to_owned(), why }
+            Manner::Beside => {
+                let Some(why) = obstacle(manner) else { return manner };
+                let service = name.to_owned();
+                self.problems.add(PlanProblem::NoStartFirst { service, why });
+                Manner::InPlace
             }
-            (Some(why), _) | (None, Some(why)) => {
-                PlanProblem::NoStartFirst { service: name.to_owned(), why }
-            }
-            (None, None) => return manner,
-        };
-        self.problems.add(problem);
-        Manner::InPlace
+            Manner::Kept if obstacle(manner).is_some() => Manner::InPlace,
+            Manner::Kept | Manner::InPlace => manner,
+        }
+    }
+
+    /// Why a container of a service can never be kept beside the one that replaces it, though the
+    /// file wants it.
+    fn never_kept(&self, change: &Change, service: &ServiceSpec) -> Option<String> {
+        let wanted = Manner::of(service) == Manner::Kept && change.have.is_some();
+        let of = wanted.then_some((change.service, service))?;
+        rollout::obstacle(self.survey.desired, of, Manner::Kept)
     }
 
     /// Of two containers of a replica that both do not run, one that was kept and is what the
@@ -86,7 +87,6 @@ impl<'a> Judge<'a, '_> {
         mate: Option<&'a ObservedContainer>,
         manner: Manner,
     ) -> Vec<Change<'a>> {
-        let verdict = &mut change.verdict;
         let service = self.survey.desired.services.get(change.service);
         let manner = match (change.have, service) {
             (Some(have), _) if is_active(have) && !have.beside => manner,
@@ -96,7 +96,10 @@ impl<'a> Judge<'a, '_> {
             }
             _ => Manner::InPlace,
         };
-        let replaced = verdict.fate == Fate::Replace && verdict.starts;
+        let replaced = change.verdict.fate == Fate::Replace && change.verdict.starts;
+        let never = service.filter(|_| replaced).and_then(|s| self.never_kept(&change, s));
+        let verdict = &mut change.verdict;
+        verdict.causes.extend(never.map(|why| Cause::NotKept { why: why.into() }));
         let old = change.have.filter(|_| manner != Manner::InPlace && replaced);
         let hindrance = old.and_then(|old| {
             let beside = (manner == Manner::Beside).then_some(change.want).flatten();
@@ -104,8 +107,8 @@ impl<'a> Judge<'a, '_> {
         });
         if let Some(why) = hindrance {
             verdict.causes.push(match manner {
-                Manner::Beside => Cause::StopsFirst { why },
-                Manner::InPlace | Manner::Kept => Cause::NotKept { why },
+                Manner::Beside => Cause::StopsFirst { why: why.into() },
+                Manner::InPlace | Manner::Kept => Cause::NotKept { why: why.into() },
             });
         }
         match old.filter(|_| hindrance.is_none()) {

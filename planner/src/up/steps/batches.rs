@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use berth_schema::stack::FailureAction;
+
 use super::{Maker, Slots};
 use crate::action::Action;
 use crate::cause::Cause;
@@ -14,7 +16,7 @@ struct Batches<'a> {
     service: &'a str,
     rollout: Rollout,
     replicas: Vec<Replica<'a>>,
-    /// Removals of what an earlier run has replaced already.
+    /// Ends of what nobody needs any more once the rollout is over.
     spare: Vec<Slot>,
 }
 
@@ -44,7 +46,7 @@ impl<'a> Maker<'a> {
     /// Brings the replicas of each service in groups.
     pub(super) fn order_of_rollouts(&mut self) {
         for batches in self.batches() {
-            batches.replicas.iter().for_each(|replica| self.end_of_old(replica));
+            batches.replicas.iter().for_each(|replica| self.end_of_old(replica, batches.rollout));
             self.order_of_groups(&batches);
             self.conclude(&batches);
         }
@@ -52,17 +54,24 @@ impl<'a> Maker<'a> {
     }
 
     /// When the one that is replaced ends.
-    fn end_of_old(&mut self, replica: &Replica) {
+    fn end_of_old(&mut self, replica: &Replica, rollout: Rollout) {
         let Some(ends) = replica.old.and_then(|old| old.drain.or(old.stop)) else { return };
-        if let Some(serve) = replica.new.serve {
+        let Slots { serve, create, start, .. } = replica.new;
+        // Who may have to take over again runs on beside the new one while that is looked at.
+        let goes_back = rollout.on_failure == FailureAction::Rollback;
+        if goes_back && (serve.is_some() || !replica.is_new && start.is_none()) {
+            self.draft.after(ends, replica.good);
+            return;
+        }
+        if let Some(serve) = serve {
             self.draft.after(ends, serve);
             return;
         }
         // What is kept stops when the other one is made, unless that waits for its end, and before
         // that starts.
-        let made = replica.new.create.filter(|made| !self.draft.waits(*made, ends));
+        let made = create.filter(|made| !self.draft.waits(*made, ends));
         made.into_iter().for_each(|made| self.draft.after(ends, made));
-        replica.new.start.into_iter().for_each(|start| self.draft.after(start, ends));
+        start.into_iter().for_each(|start| self.draft.after(start, ends));
     }
 
     fn batches(&self) -> Vec<Batches<'a>> {
@@ -92,10 +101,14 @@ impl<'a> Maker<'a> {
             of_service.replicas.push(replica);
         }
         for (change, slots) in self.changes.iter().zip(&self.slots) {
-            let superseded = change.verdict.causes == [Cause::Superseded];
-            let spare = slots.remove.filter(|_| superseded && matches!(change.part, Part::Alone));
-            let of_service = batches.get_mut(change.service);
-            of_service.into_iter().for_each(|batches| batches.spare.extend(spare));
+            let Some(batches) = batches.get_mut(change.service) else { continue };
+            let goes_back = batches.rollout.on_failure == FailureAction::Rollback;
+            let spare = match change.verdict.causes.as_slice() {
+                [Cause::Superseded] if matches!(change.part, Part::Alone) => slots.remove,
+                [Cause::Scale] if change.want.is_none() && goes_back => slots.stop.or(slots.remove),
+                _ => None,
+            };
+            batches.spare.extend(spare);
         }
         let mut batches: Vec<Batches> = batches.into_values().collect();
         for batch in &mut batches {
@@ -109,8 +122,9 @@ impl<'a> Maker<'a> {
         let may_fail = rollout.may_fail(replicas.len());
         let mut knotted = false;
         let mut done = 0;
+        let mut last: &[Replica] = &[];
         for group in rollout.groups(replicas) {
-            let (before, first) = (&replicas[..done], done == 0);
+            let before = &replicas[..done];
             done += group.len();
             let waits = |replica: &Replica| {
                 let mut begins = group.iter().map(|next| next.begins);
@@ -119,8 +133,12 @@ impl<'a> Maker<'a> {
                     [replica.good, stop].iter().any(|done| self.draft.waits(*done, begins))
                 })
             };
-            knotted |= before.iter().any(waits);
-            if first || knotted {
+            // Those before the last ones are waited for through these.
+            knotted |= last.iter().any(waits);
+            let stops = last.iter().filter_map(|replica| replica.old?.stop);
+            let stops: Vec<Slot> = stops.collect();
+            last = group;
+            if before.is_empty() || knotted {
                 continue;
             }
             let name = group[0].name.to_owned();
@@ -130,8 +148,7 @@ impl<'a> Maker<'a> {
             before.iter().for_each(|replica| self.draft.after_tried(admit, replica.good));
             for next in group {
                 self.draft.after(next.begins, admit);
-                let stops = before.iter().filter_map(|replica| replica.old?.stop);
-                stops.for_each(|stop| self.draft.after_tried(next.begins, stop));
+                stops.iter().for_each(|stop| self.draft.after_tried(next.begins, *stop));
             }
         }
         if knotted {
