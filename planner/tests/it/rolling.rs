@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use crate::checker::judge;
 use crate::host::{Break, FakeHost, active};
-use crate::stacks::{desired, service, with};
+use crate::stacks::{dependency, desired, service, with};
 
 /// A service of so many replicas, and how it is replaced.
 #[derive(Debug, Clone)]
@@ -193,4 +193,43 @@ fn a_service_that_was_nothing_else_before_stays_as_it_is() {
     assert!(way.back.is_empty());
     let why = &way.stays[0];
     assert_eq!(why.to_string(), "`web` is not rolled back: it was nothing else before");
+}
+
+/// The images change of two services that roll back, the first of which needs the second; which has so
+/// many containers before and after.
+fn pair_of_rollouts((before, after): (u32, u32), db_order: RolloutOrder) {
+    let rolls = |image: &str, replicas, order| {
+        let config = Rollout {
+            order: Some(order),
+            on_failure: Some(FailureAction::Rollback),
+            ..Rollout::default()
+        };
+        let stack = Drawn { replicas, config, back: None }.stack(image);
+        stack.services["web"].clone()
+    };
+    let stack = |image: &str, replicas| {
+        let mut app = rolls(image, replicas, RolloutOrder::StopFirst);
+        app.depends_on.insert("db".into(), dependency(Condition::ServiceStarted));
+        with([("app", app), ("db", rolls(image, 1, db_order))])
+    };
+    let mut host = FakeHost::new();
+    let first = plan(&desired(&stack("web:1", before)), &host);
+    host.apply_all(&first, 7);
+    let wanted = desired(&stack("web:2", after));
+    let rollout = plan(&wanted, &host);
+    host.apply_all(&rollout, 3);
+    assert_is(&host, "web:2", after + 1);
+    assert!(plan(&wanted, &host).is_empty());
+}
+
+#[test]
+fn one_that_is_needed_by_a_name_before_its_own_is_replaced_with_it() {
+    pair_of_rollouts((2, 2), RolloutOrder::StopFirst);
+    pair_of_rollouts((2, 2), RolloutOrder::StartFirst);
+}
+
+#[test]
+fn one_that_is_scaled_down_with_what_it_needs_replaced_waits_for_no_circle() {
+    pair_of_rollouts((3, 2), RolloutOrder::StopFirst);
+    pair_of_rollouts((3, 2), RolloutOrder::StartFirst);
 }

@@ -103,6 +103,8 @@ pub struct DrawnStack {
     pub services: Vec<Option<Drawn>>,
     /// Which of the networks ask for a subnet, and which one.
     pub pools: [Option<u8>; 3],
+    /// By its name each service comes before those that it needs.
+    pub backwards: bool,
 }
 
 prop_compose! {
@@ -129,7 +131,11 @@ prop_compose! {
 pub fn drawn() -> impl Strategy<Value = DrawnStack> {
     let services = prop::collection::vec(prop::option::weighted(0.9, drawn_service()), 1..7);
     let pools = prop::array::uniform3(prop::option::weighted(0.4, 0..2u8));
-    (services, pools).prop_map(|(services, pools)| DrawnStack { services, pools })
+    (services, pools, any::<bool>()).prop_map(|(services, pools, backwards)| DrawnStack {
+        services,
+        pools,
+        backwards,
+    })
 }
 
 /// A small change of a file.
@@ -208,6 +214,10 @@ impl DrawnStack {
         }
     }
 
+    fn name(&self, at: usize) -> String {
+        format!("s{}", if self.backwards { 9 - at } else { at })
+    }
+
     fn get(&self, at: usize) -> Option<&Drawn> {
         self.services.get(at)?.as_ref()
     }
@@ -243,7 +253,7 @@ impl DrawnStack {
         let shots = self.services.iter().enumerate();
         let shots =
             shots.filter(|(_, drawn)| drawn.as_ref().is_some_and(|d| d.part == Part::OneShot));
-        shots.map(|(at, _)| format!("s{at}")).collect()
+        shots.map(|(at, _)| self.name(at)).collect()
     }
 
     pub fn stack(&self) -> Stack {
@@ -267,7 +277,7 @@ impl DrawnStack {
         }
         for at in 0..self.services.len() {
             if let Some(drawn) = self.get(at) {
-                stack.services.insert(format!("s{at}"), self.service(at, drawn));
+                stack.services.insert(self.name(at), self.service(at, drawn));
             }
         }
         stack
@@ -295,12 +305,12 @@ impl DrawnStack {
         service.limits.memory = Some((64 + u64::from(drawn.live)) << 20);
         service.extra_hosts = vec![("host".into(), format!("192.0.2.{}", drawn.live))];
         if let Some(lender) = self.lender(at) {
-            let source = VolumesSource::Service(format!("s{lender}"));
+            let source = VolumesSource::Service(self.name(lender));
             service.volumes_from = vec![VolumesFrom { source, read_only: false }];
         }
         service.networks.clear();
         if let Some(parent) = self.parent(at) {
-            service.network_mode = Some(NetworkMode::Service(format!("s{parent}")));
+            service.network_mode = Some(NetworkMode::Service(self.name(parent)));
             return service;
         }
         for key in &drawn.networks {
@@ -321,9 +331,10 @@ impl DrawnStack {
             .any(|other| self.parent(other) == Some(at) || self.lender(other) == Some(at));
         let fixed = service.networks.values().any(|on| on.ipv4_address.is_some());
         if drawn.rolls && drawn.part != Part::OneShot && !named && !fixed {
-            let (order, on_failure) = match drawn.slot % 3 {
+            let (order, on_failure) = match drawn.slot % 4 {
                 0 => (RolloutOrder::StartFirst, FailureAction::Continue),
                 1 => (RolloutOrder::StopFirst, FailureAction::Pause),
+                2 => (RolloutOrder::StartFirst, FailureAction::Rollback),
                 _ => (RolloutOrder::StopFirst, FailureAction::Rollback),
             };
             let (order, on_failure) = (Some(order), Some(on_failure));
@@ -345,7 +356,7 @@ impl DrawnStack {
                 _ => Condition::ServiceStarted,
             };
             let dependency = Dependency { condition, restart: *restart, required: *required };
-            needs.insert(format!("s{on}"), dependency);
+            needs.insert(self.name(*on), dependency);
         }
         needs
     }

@@ -45,10 +45,14 @@ impl<'a> Batches<'a> {
 impl<'a> Maker<'a> {
     /// Brings the replicas of each service in groups.
     pub(super) fn order_of_rollouts(&mut self) {
-        for batches in self.batches() {
+        let all = self.batches();
+        // All ends come first: what a group may wait for hangs on those of other services too.
+        for batches in &all {
             batches.replicas.iter().for_each(|replica| self.end_of_old(replica, batches.rollout));
-            self.order_of_groups(&batches);
-            self.conclude(&batches);
+        }
+        for batches in &all {
+            self.order_of_groups(batches);
+            self.conclude(batches);
         }
         self.order_of_followers();
     }
