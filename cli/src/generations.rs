@@ -21,9 +21,13 @@ use jiff::Timestamp;
 
 use crate::args::Global;
 use crate::failure::Failure;
-use crate::flow::{self, Change, Look};
+use crate::flow::{Change, Look};
 use crate::session::Session;
 use crate::ui::{Ui, safe};
+
+mod judged;
+
+pub(crate) use judged::{Waited, mark};
 
 /// What a run was to come to.
 pub(crate) struct Run<'a> {
@@ -387,49 +391,6 @@ fn second(at: &str) -> String {
     let time =
         at.parse::<Timestamp>().map(|time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string());
     time.unwrap_or_else(|_| at.to_owned())
-}
-
-/// What a run was, to those that wait for what it did.
-#[derive(Debug, Clone)]
-pub(crate) struct Waited<'a> {
-    /// The project.
-    pub(crate) project: &'a str,
-    /// The name of the run after which the host is as it was left; another run has another.
-    pub(crate) run: Option<String>,
-    /// It changed something.
-    pub(crate) changed: bool,
-    /// It was about all services.
-    pub(crate) whole: bool,
-}
-
-/// Marks what a run came to by how its services became: who does not become healthy is no state to go back
-/// to, who does so later is one again.
-pub(crate) async fn mark(
-    host: &Host,
-    waited: &Waited<'_>,
-    ended: &Result<(), &Failure>,
-) -> Result<(), Failure> {
-    let marked = |newest: Generation| match ended {
-        _ if newest.run != waited.run => None,
-        Ok(()) => {
-            let mends =
-                waited.whole && newest.standing == Standing::Failed && newest.rejected.is_empty();
-            mends.then(|| Generation { standing: Standing::Stable, why: Vec::new(), ..newest })
-        }
-        Err(failure) => waited.changed.then(|| {
-            let why = failure.causes().to_vec();
-            Generation { standing: Standing::Failed, why, ..newest }
-        }),
-    };
-    if host.newest_generation(waited.project)?.and_then(marked).is_none() {
-        return Ok(());
-    }
-    let lock = host.lock(waited.project, flow::LOCK_WAIT).await?;
-    // Another run may have been here meanwhile.
-    match host.newest_generation(waited.project)?.and_then(marked) {
-        Some(marked) => Ok(host.mark_generation(&lock, &marked)?),
-        None => Ok(()),
-    }
 }
 
 /// The canonical form of a generation.

@@ -427,34 +427,6 @@ fn after_a_run_that_was_cut_off_the_way_leads_back_to_the_last_good_one() {
 }
 
 #[test]
-fn who_becomes_healthy_later_is_a_state_to_go_back_to() {
-    let stack = "
-services:
-  web:
-    image: busybox:1
-    command: [sleep, '100000']
-    stop_grace_period: 1s
-    healthcheck: { test: [CMD, test, -e, /tmp/ok], interval: 50ms, retries: 2 }
-";
-    let host = TestHost::with("compose.yaml", stack);
-    let result = || history(&host)[0]["Result"].as_str().unwrap_or_default().to_owned();
-    host.berth("up -d --wait --wait-timeout 5").fails_with(5);
-    assert_eq!(result(), "failed");
-    host.berth("up -d --wait --wait-timeout 5").fails_with(5);
-    assert_eq!(result(), "failed");
-    host.berth("exec -T web touch /tmp/ok").succeeds();
-    host.eventually("it is healthy", || host.status("stack-web-1")["health"] == "healthy");
-    host.berth("up -d --wait").succeeds();
-    assert_eq!(result(), "stable");
-    // What changes nothing and finds it ill spoils nothing.
-    host.berth("exec -T web rm /tmp/ok").succeeds();
-    host.eventually("it is ill", || host.status("stack-web-1")["health"] == "unhealthy");
-    host.berth("up -d --wait --wait-timeout 5").fails_with(5);
-    assert_eq!(result(), "stable");
-    assert_eq!(numbers(&host), [1]);
-}
-
-#[test]
 fn a_history_that_cannot_be_read_stops_nothing_and_can_be_forgotten() {
     let host = shop();
     host.berth("up -d").succeeds();

@@ -250,9 +250,10 @@ pub(super) async fn wait(
 ) -> Result<Exit, Failure> {
     let ended = ready::wait(host, waited.project, services, limit).await;
     let became = match &ended {
-        Ok(_) => Ok(()),
+        Ok(Exit::Done) => Ok(()),
         Err(failure @ Failure::Unhealthy { .. }) => Err(failure),
-        Err(_) => return ended,
+        // Nobody saw what became of it.
+        Ok(_) | Err(_) => return ended,
     };
     if let Err(failure) = generations::mark(host, waited, &became).await {
         session.ui.warn(&format!("the history does not say how this ended: {failure}"));
