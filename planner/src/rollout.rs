@@ -168,17 +168,25 @@ pub(crate) fn serving<'a>(all: &[&'a ObservedContainer]) -> Vec<&'a ObservedCont
     all.iter().filter(serves).copied().collect()
 }
 
-/// Whether one that was made to take over from `old`, or was there before it, may do so now.
+/// Whether one that was made to take over from `old`, or was there before it, may do so now. What was
+/// there before may however it ran.
 pub(crate) fn is_promising(new: &ObservedContainer, old: &ObservedContainer) -> bool {
+    let was_before = new.record.succession < old.record.succession;
     match new.state {
         ContainerState::Created => true,
-        ContainerState::Exited { .. } => new.record.succession < old.record.succession,
+        ContainerState::Exited { .. } => was_before,
         ContainerState::Running { .. } => {
-            let well = new.restarts == 0 && new.health != Health::Unhealthy;
-            new.beside && !new.paused && !new.hook_failed && well
+            new.beside && (was_before && new.served || !new.paused && !has_failed(new))
         }
-        ContainerState::Restarting { .. } | ContainerState::Broken => false,
+        ContainerState::Restarting { .. } => was_before && new.served,
+        ContainerState::Broken => false,
     }
+}
+
+/// Whether a container has not run well in this life.
+pub(crate) fn has_failed(have: &ObservedContainer) -> bool {
+    let ended = matches!(have.state, ContainerState::Restarting { .. });
+    ended || have.restarts > 0 || have.health == Health::Unhealthy || have.hook_failed
 }
 
 /// How a container makes room for the one that replaces it.

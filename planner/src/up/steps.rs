@@ -316,11 +316,12 @@ impl<'a> Maker<'a> {
                 }
             }
             for service in self.survey.order.needs(change.service) {
-                for on in self.by_service.get(service).into_iter().flatten() {
+                let is_heir = |on: &&usize| matches!(self.changes[**on].part, Part::Heir(_));
+                let of_service = self.by_service.get(service).into_iter().flatten();
+                for on in of_service.filter(|on| !is_heir(on)) {
                     // One that only starts does so when those that have to follow it have ended:
                     // if the work is broken off between, the next run still sees them stopped.
-                    let follows = change.depends_on.get(service).is_some_and(|on| on.restart)
-                        && !matches!(self.changes[*on].part, Part::Heir(_));
+                    let follows = change.depends_on.get(service).is_some_and(|on| on.restart);
                     let start = self.slots[*on].start.filter(|_| follows);
                     if let Some(step) = self.slots[*on].stop.or(start) {
                         self.draft.after(step, stop);

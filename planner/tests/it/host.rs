@@ -216,6 +216,8 @@ impl FakeHost {
             Action::AwaitStable { name, .. } => {
                 let container = self.get(name)?;
                 refuse(!active(container), "does not run")?;
+                refuse(container.restarts > 0, "was restarted")?;
+                refuse(container.health == Health::Unhealthy, "is unhealthy")?;
                 if container.health == Health::Starting {
                     container.health = Health::Healthy;
                 }
@@ -412,6 +414,7 @@ impl FakeHost {
         let container = self.get(name)?;
         container.state = ContainerState::Running { pid, started_at: 0 };
         (container.monitored, container.held) = (true, false);
+        container.restarts = 0;
         container.health = match container.record.spec.healthcheck {
             Some(_) => Health::Starting,
             None => Health::None,

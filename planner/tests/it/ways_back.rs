@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use berth_planner::action::Action;
 use berth_planner::desired::Desired;
-use berth_planner::observed::{Health, Observed, ObservedImage};
+use berth_planner::observed::{ContainerState, Health, Observed, ObservedContainer, ObservedImage};
 use berth_planner::rollback::{Run, Way, is_counted, is_passed, is_through};
 use berth_planner::{Plan, Step, StepId, UpOptions, up};
 use berth_schema::stack::*;
@@ -350,6 +350,29 @@ fn who_may_have_to_take_over_again_runs_on_while_the_new_one_is_looked_at() {
     assert!(!way.plan.steps.iter().any(starts), "{}", way.plan);
     host.apply_all(&way.plan, 5);
     assert_eq!(images(&host)["shop-web-2"], "sha256:web:1");
+}
+
+#[test]
+fn who_has_to_take_over_again_and_has_failed_before_is_started_anew_for_that() {
+    type Fail = fn(&mut ObservedContainer);
+    let failures: [Fail; 3] = [
+        |have| have.restarts = 1,
+        |have| have.health = Health::Unhealthy,
+        |have| have.state = ContainerState::Restarting { exit_code: 1 },
+    ];
+    let monitor = Some(Duration::from_secs(9));
+    let update = Rollout { monitor, ..rolls(RolloutOrder::StartFirst, FailureAction::Rollback) };
+    for fail in failures {
+        let mut host = host_of(&with([("web", web("web:1", 1, &update))]));
+        let stack = with([("web", web("web:2", 1, &update))]);
+        let new = broken(&mut host, &stack, "watch_container shop-web-1-b");
+        fail(host.observed.containers.get_mut("shop-web-1").unwrap());
+
+        let way = new.back(&host);
+        assert_eq!(way.stays, []);
+        host.apply_all(&way.plan, 5);
+        assert_eq!(images(&host), BTreeMap::from([("shop-web-1", "sha256:web:1".into())]));
+    }
 }
 
 #[test]

@@ -6,14 +6,8 @@ use crate::desired::{ContainerSpec, NetworkMode, ServiceSpec};
 use crate::down::volumes_of;
 use crate::observed::{ContainerState, Health, ObservedContainer};
 use crate::problem::PlanProblem;
-use crate::rollout::{self, Manner};
+use crate::rollout::{self, Manner, has_failed};
 use crate::up::{is_active, ports, resources};
-
-/// Whether a container has not run well in this life.
-fn has_failed(have: &ObservedContainer) -> bool {
-    let ended = matches!(have.state, ContainerState::Restarting { .. });
-    ended || have.restarts > 0 || have.health == Health::Unhealthy
-}
 
 impl<'a> Judge<'a, '_> {
     /// How the containers of a service are replaced.
@@ -243,8 +237,11 @@ impl<'a> Judge<'a, '_> {
         let verdict = match mate.filter(fits) {
             Some(mate) => {
                 let fate = match (is_active(mate), mate.monitored) {
-                    // It runs beside the old one, which is to stop before it serves.
-                    (true, _) if manner == Manner::Kept => Fate::Restart,
+                    // It runs beside the old one, which is to stop before it serves; or has failed,
+                    // and nobody would take it for good in this life.
+                    (true, _) if manner == Manner::Kept || has_failed(mate) || mate.paused => {
+                        Fate::Restart
+                    }
                     (true, true) => Fate::Keep,
                     (true, false) => Fate::Adopt,
                     (false, _) => Fate::Start,
