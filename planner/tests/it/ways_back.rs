@@ -159,6 +159,9 @@ fn one_that_failed_in_this_life_has_another_before_it_is_looked_at() {
     let second = with([("web", web("web:2", 1, &update))]);
     killed_after(&mut host, &second, "start_container shop-web-1-b");
     host.observed.containers.get_mut("shop-web-1-b").unwrap().restarts = 2;
+    let mut unmonitored = host.clone();
+    unmonitored.observed.containers.get_mut("shop-web-1-b").unwrap().monitored = false;
+    up_to(&mut unmonitored, &second);
 
     let plan = up_to(&mut host, &second);
     assert_snapshot!(plan, @"

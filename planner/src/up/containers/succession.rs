@@ -146,7 +146,8 @@ impl<'a> Judge<'a, '_> {
         change.part = Part::Untried(before);
         let verdict = &mut change.verdict;
         let failed = change.have.is_some_and(has_failed);
-        if verdict.fate == Fate::Keep && failed {
+        let goes_on = matches!(verdict.fate, Fate::Keep | Fate::Adopt | Fate::Unpause);
+        if goes_on && failed {
             (verdict.fate, verdict.starts) = (Fate::Restart, true);
             self.remember(&change.name, change.service, Fate::Restart);
         }
