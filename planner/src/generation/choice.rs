@@ -133,7 +133,6 @@ pub fn ways(all: &[Generation]) -> Vec<&Generation> {
             good += 1;
         }
     }
-    ways.truncate(newest.history.unwrap_or(ways.len()));
     ways
 }
 
@@ -261,6 +260,27 @@ mod tests {
         assert_eq!(kept(&all), (vec![1, 2, 3], "de".to_owned()));
         all[4].history = Some(1);
         assert_eq!(kept(&all), (vec![1, 2, 3, 4], "e".to_owned()));
+    }
+
+    #[test]
+    fn one_that_failed_takes_nobody_the_only_way_back() {
+        for (text, most, gone, left, way) in [
+            ("1a 2b!", 1, vec![], "ab", 1),
+            ("1a 2b! 3c!", 1, vec![2], "ac", 1),
+            ("1a 2b 3c!", 1, vec![1], "bc", 2),
+            ("1a 2b 3c 4d!", 2, vec![1], "bcd", 3),
+        ] {
+            let mut all = history(text);
+            all.last_mut().unwrap().history = Some(most);
+            let mut kept = Kept::new();
+            keep_images(&mut kept, &all);
+            assert_eq!(
+                (surplus(&all), kept.into_keys().collect::<String>()),
+                (gone.clone(), left.into())
+            );
+            all.retain(|one| !gone.contains(&one.number));
+            assert_eq!(target("shop", &all, true).unwrap().number, way, "{text}");
+        }
     }
 
     #[test]
