@@ -14,7 +14,7 @@ use berth_planner::lock::Pins;
 use berth_planner::observed::{Observed, ObservedContainer};
 use berth_planner::plan::Plan;
 use berth_planner::up::{UpOptions, covered};
-use berth_runtime::host::{Host, Lock, command_line};
+use berth_runtime::host::{Host, HostError, Lock, command_line};
 use berth_schema::config::Switches;
 use berth_schema::stack::{Document, FileContent, Stack};
 use jiff::Timestamp;
@@ -200,13 +200,14 @@ impl Writer<'_> {
             Standing::Stable => applied(self.desired, &containers, &covered),
             Standing::Failed | Standing::RolledBack => covered,
         };
+        let taken_back = !end.rejected.is_empty();
         let end = &end.beside(newest.as_ref(), &tried);
         if newest.is_none() && containers.values().all(|one| one.record.project != *project) {
             return Ok(());
         }
         let Content { made_of, model, contents } = self.content(&containers, end)?;
         if let Some(newest) = newest.as_ref().filter(|newest| newest.made_of.is_like(&made_of)) {
-            return self.again(newest, run, end);
+            return self.again(newest, run, (end, taken_back));
         }
         let number = newest.as_ref().map_or(1, |newest| newest.number + 1);
         let now = Timestamp::now();
@@ -245,13 +246,31 @@ impl Writer<'_> {
         }
     }
 
-    /// The newest one was come to once more.
-    fn again(&self, newest: &Generation, run: Option<String>, end: &End) -> Result<(), Failure> {
+    /// The newest one was come to once more, or was taken back once more.
+    fn again(
+        &self,
+        newest: &Generation,
+        run: Option<String>,
+        (end, taken_back): (&End, bool),
+    ) -> Result<(), Failure> {
         let (rejected, history) = (end.rejected.clone(), self.run.history);
         let mut marked = Generation { run, rejected, history, ..newest.clone() };
-        if end.standing == Standing::Stable {
-            marked.standing = Standing::Stable;
-            marked.why.clear();
+        match end.standing {
+            Standing::Stable => {
+                marked.standing = Standing::Stable;
+                marked.why.clear();
+            }
+            Standing::Failed | Standing::RolledBack if taken_back => {
+                marked.standing = Standing::Failed;
+                (marked.why, marked.at) = (end.why.clone(), Timestamp::now().to_string());
+            }
+            // What is still rejected is so for the reason that it had.
+            Standing::Failed | Standing::RolledBack
+                if marked.standing == Standing::Failed && end.rejected.is_empty() =>
+            {
+                marked.why.clone_from(&end.why);
+            }
+            Standing::Failed | Standing::RolledBack => {}
         }
         match marked == *newest {
             true => Ok(()),
@@ -349,16 +368,29 @@ fn variables(stack: &Stack) -> BTreeMap<String, String> {
     of_configs.collect()
 }
 
-/// The number of the newest generation.
-pub(crate) fn newest(host: &Host, project: &str) -> Result<Option<u64>, Failure> {
-    Ok(host.newest_generation(project)?.map(|newest| newest.number))
+/// The number of the newest generation. That it cannot be read is told.
+pub(crate) fn newest(session: &Session, host: &Host, project: &str) -> Option<u64> {
+    let newest = host.newest_generation(project);
+    read(session, newest, "which generation this leads to").flatten().map(|newest| newest.number)
 }
 
-/// Refuses a plan that makes just what was made and taken back before.
+/// What there is of a history; warns that it does not say something when it cannot be read.
+fn read<T>(session: &Session, found: Result<T, HostError>, what: &str) -> Option<T> {
+    let failure = match found {
+        Ok(found) => return Some(found),
+        Err(error) => Failure::from(error),
+    };
+    let help = failure.help().map(|help| format!("; {help}")).unwrap_or_default();
+    session.ui.warn(&format!("the history does not say {what}: {failure}{help}"));
+    None
+}
+
+/// Refuses a plan that makes just what was made and taken back before, as far as the history can be read.
 ///
 /// # Errors
 /// When it was, with why.
 pub(crate) fn check_rejected(
+    session: &Session,
     host: &Host,
     seen: (&Desired, &Observed),
     plan: &Plan,
@@ -367,7 +399,8 @@ pub(crate) fn check_rejected(
     if made.is_empty() {
         return Ok(());
     }
-    let all = host.generations(&seen.0.project)?;
+    let all = host.generations(&seen.0.project);
+    let Some(all) = read(session, all, "what was rejected before") else { return Ok(()) };
     let rejected = rejected(&all, seen, &made);
     if rejected.is_empty() {
         return Ok(());

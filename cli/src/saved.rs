@@ -77,7 +77,7 @@ impl Made {
         let open = images.open(stack, &observed, aim)?;
         let (digest, last_run) = (|bytes: &[u8]| key.digest(bytes), host.last_run(&stack.name)?);
         let basis = Basis::of((&desired, &observed, &plan), last_run, &digest);
-        let generation = generations::newest(host, &stack.name)?;
+        let generation = generations::newest(session, host, &stack.name);
         let (stack, desired) = (Some(stack.clone()), Some(desired));
         let view = views::Made { plan, observed, stack, desired, generation, next: None };
         Ok(Ok(Made { view, basis, images, open }))
@@ -104,10 +104,10 @@ impl Made {
     }
 
     /// Whether just this was taken back before.
-    fn check_rejected(&self, host: &Host) -> Result<(), Failure> {
+    fn check_rejected(&self, session: &Session, host: &Host) -> Result<(), Failure> {
         let views::Made { plan, observed, desired, .. } = &self.view;
         match desired {
-            Some(desired) => generations::check_rejected(host, (desired, observed), plan),
+            Some(desired) => generations::check_rejected(session, host, (desired, observed), plan),
             None => Ok(()),
         }
     }
@@ -133,7 +133,7 @@ pub(crate) async fn save(
     let verdict = made.images.ruling().check(&stack).and_then(|()| made.check());
     let verdict = verdict.and_then(|()| match shape.retries() {
         true => Ok(()),
-        false => made.check_rejected(&host),
+        false => made.check_rejected(session, &host),
     });
     let name = file.display().to_string();
     made.view.next = verdict.is_ok().then(|| format!("berth up {}", next::quoted(&name)));

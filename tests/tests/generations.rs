@@ -435,6 +435,15 @@ fn a_history_that_cannot_be_read_stops_nothing_and_can_be_forgotten() {
         .fails_with(1)
         .stderr_has("generations/1/record.json")
         .stderr_has("`berth -p stack history --forget`");
+    host.write("app.env", "LEVEL=2\n");
+    for words in ["plan", "up -d"] {
+        host.berth(words)
+            .succeeds()
+            .stderr_has("the history does not say what was rejected before")
+            .stderr_has("generations/1/record.json")
+            .stderr_has("`berth -p stack history --forget`");
+    }
+    assert!(inside(&host).starts_with("2,"), "{}", inside(&host));
     host.berth("down").succeeds();
     host.berth("history --forget").succeeds().stderr_has("1 generations forgotten");
     host.berth("image prune -f").succeeds();

@@ -98,9 +98,9 @@ async fn plan_up(
     images.tell_open(session, &stack, &observed, Aim::Up(&options))?;
     let verdict = verdict.and_then(|()| match args.shape.retries() {
         true => Ok(()),
-        false => generations::check_rejected(&host, (&desired, &observed), &plan),
+        false => generations::check_rejected(session, &host, (&desired, &observed), &plan),
     });
-    let generation = generations::newest(&host, &stack.name)?;
+    let generation = generations::newest(session, &host, &stack.name);
     let (stack, desired) = (Some(stack), Some(desired));
     Ok((Made { plan, observed, stack, desired, generation, next: None }, verdict))
 }

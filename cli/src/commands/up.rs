@@ -304,7 +304,7 @@ async fn bring_up(
     let plan = images.planning((session, host), (stack, aim), |images, observed| {
         let (desired, plan) = images.planned(stack, observed, aim)?;
         if !args.shape.retries() {
-            generations::check_rejected(host, (&desired, observed), &plan)?;
+            generations::check_rejected(session, host, (&desired, observed), &plan)?;
         }
         wanted.keep(desired);
         Ok(plan)
