@@ -6,9 +6,9 @@ use std::sync::Arc;
 use berth_planner::desired::Desired;
 use berth_planner::observed::Observed;
 use berth_planner::plan::{Plan, StepId};
-use berth_planner::rollback::{Run, Way};
+use berth_planner::rollback::{Run, Way, is_passed};
 use berth_runtime::apply::Outcome;
-use berth_runtime::host::{Asked, Host};
+use berth_runtime::host::{Asked, Host, StepError};
 use berth_schema::stack::Places;
 
 use crate::failure::Failure;
@@ -62,8 +62,8 @@ pub(crate) async fn take_back(
     if broken.due().is_empty() {
         return Ok(None);
     }
-    let mut why = Vec::new();
-    for _ in 0..ATTEMPTS {
+    let mut why: Vec<String> = Vec::new();
+    for attempt in 1..=ATTEMPTS {
         let refused = |why: &dyn ToString| not_back(run, [why.to_string()]);
         let now = host.observe(run.asked).await.map_err(|why| refused(&why))?;
         let way = broken.way_back(&now, back.places).map_err(|why| refused(&why))?;
@@ -77,19 +77,42 @@ pub(crate) async fn take_back(
         let performed = flow::perform(session, host, run.project, &way.plan, Manner::Usual).await;
         let (done, interrupted) = performed.map_err(|why| refused(&why))?;
         if done.is_complete() {
-            return Err(rolled_back(run, &way));
+            return Err(rolled_back(run, &way, []));
         }
         if interrupted.is_some() {
             causes(run).for_each(|why| session.ui.warn(&why));
             session.ui.warn("the rollback was interrupted: the next `up` looks at what is left");
             return Ok(interrupted);
         }
-        why = done.failed.iter().map(|failed| flow::cause(&way.plan, failed)).collect();
-        if !done.is_stale() {
+        let is_last = attempt == ATTEMPTS || !done.is_stale();
+        let failed = tell_optional(session, &way.plan, &done);
+        let causes = failed.iter().map(|failed| flow::cause(&way.plan, failed));
+        let causes: Vec<String> = causes.collect();
+        let undone = failed.iter().map(|(id, _)| *id).chain(done.skipped.iter().copied());
+        if is_last && way.is_back(&now, undone) {
+            return Err(rolled_back(run, &way, causes));
+        }
+        why = causes.into_iter().map(|why| format!("not rolled back: {why}")).collect();
+        why.extend(way.stays.iter().map(ToString::to_string));
+        if is_last {
             break;
         }
     }
-    Err(not_back(run, why.into_iter().map(|why| format!("not rolled back: {why}"))))
+    Err(not_back(run, why))
+}
+
+/// Warns of gates of dependencies that are not required; gives what else has failed.
+fn tell_optional<'a>(
+    session: &Session,
+    plan: &Plan,
+    done: &'a Outcome,
+) -> Vec<&'a (StepId, StepError)> {
+    let is_optional = |(id, error): &&(StepId, StepError)| {
+        matches!(error, StepError::NotReady { .. }) && is_passed(plan, *id)
+    };
+    let (optional, failed): (Vec<_>, Vec<_>) = done.failed.iter().partition(is_optional);
+    optional.iter().for_each(|(_, why)| session.ui.warn(&format!("{why}, and is not required")));
+    failed
 }
 
 /// What failed in a run.
@@ -97,8 +120,9 @@ fn causes(run: &Ended) -> impl Iterator<Item = String> {
     run.outcome.failed.iter().map(|failed| flow::cause(run.plan, failed))
 }
 
-fn rolled_back(run: &Ended, way: &Way) -> Failure {
-    let left: Vec<String> = way.stays.iter().map(ToString::to_string).collect();
+/// What went back, and what did not: services beside it failed for reasons of their own.
+fn rolled_back(run: &Ended, way: &Way, beside: impl IntoIterator<Item = String>) -> Failure {
+    let left: Vec<String> = way.stays.iter().map(ToString::to_string).chain(beside).collect();
     Failure::RolledBack {
         causes: causes(run).chain(left.iter().cloned()).collect(),
         serving: serving(way),

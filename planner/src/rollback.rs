@@ -86,6 +86,20 @@ pub enum NoWay {
     },
 }
 
+impl Way {
+    /// Whether what goes back has done so though these steps were not done: they are about containers
+    /// of other services, among those that were there.
+    pub fn is_back(&self, there: &Observed, undone: impl IntoIterator<Item = StepId>) -> bool {
+        let services = services(&self.plan, there);
+        let service = |id: StepId| match &self.plan.step(id)?.action {
+            Action::Conclude { service, .. } => Some(service.clone()),
+            _ => services.get(container(&self.plan, id)?.as_str()).map(|of| (*of).to_owned()),
+        };
+        let mut services = undone.into_iter().map(service);
+        services.all(|service| service.is_some_and(|of| !self.back.contains_key(&of)))
+    }
+}
+
 fn colon(why: Option<&str>) -> String {
     why.map(|why| format!(": {why}")).unwrap_or_default()
 }
@@ -181,16 +195,10 @@ impl<'a> Run<'a> {
 
     /// Services of which a step failed, and that no rollback is about.
     fn others(&self) -> BTreeSet<&'a str> {
-        let made = self.plan.steps.iter().filter_map(|step| match &step.action {
-            Action::CreateContainer(record) => Some((record.name.as_str(), &record.service)),
-            _ => None,
-        });
-        let there = self.before.containers.iter();
-        let there = there.map(|(name, have)| (name.as_str(), &have.record.service));
-        let services: BTreeMap<&str, &String> = there.chain(made).collect();
+        let services = services(self.plan, self.before);
         let required = self.failed.iter().filter(|id| !is_passed(self.plan, **id));
         let names = required.filter_map(|id| container(self.plan, *id));
-        let failed = names.filter_map(|name| services.get(name.as_str()).map(|of| of.as_str()));
+        let failed = names.filter_map(|name| services.get(name.as_str()).copied());
         let due = self.due();
         failed.filter(|service| !due.contains(service)).collect()
     }
@@ -300,6 +308,16 @@ fn own<'a>(
 /// What tells two versions of a container apart.
 fn version(have: &ObservedContainer) -> (&ContainerSpec, &str) {
     (&have.record.spec, &have.record.image_id)
+}
+
+/// The services of containers that are there, and of those that a plan makes.
+fn services<'a>(plan: &'a Plan, there: &'a Observed) -> BTreeMap<&'a str, &'a str> {
+    let made = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::CreateContainer(record) => Some((record.name.as_str(), record.service.as_str())),
+        _ => None,
+    });
+    let there = there.containers.iter();
+    there.map(|(name, have)| (name.as_str(), have.record.service.as_str())).chain(made).collect()
 }
 
 /// The container that a step is about.

@@ -143,6 +143,64 @@ fn what_waited_for_a_version_that_failed_runs_again_after_the_rollback() {
 }
 
 #[test]
+fn what_fails_for_its_own_reason_when_it_starts_again_spoils_no_rollback() {
+    for (required, status) in [(true, 3), (false, 6)] {
+        let host = two("order: stop-first, failure_action: rollback", true);
+        let text = format!(
+            "    healthcheck: {{ test: test ! -e /srv/gone, interval: 50ms, retries: 2 }}
+    volumes: ['.:/srv:ro']
+  tail:
+    image: busybox:1
+    command: [sleep, '100000']
+    stop_grace_period: 0s
+    depends_on:
+      web: {{ condition: service_healthy, restart: true }}
+      proxy: {{ condition: service_healthy, restart: true, required: {required} }}
+"
+        );
+        let before = std::fs::read_to_string(host.project("compose.yaml")).unwrap();
+        host.write("compose.yaml", &(before + &text));
+        host.berth("up -d").succeeds();
+        host.edit("compose.yaml", "MODE: good", "MODE: bad");
+        host.write("gone", "");
+
+        let up = host.berth("up -d").fails_with(status);
+        let up = up.stderr_has("rolled back: `web` is 1 container of image `busybox:1`");
+        let up = up.stderr_has("`stack-proxy-1` is unhealthy");
+        assert!(!up.stderr.contains("not rolled back"), "{up}");
+        assert!(running(&host).contains("stack-web-1 busybox:1 running"));
+        host.berth("up -d").fails_with(9).stderr_has("`web` in generation 3");
+    }
+}
+
+#[test]
+fn a_rejected_version_that_fails_once_more_is_told_by_how_it_failed_last() {
+    let host = two("order: start-first, failure_action: rollback", false);
+    host.edit(
+        "compose.yaml",
+        "exec sleep 100000",
+        "test $$MODE = good || exec cat /srv/why /nothing; exec sleep 100000",
+    );
+    host.edit(
+        "compose.yaml",
+        "    environment: { MODE",
+        "    volumes: ['.:/srv:ro']\n    environment: { MODE",
+    );
+    host.berth("up -d").succeeds();
+    host.edit("compose.yaml", "MODE: good", "MODE: bad");
+    host.write("why", "no table\n");
+    host.berth("up -d").fails_with(6).stderr_has("no table");
+    let first = host.berth("up -d").fails_with(9).stderr_has("no table");
+    host.write("why", "port refused\n");
+    host.shell("sleep 1").succeeds();
+    host.berth("up -d --retry").fails_with(6).stderr_has("port refused");
+    let last = host.berth("up -d").fails_with(9).stderr_has("port refused");
+    assert!(!last.stderr.contains("no table"), "{last}");
+    let tried = |said: &str| said.lines().find(|line| line.contains("tried at")).map(str::to_owned);
+    assert!(tried(&last.stderr) > tried(&first.stderr), "{first}{last}");
+}
+
+#[test]
 fn how_many_failed_is_told_by_the_status_in_either_order() {
     for (update, status) in [
         ("order: stop-first, failure_action: continue", 5),
