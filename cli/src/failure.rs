@@ -98,8 +98,8 @@ pub(crate) enum Failure {
         /// Nothing else failed, and nothing else was to go back.
         all: bool,
     },
-    /// Just this was tried before and taken back; nothing was changed.
-    #[error("just this was rejected before: {}", .tries.join("; "))]
+    /// Just this was tried before and taken back; nothing was changed, or all else was.
+    #[error("just this was rejected before: {}{}", .tries.join("; "), beside(.kept))]
     Rejected {
         /// Why it was, one text per step that failed then.
         causes: Vec<String>,
@@ -107,6 +107,8 @@ pub(crate) enum Failure {
         tries: Vec<String>,
         /// These services.
         services: Vec<String>,
+        /// As what they stay where the rest was done, one text per service.
+        kept: Vec<String>,
     },
     /// What forbids a plan; nothing was changed.
     #[error("this cannot be done")]
@@ -351,6 +353,13 @@ fn quoted(services: &[String]) -> String {
 }
 
 /// `2 grants are not consented to or refused`.
+fn beside(kept: &[String]) -> String {
+    match kept {
+        [] => String::new(),
+        kept => format!("; {}, and the rest was done", kept.join(", ")),
+    }
+}
+
 fn denials(count: usize) -> String {
     match count {
         1 => "it may not have one of its grants".to_owned(),
@@ -443,7 +452,10 @@ mod tests {
             (Failure::Unhealthy { causes: vec![] }, 5),
             (rolled_back(true), 6),
             (rolled_back(false), 3),
-            (Failure::Rejected { causes: vec![], tries: vec![], services: vec![] }, 9),
+            (
+                Failure::Rejected { causes: vec![], tries: vec![], services: vec![], kept: vec![] },
+                9,
+            ),
             (Failure::Forbidden(vec![]), 1),
             (Failure::LockDiffers { file: "berth.lock".into(), causes: vec![] }, 1),
             (Failure::NotLocked(vec![]), 1),

@@ -150,10 +150,19 @@ impl End {
         }
     }
 
-    /// What of the newest generation was taken back and was not tried now is so still.
-    fn beside(mut self, newest: Option<&Generation>, tried: &BTreeSet<&str>) -> End {
+    /// What of the newest generation was taken back and was not tried now is so still; not where this one
+    /// has what serves instead.
+    fn beside(
+        mut self,
+        newest: Option<&Generation>,
+        (made_of, tried): (&MadeOf, &BTreeSet<&str>),
+    ) -> End {
         let Some(newest) = newest else { return self };
-        let still = newest.rejected.iter().filter(|service| !tried.contains(service.as_str()));
+        let part = |of: &MadeOf, service: &String| of.services.get(service).cloned();
+        let still = newest.rejected.iter().filter(|service| {
+            let same = part(made_of, service) == part(&newest.made_of, service);
+            same && !tried.contains(service.as_str())
+        });
         let still: Vec<String> = still.cloned().collect();
         if !still.is_empty() && self.standing == Standing::Stable {
             (self.standing, self.why) = (Standing::Failed, newest.why.clone());
@@ -180,7 +189,7 @@ struct Writer<'a> {
     desired: &'a Desired,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
     fn write(&self, end: End) -> Result<(), Failure> {
         let project = &self.desired.project;
         let newest = self.host.newest_generation(project)?;
@@ -201,11 +210,12 @@ impl Writer<'_> {
             Standing::Failed | Standing::RolledBack => covered,
         };
         let taken_back = !end.rejected.is_empty();
-        let end = &end.beside(newest.as_ref(), &tried);
         if newest.is_none() && containers.values().all(|one| one.record.project != *project) {
             return Ok(());
         }
-        let Content { made_of, model, contents } = self.content(&containers, end)?;
+        let of = (&tried, &end.rejected);
+        let Content { made_of, model, contents } = self.content(&containers, of)?;
+        let end = &end.beside(newest.as_ref(), (&made_of, &tried));
         if let Some(newest) = newest.as_ref().filter(|newest| newest.made_of.is_like(&made_of)) {
             return self.again(newest, run, (end, taken_back));
         }
@@ -292,26 +302,22 @@ impl Writer<'_> {
     fn content(
         &self,
         containers: &BTreeMap<String, ObservedContainer>,
-        end: &End,
+        (services, rejected): (&BTreeSet<&'a str>, &BTreeSet<String>),
     ) -> Result<Content, Failure> {
         let Writer { host, run, desired, .. } = *self;
-        let mut services = covered(desired, run.options)?;
-        if end.standing == Standing::Stable {
-            services = applied(desired, containers, &services);
-        }
         // When services are named, the others are not even in what is desired.
         let whole = run.options.services.is_empty() && services.len() == desired.services.len();
         let all = match whole {
             true => Vec::new(),
             false => host.generations(&desired.project)?,
         };
-        let before = generation::base(&all, containers, &services);
-        let needed = self.needed(&services, before)?;
-        let mut made_of = MadeOf::of(desired, containers, &services);
+        let before = generation::base(&all, containers, services);
+        let needed = self.needed(services, before)?;
+        let mut made_of = MadeOf::of(desired, containers, services);
         made_of.pins = run.pins.clone();
         made_of.variables = variables(run.stack);
         // No container is left of what was taken back.
-        for name in &end.rejected {
+        for name in rejected {
             let (part, service) = (made_of.services.get_mut(name), desired.services.get(name));
             if let (Some(part), Some(service)) = (part, service) {
                 part.id = host.store().resolve(&service.image())?.map(|entry| entry.id);
@@ -325,7 +331,7 @@ impl Writer<'_> {
             desired.sources.iter().map(|(path, of)| (path.clone(), of.0.to_vec())).collect();
         let document = before.map(|before| document(self.session, host, before)).transpose()?;
         if let Some(before) = before {
-            made_of = made_of.beside(&before.made_of, &services);
+            made_of = made_of.beside(&before.made_of, services);
             for (path, bytes) in host.contents_of(before)? {
                 contents.entry(path).or_insert(bytes);
             }
@@ -416,6 +422,7 @@ pub(crate) fn check_rejected(
         causes: causes.flat_map(|before| before.why.clone()).collect(),
         tries: tries.collect(),
         services: rejected.iter().map(|one| one.service.clone()).collect(),
+        kept: Vec::new(),
     })
 }
 

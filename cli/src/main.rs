@@ -31,6 +31,7 @@ mod printer;
 mod project;
 mod reach;
 mod ready;
+mod rejected;
 mod relay;
 mod rows;
 mod saved;

@@ -20,7 +20,7 @@ mod choice;
 mod rejected;
 
 pub use choice::{NoTarget, base, is_applied, numbered, surplus, target, ways};
-pub use rejected::{Rejected, made, rejected};
+pub use rejected::{Rejected, Rest, made, rejected, rest};
 
 /// How many generations of a project are kept, unless its file says so.
 const KEPT: usize = 50;

@@ -306,7 +306,7 @@ fn own<'a>(
 }
 
 /// What tells two versions of a container apart.
-fn version(have: &ObservedContainer) -> (&ContainerSpec, &str) {
+pub(crate) fn version(have: &ObservedContainer) -> (&ContainerSpec, &str) {
     (&have.record.spec, &have.record.image_id)
 }
 

@@ -169,7 +169,10 @@ fn what_fails_for_its_own_reason_when_it_starts_again_spoils_no_rollback() {
         let up = up.stderr_has("`stack-proxy-1` is unhealthy");
         assert!(!up.stderr.contains("not rolled back"), "{up}");
         assert!(running(&host).contains("stack-web-1 busybox:1 running"));
-        host.berth("up -d").fails_with(9).stderr_has("`web` in generation 3");
+        host.berth("--dry-run up -d").fails_with(9).stderr_has("`web` in generation 3");
+        if required {
+            host.berth("up -d").fails_with(1).stderr_has("warning: just this was rejected before");
+        }
     }
 }
 
@@ -287,4 +290,47 @@ fn run_and_rollback_take_back_what_fails_as_up_does() {
     let before = running(&host);
     host.berth("rollback").fails_with(6).stderr_has("out of orders");
     assert_eq!(running(&host), before);
+}
+
+#[test]
+fn what_was_rejected_keeps_nothing_else_from_running() {
+    let host = two("order: stop-first, failure_action: rollback", false);
+    host.edit("compose.yaml", "MODE: good", "MODE: bad");
+    host.berth("up -d").fails_with(6).stderr_has("is unhealthy");
+    let good = "stack-proxy-1 busybox:1 running, stack-web-1 busybox:1 running";
+    assert_eq!(running(&host), good);
+    let web = host.pid_of_container("stack-web-1");
+    let history = || host.berth("history -q").succeeds().stdout;
+    let before = history();
+
+    // Where all else is as it should be, nothing is touched.
+    let refused = host.berth("up -d").fails_with(9).stderr.clone();
+    assert!(!refused.contains("the rest was done"), "{refused}");
+    assert_eq!((host.pid_of_container("stack-web-1"), history()), (web, before));
+    for down in ["stop", "stop web", "stop proxy"] {
+        host.berth(down).succeeds();
+        host.berth("up -d")
+            .fails_with(9)
+            .stderr_has("just this was rejected before: `web` in generation 2")
+            .stderr_has("`web` stays 1 container of image `busybox:1`, and the rest was done")
+            .stderr_has("help: change `web`");
+        assert_eq!(running(&host), good);
+        host.berth("exec -T web sh -c 'test $MODE = good'").succeeds();
+    }
+    // What changes besides is done, and is in the history with what serves.
+    host.edit("compose.yaml", "VERSION: '1'", "VERSION: '2'");
+    host.berth("--dry-run up -d").fails_with(9).stdout_has("proxy").stdout_lacks("web-1");
+    host.berth("up -d").fails_with(9).stderr_has("the rest was done");
+    host.berth("exec -T proxy sh -c 'test $VERSION = 2'").succeeds();
+    let newest = history().split_whitespace().next().map(str::to_owned).unwrap();
+    let model = format!("/var/lib/berth/projects/stack/generations/{newest}/compose.yaml");
+    let model = host.shell(&format!("cat {model}")).succeeds();
+    model.stdout_has("MODE: good").stdout_has("VERSION: \"2\"");
+
+    // What cannot stay as it is keeps all as it is.
+    host.berth("up -d --retry").fails_with(6);
+    host.berth("down").succeeds();
+    let refused = host.berth("up -d").fails_with(9).stderr.clone();
+    assert!(!refused.contains("the rest was done"), "{refused}");
+    assert_eq!(running(&host), "");
 }

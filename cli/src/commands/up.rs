@@ -21,6 +21,7 @@ use crate::images::Aim;
 use crate::policy::{self, PolicyArgs};
 use crate::project::unknown_service;
 use crate::ready;
+use crate::rejected::Refusal;
 use crate::saved;
 use crate::session::Session;
 use crate::taken_back::Back;
@@ -300,19 +301,23 @@ async fn bring_up(
         }
         ControlFlow::Continue(look) => look,
     };
-    let wanted = Wanted::default();
+    let (wanted, tried, refusal) = (Wanted::default(), Wanted::default(), Refusal::default());
     let plan = images.planning((session, host), (stack, aim), |images, observed| {
         let (desired, plan) = images.planned(stack, observed, aim)?;
-        if !args.shape.retries() {
-            generations::check_rejected(session, host, (&desired, observed), &plan)?;
-        }
+        let seen = (&desired, observed);
+        let (part, plan) = match args.shape.retries() {
+            true => (desired.clone(), plan),
+            false => refusal.part((session, host), seen, plan, (&options, &stack.places))?,
+        };
         wanted.keep(desired);
+        tried.keep(part);
         Ok(plan)
     });
-    let desired = |_: &Observed| Ok(wanted.last().unwrap_or_default());
+    let desired = |_: &Observed| Ok(tried.last().unwrap_or_default());
     let back = Back { desired: &desired, places: &stack.places };
     let changed =
         flow::change_or_back(session, host, &mut look, plan, (Manner::Usual, &back)).await;
+    let (changed, refused) = refusal.beside(changed);
     let about = wanted.about(&options);
     let (pins, history) = (images.pins(), stack.history);
     let run = Run { stack, options: &options, pins, history, rollback: None };
@@ -324,6 +329,13 @@ async fn bring_up(
     {
         policy::tell(session, &change.plan.grants);
     }
+    let changed = match (changed, refused) {
+        (Ok(change), Some(refused)) if change.interrupted.is_none() => Err(refused),
+        (changed, refused) => {
+            refused.iter().for_each(|refused| session.ui.warn(&refused.to_string()));
+            changed
+        }
+    };
     Ok(Brought { changed, about: about?, run })
 }
 

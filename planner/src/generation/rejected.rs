@@ -1,12 +1,17 @@
 //! What was taken back is not tried again just so.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use berth_schema::stack::Places;
 
 use super::{Generation, manner_digest, spec_digest};
 use crate::action::Action;
-use crate::desired::Desired;
-use crate::observed::Observed;
+use crate::desired::{Desired, ServiceSpec};
+use crate::observed::{ContainerState, Observed, ObservedContainer};
 use crate::plan::Plan;
+use crate::rollback::{Serving, version};
+use crate::rollout;
+use crate::up::{UpOptions, up};
 
 /// A service that is asked for once more as it was when it did not become good.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +51,78 @@ pub fn rejected(
             .map(|one| Rejected { service: (*service).to_owned(), generation: one.number })
     };
     made.iter().filter_map(last).collect()
+}
+
+/// What is left of a run when services stay as they are.
+#[derive(Debug)]
+pub struct Rest {
+    /// What is wanted then: these services are what they were made from.
+    pub desired: Desired,
+    /// The plan for it.
+    pub plan: Plan,
+    /// What serves of these services.
+    pub kept: BTreeMap<String, Serving>,
+}
+
+/// What is to be done beside these services, which run on, or start, as they are. `None` where that cannot
+/// be: one has no container, or several versions of them, or would have to be made anew.
+pub fn rest(
+    (desired, observed): (&Desired, &Observed),
+    services: &BTreeSet<&str>,
+    options: &UpOptions,
+    places: &Places,
+) -> Option<Rest> {
+    let (mut then, mut kept) = (desired.clone(), BTreeMap::new());
+    for &name in services {
+        let (was, networks) = as_it_is(desired, observed, name)?;
+        let (replicas, image) = (was.replicas, was.container.image.clone());
+        kept.insert(name.to_owned(), Serving { replicas, image });
+        then.services.insert(name.to_owned(), was);
+        for network in networks {
+            let spec = &observed.networks.get(&network)?.record.spec;
+            then.networks.entry(network).or_insert_with(|| spec.clone());
+        }
+    }
+    let mut options = options.clone();
+    options.scale.retain(|service, _| !services.contains(service.as_str()));
+    let plan = up(&then, observed, &options, places).ok()?;
+    let makes = plan.steps.iter().any(|step| match &step.action {
+        Action::CreateContainer(record) => services.contains(record.service.as_str()),
+        _ => false,
+    });
+    (!makes).then_some(Rest { desired: then, plan, kept })
+}
+
+/// A service as its containers are, and the networks these are on.
+fn as_it_is(
+    desired: &Desired,
+    observed: &Observed,
+    name: &str,
+) -> Option<(ServiceSpec, Vec<String>)> {
+    let wanted = desired.services.get(name)?;
+    let own = observed.containers.values().filter(|have| {
+        let record = &have.record;
+        record.project == desired.project && record.service == name && !record.oneoff
+    });
+    let own: Vec<&ObservedContainer> = own.collect();
+    let serving = rollout::serving(&own);
+    let first = serving.first()?;
+    let is_whole = |have: &&ObservedContainer| {
+        version(have) == version(first) && have.state != ContainerState::Broken
+    };
+    let record = &first.record;
+    let was = serving.iter().all(is_whole).then(|| ServiceSpec {
+        replicas: u32::try_from(serving.len()).unwrap_or(u32::MAX),
+        container: record.spec.clone(),
+        locked: record.locked.clone(),
+        pinned: Some(record.image_id.clone()),
+        depends_on: record.depends_on.clone(),
+        rollout: None,
+        goes_back: true,
+        pre_start: Vec::new(),
+        ..wanted.clone()
+    })?;
+    Some((was, record.spec.networks.keys().cloned().collect()))
 }
 
 struct Wanted<'a> {

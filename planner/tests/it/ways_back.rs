@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use berth_planner::action::Action;
 use berth_planner::desired::Desired;
+use berth_planner::generation::rest;
 use berth_planner::observed::{ContainerState, Health, Observed, ObservedContainer, ObservedImage};
-use berth_planner::rollback::{Run, Way, is_counted, is_passed, is_through};
+use berth_planner::rollback::{Run, Serving, Way, is_counted, is_passed, is_through};
 use berth_planner::{Plan, Step, StepId, UpOptions, up};
 use berth_schema::stack::*;
 use insta::assert_snapshot;
@@ -441,4 +442,37 @@ fn a_group_waits_for_the_ends_of_the_one_before_it_alone() {
     });
     edges.sort();
     assert_eq!(edges[0], edges[1]);
+}
+
+#[test]
+fn what_is_to_stay_as_it_is_starts_as_it_was_made_and_all_else_is_done() {
+    let update = rolls(RolloutOrder::StopFirst, FailureAction::Rollback);
+    let stack = |image: &str, key: &str, replicas| {
+        let web = web(image, replicas, &update);
+        let networks = BTreeMap::from([(key.to_owned(), ServiceNetwork::default())]);
+        with([("web", Service { networks, ..web }), ("db", service("web:1"))])
+    };
+    let mut host = host_of(&stack("web:1", "front", 2));
+    for name in ["shop-web-1", "shop-web-2", "shop-db-1"] {
+        host.perform(&Action::StopContainer { name: name.into(), grace: None, hold: true })
+            .unwrap();
+    }
+    host.observed.networks.get_mut("shop_front").unwrap().bridge_up = false;
+    // The file has it on another network, and more of it.
+    let wanted = desired(&stack("web:2", "back", 3));
+    let rest = |host: &FakeHost| {
+        let (services, options) = (["web"].into(), UpOptions::default());
+        rest((&wanted, &host.observed), &services, &options, &Places::default())
+    };
+    let part = rest(&host).unwrap();
+    assert_eq!(part.kept["web"], Serving { replicas: 2, image: "web:1".into() });
+    host.apply_all(&part.plan, 3);
+    let all = ["shop-db-1", "shop-web-1", "shop-web-2"].map(|name| (name, "sha256:web:1".into()));
+    assert_eq!(images(&host), BTreeMap::from(all));
+    assert!(rest(&host).unwrap().plan.is_empty());
+
+    host.observed.containers.get_mut("shop-web-2").unwrap().record.image_id = "other".into();
+    assert!(rest(&host).is_none(), "of several versions");
+    host.observed.containers.retain(|name, _| !name.starts_with("shop-web"));
+    assert!(rest(&host).is_none(), "without a container");
 }
