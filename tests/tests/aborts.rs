@@ -21,7 +21,7 @@ services:
 #[track_caller]
 fn ends(host: &TestHost, words: &str, code: i32) -> Finished {
     let up = host.berth(words).fails_with(code);
-    assert_eq!(host.berth("ps -q --status running").stdout, "", "{up}");
+    assert_eq!(host.berth("ps -q --status running").succeeds().stdout, "", "{up}");
     up
 }
 
@@ -152,7 +152,7 @@ fn after_an_interrupt_the_code_is_that_of_the_named_service_or_of_the_signal() {
         up.prints("ready");
         up.signal(signal);
         up.ends().fails_with(code);
-        assert_eq!(host.berth("ps -q --status running").stdout, "", "{words}");
+        assert_eq!(host.berth("ps -q --status running").succeeds().stdout, "", "{words}");
     };
     interrupted("up --exit-code-from test", Signal::SIGINT, 7);
     interrupted("up --abort-on-container-exit", Signal::SIGINT, 130);
@@ -168,7 +168,7 @@ fn a_code_that_nobody_knows_is_no_success() {
         up.prints("ready");
         host.kill("KILL", host.monitor_of("test"));
         let up = up.ends().fails_with(255).stderr_has("test-1 is not watched any more");
-        assert_eq!(host.berth("ps -q --status running").stdout, "", "{up}");
+        assert_eq!(host.berth("ps -q --status running").succeeds().stdout, "", "{up}");
     }
     host.berth("up -d").succeeds();
     let wait = host.start_berth("wait test");

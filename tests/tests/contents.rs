@@ -32,6 +32,8 @@ secrets:
     let host = TestHost::with("compose.yaml", &text);
     contents(&host, "port = 1", "s3cr3t");
     host.berth("up -d").succeeds();
+    // A signal before that would end it.
+    host.eventually("it listens", || said(&host) == "port = 1");
     host
 }
 
@@ -107,7 +109,6 @@ fn a_container_that_runs_sees_the_new_content_and_keeps_it() {
 #[test]
 fn a_signal_tells_the_program_that_runs_on() {
     let host = host_with("signal:HUP");
-    host.eventually("it has begun", || said(&host) == "port = 1");
     let before = host.pid_of("web");
     contents(&host, "port = 2", "s3cr3t");
     host.berth("up -d").succeeds();

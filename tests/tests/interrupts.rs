@@ -142,20 +142,20 @@ fn an_interrupt_while_images_are_pulled_stops_nothing_that_runs() {
 #[test]
 fn an_interrupt_of_an_attached_up_stops_what_it_was_about_and_nobody_else() {
     let host = TestHost::with("compose.yaml", STACK);
-    host.berth("up -d slow").succeeds();
-    let other = host.pid_of("slow");
-    let up = host.start_berth("up db");
-    host.eventually("it runs", || host.status("stack-db-1")["phase"] == "running");
-    host.berth("run -d --name job db sleep 100000").succeeds();
+    host.berth("up -d db").succeeds();
+    let other = host.pid_of("db");
+    let up = host.start_berth("up slow");
+    up.prints("ready");
+    host.berth("run -d --name job slow").succeeds();
     let job = host.pid_of_container("job");
     up.signal(Signal::SIGINT);
     up.prints("stopping");
     // What is killed is no other either.
     up.signal(Signal::SIGINT);
     up.ends().succeeds();
-    assert_eq!(host.status("stack-db-1")["phase"], "exited");
+    assert_eq!(host.status("stack-slow-1")["phase"], "exited");
     assert_eq!(host.pid_of_container("job"), job);
-    assert_eq!(host.pid_of("slow"), other);
+    assert_eq!(host.pid_of("db"), other);
     host.berth("rm -sf").succeeds();
 }
 

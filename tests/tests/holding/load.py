@@ -8,7 +8,7 @@ import threading
 import time
 
 address, port = sys.argv[1], int(sys.argv[2])
-end = time.monotonic() + 280
+end = time.monotonic() + 560
 counts = {True: 0, False: 0}
 counting = threading.Lock()
 answers = open(f"answered-{address}", "ab", buffering=0)
