@@ -11,7 +11,7 @@ use berth_runtime::host::Asked;
 use berth_runtime::host::Host;
 use berth_runtime::logs::LogQuery;
 use berth_runtime::monitor::client;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::failure::{Exit, Failure};
 use crate::flow::{self, Manner};
@@ -202,9 +202,9 @@ struct Shown<'a> {
     printer: Printer<'a>,
     services: &'a BTreeSet<String>,
     codes: BTreeMap<String, i32>,
-    /// Since when output is shown, and until when that of containers that have ended was.
+    /// Since when output is shown, and the time of the last line of each container.
     began: Timestamp,
-    ended: BTreeMap<String, Timestamp>,
+    last: BTreeMap<String, Timestamp>,
     /// Why output cannot be printed any more.
     broken: Option<Failure>,
 }
@@ -224,7 +224,7 @@ impl<'a> Shown<'a> {
             services: &attached.shown,
             codes: BTreeMap::new(),
             began,
-            ended: BTreeMap::new(),
+            last: BTreeMap::new(),
             broken: None,
         };
         for container in own(host, attached)? {
@@ -239,7 +239,7 @@ impl<'a> Shown<'a> {
         if self.services.contains(&record.service) {
             self.printer.know(&rows::label(container));
         }
-        let since = self.ended.get(&record.name).copied().unwrap_or(self.began);
+        let since = self.last.get(&record.name).map_or(self.began, |last| just_after(*last));
         let query = LogQuery { since: Some(since), follow: true, ..LogQuery::default() };
         self.follower.add(Source::of(host.roots(), container), query);
     }
@@ -279,11 +279,17 @@ impl<'a> Shown<'a> {
         let mut exits = Vec::new();
         let mut next = Some(event);
         while let Some(event) = next {
-            if let Event::Ended(source, code) = &event {
-                let code = code.unwrap_or(UNKNOWN);
-                self.codes.entry(source.service.clone()).or_insert(code);
-                exits.push((source.clone(), code));
-                self.ended.insert(source.name.clone(), Timestamp::now());
+            match &event {
+                Event::Line(source, line) => match self.last.get_mut(&source.name) {
+                    Some(last) => *last = line.time,
+                    None => drop(self.last.insert(source.name.clone(), line.time)),
+                },
+                Event::Ended(source, code) => {
+                    let code = code.unwrap_or(UNKNOWN);
+                    self.codes.entry(source.service.clone()).or_insert(code);
+                    exits.push((source.clone(), code));
+                }
+                Event::Restarting(..) | Event::Unreadable(..) => {}
             }
             let shown = self.services.contains(&event.source().service);
             if shown && self.broken.is_none() {
@@ -340,6 +346,11 @@ impl<'a> Shown<'a> {
             }
         }
     }
+}
+
+/// The next time that a line can have.
+fn just_after(time: Timestamp) -> Timestamp {
+    time.checked_add(SignedDuration::from_nanos(1)).unwrap_or(time)
 }
 
 /// Containers of the services that were brought up.
