@@ -265,9 +265,26 @@ pub(crate) enum Format {
 
 #[cfg(test)]
 mod tests {
+    use berth_planner::hidden;
     use clap::CommandFactory;
 
     use super::*;
+
+    #[test]
+    fn what_options_of_run_and_exec_are_given_is_not_written_down() {
+        let cli = Cli::command();
+        for name in ["run", "exec"] {
+            let options = cli.find_subcommand(name).expect("a command").get_arguments();
+            for option in options.filter(|option| option.get_action().takes_values()) {
+                let long = option.get_long().map(|long| format!("--{long}"));
+                let short = option.get_short().map(|short| format!("-{short}"));
+                for said in long.into_iter().chain(short) {
+                    let words = ["berth", name, said.as_str(), "hunter2"].map(str::to_owned);
+                    assert_eq!(hidden::command(words), format!("berth {name} {said} …"));
+                }
+            }
+        }
+    }
 
     #[test]
     fn the_definitions_of_all_commands_hold_together() {

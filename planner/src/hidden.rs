@@ -111,22 +111,53 @@ pub fn command(words: impl IntoIterator<Item = String>) -> String {
     let (mut starts, mut behind, mut bare) = (false, false, 0);
     for word in words {
         let is_option = word.starts_with('-');
-        bare += usize::from(starts && !is_option);
+        let is_value = behind && !is_option;
+        bare += usize::from(starts && !is_option && !is_value);
         if bare > 1 {
             told.push(LEFT_OUT.to_owned());
             break;
         }
         let is_start = !is_option && ["run", "exec"].contains(&word.as_str());
         let value = word.split_once('=').filter(|(name, _)| starts || is_secret_name(name));
-        let next = is_option && !word.contains('=') && is_secret_name(&word);
+        let valued = is_secret_name(&word) || starts && takes_value(&word);
+        let next = is_option && !word.contains('=') && valued;
+        let is_text = starts && !is_option && word.contains(char::is_whitespace);
         told.push(match value {
-            _ if has_login(&word) || behind && !is_option => LEFT_OUT.to_owned(),
+            _ if has_login(&word) || is_value || is_text => LEFT_OUT.to_owned(),
             Some((name, _)) => format!("{name}={LEFT_OUT}"),
             None => word,
         });
         (starts, behind) = (starts || is_start, next);
     }
     told.join(" ")
+}
+
+/// Whether an option of `run` or `exec` has its value in the next word.
+fn takes_value(option: &str) -> bool {
+    const NAMED: [&str; 16] = [
+        "allow",
+        "cap-add",
+        "cap-drop",
+        "detach-keys",
+        "entrypoint",
+        "env",
+        "env-from-file",
+        "index",
+        "label",
+        "name",
+        "policy",
+        "publish",
+        "pull",
+        "user",
+        "volume",
+        "workdir",
+    ];
+    let is_valued = |letter: char| "elpuvw".contains(letter);
+    match option.strip_prefix("--") {
+        Some(name) => NAMED.contains(&name),
+        // What follows the first that has a value is the value.
+        None => option.find(is_valued).is_some_and(|at| at + 1 == option.len()),
+    }
 }
 
 #[cfg(test)]
@@ -139,7 +170,8 @@ mod tests {
     fn of_a_command_is_told_what_is_nobodys_secret() {
         for (line, told) in [
             ("berth up -d --scale web=3 web", "berth up -d --scale web=3 web"),
-            ("berth run --rm -e TOKEN=x web sh", "berth run --rm -e TOKEN=… …"),
+            ("berth run --rm -e TOKEN=x web sh", "berth run --rm -e … web …"),
+            ("berth run -de x --entrypoint hunter2 web", "berth run -de … --entrypoint … web"),
             ("berth run -eTOKEN=x web", "berth run -eTOKEN=… web"),
             ("berth run web mysql --password hunter2", "berth run web …"),
             ("berth exec -T web touch /x", "berth exec -T web …"),
@@ -149,6 +181,8 @@ mod tests {
         ] {
             assert_eq!(command(line.split(' ').map(str::to_owned)), told, "{line}");
         }
+        let text = ["berth", "run", "web --password"].map(str::to_owned);
+        assert_eq!(command(text), "berth run …");
         assert_eq!(command([]), "");
     }
 

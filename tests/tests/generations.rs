@@ -455,10 +455,11 @@ fn what_a_command_was_given_is_nowhere_written_down() {
     let host = shop();
     host.berth("up -d").succeeds();
     host.berth("run --rm -T -e API=hunter4 web echo hunter5").succeeds();
+    host.berth("run --rm -T -v /tmp:/mnt/hunter6 web true").succeeds();
     host.shell("cat /var/lib/berth/projects/stack/journal.ndjson")
         .succeeds()
         .stdout_has("run --rm");
-    host.shell("grep -rE 'hunter[45]' /var/lib/berth/projects").fails_with(1);
+    host.shell("grep -rE 'hunter[456]' /var/lib/berth/projects").fails_with(1);
 }
 
 #[test]
