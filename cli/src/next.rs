@@ -8,8 +8,6 @@ use crate::args::Cli;
 
 /// Options of `plan` that say how it is shown, and nothing of what is done.
 const OF_PLAN: [&str; 3] = ["--detailed-exitcode", "--down", "--dry-run"];
-/// Options with a value that `down` has no use for.
-const OF_POLICY: [&str; 2] = ["--allow", "--policy"];
 
 /// What does that which `plan`, called with these words, shows as text.
 pub(crate) fn of_plan(words: impl IntoIterator<Item = OsString>) -> String {
@@ -18,29 +16,14 @@ pub(crate) fn of_plan(words: impl IntoIterator<Item = OsString>) -> String {
     let Some(at) = command(&words) else { return "berth up".to_owned() };
     let (before, after) = (&words[1..at], &words[at + 1..]);
     let does = if after.iter().any(|word| word == "--down") { "down" } else { "up" };
-    let mut said: Vec<&str> = kept(before, "up");
-    said.push(does);
-    said.extend(kept(after, does));
-    let said: Vec<String> = said.into_iter().map(quoted).collect();
+    let said = kept(before).chain([does]).chain(kept(after));
+    let said: Vec<String> = said.map(quoted).collect();
     format!("berth {}", said.join(" "))
 }
 
-/// Those of the words that what `does` it has too.
-fn kept<'a>(words: &'a [String], does: &str) -> Vec<&'a str> {
-    let mut words = words.iter().map(String::as_str);
-    let mut kept = Vec::new();
-    while let Some(word) = words.next() {
-        let (option, with_value) =
-            word.split_once('=').map_or((word, false), |(option, _)| (option, true));
-        if does == "down" && OF_POLICY.contains(&option) {
-            if !with_value {
-                words.next();
-            }
-        } else if !OF_PLAN.contains(&word) {
-            kept.push(word);
-        }
-    }
-    kept
+/// Those of the words that what does it has too.
+fn kept(words: &[String]) -> impl Iterator<Item = &str> {
+    words.iter().map(String::as_str).filter(|word| !OF_PLAN.contains(word))
 }
 
 /// Which of the words is the command: another one may be the value of an option.
@@ -78,7 +61,7 @@ mod tests {
             ("berth plan --down -v -t 5", "berth down -v -t 5"),
             ("berth --dry-run plan web", "berth up web"),
             ("berth plan --dry-run", "berth up"),
-            ("berth plan --down --allow all --policy=strict db", "berth down db"),
+            ("berth plan --down db", "berth down db"),
             ("berth plan --allow all", "berth up --allow all"),
         ] {
             assert_eq!(of_plan(said.split(' ').map(OsString::from)), does);

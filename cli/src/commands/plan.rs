@@ -1,13 +1,16 @@
 //! `berth plan`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use berth_planner::down::down;
 use berth_runtime::host::Asked;
-use clap::Args;
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory};
 
 use super::up::Shape;
+use crate::args::Cli;
 use crate::failure::{Exit, Failure};
 use crate::flow;
 use crate::generations;
@@ -30,6 +33,9 @@ const OF_UP: [&str; 9] = [
     "retry",
     "locked",
 ];
+
+/// Words of the policy that judges `up`.
+const OF_POLICY: [&str; 2] = ["policy", "allow"];
 
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
@@ -71,6 +77,9 @@ pub(crate) async fn run(session: &Session, args: &PlanArgs) -> Result<Exit, Fail
         let show = |made: &Made| views::show(session, &args.view, made);
         return saved::save(session, to, (&args.services, &args.shape), show).await.map(changes);
     }
+    if args.down {
+        check_down(std::env::args_os())?;
+    }
     let (mut made, verdict) = match args.down {
         true => (plan_down(session, args).await?, Ok(())),
         false => plan_up(session, args).await?,
@@ -79,6 +88,22 @@ pub(crate) async fn run(session: &Session, args: &PlanArgs) -> Result<Exit, Fail
     views::show(session, &args.view, &made)?;
     verdict?;
     Ok(changes(if made.plan.is_empty() { Exit::Done } else { Exit::Changes }))
+}
+
+/// Refuses what `down`, which no policy judges, has no use for. What variables of the environment say is
+/// not meant for it, and does not count.
+fn check_down(words: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
+    // They were taken once already.
+    let Ok(all) = Cli::command().try_get_matches_from(words) else { return Ok(()) };
+    let Some((_, said)) = all.subcommand() else { return Ok(()) };
+    let is_said = |option: &&str| said.value_source(option) == Some(ValueSource::CommandLine);
+    match OF_POLICY.into_iter().find(is_said) {
+        None => Ok(()),
+        Some(option) => {
+            let text = format!("`--{option}` does not go with `--down`");
+            Err(Failure::usage(text).with_help("no policy judges what `down` does; leave it out"))
+        }
+    }
 }
 
 /// The plan, and what of it the policy does not let happen.
@@ -114,4 +139,17 @@ async fn plan_down(session: &Session, args: &PlanArgs) -> Result<Made, Failure> 
     let plan = down(&project.name, &observed, &options)?;
     let stack = project.stack;
     Ok(Made { plan, observed, stack, desired: None, generation: None, next: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_down_has_no_use_for_is_refused_where_it_was_said() {
+        let refused = |words: &str| check_down(words.split(' ').map(OsString::from)).is_err();
+        assert!(refused("berth plan --down --policy strict"));
+        assert!(refused("berth -p shop plan --allow all --down db"));
+        assert!(!refused("berth plan --down -t 5 db"));
+    }
 }
