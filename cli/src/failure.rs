@@ -97,6 +97,8 @@ pub(crate) enum Failure {
         services: BTreeSet<String>,
         /// Nothing else failed, and nothing else was to go back.
         all: bool,
+        /// The command that tries just this again.
+        again: String,
     },
     /// Just this was tried before and taken back; nothing was changed, or all else was.
     #[error("just this was rejected before: {}{}", .tries.join("; "), beside(.kept))]
@@ -223,6 +225,16 @@ impl Failure {
         }
     }
 
+    /// The same where it is not `up` that tries once more what was rolled back.
+    pub(crate) fn tried_again_by(self, command: &str) -> Failure {
+        match self {
+            Failure::RolledBack { causes, serving, services, all, .. } => {
+                Failure::RolledBack { causes, serving, services, all, again: command.to_owned() }
+            }
+            other => other,
+        }
+    }
+
     /// As `run` and `exec` tell it: by the code of a process that was not started.
     pub(crate) fn of_a_start(self) -> Failure {
         match self {
@@ -314,8 +326,8 @@ impl Failure {
                 Some("mend it, or name the services to lock the images of".to_owned())
             }
             Failure::Unhealthy { .. } => Some("`berth ps` and `berth logs` show more".to_owned()),
-            Failure::RolledBack { .. } => {
-                Some("change what failed; `berth up --retry` tries just this again".to_owned())
+            Failure::RolledBack { again, .. } => {
+                Some(format!("mend what failed; `{again}` tries just this again"))
             }
             Failure::Rejected { services, .. } => Some(format!(
                 "change {}, or what it depends on; `berth up --retry` tries just this again",
@@ -435,7 +447,7 @@ mod tests {
         };
         let rolled_back = |all| {
             let (causes, serving, services) = (vec![], vec![], [].into());
-            Failure::RolledBack { causes, serving, services, all }
+            Failure::RolledBack { causes, serving, services, all, again: String::new() }
         };
         let denied =
             Failure::Denied { level: "x".into(), count: 1, reports: vec![], help: "x".into() };

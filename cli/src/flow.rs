@@ -259,12 +259,13 @@ async fn change_with(
         if plan.is_empty() {
             return Ok(Change { plan, done, started, interrupted: None });
         }
-        let (outcome, mut interrupted) = perform(session, host, project, &plan, manner).await?;
+        let performed = perform(session, host, project, &plan, manner).await;
+        let (outcome, mut interrupted) = performed.map_err(|failure| half_done(done, failure))?;
         done += outcome.done.len();
         started |= plan.starts_one(outcome.begun());
         if !outcome.is_stale() || interrupted.is_some() {
             if let Some(back) = back.filter(|_| interrupted.is_none()) {
-                let run = Ended { project, asked, plan: &plan, outcome: &outcome };
+                let run = Ended { project, asked, plan: &plan, outcome: &outcome, manner };
                 interrupted = taken_back::take_back(session, host, &run, &observed, back).await?;
             }
             return ended(session, plan, &outcome, (done, started, interrupted));
@@ -295,7 +296,8 @@ pub(crate) async fn exactly(
         return Err(Failure::Stale { attempts: 1, causes });
     }
     if interrupted.is_none() {
-        let run = Ended { project: &plan.project, asked, plan: &plan, outcome: &outcome };
+        let (project, manner) = (plan.project.as_str(), Manner::Usual);
+        let run = Ended { project, asked, plan: &plan, outcome: &outcome, manner };
         interrupted = taken_back::take_back(session, host, &run, &before, back).await?;
     }
     let started = plan.starts_one(outcome.begun());

@@ -24,6 +24,15 @@ impl Signals {
         })
     }
 
+    /// The number of one that has come already.
+    pub(crate) async fn heard(&mut self) -> Option<i32> {
+        tokio::select! {
+            biased;
+            number = self.next() => Some(number),
+            () = std::future::ready(()) => None,
+        }
+    }
+
     /// Waits for the next one and gives its number.
     pub(crate) async fn next(&mut self) -> i32 {
         tokio::select! {

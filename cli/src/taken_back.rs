@@ -14,6 +14,7 @@ use berth_schema::stack::Places;
 use crate::failure::Failure;
 use crate::flow::{self, Manner};
 use crate::session::Session;
+use crate::signals::Signals;
 use crate::ui::safe;
 
 /// How often a plan for the way back is made again when it is stale.
@@ -37,6 +38,8 @@ pub(crate) struct Ended<'a> {
     pub(crate) plan: &'a Plan,
     /// What was done of it.
     pub(crate) outcome: &'a Outcome,
+    /// How that was shown, and the way back is.
+    pub(crate) manner: Manner,
 }
 
 /// Makes the services whose rollout failed what they were before it, if the file says so.
@@ -55,6 +58,8 @@ pub(crate) async fn take_back(
     if outcome.is_complete() {
         return Ok(None);
     }
+    // Nobody else hears them until the way back is gone.
+    let mut signals = Signals::listen().map_err(|why| not_back(run, [why.to_string()]))?;
     let desired = &(back.desired)(before).map_err(|why| not_back(run, [why.to_string()]))?;
     let failed: Vec<StepId> = outcome.failed.iter().map(|(id, _)| *id).collect();
     let (failed, skipped) = (failed.as_slice(), outcome.skipped.as_slice());
@@ -74,15 +79,16 @@ pub(crate) async fn take_back(
             let line = format!("`{service}` goes back to image `{}`", was.image);
             session.ui.note(&safe(&line));
         }
-        let performed = flow::perform(session, host, run.project, &way.plan, Manner::Usual).await;
-        let (done, interrupted) = performed.map_err(|why| refused(&why))?;
+        if let Some(number) = signals.heard().await {
+            return Ok(Some(interrupted(session, run, number)));
+        }
+        let performed = flow::perform(session, host, run.project, &way.plan, run.manner).await;
+        let (done, signal) = performed.map_err(|why| refused(&why))?;
         if done.is_complete() {
             return Err(rolled_back(run, &way, []));
         }
-        if interrupted.is_some() {
-            causes(run).for_each(|why| session.ui.warn(&why));
-            session.ui.warn("the rollback was interrupted: the next `up` looks at what is left");
-            return Ok(interrupted);
+        if let Some(number) = signal {
+            return Ok(Some(interrupted(session, run, number)));
         }
         let is_last = attempt == ATTEMPTS || !done.is_stale();
         let failed = tell_optional(session, &way.plan, &done);
@@ -99,6 +105,13 @@ pub(crate) async fn take_back(
         }
     }
     Err(not_back(run, why))
+}
+
+/// Warns of what is left when a signal has cut off the way back; gives that signal.
+fn interrupted(session: &Session, run: &Ended, number: i32) -> i32 {
+    causes(run).for_each(|why| session.ui.warn(&why));
+    session.ui.warn("the rollback was interrupted: the next `up` looks at what is left");
+    number
 }
 
 /// Warns of gates of dependencies that are not required; gives what else has failed.
@@ -128,6 +141,7 @@ fn rolled_back(run: &Ended, way: &Way, beside: impl IntoIterator<Item = String>)
         serving: serving(way),
         services: way.back.keys().cloned().collect(),
         all: left.is_empty(),
+        again: "berth up --retry".to_owned(),
     }
 }
 

@@ -10,7 +10,7 @@ services:
     image: app:1
     command: [sh, -c, 'test -e /broken && { echo no table called orders; exit 3; }; exec sleep 100000']
     stop_grace_period: 1s
-    deploy: { replicas: 2, update_config: { ORDER, failure_action: rollback, monitor: 500ms } }
+    deploy: { replicas: 2, update_config: { ORDER, failure_action: rollback, monitor: 2s } }
 ";
 
 /// What runs, in order: names and images.
@@ -201,6 +201,9 @@ fn a_rejected_version_that_fails_once_more_is_told_by_how_it_failed_last() {
     assert!(!last.stderr.contains("no table"), "{last}");
     let tried = |said: &str| said.lines().find(|line| line.contains("tried at")).map(str::to_owned);
     assert!(tried(&last.stderr) > tried(&first.stderr), "{first}{last}");
+    host.berth("scale web=1").fails_with(9);
+    let again = "`berth scale --retry web=1` tries just this again";
+    host.berth("scale --retry web=1").fails_with(6).stderr_has(again);
 }
 
 #[test]
@@ -259,7 +262,7 @@ fn a_rollback_that_is_interrupted_says_so() {
 
 #[test]
 fn one_that_fails_while_it_is_watched_hands_back_to_the_old_one_which_runs() {
-    let host = one("order: start-first, monitor: 2s");
+    let host = one("order: start-first, monitor: 5s");
     let before = host.pid_of_container("stack-web-1");
     host.edit("compose.yaml", "MODE: good", "MODE: bad");
     host.edit("compose.yaml", "stop_grace_period: 0s", "restart: always");
@@ -281,14 +284,15 @@ fn run_and_rollback_take_back_what_fails_as_up_does() {
     assert!(running(&host).contains("stack-web-1 busybox:1 running"));
 
     // A generation that was good fails now.
-    let host = one("order: stop-first, monitor: 500ms");
+    let host = one("order: stop-first, monitor: 2s");
     for (from, to) in [("MODE: good", "MODE: bad"), ("MODE: bad", "MODE: good")] {
         host.edit("compose.yaml", from, to);
         host.berth("up -d").succeeds();
     }
     host.write("full", "");
     let before = running(&host);
-    host.berth("rollback").fails_with(6).stderr_has("out of orders");
+    let again = "`berth rollback 2` tries just this again";
+    host.berth("rollback").fails_with(6).stderr_has("out of orders").stderr_has(again);
     assert_eq!(running(&host), before);
 }
 

@@ -139,7 +139,8 @@ async fn once(
     let run = Run { stack: &stack, options: &options, pins, history, rollback };
     let run = generations::remember(&again, host, &look, (&run, wanted), &changed);
     drop(look);
-    let change = changed?;
+    let change = changed
+        .map_err(|failure| failure.tried_again_by(&format!("berth rollback {}", to.number)))?;
     if session.global.dry_run || change.interrupted.is_some() {
         return Ok(ControlFlow::Break(change.exit()));
     }

@@ -98,9 +98,13 @@ impl UpArgs {
     }
 
     /// `scale` is a detached `up` of the named services in these numbers.
-    pub(crate) fn of_scale(scale: Vec<(String, u32)>, no_deps: bool, policy: PolicyArgs) -> UpArgs {
+    pub(crate) fn of_scale(
+        scale: Vec<(String, u32)>,
+        (no_deps, retry): (bool, bool),
+        policy: PolicyArgs,
+    ) -> UpArgs {
         let services = scale.iter().map(|(service, _)| service.clone()).collect();
-        let shape = Shape { scale, no_deps, policy, ..Shape::default() };
+        let shape = Shape { scale, no_deps, retry, policy, ..Shape::default() };
         UpArgs { services, shape, detach: true, ..UpArgs::default() }
     }
 }
