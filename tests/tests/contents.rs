@@ -192,6 +192,16 @@ fn what_was_cut_short_before_its_record_is_written_and_told_again() {
     let told =
         || host.berth("logs --no-log-prefix web").succeeds().stdout == "port = 1\nport = 1\n";
     host.eventually("it was told", told);
+
+    // It is told of contents alone, also where these were written before the kill.
+    for mark in ["\"updating\": true,", "\"updating\": true, \"rewriting\": true,"] {
+        let marked = text.replacen('{', &format!("{{ {mark}"), 1);
+        fs::write(host.machine().path(RECORD), marked).expect("a record");
+        host.berth("up -d").succeeds();
+        host.berth("plan --detailed-exitcode").fails_with(0);
+    }
+    let told = || host.berth("logs --no-log-prefix web").succeeds().stdout;
+    host.eventually("it was told once more", || told() == "port = 1\n".repeat(3));
 }
 
 #[test]

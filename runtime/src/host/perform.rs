@@ -120,23 +120,34 @@ impl Host {
             || !differing.is_empty()
             || !is_only_noted(&stored.record.spec, &wanted.spec);
         let is_monitored = client::is_monitored(&run_dir);
+        let rewriting = stored.rewriting || !differing.is_empty();
+        let marked = Stored { updating: true, rewriting, ..stored.clone() };
         if is_heard && is_monitored {
             let wiring = prepare::wiring(&self.roots, &stored, wanted).inspect_err(given_back)?;
             let cgroup = prepare::cgroup(&self.roots, wanted).inspect_err(given_back)?;
             let restart = prepare::restart(wanted.spec.restart);
             let upkeep =
                 prepare::other_upkeep(&self.store, &stored, wanted).inspect_err(given_back)?;
-            write(&Stored { updating: true, ..stored.clone() }).inspect_err(given_back)?;
+            write(&marked).inspect_err(given_back)?;
             client::update(&run_dir, (cgroup, restart), wiring, upkeep)
                 .await
                 .map_err(|e| StepError::refused("update container", name, e))
                 .inspect_err(given_back)?;
+        } else if rewriting {
+            write(&marked).inspect_err(given_back)?;
         }
+        // What it uses by now it keeps: the next plan does the rest.
+        let given_back = |error: &StepError| {
+            if !is_monitored {
+                given_back(error)
+            }
+        };
         contents::renew(&self.roots, wanted, &differing, is_monitored).inspect_err(given_back)?;
-        if is_monitored && (stored.updating || !differing.is_empty()) {
+        if is_monitored && rewriting {
             self.signal_change(&wanted.name, &wanted.spec.on_change).await?;
         }
-        let updated = Stored { record: wanted.clone(), updating: false, ..stored.clone() };
+        let record = wanted.clone();
+        let updated = Stored { record, updating: false, rewriting: false, ..stored.clone() };
         if !client::is_monitored(&run_dir) {
             names::move_on(&self.roots, &stored.record, &updated).inspect_err(given_back)?;
         }

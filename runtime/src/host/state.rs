@@ -33,6 +33,9 @@ pub struct Stored {
     /// It is being given another one as it is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub updating: bool,
+    /// Files of it are being given other contents, of which it is to be told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rewriting: bool,
 }
 
 impl Stored {

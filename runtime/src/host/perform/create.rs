@@ -40,6 +40,7 @@ pub(super) async fn create(host: &Host, wanted: &ContainerRecord) -> Result<(), 
         created_at: jiff::Timestamp::now().as_second(),
         record: ContainerRecord { image_id: entry.id, ..wanted.clone() },
         updating: false,
+        rewriting: false,
     };
     let name = stored.record.name.clone();
     let roots = host.roots.clone();
