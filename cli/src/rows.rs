@@ -302,6 +302,7 @@ pub(crate) mod tests {
             left_behind: false,
             updating: false,
             content_moved: false,
+            moved_limits: vec![],
             oom_killed: false,
         }
     }

@@ -331,6 +331,7 @@ fn container_state(seen: &ObservedContainer) -> &'static str {
     match seen.state {
         _ if seen.updating => "half changed",
         _ if seen.content_moved => "with another content of a config or secret",
+        _ if !seen.moved_limits.is_empty() => "with other limits than it was given",
         ContainerState::Broken => "half made",
         ContainerState::Running { .. } if !seen.monitored => "without its monitor",
         ContainerState::Running { .. } if seen.paused => "paused",

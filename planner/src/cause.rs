@@ -9,6 +9,7 @@ use berth_schema::stack::Place;
 use serde::Serialize;
 
 use crate::class::Class;
+use crate::observed::MovedLimit;
 
 /// Why a step is in the plan.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -48,6 +49,8 @@ pub enum Cause {
         /// What of it (`its monitor is gone`).
         what: &'static str,
     },
+    /// The kernel has another limit for it than it was given.
+    LimitMoved(MovedLimit),
     /// A service it depends on is replaced or restarted.
     DependencyRestart {
         /// That service.
@@ -156,6 +159,7 @@ impl fmt::Display for Cause {
             Cause::Scale => f.write_str("scale"),
             Cause::Orphan => f.write_str("orphan: its service is not in the stack"),
             Cause::Drift { what } => write!(f, "drift: {what}"),
+            Cause::LimitMoved(limit) => write!(f, "drift: {limit}"),
             Cause::DependencyRestart { service } => write!(f, "`{service}` restarts"),
             Cause::NetworkReplaced { network } => write!(f, "network `{network}` is made anew"),
             Cause::VolumeReplaced { volume } => write!(f, "volume `{volume}` is made anew"),
@@ -276,6 +280,7 @@ impl Cause {
             Cause::Missing
             | Cause::ImageMoved { .. }
             | Cause::Drift { .. }
+            | Cause::LimitMoved(_)
             | Cause::PathMoved { .. }
             | Cause::CrashLeftover
             | Cause::Exited { .. }

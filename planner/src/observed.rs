@@ -389,6 +389,9 @@ pub struct ObservedContainer {
     /// A config or secret on the disk has another content than it was made with.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub content_moved: bool,
+    /// Limits that the kernel has otherwise than it was given them, while it runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moved_limits: Vec<MovedLimit>,
     /// The kernel killed a process of it for memory in its last life.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub oom_killed: bool,
@@ -399,6 +402,25 @@ impl ObservedContainer {
     /// newest that has: what never took over is not good because the other one ended.
     pub fn rank(&self) -> (bool, bool, u32) {
         (is_active(self) && !self.beside, self.served, self.record.succession)
+    }
+}
+
+/// A limit of a container that somebody else has set.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct MovedLimit {
+    /// The attribute of the file that asks for it.
+    pub attribute: String,
+    /// The file of its cgroup (`memory.max`).
+    pub file: String,
+    /// What was written there.
+    pub set: String,
+    /// What it shows now.
+    pub seen: String,
+}
+
+impl fmt::Display for MovedLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} is {}, not {}", self.attribute, self.file, self.seen, self.set)
     }
 }
 

@@ -125,6 +125,7 @@ mod tests {
             left_behind: false,
             updating: false,
             content_moved: false,
+            moved_limits: vec![],
             oom_killed: false,
         }
     }

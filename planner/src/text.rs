@@ -7,7 +7,7 @@ use berth_schema::stack::Protocol;
 use serde::Serialize;
 
 use crate::action::{Action, Object};
-use crate::cause::{Cause, FieldChange};
+use crate::cause::{Cause, FieldChange, Sort};
 use crate::class::Class;
 use crate::desired::PortSpec;
 use crate::observed::Leftover;
@@ -163,7 +163,9 @@ impl Plan {
                 }
                 Action::UpdateContainer(_) => {
                     let meta = |change: &FieldChange| change.class == Some(Class::Meta);
-                    let only = !step.changes.is_empty() && step.changes.iter().all(meta);
+                    let drifted = step.causes.iter().any(|cause| cause.sort() == Sort::Drift);
+                    let edited = !step.changes.is_empty() && !drifted;
+                    let only = edited && step.changes.iter().all(meta);
                     notes.extend(only.then(|| "only its record".to_owned()));
                 }
                 Action::SignalContainer { signal, .. } => notes.push(signal.clone()),
@@ -345,6 +347,7 @@ fn is_told(cause: &Cause, with_changes: bool) -> bool {
         | Cause::Orphan
         | Cause::NotInStack
         | Cause::Drift { .. }
+        | Cause::LimitMoved(_)
         | Cause::DependencyRestart { .. }
         | Cause::NetworkReplaced { .. }
         | Cause::VolumeReplaced { .. }

@@ -1,5 +1,8 @@
 //! Limits of the file are limits of the kernel.
 
+use std::fs;
+use std::path::PathBuf;
+
 use berth_tests::TestHost;
 
 const STACK: &str = "
@@ -16,13 +19,22 @@ services:
     labels: { some.label: a value }
 ";
 
-/// A limit as the kernel has it, by its file in v2 or v1.
-fn limit(host: &TestHost, v2: &str, v1: &str) -> String {
-    let file = [v2, v1]
+/// The file of a limit, by its name in v2 or v1.
+fn file(host: &TestHost, v2: &str, v1: &str) -> PathBuf {
+    [v2, v1]
         .into_iter()
         .find_map(|file| host.machine().cgroup_with("berth/stack-web-1", file))
-        .unwrap_or_else(|| panic!("no {v2} or {v1} for the container"));
-    std::fs::read_to_string(file).expect("a cgroup file").trim().to_owned()
+        .unwrap_or_else(|| panic!("no {v2} or {v1} for the container"))
+}
+
+/// A limit as the kernel has it.
+fn limit(host: &TestHost, v2: &str, v1: &str) -> String {
+    fs::read_to_string(file(host, v2, v1)).expect("a cgroup file").trim().to_owned()
+}
+
+/// Sets a limit past berth.
+fn set(host: &TestHost, v2: &str, v1: &str, value: &str) {
+    fs::write(file(host, v2, v1), value).expect("a cgroup file");
 }
 
 #[test]
@@ -33,6 +45,47 @@ fn limits_are_in_the_cgroup_files() {
     assert_eq!(limit(&host, "pids.max", "pids.max"), "30");
     let cpu = limit(&host, "cpu.max", "cpu.cfs_quota_us");
     assert!(["50000 100000", "50000"].contains(&cpu.as_str()), "{cpu}");
+}
+
+#[test]
+fn limits_that_somebody_else_has_set_are_drift_and_put_back_while_it_runs() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.berth("up -d").succeeds();
+    let before = host.pid_of("web");
+    let all = || {
+        let memory = limit(&host, "memory.max", "memory.limit_in_bytes");
+        (memory, limit(&host, "pids.max", "pids.max"), limit(&host, "cpu.max", "cpu.cfs_quota_us"))
+    };
+    let given = all();
+    host.berth("plan --detailed-exitcode").fails_with(0);
+    set(&host, "memory.max", "memory.limit_in_bytes", "100663296");
+    set(&host, "pids.max", "pids.max", "max");
+    set(&host, "cpu.max", "cpu.cfs_quota_us", "20000");
+
+    host.berth("plan --detailed-exitcode")
+        .fails_with(2)
+        .stdout_has("Drifted since it was applied:")
+        .stdout_has("update  web-1")
+        .stdout_has("drift: mem_limit: memory.")
+        .stdout_has(" is 100663296, not 67108864")
+        .stdout_has("drift: cpus: cpu.")
+        .stdout_has("drift: pids_limit: pids.max is max, not 30");
+    host.berth("up -d").succeeds();
+    assert_eq!((all(), host.pid_of("web")), (given, before));
+    host.berth("plan --detailed-exitcode").fails_with(0);
+    host.berth("up -d").succeeds().stderr_has("nothing to do");
+}
+
+#[test]
+fn a_limit_that_somebody_else_has_set_goes_with_an_edit_that_is_only_noted() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.berth("up -d").succeeds();
+    let before = host.pid_of("web");
+    set(&host, "pids.max", "pids.max", "31");
+    host.edit("compose.yaml", "a value", "another value");
+    host.berth("up -d").succeeds();
+    assert_eq!((limit(&host, "pids.max", "pids.max").as_str(), host.pid_of("web")), ("30", before));
+    host.berth("plan --detailed-exitcode").fails_with(0);
 }
 
 #[test]

@@ -41,6 +41,13 @@ step plain see plain
 step inside berth exec -T limited sh -c "'cat /proc/self/cgroup /sys/fs/cgroup/memory.max; grep cgroup /proc/self/mountinfo | grep -c ro,; nproc'"
 step write berth exec -T limited sh -c "'echo max >/sys/fs/cgroup/memory.max'"
 step full berth exec -T limited sh -c "'for i in \$(seq 60); do sleep 30 & done'"
+set_limit() { echo $2 >/sys/fs/cgroup/berth/stack-limited-1/$1; }
+set_limit memory.max 128M; set_limit memory.swap.max max; set_limit memory.low 0
+set_limit cpu.max 20000; set_limit cpu.weight 21; set_limit cpuset.cpus 0-1; set_limit pids.max max
+step drift berth plan --detailed-exitcode
+step again berth up -d
+step put-back see limited
+step nothing berth plan --detailed-exitcode
 step down berth down
 step left find /sys/fs/cgroup -mindepth 1 -type d
 "#;
@@ -72,6 +79,22 @@ step left find /sys/fs/cgroup -mindepth 1 -type d
     ");
     assert_ne!(vm.step("write").code, 0);
     assert!(vm.step("full").text.contains("can't fork"), "{:?}", vm.step("full"));
+    let drift = vm.step("drift");
+    assert_eq!(drift.code, 2, "{drift:?}");
+    for limit in [
+        "mem_limit: memory.max is 134217728, not 67108864",
+        "memswap_limit: memory.swap.max is max, not 33554432",
+        "mem_reservation: memory.low is 0, not 33554432",
+        "cpus: cpu.max is 20000 100000, not 50000 100000",
+        "cpu_shares: cpu.weight is 21, not 20",
+        "cpuset: cpuset.cpus is 0-1, not 1",
+        "pids_limit: pids.max is max, not 30",
+    ] {
+        assert!(drift.text.contains(&format!("drift: {limit}\n")), "{limit}: {drift:?}");
+    }
+    vm.ok("again");
+    assert_eq!(vm.ok("put-back"), vm.ok("limited"));
+    vm.ok("nothing");
     vm.ok("down");
     assert_eq!(vm.ok("left"), "");
 }

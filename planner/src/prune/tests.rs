@@ -50,6 +50,7 @@ pub(crate) fn container(name: &str, image_id: &str) -> ObservedContainer {
         left_behind: false,
         updating: false,
         content_moved: false,
+        moved_limits: vec![],
         oom_killed: false,
     }
 }

@@ -389,7 +389,9 @@ impl<'a> Judge<'a, '_> {
         if updates {
             verdict.updates = changes;
         }
-        verdict.resumes = in_scope && (have.updating || moved) && causes.is_empty();
+        // One that starts again is given its limits by that.
+        let limited = !have.moved_limits.is_empty() && verdict.fate != Fate::Restart;
+        verdict.resumes = in_scope && (have.updating || moved || limited) && causes.is_empty();
         verdict
     }
 

@@ -154,6 +154,7 @@ impl FakeHost {
             left_behind: false,
             updating: false,
             content_moved: false,
+            moved_limits: Vec::new(),
             oom_killed: false,
         }
     }
@@ -193,9 +194,10 @@ impl FakeHost {
                 let unseen = active(container) && !container.monitored;
                 let same = container.record.spec == record.spec
                     && container.record.depends_on == record.depends_on;
-                let asked = !same || container.content_moved;
+                let asked = !same || container.content_moved || !container.moved_limits.is_empty();
                 refuse(unseen || !asked, "is not to be updated")?;
                 container.content_moved = false;
+                container.moved_limits.clear();
                 container.record = (**record).clone();
                 let container = container.clone();
                 self.relink(&container)
@@ -266,6 +268,7 @@ impl FakeHost {
                 container.state = ContainerState::Exited { exit_code: 143, finished_at: 0 };
                 (container.held, container.monitored) = (*hold, false);
                 container.beside = false;
+                container.moved_limits.clear();
                 (container.health, container.paused) = (Health::None, false);
                 self.links.remove(name);
                 Ok(())

@@ -7,6 +7,7 @@ mod exchanges;
 mod holds;
 mod inits;
 mod lifecycle;
+mod limits;
 mod options;
 mod pairs;
 mod ports;

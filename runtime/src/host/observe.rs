@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 
 use berth_planner::desired::PortSpec;
 use berth_planner::observed::{
-    ContainerRecord, HostFacts, Leftover, Observed, ObservedContainer, ObservedImage,
-    ObservedVolume, VolumeRecord,
+    ContainerRecord, ContainerState, HostFacts, Leftover, MovedLimit, Observed, ObservedContainer,
+    ObservedImage, ObservedVolume, VolumeRecord,
 };
 use berth_schema::stack::Protocol;
 
 use super::grounds::real;
 use super::state::{self, Folders};
-use super::{Host, HostError, contents, facts, listening, network};
+use super::{Host, HostError, contents, facts, listening, network, prepare};
 use crate::container::cgroup::{Hierarchies, is_of_monitors};
 use crate::paths::Roots;
 use crate::record;
@@ -62,6 +62,12 @@ impl Host {
         for container in containers.values_mut() {
             if Some(container.record.project.as_str()) == project {
                 container.moved = moved(&container.record);
+                let settled = !container.updating
+                    && matches!(container.state, ContainerState::Running { .. });
+                if settled {
+                    let moved = moved_limits(&self.roots, &hierarchies, &container.record);
+                    container.moved_limits = moved;
+                }
                 ports.extend(wanted(&container.record.spec.ports));
             }
         }
@@ -196,6 +202,15 @@ fn moved(record: &ContainerRecord) -> BTreeMap<PathBuf, PathBuf> {
     let now = judged.map(|(path, before)| (path, before, real(path)));
     let moved = now.filter(|(_, before, now)| before != &now);
     moved.map(|(path, _, now)| (path.clone(), now)).collect()
+}
+
+/// Limits that the kernel has otherwise than a container that runs was given them.
+pub(super) fn moved_limits(
+    roots: &Roots,
+    hierarchies: &Hierarchies,
+    record: &ContainerRecord,
+) -> Vec<MovedLimit> {
+    hierarchies.moved_limits(&prepare::without_devices(roots, record))
 }
 
 /// Cgroups of ours whose container has no record, or neither runs nor has a monitor.

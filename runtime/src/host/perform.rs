@@ -20,7 +20,9 @@ use berth_planner::observed::{ContainerRecord, Leftover};
 use berth_schema::stack::OnChange;
 
 use super::state::held_mark;
-use super::{Host, StepError, Stored, claims, contents, names, network, prepare, state, volume};
+use super::{
+    Host, StepError, Stored, claims, contents, names, network, observe, prepare, state, volume,
+};
 use crate::bundle::{Bundle, Phase, Status};
 use crate::container::cgroup;
 use crate::monitor::events::{Events, Happening};
@@ -116,13 +118,16 @@ impl Host {
         };
         let run_dir = self.roots.container_run(name);
         let differing = contents::differing(&self.roots, wanted);
-        let is_heard = stored.updating
-            || !differing.is_empty()
-            || !is_only_noted(&stored.record.spec, &wanted.spec);
         let is_monitored = client::is_monitored(&run_dir);
         let rewriting = stored.rewriting || !differing.is_empty();
         let marked = Stored { updating: true, rewriting, ..stored.clone() };
-        if is_heard && is_monitored {
+        let is_heard = || {
+            stored.updating
+                || !differing.is_empty()
+                || !is_only_noted(&stored.record.spec, &wanted.spec)
+                || self.has_moved_limits(wanted)
+        };
+        if is_monitored && is_heard() {
             let wiring = prepare::wiring(&self.roots, &stored, wanted).inspect_err(given_back)?;
             let cgroup = prepare::cgroup(&self.roots, wanted).inspect_err(given_back)?;
             let restart = prepare::restart(wanted.spec.restart);
@@ -154,6 +159,11 @@ impl Host {
         write(&updated)?;
         claims::release_rest(&self.roots, &stored.record, wanted);
         Ok(())
+    }
+
+    fn has_moved_limits(&self, record: &ContainerRecord) -> bool {
+        let here = cgroup::Hierarchies::discover();
+        here.is_ok_and(|here| !observe::moved_limits(&self.roots, &here, record).is_empty())
     }
 
     async fn start(&self, name: &str, beside: bool) -> Result<(), StepError> {

@@ -31,7 +31,7 @@ mod upkeep;
 
 pub(super) use devices::nodes as device_nodes;
 pub(super) use life::{restart, signal_number};
-pub(super) use limits::cgroup;
+pub(super) use limits::{cgroup, without_devices};
 pub(super) use mounts::all_mounts;
 pub(super) use upkeep::other_upkeep;
 

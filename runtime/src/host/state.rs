@@ -204,6 +204,7 @@ pub(super) fn observe(folders: &Folders, stored: Stored) -> io::Result<ObservedC
         left_behind: false,
         updating: stored.updating,
         content_moved: false,
+        moved_limits: Vec::new(),
         oom_killed: false,
     };
     if status.is_none() && observed.monitored {

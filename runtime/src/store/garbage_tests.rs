@@ -177,6 +177,7 @@ fn made_of(name: &str, image: &str) -> ObservedContainer {
         left_behind: false,
         updating: false,
         content_moved: false,
+        moved_limits: vec![],
         oom_killed: false,
     }
 }

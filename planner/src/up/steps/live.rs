@@ -13,11 +13,14 @@ impl Maker<'_> {
     pub(super) fn update(&mut self, change: &Change, record: ContainerRecord) -> Slot {
         let updates = &change.verdict.updates;
         let is_updating = change.have.is_some_and(|have| have.updating);
-        let causes = match (updates.is_empty(), is_updating) {
+        let has_moved = change.have.is_some_and(|have| have.content_moved);
+        let mut causes = match (updates.is_empty(), is_updating) {
             (false, _) => causes(updates),
             (true, true) => vec![Cause::Drift { what: "a change of it was cut short" }],
-            (true, false) => vec![CONTENT],
+            (true, false) => has_moved.then_some(CONTENT).into_iter().collect(),
         };
+        let limits = change.have.into_iter().flat_map(|have| &have.moved_limits);
+        causes.extend(limits.cloned().map(Cause::LimitMoved));
         let update = self.draft.add(Action::UpdateContainer(Box::new(record)), causes);
         self.draft.changes(update, updates.clone());
         update

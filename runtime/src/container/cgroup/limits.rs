@@ -58,12 +58,13 @@ impl Group {
         }
     }
 
-    /// Changes the limits of a group in use from those of `before` to those of `after`. Devices
-    /// stay as they are.
+    /// Changes the limits of a group in use from those of `before` to those of `after`, and those
+    /// that somebody else has set meanwhile. Devices stay as they are.
     ///
     /// When the kernel refuses one, those that were changed already are put back.
     pub(crate) fn change_limits(&self, before: &Cgroup, after: &Cgroup) -> Result<(), SetupError> {
-        self.refuse_less_than_used(before, after)?;
+        let was = self.as_seen(self.settings(before));
+        self.refuse_less_than_used(&was, after)?;
         if after.cpu_rt_runtime.is_some() {
             self.make_room_for_real_time(after)?;
         }
@@ -71,8 +72,8 @@ impl Group {
             let needed = self.controllers_of(after);
             unified.pass_on(&needed).step("pass controllers on to", unified.folder.display())?;
         }
-        let (was, shall) = (self.settings(before), self.settings(after));
-        let grows = grows(before, after);
+        let shall = self.settings(after);
+        let grows = grows(&was, &shall);
         let changed = changes(&was, &shall, grows).iter().try_for_each(|it| self.change(it));
         changed.inspect_err(|_| {
             for change in changes(&shall, &was, !grows) {
@@ -136,13 +137,15 @@ impl Group {
     }
 
     /// v2 would end processes until the rest fits; v1 refuses by itself.
-    fn refuse_less_than_used(&self, before: &Cgroup, after: &Cgroup) -> Result<(), SetupError> {
+    fn refuse_less_than_used(&self, was: &[Setting], after: &Cgroup) -> Result<(), SetupError> {
         let (Some((_, Version::V2)), Some(limit)) = (self.controller("memory"), after.memory)
         else {
             return Ok(());
         };
+        let had = was.iter().find(|setting| setting.file == "memory.max");
+        let had = had.and_then(|setting| setting.value.parse::<u64>().ok());
         match self.usage().memory {
-            Some(used) if before.memory.is_none_or(|before| limit < before) && used > limit => {
+            Some(used) if had.is_none_or(|had| limit < had) && used > limit => {
                 let reason = format!("the container uses {used} bytes now");
                 Err(SetupError::refused("set limit", format!("mem_limit = {limit}"), reason))
             }
@@ -266,10 +269,12 @@ fn changes<'a>(was: &'a [Setting], shall: &'a [Setting], grows: bool) -> Vec<Cha
 }
 
 /// Whether there is more memory and swap together than before.
-fn grows(before: &Cgroup, after: &Cgroup) -> bool {
-    let bytes = |limits| settings::total(limits).and_then(|total| u64::try_from(total).ok());
-    let end = |limits| bytes(limits).unwrap_or(u64::MAX);
-    end(after) > end(before)
+fn grows(was: &[Setting], shall: &[Setting]) -> bool {
+    let end = |all: &[Setting]| {
+        let total = all.iter().find(|setting| setting.file == settings::SWAP_V1);
+        total.and_then(|setting| setting.value.parse().ok()).unwrap_or(u64::MAX)
+    };
+    end(shall) > end(was)
 }
 
 /// The kernel does not know the file, or the device has no such setting.
@@ -302,7 +307,7 @@ mod tests {
             let text = change.shall.clone().or(change.setting.reset_line());
             format!("{} = {}", change.setting.file, text.unwrap_or("that of the parent".into()))
         };
-        let all = changes(&was, &shall, grows(before, after));
+        let all = changes(&was, &shall, grows(&was, &shall));
         all.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
@@ -357,6 +362,29 @@ mod tests {
         cpu.cfs_period_us = 50000
         cpu.cfs_quota_us = 50000
         ");
+    }
+
+    #[test]
+    fn what_somebody_else_has_set_is_written_again_and_nothing_more() {
+        let folder = std::env::temp_dir().join(format!("berth-limits-{}", std::process::id()));
+        let group = Hierarchies::parse("1 1 0:1 / / rw - cgroup2 cgroup2 rw", &folder).group("x");
+        let limits = Cgroup { cpuset: Some("0,1".into()), ..memory(Some(64 << 20)) };
+        let write = |file: &str, text: &str| fs::write(folder.join("x").join(file), text).unwrap();
+        fs::create_dir_all(folder.join("x")).unwrap();
+        write("cgroup.controllers", "memory pids cpuset");
+        let files = [
+            ("memory.max", "68157440"),
+            ("memory.swap.max", "67108864"),
+            ("cpuset.cpus", "0-1"),
+            ("pids.max", "99"),
+        ];
+        files.iter().for_each(|(file, text)| write(file, text));
+        group.change_limits(&limits, &limits).unwrap();
+        let read =
+            |(file, _): (&str, &str)| fs::read_to_string(folder.join("x").join(file)).unwrap();
+        let now = files.map(read);
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(now, ["67108864", "67108864", "0-1", "10"]);
     }
 
     #[test]

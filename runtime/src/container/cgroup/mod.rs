@@ -5,8 +5,8 @@
 //! from outside costs 5–18 ms.
 //!
 //! Reading order: this file (discovery, [`Group`]), `make` (its folders), `settings` (limits as
-//! texts), `limits` (writing them), `realtime`, `device`, `control` (freeze, kill, remove),
-//! `usage`, `quarters` (where monitors live).
+//! texts), `limits` (writing them), `seen` (reading them back), `realtime`, `device`, `control`
+//! (freeze, kill, remove), `usage`, `quarters` (where monitors live).
 
 mod control;
 mod device;
@@ -14,6 +14,7 @@ mod limits;
 mod make;
 mod quarters;
 mod realtime;
+mod seen;
 mod settings;
 mod usage;
 

@@ -155,7 +155,7 @@ fn memory(limits: &Cgroup, legacy: bool) -> Vec<Setting> {
 pub(super) const SWAP_V1: &str = "memory.memsw.limit_in_bytes";
 
 /// Memory and swap together, as Docker has it: twice the memory when only that is said.
-pub(super) fn total(limits: &Cgroup) -> Option<i64> {
+fn total(limits: &Cgroup) -> Option<i64> {
     let twice = limits.memory.map(|bytes| i64::try_from(bytes.saturating_mul(2)));
     limits.memory_swap.or(twice.map(|twice| twice.unwrap_or(-1)))
 }

@@ -23,10 +23,16 @@ pub(in crate::host) fn cgroup(
     roots: &Roots,
     record: &ContainerRecord,
 ) -> Result<Cgroup, StepError> {
+    let io = record.spec.blkio_config.as_ref();
+    let io = io.map(|io| block_limits(&record.name, io)).transpose()?;
+    Ok(Cgroup { io: io.unwrap_or_default(), ..without_devices(roots, record) })
+}
+
+/// The same without the limits of block devices, for which the host has to be asked.
+pub(in crate::host) fn without_devices(roots: &Roots, record: &ContainerRecord) -> Cgroup {
     let spec = &record.spec;
     let limits = &spec.limits;
-    let io = spec.blkio_config.as_ref().map(|io| block_limits(&record.name, io)).transpose()?;
-    Ok(Cgroup {
+    Cgroup {
         path: roots.cgroup_of(&record.name, spec),
         host_view: spec.cgroup_host,
         memory: limits.memory,
@@ -41,9 +47,9 @@ pub(in crate::host) fn cgroup(
         cpu_shares: limits.cpu_shares,
         cpuset: limits.cpuset.clone(),
         pids: limits.pids.unwrap_or(PIDS),
-        io: io.unwrap_or_default(),
+        io: BlockLimits::default(),
         devices: Vec::new(),
-    })
+    }
 }
 
 fn block_limits(container: &str, io: &BlockIo) -> Result<BlockLimits, StepError> {
