@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::beside::{self, Besides};
-use super::observe::{half_made, names_in};
+use super::observe::{both, half_made, names_in};
 use super::{HostError, StepError, perform, state};
 use crate::paths::Roots;
 use crate::record;
@@ -43,7 +43,8 @@ pub(super) struct Kernel {
 impl Kernel {
     pub(super) fn read(roots: &Roots) -> Result<Kernel, HostError> {
         let failed = |e: NetError| HostError::Network(e.to_string());
-        let links = links::links().map_err(failed)?;
+        let (links, rules) = both(links::links, firewall::observe);
+        let (links, rules) = (links.map_err(failed)?, rules.map_err(failed)?);
         let mut bridges = bridge::among(&links);
         // Of one that was cut off before it had a mark nobody knows whose it is.
         bridges.retain(|bridge| {
@@ -52,7 +53,7 @@ impl Kernel {
         });
         let stored = records(roots).map_err(|e| HostError::Network(e.to_string()))?;
         let besides = Besides::among(&links, roots, &stored);
-        let (rules, foreign) = own(roots, firewall::observe().map_err(failed)?);
+        let (rules, foreign) = own(roots, rules);
         Ok(Kernel { links, bridges, besides, rules, foreign })
     }
 }

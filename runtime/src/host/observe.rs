@@ -53,9 +53,9 @@ impl Host {
         let mut leftovers = BTreeSet::new();
         // The kernel's things are listed before the records that explain them: what another run
         // makes in between is then not seen, and never taken for something left over.
-        let kernel = network::Kernel::read(&self.roots)?;
-        let hierarchies = Hierarchies::discover().map_err(|e| HostError::Cgroups(e.to_string()))?;
-        let groups = hierarchies.below(&self.roots.cgroups());
+        let (kernel, groups) =
+            both(|| network::Kernel::read(&self.roots), || groups_of(&self.roots));
+        let (kernel, (hierarchies, groups)) = (kernel?, groups?);
         let mut containers = self.containers(&mut leftovers)?;
         let project = asked.to_start.as_deref();
         let mut ports = asked.ports.clone();
@@ -116,20 +116,38 @@ impl Host {
         }
         let folders = Folders::open(&self.roots)
             .map_err(|e| HostError::io("open the folders of", &dir, e))?;
-        for name in names {
-            let read = |e| HostError::io("read container", dir.join(&name), e);
-            match folders.read(&name).map_err(read)? {
-                Some(stored) => {
-                    let mut seen = state::observe(&folders, stored).map_err(read)?;
-                    seen.content_moved = contents::have_moved(&self.roots, &seen.record);
-                    containers.insert(name, seen);
-                }
+        let read = |names: &[String]| -> Result<Vec<_>, HostError> {
+            names.iter().map(|name| self.container(&folders, name)).collect()
+        };
+        let (first, second) = names.split_at(names.len() / 2);
+        let seen = match first.len() < WORTH_A_THREAD {
+            true => read(&names)?,
+            false => {
+                let (first, second) = both(|| read(first), || read(second));
+                first?.into_iter().chain(second?).collect()
+            }
+        };
+        for (name, seen) in names.into_iter().zip(seen) {
+            match seen {
+                Some(seen) => drop(containers.insert(name, seen)),
                 // The record is written last: a folder without one is half made.
                 None => half_made(&self.roots, format!("containers/{name}"), leftovers),
             }
         }
         spaces::compare(&mut containers);
         Ok(containers)
+    }
+
+    fn container(
+        &self,
+        folders: &Folders,
+        name: &str,
+    ) -> Result<Option<ObservedContainer>, HostError> {
+        let failed = |e| HostError::io("read container", self.roots.container(name), e);
+        let Some(stored) = folders.read(name).map_err(failed)? else { return Ok(None) };
+        let mut seen = state::observe(folders, stored).map_err(failed)?;
+        seen.content_moved = contents::have_moved(&self.roots, &seen.record);
+        Ok(Some(seen))
     }
 
     fn observe_volumes(
@@ -169,6 +187,31 @@ impl Host {
         }
         Ok(images)
     }
+}
+
+/// From how many containers on reading half of them is worth a thread.
+const WORTH_A_THREAD: usize = 8;
+
+/// Both results, found at the same time.
+pub(super) fn both<A, B: Send>(
+    one: impl FnOnce() -> A,
+    other: impl FnOnce() -> B + Send,
+) -> (A, B) {
+    std::thread::scope(|scope| {
+        let other = scope.spawn(other);
+        let one = one();
+        match other.join() {
+            Ok(other) => (one, other),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+/// The hierarchies of cgroups, and the names of ours.
+fn groups_of(roots: &Roots) -> Result<(Hierarchies, BTreeSet<String>), HostError> {
+    let hierarchies = Hierarchies::discover().map_err(|e| HostError::Cgroups(e.to_string()))?;
+    let groups = hierarchies.below(&roots.cgroups());
+    Ok((hierarchies, groups))
 }
 
 /// Files that containers were made from and that are not there any more. One that nobody can look
