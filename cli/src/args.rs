@@ -1,8 +1,10 @@
 //! The words of the command line: what is the same for every command, and the commands by name.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::builder::Resettable;
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::commands;
 
@@ -121,8 +123,39 @@ pub(crate) enum ProgressStyle {
     Quiet,
 }
 
-/// The commands.
+impl Cli {
+    /// Describes all commands in full, for who asks for help or is not understood.
+    pub(crate) fn all() -> clap::Command {
+        let listed = Self::command();
+        let mut all = listed.clone();
+        all.build();
+        // What a docstring says of the arguments of a command came last, and is no help.
+        listed.get_subcommands().fold(all, |all, command| {
+            let (about, long) = (command.get_about().cloned(), command.get_long_about().cloned());
+            all.mut_subcommand(command.get_name(), |one| {
+                one.about(Resettable::from(about)).long_about(Resettable::from(long))
+            })
+        })
+    }
+
+    /// Describes as much as these words may name: the options of every command, and few commands.
+    /// What it takes means the same as by the description of all; what it refuses, only that one
+    /// can explain.
+    pub(crate) fn described(words: &[OsString]) -> clap::Command {
+        let all = Command::augment_subcommands(clap::Command::new(""));
+        let is_named = |command: &&clap::Command| {
+            let mut names = std::iter::once(command.get_name()).chain(command.get_all_aliases());
+            names.any(|name| words.iter().skip(1).any(|word| word == name))
+        };
+        let named = all.get_subcommands().filter(is_named).cloned();
+        let options = Global::augment_args(clap::Command::new("berth"));
+        options.subcommand_required(true).subcommands(named)
+    }
+}
+
+/// The commands. Each is described in full when it is asked for.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
     /// Bring the stack up: create, replace and start what differs from the file
     Up(commands::up::UpArgs),
@@ -265,10 +298,9 @@ pub(crate) enum Format {
 
 #[cfg(test)]
 mod tests {
-    use berth_planner::hidden;
-    use clap::CommandFactory;
-
     use super::*;
+    use berth_planner::hidden;
+    use clap::FromArgMatches;
 
     #[test]
     fn what_options_of_run_and_exec_are_given_is_not_written_down() {
@@ -289,6 +321,37 @@ mod tests {
     #[test]
     fn the_definitions_of_all_commands_hold_together() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn each_command_says_in_its_help_what_the_list_of_commands_says() {
+        let all = Cli::all();
+        for command in Cli::command().get_subcommands() {
+            let told = all.find_subcommand(command.get_name()).unwrap();
+            assert_eq!(told.get_about(), command.get_about());
+            assert!(told.get_arguments().next().is_some() || told.has_subcommands());
+        }
+    }
+
+    #[test]
+    fn of_the_commands_none_but_the_named_ones_are_described() {
+        let words = |words: &str| -> Vec<OsString> { words.split(' ').map(Into::into).collect() };
+        for (said, named) in [
+            ("berth up -d", vec!["up"]),
+            ("berth -p down up", vec!["up", "down"]),
+            ("berth rmi x", vec!["rmi"]),
+            ("berth", vec![]),
+        ] {
+            let described = Cli::described(&words(said));
+            let names = described.get_subcommands().map(|command| command.get_name().to_owned());
+            assert_eq!(names.collect::<Vec<_>>(), named);
+        }
+        for said in ["berth -p down up --dry-run", "berth logs -f up", "berth system df"] {
+            let few = Cli::described(&words(said)).get_matches_from(words(said));
+            let few = Cli::from_arg_matches(&few).unwrap();
+            let all = Cli::try_parse_from(words(said)).unwrap();
+            assert_eq!(format!("{few:?}"), format!("{all:?}"));
+        }
     }
 
     #[test]

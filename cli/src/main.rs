@@ -48,6 +48,7 @@ mod values;
 mod views;
 mod wording;
 
+use std::ffi::OsString;
 use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 
@@ -91,12 +92,19 @@ fn main() -> ExitCode {
     }
 }
 
-/// What was asked for. The description of all commands lives as long as the program: to take its
-/// thousands of small parts down one by one is work for nobody.
+/// What was asked for. All commands are described for who asks for help or is not understood; the
+/// thousands of parts of that are more work than many a command.
 fn words() -> Result<Cli, clap::Error> {
-    let mut described = ManuallyDrop::new(Cli::command());
-    let mut matches = described.try_get_matches_from_mut(std::env::args_os())?;
-    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut described))
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let mut few = ManuallyDrop::new(Cli::described(&words));
+    if let Ok(mut matches) = few.try_get_matches_from_mut(&words)
+        && let Ok(cli) = Cli::from_arg_matches_mut(&mut matches)
+    {
+        return Ok(cli);
+    }
+    let mut all = ManuallyDrop::new(Cli::all());
+    let mut matches = all.try_get_matches_from_mut(words)?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut all))
 }
 
 /// Our own program executed again as a small process of one thread: the parent of monitors, and

@@ -56,7 +56,9 @@ impl Host {
         let (kernel, groups) =
             both(|| network::Kernel::read(&self.roots), || groups_of(&self.roots));
         let (kernel, (hierarchies, groups)) = (kernel?, groups?);
-        let mut containers = self.containers(&mut leftovers)?;
+        let (containers, facts) =
+            both(|| self.containers(&mut leftovers), || facts::read(&self.roots, &kernel.links));
+        let (mut containers, facts) = (containers?, facts?);
         let project = asked.to_start.as_deref();
         let mut ports = asked.ports.clone();
         for container in containers.values_mut() {
@@ -86,7 +88,7 @@ impl Host {
         let gone = gone(&containers);
         let listening = listening::read(self, &ports, &containers, &kernel.foreign)?;
         Ok(Observed {
-            host: HostFacts { listening, ..facts::read(&self.roots, &kernel.links)? },
+            host: HostFacts { listening, ..facts },
             images: self.images(&asked.images)?,
             networks,
             volumes,
