@@ -38,6 +38,20 @@ pub fn write<T: Serialize>(path: &Path, value: &T, durability: Durability) -> io
 /// # Errors
 /// What the host answers; the old file, if any, is then untouched.
 pub fn write_bytes(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
+    write_given(path, bytes, (mode, durability), |_| Ok(()))
+}
+
+/// Writes `bytes` to `path`, in the same way; `give` makes the new file what it is to be before anybody
+/// finds it.
+///
+/// # Errors
+/// What the host answers; the old file, if any, is then untouched.
+pub fn write_given(
+    path: &Path,
+    bytes: &[u8],
+    (mode, durability): (u32, Durability),
+    give: impl FnOnce(&Path) -> io::Result<()>,
+) -> io::Result<()> {
     let dir = path.parent().ok_or_else(|| io::Error::other("a record needs a folder"))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beside = dir.join(format!(".{name}.{}.new", std::process::id()));
@@ -49,6 +63,7 @@ pub fn write_bytes(path: &Path, bytes: &[u8], mode: u32, durability: Durability)
             .mode(defence!("record.private", mode, 0o666))
             .open(&beside)?;
         file.write_all(bytes)?;
+        give(&beside)?;
         if durability == Durability::Durable {
             file.sync_all()?;
         }

@@ -41,9 +41,10 @@ fn write_one(
     let dir = folder(roots, &record.name, file.secret);
     DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
     let path = dir.join(index.to_string());
-    record::write_bytes(&path, &file.content.0, 0o600, durability)?;
-    Owners::below(&dir, record.id_base).give(&path, file.uid, file.gid)?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(file.mode))
+    record::write_given(&path, &file.content.0, (0o600, durability), |new| {
+        Owners::below(&dir, record.id_base).give(new, file.uid, file.gid)?;
+        fs::set_permissions(new, fs::Permissions::from_mode(file.mode))
+    })
 }
 
 /// Those whose files have other contents than they say; one that is gone has none.
