@@ -136,13 +136,22 @@ pub fn ways(all: &[Generation]) -> Vec<&Generation> {
     ways
 }
 
-/// Numbers of those that are too old to be kept; what ways back lead to is. How many are, the newest says.
+/// Numbers of those that are too old to be kept; what ways back lead to is, and what says last that a
+/// service was rejected. How many are, the newest says.
 pub fn surplus(all: &[Generation]) -> Vec<u64> {
     let kept = all.last().and_then(|newest| newest.history).unwrap_or(KEPT);
     let over = all.len().saturating_sub(kept);
+    let refusing = refusing(all);
     let ways: Vec<u64> = ways(all).iter().map(|generation| generation.number).collect();
     let old = all.iter().map(|generation| generation.number);
-    old.filter(|number| !ways.contains(number)).take(over).collect()
+    old.filter(|number| !ways.contains(number) && !refusing.contains(number)).take(over).collect()
+}
+
+/// For each service the number of the last one that it was rejected in.
+fn refusing(all: &[Generation]) -> BTreeSet<u64> {
+    let rejected =
+        all.iter().flat_map(|one| one.rejected.iter().map(move |name| (name, one.number)));
+    rejected.collect::<BTreeMap<_, _>>().into_values().collect()
 }
 
 #[cfg(test)]
@@ -292,5 +301,16 @@ mod tests {
         let many: Vec<String> = (3..=KEPT + 3).map(failed).collect();
         let many = format!("1a 2b {}", many.join(" "));
         assert_eq!(surplus(&history(&many)), [3, 4, 5], "what failed pushes out no way back");
+    }
+
+    #[test]
+    fn what_says_last_that_a_service_was_rejected_is_kept() {
+        let mut all = history("1a 2b! 3c! 4d 5e");
+        all[4].history = Some(1);
+        assert_eq!(surplus(&all), [1, 2, 3, 4]);
+        for rejecting in [1, 2] {
+            all[rejecting].rejected = ["web".to_owned()].into();
+        }
+        assert_eq!(surplus(&all), [1, 2, 4]);
     }
 }
