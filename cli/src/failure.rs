@@ -259,6 +259,7 @@ impl Failure {
             Failure::Partial { untouched, .. } => !untouched,
             Failure::PartOfPlan { partial, .. } => partial.is_half_done(),
             Failure::CutShort { .. } | Failure::Unhealthy { .. } => true,
+            Failure::Rejected { kept, .. } => !kept.is_empty(),
             _ => false,
         }
     }

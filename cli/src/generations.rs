@@ -41,6 +41,8 @@ pub(crate) struct Run<'a> {
     pub(crate) history: Option<usize>,
     /// Where it led back from, and to.
     pub(crate) rollback: Option<Rollback>,
+    /// Services that were rejected and were not tried now.
+    pub(crate) kept: BTreeSet<String>,
 }
 
 /// What the last plan of a run was made from.
@@ -194,7 +196,8 @@ impl<'a> Writer<'a> {
         let project = &self.desired.project;
         let newest = self.host.newest_generation(project)?;
         let run = self.host.last_run(project)?;
-        let covered = covered(self.desired, self.run.options)?;
+        let mut covered = covered(self.desired, self.run.options)?;
+        covered.retain(|service| !self.run.kept.contains(*service));
         let is_touched = |service: &String| covered.contains(service.as_str());
         let is_known =
             |newest: &Generation| newest.run == run && !newest.rejected.iter().any(is_touched);

@@ -331,6 +331,15 @@ fn what_was_rejected_keeps_nothing_else_from_running() {
     let model = host.shell(&format!("cat {model}")).succeeds();
     model.stdout_has("MODE: good").stdout_has("VERSION: \"2\"");
 
+    // It stays rejected when something else fails.
+    let sleep = "command: [sleep, '100000']";
+    host.edit("compose.yaml", sleep, "command: [nothing-of-this-name]");
+    host.berth("up -d").fails_with(3).stderr_has("just this was rejected before: `web`");
+    host.edit("compose.yaml", "command: [nothing-of-this-name]", sleep);
+    host.berth("up -d").fails_with(9).stderr_has("the rest was done");
+    host.berth("up -d").fails_with(9);
+    assert_eq!(running(&host), good);
+
     // What cannot stay as it is keeps all as it is.
     host.berth("up -d --retry").fails_with(6);
     host.berth("down").succeeds();

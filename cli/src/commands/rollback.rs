@@ -1,5 +1,6 @@
 //! `berth rollback`.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -136,7 +137,8 @@ async fn once(
     let rollback = Some(rollback).filter(|back| back.of != back.to);
     // What was kept less of then would forget what has come since.
     let (pins, history) = (images.pins(), of.history);
-    let run = Run { stack: &stack, options: &options, pins, history, rollback };
+    let run =
+        Run { stack: &stack, options: &options, pins, history, rollback, kept: BTreeSet::new() };
     let run = generations::remember(&again, host, &look, (&run, wanted), &changed);
     drop(look);
     let change = changed

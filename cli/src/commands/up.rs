@@ -159,8 +159,8 @@ async fn run_saved(session: &Session, file: &str, args: &UpArgs) -> Result<Exit,
     let made = saved::holding(&again, &host, &stack, saved).await?;
     let done = saved::apply(&again, (&host, &lock), &stack, (file, &plan, made)).await?;
     let options = args.shape.options(&args.services);
-    let (pins, history) = (&done.pins, stack.history);
-    let run = Run { stack: &stack, options: &options, pins, history, rollback: None };
+    let (pins, history, kept) = (&done.pins, stack.history, BTreeSet::new());
+    let run = Run { stack: &stack, options: &options, pins, history, rollback: None, kept };
     let run =
         generations::remember_under(&again, &host, &lock, (&run, &done.desired), &done.changed);
     drop(lock);
@@ -323,8 +323,12 @@ async fn bring_up(
         flow::change_or_back(session, host, &mut look, plan, (Manner::Usual, &back)).await;
     let (changed, refused) = refusal.beside(changed);
     let about = wanted.about(&options);
+    let kept = match &refused {
+        Some(Failure::Rejected { services, .. }) => services.iter().cloned().collect(),
+        _ => BTreeSet::new(),
+    };
     let (pins, history) = (images.pins(), stack.history);
-    let run = Run { stack, options: &options, pins, history, rollback: None };
+    let run = Run { stack, options: &options, pins, history, rollback: None, kept };
     let run = generations::remember(session, host, &look, (&run, wanted), &changed);
     // Others may work on the project while this run follows the output.
     drop(look);
