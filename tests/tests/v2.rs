@@ -266,7 +266,7 @@ step left find /sys/fs/cgroup -mindepth 1 -type d
     assert_eq!([vm.ok("weight"), vm.ok("then")], ["20", "cpuset cpu memory pids"]);
     assert_eq!(vm.ok("view"), "0::/berth/stack-view-1");
     insta::assert_snapshot!(vm.ok("plan"), @r#"
-    Stack stack: 4 containers run; compose.yaml
+    Stack stack: 4 containers run, generation 1 → 2; compose.yaml
     Edited since it was applied:
       update  live-1  limits.cpus 0.5 → 0.25 (compose.yaml:18:11)
                       limits.memory "64 MiB" → "128 MiB" (compose.yaml:17:16)

@@ -370,11 +370,11 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_tells_the_last_ten_lines() {
-        let text: String = (1..=12).map(|n| format!("line {n}\n")).collect();
+    fn a_failure_tells_the_last_twenty_lines() {
+        let text: String = (1..=22).map(|n| format!("line {n}\n")).collect();
         let told = why(3, false, text.as_bytes());
         assert!(told.starts_with("exited with 3; its last lines:\nline 3\n"), "{told}");
-        assert!(told.ends_with("\nline 12"), "{told}");
+        assert!(told.ends_with("\nline 22"), "{told}");
         assert_eq!(why(137, true, b""), "took too long and was killed");
         assert_eq!(
             why(1, false, b"\x1b]0;title\x07"),
