@@ -125,6 +125,19 @@ fn everything_of_the_stack_can_be_killed_at_once() {
 }
 
 #[test]
+fn a_bridge_that_is_half_made_is_seen_while_the_networks_are_looked_after() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.berth("up -d").succeeds();
+    // As a kill leaves it; and the sentry has the lock of the networks.
+    host.shell("ip link add br-half group $((0x62657268)) type bridge").succeeds();
+    let held = "flock /var/lib/berth/networks $berth";
+    host.shell(&format!("{held} plan --detailed-exitcode")).fails_with(2).stdout_has("br-half");
+    host.berth("up -d").succeeds();
+    host.shell("ip link show br-half").fails_with(1);
+    is_converged(&host);
+}
+
+#[test]
 fn up_killed_at_any_moment_is_finished_by_the_next() {
     let host = TestHost::with("compose.yaml", STACK);
     // A whole `up` takes a few hundred milliseconds: these moments lie all over it.

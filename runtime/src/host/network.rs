@@ -108,11 +108,14 @@ pub(super) fn observe(
     leftovers: &mut BTreeSet<Leftover>,
 ) -> Result<BTreeMap<String, ObservedNetwork>, HostError> {
     let Kernel { bridges, besides, rules, .. } = kernel;
-    let mut networks = BTreeMap::new();
+    let (mut networks, mut making) = (BTreeMap::new(), false);
     for name in names_in(&roots.state.join("networks"))? {
         let path = roots.network(&name);
-        let stored = read(roots, &name).map_err(|e| HostError::io("read network", path, e))?;
+        let stored = read(roots, &name).map_err(|e| HostError::io("read network", &path, e))?;
         let Some(record) = stored else {
+            // While another run makes a network, its bridge has no record yet. The lock of all of
+            // them does not tell: whoever looks after them holds it too.
+            making |= state::busy(&path) == Some(true);
             half_made(roots, format!("networks/{name}"), leftovers);
             continue;
         };
@@ -123,8 +126,6 @@ pub(super) fn observe(
         };
         networks.insert(name, ObservedNetwork { record, bridge_up, rules_present });
     }
-    // While another run makes a network, its bridge has no record yet.
-    let making = state::busy(&roots.state.join("networks")) == Some(true);
     for bridge in bridges.iter().filter(|_| !making) {
         if !networks.values().any(|n| n.record.bridge == bridge.name) {
             leftovers.insert(Leftover::Bridge(bridge.name.clone()));
