@@ -4,6 +4,8 @@
 
 #[path = "crashes/at_once.rs"]
 mod at_once;
+#[path = "crashes/rollouts.rs"]
+mod rollouts;
 #[path = "crashes/sweeps.rs"]
 mod sweeps;
 
