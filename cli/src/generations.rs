@@ -377,10 +377,12 @@ fn variables(stack: &Stack) -> BTreeMap<String, String> {
     of_configs.collect()
 }
 
-/// The number of the newest generation. That it cannot be read is told.
-pub(crate) fn newest(session: &Session, host: &Host, project: &str) -> Option<u64> {
-    let newest = host.newest_generation(project);
-    read(session, newest, "which generation this leads to").flatten().map(|newest| newest.number)
+/// The numbers of the newest generation and of the one that a plan leads to. That it cannot be read is
+/// told.
+pub(crate) fn leads_to(session: &Session, host: &Host, plan: &Plan) -> Option<(u64, u64)> {
+    let newest = host.newest_generation(&plan.project);
+    let newest = read(session, newest, "which generation this leads to").flatten()?;
+    Some((newest.number, newest.after(plan)))
 }
 
 /// What there is of a history; warns that it does not say something when it cannot be read.

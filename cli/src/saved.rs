@@ -77,7 +77,7 @@ impl Made {
         let open = images.open(stack, &observed, aim)?;
         let (digest, last_run) = (|bytes: &[u8]| key.digest(bytes), host.last_run(&stack.name)?);
         let basis = Basis::of((&desired, &observed, &plan), last_run, &digest);
-        let generation = generations::newest(session, host, &stack.name);
+        let generation = generations::leads_to(session, host, &plan);
         let (stack, desired) = (Some(stack.clone()), Some(desired));
         let view = views::Made { plan, observed, stack, desired, generation, next: None };
         Ok(Ok(Made { view, basis, images, open }))

@@ -66,8 +66,8 @@ pub(crate) struct Made {
     pub(crate) stack: Option<Stack>,
     /// What they come to; `None` when that does not matter, as to `down`.
     pub(crate) desired: Option<Desired>,
-    /// Number of the newest generation; `None` when there is none, or it stays.
-    pub(crate) generation: Option<u64>,
+    /// Number of the newest generation and of the one that the plan leads to; `None` when there is none.
+    pub(crate) generation: Option<(u64, u64)>,
     /// The words that do it; `None` when nobody may.
     pub(crate) next: Option<String>,
 }

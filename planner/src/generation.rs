@@ -9,10 +9,12 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::action::Action;
+use crate::cause::{Cause, Sort};
 use crate::desired::{ContainerSpec, Desired, ServiceSpec};
 use crate::lock::Pins;
 use crate::observed::{ContainerRecord, Observed, ObservedContainer};
-use crate::plan::Plan;
+use crate::plan::{Plan, Step};
 use crate::pull;
 use crate::resolve::digest;
 
@@ -144,6 +146,21 @@ pub struct Part {
     /// Digest of how they are replaced, and of what has to be before they start.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub manner: String,
+}
+
+impl Generation {
+    /// The number of the generation that a run of this plan leaves: that of this newest one, where
+    /// nothing of it is described otherwise.
+    pub fn after(&self, plan: &Plan) -> u64 {
+        let is_new = |service: &String| !self.made_of.services.contains_key(service);
+        let differs = |step: &Step, cause: &Cause| match (cause, &step.action) {
+            (Cause::ImageMoved { .. }, _) => true,
+            (Cause::Missing, Action::CreateContainer(record)) => is_new(&record.service),
+            (cause, _) => cause.sort() == Sort::Edit,
+        };
+        let differs = |step: &Step| step.causes.iter().any(|cause| differs(step, cause));
+        self.number + u64::from(plan.steps.iter().any(differs))
+    }
 }
 
 impl Part {

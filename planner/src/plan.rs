@@ -124,6 +124,8 @@ struct View<'a> {
     stack: &'a str,
     summary: crate::text::Summary,
     steps: Vec<StepView<'a>>,
+    /// Volumes whose data is gone for good.
+    data_loss: Vec<&'a str>,
     warnings: &'a [String],
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     notes: &'a [String],
@@ -135,12 +137,26 @@ struct StepView<'a> {
     id: StepId,
     action: &'static str,
     target: String,
-    causes: &'a [Cause],
+    causes: Vec<CauseView<'a>>,
     #[serde(skip_serializing_if = "<[FieldChange]>::is_empty")]
     changes: &'a [FieldChange],
     after: &'a [StepId],
     #[serde(skip_serializing_if = "<[StepId]>::is_empty")]
     after_tried: &'a [StepId],
+}
+
+#[derive(Serialize)]
+struct CauseView<'a> {
+    #[serde(flatten)]
+    cause: &'a Cause,
+    /// From where it comes: `edit`, `drift`, `follows` from another, or `asked`.
+    sort: &'static str,
+}
+
+impl<'a> From<&'a Cause> for CauseView<'a> {
+    fn from(cause: &'a Cause) -> CauseView<'a> {
+        CauseView { cause, sort: cause.sort().word() }
+    }
 }
 
 impl<'a> View<'a> {
@@ -149,16 +165,21 @@ impl<'a> View<'a> {
             id: step.id,
             action: step.action.verb(),
             target: step.action.target(),
-            causes: &step.causes,
+            causes: step.causes.iter().map(CauseView::from).collect(),
             changes: &step.changes,
             after: &step.after,
             after_tried: &step.after_tried,
+        });
+        let data_loss = plan.steps.iter().filter_map(|step| match &step.action {
+            Action::RemoveVolume { name, .. } => Some(name.as_str()),
+            _ => None,
         });
         View {
             format: "berth.plan/1",
             stack: &plan.project,
             summary: plan.summary(),
             steps: steps.collect(),
+            data_loss: data_loss.collect(),
             warnings: &plan.warnings,
             notes: &plan.notes,
             grants: plan.grants.iter().filter(|grant| grant.is_shown()).collect(),

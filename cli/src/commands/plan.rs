@@ -125,7 +125,7 @@ async fn plan_up(
         true => Ok(()),
         false => generations::check_rejected(session, &host, (&desired, &observed), &plan),
     });
-    let generation = generations::newest(session, &host, &stack.name);
+    let generation = generations::leads_to(session, &host, &plan);
     let (stack, desired) = (Some(stack), Some(desired));
     Ok((Made { plan, observed, stack, desired, generation, next: None }, verdict))
 }

@@ -22,8 +22,9 @@ pub struct Page<'a> {
     pub observed: &'a Observed,
     /// The files of the stack, as people call them here.
     pub files: &'a [String],
-    /// Number of the newest generation; `None` when there is none, or no new one comes of the plan.
-    pub generation: Option<u64>,
+    /// Number of the newest generation, and of the one that the plan leads to; `None` when there is
+    /// none.
+    pub generation: Option<(u64, u64)>,
     /// The words that do it; `None` when nobody may.
     pub next: Option<&'a str>,
 }
@@ -111,11 +112,10 @@ fn head(page: &Page) -> String {
         (running, all) if running == all => format!("{all} containers run"),
         (running, all) => format!("{running} of {all} containers run"),
     };
-    if let Some(number) = page.generation {
-        text += &match plan.is_empty() {
-            true => format!(", generation {number}"),
-            false => format!(", generation {number} → {}", number + 1),
-        };
+    match page.generation {
+        Some((now, next)) if now == next => text += &format!(", generation {now}"),
+        Some((now, next)) => text += &format!(", generation {now} → {next}"),
+        None => {}
     }
     if !files.is_empty() {
         text += &format!("; {}", files.join(", "));

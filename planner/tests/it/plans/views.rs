@@ -1,5 +1,6 @@
 //! What `plan --ops`, `--graph`, `--diff` and `--why` print, and `graph`.
 
+use berth_planner::generation::{Generation, MadeOf, Part};
 use berth_planner::views::page::{Page, page};
 use berth_planner::views::why::{Scene, why};
 use berth_planner::views::{Language, graph, ops, stack as whole};
@@ -345,7 +346,7 @@ fn a_page_tells_edits_and_drift_apart_and_what_they_cost() {
     let shown = |generation, next| {
         page(&Page { plan: &plan, observed: &host.observed, files: &files, generation, next })
     };
-    assert_snapshot!(shown(Some(17), Some("berth up")), @r#"
+    assert_snapshot!(shown(Some((17, 18)), Some("berth up")), @r#"
     Stack shop: 2 of 3 containers run, generation 17 → 18; compose.yaml, .env
     Not on this host yet:
       pull     image mail:1
@@ -367,16 +368,42 @@ fn a_page_tells_edits_and_drift_apart_and_what_they_cost() {
 }
 
 #[test]
+fn a_generation_is_left_where_something_is_described_otherwise() {
+    let (mut host, stack) = (up_with(&shop()), shop());
+    let services = stack.services.keys().map(|name| (name.clone(), Part::default())).collect();
+    let made_of = MadeOf { services, ..MadeOf::default() };
+    let newest = Generation { number: 17, made_of, ..Generation::default() };
+    let after = |stack: &Stack, host: &FakeHost| newest.after(&plan(stack, host));
+    assert_eq!(after(&stack, &host), 17);
+
+    // What was there and is gone, or ended, is made and started as it was.
+    host.observed.containers.remove("shop-app-1").unwrap();
+    let web = host.observed.containers.get_mut("shop-web-1").unwrap();
+    web.state = ContainerState::Exited { exit_code: 3, finished_at: 0 };
+    assert!(!plan(&stack, &host).is_empty());
+    assert_eq!(after(&stack, &host), 17);
+
+    let mut more = stack.clone();
+    more.services.insert("mail".into(), service("mail:1"));
+    assert_eq!(after(&more, &host), 18);
+    let mut edited = stack.clone();
+    edited.services.get_mut("web").unwrap().labels.insert("tier".into(), "web".into());
+    assert_eq!(after(&edited, &host), 18);
+    host.observed.images.get_mut("postgres:17").unwrap().id = "sha256:abcdef0123456789".into();
+    assert_eq!(after(&stack, &host), 18);
+}
+
+#[test]
 fn a_page_names_what_is_lost_and_says_when_nothing_is_to_do() {
     let host = up_with(&shop());
     let options = DownOptions { volumes: true, ..DownOptions::default() };
     let gone = down("shop", &host.observed, &options).unwrap();
     let shown = |plan: &Plan| {
         let (files, next) = (&[][..], Some("berth down -v"));
-        page(&Page { plan, observed: &host.observed, files, generation: Some(3), next })
+        page(&Page { plan, observed: &host.observed, files, generation: Some((3, 3)), next })
     };
     assert_snapshot!(shown(&gone), @r"
-    Stack shop: 3 containers run, generation 3 → 4
+    Stack shop: 3 containers run, generation 3
     As asked:
       remove  web-1
       remove  app-1

@@ -83,7 +83,8 @@ fn the_json_form_names_things_and_holds_no_descriptions() {
           "target": "shop-app-1",
           "causes": [
             {
-              "cause": "changed"
+              "cause": "changed",
+              "sort": "edit"
             }
           ],
           "after": []
@@ -94,7 +95,8 @@ fn the_json_form_names_things_and_holds_no_descriptions() {
           "target": "shop-app-1",
           "causes": [
             {
-              "cause": "changed"
+              "cause": "changed",
+              "sort": "edit"
             }
           ],
           "after": [
@@ -107,7 +109,8 @@ fn the_json_form_names_things_and_holds_no_descriptions() {
           "target": "shop-app-1",
           "causes": [
             {
-              "cause": "changed"
+              "cause": "changed",
+              "sort": "edit"
             }
           ],
           "changes": [
@@ -129,7 +132,8 @@ fn the_json_form_names_things_and_holds_no_descriptions() {
           "target": "shop-app-1",
           "causes": [
             {
-              "cause": "changed"
+              "cause": "changed",
+              "sort": "edit"
             }
           ],
           "after": [
@@ -137,6 +141,7 @@ fn the_json_form_names_things_and_holds_no_descriptions() {
           ]
         }
       ],
+      "data_loss": [],
       "warnings": [],
       "grants": []
     }
