@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use berth_planner::desired::{MountSpec, PortSpec};
-use berth_planner::observed::HostFacts;
+use berth_planner::observed::{HostFacts, Observed};
 use berth_schema::stack::Stack;
 use berth_schema::{LoadOptions, Source};
 use serde_json::json;
@@ -76,7 +76,7 @@ pub(crate) fn parse(
     // What the words hold has been interpolated by the shell.
     let loaded = berth_schema::load(&options, &Words(text.replace('$', "$$"))).map_err(invalid)?;
     let mut made =
-        desired(&loaded.stack, &HostFacts::default(), &BTreeMap::new(), &BTreeMap::new())?;
+        desired(&loaded.stack, &HostFacts::default(), &Observed::default(), &BTreeMap::new())?;
     let service = made.services.remove("run");
     Ok(service.map_or_else(Extra::default, |service| Extra {
         ports: service.container.ports,

@@ -122,6 +122,7 @@ impl Images {
         let over = (stack, &desired, observed);
         self.ruling = policy::judge(session, at, over, aim, args, &file)?;
         host.hold_to(self.ruling.facts());
+        host.remember_files(&desired.stamps);
         self.ruling.apply(&mut desired);
         self.judged = Some(desired);
         Ok(&self.ruling)
@@ -204,7 +205,7 @@ impl Images {
     /// What the stack asks of `observed`'s host.
     pub(crate) fn desired(&self, stack: &Stack, observed: &Observed) -> Result<Desired, Failure> {
         let (facts, kept) = (self.ruling.host(observed), &self.past.contents);
-        let mut desired = desired(stack, &facts, &observed.networks, kept)?;
+        let mut desired = desired(stack, &facts, observed, kept)?;
         self.pins.pin(&mut desired);
         if let Some(policy) = self.policy {
             desired.services.values_mut().for_each(|service| service.pull_policy = policy);

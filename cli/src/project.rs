@@ -6,11 +6,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use berth_planner::bound;
 use berth_planner::desired::{Content, Desired, OwnerSpec};
-use berth_planner::observed::{HostFacts, Observed, ObservedContainer, ObservedNetwork};
+use berth_planner::observed::{HostFacts, Observed, ObservedContainer};
 use berth_planner::resolve::{self, Inputs, Invoker, ResolveProblem};
 use berth_planner::unfit;
-use berth_runtime::host;
+use berth_runtime::host::{self, Host};
 use berth_schema::config::{self, Switches};
 use berth_schema::problem::Code;
 use berth_schema::stack::{Document, FileContent, FileObject, Stack};
@@ -124,10 +125,12 @@ impl Session {
 pub(crate) fn desired(
     stack: &Stack,
     facts: &HostFacts,
-    networks: &BTreeMap<String, ObservedNetwork>,
+    observed: &Observed,
     kept: &BTreeMap<PathBuf, Vec<u8>>,
 ) -> Result<Desired, Failure> {
-    let mut inputs = Inputs { networks: networks.clone(), ..Inputs::default() };
+    let networks = observed.networks.clone();
+    let bound_files = Host::bound_files(&bound::counted(stack), &observed.containers);
+    let mut inputs = Inputs { networks, bound_files, ..Inputs::default() };
     for path in resolve::wanted(stack) {
         let read = || kept.get(&path).map_or_else(|| fs::read(&path), |bytes| Ok(bytes.clone()));
         match read() {

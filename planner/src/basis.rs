@@ -331,6 +331,7 @@ fn container_state(seen: &ObservedContainer) -> &'static str {
     match seen.state {
         _ if seen.updating => "half changed",
         _ if seen.content_moved => "with another content of a config or secret",
+        _ if !seen.swapped.is_empty() => "with a file mounted that is not the one at its path",
         _ if !seen.moved_limits.is_empty() => "with other limits than it was given",
         ContainerState::Broken => "half made",
         ContainerState::Running { .. } if !seen.monitored => "without its monitor",

@@ -38,7 +38,7 @@ pub enum Cause {
         /// Its digest.
         digest: String,
     },
-    /// The content of a config or secret differs.
+    /// The content of a config, a secret or a file that is mounted differs.
     ContentChanged,
     /// The number of containers of the service changed.
     Scale,
@@ -84,6 +84,11 @@ pub enum Cause {
         before: PathBuf,
         /// Where it leads.
         after: PathBuf,
+    },
+    /// At a host path it mounts is another file than the one it has.
+    FileReplaced {
+        /// As the file has it.
+        path: PathBuf,
     },
     /// It and others take ports or addresses from each other in a circle, and it gives up its own first.
     Exchanged,
@@ -172,6 +177,9 @@ impl fmt::Display for Cause {
             Cause::PathMoved { path, before, after } => {
                 let [path, before, after] = [path, before, after].map(|path| path.display());
                 write!(f, "{path} leads to {after}, not to {before} any more")
+            }
+            Cause::FileReplaced { path } => {
+                write!(f, "{} is another file than the one it has mounted", path.display())
             }
             Cause::Exchanged => f.write_str("exchanges ports or addresses with others"),
             Cause::Requested => f.write_str("as asked"),
@@ -272,6 +280,7 @@ impl Cause {
         match self {
             Cause::Changed
             | Cause::ContentChanged
+            | Cause::FileReplaced { .. }
             | Cause::ImageLocked { .. }
             | Cause::Locked { .. }
             | Cause::Scale

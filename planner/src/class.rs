@@ -3,6 +3,7 @@
 mod attributes;
 
 use std::cmp::Reverse;
+use std::path::Path;
 
 use berth_schema::stack::{LogDriver, Logging, OnChange};
 use serde::Serialize;
@@ -138,10 +139,13 @@ pub(crate) fn of_field(path: &str, before: &ContainerSpec, after: &ContainerSpec
     }
 }
 
-/// Another content of a config or secret takes effect as its service says, if it is where it was.
+/// Another content of a config, a secret or a file that is mounted takes effect as its service says, if it is where it was.
 fn of_content(path: &str, before: &ContainerSpec, after: &ContainerSpec) -> Class {
     let target = path.split_once('.').and_then(|(_, rest)| rest.strip_suffix(".content"));
-    let has = |spec: &ContainerSpec| spec.files.iter().any(|file| Some(&*file.target) == target);
+    let has = |spec: &ContainerSpec| match hidden::bound_file(path) {
+        Some(file) => spec.bound_files.0.contains_key(Path::new(file)),
+        None => spec.files.iter().any(|file| Some(&*file.target) == target),
+    };
     match &after.on_change {
         _ if !has(before) || !has(after) => Class::Replace,
         OnChange::None | OnChange::Signal(_) => Class::Live,

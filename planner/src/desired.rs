@@ -13,6 +13,7 @@ use berth_schema::stack::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::bound::{BoundFiles, Stamp};
 use crate::policy::Judged;
 use crate::pull;
 use crate::rollout::Rollout;
@@ -48,6 +49,9 @@ pub struct Desired {
     /// Files that it was resolved with, those of secrets left out.
     #[serde(skip)]
     pub sources: BTreeMap<PathBuf, Content>,
+    /// What was read of files that its services mount.
+    #[serde(skip)]
+    pub stamps: BTreeMap<PathBuf, Stamp>,
 }
 
 /// A service: so many containers of one description.
@@ -142,6 +146,9 @@ pub struct ContainerSpec {
     pub tmpfs: Vec<Tmpfs>,
     /// Configs and secrets.
     pub files: Vec<FileSpec>,
+    /// Regular files of the host that it has mounted and whose content counts.
+    #[serde(default, skip_serializing_if = "BoundFiles::is_empty")]
+    pub bound_files: BoundFiles,
     /// What happens when one of these has another content.
     #[serde(default, skip_serializing_if = "OnChange::is_usual")]
     pub on_change: OnChange,

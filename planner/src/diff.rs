@@ -20,6 +20,9 @@ use crate::text;
 /// What it waits for stands beside the description of a container.
 pub(crate) const DEPENDS_ON: &str = "depends_on";
 
+/// Where contents of files that are mounted stand, by their paths on the host.
+const BOUND: &str = "bound_files";
+
 /// What differs between two descriptions of a container of `service`.
 pub(crate) fn containers(
     service: &str,
@@ -29,6 +32,8 @@ pub(crate) fn containers(
 ) -> Vec<FieldChange> {
     let mut changes = Vec::new();
     compare(("", ""), &container_view(before), &container_view(after), &mut changes);
+    // A file that only one of them knows comes or goes with a mount, or was never read before.
+    changes.retain(|change| !change.path.starts_with(BOUND) || is_content(change));
     for change in &mut changes {
         change.class = Some(class::of_field(&change.path, before, after));
         change.place = place(&format!("services.{service}"), &change.path, places);
@@ -72,7 +77,8 @@ pub(crate) fn volumes(
     described("volumes", name, before, after, places)
 }
 
-/// Whether a change is one of the content of a config or secret, all else being equal.
+/// Whether a change is one of the content of a config, a secret or a file that is mounted, all else being
+/// equal.
 pub(crate) fn is_content(change: &FieldChange) -> bool {
     hidden::is_content(&change.path) && change.before.is_some() && change.after.is_some()
 }
@@ -129,6 +135,11 @@ pub(crate) fn container_view(spec: &ContainerSpec) -> Value {
     fields.insert("volumes".into(), Value::Object(mounts.collect()));
     fields.insert("configs".into(), files_view(spec.files.iter().filter(|file| !file.secret)));
     fields.insert("secrets".into(), files_view(spec.files.iter().filter(|file| file.secret)));
+    let bound = spec.bound_files.0.iter();
+    let bound = bound.map(|(path, content)| {
+        (path.display().to_string(), serde_json::json!({ "content": content }))
+    });
+    fields.insert(BOUND.into(), Value::Object(bound.collect()));
     fields.insert("network_mode".into(), mode_text(&spec.network_mode));
     fields.remove("security");
     fields.insert("security_opt".into(), Value::from(spec.security.words()));
@@ -377,6 +388,7 @@ pub(crate) fn exact_place(root: &str, path: &str, places: &Places) -> Option<Pla
         other if other.starts_with("restart_pace") => &["deploy.restart_policy"],
         other if other.starts_with("ready") => &["x-berth.ready"],
         "on_change" => &["x-berth.on_change"],
+        other if other.starts_with("bound_files") => &["volumes"],
         "restart_unhealthy" => &["x-berth.on_unhealthy"],
         _ => &[],
     };

@@ -24,14 +24,23 @@ pub(crate) fn is_sensitive(
         || after.is_some_and(holds)
 }
 
-/// Whether a path is that of the content of a config or secret, which stands there as a digest. A label may be
-/// called so as well.
+/// Whether a path is that of the content of a config, a secret or a file that is mounted, which stands there
+/// as a digest. A label may be called so as well.
 pub(crate) fn is_content(path: &str) -> bool {
-    path.starts_with("configs.") && path.ends_with(".content") || is_secret_content(path)
+    path.starts_with("configs.") && path.ends_with(".content")
+        || bound_file(path).is_some()
+        || is_secret_content(path)
 }
 
 fn is_secret_content(path: &str) -> bool {
-    path.starts_with("secrets.") && path.ends_with(".content")
+    let of_secret = path.starts_with("secrets.") && path.ends_with(".content");
+    let name = bound_file(path).and_then(|file| file.rsplit('/').next());
+    of_secret || name.is_some_and(is_secret_name)
+}
+
+/// The file of the host whose content a path is that of.
+pub(crate) fn bound_file(path: &str) -> Option<&str> {
+    path.strip_prefix("bound_files.")?.strip_suffix(".content")
 }
 
 /// Whether it is a variable, label or option whose name sounds like a secret.

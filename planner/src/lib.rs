@@ -13,6 +13,7 @@
 pub mod action;
 pub mod backing;
 pub mod basis;
+pub mod bound;
 pub mod bridge;
 pub mod cause;
 pub mod cdi;

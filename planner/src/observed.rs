@@ -9,6 +9,7 @@ use berth_schema::stack::{Platform, Protocol};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::bound::Stamp;
 use crate::desired::{ContainerSpec, DependencySpec, MountSpec, NetworkSpec, PortSpec, VolumeSpec};
 use crate::pull;
 use crate::rollout::usual_name;
@@ -389,6 +390,12 @@ pub struct ObservedContainer {
     /// A config or secret on the disk has another content than it was made with.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub content_moved: bool,
+    /// Host paths it mounts where another regular file is by now than the one it has.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub swapped: BTreeSet<PathBuf>,
+    /// What was read of files that it mounts when it was made or changed.
+    #[serde(skip)]
+    pub stamps: BTreeMap<PathBuf, Stamp>,
     /// Limits that the kernel has otherwise than it was given them, while it runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub moved_limits: Vec<MovedLimit>,

@@ -125,6 +125,8 @@ mod tests {
             left_behind: false,
             updating: false,
             content_moved: false,
+            swapped: Default::default(),
+            stamps: Default::default(),
             moved_limits: vec![],
             oom_killed: false,
         }

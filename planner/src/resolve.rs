@@ -10,6 +10,7 @@ use berth_schema::stack::{
 };
 use sha2::{Digest, Sha256};
 
+use crate::bound::Stamp;
 use crate::cdi::Library;
 use crate::desired::{
     ContainerSpec, DependencySpec, Desired, Inert, NetworkSpec, OwnerSpec, ServiceSpec,
@@ -55,6 +56,8 @@ pub struct Inputs {
     pub cdi: Library,
     /// What this host can; nothing is held against it when nobody has looked.
     pub abilities: Option<Abilities>,
+    /// What is in the regular files among [`counted`](crate::bound::counted).
+    pub bound_files: BTreeMap<PathBuf, Stamp>,
     /// Networks of berth that are there, by name.
     pub networks: BTreeMap<String, ObservedNetwork>,
 }
@@ -101,6 +104,7 @@ pub fn resolve(
         inactive: stack.inactive.clone(),
         judged: Judged::default(),
         sources: BTreeMap::new(),
+        stamps: inputs.bound_files.clone(),
     };
     resolver.fit(&mut desired);
     if resolver.problems.is_empty() {
@@ -241,6 +245,7 @@ impl Resolver<'_> {
             volumes_from: self.volumes_from(name, service),
             owner: self.owner(name, service),
             files: self.files(name, service),
+            bound_files: self.bound_files(service),
             networks: self.endpoints(name, service),
             healthcheck: service.healthcheck.clone(),
             ready: service.berth.ready.clone(),

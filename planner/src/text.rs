@@ -354,6 +354,7 @@ fn is_told(cause: &Cause, with_changes: bool) -> bool {
         | Cause::NamespaceParentReplaced { .. }
         | Cause::VolumesReplaced { .. }
         | Cause::PathMoved { .. }
+        | Cause::FileReplaced { .. }
         | Cause::Exchanged
         | Cause::CrashLeftover
         | Cause::Exited { .. }

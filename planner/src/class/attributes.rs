@@ -141,6 +141,11 @@ pub fn when_changed(path: &str) -> Option<&'static str> {
             "replace: needs a new container; another content alone does what `x-berth.on_change` says",
         );
     }
+    if path == "volumes" {
+        return Some(
+            "replace: needs a new container; another content of a file does what `x-berth.on_change` says",
+        );
+    }
     match way(path)? {
         Way::Fields(fields) => Some(match row(fields.first()?)?.1 {
             Class::Meta => "meta: noted in the record of the container, which runs on",

@@ -50,6 +50,8 @@ pub(crate) fn container(name: &str, image_id: &str) -> ObservedContainer {
         left_behind: false,
         updating: false,
         content_moved: false,
+        swapped: Default::default(),
+        stamps: Default::default(),
         moved_limits: vec![],
         oom_killed: false,
     }

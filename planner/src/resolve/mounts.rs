@@ -11,6 +11,7 @@ use berth_schema::stack::{
 
 use super::{Inputs, ResolveProblem, Resolver, digest};
 use crate::backing::Backing;
+use crate::bound::{self, BoundFiles};
 use crate::desired::{
     Content, FileSpec, MountSpec, OwnerSpec, SourceSpec, VolumeSpec, VolumesFromSpec,
 };
@@ -195,6 +196,13 @@ impl Resolver<'_> {
             .collect();
         files.sort_by(|a, b| a.target.cmp(&b.target));
         files
+    }
+
+    pub(super) fn bound_files(&self, service: &Service) -> BoundFiles {
+        let read = bound::of_service(service).filter_map(|path| {
+            Some((path.to_owned(), self.inputs.bound_files.get(path)?.content.clone()))
+        });
+        BoundFiles(read.collect())
     }
 
     fn file(

@@ -364,6 +364,10 @@ impl<'a> Judge<'a, '_> {
             false => (Vec::new(), Vec::new()),
         };
         let edited = |cause: &Cause| matches!(cause, Cause::Changed | Cause::ContentChanged);
+        let remount = self.remount(service, (have, in_scope), &changes);
+        if service.container.on_change == OnChange::Replace {
+            causes.extend(remount.clone());
+        }
         let class = class(&changes, &have.record.spec, &service.container);
         let live = !changes.is_empty() && class < Class::Replace && name == have.record.service;
         causes.extend(self.dragged(have));
@@ -385,6 +389,7 @@ impl<'a> Judge<'a, '_> {
             true => (class == Class::Restart).then_some(Cause::ContentChanged),
             false => (moved && service.container.on_change == OnChange::Restart).then_some(CONTENT),
         };
+        let restarts = remount.filter(|_| !options.no_recreate).or(restarts);
         let mut verdict = self.as_it_is(service, (have, in_scope), restarts);
         if updates {
             verdict.updates = changes;

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::containers::Change;
+use berth_schema::stack::OnChange;
+
+use super::containers::{self, Change};
 use super::resources::{Fate, NetworkFate, VolumeFate};
 use super::{Survey, is_active};
 use crate::class;
@@ -51,6 +53,31 @@ pub(super) fn orphans(survey: &Survey, going: &BTreeSet<&str>) -> Vec<String> {
     let left = survey.unexplained().map(|have| &have.record);
     let left = left.filter(|record| !going.contains(record.name.as_str()));
     left.map(|record| orphan::notice(record, &survey.other_files(record))).collect()
+}
+
+/// Says of each container that runs on, as its service wants it, which files of the host it has mounted are
+/// not those at their paths any more.
+pub(super) fn old_files(changes: &[Change]) -> Vec<String> {
+    let runs_on = |change: &&Change| {
+        let quiet = change.want.is_some_and(|spec| spec.on_change == OnChange::None);
+        let kept = matches!(
+            change.verdict.fate,
+            containers::Fate::Keep | containers::Fate::Adopt | containers::Fate::Unpause
+        );
+        quiet && kept
+    };
+    let mut lines = Vec::new();
+    for change in changes.iter().filter(runs_on) {
+        for path in change.have.into_iter().flat_map(|have| &have.swapped) {
+            lines.push(format!(
+                "{}: `{}` was replaced by another file, and it sees the old one until it is \
+                 started again: `x-berth.on_change` is `none`",
+                change.name,
+                path.display()
+            ));
+        }
+    }
+    lines
 }
 
 /// Says of each container that is changed as it is which network it is cut off for a moment,

@@ -58,6 +58,7 @@ pub(super) fn draft(
     maker.draft.warnings.extend(notes::of_others(survey, networks, volumes));
     maker.draft.warnings.extend(notes::orphans(survey, &going));
     maker.draft.warnings.extend(resources::overlapped(survey, networks));
+    maker.draft.warnings.extend(notes::old_files(changes));
     maker.draft.notes.extend(notes::without_userns(survey.desired, &records));
     maker.draft.notes.extend(notes::without_nodes(&records));
     maker.draft.notes.extend(notes::without_effect(survey.desired, changes, &records));

@@ -154,6 +154,8 @@ impl FakeHost {
             left_behind: false,
             updating: false,
             content_moved: false,
+            swapped: Default::default(),
+            stamps: Default::default(),
             moved_limits: Vec::new(),
             oom_killed: false,
         }

@@ -3,6 +3,7 @@
 
 mod beside;
 mod borrowed;
+mod bound;
 mod cdi;
 mod changes;
 mod claims;
@@ -35,6 +36,7 @@ mod view;
 mod volume;
 mod who;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -42,6 +44,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use berth_planner::bound::Stamp;
 use berth_planner::policy::Facts;
 use berth_planner::ran::Ran;
 use tokio::sync::OnceCell;
@@ -79,6 +82,8 @@ pub struct Host {
     unsettled: Mutex<Vec<String>>,
     /// What the paths of this run were judged to lead to.
     held: Mutex<grounds::Held>,
+    /// What was read of files that containers mount.
+    stamps: Mutex<BTreeMap<PathBuf, Stamp>>,
     run: journal::Run,
 }
 
@@ -115,6 +120,7 @@ impl Host {
             starter: OnceCell::new(),
             unsettled: Mutex::default(),
             held: Mutex::default(),
+            stamps: Mutex::default(),
             run: journal::Run::since(Instant::now()),
         }
     }

@@ -17,7 +17,7 @@ use berth_schema::stack::Protocol;
 
 use super::grounds::real;
 use super::state::{self, Folders};
-use super::{Host, HostError, contents, facts, listening, network, prepare};
+use super::{Host, HostError, bound, contents, facts, listening, network, prepare};
 use crate::container::cgroup::{Hierarchies, is_of_monitors};
 use crate::paths::Roots;
 use crate::record;
@@ -64,6 +64,7 @@ impl Host {
         for container in containers.values_mut() {
             if Some(container.record.project.as_str()) == project {
                 container.moved = moved(&container.record);
+                container.swapped = bound::swapped(container);
                 let settled = !container.updating
                     && matches!(container.state, ContainerState::Running { .. });
                 if settled {

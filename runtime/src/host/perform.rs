@@ -119,7 +119,8 @@ impl Host {
         let run_dir = self.roots.container_run(name);
         let differing = contents::differing(&self.roots, wanted);
         let is_monitored = client::is_monitored(&run_dir);
-        let rewriting = stored.rewriting || !differing.is_empty();
+        let edited = stored.record.spec.bound_files != wanted.spec.bound_files;
+        let rewriting = stored.rewriting || edited || !differing.is_empty();
         let marked = Stored { updating: true, rewriting, ..stored.clone() };
         let is_heard = || {
             stored.updating
@@ -152,7 +153,9 @@ impl Host {
             self.signal_change(&wanted.name, &wanted.spec.on_change).await?;
         }
         let record = wanted.clone();
-        let updated = Stored { record, updating: false, rewriting: false, ..stored.clone() };
+        let stamps = self.stamps_of(&record.spec);
+        let updated =
+            Stored { record, updating: false, rewriting: false, stamps, ..stored.clone() };
         if !client::is_monitored(&run_dir) {
             names::move_on(&self.roots, &stored.record, &updated).inspect_err(given_back)?;
         }
@@ -386,7 +389,10 @@ fn remove_cgroup(path: &str) -> Result<(), StepError> {
 fn is_only_noted(before: &ContainerSpec, after: &ContainerSpec) -> bool {
     let (labels, annotations) = (after.labels.clone(), after.annotations.clone());
     let (expose, on_change) = (after.expose.clone(), after.on_change.clone());
-    *after == ContainerSpec { labels, annotations, expose, on_change, ..before.clone() }
+    // Files that are mounted are seen as they are.
+    let bound_files = after.bound_files.clone();
+    *after
+        == ContainerSpec { labels, annotations, expose, on_change, bound_files, ..before.clone() }
 }
 
 fn hook_failed(name: &str, failure: StartFailure) -> StepError {

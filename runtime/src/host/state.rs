@@ -1,5 +1,6 @@
 //! What is stored of a container, and how its live state is read.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -8,6 +9,7 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use berth_planner::bound::Stamp;
 use berth_planner::observed::{ContainerRecord, ContainerState, ObservedContainer};
 use rustix::fs::{Access, AtFlags, CWD, FlockOperation, Mode, OFlags, accessat, flock, openat};
 use rustix::io::Errno;
@@ -36,6 +38,9 @@ pub struct Stored {
     /// Files of it are being given other contents, of which it is to be told.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rewriting: bool,
+    /// What was read of the files of the host that it mounts.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stamps: BTreeMap<PathBuf, Stamp>,
 }
 
 impl Stored {
@@ -204,6 +209,8 @@ pub(super) fn observe(folders: &Folders, stored: Stored) -> io::Result<ObservedC
         left_behind: false,
         updating: stored.updating,
         content_moved: false,
+        swapped: Default::default(),
+        stamps: stored.stamps,
         moved_limits: Vec::new(),
         oom_killed: false,
     };

@@ -177,6 +177,8 @@ fn made_of(name: &str, image: &str) -> ObservedContainer {
         left_behind: false,
         updating: false,
         content_moved: false,
+        swapped: Default::default(),
+        stamps: Default::default(),
         moved_limits: vec![],
         oom_killed: false,
     }

@@ -68,7 +68,7 @@ pub enum OnUnhealthy {
     Restart,
 }
 
-/// What happens to a container when one of its configs or secrets has another content. As text it is as
+/// What happens to a container when one of its configs, secrets or mounted files has another content. As text it is as
 /// in the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]

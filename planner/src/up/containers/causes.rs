@@ -1,10 +1,15 @@
 //! What happens to other things, and what that does to a container.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+
+use berth_schema::stack::OnChange;
 
 use super::Judge;
-use crate::cause::Cause;
-use crate::desired::{ContainerSpec, DependencySpec, SourceSpec};
+use crate::bound;
+use crate::cause::{Cause, FieldChange};
+use crate::desired::{ContainerSpec, DependencySpec, ServiceSpec, SourceSpec};
+use crate::hidden;
 use crate::observed::ObservedContainer;
 use crate::up::{is_active, resources};
 
@@ -47,6 +52,27 @@ impl Judge<'_, '_> {
             let after = self.survey.observed.images.get(reference)?.id.clone();
             (before != after).then_some(Cause::ImageMoved { before, after })
         })
+    }
+
+    /// Why a mount of it has to be made once more: it shows another file than the one that counts, and only
+    /// a start mounts that. What the container writes would be in a file that nobody finds.
+    pub(super) fn remount(
+        &self,
+        service: &ServiceSpec,
+        (have, in_scope): (&ObservedContainer, bool),
+        changes: &[FieldChange],
+    ) -> Option<Cause> {
+        let spec = &service.container;
+        if !in_scope || service.goes_back || spec.on_change == OnChange::None {
+            return None;
+        }
+        let is_edited = |path: &Path| {
+            let mut files = changes.iter().filter_map(|change| hidden::bound_file(&change.path));
+            files.any(|file| Path::new(file) == path)
+        };
+        let mut swapped = have.swapped.iter();
+        let path = swapped.find(|path| bound::is_writable(spec, path) || is_edited(path))?;
+        Some(Cause::FileReplaced { path: path.clone() })
     }
 
     /// Why it has to be made anew for what happens to other things.

@@ -41,6 +41,7 @@ pub(super) async fn create(host: &Host, wanted: &ContainerRecord) -> Result<(), 
         record: ContainerRecord { image_id: entry.id, ..wanted.clone() },
         updating: false,
         rewriting: false,
+        stamps: host.stamps_of(&wanted.spec),
     };
     let name = stored.record.name.clone();
     let roots = host.roots.clone();

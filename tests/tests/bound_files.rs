@@ -1,0 +1,155 @@
+//! Regular files of the host that containers have mounted, and `x-berth.on_change`.
+
+use berth_tests::TestHost;
+
+/// One that has a file mounted, and says what is in it at its start and when it gets a signal.
+fn host_with(mode: &str, on_change: &str) -> TestHost {
+    let text = format!(
+        "
+services:
+  web:
+    image: busybox:1
+    command: [sh, -c, 'trap \"cat /settings\" HUP; cat /settings; while :; do sleep 0.05; done']
+    stop_grace_period: 1s
+    volumes: ['./app.conf:/settings{mode}']
+    x-berth: {{ on_change: {on_change} }}
+"
+    );
+    let host = TestHost::with("compose.yaml", &text);
+    host.write("app.conf", "port = 1\n");
+    host.berth("up -d").succeeds();
+    // A signal before that would end it.
+    host.eventually("it listens", || said(&host) == "port = 1");
+    host.berth("plan --detailed-exitcode").fails_with(0);
+    host
+}
+
+/// What the program has said, the last of it.
+fn said(host: &TestHost) -> String {
+    let said = host.berth("logs --no-log-prefix web").succeeds().stdout;
+    said.lines().last().unwrap_or_default().to_owned()
+}
+
+fn inside(host: &TestHost) -> String {
+    host.berth("exec -T web cat /settings").succeeds().stdout.trim_end().to_owned()
+}
+
+/// As an editor does that writes into the file.
+fn edit(host: &TestHost, text: &str) {
+    host.shell(&format!("echo '{text}' > app.conf")).succeeds();
+}
+
+/// As an editor does that puts a new file in its place.
+fn replace(host: &TestHost, text: &str) {
+    host.shell(&format!("echo '{text}' > app.conf.new && mv app.conf.new app.conf")).succeeds();
+}
+
+fn is_done(host: &TestHost) {
+    host.berth("plan --detailed-exitcode").fails_with(0);
+}
+
+#[test]
+fn an_edit_in_place_is_seen_and_does_what_the_service_says() {
+    for (on_change, line, keeps) in [
+        ("none", "update  web-1", true),
+        ("signal:HUP", "update  web-1", true),
+        ("restart", "restart  web-1", false),
+        ("replace", "replace  web-1", false),
+    ] {
+        let host = host_with(":ro", on_change);
+        let before = host.pid_of("web");
+        edit(&host, "port = 2");
+        assert_eq!(inside(&host), "port = 2");
+        host.berth("plan --detailed-exitcode")
+            .fails_with(2)
+            .stdout_has(line)
+            .stdout_has("/app.conf.content sha256:")
+            .stdout_lacks("drift");
+        host.berth("up -d").succeeds();
+        assert_eq!(host.pid_of("web") == before, keeps, "{on_change}");
+        let told = if on_change == "none" { "port = 1" } else { "port = 2" };
+        host.eventually("it was told", || said(&host) == told);
+        is_done(&host);
+    }
+}
+
+#[test]
+fn another_file_at_the_path_is_mounted_by_a_start() {
+    for (on_change, line) in [
+        ("signal:HUP", "restart  web-1"),
+        ("restart", "restart  web-1"),
+        ("replace", "replace  web-1"),
+    ] {
+        for mode in ["", ":ro"] {
+            let host = host_with(mode, on_change);
+            replace(&host, "port = 2");
+            assert_eq!(inside(&host), "port = 1", "the file of before");
+            host.berth("plan --detailed-exitcode")
+                .fails_with(2)
+                .stdout_has(line)
+                .stdout_has("/app.conf is another file than the one it has mounted");
+            host.berth("up -d").succeeds();
+            assert_eq!((inside(&host), said(&host)), ("port = 2".into(), "port = 2".into()));
+            is_done(&host);
+        }
+    }
+    // One that is not to be touched is not, and the plan says what it sees.
+    let host = host_with(":ro", "none");
+    let before = host.pid_of("web");
+    replace(&host, "port = 2");
+    host.berth("up -d").succeeds().stderr_has("it sees the old one until it is started again");
+    assert_eq!((inside(&host), host.pid_of("web")), ("port = 1".into(), before));
+    host.berth("restart web").succeeds();
+    assert_eq!(inside(&host), "port = 2");
+    let plan = host.berth("plan --detailed-exitcode").fails_with(0);
+    assert!(!plan.stderr.contains("sees the old one"), "{}", plan.stderr);
+}
+
+#[test]
+fn what_a_container_writes_into_its_file_is_no_change() {
+    let host = host_with("", "replace");
+    let before = host.pid_of("web");
+    host.berth("exec -T web sh -c 'echo mine >> /settings'").succeeds();
+    is_done(&host);
+    // The same content in another file: what it writes from now on nobody would find.
+    host.shell("cp app.conf app.conf.new && mv app.conf.new app.conf").succeeds();
+    host.berth("up -d").succeeds();
+    assert_ne!(host.pid_of("web"), before);
+    host.berth("exec -T web sh -c 'echo more >> /settings'").succeeds();
+    host.shell("cat app.conf").succeeds().stdout_has("mine\nmore\n");
+
+    // The same file with another time, and the same content in another file, are nothing new.
+    let host = host_with(":ro", "restart");
+    let before = host.pid_of("web");
+    host.shell("touch app.conf").succeeds();
+    is_done(&host);
+    replace(&host, "port = 1");
+    host.berth("up -d").succeeds();
+    assert_eq!(host.pid_of("web"), before);
+    // A container that was started again by itself has the new one, and hears of an edit of that.
+    edit(&host, "port = 2");
+    host.berth("up -d").succeeds();
+    assert_eq!((inside(&host), said(&host)), ("port = 2".into(), "port = 2".into()));
+    is_done(&host);
+}
+
+#[test]
+fn one_that_looks_as_it_did_is_not_read_again() {
+    let host = host_with(":ro", "replace");
+    // Its times are those of before the reading by more than a coarse clock.
+    host.shell("touch -d '1 hour ago' app.conf && sleep 2.1").succeeds();
+    host.berth("up -d --force-recreate").succeeds();
+    let record = "/var/lib/berth/containers/stack-web-1/record.json";
+    host.shell(&format!("cat {record}")).succeeds().stdout_has("\"stamps\"");
+    // What the record says it holds is believed, so nobody has read it.
+    let zeros = "0".repeat(64);
+    let line = format!("sed -i \"s/$(sha256sum app.conf | cut -d' ' -f1)/{zeros}/g\" {record}");
+    host.shell(&line).succeeds();
+    host.shell(&format!("cat {record}")).succeeds().stdout_has(&zeros);
+    is_done(&host);
+    // Now it looks otherwise, and is.
+    host.shell("touch app.conf").succeeds();
+    host.berth("plan --detailed-exitcode")
+        .fails_with(2)
+        .stdout_has("sha256:000000000000 → sha256:");
+}
