@@ -198,6 +198,9 @@ fn status(container: &ObservedContainer, now: i64) -> String {
             if container.left_behind {
                 notes.push("in a network or memory that has ended");
             }
+            if container.unplugged.is_some() {
+                notes.push("has lost a network");
+            }
             if !container.monitored {
                 notes.push("no monitor");
             }
@@ -300,6 +303,7 @@ pub(crate) mod tests {
             restarts: 0,
             hook_failed: false,
             left_behind: false,
+            unplugged: None,
             updating: false,
             content_moved: false,
             swapped: Default::default(),

@@ -1,11 +1,13 @@
 //! Links and routes of the host, to say where packets come from and where they go (rtnetlink(7)).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::BorrowedFd;
 
 use ipnet::IpNet;
 
 use crate::error::{NetError, Result, refused};
 use crate::netlink::{Channel, Message, attributes, interrupted, refusal};
+use crate::netns;
 
 const GET_LINK: u16 = 18;
 const GET_ADDRESS: u16 = 22;
@@ -30,8 +32,10 @@ pub struct Link {
     pub up: bool,
     /// It is the loopback link.
     pub loopback: bool,
-    /// It is a port of a bridge or a bond, and no packet arrives at it by itself.
-    pub enslaved: bool,
+    /// Number of the bridge or bond that it is a port of: no packet arrives at it by itself.
+    pub master: Option<u32>,
+    /// Number of its other end (veth(4)), in the namespace where that is.
+    pub peer: Option<u32>,
     /// Largest packet it carries.
     pub mtu: u32,
     /// Its addresses, with their subnets.
@@ -67,6 +71,14 @@ pub fn links() -> Result<Vec<Link>> {
         }
     }
     Ok(links)
+}
+
+/// The links in a namespace, as [`links`] gives them. For a thread that does nothing else.
+///
+/// # Errors
+/// It cannot be entered, or the kernel refuses to tell.
+pub fn links_in(netns: BorrowedFd<'_>) -> Result<Vec<Link>> {
+    netns::inside(netns, links)
 }
 
 /// The routes to other hosts, of all tables.
@@ -105,7 +117,8 @@ fn link(body: &[u8]) -> Option<Link> {
         name: text(attribute(3)?),
         up: flags & UP != 0,
         loopback: flags & LOOPBACK != 0,
-        enslaved: attribute(10).is_some(),
+        master: attribute(libc::IFLA_MASTER).and_then(|master| word(master, 0)),
+        peer: attribute(libc::IFLA_LINK).and_then(|peer| word(peer, 0)),
         mtu: attribute(4).and_then(|mtu| word(mtu, 0)).unwrap_or(0),
         addresses: Vec::new(),
         kind: attribute(18).and_then(|info| find(info, 1)).map(text).unwrap_or_default(),

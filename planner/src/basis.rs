@@ -333,6 +333,8 @@ fn container_state(seen: &ObservedContainer) -> &'static str {
         _ if seen.content_moved => "with another content of a config or secret",
         _ if !seen.swapped.is_empty() => "with a file mounted that is not the one at its path",
         _ if !seen.moved_limits.is_empty() => "with other limits than it was given",
+        _ if seen.left_behind => "in a network or memory that has ended",
+        _ if seen.unplugged.is_some() => "without its link to a network",
         ContainerState::Broken => "half made",
         ContainerState::Running { .. } if !seen.monitored => "without its monitor",
         ContainerState::Running { .. } if seen.paused => "paused",

@@ -51,6 +51,11 @@ pub enum Cause {
     },
     /// The kernel has another limit for it than it was given.
     LimitMoved(MovedLimit),
+    /// It runs without its link to a network.
+    Unplugged {
+        /// That network.
+        network: String,
+    },
     /// A service it depends on is replaced or restarted.
     DependencyRestart {
         /// That service.
@@ -165,6 +170,9 @@ impl fmt::Display for Cause {
             Cause::Orphan => f.write_str("orphan: its service is not in the stack"),
             Cause::Drift { what } => write!(f, "drift: {what}"),
             Cause::LimitMoved(limit) => write!(f, "drift: {limit}"),
+            Cause::Unplugged { network } => {
+                write!(f, "drift: its link to network `{network}` is gone")
+            }
             Cause::DependencyRestart { service } => write!(f, "`{service}` restarts"),
             Cause::NetworkReplaced { network } => write!(f, "network `{network}` is made anew"),
             Cause::VolumeReplaced { volume } => write!(f, "volume `{volume}` is made anew"),
@@ -290,6 +298,7 @@ impl Cause {
             | Cause::ImageMoved { .. }
             | Cause::Drift { .. }
             | Cause::LimitMoved(_)
+            | Cause::Unplugged { .. }
             | Cause::PathMoved { .. }
             | Cause::CrashLeftover
             | Cause::Exited { .. }

@@ -384,6 +384,9 @@ pub struct ObservedContainer {
     /// has been started again since.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub left_behind: bool,
+    /// A network that it has lost its link to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unplugged: Option<String>,
     /// A change of it as it is was begun, and nobody knows how far that came.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub updating: bool,

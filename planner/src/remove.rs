@@ -123,6 +123,7 @@ mod tests {
             restarts: 0,
             hook_failed: false,
             left_behind: false,
+            unplugged: None,
             updating: false,
             content_moved: false,
             swapped: Default::default(),

@@ -348,6 +348,7 @@ fn is_told(cause: &Cause, with_changes: bool) -> bool {
         | Cause::NotInStack
         | Cause::Drift { .. }
         | Cause::LimitMoved(_)
+        | Cause::Unplugged { .. }
         | Cause::DependencyRestart { .. }
         | Cause::NetworkReplaced { .. }
         | Cause::VolumeReplaced { .. }

@@ -308,3 +308,40 @@ fn inspect_shows_a_network_in_dockers_shape_and_as_the_kernel_has_it() {
     host.berth(words).succeeds().stdout_has("10.9.0.0/16 fd");
     host.berth("network inspect --format '{{.Nope}}' stack_front").fails_with(64);
 }
+
+#[test]
+fn a_lost_link_is_told_and_put_right() {
+    let host = stack(
+        "  web: { SLEEP, networks: [one, two] }\n  app: { SERVE, networks: [one] }\n  other: { SLEEP, networks: [two] }",
+        "  one: {}\n  two: {}",
+    );
+    host.berth("up -d").succeeds();
+    let pids = || ["app", "other"].map(|service| host.pid_of(service));
+    let (before, web) = (pids(), host.pid_of("web"));
+    // The host's end of a link of a container, by the number that its own end says.
+    let end = |service: &str, link: &str| {
+        let number = ip(&host, service, &format!("-o link show {link}"));
+        let number = number.split("@if").nth(1).and_then(|rest| rest.split(':').next()).unwrap();
+        let found = host.shell(&format!("ip -o link | grep '^{number}: '")).succeeds().stdout;
+        found.split(": ").nth(1).and_then(|name| name.split('@').next()).unwrap().to_owned()
+    };
+
+    host.shell(&format!("ip link delete {}", end("web", "eth1"))).succeeds();
+
+    let plan = host.berth("plan --detailed-exitcode").fails_with(2);
+    plan.stdout_has("restart  web-1  drift: its link to network `stack_two` is gone")
+        .stdout_lacks("app-1")
+        .stdout_lacks("other-1");
+    host.berth("ps").succeeds().stdout_has("has lost a network");
+    host.berth("up -d").succeeds();
+    assert_ne!(host.pid_of("web"), web);
+    assert_eq!(pids(), before);
+    assert_eq!(ip(&host, "web", "-o -4 address show scope global").lines().count(), 2);
+    host.berth("plan --detailed-exitcode").succeeds();
+
+    host.shell(&format!("ip link set {} nomaster", end("app", "eth0"))).succeeds();
+    host.berth("plan").succeeds().stdout_has("restart  app-1  drift: its link to network");
+    host.berth("up -d").succeeds();
+    host.eventually("it answers", || fetch(&host, "web", "app") == "hello\n");
+    host.berth("plan --detailed-exitcode").succeeds();
+}

@@ -75,7 +75,7 @@ pub fn reach(
         return vec![way(None, port.host.unwrap_or(loopback))];
     }
     let is_ours = |link: &Link| networks.iter().any(|network| network.bridge == link.name);
-    let outside = |link: &Link| !link.loopback && !link.enslaved && !is_ours(link);
+    let outside = |link: &Link| !link.loopback && link.master.is_none() && !is_ours(link);
     let at = |link: &Link| {
         let mut addresses = link.addresses.iter().map(|net| net.addr());
         let of_family = |address: &IpAddr| {

@@ -48,6 +48,7 @@ pub(crate) fn container(name: &str, image_id: &str) -> ObservedContainer {
         restarts: 0,
         hook_failed: false,
         left_behind: false,
+        unplugged: None,
         updating: false,
         content_moved: false,
         swapped: Default::default(),

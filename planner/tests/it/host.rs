@@ -152,6 +152,7 @@ impl FakeHost {
             restarts: 0,
             hook_failed: false,
             left_behind: false,
+            unplugged: None,
             updating: false,
             content_moved: false,
             swapped: Default::default(),
@@ -196,9 +197,10 @@ impl FakeHost {
                 let unseen = active(container) && !container.monitored;
                 let same = container.record.spec == record.spec
                     && container.record.depends_on == record.depends_on;
-                let asked = !same || container.content_moved || !container.moved_limits.is_empty();
+                let moved = container.content_moved || !container.moved_limits.is_empty();
+                let asked = !same || container.updating || moved;
                 refuse(unseen || !asked, "is not to be updated")?;
-                container.content_moved = false;
+                (container.updating, container.content_moved) = (false, false);
                 container.moved_limits.clear();
                 container.record = (**record).clone();
                 let container = container.clone();
@@ -270,7 +272,7 @@ impl FakeHost {
                 container.state = ContainerState::Exited { exit_code: 143, finished_at: 0 };
                 (container.held, container.monitored) = (*hold, false);
                 container.beside = false;
-                container.moved_limits.clear();
+                has_ended(container);
                 (container.health, container.paused) = (Health::None, false);
                 self.links.remove(name);
                 Ok(())
@@ -478,6 +480,12 @@ impl FakeHost {
         });
         stale.map(|(name, _)| name.clone()).collect()
     }
+}
+
+/// What is seen of one that runs is not seen of it any more.
+pub fn has_ended(container: &mut ObservedContainer) {
+    container.moved_limits.clear();
+    (container.left_behind, container.unplugged) = (false, None);
 }
 
 pub fn active(container: &ObservedContainer) -> bool {

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use berth_planner::action::Action;
 use berth_planner::desired::Desired;
-use berth_planner::observed::{ContainerState, Health, Leftover, Observed, ObservedContainer};
+use berth_planner::observed::{
+    ContainerState, Health, Leftover, MovedLimit, Observed, ObservedContainer,
+};
 use berth_planner::views::why::{Scene, why};
 use berth_planner::views::{Language, diff, graph, ops};
 use berth_planner::{DownOptions, Known, Plan, UpOptions, down, up};
@@ -13,7 +15,7 @@ use proptest::prelude::*;
 
 use crate::checker::judge;
 use crate::drawings;
-use crate::host::{Break, FakeHost, active};
+use crate::host::{Break, FakeHost, active, has_ended};
 use crate::stacks::{DrawnStack, desired, drawn, edits, live};
 
 fn cases() -> ProptestConfig {
@@ -64,6 +66,10 @@ enum Drift {
     IsUnhealthy(usize),
     Restarts(usize),
     IsHeld(usize),
+    HasOtherLimits(usize),
+    IsHalfChanged(usize),
+    IsLeftBehind(usize),
+    IsUnplugged(usize),
     ImageMoves(u8),
     BridgeGone(u8),
     RulesGone(u8),
@@ -82,6 +88,10 @@ fn drifts() -> impl Strategy<Value = Vec<Drift>> {
         (0..20usize).prop_map(Drift::IsUnhealthy),
         (0..20usize).prop_map(Drift::Restarts),
         (0..20usize).prop_map(Drift::IsHeld),
+        (0..20usize).prop_map(Drift::HasOtherLimits),
+        (0..20usize).prop_map(Drift::IsHalfChanged),
+        (0..20usize).prop_map(Drift::IsLeftBehind),
+        (0..20usize).prop_map(Drift::IsUnplugged),
         (0..3u8).prop_map(Drift::ImageMoves),
         (0..3u8).prop_map(Drift::BridgeGone),
         (0..3u8).prop_map(Drift::RulesGone),
@@ -106,13 +116,7 @@ impl Drift {
                 }
             }
             Drift::IsPaused(at) => {
-                let container = host.observed.containers.get_mut(&name(at));
-                let running = |c: &&mut ObservedContainer| {
-                    c.monitored && matches!(c.state, ContainerState::Running { .. })
-                };
-                if let Some(container) = container.filter(running) {
-                    container.paused = true;
-                }
+                running(host, &name(at)).into_iter().for_each(|c| c.paused = true);
             }
             Drift::IsUnhealthy(at) => {
                 let container = host.observed.containers.get_mut(&name(at));
@@ -125,6 +129,7 @@ impl Drift {
                 if let Some(container) = container.filter(|c| active(c) && c.monitored) {
                     container.state = ContainerState::Restarting { exit_code: 1 };
                     (container.restarts, container.paused) = (1, false);
+                    has_ended(container);
                 }
             }
             // As `stop` leaves it.
@@ -133,6 +138,27 @@ impl Drift {
                 if let Some(container) = host.observed.containers.get_mut(&name(at)) {
                     container.held = true;
                 }
+            }
+            Drift::HasOtherLimits(at) => {
+                let limit = MovedLimit {
+                    attribute: "mem_limit".into(),
+                    file: "memory.max".into(),
+                    set: "2".into(),
+                    seen: "1".into(),
+                };
+                running(host, &name(at))
+                    .into_iter()
+                    .for_each(|c| c.moved_limits = vec![limit.clone()]);
+            }
+            Drift::IsHalfChanged(at) => {
+                running(host, &name(at)).into_iter().for_each(|c| c.updating = true);
+            }
+            Drift::IsLeftBehind(at) => {
+                running(host, &name(at)).into_iter().for_each(|c| c.left_behind = true);
+            }
+            Drift::IsUnplugged(at) => {
+                let network = || Some("shop_n0".to_owned());
+                running(host, &name(at)).into_iter().for_each(|c| c.unplugged = network());
             }
             Drift::Breaks(at) => set_state(host, &name(at), ContainerState::Broken),
             Drift::ImageMoves(image) => {
@@ -160,6 +186,7 @@ impl Drift {
                     container.state = ContainerState::Created;
                     (container.monitored, container.paused) = (false, false);
                     container.beside = false;
+                    has_ended(container);
                 }
                 for network in host.observed.networks.values_mut() {
                     (network.bridge_up, network.rules_present) = (false, false);
@@ -174,7 +201,14 @@ fn set_state(host: &mut FakeHost, name: &str, state: ContainerState) {
         container.state = state;
         (container.monitored, container.paused) = (false, false);
         container.beside = false;
+        has_ended(container);
     }
+}
+
+/// The container, if it runs under its monitor.
+fn running<'a>(host: &'a mut FakeHost, name: &str) -> Option<&'a mut ObservedContainer> {
+    let container = host.observed.containers.get_mut(name);
+    container.filter(|c| c.monitored && matches!(c.state, ContainerState::Running { .. }))
 }
 
 proptest! {

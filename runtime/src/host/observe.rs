@@ -1,5 +1,6 @@
 //! Reads the host: records, status files, bridges, rules, cgroups. Changes nothing.
 
+mod plugs;
 mod spaces;
 mod usage;
 
@@ -76,6 +77,7 @@ impl Host {
         }
         let volumes = self.observe_volumes(&mut leftovers)?;
         let networks = network::observe(&self.roots, &kernel, &containers, &mut leftovers)?;
+        plugs::compare(&kernel.links, &networks, &mut containers)?;
         let placed = containers.iter().filter(|(_, c)| c.record.spec.cgroup_parent.is_some());
         let elsewhere = placed.filter(|(name, container)| {
             hierarchies.group(&self.roots.cgroup_of(name, &container.record.spec)).exists()

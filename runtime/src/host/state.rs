@@ -207,6 +207,7 @@ pub(super) fn observe(folders: &Folders, stored: Stored) -> io::Result<ObservedC
         restarts: 0,
         hook_failed: false,
         left_behind: false,
+        unplugged: None,
         updating: stored.updating,
         content_moved: false,
         swapped: Default::default(),

@@ -175,6 +175,7 @@ fn made_of(name: &str, image: &str) -> ObservedContainer {
         restarts: 0,
         hook_failed: false,
         left_behind: false,
+        unplugged: None,
         updating: false,
         content_moved: false,
         swapped: Default::default(),

@@ -260,6 +260,19 @@ fn one_that_was_left_in_a_network_that_has_ended_is_restarted() {
 }
 
 #[test]
+fn one_that_lost_a_link_is_restarted_with_those_who_share_it() {
+    let stack = sharing();
+    let mut host = up_with(&stack);
+    let app = host.observed.containers.get_mut("shop-app-1").unwrap();
+    app.unplugged = Some("shop_back".to_owned());
+    assert_snapshot!(plan(&stack, &host), @r"
+    restart  web-1  shares a namespace of `shop-app-1`, which is made anew
+    restart  app-1  drift: its link to network `shop_back` is gone
+    Plan: 2 restart, 4 unchanged
+    ");
+}
+
+#[test]
 fn what_a_check_said_of_the_life_before_lets_nobody_begin() {
     let mut host = up_with(&shop());
     host.observed.containers.get_mut("shop-app-1").unwrap().state =
