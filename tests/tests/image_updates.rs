@@ -68,7 +68,7 @@ fn all_were_answered(host: &TestHost, clients: Vec<Running>, least: usize) {
         assert!(!ended.stdout.is_empty());
         for line in ended.stdout.lines() {
             let counts: Vec<usize> =
-                line.split(' ').skip(1).map(|number| number.parse().unwrap()).collect();
+                line.split(' ').skip(1).map(|number| number.parse().expect("a number")).collect();
             assert_eq!(counts[1], 0, "{line}\n{}", ended.stderr);
             assert!(counts[0] >= least, "{line}");
         }
