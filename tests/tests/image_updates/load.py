@@ -1,5 +1,5 @@
 """`load.py ADDRESS PORT WAYS`: clients that ask again and again until there is a file `done`, in these
-ways: `short`, `long` (the better part of a second until all of the answer is there) and `udp` (each time
+ways: `short`, `long` (more than half a second until all of the answer is there) and `udp` (each time
 from another socket). Each answer is a byte in the file `answered-ADDRESS-PORT-WAY`. Prints of each way how
 many were answered, and how many were not or not by one version alone."""
 import os
@@ -30,7 +30,7 @@ def udp():
 
 
 ASK = {"short": lambda: http(b"/"), "long": lambda: http(b"/long"), "udp": udp}
-LINES = {"short": 1, "long": 40, "udp": 1}
+LINES = {"short": 1, "long": 30, "udp": 1}
 
 
 counting = threading.Lock()

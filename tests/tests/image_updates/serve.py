@@ -1,5 +1,5 @@
 """`serve.py`: answers on port 8000 with the version in `/version`: in HTTP, for `/long` line by line for
-the better part of a second, and by a datagram. When it is told to stop, it ends what it has begun. A bad
+more than half a second, and by a datagram. When it is told to stop, it ends what it has begun. A bad
 version runs once only: who comes while there is one finds that something is missing."""
 import fcntl
 import signal
@@ -23,7 +23,7 @@ datagrams.bind(("", 8000))
 
 def answer(connection):
     with connection:
-        lines = 40 if b" /long " in connection.recv(4096) else 1
+        lines = 30 if b" /long " in connection.recv(4096) else 1
         connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
         for line in range(lines):
             time.sleep(0.02 if line else 0)
