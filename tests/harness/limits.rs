@@ -13,6 +13,20 @@ pub const SWAP: [&str; 2] = ["memory.memsw.limit_in_bytes", "memory.swap.max"];
 /// What they have without a limit.
 pub const NONE: [&str; 2] = ["9223372036854771712", "max"];
 
+/// A disk of the real host, by its node and its numbers.
+pub fn disk() -> Option<(String, String)> {
+    let mut disks: Vec<_> = fs::read_dir("/sys/block").ok()?.flatten().collect();
+    disks.sort_by_key(fs::DirEntry::file_name);
+    disks.into_iter().find_map(|disk| {
+        let name = disk.file_name().into_string().ok()?;
+        let size = fs::read_to_string(disk.path().join("size")).ok()?;
+        let numbers = fs::read_to_string(disk.path().join("dev")).ok()?;
+        let node = format!("/dev/{name}");
+        let is_disk = size.trim() != "0" && fs::exists(&node).unwrap_or(false);
+        is_disk.then(|| (node, numbers.trim().to_owned()))
+    })
+}
+
 /// A stack of one service with these lines, and one without.
 pub fn host(lines: &str) -> TestHost {
     let web: String = lines.lines().map(|line| format!("    {line}\n")).collect();

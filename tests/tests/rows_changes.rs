@@ -5,6 +5,8 @@
 
 #[path = "rows_changes/elsewhere.rs"]
 mod elsewhere;
+#[path = "rows_changes/limits.rs"]
+mod limits;
 #[path = "rows_changes/live.rs"]
 mod live;
 #[path = "rows_changes/meta.rs"]
@@ -36,7 +38,8 @@ struct Row {
 enum Shows {
     /// A shell line inside the container prints it.
     Inside(&'static str, &'static str),
-    /// A shell line on the machine prints it; `$PID` is the first process.
+    /// A shell line on the machine prints it; `$PID` is the first process, `$NAME` the service, `$STATUS`
+    /// what its monitor says. The container need not run afterwards.
     Host(&'static str, &'static str),
     /// The record of the container, by a JSON pointer.
     Record(&'static str, Value),
@@ -70,7 +73,8 @@ configs: { one: { content: one }, two: { content: two } }
 secrets: { one: { file: ./one }, two: { file: ./two } }
 ";
 
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
+    ("dns.py", include_str!("names/dns.py")),
     ("one", "one"),
     ("two", "two"),
     ("one.env", "FROM=one"),
@@ -110,6 +114,7 @@ fn check(rows: &[Row]) {
     let plan = host.berth("--profile all plan --json").succeeds().json();
     host.berth("--profile all up -d").succeeds();
     let after = processes(&host, rows.len());
+    host.berth("--profile all plan --detailed-exitcode").fails_with(0);
     let mut wrong = Vec::new();
     for (number, row) in rows.iter().enumerate() {
         let told = class(&plan, number);
@@ -125,7 +130,6 @@ fn check(rows: &[Row]) {
         }
     }
     assert!(wrong.is_empty(), "{}\n{plan:#}", wrong.join("\n"));
-    host.berth("--profile all plan --detailed-exitcode").fails_with(0);
 }
 
 /// The first process of each: its number and when it started, as the kernel has it.
@@ -173,7 +177,9 @@ fn shown(host: &TestHost, number: usize, shows: &Shows) -> Option<String> {
             differs(told.stdout, wanted).map(|why| format!("{why} {}", told.stderr))
         }
         Shows::Host(line, wanted) => {
+            let status = format!("/run/berth/containers/{name}/status.json");
             let line = line.replace("$PID", &host.pid_of(&service).pid.to_string());
+            let line = line.replace("$NAME", &service).replace("$STATUS", &status);
             differs(host.shell(&line).stdout, wanted)
         }
         Shows::Record(pointer, wanted) => {

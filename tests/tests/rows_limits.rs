@@ -4,23 +4,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use berth_tests::limits::{MEMORY, NONE, SWAP, file, host, rows, text, up};
+use berth_tests::limits::{MEMORY, NONE, SWAP, disk, file, host, rows, text, up};
 use berth_tests::rows::says;
 use berth_tests::{TestHost, skipped};
-
-/// The disk of the real host, by its node and its numbers.
-fn disk() -> Option<(String, String)> {
-    let mut disks: Vec<_> = fs::read_dir("/sys/block").ok()?.flatten().collect();
-    disks.sort_by_key(fs::DirEntry::file_name);
-    disks.into_iter().find_map(|disk| {
-        let name = disk.file_name().into_string().ok()?;
-        let size = fs::read_to_string(disk.path().join("size")).ok()?;
-        let numbers = fs::read_to_string(disk.path().join("dev")).ok()?;
-        let node = format!("/dev/{name}");
-        let is_disk = size.trim() != "0" && fs::exists(&node).unwrap_or(false);
-        is_disk.then(|| (node, numbers.trim().to_owned()))
-    })
-}
 
 #[test]
 fn mem_limit_and_mem_reservation_are_those_of_the_kernel_and_swap_is_as_much_again() {

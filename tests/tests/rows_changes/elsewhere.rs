@@ -1,6 +1,6 @@
 //! Attributes without a row of their own, and why.
 
-const V1: &str = "this controller of cgroup v1 is not in the tests' group; limits.rs has the field";
+const V1: &str = "not every kernel has this file of cgroup v1: rows_changes/limits.rs";
 const GPU: &str = "devices by what they can do need a description of the host: rows_devices.rs";
 
 /// By the path in `schema/ATTRIBUTES.md` below a service.
@@ -43,7 +43,7 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("x-berth.owner", "it needs a user namespace and a user of the host: rows_mounts.rs"),
 ];
 
-const BLOCK: &str = "limits of block devices need a disk that counts: rows_limits.rs";
+const BLOCK: &str = "limits of block devices need a disk: rows_changes/limits.rs";
 
 /// Attributes whose rows show a value that takes another way than usual.
 pub const EXCEPTIONS: &[&str] = &["logging.driver", "sysctls", "depends_on"];

@@ -40,23 +40,40 @@ fn bundle(
     row(name, "live", values, Bundle(at, wanted))
 }
 
+/// A program that tells which signal it was sent.
+const STOPPED_BY_TERM: &str = "stop_signal: SIGTERM\ncommand: [sh, -c, 'for s in TERM USR1; do trap \"echo told $$s; exit\" $$s; done; while :; do usleep 50000; done']";
+const STOPPED_BY_USR1: &str = "stop_signal: SIGUSR1\ncommand: [sh, -c, 'for s in TERM USR1; do trap \"echo told $$s; exit\" $$s; done; while :; do usleep 50000; done']";
+
 fn stopping() -> Vec<Row> {
     vec![
-        bundle(
+        row(
             "stop_signal",
-            ("stop_signal: SIGTERM", "stop_signal: SIGUSR1"),
-            "/stop_signal",
-            json!(10),
+            "live",
+            (STOPPED_BY_TERM, STOPPED_BY_USR1),
+            Host("$berth stop -t 20 $NAME 2>&- && $berth logs --no-log-prefix $NAME", "told USR1"),
         ),
-        bundle("stop_grace_period", ("", "stop_grace_period: 7s"), "/stop_grace_ms", json!(7000)),
-        bundle(
+        row(
+            "stop_grace_period",
+            "live",
+            (
+                "command: [sh, -c, 'trap : TERM; while :; do usleep 50000; done']",
+                "command: [sh, -c, 'trap : TERM; while :; do usleep 50000; done']\nstop_grace_period: 1500ms",
+            ),
+            // Without one it is ten seconds.
+            Host(
+                "a=$(date +%s%N); $berth stop $NAME 2>&-; b=$(date +%s%N); n=$(((b - a) / 1000000)); \
+                 [ $n -ge 1500 ] && [ $n -lt 8000 ] && echo in time || echo $n",
+                "in time",
+            ),
+        ),
+        row(
             "pre_stop[].command pre_stop[].environment pre_stop[].user pre_stop[].working_dir",
+            "live",
             (
                 "",
-                "pre_stop: [{ command: ['true'], environment: { A: b }, user: '1', working_dir: /bin }]",
+                "pre_stop: [{ command: [sh, -c, 'echo $$A $$(id -u) $$PWD >/tmp/seen'], environment: { A: b }, user: '1', working_dir: /bin }]",
             ),
-            "/hooks/pre_stop/0/argv",
-            json!(["true"]),
+            Host("$berth stop $NAME 2>&- && $berth cp $NAME:/tmp/seen - | tar -xO", "b 1 /bin"),
         ),
         row(
             "logging.options",
@@ -67,42 +84,58 @@ fn stopping() -> Vec<Row> {
             ),
             // Within ten seconds the file is full and begins anew.
             Host(
-                "for i in $(seq 100); do n=$(ls /var/lib/berth/containers/stack-r3-1/logs | wc -l); [ $n = 2 ] && break; sleep 0.1; done; echo $n",
+                "for i in $(seq 100); do n=$(ls /var/lib/berth/containers/stack-$NAME-1/logs | wc -l); [ $n = 2 ] && break; sleep 0.1; done; echo $n",
                 "2",
             ),
         ),
     ]
 }
 
+/// Kills the process that runs and waits until another one does; prints how often one was started again.
+const STARTED_AGAIN: &str = "kill -9 $PID; for i in $(seq 300); do \
+     grep -q '\"restarts\": 1' $STATUS && grep -q '\"phase\": \"running\"' $STATUS && break; sleep 0.05; \
+     done; grep -o '\"restarts\": [0-9]*' $STATUS";
+/// The same with how long that took at least, and with a second kill, after which none is started.
+const STARTED_ONCE: &str = "of() { grep -o \"\\\"$1\\\": [0-9]*\" $STATUS | grep -o '[0-9]*$'; }; \
+     phase() { for i in $(seq 300); do grep -q \"\\\"phase\\\": \\\"$1\\\"\" $STATUS && break; sleep 0.05; done; }; \
+     kill -9 $PID; for i in $(seq 300); do [ $(of restarts) = 1 ] && break; sleep 0.05; done; \
+     phase running; [ $(($(of started_ms) - $(of finished_ms))) -ge 700 ] && echo late; \
+     kill -9 $(of pid); phase exited; sleep 1; phase exited; of restarts";
+
 fn restarting() -> Vec<Row> {
     vec![
-        bundle("restart", ("", "restart: always"), "/restart", json!("always")),
-        bundle(
+        row("restart", "live", ("", "restart: always"), Host(STARTED_AGAIN, "\"restarts\": 1")),
+        row(
             "deploy.restart_policy.condition",
+            "live",
             (
                 "deploy: { restart_policy: { condition: none } }",
                 "deploy: { restart_policy: { condition: any } }",
             ),
-            "/restart",
-            json!("always"),
+            Host(STARTED_AGAIN, "\"restarts\": 1"),
         ),
-        bundle(
+        row(
             "deploy.restart_policy.delay deploy.restart_policy.max_attempts deploy.restart_policy.window",
+            "live",
             (
                 "restart: always",
-                "deploy: { restart_policy: { condition: any, delay: 2s, max_attempts: 3, window: 4s } }",
+                "deploy: { restart_policy: { condition: any, delay: 700ms, max_attempts: 1, window: 10m } }",
             ),
-            "/pace",
-            json!({ "most": 3, "delay_ms": 2000, "window_ms": 4000 }),
+            Host(STARTED_ONCE, "late\n1"),
         ),
-        bundle(
+        row(
             "x-berth.on_unhealthy",
+            "live",
             (
-                "healthcheck: { test: 'true', interval: 1s }",
-                "healthcheck: { test: 'true', interval: 1s }\nx-berth: { on_unhealthy: restart }",
+                "healthcheck: { test: 'test ! -e /tmp/bad', interval: 50ms, retries: 1 }",
+                "healthcheck: { test: 'test ! -e /tmp/bad', interval: 50ms, retries: 1 }\nx-berth: { on_unhealthy: restart }",
             ),
-            "/restart_unhealthy",
-            json!(true),
+            Host(
+                "$berth exec -T $NAME touch /tmp/bad; for i in $(seq 300); do \
+                 grep -q '\"restarts\": 0' $STATUS || break; sleep 0.05; done; \
+                 grep -q '\"restarts\": [1-9]' $STATUS && echo again",
+                "again",
+            ),
         ),
     ]
 }
@@ -349,7 +382,14 @@ fn names() -> Vec<Row> {
             "dns",
             "live",
             ("dns: 192.0.2.7", "dns: 192.0.2.8"),
-            Bundle("/dns/servers/0", json!("192.0.2.8")),
+            // Only at the second address there is one.
+            Host(
+                "ip addr add 192.0.2.8/32 dev lo; python3 -u dns.py 192.0.2.8 >told & server=$!; \
+                 for i in $(seq 100); do grep -q listens told && break; sleep 0.05; done; \
+                 $berth exec -T $NAME nslookup outside.test | grep -o 198.51.100.77; \
+                 kill $server; ip addr del 192.0.2.8/32 dev lo",
+                "198.51.100.77",
+            ),
         ),
         row(
             "dns_search",
