@@ -181,6 +181,8 @@ pub(crate) enum Failure {
     Unconfirmed {
         /// What would have been asked.
         message: String,
+        /// What says yes beforehand.
+        flag: &'static str,
     },
     /// Another run works on this project.
     #[error("{} is locked by {holder}", locked(.project))]
@@ -350,8 +352,8 @@ impl Failure {
             Failure::Stale { .. } => Some(
                 "something else changes this host; run the command again when it rests".to_owned(),
             ),
-            Failure::Unconfirmed { .. } => {
-                Some("pass `--force` to do it without a question".into())
+            Failure::Unconfirmed { flag, .. } => {
+                Some(format!("pass `{flag}` to do it without a question"))
             }
             Failure::Locked { .. } => {
                 Some("wait until that run is done, then run the command again".to_owned())
@@ -474,7 +476,7 @@ mod tests {
             (Failure::NotLocked(vec![]), 1),
             (Failure::Unasked(vec![]), 1),
             (Failure::Unshown(vec![]), 1),
-            (Failure::Unconfirmed { message: "x".into() }, 7),
+            (Failure::Unconfirmed { message: "x".into(), flag: "--yes" }, 7),
             (Failure::Locked { project: "a".into(), holder: "b".into() }, 8),
             (denied, 9),
             (Failure::NotStarted { code: 127, message: "x".into() }, 127),

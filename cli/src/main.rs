@@ -23,6 +23,7 @@ mod inspected;
 mod keep;
 mod layers;
 mod locking;
+mod loss;
 mod next;
 mod pick;
 mod policy;

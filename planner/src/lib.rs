@@ -30,6 +30,7 @@ pub mod ipam;
 pub mod lifecycle;
 pub mod links;
 pub mod lock;
+pub mod loss;
 pub mod observed;
 mod order;
 mod orphan;

@@ -223,7 +223,7 @@ fn target_link(bench: &Bench) -> Outcome {
                     .any(|line| line.split(' ').nth(4).is_some_and(|at| at.ends_with(end)))
             };
             holds!(dir("/dir") && dir("/vol"), "{name} {mode} lacks its mounts: {mounts}");
-            host.berth("down -v -t 0").succeeds();
+            host.berth("down -v -y -t 0").succeeds();
         }
     }
     host.shell("rm -r /run/canary").succeeds();
@@ -343,7 +343,7 @@ fn kernel_targets(bench: &Bench) -> Outcome {
         let up = host.berth("up -d");
         bench.fired(1);
         holds!(up.code != 0, "a volume of the image on {target} was mounted: {up}");
-        host.berth("down -v -t 0").succeeds();
+        host.berth("down -v -y -t 0").succeeds();
     }
     Ok(())
 }

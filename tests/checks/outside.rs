@@ -113,7 +113,7 @@ configs: { c: { content: text } }
             bench.fired(1);
             holds!(open.is_empty(), "after `{command}` under umask {umask}: {open}");
         }
-        host.berth("down -v -t 0").succeeds();
+        host.berth("down -v -y -t 0").succeeds();
     }
     Ok(())
 }
@@ -244,7 +244,7 @@ fn names(bench: &Bench) -> Outcome {
             // What is not given a name at all gets one; what is only too long may be taken.
             let fine = name.is_empty() || name == long;
             holds!(fine || up.code != 0, "{text} was taken: {up}");
-            host.berth("down -v -t 0");
+            host.berth("down -v -y -t 0");
         }
         bench.stack(&format!("services: {{ web: {{ {service} }} }}"));
         if !name.contains('\0') {

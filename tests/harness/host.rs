@@ -280,7 +280,7 @@ impl TestHost {
     /// Takes the stack down, and tells what that left.
     fn close(&self) -> Result<(), String> {
         if self.machine.path("/var/lib/berth").exists() {
-            let down = self.berth("--profile * -p stack down -v --remove-orphans -t 2");
+            let down = self.berth("--profile * -p stack down -v -y --remove-orphans -t 2");
             if down.code != 0 {
                 return Err(format!("the last down failed: {down}"));
             }

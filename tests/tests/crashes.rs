@@ -86,7 +86,7 @@ fn all_monitors_can_be_killed() {
 
     assert_eq!(before, SERVICES.map(|service| host.pid_of(service)));
     is_converged(&host);
-    host.berth("down -v").succeeds();
+    host.berth("down -v -y").succeeds();
     host.leaves_nothing_but(&[]);
 }
 
@@ -97,7 +97,7 @@ fn down_works_after_all_monitors_were_killed() {
     for service in SERVICES {
         host.kill("KILL", host.monitor_of(service));
     }
-    host.berth("down -v").succeeds();
+    host.berth("down -v -y").succeeds();
     host.leaves_nothing_but(&[]);
 }
 
@@ -152,7 +152,7 @@ fn up_killed_at_any_moment_is_finished_by_the_next() {
         drop(up.ends());
         host.berth("up -d").succeeds();
         is_converged(&host);
-        host.berth("down -v").succeeds();
+        host.berth("down -v -y").succeeds();
         host.leaves_nothing_but(&[]);
     }
 }
@@ -162,13 +162,13 @@ fn down_killed_at_any_moment_is_finished_by_the_next() {
     let host = TestHost::with("compose.yaml", STACK);
     for after in [2, 5, 10, 20, 40, 80, 160] {
         host.berth("up -d").succeeds();
-        let down = host.start_berth("down -v");
+        let down = host.start_berth("down -v -y");
         sleep(Duration::from_millis(after));
         if let Some(pid) = down.running() {
             let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
         }
         drop(down.ends());
-        host.berth("down -v").succeeds();
+        host.berth("down -v -y").succeeds();
         host.leaves_nothing_but(&[]);
     }
 }

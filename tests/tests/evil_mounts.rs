@@ -65,7 +65,7 @@ fn machine(stack: &str) -> TestHost {
 
 #[track_caller]
 fn ends(host: &TestHost) {
-    host.berth("down -v -t 0").succeeds();
+    host.berth("down -v -y -t 0").succeeds();
     host.berth("image rm evil:1").succeeds();
 }
 
@@ -232,7 +232,7 @@ fn a_part_of_a_mounted_image_is_a_part_of_it() {
     for to in [canary.clone(), format!("../../../../..{canary}"), "/proc/self/root".to_owned()] {
         load(&host, &format!("ln -s {to} way"), &[]);
         tries(&host, &format!("a part at a link to {to}"), Some("`way`"));
-        host.berth("down -v -t 0").succeeds();
+        host.berth("down -v -y -t 0").succeeds();
     }
     load(
         &host,

@@ -207,7 +207,7 @@ services:
     host.berth("up -d").succeeds();
     let before = host.pid_of("reader");
     host.edit("compose.yaml", "A: one", "A: two");
-    host.berth("up -d -V").succeeds();
+    host.berth("up -d -V -y").succeeds();
     assert_ne!(host.pid_of("reader"), before);
     host.berth("exec -T data touch /data/new").succeeds();
     host.berth("exec -T reader test -e /data/new").succeeds();

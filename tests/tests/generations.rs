@@ -137,7 +137,7 @@ fn a_rollback_brings_everything_back_though_the_files_are_gone() {
     assert_eq!(inside(&host), "2,port = 2,new-token,1,");
     fs::remove_file(host.project("token.txt")).unwrap();
     host.berth("-p stack rollback 1").fails_with(65).stderr_has("token.txt");
-    host.berth("-p stack down -v").succeeds();
+    host.berth("-p stack down -v -y").succeeds();
     host.berth("-p stack rollback").fails_with(1).stderr_has("has no history");
 }
 

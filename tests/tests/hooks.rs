@@ -340,7 +340,7 @@ fn pre_start_runs_in_order_before_the_service_and_once() {
     host.berth("down").succeeds();
     host.berth("up -d").succeeds();
     assert_eq!(written(&host)[11..], ["1", "won high", "two low words /tmp 0", "web"]);
-    host.berth("down -v").succeeds();
+    host.berth("down -v -y").succeeds();
     host.leaves_nothing_but(&[]);
 }
 

@@ -90,7 +90,7 @@ fn with_registry(test: impl FnOnce(&TestHost)) {
     let to = "--dest-tls-verify=false docker://127.0.0.1:5000/busybox:1";
     skopeo(&host, &format!("copy -q docker-archive:{} {to}", archive.display()));
     test(&host);
-    host.berth("-p stack down -v").succeeds();
+    host.berth("-p stack down -v -y").succeeds();
     registry.end();
 }
 

@@ -404,5 +404,5 @@ fn what_happened_while_somebody_was_asked_is_judged_as_well() {
     host.berth("ps -a").stdout_lacks("stack-web");
     // What was said yes to was not made use of, so nobody knows of it.
     assert!(!host.machine().path("/var/lib/berth/projects/stack/consents.json").exists());
-    host.shell("cd other && $berth down -v").succeeds();
+    host.shell("cd other && $berth down -v -y").succeeds();
 }

@@ -33,7 +33,7 @@ fn down_leaves_the_volume_and_a_second_up_has_the_data() {
     host.berth("up -d --wait").succeeds();
     assert_eq!(host.get("127.0.0.1:8080/api/"), "Hello, visitor 2\n");
 
-    host.berth("down -v").succeeds();
+    host.berth("down -v -y").succeeds();
     host.leaves_nothing_but(&[]);
 }
 

@@ -302,7 +302,7 @@ volumes: { named: {} }
     );
     // Its volumes are in use by the others.
     host.berth("volume rm stack_named").fails_with(1).stderr_has("is in use");
-    host.berth("up -d --force-recreate -V").succeeds();
+    host.berth("up -d --force-recreate -V -y").succeeds();
     assert_eq!(web_says(&host, "ls -A /anonymous"), "");
     host.edit("compose.yaml", "volumes_from: ['data:ro']", "volumes_from: ['container:nobody']");
     host.berth("up -d")
@@ -365,7 +365,7 @@ volumes: { data: {} }
     host.shell("stat -c %u /var/lib/berth/volumes/stack_data/data/by-root")
         .succeeds()
         .stdout_is("0");
-    host.berth("down -v -t 0").succeeds();
+    host.berth("down -v -y -t 0").succeeds();
     let sudo = "SUDO_UID=77 SUDO_GID=88 $berth plan";
     host.shell(sudo).succeeds().stdout_has("those of 77:88 on the host");
 }

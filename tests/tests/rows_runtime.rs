@@ -113,7 +113,7 @@ fn mounts_are_there_with_what_is_mounted_below_them() {
         assert_eq!(says(&host, runtime, "stat -c \"%u\" /writable/x /writable/file"), "0\n0");
         host.shell("rm 'shared/be low/x' shared/x").succeeds();
     }
-    host.berth("down -v").succeeds();
+    host.berth("down -v -y").succeeds();
     host.shell("umount 'shared/be low'").succeeds();
 }
 

@@ -77,10 +77,10 @@ fn anonymous_volumes_have_labels_stay_with_their_container_and_are_renewed_when_
     host.edit("compose.yaml", "N: one", "N: two");
     host.berth("up -d").succeeds();
     assert_eq!(web_says(&host, "echo $N; cat /plain/file /named/file"), "two\nkept\nkept");
-    host.berth("up -d -V").succeeds();
+    host.berth("up -d -V -y").succeeds();
     assert_eq!(web_says(&host, "cat /plain/file"), "kept");
     host.berth("plan --force-recreate -V").succeeds().stdout_has("remove");
-    host.berth("up -d --force-recreate -V").succeeds();
+    host.berth("up -d --force-recreate -V -y").succeeds();
     assert_eq!(web_says(&host, "ls -A /plain /named | grep -v :"), "");
 }
 
@@ -152,7 +152,7 @@ volumes:
     );
     assert_eq!(host.shell("cat own/new").succeeds().stdout, "more\n");
     assert_eq!(web_says(&host, "df -k /memory | tail -1 | tr -s ' ' | cut -d' ' -f2"), "1024");
-    host.berth("down -v -t 0").succeeds();
+    host.berth("down -v -y -t 0").succeeds();
     host.shell("test -f own/file").succeeds();
     host.edit(
         "compose.yaml",

@@ -141,7 +141,7 @@ fn names_go_one_by_one_and_the_image_with_the_last() {
     host.berth("image ls").succeeds().stdout_has("<none>");
     host.berth("image prune -a -f").succeeds();
     host.berth("start job").succeeds();
-    host.berth("down -v").succeeds();
+    host.berth("down -v -y").succeeds();
     host.berth(&format!("tag {short} a:1")).succeeds();
     host.berth(&format!("tag {short} b:1")).succeeds();
     host.berth(&format!("rmi {short}")).fails_with(1).stderr_has("several tags (`a:1`, `b:1`)");

@@ -63,11 +63,81 @@ fn down_with_v_removes_the_volumes_of_the_project() {
     let host = TestHost::with("compose.yaml", STACK);
     host.berth("up -d").succeeds();
     host.berth("volume ls").succeeds().stdout_has("stack_data");
-    host.berth("down -v").succeeds();
+    host.berth("down -v -y").succeeds();
     host.berth("volume ls").succeeds().stdout_lacks("stack_data");
     host.leaves_nothing_but(&[]);
     host.berth("up -d").succeeds();
     assert_eq!(read(&host, "/data/seed"), "from the image\n");
+}
+
+/// What a command shows on a terminal where this is typed.
+fn typed(host: &TestHost, answer: &str, words: &str) -> String {
+    let line = format!("export berth; echo {answer} | script -qec '$berth {words}; echo code $?'");
+    host.shell(&format!("{line} /dev/null")).stdout
+}
+
+#[test]
+fn data_is_lost_only_by_who_said_yes() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.berth("up -d").succeeds();
+    host.berth("exec -T web sh -c 'dd if=/dev/zero of=/data/big bs=1M count=3; sync'").succeeds();
+    let runs = |host: &TestHost| host.pid_of("web").pid > 0;
+
+    // Nobody can be asked: nothing is touched, and each volume is told with its size.
+    host.berth("down -v").fails_with(7).stderr_has("`stack_data` (3.1").stderr_has("pass `--yes`");
+    assert!(runs(&host));
+    assert_eq!(read(&host, "/data/seed"), "from the image\n");
+    host.berth("--dry-run down -v").succeeds();
+
+    // Somebody is, and says no, then yes.
+    let no = typed(&host, "n", "down -v");
+    for shown in
+        ["stack_data", "3.1", "lost for good", "take `stack` down with its data?", "code 0"]
+    {
+        assert!(no.contains(shown), "{shown} in {no}");
+    }
+    assert!(runs(&host));
+    typed(&host, "y", "down -v");
+    host.berth("volume ls").succeeds().stdout_lacks("stack_data");
+    // There is nothing to ask any more, nor where nothing is lost.
+    host.berth("down -v").succeeds();
+    host.berth("up -d").succeeds();
+    host.berth("down").succeeds();
+}
+
+#[test]
+fn volumes_without_a_name_go_with_a_yes_as_well() {
+    let text = "
+services:
+  web: { image: 'busybox:1', command: [sleep, '100000'], volumes: ['/plain'], environment: { N: one } }
+";
+    let host = TestHost::with("compose.yaml", text);
+    host.berth("up -d -V").succeeds();
+    host.berth("exec -T web touch /plain/mine").succeeds();
+    host.edit("compose.yaml", "N: one", "N: two");
+    host.berth("plan").succeeds().stdout_has("No volume is lost; web-1 keeps 1 without a name");
+    host.berth("plan -V").succeeds().stdout_has("Lost for good: volume");
+    let before = host.pid_of("web");
+    host.berth("up -d -V")
+        .fails_with(7)
+        .stderr_has("destroys the data of volume")
+        .stderr_has("--yes");
+    assert_eq!(host.pid_of("web"), before);
+    assert!(typed(&host, "n", "up -d -V").contains("code 0"));
+    assert_eq!(host.pid_of("web"), before);
+    host.berth("up -d -V -y").succeeds();
+    host.berth("exec -T web test -e /plain/mine").fails_with(1);
+    // Nothing is renewed where nothing is made.
+    host.berth("up -d -V").succeeds();
+
+    host.berth("plan --down").succeeds().stdout_has("web-1 leaves 1 without a name behind");
+    host.berth("stop").succeeds();
+    let list = typed(&host, "n", "rm -v");
+    assert!(list.contains("stack-web-1-anon-") && list.contains("lost for good"), "{list}");
+    host.berth("rm -v").fails_with(7).stderr_has("--force");
+    host.berth("volume ls").succeeds().stdout_has("anon");
+    host.berth("rm -fv").succeeds();
+    host.berth("volume ls").succeeds().stdout_lacks("anon");
 }
 
 #[test]
@@ -86,9 +156,9 @@ fn an_external_volume_is_never_made_and_never_removed() {
     host.berth("-f other/compose.yaml -p elsewhere up -d").succeeds();
     host.berth("up -d").succeeds();
     assert_eq!(read(&host, "/data/seed"), "from the image\n");
-    host.berth("down -v").succeeds();
+    host.berth("down -v -y").succeeds();
     host.berth("volume ls").succeeds().stdout_has("elsewhere_data");
-    host.berth("-f other/compose.yaml -p elsewhere down -v").succeeds();
+    host.berth("-f other/compose.yaml -p elsewhere down -v -y").succeeds();
 }
 
 #[test]

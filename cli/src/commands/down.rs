@@ -4,15 +4,20 @@ use std::time::Duration;
 
 use berth_planner::down::{DownOptions, Known, down};
 use berth_planner::observed::Observed;
+use berth_planner::plan::Plan;
 use berth_runtime::host::Asked;
 use clap::Args;
 
 use crate::failure::{Exit, Failure};
 use crate::flow::{self, Manner};
+use crate::loss::Loss;
 use crate::project::Project;
 use crate::session::Session;
 use crate::ui::safe;
 use crate::values::moment;
+
+/// What says yes beforehand.
+const YES: &str = "--yes";
 
 /// Arguments of `down`.
 #[derive(Debug, Args)]
@@ -22,6 +27,9 @@ pub(crate) struct DownArgs {
     /// Remove the project's volumes with their data, too
     #[arg(short, long)]
     volumes: bool,
+    /// Do not ask before data is lost
+    #[arg(short, long)]
+    yes: bool,
     /// Remove containers whose service is not in the file
     #[arg(long, env = "COMPOSE_REMOVE_ORPHANS", hide_env = true, value_parser = clap::builder::FalseyValueParser::new())]
     remove_orphans: bool,
@@ -36,7 +44,24 @@ pub(crate) async fn run(session: &Session, args: &DownArgs) -> Result<Exit, Fail
     let host = flow::open(session)?;
     let options =
         options(&project, args.volumes, args.remove_orphans, args.timeout, &args.services);
-    let plan = |observed: &Observed| Ok(down(&project.name, observed, &options)?);
+    let plan = |observed: &Observed| -> Result<Plan, Failure> {
+        Ok(down(&project.name, observed, &options)?)
+    };
+    let loss = match args.yes || session.global.dry_run {
+        true => Loss::any(),
+        false => {
+            let observed = host.observe(&Asked::default()).await?;
+            Loss::of(&host, &plan(&observed)?, &observed)?
+        }
+    };
+    if !loss.ask(session, &format!("take `{}` down with its data?", project.name), YES)? {
+        return Ok(Exit::Done);
+    }
+    let plan = |observed: &Observed| {
+        let plan = plan(observed)?;
+        loss.check(&host, (&plan, observed), YES)?;
+        Ok(plan)
+    };
     let mut look = flow::look(session, &host, &project.name, Asked::default()).await?;
     let change = flow::change_under(session, &host, &mut look, plan, Manner::Usual).await?;
     if let (Some(lock), None) = (look.lock(), change.interrupted) {

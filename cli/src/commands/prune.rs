@@ -216,7 +216,7 @@ async fn run(
             Some(false) => return Ok(Exit::Done),
             None => {
                 let message = format!("this removes {}", summary(&chosen));
-                return Err(Failure::Unconfirmed { message });
+                return Err(Failure::Unconfirmed { message, flag: "--force" });
             }
         }
     }

@@ -18,6 +18,7 @@ use crate::failure::{Exit, Failure};
 use crate::flow::{self, Change, Manner};
 use crate::generations::{self, Run, Waited, Wanted};
 use crate::images::Aim;
+use crate::loss::Loss;
 use crate::policy::{self, PolicyArgs};
 use crate::project::unknown_service;
 use crate::ready;
@@ -29,6 +30,7 @@ use crate::ui::safe;
 use crate::values::moment;
 
 mod attached;
+mod renewal;
 mod shape;
 
 pub(crate) use shape::Shape;
@@ -86,7 +88,7 @@ pub(crate) struct UpArgs {
     /// Show output with the time of each line
     #[arg(long)]
     timestamps: bool,
-    /// Ask nothing; what needs consent is then refused
+    /// Ask nothing: data that --renew-anon-volumes takes goes, and what needs consent is refused
     #[arg(short, long)]
     yes: bool,
 }
@@ -126,7 +128,10 @@ pub(crate) async fn run_files(session: &Session, args: &UpArgs) -> Result<Exit, 
     check_names(&stack, args)?;
     let host = flow::open(session)?;
     let began = Timestamp::now();
-    let Brought { changed, about, run } = bring_up(session, &host, &stack, args).await?;
+    let Some(loss) = renewal::lets_go(session, &host, &stack, args).await? else {
+        return Ok(Exit::Done);
+    };
+    let Brought { changed, about, run } = bring_up(session, &host, &stack, (args, &loss)).await?;
     let attaching = Attaching { stack: &stack, args, about: &about };
     match changed {
         Ok(change) => go_on(session, &host, &attaching, (change, run, began)).await,
@@ -293,7 +298,7 @@ async fn bring_up(
     session: &Session,
     host: &Arc<Host>,
     stack: &Stack,
-    args: &UpArgs,
+    (args, loss): (&UpArgs, &Loss),
 ) -> Result<Brought, Failure> {
     let mut images = args.shape.images(session, stack)?;
     let options = UpOptions { no_start: args.no_start, ..args.shape.options(&args.services) };
@@ -313,6 +318,7 @@ async fn bring_up(
             true => (desired.clone(), plan),
             false => refusal.part((session, host), seen, plan, (&options, &stack.places))?,
         };
+        loss.check(host, (&plan, observed), renewal::YES)?;
         wanted.keep(desired);
         tried.keep(part);
         Ok(plan)

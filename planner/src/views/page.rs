@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::action::Action;
 use crate::cause::{Cause, Sort};
-use crate::observed::{ContainerState, Observed};
+use crate::loss::lost;
+use crate::observed::{ContainerState, Observed, ObservedVolume};
 use crate::plan::{Plan, Step, StepId};
 use crate::text::{Line, columns, grants};
 
@@ -86,7 +87,7 @@ pub fn page(page: &Page) -> String {
     text.extend(plan.warnings.iter().map(|warning| format!("warning: {warning}")));
     text.push(plan.summary().to_string());
     text.extend(gap(plan, page.observed));
-    text.extend(loss(plan));
+    text.extend(loss(plan, page.observed));
     text.extend(grants(&plan.grants));
     if let Some(next) = page.next.filter(|_| !plan.is_empty()) {
         text.push(format!("Next: {next}"));
@@ -230,13 +231,37 @@ fn between(plan: &Plan, observed: &Observed, (from, to): (StepId, StepId)) -> Op
 }
 
 /// Data that is gone for good, where something goes.
-fn loss(plan: &Plan) -> Option<String> {
-    let volume = |step: &&Step| matches!(step.action, Action::RemoveVolume { .. });
+fn loss(plan: &Plan, observed: &Observed) -> Option<String> {
+    let lost = lost(plan, observed);
+    let volume = |step: &&Step| match &step.action {
+        Action::RemoveVolume { name } => lost.contains(name.as_str()),
+        _ => false,
+    };
     let lost = plan.steps.iter().filter(volume).map(|step| plan.subject(&step.action));
     let lost: Vec<String> = lost.collect();
     if !lost.is_empty() {
         return Some(format!("Lost for good: {}", lost.join(", ")));
     }
     let goes = |step: &Step| matches!(step.action, Action::RemoveContainer { .. });
-    plan.steps.iter().any(goes).then(|| "No volume is lost".to_owned())
+    let nameless = nameless(plan, observed);
+    plan.steps.iter().any(goes).then(|| format!("No volume is lost{nameless}"))
+}
+
+/// What becomes of volumes without a name, of containers that go.
+fn nameless(plan: &Plan, observed: &Observed) -> String {
+    let made = |name: &str| {
+        let creates = |step: &Step| matches!(&step.action, Action::CreateContainer(record) if record.name == name);
+        plan.steps.iter().any(creates)
+    };
+    let fate = |step: &Step| {
+        let Action::RemoveContainer { name } = &step.action else { return None };
+        let of_it = |volume: &&ObservedVolume| volume.record.container.as_ref() == Some(name);
+        let subject = plan.subject(&step.action);
+        match (observed.volumes.values().filter(of_it).count(), made(name)) {
+            (0, _) => None,
+            (count, true) => Some(format!("{subject} keeps {count} without a name")),
+            (count, false) => Some(format!("{subject} leaves {count} without a name behind")),
+        }
+    };
+    plan.steps.iter().filter_map(fate).map(|line| format!("; {line}")).collect()
 }

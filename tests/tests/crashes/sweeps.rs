@@ -201,7 +201,7 @@ fn up_killed_at_each_record_of_its_journal_is_finished_by_the_next() {
         |_| {
             host.berth("up -d").succeeds();
             host.berth("plan --detailed-exitcode").fails_with(0);
-            host.berth("down -v").succeeds();
+            host.berth("down -v -y").succeeds();
             host.leaves_nothing_but(&[]);
         },
     );
@@ -229,19 +229,19 @@ fn a_change_killed_at_each_record_of_its_journal_is_finished_by_the_next() {
         },
     );
     covers(&kinds, &CHANGING);
-    host.berth("-p stack down -v --remove-orphans").succeeds();
+    host.berth("-p stack down -v -y --remove-orphans").succeeds();
     host.leaves_nothing_but(&[]);
 }
 
 #[test]
 fn down_killed_at_each_record_of_its_journal_is_finished_by_the_next() {
     let host = TestHost::with("compose.yaml", STACKS[0]);
-    let swept = Swept { host: &host, words: "down -v", ends_with: 0, least: 10 };
+    let swept = Swept { host: &host, words: "down -v -y", ends_with: 0, least: 10 };
     let kinds = sweep(
         &swept,
         |_| drop(host.berth("up -d").succeeds()),
         |_| {
-            host.berth("down -v").succeeds();
+            host.berth("down -v -y").succeeds();
             host.leaves_nothing_but(&[]);
         },
     );

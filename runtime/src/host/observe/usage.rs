@@ -1,5 +1,6 @@
 //! What everything takes on the disk: the state as a whole, and each thing in it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,6 +14,8 @@ use rustix::io::Errno;
 use super::super::{Host, HostError, state};
 use crate::meter::{self, Meter};
 
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
 impl Host {
     /// Measures the state. What changes meanwhile is counted as it was when it was passed.
     ///
@@ -25,6 +28,23 @@ impl Host {
         look.all().map_err(|e| HostError::io("measure", state, e))?;
         Ok(look.usage)
     }
+
+    /// What these volumes take; nothing of one that is not there.
+    ///
+    /// # Errors
+    /// [`HostError`] when something cannot be read.
+    pub fn volume_sizes(&self, names: &BTreeSet<&str>) -> Result<BTreeMap<String, u64>, HostError> {
+        let size = |name: &&str| -> io::Result<(String, u64)> {
+            let folder = self.roots.volume(name);
+            let bytes = match rustix::fs::open(&folder, FOLDER, Mode::empty()) {
+                Err(Errno::NOENT) => 0,
+                folder => Meter::default().tree(folder?.as_fd(), c".")?,
+            };
+            Ok(((*name).to_owned(), bytes))
+        };
+        let sizes = names.iter().map(size).collect::<io::Result<_>>();
+        sizes.map_err(|e| HostError::io("measure", self.roots.state.join("volumes"), e))
+    }
 }
 
 struct Look {
@@ -35,8 +55,7 @@ struct Look {
 
 impl Look {
     fn all(&mut self) -> io::Result<()> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = match rustix::fs::open(&self.state, flags, Mode::empty()) {
+        let root = match rustix::fs::open(&self.state, FOLDER, Mode::empty()) {
             // Who only looks makes no state.
             Err(Errno::NOENT) => return Ok(()),
             root => root?,
