@@ -165,7 +165,8 @@ pub(crate) enum Command {
     Plan(commands::plan::PlanArgs),
     /// List what was applied: the generations of the stack
     History(commands::generations::HistoryArgs),
-    /// Bring the stack back to a generation, the last good one unless another is named
+    /// Bring the stack back to a generation: unless one is named, to the last good one before the one
+    /// that is applied
     Rollback(commands::rollback::RollbackArgs),
     /// List the stack's containers
     Ps(commands::ps::PsArgs),

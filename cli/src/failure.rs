@@ -5,17 +5,17 @@ use std::io;
 
 use miette::Severity;
 
-/// Exit codes, the same for every command. `run`, `exec`, `wait` and `up --exit-code-from` pass
-/// on the code of a container instead.
+/// How a command ends that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// Done, or nothing to do.
     Done,
-    /// `plan --detailed-exitcode`: there is something to do.
+    /// `plan --detailed-exitcode`: there is something to do; `outdated --exit-code`: an image has moved on.
     Changes,
     /// `check`: the files are not in order, and that has been told.
     Invalid,
-    /// What a container ended with.
+    /// What a container ended with: `run`, `exec`, `attach`, `wait`, and `up` that ends with one. `doctor`
+    /// ends with 1 so when something is wrong.
     Container(i32),
     /// Ended by a signal of the user.
     Signal(i32),
@@ -367,7 +367,7 @@ fn quoted(services: &[String]) -> String {
     services.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")
 }
 
-/// `2 grants are not consented to or refused`.
+/// ``; `web` stays 1 container of image `app:1`, and the rest was done``, if anything stays.
 fn beside(kept: &[String]) -> String {
     match kept {
         [] => String::new(),
@@ -375,6 +375,7 @@ fn beside(kept: &[String]) -> String {
     }
 }
 
+/// `it may not have 2 of its grants`.
 fn denials(count: usize) -> String {
     match count {
         1 => "it may not have one of its grants".to_owned(),

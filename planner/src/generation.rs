@@ -1,8 +1,8 @@
-//! Generations: what each run that changed a project left it as, so that it can be told and gone
-//! back to.
+//! Generations: what a project was made as, or tried as, so that it can be told and gone back to.
 //!
-//! A generation is numbered and never changed afterwards but for what became of it. Beside its
-//! record are its model, as a Compose file, and the files that the model names.
+//! A run that comes to what the newest one is already makes none: what became of it is noted there. One
+//! that is gone back from is marked. Nothing else of them changes. Beside the record of each are its
+//! model, as a Compose file, and the files that the model names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

@@ -24,7 +24,8 @@ const YES: &str = "--yes";
 pub(crate) struct DownArgs {
     /// Only these services
     services: Vec<String>,
-    /// Remove the project's volumes with their data, too
+    /// Remove the project's volumes with their data, too; without services also its history, and with it
+    /// what was rejected
     #[arg(short, long)]
     volumes: bool,
     /// Do not ask before data is lost

@@ -28,7 +28,7 @@ pub(crate) struct HistoryArgs {
     /// Print numbers only
     #[arg(short, long)]
     quiet: bool,
-    /// Forget all generations; what runs is not touched
+    /// Forget all generations, and with them what was rejected; what runs is not touched
     #[arg(long, conflicts_with_all = ["format", "quiet"])]
     forget: bool,
 }

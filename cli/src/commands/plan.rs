@@ -58,7 +58,7 @@ pub(crate) struct PlanArgs {
     /// Show what `down` would do
     #[arg(long, conflicts_with_all = OF_UP)]
     down: bool,
-    /// With --down: what `down --volumes` would do
+    /// With --down: what `down --volumes` would do; the history that goes with it is no step
     #[arg(short, long, requires = "down")]
     volumes: bool,
     /// What is to be the same for `create`, `plan` and `up`

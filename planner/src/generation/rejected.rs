@@ -64,8 +64,9 @@ pub struct Rest {
     pub kept: BTreeMap<String, Serving>,
 }
 
-/// What is to be done beside these services, which run on, or start, as they are. `None` where that cannot
-/// be: one has no container, or several versions of them, or would have to be made anew.
+/// What is wanted and planned when these services stay what their containers were made from: those that
+/// run go on, those that are down start. `None` where that cannot be: one has no container, a
+/// broken one or several versions of them, or would have to be made anew.
 pub fn rest(
     (desired, observed): (&Desired, &Observed),
     services: &BTreeSet<&str>,

@@ -19,7 +19,7 @@ pub(super) static BERTH: Record = record(
     "what berth adds to a service",
     &[
         done("deadline", Amount(&DURATION))
-            .says("How long a container may take to become good, for those that wait for it and for what it replaces; normally as long as its checks may take, and 30s."),
+            .says("How long a container may take until it is healthy, where others wait for that, and until it takes over in an update; normally without end for the first, and for the second as long as its checks may take, and 30s."),
         done("on_change", Amount(&ON_CHANGE))
             .says("What happens to a container when a config, a secret or a file that is mounted has another content: it sees the new one where it runs, gets a signal too, is restarted, or another one is made.")
             .normally("replace"),

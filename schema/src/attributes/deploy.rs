@@ -31,7 +31,7 @@ pub(super) static DEPLOY: Record = record(
             .says("What the containers may use, and what is kept for them."),
         done("restart_policy", Rec(&DEPLOY_RESTART))
             .says("When ended containers start again; wins over `restart`."),
-        done("rollback_config", Rec(&UPDATE_CONFIG))
+        done("rollback_config", Rec(&ROLLBACK_CONFIG))
             .says("How containers go back to what they were; normally as `update_config` says."),
         done("update_config", Rec(&UPDATE_CONFIG)).says("How containers are replaced."),
     ],
@@ -70,26 +70,47 @@ static DEPLOY_RESTART: Record = record(
 static UPDATE_CONFIG: Record = record(
     "an update",
     &[
-        done("delay", Amount(&DURATION))
-            .says("How long to wait between two groups.")
-            .normally("0s"),
+        DELAY,
         done("failure_action", Text)
             .says("What happens when more containers fail than may.")
             .normally("pause")
             .like(&["continue", "pause", "rollback"]),
-        done("max_failure_ratio", Float(&FAILURES))
-            .says("The share of containers that may fail, 0 to 1.")
-            .normally("0"),
-        done("monitor", Amount(&DURATION))
-            .says("How long each container is looked at after it is good; normally 5s where nothing checks it."),
-        done("order", Word(&["start-first", "stop-first"]))
-            .says("Whether the new container starts before the old one stops.")
-            .normally("stop-first"),
-        done("parallelism", NOT_NEGATIVE)
-            .says("How many containers at a time; 0 for all.")
-            .normally("1"),
+        MAX_FAILURE_RATIO,
+        MONITOR,
+        ORDER,
+        PARALLELISM,
     ],
 );
+
+static ROLLBACK_CONFIG: Record = record(
+    "a rollback",
+    &[
+        DELAY,
+        done("failure_action", Text)
+            .says("What happens when more containers fail than may on the way back: it goes on (`continue`) or ends there (`pause`).")
+            .normally("pause")
+            .like(&["continue", "pause"]),
+        MAX_FAILURE_RATIO,
+        MONITOR,
+        ORDER,
+        PARALLELISM,
+    ],
+);
+
+const DELAY: Attribute =
+    done("delay", Amount(&DURATION)).says("How long to wait between two groups.").normally("0s");
+const MAX_FAILURE_RATIO: Attribute = done("max_failure_ratio", Float(&FAILURES))
+    .says("The share of containers that may fail, 0 to 1.")
+    .normally("0");
+const MONITOR: Attribute = done("monitor", Amount(&DURATION)).says(
+    "How long each container is looked at after it is good; normally 5s where nothing checks it.",
+);
+const ORDER: Attribute = done("order", Word(&["start-first", "stop-first"]))
+    .says("Whether the new container starts before the old one stops.")
+    .normally("stop-first");
+const PARALLELISM: Attribute = done("parallelism", NOT_NEGATIVE)
+    .says("How many containers at a time; 0 for all.")
+    .normally("1");
 
 static RESOURCES: Record = record(
     "resources",

@@ -44,7 +44,7 @@ pub(crate) struct Shape {
     /// every_DURATION
     #[arg(long, value_name = "POLICY", value_parser = berth_schema::pull_policy)]
     pub(super) pull: Option<PullPolicy>,
-    /// Try once more what was rejected
+    /// Try once more what was rolled back when it was tried just so
     #[arg(long)]
     pub(super) retry: bool,
     /// Whether the lock may be behind.
