@@ -11,6 +11,7 @@ use berth_planner::lock::Pins;
 use berth_planner::observed::Observed;
 use berth_planner::plan::Plan;
 use berth_planner::pull::pulls;
+use berth_planner::rollout::{Order, choose};
 use berth_planner::run::{self as once, RunOptions};
 use berth_planner::up::{self as whole, UpOptions};
 use berth_runtime::host::{Asked, Host, Wanted};
@@ -49,6 +50,8 @@ pub(crate) struct Images {
     judged: Option<Desired>,
     /// The generation that is gone back to.
     past: Past,
+    /// The order where the files say none, with numbers of containers that count instead of theirs.
+    order: Option<(Order, BTreeMap<String, u32>)>,
 }
 
 /// What a generation says of images and files in place of the store and the disk.
@@ -84,7 +87,7 @@ impl Images {
     /// As a generation has them.
     pub(crate) fn of_generation(pins: Pins, past: Past) -> Images {
         let (args, ruling) = (PolicyArgs::default(), Ruling::default());
-        Images { pins, locked: false, policy: None, args, ruling, judged: None, past }
+        Images { pins, locked: false, policy: None, args, ruling, judged: None, past, order: None }
     }
 
     /// What the lock says.
@@ -102,7 +105,13 @@ impl Images {
         let pins = session.pins(stack, locked)?;
         let args = PolicyArgs::default();
         let (ruling, past) = (Ruling::default(), Past::default());
-        Ok(Images { pins, locked: locked.locked, policy, args, ruling, judged: None, past })
+        let locked = locked.locked;
+        Ok(Images { pins, locked, policy, args, ruling, judged: None, past, order: None })
+    }
+
+    /// The same, with containers replaced in an order where the files say none.
+    pub(crate) fn in_order(self, order: Option<Order>, scale: BTreeMap<String, u32>) -> Images {
+        Images { order: order.map(|order| (order, scale)), ..self }
     }
 
     /// Judges what is aimed at on the host as it was seen. Nothing is asked, nothing is refused.
@@ -211,6 +220,9 @@ impl Images {
             desired.services.values_mut().for_each(|service| service.pull_policy = policy);
         }
         self.past.apply(&mut desired, observed);
+        if let Some((order, scale)) = &self.order {
+            choose(&mut desired, *order, scale);
+        }
         self.ruling.apply(&mut desired);
         Ok(desired)
     }

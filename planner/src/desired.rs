@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::bound::{BoundFiles, Stamp};
 use crate::policy::Judged;
 use crate::pull;
-use crate::rollout::Rollout;
+use crate::rollout::{Chosen, Rollout};
 
 mod confinement;
 mod life;
@@ -81,6 +81,9 @@ pub struct ServiceSpec {
     /// How its containers are replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,
+    /// How they came to the order that is in, if not by the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<Chosen>,
     /// How they are replaced by those before them, if it comes to that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<Rollout>,

@@ -212,6 +212,7 @@ impl Resolver<'_> {
             no_effect,
             container_name: service.container_name.clone(),
             rollout: Rollout::of(service),
+            order: None,
             rollback: Rollout::back(service),
             deadline: service.berth.deadline,
             goes_back: false,

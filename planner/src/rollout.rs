@@ -31,6 +31,10 @@ use crate::desired::{ContainerSpec, Desired, NetworkMode, ServiceSpec};
 use crate::down::named_volumes;
 use crate::observed::{ContainerState, Health, ObservedContainer};
 
+mod choice;
+
+pub use choice::{Chosen, Order, choose};
+
 /// What is added to the usual name of a replica.
 const OTHER: &str = "-b";
 /// How long one that nothing checks has to run before it counts as good.

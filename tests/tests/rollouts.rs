@@ -267,3 +267,35 @@ fn one_that_never_becomes_good_is_given_up_at_its_deadline() {
     assert_eq!(versions(&host), "8001 8001 8001");
     assert_eq!(containers(&host), "web-1 web-2 web-3");
 }
+
+#[test]
+fn an_order_that_the_file_does_not_say_is_chosen_and_told() {
+    let text = "
+services:
+  web: { image: 'busybox:1', command: [sleep, '100000'], restart: always, stop_grace_period: 0s, environment: { A: one } }
+  db: { image: 'busybox:1', command: [sleep, '100000'], restart: always, stop_grace_period: 0s, environment: { A: one }, volumes: ['data:/data'] }
+volumes: { data: {} }
+";
+    let host = TestHost::with("compose.yaml", text);
+    host.berth("up -d --order auto").succeeds();
+    host.write("compose.yaml", &text.replace("A: one", "A: two"));
+    host.berth("plan").succeeds().stdout_lacks("-first");
+    host.berth("plan --order auto -o order.plan")
+        .succeeds()
+        .stdout_has("start-first, as nothing stands in the way: no gap")
+        .stdout_has("stop-first, as both would write to volume `stack_data`: gap expected");
+    // What was looked at is what is done.
+    host.berth("up -d order.plan").succeeds();
+    let names = host.berth("ps -a --format {{.Names}}").succeeds().stdout;
+    let mut names: Vec<&str> = names.lines().collect();
+    names.sort();
+    assert_eq!(names, ["stack-db-1", "stack-web-1-b"]);
+    host.berth("plan --order auto --detailed-exitcode").fails_with(0);
+    host.berth("plan --detailed-exitcode").fails_with(0);
+
+    host.write("compose.yaml", &text.replace("A: one", "A: three"));
+    host.berth("plan --order auto").succeeds().stdout_has("Next: berth up --order auto");
+    host.berth("up -d --order stop-first").succeeds();
+    host.berth("plan --detailed-exitcode").fails_with(0);
+    host.berth("up -d --order sideways").fails_with(64).stderr_has("`sideways` is no order");
+}

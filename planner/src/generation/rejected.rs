@@ -119,6 +119,7 @@ fn as_it_is(
         pinned: Some(record.image_id.clone()),
         depends_on: record.depends_on.clone(),
         rollout: None,
+        order: None,
         goes_back: true,
         pre_start: Vec::new(),
         ..wanted.clone()

@@ -35,6 +35,7 @@ fn service(image: &str, level: &str) -> ServiceSpec {
         no_userns: None,
         no_effect: vec![],
         rollout: None,
+        order: None,
         rollback: None,
         deadline: None,
         goes_back: false,

@@ -1,12 +1,13 @@
 //! Laws that hold for every stack.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use berth_planner::action::Action;
 use berth_planner::desired::Desired;
 use berth_planner::observed::{
     ContainerState, Health, Leftover, MovedLimit, Observed, ObservedContainer,
 };
+use berth_planner::rollout::{Order, choose};
 use berth_planner::views::why::{Scene, why};
 use berth_planner::views::{Language, diff, graph, ops};
 use berth_planner::{DownOptions, Known, Plan, UpOptions, down, up};
@@ -254,6 +255,35 @@ proptest! {
             prop_assert!(lives, "{changes}");
         }
         host.apply_all(&changes, seed);
+        assert_done(&second, &wanted, &host);
+    }
+
+    #[test]
+    fn done_means_done_in_whatever_order(
+        first in drawn(),
+        edits in edits(),
+        drifts in drifts(),
+        (seed, at, dies) in any::<(u64, prop::sample::Index, bool)>(),
+    ) {
+        let auto = |drawn: &DrawnStack| {
+            let mut wanted = desired(&drawn.stack());
+            choose(&mut wanted, Order::Auto, &BTreeMap::new());
+            wanted
+        };
+        let mut host = FakeHost::new();
+        let plan_of_first = plan(&auto(&first), &host);
+        host.apply_all(&plan_of_first, seed);
+        drifts.iter().for_each(|drift| drift.happen(&mut host));
+        let second = first.edited(&edits);
+        let wanted = auto(&second);
+
+        let broken_plan = plan(&wanted, &host);
+        let at = at.index(broken_plan.steps.len().max(1));
+        let how = if dies { Break::Dies(at) } else { Break::Fails(at) };
+        let ran = host.apply(&broken_plan, seed, Some(how));
+        prop_assert_eq!(ran.errors, Vec::<String>::new());
+        let rest = plan(&wanted, &host);
+        host.apply_all(&rest, seed.rotate_left(7));
         assert_done(&second, &wanted, &host);
     }
 

@@ -10,6 +10,7 @@ mod inits;
 mod lifecycle;
 mod limits;
 mod options;
+mod orders;
 mod pairs;
 mod ports;
 mod ready;

@@ -1,11 +1,12 @@
 //! Laws of replacing a service replica by replica, whatever the file says of how, and whatever fails.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use berth_planner::action::Action;
 use berth_planner::desired::Desired;
 use berth_planner::rollback::Run;
+use berth_planner::rollout::{Order, choose};
 use berth_planner::{Plan, UpOptions, up};
 use berth_schema::stack::*;
 use proptest::prelude::*;
@@ -20,20 +21,35 @@ struct Drawn {
     replicas: u32,
     config: Rollout,
     back: Option<RolloutOrder>,
+    /// What is asked for beside the file.
+    asked: Option<Order>,
 }
 
 impl Drawn {
     fn stack(&self, image: &str) -> Stack {
         let mut web = service(image);
         web.replicas = self.replicas;
+        // Nobody takes it for one that ends by itself.
+        web.restart = RestartPolicy::Always;
         let back = |order| Rollout { order: Some(order), ..Rollout::default() };
         let (update, rollback) = (Some(self.config.clone()), self.back.map(back));
         web.deploy = Some(Box::new(Deploy { update, rollback, ..Deploy::default() }));
         with([("web", web)])
     }
 
+    fn desired(&self, image: &str) -> Desired {
+        let mut desired = desired(&self.stack(image));
+        if let Some(order) = self.asked {
+            choose(&mut desired, order, &BTreeMap::new());
+        }
+        desired
+    }
+
     fn starts_first(&self) -> bool {
-        self.config.order == Some(RolloutOrder::StartFirst)
+        match self.config.order {
+            Some(order) => order == RolloutOrder::StartFirst,
+            None => matches!(self.asked, Some(Order::Auto | Order::StartFirst)),
+        }
     }
 
     /// How many may be out of service at once, as long as so many more have failed.
@@ -56,20 +72,23 @@ fn drawn() -> impl Strategy<Value = Drawn> {
     let monitor = prop_oneof![Just(None), (0..3u64).prop_map(|s| Some(Duration::from_secs(s)))];
     let ratio =
         prop_oneof![Just(None), (0..5u8).prop_map(|quarters| Some(f64::from(quarters) / 4.0))];
-    let config = (order(), prop::option::of(0..4u32), action, monitor, ratio, 0..2u64);
+    let config =
+        (prop::option::of(order()), prop::option::of(0..4u32), action, monitor, ratio, 0..2u64);
     let config = config.prop_map(|(order, parallelism, action, monitor, ratio, delay)| Rollout {
         parallelism,
         delay: Some(Duration::from_secs(delay)),
         on_failure: Some(action),
         monitor,
         max_failure_ratio: ratio,
-        order: Some(order),
+        order,
     });
-    (1..6u32, config, prop::option::of(order())).prop_map(|(replicas, config, back)| Drawn {
-        replicas,
-        config,
-        back,
-    })
+    let asked = prop::option::of(prop_oneof![
+        Just(Order::Auto),
+        Just(Order::StartFirst),
+        Just(Order::StopFirst)
+    ]);
+    (1..6u32, config, prop::option::of(order()), asked)
+        .prop_map(|(replicas, config, back, asked)| Drawn { replicas, config, back, asked })
 }
 
 fn plan(desired: &Desired, host: &FakeHost) -> Plan {
@@ -96,7 +115,7 @@ fn assert_is(host: &FakeHost, image: &str, replicas: u32) {
 /// The host with the first version up, and the second one's image there.
 fn host_with(drawn: &Drawn) -> FakeHost {
     let mut host = FakeHost::new();
-    let first = plan(&desired(&drawn.stack("web:1")), &host);
+    let first = plan(&drawn.desired("web:1"), &host);
     host.apply_all(&first, 7);
     let mut image = host.observed.images["web:1"].clone();
     image.id = "sha256:second".into();
@@ -110,7 +129,7 @@ proptest! {
     #[test]
     fn no_more_are_out_of_service_than_the_file_says(drawn in drawn(), seed: u64) {
         let mut host = host_with(&drawn);
-        let wanted = desired(&drawn.stack("web:2"));
+        let wanted = drawn.desired("web:2");
         let rollout = plan(&wanted, &host);
         let (least, mut tops) = (drawn.replicas.saturating_sub(drawn.at_once(0)), 0);
         host.apply_watched(&rollout, seed, None, |host, _| {
@@ -128,7 +147,7 @@ proptest! {
         (seed, at, kill) in any::<(u64, prop::sample::Index, prop::sample::Index)>(),
     ) {
         let mut host = host_with(&drawn);
-        let wanted = desired(&drawn.stack("web:2"));
+        let wanted = drawn.desired("web:2");
         let rollout = plan(&wanted, &host);
         let at = at.index(rollout.steps.len());
         let before = host.observed.clone();
@@ -179,9 +198,9 @@ proptest! {
 #[test]
 fn a_service_that_was_nothing_else_before_stays_as_it_is() {
     let config = Rollout { on_failure: Some(FailureAction::Rollback), ..Rollout::default() };
-    let drawn = Drawn { replicas: 2, config, back: None };
+    let drawn = Drawn { replicas: 2, config, back: None, asked: None };
     let host = host_with(&drawn);
-    let wanted = desired(&drawn.stack("web:1"));
+    let wanted = drawn.desired("web:1");
     let options = UpOptions { force_recreate: true, ..UpOptions::default() };
     let rollout = up(&wanted, &host.observed, &options, &Places::default()).unwrap();
     let find =
@@ -204,7 +223,7 @@ fn pair_of_rollouts((before, after): (u32, u32), db_order: RolloutOrder) {
             on_failure: Some(FailureAction::Rollback),
             ..Rollout::default()
         };
-        let stack = Drawn { replicas, config, back: None }.stack(image);
+        let stack = Drawn { replicas, config, back: None, asked: None }.stack(image);
         stack.services["web"].clone()
     };
     let stack = |image: &str, replicas| {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use berth_planner::rollout::Order;
 use berth_planner::up::UpOptions;
 use berth_schema::stack::{PullPolicy, Stack};
 use clap::Args;
@@ -40,6 +41,10 @@ pub(crate) struct Shape {
     /// Run so many containers of a service, `web=3`; may be repeated
     #[arg(long, value_name = "SERVICE=NUMBER", value_parser = pairs::scale)]
     pub(super) scale: Vec<(String, u32)>,
+    /// In which order containers are replaced whose service does not say so: auto (the new one starts
+    /// first where nothing stands in the way), start-first, stop-first
+    #[arg(long, value_name = "ORDER")]
+    pub(super) order: Option<Order>,
     /// When images are pulled, whatever the file says: always, missing, never, daily, weekly,
     /// every_DURATION
     #[arg(long, value_name = "POLICY", value_parser = berth_schema::pull_policy)]
@@ -92,6 +97,7 @@ impl Shape {
 
     /// How images are come by.
     pub(crate) fn images(&self, session: &Session, stack: &Stack) -> Result<Images, Failure> {
-        Images::of(session, stack, self.locked, self.pull)
+        let images = Images::of(session, stack, self.locked, self.pull)?;
+        Ok(images.in_order(self.order, self.scale.iter().cloned().collect()))
     }
 }

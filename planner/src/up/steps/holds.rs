@@ -6,6 +6,7 @@ use crate::cause::{Cause, Gap, OrderWhy};
 use crate::hold::{self, HeldPort};
 use crate::observed::ObservedContainer;
 use crate::plan::Slot;
+use crate::rollout::Chosen;
 use crate::up::containers::{Change, Fate, Part};
 
 impl Maker<'_> {
@@ -27,7 +28,7 @@ impl Maker<'_> {
                     }
                 }
                 (Part::Heir(_), _, _) => {
-                    let why = OrderWhy::File;
+                    let why = self.order_why(change, true);
                     let order = Cause::Order { start_first: true, why, gap: Gap::None };
                     slots
                         .serve
@@ -54,7 +55,7 @@ impl Maker<'_> {
                 Err(why) => Gap::Open { why },
             };
             // Where nobody comes from outside and nobody asked, it is as ever.
-            let why = self.order_why(change);
+            let why = self.order_why(change, false);
             if ports != Err(hold::NO_PORT) || why != OrderWhy::Default {
                 self.draft.cause(stop, Cause::Order { start_first: false, why, gap });
             }
@@ -64,12 +65,17 @@ impl Maker<'_> {
         }
     }
 
-    fn order_why(&self, change: &Change) -> OrderWhy {
-        let rollout = self.survey.desired.services.get(change.service).and_then(|s| s.rollout);
-        match rollout {
-            Some(rollout) if rollout.start_first => OrderWhy::Once,
-            Some(rollout) if rollout.asked => OrderWhy::File,
-            Some(_) | None => OrderWhy::Default,
+    fn order_why(&self, change: &Change, start_first: bool) -> OrderWhy {
+        let Some(service) = self.survey.desired.services.get(change.service) else {
+            return OrderWhy::Default;
+        };
+        match (service.rollout, &service.order) {
+            (Some(rollout), _) if rollout.start_first && !start_first => OrderWhy::Once,
+            (Some(rollout), _) if rollout.asked => OrderWhy::File,
+            (_, Some(Chosen::Asked)) => OrderWhy::Asked,
+            (_, Some(Chosen::Free)) => OrderWhy::Free,
+            (_, Some(Chosen::Blocked(why))) => OrderWhy::Blocked(why.clone()),
+            (Some(_) | None, None) => OrderWhy::Default,
         }
     }
 
