@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use berth_planner::desired::Desired;
 use berth_planner::generation::{
@@ -47,17 +47,17 @@ pub(crate) struct Run<'a> {
 
 /// What the last plan of a run was made from.
 #[derive(Default)]
-pub(crate) struct Wanted(Mutex<Option<Desired>>);
+pub(crate) struct Wanted(Mutex<Option<Arc<Desired>>>);
 
 impl Wanted {
     /// Keeps it.
-    pub(crate) fn keep(&self, desired: Desired) {
-        *self.0.lock().unwrap_or_else(|e| e.into_inner()) = Some(desired);
+    pub(crate) fn keep(&self, desired: impl Into<Arc<Desired>>) {
+        *self.0.lock().unwrap_or_else(|e| e.into_inner()) = Some(desired.into());
     }
 
     /// What was kept last.
     pub(crate) fn last(&self) -> Option<Desired> {
-        self.0.lock().unwrap_or_else(|e| e.into_inner()).clone()
+        self.0.lock().unwrap_or_else(|e| e.into_inner()).as_deref().cloned()
     }
 
     /// The services of it that a run makes as described; none if nothing was planned.
@@ -66,7 +66,7 @@ impl Wanted {
         desired.as_ref().map_or(Ok(BTreeSet::new()), |desired| about(desired, options))
     }
 
-    fn take(self) -> Option<Desired> {
+    fn take(self) -> Option<Arc<Desired>> {
         self.0.into_inner().unwrap_or_else(|e| e.into_inner())
     }
 }

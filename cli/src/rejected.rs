@@ -21,8 +21,8 @@ use crate::session::Session;
 pub(crate) struct Refusal(Mutex<Option<Failure>>);
 
 impl Refusal {
-    /// The plan to be done, and what it makes the host: services that were rejected as they are to be now
-    /// stay as they are.
+    /// The plan to be done, and what it makes the host where that is not all that was wanted: services that
+    /// were rejected as they are to be now stay as they are.
     ///
     /// # Errors
     /// The refusal, where these cannot stay as they are.
@@ -32,10 +32,10 @@ impl Refusal {
         (desired, observed): (&Desired, &Observed),
         plan: Plan,
         (options, places): (&UpOptions, &Places),
-    ) -> Result<(Desired, Plan), Failure> {
+    ) -> Result<(Option<Desired>, Plan), Failure> {
         self.keep(None);
         let failure = match check_rejected(session, host, (desired, observed), &plan) {
-            Ok(()) => return Ok((desired.clone(), plan)),
+            Ok(()) => return Ok((None, plan)),
             Err(failure) => failure,
         };
         let Failure::Rejected { causes, tries, services, .. } = failure else {
@@ -56,7 +56,7 @@ impl Refusal {
             )
         });
         self.keep(Some(refused(kept.collect())));
-        Ok((then, Plan { grants: plan.grants, ..part }))
+        Ok((Some(then), Plan { grants: plan.grants, ..part }))
     }
 
     fn keep(&self, failure: Option<Failure>) {

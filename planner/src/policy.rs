@@ -270,10 +270,13 @@ fn grant(
         Some(service) => has(service),
         None => kept.keys().any(|service| has(service)),
     };
+    let decision = case.decision(level);
+    // Nobody is shown where the others are written, and there are some of every service.
+    let is_placed = decision != Decision::Allowed && !path.starts_with("--");
     let mut grant = Grant {
         id: case.id(),
         case,
-        place: scene.stack.places.find(&path).filter(|_| !path.starts_with("--")),
+        place: if is_placed { scene.stack.places.find(&path) } else { None },
         path,
         service,
         what,
@@ -281,7 +284,7 @@ fn grant(
         scope,
         severity: case.severity(),
         standing: if is_kept { Standing::Kept } else { Standing::New },
-        decision: case.decision(level),
+        decision,
         consent: None,
         digest,
     };

@@ -1,6 +1,7 @@
 //! `berth up`.
 
 use std::collections::BTreeSet;
+use std::mem::ManuallyDrop;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -124,7 +125,7 @@ pub(crate) async fn run_files(session: &Session, args: &UpArgs) -> Result<Exit, 
     if args.quiet_pull {
         session.ui.hide_layers();
     }
-    let stack = session.load(&args.services)?;
+    let stack = ManuallyDrop::new(session.load(&args.services)?);
     check_names(&stack, args)?;
     let host = flow::open(session)?;
     let began = Timestamp::now();
@@ -300,7 +301,8 @@ async fn bring_up(
     stack: &Stack,
     (args, loss): (&UpArgs, &Loss),
 ) -> Result<Brought, Failure> {
-    let mut images = args.shape.images(session, stack)?;
+    // The program ends soon: taking large things apart is left to that.
+    let mut images = ManuallyDrop::new(args.shape.images(session, stack)?);
     let options = UpOptions { no_start: args.no_start, ..args.shape.options(&args.services) };
     let aim = Aim::Up(&options);
     let look = images.pass(session, host, (stack, aim), (&args.shape.policy, !args.yes)).await?;
@@ -313,14 +315,15 @@ async fn bring_up(
     let (wanted, tried, refusal) = (Wanted::default(), Wanted::default(), Refusal::default());
     let plan = images.planning((session, host), (stack, aim), |images, observed| {
         let (desired, plan) = images.planned(stack, observed, aim)?;
-        let seen = (&desired, observed);
+        let desired = Arc::new(desired);
+        let seen = (&*desired, observed);
         let (part, plan) = match args.shape.retries() {
-            true => (desired.clone(), plan),
+            true => (None, plan),
             false => refusal.part((session, host), seen, plan, (&options, &stack.places))?,
         };
         loss.check(host, (&plan, observed), renewal::YES)?;
+        tried.keep(part.map_or_else(|| Arc::clone(&desired), Arc::new));
         wanted.keep(desired);
-        tried.keep(part);
         Ok(plan)
     });
     let desired = |_: &Observed| Ok(tried.last().unwrap_or_default());
