@@ -31,9 +31,8 @@ fn told(order: Order, scale: u32, change: impl Fn(&mut Stack)) -> String {
     assert!(left.is_empty(), "{left}");
     let text = plan.to_string();
     let line = text.lines().find(|line| line.contains("-first")).unwrap_or_default();
-    let at = line.find(|c| c == 's').unwrap_or_default();
-    let line = line[at..].to_owned();
-    line
+    let at = line.find("st").unwrap_or_default();
+    line[at..].to_owned()
 }
 
 fn mounts(source: MountSource, read_only: bool) -> impl Fn(&mut Stack) {
