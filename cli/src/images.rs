@@ -47,7 +47,7 @@ pub(crate) struct Images {
     /// What the stack may have.
     ruling: Ruling,
     /// What it asked of the host that was judged last, as the policy lets it through.
-    judged: Option<Desired>,
+    judged: Option<Arc<Desired>>,
     /// The generation that is gone back to.
     past: Past,
     /// The order where the files say none, with numbers of containers that count instead of theirs.
@@ -133,7 +133,7 @@ impl Images {
         host.hold_to(self.ruling.facts());
         host.remember_files(&desired.stamps);
         self.ruling.apply(&mut desired);
-        self.judged = Some(desired);
+        self.judged = Some(Arc::new(desired));
         Ok(&self.ruling)
     }
 
@@ -228,10 +228,14 @@ impl Images {
     }
 
     /// The same as it was judged, files and host read once, where `observed` is what was judged last.
-    pub(crate) fn as_judged(&self, stack: &Stack, observed: &Observed) -> Result<Desired, Failure> {
+    pub(crate) fn as_judged(
+        &self,
+        stack: &Stack,
+        observed: &Observed,
+    ) -> Result<Arc<Desired>, Failure> {
         match &self.judged {
-            Some(judged) => Ok(judged.clone()),
-            None => self.desired(stack, observed),
+            Some(judged) => Ok(Arc::clone(judged)),
+            None => self.desired(stack, observed).map(Arc::new),
         }
     }
 
@@ -252,7 +256,7 @@ impl Images {
         stack: &Stack,
         observed: &Observed,
         aim: Aim<'_>,
-    ) -> Result<(Desired, Plan), Failure> {
+    ) -> Result<(Arc<Desired>, Plan), Failure> {
         let desired = self.as_judged(stack, observed)?;
         let plan = match aim {
             Aim::Up(options) => whole::up(&desired, observed, options, &stack.places)?,

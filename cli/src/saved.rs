@@ -215,7 +215,7 @@ pub(crate) async fn holding(
 /// What came of a saved plan that still held.
 pub(crate) struct Done {
     /// What it was made of.
-    pub(crate) desired: Desired,
+    pub(crate) desired: Arc<Desired>,
     /// What the lock says.
     pub(crate) pins: Pins,
     /// What it came to.

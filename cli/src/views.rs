@@ -1,6 +1,7 @@
 //! What of a plan is printed, and how.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use berth_planner::desired::Desired;
 use berth_planner::observed::Observed;
@@ -65,7 +66,7 @@ pub(crate) struct Made {
     /// What the files say; `None` when no file was read.
     pub(crate) stack: Option<Stack>,
     /// What they come to; `None` when that does not matter, as to `down`.
-    pub(crate) desired: Option<Desired>,
+    pub(crate) desired: Option<Arc<Desired>>,
     /// Number of the newest generation and of the one that the plan leads to; `None` when there is none.
     pub(crate) generation: Option<(u64, u64)>,
     /// The words that do it; `None` when nobody may.
@@ -102,7 +103,7 @@ pub(crate) fn show(session: &Session, args: &ViewArgs, made: &Made) -> Result<()
     }
     let text = if let Some(service) = &args.why {
         check_name(service, made)?;
-        why(service, &Scene { plan, desired: desired.as_ref(), observed, places })
+        why(service, &Scene { plan, desired: desired.as_deref(), observed, places })
     } else if let Some(drawn) = args.graph {
         graph::graph(plan, drawn.language())
     } else if args.diff {

@@ -315,7 +315,6 @@ async fn bring_up(
     let (wanted, tried, refusal) = (Wanted::default(), Wanted::default(), Refusal::default());
     let plan = images.planning((session, host), (stack, aim), |images, observed| {
         let (desired, plan) = images.planned(stack, observed, aim)?;
-        let desired = Arc::new(desired);
         let seen = (&*desired, observed);
         let (part, plan) = match args.shape.retries() {
             true => (None, plan),
