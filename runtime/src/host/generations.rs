@@ -210,8 +210,20 @@ fn sweep(all: &Path) -> io::Result<()> {
     };
     for entry in entries {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with('.') {
-            fs::remove_dir_all(entry.path())?;
+        match entry.file_name().to_string_lossy().starts_with('.') {
+            true => fs::remove_dir_all(entry.path())?,
+            false => sweep_records(&entry.path())?,
+        }
+    }
+    Ok(())
+}
+
+/// Removes what a kill left beside the record of a generation while it was written anew.
+fn sweep_records(generation: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(generation)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(&format!(".{RECORD}.")) {
+            fs::remove_file(entry.path())?;
         }
     }
     Ok(())
@@ -283,6 +295,10 @@ mod tests {
         fs::create_dir(&half).unwrap();
         assert_eq!(host.generations("shop").unwrap().len(), 3);
         host.add_generation(&lock, &generation(11), "", &BTreeMap::new()).unwrap();
+        assert!(!half.exists());
+        let half = host.roots().generation("shop", 10).join(".record.json.7.new");
+        fs::write(&half, "{").unwrap();
+        host.forget_generations(&lock, "shop", &[]).unwrap();
         assert!(!half.exists());
 
         host.forget_generations(&lock, "shop", &[1, 2, 3]).unwrap();
