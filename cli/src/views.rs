@@ -1,15 +1,18 @@
 //! What of a plan is printed, and how.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use berth_planner::desired::Desired;
+use berth_planner::loss::lost;
 use berth_planner::observed::Observed;
 use berth_planner::plan::Plan;
 use berth_planner::views::why::{Scene, why};
 use berth_planner::views::{Language, diff, graph, ops, page};
 use berth_schema::stack::Stack;
 use clap::{Args, ValueEnum};
+use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::flow;
@@ -92,6 +95,24 @@ impl Made {
     }
 }
 
+/// The JSON form of a plan, with what it means for this host.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    plan: &'a Plan,
+    /// Volumes whose data is gone for good.
+    data_loss: BTreeSet<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation: Option<Numbers>,
+}
+
+/// Numbers of generations.
+#[derive(Serialize)]
+struct Numbers {
+    now: u64,
+    after: u64,
+}
+
 /// Prints a plan as asked for. Where the text has no place for warnings, they are told beside it.
 pub(crate) fn show(session: &Session, args: &ViewArgs, made: &Made) -> Result<(), Failure> {
     let ui = &session.ui;
@@ -99,7 +120,8 @@ pub(crate) fn show(session: &Session, args: &ViewArgs, made: &Made) -> Result<()
     let nowhere = Stack::default();
     let places = &stack.as_ref().unwrap_or(&nowhere).places;
     if args.json {
-        return ui.json(plan);
+        let generation = made.generation.map(|(now, after)| Numbers { now, after });
+        return ui.json(&Shown { plan, data_loss: lost(plan, observed), generation });
     }
     let text = if let Some(service) = &args.why {
         check_name(service, made)?;

@@ -124,8 +124,6 @@ struct View<'a> {
     stack: &'a str,
     summary: crate::text::Summary,
     steps: Vec<StepView<'a>>,
-    /// Volumes whose data is gone for good.
-    data_loss: Vec<&'a str>,
     warnings: &'a [String],
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     notes: &'a [String],
@@ -170,16 +168,11 @@ impl<'a> View<'a> {
             after: &step.after,
             after_tried: &step.after_tried,
         });
-        let data_loss = plan.steps.iter().filter_map(|step| match &step.action {
-            Action::RemoveVolume { name, .. } => Some(name.as_str()),
-            _ => None,
-        });
         View {
             format: "berth.plan/1",
             stack: &plan.project,
             summary: plan.summary(),
             steps: steps.collect(),
-            data_loss: data_loss.collect(),
             warnings: &plan.warnings,
             notes: &plan.notes,
             grants: plan.grants.iter().filter(|grant| grant.is_shown()).collect(),

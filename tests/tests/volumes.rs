@@ -88,6 +88,10 @@ fn data_is_lost_only_by_who_said_yes() {
     assert!(runs(&host));
     assert_eq!(read(&host, "/data/seed"), "from the image\n");
     host.berth("--dry-run down -v").succeeds();
+    let lost = |words: &str| host.berth(words).succeeds().json()["data_loss"].clone();
+    assert_eq!(lost("plan --json --down --volumes").as_array().unwrap().len(), 2);
+    assert_eq!(lost("plan --json --down --volumes")[1], "stack_data");
+    assert_eq!(lost("plan --json --down"), serde_json::json!([]));
 
     // Somebody is, and says no, then yes.
     let no = typed(&host, "n", "down -v");

@@ -141,7 +141,6 @@ fn the_json_form_names_things_and_holds_no_descriptions() {
           ]
         }
       ],
-      "data_loss": [],
       "warnings": [],
       "grants": []
     }
