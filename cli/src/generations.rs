@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use berth_planner::desired::Desired;
 use berth_planner::generation::{
-    self, Generation, MadeOf, Rejected, Rollback, Standing, applied, digest_of, made, rejected,
-    surplus,
+    self, Generation, MadeOf, Part, Rejected, Rollback, Standing, applied, digest_of, made,
+    rejected, surplus,
 };
 use berth_planner::lock::Pins;
 use berth_planner::observed::{Observed, ObservedContainer};
@@ -219,8 +219,17 @@ impl<'a> Writer<'a> {
         let of = (&tried, &end.rejected);
         let Content { made_of, model, contents } = self.content(&containers, of)?;
         let end = &end.beside(newest.as_ref(), (&made_of, &tried));
-        if let Some(newest) = newest.as_ref().filter(|newest| newest.made_of.is_like(&made_of)) {
-            return self.again(newest, run, (end, taken_back));
+        // What was taken back for the files that it mounts is not what serves with others of them.
+        let bound =
+            |of: &MadeOf, service: &String| of.services.get(service).map(|p| p.bound.clone());
+        let same_files = |newest: &MadeOf| {
+            let mut taken_back = end.rejected.iter().filter(|_| taken_back);
+            taken_back.all(|service| bound(newest, service) == bound(&made_of, service))
+        };
+        let is_again =
+            |newest: &&Generation| newest.made_of.is_like(&made_of) && same_files(&newest.made_of);
+        if let Some(newest) = newest.as_ref().filter(is_again) {
+            return self.again(newest, run, (end, taken_back), made_of.services);
         }
         let number = newest.as_ref().map_or(1, |newest| newest.number + 1);
         let now = Timestamp::now();
@@ -265,9 +274,14 @@ impl<'a> Writer<'a> {
         newest: &Generation,
         run: Option<String>,
         (end, taken_back): (&End, bool),
+        services: BTreeMap<String, Part>,
     ) -> Result<(), Failure> {
         let (rejected, history) = (end.rejected.clone(), self.run.history);
         let mut marked = Generation { run, rejected, history, ..newest.clone() };
+        // It is known by how it was come to last, and with which contents of files that it mounts.
+        if end.standing == Standing::Stable || taken_back {
+            marked.made_of.services = services;
+        }
         match end.standing {
             Standing::Stable => {
                 marked.standing = Standing::Stable;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use berth_schema::stack::{MountSource, OnChange, Service, Stack};
+use berth_schema::stack::{Mount, MountSource, OnChange, Service, Stack};
 use serde::{Deserialize, Serialize};
 
 use crate::desired::{ContainerSpec, SourceSpec};
@@ -59,25 +59,59 @@ impl Stamp {
     }
 }
 
-/// Paths of the host whose content counts where they are regular files.
+/// Paths of the host whose content counts where they are regular files. One that a service of the stack may
+/// write counts only for who says what a change does.
 pub fn counted(stack: &Stack) -> BTreeSet<PathBuf> {
-    stack.services.values().flat_map(of_service).map(Path::to_owned).collect()
+    let services = || stack.services.values();
+    let written: BTreeSet<&Path> = services()
+        .flat_map(|service| &service.volumes)
+        .filter(|mount| !mount.read_only)
+        .filter_map(bind)
+        .collect();
+    let counts = |service| {
+        let is_quiet = |path: &&Path| says_what(service) || !written.contains(path);
+        of_service(stack, service).filter(is_quiet).collect::<Vec<_>>()
+    };
+    services().flat_map(counts).map(Path::to_owned).collect()
 }
 
-/// Those of one service. What a container may write is its own, unless the file says what happens then.
-pub(crate) fn of_service(service: &Service) -> impl Iterator<Item = &Path> {
-    let declared = match service.berth.on_change {
+/// Those of one service. What its containers may write is their own, and what is elsewhere on the host
+/// (`/var/log/auth.log`, `/etc/localtime`) is others', unless the file says what a change does.
+pub(crate) fn of_service<'a>(
+    stack: &'a Stack,
+    service: &'a Service,
+) -> impl Iterator<Item = &'a Path> {
+    let says_what = says_what(service);
+    let is_ours =
+        |path: &Path| path.starts_with(&stack.working_dir) && !is_within_own(service, path);
+    let binds = service.volumes.iter().filter_map(|mount| Some((mount, bind(mount)?)));
+    let counted = binds.filter(move |(mount, path)| says_what || mount.read_only && is_ours(path));
+    let is_told = service.berth.on_change != OnChange::None;
+    counted.filter(move |_| is_told).map(|(_, path)| path)
+}
+
+/// Whether a change of the contents of a service's files has an effect that its file names.
+fn says_what(service: &Service) -> bool {
+    match service.berth.on_change {
         OnChange::Signal(_) | OnChange::Restart => true,
         OnChange::None | OnChange::Replace => false,
-    };
-    let counted = service.volumes.iter().filter(move |mount| mount.read_only || declared);
-    counted.filter_map(|mount| match &mount.source {
-        MountSource::Bind { path, .. } => Some(path.as_path()),
+    }
+}
+
+/// Whether a service has the path in a folder that it may write.
+fn is_within_own(service: &Service, path: &Path) -> bool {
+    let writable = service.volumes.iter().filter(|mount| !mount.read_only).filter_map(bind);
+    writable.into_iter().any(|own| path.starts_with(own))
+}
+
+fn bind(mount: &Mount) -> Option<&Path> {
+    match &mount.source {
+        MountSource::Bind { path, .. } => Some(path),
         MountSource::Volume { .. }
         | MountSource::Anonymous { .. }
         | MountSource::Tmpfs(_)
         | MountSource::Image { .. } => None,
-    })
+    }
 }
 
 /// Whether a container may write what it has mounted of a path.

@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::action::Action;
-use crate::cause::{Cause, Sort};
+use crate::bound::BoundFiles;
+use crate::cause::Cause;
 use crate::desired::{ContainerSpec, Desired, ServiceSpec};
 use crate::lock::Pins;
 use crate::observed::{ContainerRecord, Observed, ObservedContainer};
@@ -141,8 +142,12 @@ pub struct Part {
     /// Digests of its secrets by where they are in it; the secrets themselves are not kept.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, String>,
-    /// Digest of the description of its containers.
+    /// Digest of the description of its containers, without the contents of files that they mount: these
+    /// are not kept with it.
     pub spec: String,
+    /// Digest of those contents.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub bound: String,
     /// Digest of how they are replaced, and of what has to be before they start.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub manner: String,
@@ -152,14 +157,20 @@ impl Generation {
     /// The number of the generation that a run of this plan leaves: that of this newest one, where
     /// nothing of it is described otherwise.
     pub fn after(&self, plan: &Plan) -> u64 {
-        let is_new = |service: &String| !self.made_of.services.contains_key(service);
-        let differs = |step: &Step, cause: &Cause| match (cause, &step.action) {
-            (Cause::ImageMoved { .. }, _) => true,
-            (Cause::Missing, Action::CreateContainer(record)) => is_new(&record.service),
-            (cause, _) => cause.sort() == Sort::Edit,
+        let is_as_it_was = |record: &ContainerRecord| {
+            let part = self.made_of.services.get(&record.service);
+            record.init.is_some() || part.is_some_and(|part| part.spec == spec_digest(&record.spec))
         };
-        let differs = |step: &Step| step.causes.iter().any(|cause| differs(step, cause));
-        self.number + u64::from(plan.steps.iter().any(differs))
+        let differs = |step: &Step| match &step.action {
+            Action::CreateContainer(record) | Action::UpdateContainer(record) => {
+                let moved = |cause: &Cause| matches!(cause, Cause::ImageMoved { .. });
+                !is_as_it_was(record) || step.causes.iter().any(moved)
+            }
+            Action::RemoveContainer { .. } => step.causes.contains(&Cause::Orphan),
+            _ => false,
+        };
+        let scales = |step: &Step| step.causes.contains(&Cause::Scale);
+        self.number + u64::from(plan.steps.iter().any(|step| differs(step) || scales(step)))
     }
 }
 
@@ -190,6 +201,7 @@ impl MadeOf {
                 image: service.container.image.clone(),
                 secrets: secrets.map(|file| (file.target.clone(), file.digest.clone())).collect(),
                 spec: spec_digest(&service.container),
+                bound: bound_digest(&service.container),
                 manner: manner_digest(service),
                 ..Part::default()
             };
@@ -256,9 +268,21 @@ pub fn digest_of(bytes: &[u8]) -> String {
     digest(bytes)
 }
 
-/// Digest of the description of a container.
+/// Digest of the description of a container, without the contents of files that it mounts.
 fn spec_digest(spec: &ContainerSpec) -> String {
-    digest(serde_json::to_string(spec).unwrap_or_default().as_bytes())
+    let of = |spec| digest(serde_json::to_string(spec).unwrap_or_default().as_bytes());
+    match spec.bound_files.is_empty() {
+        true => of(spec),
+        false => of(&ContainerSpec { bound_files: BoundFiles::default(), ..spec.clone() }),
+    }
+}
+
+/// Digest of the contents of files that a container mounts; empty where none counts.
+fn bound_digest(spec: &ContainerSpec) -> String {
+    match spec.bound_files.is_empty() {
+        true => String::new(),
+        false => digest(serde_json::to_string(&spec.bound_files).unwrap_or_default().as_bytes()),
+    }
 }
 
 /// Digest of what decides besides that description whether they become good.

@@ -51,7 +51,6 @@ fn is_done(host: &TestHost) {
 #[test]
 fn an_edit_in_place_is_seen_and_does_what_the_service_says() {
     for (on_change, line, keeps) in [
-        ("none", "update  web-1", true),
         ("signal:HUP", "update  web-1", true),
         ("restart", "restart  web-1", false),
         ("replace", "replace  web-1", false),
@@ -67,10 +66,67 @@ fn an_edit_in_place_is_seen_and_does_what_the_service_says() {
             .stdout_lacks("drift");
         host.berth("up -d").succeeds();
         assert_eq!(host.pid_of("web") == before, keeps, "{on_change}");
-        let told = if on_change == "none" { "port = 1" } else { "port = 2" };
-        host.eventually("it was told", || said(&host) == told);
+        host.eventually("it was told", || said(&host) == "port = 2");
         is_done(&host);
     }
+    let host = host_with(":ro", "none");
+    edit(&host, "port = 2");
+    assert_eq!(inside(&host), "port = 2");
+    is_done(&host);
+}
+
+#[test]
+fn what_the_kernel_tells_is_another_text_at_each_look_and_no_change() {
+    let host = TestHost::with(
+        "compose.yaml",
+        "
+services:
+  meter:
+    image: busybox:1
+    command: [sleep, '100000']
+    volumes: ['/proc/meminfo:/meminfo:ro']
+    x-berth: { on_change: restart }
+",
+    );
+    host.berth("up -d").succeeds();
+    is_done(&host);
+}
+
+#[test]
+fn the_history_knows_which_content_was_taken_back() {
+    let host = TestHost::with(
+        "compose.yaml",
+        "
+services:
+  web:
+    image: busybox:1
+    command: [sh, -c, 'grep -q good /settings && exec sleep 100000; echo no good settings; exit 1']
+    volumes: ['./app.conf:/settings:ro']
+    deploy: { update_config: { order: start-first, failure_action: rollback, monitor: 300ms } }
+",
+    );
+    host.write("app.conf", "good\n");
+    host.berth("up -d").succeeds();
+    replace(&host, "bad");
+    host.berth("up -d").fails_with(6).stderr_has("no good settings");
+    // Just that is not tried again, and what serves is what is gone back to.
+    host.berth("up -d")
+        .fails_with(9)
+        .stderr_has("just this was rejected before: `web` in generation 2");
+    replace(&host, "good again");
+    host.berth("up -d").succeeds();
+    is_done(&host);
+    assert_eq!(inside(&host), "good again");
+    host.berth("history").succeeds().stdout_lacks("rejected");
+
+    // An edit is nothing that a rollback leads back from.
+    host.edit("compose.yaml", "image: busybox:1", "image: busybox:1\n    labels: { tier: web }");
+    host.berth("up -d").succeeds();
+    replace(&host, "good for the third time");
+    host.berth("up -d").succeeds();
+    host.berth("restart web").succeeds();
+    host.berth("rollback").succeeds();
+    host.berth("plan").succeeds().stdout_has("labels.tier — →");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_schema::stack::Places;
 
-use super::{Generation, manner_digest, spec_digest};
+use super::{Generation, bound_digest, manner_digest, spec_digest};
 use crate::action::Action;
 use crate::desired::{Desired, ServiceSpec};
 use crate::observed::{ContainerState, Observed, ObservedContainer};
@@ -158,6 +158,7 @@ impl Wanted<'_> {
         let image = self.observed.images.get(&service.image());
         image.is_some_and(|image| part.id.as_ref() == Some(&image.id))
             && part.spec == spec_digest(&service.container)
+            && part.bound == bound_digest(&service.container)
             && part.manner == manner_digest(service)
     }
 }

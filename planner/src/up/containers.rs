@@ -416,7 +416,10 @@ impl<'a> Judge<'a, '_> {
         causes.extend((in_scope && have.hook_failed).then_some(Cause::HookFailed));
         causes.extend((in_scope && have.beside).then_some(BESIDE));
         causes.extend((in_scope && have.left_behind && causes.is_empty()).then_some(LEFT_BEHIND));
-        let unplugged = have.unplugged.as_ref().filter(|_| in_scope && causes.is_empty());
+        // One that it is to leave is nothing to it.
+        let stays = |network: &&String| service.container.networks.contains_key(*network);
+        let unplugged = have.unplugged.as_ref().filter(stays);
+        let unplugged = unplugged.filter(|_| in_scope && causes.is_empty());
         causes.extend(unplugged.map(|network| Cause::Unplugged { network: network.clone() }));
         if !causes.is_empty() && is_active(have) && !no_start {
             return Verdict::of(Fate::Restart, causes);

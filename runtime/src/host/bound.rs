@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,12 +12,15 @@ use berth_planner::bound::Stamp;
 use berth_planner::desired::{ContainerSpec, SourceSpec};
 use berth_planner::generation::digest_of;
 use berth_planner::observed::{ContainerState, ObservedContainer};
-use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, open, openat, stat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, Stat, StatxAttributes, StatxFlags, fstat, open, openat,
+    stat, statx,
+};
 
 use super::Host;
-use crate::container::open_inside;
+use crate::container::{is_kernel_file_system, open_inside};
 
-/// Up to here a file is read; of a larger one its size, time and inode count.
+/// Up to here a file is read; of a larger one its size and time count.
 const READ: u64 = 8 << 20;
 
 impl Host {
@@ -50,17 +53,31 @@ impl Host {
     }
 }
 
-/// Nothing where there is no regular file. One that cannot be read counts as one that is too large for it.
-fn look<'a>(path: &Path, mut known: impl Iterator<Item = &'a Stamp>) -> Option<Stamp> {
+/// Nothing where there is no regular file of a disk. One that cannot be read counts as it was known, or as
+/// one that is too large for it.
+fn look<'a>(path: &Path, known: impl Iterator<Item = &'a Stamp> + Clone) -> Option<Stamp> {
     let now = stamp(&stat(path).ok()?)?;
-    if let Some(stamp) = known.find(|stamp| stamp.holds(&now)) {
+    if let Some(stamp) = known.clone().find(|stamp| stamp.holds(&now)) {
         return Some(stamp.clone());
     }
+    let found = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    // Another text at each look, and some are gone when they have been read.
+    if is_kernel_file_system(found.as_fd()).ok()? {
+        return None;
+    }
+    let is_like = |stamp: &&Stamp| (stamp.size, stamp.modified) == (now.size, now.modified);
+    let before = || known.clone().find(is_like).map(|stamp| stamp.content.clone());
     let content = match now.size <= READ {
-        true => read(path).unwrap_or_else(|_| of_stamp(&now)),
+        true => read(path).ok().or_else(before).unwrap_or_else(|| of_stamp(&now)),
         false => of_stamp(&now),
     };
     Some(Stamp { content, ..now })
+}
+
+/// Whether this is what somebody has mounted, and not something below it.
+fn is_mount(found: BorrowedFd<'_>) -> bool {
+    statx(found, "", AtFlags::EMPTY_PATH, StatxFlags::TYPE)
+        .is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 /// What is known of a regular file without reading it.
@@ -80,9 +97,9 @@ fn stamp(found: &Stat) -> Option<Stamp> {
     })
 }
 
-/// Devices have other numbers after a start of the machine.
+/// Devices, and inodes of some file systems, have other numbers after a start of the machine.
 fn of_stamp(stamp: &Stamp) -> String {
-    format!("size:{} modified:{} inode:{}", stamp.size, stamp.modified, stamp.object.1)
+    format!("size:{} modified:{}", stamp.size, stamp.modified)
 }
 
 fn read(path: &Path) -> io::Result<String> {
@@ -116,6 +133,8 @@ pub(super) fn swapped(container: &ObservedContainer) -> BTreeSet<PathBuf> {
     };
     let is_other = |(target, _, object): &(&String, &PathBuf, (u64, u64))| {
         let mounted = open_inside(root.as_fd(), target, OFlags::PATH).ok();
+        // A link there may lead elsewhere by now.
+        let mounted = mounted.filter(|file| is_mount(file.as_fd()));
         let mounted = mounted.and_then(|file| stamp(&fstat(file).ok()?));
         mounted.is_some_and(|mounted| mounted.object != *object)
     };
@@ -157,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_one_counts_by_its_size_time_and_inode_and_a_folder_not_at_all() {
+    fn a_large_one_counts_by_its_size_and_time_and_a_folder_or_what_the_kernel_tells_not_at_all() {
         let (path, _) = settled("large", "");
         let file = OpenOptions::new().write(true).open(&path).unwrap();
         let content = || look(&path, std::iter::empty()).unwrap().content;
@@ -170,5 +189,6 @@ mod tests {
         assert_ne!(content(), before);
         fs::remove_file(&path).unwrap();
         assert_eq!(look(&std::env::temp_dir(), std::iter::empty()), None);
+        assert_eq!(look(Path::new("/proc/meminfo"), std::iter::empty()), None);
     }
 }

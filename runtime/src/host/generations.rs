@@ -212,7 +212,8 @@ fn sweep(all: &Path) -> io::Result<()> {
         let entry = entry?;
         match entry.file_name().to_string_lossy().starts_with('.') {
             true => fs::remove_dir_all(entry.path())?,
-            false => sweep_records(&entry.path())?,
+            false if entry.file_type()?.is_dir() => sweep_records(&entry.path())?,
+            false => {}
         }
     }
     Ok(())

@@ -17,6 +17,7 @@ use berth_planner::observed::{
 use berth_schema::stack::Protocol;
 
 use super::grounds::real;
+use super::perform::folder::is_whole;
 use super::state::{self, Folders};
 use super::{Host, HostError, bound, contents, facts, listening, network, prepare};
 use crate::container::cgroup::{Hierarchies, is_of_monitors};
@@ -238,7 +239,9 @@ fn wanted(ports: &[PortSpec]) -> impl Iterator<Item = (Protocol, (u16, u16))> {
 
 /// Notes a folder without a record, unless another run is just making it.
 pub(super) fn half_made(roots: &Roots, folder: String, leftovers: &mut BTreeSet<Leftover>) {
-    if state::busy(&roots.state.join(&folder)) == Some(false) {
+    let path = roots.state.join(&folder);
+    // Who was just making it may have come to the end since it was looked at.
+    if state::busy(&path) == Some(false) && !is_whole(&path) {
         leftovers.insert(Leftover::Folder(folder));
     }
 }

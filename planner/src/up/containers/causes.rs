@@ -70,8 +70,11 @@ impl Judge<'_, '_> {
             let mut files = changes.iter().filter_map(|change| hidden::bound_file(&change.path));
             files.any(|file| Path::new(file) == path)
         };
-        let mut swapped = have.swapped.iter();
-        let path = swapped.find(|path| bound::is_writable(spec, path) || is_edited(path))?;
+        // A file elsewhere on the host is others', and they know of mounts.
+        let says_what = matches!(spec.on_change, OnChange::Signal(_) | OnChange::Restart);
+        let is_ours = |path: &Path| says_what || path.starts_with(&self.survey.desired.working_dir);
+        let is_lost = |path: &Path| is_ours(path) && bound::is_writable(spec, path);
+        let path = have.swapped.iter().find(|path| is_lost(path) || is_edited(path))?;
         Some(Cause::FileReplaced { path: path.clone() })
     }
 

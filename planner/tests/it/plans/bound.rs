@@ -93,10 +93,38 @@ fn an_edit_in_place_takes_effect_as_the_service_says() {
     update  app-1  bound_files./srv/shop/app.conf.content sha256:111111111111 → sha256:222222222222
     Plan: 1 update, 5 unchanged
     ");
-    assert_snapshot!(edited(OnChange::None, true, false), @"
-    update  app-1  bound_files./srv/shop/app.conf.content sha256:111111111111 → sha256:222222222222
-    Plan: 1 update, 5 unchanged
-    ");
+    assert_snapshot!(edited(OnChange::None, true, false), @"nothing to do");
+}
+
+#[test]
+fn a_file_of_others_counts_for_who_says_what_a_change_does() {
+    let counted = |on_change, path: &str, more: &[(&str, &str, &str, bool)]| {
+        let mut stack = shop_with(on_change, true);
+        let mount = stack.services["app"].volumes[0].clone();
+        let bind = |path: &str, read_only| {
+            let mut mount = Mount { read_only, ..mount.clone() };
+            if let MountSource::Bind { path: own, .. } = &mut mount.source {
+                *own = path.into();
+            }
+            mount
+        };
+        stack.services.get_mut("app").unwrap().volumes = vec![bind(path, true)];
+        for (service, target, path, read_only) in more {
+            let mount = Mount { target: (*target).into(), ..bind(path, *read_only) };
+            stack.services.get_mut(*service).unwrap().volumes.push(mount);
+        }
+        bound::counted(&stack).contains(Path::new(path))
+    };
+    assert!(counted(OnChange::Replace, PATH, &[]));
+    assert!(!counted(OnChange::Replace, "/var/log/auth.log", &[]));
+    assert!(counted(OnChange::Restart, "/var/log/auth.log", &[]));
+    assert!(!counted(OnChange::None, PATH, &[]));
+    // The log of another service, and a file in a folder that it may write itself.
+    let log = "/srv/shop/access.log";
+    assert!(!counted(OnChange::Replace, log, &[("web", "/log", log, false)]));
+    assert!(counted(OnChange::Replace, log, &[("web", "/log", log, true)]));
+    assert!(!counted(OnChange::Replace, PATH, &[("app", "/app", "/srv/shop", false)]));
+    assert!(counted(OnChange::Replace, PATH, &[("web", "/app", "/srv/shop", false)]));
 }
 
 #[test]
@@ -184,6 +212,8 @@ fn a_content_with_the_name_of_a_secret_is_not_shown() {
         host.apply_all(&made, 7);
         plan_of(&stack, TWO, &host).to_string()
     };
-    assert!(change("/srv/tls/server.key").contains("(hidden) → (hidden)"));
-    assert!(change("/srv/keys/app.conf").contains("sha256:111111111111 → sha256:222222222222"));
+    assert!(change("/srv/shop/server.key").contains("(hidden) → (hidden)"));
+    assert!(
+        change("/srv/shop/keys/app.conf").contains("sha256:111111111111 → sha256:222222222222")
+    );
 }

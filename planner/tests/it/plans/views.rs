@@ -1,6 +1,6 @@
 //! What `plan --ops`, `--graph`, `--diff` and `--why` print, and `graph`.
 
-use berth_planner::generation::{Generation, MadeOf, Part};
+use berth_planner::generation::{Generation, MadeOf};
 use berth_planner::views::page::{Page, page};
 use berth_planner::views::why::{Scene, why};
 use berth_planner::views::{Language, graph, ops, stack as whole};
@@ -370,8 +370,9 @@ fn a_page_tells_edits_and_drift_apart_and_what_they_cost() {
 #[test]
 fn a_generation_is_left_where_something_is_described_otherwise() {
     let (mut host, stack) = (up_with(&shop()), shop());
-    let services = stack.services.keys().map(|name| (name.clone(), Part::default())).collect();
-    let made_of = MadeOf { services, ..MadeOf::default() };
+    let wanted = desired(&stack);
+    let all = wanted.services.keys().map(String::as_str).collect();
+    let made_of = MadeOf::of(&wanted, &host.observed.containers, &all);
     let newest = Generation { number: 17, made_of, ..Generation::default() };
     let after = |stack: &Stack, host: &FakeHost| newest.after(&plan(stack, host));
     assert_eq!(after(&stack, &host), 17);

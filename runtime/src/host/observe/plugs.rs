@@ -28,7 +28,7 @@ pub(super) fn compare(
         let bridge = seen.iter().find(|link| link.name == record.bridge);
         let Some(bridge) = bridge.filter(|_| beside::parent(record).is_none()) else { continue };
         let joined = || containers.values().filter(|one| is_on(one, network));
-        if plugs(seen, bridge).count() >= joined().filter(|one| one.monitored).count() {
+        if plugs(seen, bridge).count() >= joined().count() {
             continue;
         }
         // Some may have come since they were listed.
@@ -52,9 +52,12 @@ pub(super) fn compare(
     Ok(())
 }
 
+/// Whether a container runs and is to have a link to the network. Of one that is just being changed nobody
+/// knows.
 fn is_on(container: &ObservedContainer, network: &str) -> bool {
     let spec = &container.record.spec;
-    spec.network_mode == NetworkMode::Bridge && spec.networks.contains_key(network)
+    let runs = matches!(container.state, ContainerState::Running { .. }) && !container.updating;
+    runs && spec.network_mode == NetworkMode::Bridge && spec.networks.contains_key(network)
 }
 
 /// The host's ends of links into a bridge.

@@ -66,9 +66,16 @@ pub(super) fn set_aside(
     }
 }
 
-/// Removes a half-made folder, unless somebody has begun to work in it again.
+/// Whether this is the folder of something that is there: its record comes last. In the trash nothing is.
+pub(in super::super) fn is_whole(path: &Path) -> bool {
+    let is_trash = path.parent().is_some_and(|parent| parent.ends_with("trash"));
+    !is_trash && path.join("record.json").exists()
+}
+
+/// Removes a half-made folder, unless somebody has begun to work in it again, or has made it whole.
 pub(in super::super) fn remove_folder(path: &Path) -> Result<(), StepError> {
     match state::busy(path) {
+        _ if is_whole(path) => Err(StepError::Stale(format!("`{}` is whole", path.display()))),
         Some(true) => Err(StepError::Stale(format!("`{}` is in use", path.display()))),
         Some(false) => fs::remove_dir_all(path)
             .map_err(|e| StepError::refused("remove leftover folder", path, e)),
