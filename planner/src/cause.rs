@@ -136,6 +136,9 @@ pub enum Cause {
         start_first: bool,
         /// Why this order.
         why: OrderWhy,
+        /// What stands in the way of a start first.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        obstacle: Option<String>,
         /// What that is for clients.
         gap: Gap,
     },
@@ -202,7 +205,9 @@ impl fmt::Display for Cause {
             Cause::TakesOver { from } => write!(f, "takes over from `{from}`"),
             Cause::Superseded => f.write_str("another takes its place"),
             Cause::StopsFirst { why } => write!(f, "stops first: {why}"),
-            Cause::Order { start_first, why, gap } => order(f, *start_first, why, gap),
+            Cause::Order { start_first, why, obstacle, gap } => {
+                order(f, *start_first, (*why, obstacle.as_deref()), gap)
+            }
             Cause::NotKept { why } => write!(f, "cannot be rolled back: {why}"),
             Cause::RollsBack => f.write_str("rolls back"),
             Cause::NeededBy { service } => write!(f, "`{service}` waits for it"),
@@ -211,7 +216,7 @@ impl fmt::Display for Cause {
 }
 
 /// Why containers are replaced in an order.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderWhy {
     /// Nobody said otherwise.
@@ -222,8 +227,8 @@ pub enum OrderWhy {
     Asked,
     /// Nothing stands in the way of a start first.
     Free,
-    /// This stands in its way.
-    Blocked(String),
+    /// Something does, which is told beside it.
+    Blocked,
     /// The file says otherwise, and it cannot be for once; another cause says why.
     Once,
 }
@@ -246,14 +251,19 @@ pub enum Gap {
     },
 }
 
-fn order(f: &mut fmt::Formatter<'_>, start_first: bool, why: &OrderWhy, gap: &Gap) -> fmt::Result {
+fn order(
+    f: &mut fmt::Formatter<'_>,
+    start_first: bool,
+    (why, obstacle): (OrderWhy, Option<&str>),
+    gap: &Gap,
+) -> fmt::Result {
     let order = if start_first { "start-first" } else { "stop-first" };
     match why {
         OrderWhy::Default => write!(f, "{order} by default: ")?,
         OrderWhy::File => write!(f, "{order} as the file says: ")?,
         OrderWhy::Asked => write!(f, "{order} as asked: ")?,
         OrderWhy::Free => write!(f, "{order}, as nothing stands in the way: ")?,
-        OrderWhy::Blocked(why) => write!(f, "{order}, as {why}: ")?,
+        OrderWhy::Blocked => write!(f, "{order}, as {}: ", obstacle.unwrap_or_default())?,
         OrderWhy::Once => {}
     }
     match gap {

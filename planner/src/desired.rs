@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::bound::{BoundFiles, Stamp};
 use crate::policy::Judged;
 use crate::pull;
-use crate::rollout::{Chosen, Rollout};
+use crate::rollout::{Choice, Rollout};
 
 mod confinement;
 mod life;
@@ -83,7 +83,7 @@ pub struct ServiceSpec {
     pub rollout: Option<Rollout>,
     /// How they came to the order that is in, if not by the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub order: Option<Chosen>,
+    pub order: Option<Choice>,
     /// How they are replaced by those before them, if it comes to that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<Rollout>,

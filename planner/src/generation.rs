@@ -285,9 +285,11 @@ fn bound_digest(spec: &ContainerSpec) -> String {
     }
 }
 
-/// Digest of what decides besides that description whether they become good.
+/// Digest of what decides besides that description whether they become good. An order that was chosen
+/// for a run is no part of it.
 fn manner_digest(service: &ServiceSpec) -> String {
-    let manner = (&service.rollout, &service.deadline, &service.depends_on);
+    let rollout = service.order.as_ref().map_or(&service.rollout, |choice| &choice.of_file);
+    let manner = (rollout, &service.deadline, &service.depends_on);
     digest(serde_json::to_string(&manner).unwrap_or_default().as_bytes())
 }
 

@@ -33,7 +33,7 @@ use crate::observed::{ContainerState, Health, ObservedContainer};
 
 mod choice;
 
-pub use choice::{Chosen, Order, choose};
+pub use choice::{Choice, Chosen, Order, choose};
 
 /// What is added to the usual name of a replica.
 const OTHER: &str = "-b";

@@ -1,6 +1,6 @@
 //! What a generation is made of.
 
-use berth_schema::stack::Condition;
+use berth_schema::stack::{self, Condition, Deploy, Service};
 
 use super::*;
 use crate::action::Action;
@@ -8,6 +8,7 @@ use crate::desired::{Content, DependencySpec, FileSpec, ServiceSpec};
 use crate::observed::ObservedImage;
 use crate::plan::{Step, StepId};
 use crate::prune::tests::container;
+use crate::rollout::{Order, Rollout, choose};
 
 fn service(image: &str, level: &str) -> ServiceSpec {
     let environment = [("LEVEL".to_owned(), Some(level.to_owned()))].into();
@@ -193,9 +194,24 @@ fn another_manner_or_another_dependency_is_another_try() {
     let mut fewer = one.clone();
     fewer.services.get_mut("web").unwrap().replicas = 5;
     assert_eq!(told(&all, &fewer, IMAGES), [7], "so many of the same");
-    let mut mended = one;
+    let mut mended = one.clone();
     mended.services.get_mut("db").unwrap().container.command = Some(vec!["migrate".into()]);
     assert_eq!(told(&all, &mended, IMAGES), [0; 0]);
+}
+
+#[test]
+fn an_order_that_was_chosen_for_a_run_is_no_other_try() {
+    for of_file in [None, Some(stack::Rollout::default())] {
+        let mut plain = desired("1");
+        let deploy = of_file.map(|update| Deploy { update: Some(update), ..Deploy::default() });
+        let service = Service { deploy: deploy.map(Box::new), ..Service::default() };
+        plain.services.get_mut("web").unwrap().rollout = Rollout::of(&service);
+        let mut auto = plain.clone();
+        choose(&mut auto, Order::StartFirst, &BTreeMap::new());
+        assert_ne!(auto.services["web"].rollout, plain.services["web"].rollout);
+        assert_eq!(told(&[tried(7, &auto, false)], &plain, IMAGES), [7]);
+        assert_eq!(told(&[tried(7, &plain, false)], &auto, IMAGES), [7]);
+    }
 }
 
 #[test]

@@ -34,6 +34,15 @@ impl FromStr for Order {
     }
 }
 
+/// An order that somebody chose in place of the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice {
+    /// How it came to that.
+    pub chosen: Chosen,
+    /// How containers are replaced as the file has it.
+    pub of_file: Option<Rollout>,
+}
+
 /// How a service came to its order, if not by the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -66,6 +75,7 @@ pub fn choose(desired: &mut Desired, order: Order, scale: &BTreeMap<String, u32>
         .collect();
     for (name, chosen) in open {
         let Some(service) = desired.services.get_mut(&name) else { continue };
+        let of_file = service.rollout;
         let start_first = order == Order::StartFirst || chosen == Chosen::Free;
         if start_first && service.rollout.is_none() {
             service.rollout = Some(Rollout::read(&stack::Rollout::default()));
@@ -75,7 +85,7 @@ pub fn choose(desired: &mut Desired, order: Order, scale: &BTreeMap<String, u32>
                 rollout.start_first = start_first;
             }
         }
-        service.order = Some(chosen);
+        service.order = Some(Choice { chosen, of_file });
     }
 }
 
@@ -94,7 +104,8 @@ fn in_the_way(
         return Some(format!("`{other}` waits for its end"));
     }
     let lasts = matches!(spec.restart, RestartPolicy::Always | RestartPolicy::UnlessStopped);
-    if !lasts && spec.ports.is_empty() && spec.healthcheck.is_none() && spec.ready.is_none() {
+    let probed = spec.healthcheck.as_ref().is_some_and(|check| !check.disable);
+    if !lasts && spec.ports.is_empty() && !probed && spec.ready.is_none() {
         return Some("it may end by itself: nothing restarts, checks or publishes it".to_owned());
     }
     if let Some(device) = spec.devices.iter().find_map(exclusive) {

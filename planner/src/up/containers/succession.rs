@@ -1,10 +1,12 @@
 //! A new container of a replica beside the old one, until it takes over.
 
+use std::borrow::Cow;
+
 use super::{Change, Fate, Judge, Part, UNTRIED, Verdict, going};
 use crate::cause::Cause;
 use crate::desired::{ContainerSpec, NetworkMode, ServiceSpec};
 use crate::down::volumes_of;
-use crate::observed::{ContainerState, Health, ObservedContainer};
+use crate::observed::{ContainerRecord, ContainerState, Health, ObservedContainer};
 use crate::problem::PlanProblem;
 use crate::rollout::{self, Manner, has_failed};
 use crate::up::{is_active, ports, resources};
@@ -99,13 +101,12 @@ impl<'a> Judge<'a, '_> {
             let beside = (manner == Manner::Beside).then_some(change.want).flatten();
             self.hindrance(old, beside, &verdict.causes)
         });
-        if let Some(why) = hindrance {
-            verdict.causes.push(match manner {
-                Manner::Beside => Cause::StopsFirst { why: why.into() },
-                Manner::InPlace | Manner::Kept => Cause::NotKept { why: why.into() },
-            });
-        }
-        match old.filter(|_| hindrance.is_none()) {
+        let old = old.filter(|_| hindrance.is_none());
+        verdict.causes.extend(hindrance.map(|why| match manner {
+            Manner::Beside => Cause::StopsFirst { why },
+            Manner::InPlace | Manner::Kept => Cause::NotKept { why },
+        }));
+        match old {
             Some(old) => {
                 let (new, goes) = match manner {
                     Manner::Beside => (Part::Heir(old), Part::Old),
@@ -184,11 +185,14 @@ impl<'a> Judge<'a, '_> {
         old: &ObservedContainer,
         beside: Option<&ContainerSpec>,
         causes: &[Cause],
-    ) -> Option<&'static str> {
+    ) -> Option<Cow<'static, str>> {
+        if let Some(sharer) = self.sharer(old) {
+            return Some(format!("`{sharer}` shares what one container of it has").into());
+        }
         let spec = &old.record.spec;
         let mut volumes = self.survey.observed.volumes.values();
         let mut networks = spec.networks.keys().filter_map(|n| self.networks.get(n.as_str()));
-        if causes.contains(&Cause::Exchanged) {
+        let why = if causes.contains(&Cause::Exchanged) {
             Some("others get its ports or addresses")
         } else if self.yielding.crowded.contains(&old.record.name) {
             Some("a network it is on has no address for another one")
@@ -204,7 +208,21 @@ impl<'a> Judge<'a, '_> {
             Some("it is not on networks of its own")
         } else {
             None
-        }
+        };
+        why.map(Cow::Borrowed)
+    }
+
+    /// A container of another service, whoever's it is, that names this one.
+    fn sharer(&self, old: &ObservedContainer) -> Option<&str> {
+        let own = (&old.record.project, &old.record.service);
+        let names = |record: &ContainerRecord| {
+            let name = old.record.name.as_str();
+            let spec = &record.spec;
+            spec.parents().contains(name) || spec.volumes_from.iter().any(|f| f.container == name)
+        };
+        let mut others = self.survey.observed.containers.values().map(|other| &other.record);
+        let sharer = others.find(|of| (&of.project, &of.service) != own && names(of));
+        sharer.map(|record| record.name.as_str())
     }
 
     fn makes_volume(&self, name: &str) -> bool {

@@ -28,8 +28,8 @@ impl Maker<'_> {
                     }
                 }
                 (Part::Heir(_), _, _) => {
-                    let why = self.order_why(change, true);
-                    let order = Cause::Order { start_first: true, why, gap: Gap::None };
+                    let (why, obstacle) = self.order_why(change, true);
+                    let order = Cause::Order { start_first: true, why, obstacle, gap: Gap::None };
                     slots
                         .serve
                         .into_iter()
@@ -55,9 +55,10 @@ impl Maker<'_> {
                 Err(why) => Gap::Open { why },
             };
             // Where nobody comes from outside and nobody asked, it is as ever.
-            let why = self.order_why(change, false);
+            let (why, obstacle) = self.order_why(change, false);
             if ports != Err(hold::NO_PORT) || why != OrderWhy::Default {
-                self.draft.cause(stop, Cause::Order { start_first: false, why, gap });
+                let order = Cause::Order { start_first: false, why, obstacle, gap };
+                self.draft.cause(stop, order);
             }
         }
         if let Ok(ports) = ports {
@@ -65,18 +66,21 @@ impl Maker<'_> {
         }
     }
 
-    fn order_why(&self, change: &Change, start_first: bool) -> OrderWhy {
+    /// Why this order, and what stands in the way of a start first.
+    fn order_why(&self, change: &Change, start_first: bool) -> (OrderWhy, Option<String>) {
         let Some(service) = self.survey.desired.services.get(change.service) else {
-            return OrderWhy::Default;
+            return (OrderWhy::Default, None);
         };
-        match (service.rollout, &service.order) {
+        let chosen = service.order.as_ref().map(|choice| &choice.chosen);
+        let why = match (service.rollout, chosen) {
             (Some(rollout), _) if rollout.start_first && !start_first => OrderWhy::Once,
             (Some(rollout), _) if rollout.asked => OrderWhy::File,
             (_, Some(Chosen::Asked)) => OrderWhy::Asked,
             (_, Some(Chosen::Free)) => OrderWhy::Free,
-            (_, Some(Chosen::Blocked(why))) => OrderWhy::Blocked(why.clone()),
+            (_, Some(Chosen::Blocked(why))) => return (OrderWhy::Blocked, Some(why.clone())),
             (Some(_) | None, None) => OrderWhy::Default,
-        }
+        };
+        (why, None)
     }
 
     /// Held is what leads nowhere else: right before the stop, when the rules are as they should be.

@@ -1,5 +1,6 @@
 //! The order of a replacement where the file does not say it.
 
+use berth_planner::cause::{Cause, Gap, OrderWhy};
 use berth_planner::rollout::{Chosen, Order, choose};
 
 use super::*;
@@ -33,6 +34,11 @@ fn told(order: Order, scale: u32, change: impl Fn(&mut Stack)) -> String {
     let line = text.lines().find(|line| line.contains("-first")).unwrap_or_default();
     let at = line.find("st").unwrap_or_default();
     line[at..].to_owned()
+}
+
+/// How `web` came to its order.
+fn chosen(wanted: &Desired) -> Option<&Chosen> {
+    Some(&wanted.services["web"].order.as_ref()?.chosen)
 }
 
 fn mounts(source: MountSource, read_only: bool) -> impl Fn(&mut Stack) {
@@ -94,7 +100,72 @@ fn what_stands_in_the_way_is_told() {
     let mut wanted = desired(&waited);
     choose(&mut wanted, Order::Auto, &BTreeMap::new());
     let why = Chosen::Blocked("`late` waits for its end".into());
-    assert_eq!(wanted.services["web"].order, Some(why));
+    assert_eq!(chosen(&wanted), Some(&why));
+}
+
+#[test]
+fn a_probe_that_is_off_checks_nothing() {
+    for (disable, free) in [(false, true), (true, false)] {
+        let mut wanted = desired(&shop_with(web(|web| {
+            web.restart = RestartPolicy::No;
+            web.ports.clear();
+            web.healthcheck = Some(Healthcheck { disable, ..Healthcheck::default() });
+        })));
+        choose(&mut wanted, Order::Auto, &BTreeMap::new());
+        assert_eq!(chosen(&wanted) == Some(&Chosen::Free), free);
+    }
+}
+
+#[test]
+fn what_somebody_who_is_not_named_shares_with_it_stops_first() {
+    let start_first = web(|web| {
+        let order = Some(RolloutOrder::StartFirst);
+        let update = Some(Rollout { order, ..Rollout::default() });
+        web.deploy = Some(Box::new(Deploy { update, ..Deploy::default() }));
+    });
+    let by_volumes = |side: &mut Service| {
+        let source = VolumesSource::Service("web".into());
+        side.volumes_from.push(VolumesFrom { source, read_only: true });
+    };
+    let by_network = |side: &mut Service| {
+        (side.network_mode, side.networks) =
+            (Some(NetworkMode::Service("web".into())), BTreeMap::new());
+    };
+    for (of_file, shares) in [
+        (None, Box::new(by_network) as Box<dyn Fn(&mut Service)>),
+        (None, Box::new(by_volumes)),
+        (Some(&start_first), Box::new(by_network)),
+    ] {
+        let mut stack = shop_with(|_| ());
+        let mut side = service("side:1");
+        shares(&mut side);
+        stack.services.insert("side".into(), side);
+        let mut host = up_with(&stack);
+        stack.services.remove("side");
+        stack.inactive.push("side".into());
+        stack.services.get_mut("web").unwrap().image = Some("nginx:1.28".into());
+        of_file.into_iter().for_each(|change| change(&mut stack));
+        let mut wanted = desired(&stack);
+        choose(&mut wanted, Order::Auto, &BTreeMap::new());
+        let plan = up(&wanted, &host.observed, &UpOptions::default(), &stack.places).unwrap();
+        judge(&plan, Some(&wanted), &host.observed);
+        let told = "stops first: `shop-side-1` shares what one container of it has";
+        assert!(plan.to_string().contains(told), "{plan}");
+        host.apply_all(&plan, 3);
+        let left = up(&wanted, &host.observed, &UpOptions::default(), &stack.places).unwrap();
+        assert!(left.is_empty(), "{left}");
+    }
+}
+
+#[test]
+fn programs_get_the_reason_as_a_word_and_what_stands_in_the_way_beside_it() {
+    let (why, obstacle) = (OrderWhy::Blocked, Some("both would write to volume `a`".to_owned()));
+    let order = Cause::Order { start_first: false, why, obstacle, gap: Gap::None };
+    let shown = serde_json::to_string(&order).unwrap();
+    assert!(shown.contains(r#""why":"blocked","obstacle":"both would"#), "{shown}");
+    let (why, obstacle) = (OrderWhy::Free, None);
+    let order = Cause::Order { start_first: true, why, obstacle, gap: Gap::None };
+    assert!(!serde_json::to_string(&order).unwrap().contains("obstacle"));
 }
 
 #[test]
@@ -124,7 +195,7 @@ fn an_order_that_cannot_be_is_refused() {
 
 #[test]
 fn a_device_that_one_may_have_alone_stands_in_the_way_and_a_shared_one_does_not() {
-    for (device, chosen) in [
+    for (device, expected) in [
         ("/dev/ttyUSB0", Chosen::Blocked("both would have device `/dev/ttyUSB0`".into())),
         ("/dev/dri", Chosen::Free),
     ] {
@@ -133,6 +204,6 @@ fn a_device_that_one_may_have_alone_stands_in_the_way_and_a_shared_one_does_not(
         let node = Device::Node { source: device.into(), target: device.into(), access };
         wanted.services.get_mut("web").unwrap().container.devices.push(node);
         choose(&mut wanted, Order::Auto, &BTreeMap::new());
-        assert_eq!(wanted.services["web"].order, Some(chosen));
+        assert_eq!(chosen(&wanted), Some(&expected));
     }
 }
