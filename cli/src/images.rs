@@ -171,7 +171,7 @@ impl Images {
     }
 
     /// Judges what was seen later than by [`Images::pass`], with its words; nobody is asked again.
-    fn judge_again(
+    pub(crate) fn judge_again(
         &mut self,
         session: &Session,
         seen: (&Arc<Host>, &Observed),

@@ -31,6 +31,19 @@ impl Loss {
         Ok(Loss { volumes: Some(host.volume_sizes(&names)?) })
     }
 
+    /// Whether there is nothing to ask about.
+    pub(crate) fn is_none(&self) -> bool {
+        self.volumes.as_ref().is_none_or(BTreeMap::is_empty)
+    }
+
+    /// Goes on only where there is none.
+    pub(crate) fn refuse(&self, flag: &'static str) -> Result<(), Failure> {
+        match &self.volumes {
+            Some(volumes) if !volumes.is_empty() => Err(unconfirmed(volumes, flag)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Lists it and asks, if there is any. What is to be written for a yes is `flag`.
     pub(crate) fn ask(
         &self,
@@ -57,7 +70,7 @@ impl Loss {
             table.row([name.clone(), amount::bytes(*bytes)]);
         }
         if let lines @ [_, _, ..] = table.lines().as_slice() {
-            lines.iter().for_each(|line| session.ui.note(line));
+            lines.iter().for_each(|line| session.ui.ahead(line));
             session.ui.warn("the data of these volumes is lost for good");
         }
     }

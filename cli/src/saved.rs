@@ -37,6 +37,7 @@ use crate::failure::{Exit, Failure};
 use crate::flow::{self, Change};
 use crate::generations;
 use crate::images::{Aim, Images};
+use crate::loss::Loss;
 use crate::next;
 use crate::policy;
 use crate::session::Session;
@@ -103,6 +104,11 @@ impl Made {
         Ok(())
     }
 
+    /// What data goes with it.
+    pub(crate) fn loss(&self, host: &Host) -> Result<Loss, Failure> {
+        Loss::of(host, &self.view.plan, &self.view.observed)
+    }
+
     /// Whether just this was taken back before.
     fn check_rejected(&self, session: &Session, host: &Host) -> Result<(), Failure> {
         let views::Made { plan, observed, desired, .. } = &self.view;
@@ -150,7 +156,7 @@ pub(crate) async fn save(
         host: key.host(),
         inputs,
         basis: made.basis,
-        plan: serde_json::to_value(plan).map_err(Failure::refused)?,
+        plan: serde_json::to_value(made.view.shown()).map_err(Failure::refused)?,
         shown: made.view.page(session).lines().map(str::to_owned).collect(),
     };
     saved.write(&session.working_dir.join(file), &key)?;

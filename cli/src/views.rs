@@ -93,11 +93,17 @@ impl Made {
             next: self.next.as_deref(),
         })
     }
+
+    /// What programs see.
+    pub(crate) fn shown(&self) -> Shown<'_> {
+        let generation = self.generation.map(|(now, after)| Numbers { now, after });
+        Shown { plan: &self.plan, data_loss: lost(&self.plan, &self.observed), generation }
+    }
 }
 
 /// The JSON form of a plan, with what it means for this host.
 #[derive(Serialize)]
-struct Shown<'a> {
+pub(crate) struct Shown<'a> {
     #[serde(flatten)]
     plan: &'a Plan,
     /// Volumes whose data is gone for good.
@@ -120,8 +126,7 @@ pub(crate) fn show(session: &Session, args: &ViewArgs, made: &Made) -> Result<()
     let nowhere = Stack::default();
     let places = &stack.as_ref().unwrap_or(&nowhere).places;
     if args.json {
-        let generation = made.generation.map(|(now, after)| Numbers { now, after });
-        return ui.json(&Shown { plan, data_loss: lost(plan, observed), generation });
+        return ui.json(&made.shown());
     }
     let text = if let Some(service) = &args.why {
         check_name(service, made)?;

@@ -342,7 +342,14 @@ fn a_plan_of_down_takes_no_words_that_down_has_not() {
     let web = "services: { web: { image: 'busybox:1', command: [sleep, '100000'] } }";
     let host = TestHost::with("compose.yaml", web);
     host.berth("up -d").succeeds();
-    for words in ["--force-recreate", "--scale web=2", "--pull always", "--no-deps", "--locked"] {
+    for words in [
+        "--force-recreate",
+        "--scale web=2",
+        "--pull always",
+        "--no-deps",
+        "--locked",
+        "--order auto",
+    ] {
         host.berth(&format!("plan --down {words}")).fails_with(64).stderr_has("--down");
     }
     host.berth("plan --down -t 3 web").succeeds().stdout_has("berth down -t 3 web");

@@ -100,6 +100,10 @@ fn data_is_lost_only_by_who_said_yes() {
     {
         assert!(no.contains(shown), "{shown} in {no}");
     }
+    let some = typed(&host, "n", "--progress quiet down -v web");
+    for shown in ["stack_data", "3.1", "take `web` of `stack` down with its data?"] {
+        assert!(some.contains(shown), "{shown} in {some}");
+    }
     assert!(runs(&host));
     typed(&host, "y", "down -v");
     host.berth("volume ls").succeeds().stdout_lacks("stack_data");
@@ -127,9 +131,22 @@ services:
         .stderr_has("destroys the data of volume")
         .stderr_has("--yes");
     assert_eq!(host.pid_of("web"), before);
-    assert!(typed(&host, "n", "up -d -V").contains("code 0"));
+    assert!(typed(&host, "n", "up -d -V").contains("code 7"));
+    // What may not be at all is told before anybody is asked.
+    host.berth("up -d -V --policy strict").fails_with(9);
+    host.berth("plan -V -o new.plan").succeeds();
+    let shown = host.berth("plan --json new.plan").succeeds().json();
+    assert_eq!(shown["plan"]["data_loss"].as_array().unwrap().len(), 1);
+    host.berth("up -d new.plan")
+        .fails_with(7)
+        .stderr_has("destroys the data of volume")
+        .stderr_has("--yes");
     assert_eq!(host.pid_of("web"), before);
-    host.berth("up -d -V -y").succeeds();
+    host.berth("up -d -y new.plan").succeeds();
+    host.berth("exec -T web test -e /plain/mine").fails_with(1);
+    host.berth("exec -T web touch /plain/mine").succeeds();
+    host.edit("compose.yaml", "N: two", "N: three");
+    assert!(typed(&host, "y", "up -d -V").contains("code 0"));
     host.berth("exec -T web test -e /plain/mine").fails_with(1);
     // Nothing is renewed where nothing is made.
     host.berth("up -d -V").succeeds();

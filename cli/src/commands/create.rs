@@ -17,7 +17,7 @@ pub(crate) struct CreateArgs {
     /// Show images without their layers while they are pulled
     #[arg(long)]
     quiet_pull: bool,
-    /// Ask nothing; what needs consent is then refused
+    /// Ask nothing: data that --renew-anon-volumes takes goes, and what needs consent is refused
     #[arg(short, long)]
     yes: bool,
 }

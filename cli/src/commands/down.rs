@@ -48,14 +48,14 @@ pub(crate) async fn run(session: &Session, args: &DownArgs) -> Result<Exit, Fail
     let plan = |observed: &Observed| -> Result<Plan, Failure> {
         Ok(down(&project.name, observed, &options)?)
     };
-    let loss = match args.yes || session.global.dry_run {
+    let loss = match args.yes || session.global.dry_run || !args.volumes {
         true => Loss::any(),
         false => {
             let observed = host.observe(&Asked::default()).await?;
             Loss::of(&host, &plan(&observed)?, &observed)?
         }
     };
-    if !loss.ask(session, &format!("take `{}` down with its data?", project.name), YES)? {
+    if !loss.ask(session, &question(&project.name, &args.services), YES)? {
         return Ok(Exit::Done);
     }
     let plan = |observed: &Observed| {
@@ -77,6 +77,16 @@ pub(crate) async fn run(session: &Session, args: &DownArgs) -> Result<Exit, Fail
         session.ui.note(&safe(&format!("{}: nothing to remove", project.name)));
     }
     Ok(change.exit())
+}
+
+/// What is asked before data is lost.
+fn question(project: &str, services: &[String]) -> String {
+    let services: Vec<String> = services.iter().map(|service| format!("`{service}`")).collect();
+    match services.as_slice() {
+        [] => format!("take `{project}` down with its data?"),
+        [one] => format!("take {one} of `{project}` down with its data?"),
+        all => format!("take {} of `{project}` down with their data?", all.join(", ")),
+    }
 }
 
 /// Whether nothing is to be left of the project: its data goes, and its history with it.

@@ -22,13 +22,14 @@ use crate::values::moment;
 use crate::views::{self, Made, ViewArgs};
 
 /// Words that `up` has, and `down` has not.
-const OF_UP: [&str; 9] = [
+const OF_UP: [&str; 10] = [
     "force_recreate",
     "no_recreate",
     "always_recreate_deps",
     "no_deps",
     "renew_anon_volumes",
     "scale",
+    "order",
     "pull",
     "retry",
     "locked",

@@ -19,7 +19,6 @@ use crate::failure::{Exit, Failure};
 use crate::flow::{self, Change, Manner};
 use crate::generations::{self, Run, Waited, Wanted};
 use crate::images::Aim;
-use crate::loss::Loss;
 use crate::policy::{self, PolicyArgs};
 use crate::project::unknown_service;
 use crate::ready;
@@ -129,10 +128,7 @@ pub(crate) async fn run_files(session: &Session, args: &UpArgs) -> Result<Exit, 
     check_names(&stack, args)?;
     let host = flow::open(session)?;
     let began = Timestamp::now();
-    let Some(loss) = renewal::lets_go(session, &host, &stack, args).await? else {
-        return Ok(Exit::Done);
-    };
-    let Brought { changed, about, run } = bring_up(session, &host, &stack, (args, &loss)).await?;
+    let Brought { changed, about, run } = bring_up(session, &host, &stack, args).await?;
     let attaching = Attaching { stack: &stack, args, about: &about };
     match changed {
         Ok(change) => go_on(session, &host, &attaching, (change, run, began)).await,
@@ -163,6 +159,9 @@ async fn run_saved(session: &Session, file: &str, args: &UpArgs) -> Result<Exit,
     check_names(&stack, &args)?;
     let began = Timestamp::now();
     let made = saved::holding(&again, &host, &stack, saved).await?;
+    if !args.yes {
+        made.loss(&host)?.refuse(renewal::YES)?;
+    }
     let done = saved::apply(&again, (&host, &lock), &stack, (file, &plan, made)).await?;
     let options = args.shape.options(&args.services);
     let (pins, history, kept) = (&done.pins, stack.history, BTreeSet::new());
@@ -299,19 +298,21 @@ async fn bring_up(
     session: &Session,
     host: &Arc<Host>,
     stack: &Stack,
-    (args, loss): (&UpArgs, &Loss),
+    args: &UpArgs,
 ) -> Result<Brought, Failure> {
     // The program ends soon: taking large things apart is left to that.
     let mut images = ManuallyDrop::new(args.shape.images(session, stack)?);
     let options = UpOptions { no_start: args.no_start, ..args.shape.options(&args.services) };
     let aim = Aim::Up(&options);
     let look = images.pass(session, host, (stack, aim), (&args.shape.policy, !args.yes)).await?;
-    let mut look = match images.pull_first(session, host, (stack, aim), look).await? {
+    let look = match images.pull_first(session, host, (stack, aim), look).await? {
         ControlFlow::Break(change) => {
             return Ok(Brought { changed: Ok(change), about: BTreeSet::new(), run: None });
         }
         ControlFlow::Continue(look) => look,
     };
+    let of = (stack, aim, args);
+    let (mut look, loss) = renewal::lets_go(session, host, &mut images, of, look).await?;
     let (wanted, tried, refusal) = (Wanted::default(), Wanted::default(), Refusal::default());
     let plan = images.planning((session, host), (stack, aim), |images, observed| {
         let (desired, plan) = images.planned(stack, observed, aim)?;

@@ -194,6 +194,11 @@ impl Ui {
         }
     }
 
+    /// Tells something that is safe already, and that a question needs: nothing hides it.
+    pub(crate) fn ahead(&self, text: &str) {
+        self.tell("note", text.trim(), text);
+    }
+
     /// Tells something that needs a look.
     pub(crate) fn warn(&self, text: &str) {
         let shown = format!("{} {}", self.err.yellow("warning:"), safe(text));
