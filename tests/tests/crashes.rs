@@ -183,12 +183,8 @@ fn two_ups_at_once_do_not_hurt_each_other() {
     is_converged(&host);
 }
 
-#[test]
-fn a_reboot_is_survived() {
-    let host = TestHost::with("compose.yaml", STACK);
-    host.berth("up -d").succeeds();
-    host.berth("exec -T a sh -c 'echo kept >/data/kept'").succeeds();
-    // What a reboot takes: every process, `/run`, links, rules and cgroups.
+/// What a reboot takes: every process, `/run`, links, rules and cgroups.
+fn reboot(host: &TestHost) {
     let all = SERVICES.map(|s| format!("{} {}", host.monitor_of(s), host.pid_of(s).pid)).join(" ");
     host.shell(&format!("kill -KILL {all}; rm -rf /run/berth; nft flush ruleset")).succeeds();
     host.shell(
@@ -198,10 +194,28 @@ fn a_reboot_is_survived() {
     host.eventually("the cgroups are empty and gone", || {
         host.shell("for d in /sys/fs/cgroup/*/berth; do [ ! -d $d ] || find $d -depth -type d -exec rmdir {} +; done").code == 0
     });
+}
 
+#[test]
+fn a_reboot_is_survived() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.berth("up -d").succeeds();
+    host.berth("exec -T a sh -c 'echo kept >/data/kept'").succeeds();
+    reboot(&host);
     host.berth("up -d").succeeds();
     is_converged(&host);
     host.berth("exec -T a cat /data/kept").succeeds().stdout_is("kept");
+}
+
+#[test]
+fn a_record_that_a_power_cut_left_empty_is_none() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.berth("up -d").succeeds();
+    reboot(&host);
+    host.shell("cd /var/lib/berth/containers && truncate -s 0 $(ls | head -n 1)/record.json")
+        .succeeds();
+    host.berth("up -d").succeeds();
+    is_converged(&host);
 }
 
 #[test]

@@ -66,10 +66,11 @@ pub(super) fn set_aside(
     }
 }
 
-/// Whether this is the folder of something that is there: its record comes last. In the trash nothing is.
+/// Whether this is the folder of something that is there: its record comes last. An empty one is none, as
+/// for who reads it. In the trash nothing is.
 pub(in super::super) fn is_whole(path: &Path) -> bool {
     let is_trash = path.parent().is_some_and(|parent| parent.ends_with("trash"));
-    !is_trash && path.join("record.json").exists()
+    !is_trash && fs::metadata(path.join("record.json")).is_ok_and(|record| record.len() > 0)
 }
 
 /// Removes a half-made folder, unless somebody has begun to work in it again, or has made it whole.
