@@ -344,4 +344,13 @@ fn a_lost_link_is_told_and_put_right() {
     host.berth("up -d").succeeds();
     host.eventually("it answers", || fetch(&host, "web", "app") == "hello\n");
     host.berth("plan --detailed-exitcode").succeeds();
+
+    // The link of another, whose change was cut short, is not taken for the lost one.
+    host.shell(&format!("ip link delete {}", end("web", "eth1"))).succeeds();
+    let record = "/var/lib/berth/containers/stack-other-1/record.json";
+    host.shell(&format!("sed -i '1s/{{/{{\"updating\":true,/' {record}")).succeeds();
+    host.berth("plan")
+        .succeeds()
+        .stdout_has("other-1  drift: a change of it was cut short")
+        .stdout_has("web-1    drift: its link to network `stack_two` is gone");
 }

@@ -36,7 +36,8 @@ pub(super) fn compare(
             Some(now) => now,
             None => now.insert(links::links().map_err(|e| HostError::Network(e.to_string()))?),
         };
-        for container in joined() {
+        // Of one that is just being changed nobody knows.
+        for container in joined().filter(|one| !one.updating) {
             if let ContainerState::Running { pid, .. } = container.state
                 && is_unplugged(pid, now, bridge)
             {
@@ -52,11 +53,10 @@ pub(super) fn compare(
     Ok(())
 }
 
-/// Whether a container runs and is to have a link to the network. Of one that is just being changed nobody
-/// knows.
+/// Whether a container runs and is to have a link to the network.
 fn is_on(container: &ObservedContainer, network: &str) -> bool {
     let spec = &container.record.spec;
-    let runs = matches!(container.state, ContainerState::Running { .. }) && !container.updating;
+    let runs = matches!(container.state, ContainerState::Running { .. });
     runs && spec.network_mode == NetworkMode::Bridge && spec.networks.contains_key(network)
 }
 
