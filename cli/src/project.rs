@@ -129,8 +129,9 @@ pub(crate) fn desired(
     kept: &BTreeMap<PathBuf, Vec<u8>>,
 ) -> Result<Desired, Failure> {
     let networks = observed.networks.clone();
-    let bound_files = Host::bound_files(&bound::counted(stack), &observed.containers);
-    let mut inputs = Inputs { networks, bound_files, ..Inputs::default() };
+    let written = bound::written(stack, &observed.containers);
+    let bound_files = Host::bound_files(&bound::counted(stack, &written), &observed.containers);
+    let mut inputs = Inputs { networks, written, bound_files, ..Inputs::default() };
     for path in resolve::wanted(stack) {
         let read = || kept.get(&path).map_or_else(|| fs::read(&path), |bytes| Ok(bytes.clone()));
         match read() {

@@ -2,12 +2,13 @@
 //! made of, and what was read of them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use berth_schema::stack::{Mount, MountSource, OnChange, Service, Stack};
 use serde::{Deserialize, Serialize};
 
-use crate::desired::{ContainerSpec, SourceSpec};
+use crate::desired::{ContainerSpec, MountSpec, SourceSpec};
+use crate::observed::{ContainerRecord, ObservedContainer};
 
 /// Contents of files, by their paths on the host.
 ///
@@ -59,35 +60,74 @@ impl Stamp {
     }
 }
 
-/// Paths of the host whose content counts where they are regular files. One that a service of the stack may
-/// write counts only for who says what a change does.
-pub fn counted(stack: &Stack) -> BTreeSet<PathBuf> {
-    let services = || stack.services.values();
-    let written: BTreeSet<&Path> = services()
-        .flat_map(|service| &service.volumes)
-        .filter(|mount| !mount.read_only)
-        .filter_map(bind)
-        .collect();
-    let counts = |service| {
-        let is_quiet = |path: &&Path| says_what(service) || !written.contains(path);
-        of_service(stack, service).filter(is_quiet).collect::<Vec<_>>()
+/// Paths of the host that services of the stack may write, and containers of its project whose services are
+/// left out of the stack.
+pub fn written(
+    stack: &Stack,
+    containers: &BTreeMap<String, ObservedContainer>,
+) -> BTreeSet<PathBuf> {
+    let services = stack.services.values().flat_map(|service| &service.volumes);
+    let services = services.filter(|mount| !mount.read_only).filter_map(bind);
+    let is_left_out = |record: &&ContainerRecord| {
+        record.project == stack.name && !stack.services.contains_key(&record.service)
     };
-    services().flat_map(counts).map(Path::to_owned).collect()
+    let others = containers.values().map(|container| &container.record).filter(is_left_out);
+    let others = others.flat_map(|record| record.spec.mounts.values());
+    let others = others.filter(|mount| !mount.read_only).filter_map(bind_of);
+    services.chain(others).map(clean).collect()
 }
 
-/// Those of one service. What its containers may write is their own, and what is elsewhere on the host
-/// (`/var/log/auth.log`, `/etc/localtime`) is others', unless the file says what a change does.
+/// Paths of the host whose content counts where they are regular files; `written` are what [`written`] says.
+pub fn counted(stack: &Stack, written: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
+    let counts = |service| of_service(stack, service, written);
+    stack.services.values().flat_map(counts).map(Path::to_owned).collect()
+}
+
+/// Those of one service. What the project's containers may write is their own, and what is elsewhere on the
+/// host (`/var/log/auth.log`, `/etc/localtime`) is others', unless the file says what a change does.
 pub(crate) fn of_service<'a>(
     stack: &'a Stack,
     service: &'a Service,
+    written: &BTreeSet<PathBuf>,
 ) -> impl Iterator<Item = &'a Path> {
-    let says_what = says_what(service);
-    let is_ours =
-        |path: &Path| path.starts_with(&stack.working_dir) && !is_within_own(service, path);
+    let (says_what, folder) = (says_what(service), &stack.working_dir);
+    let is_quiet = |path: &Path| {
+        is_below(path, folder)
+            && !is_within_own(service, path)
+            && !is_written(path, folder, written)
+    };
     let binds = service.volumes.iter().filter_map(|mount| Some((mount, bind(mount)?)));
-    let counted = binds.filter(move |(mount, path)| says_what || mount.read_only && is_ours(path));
+    let counted = binds.filter(move |(mount, path)| says_what || mount.read_only && is_quiet(path));
     let is_told = service.berth.on_change != OnChange::None;
     counted.filter(move |_| is_told).map(|(_, path)| path)
+}
+
+/// Whether somebody may write it. Who has the whole project (`.:/src`) has it to work on, and does not make its
+/// files.
+fn is_written(path: &Path, project: &Path, written: &BTreeSet<PathBuf>) -> bool {
+    let path = clean(path);
+    let is_whole = |folder: &PathBuf| is_below(project, folder);
+    written.iter().any(|own| path == *own || path.starts_with(own) && !is_whole(own))
+}
+
+/// Whether a path is that of a folder or in it, as they are written.
+pub(crate) fn is_below(path: &Path, folder: &Path) -> bool {
+    clean(path).starts_with(clean(folder))
+}
+
+/// A path without `.` and `..`.
+fn clean(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => drop(clean.pop()),
+            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => {
+                clean.push(component);
+            }
+        }
+    }
+    clean
 }
 
 /// Whether a change of the contents of a service's files has an effect that its file names.
@@ -101,7 +141,7 @@ fn says_what(service: &Service) -> bool {
 /// Whether a service has the path in a folder that it may write.
 fn is_within_own(service: &Service, path: &Path) -> bool {
     let writable = service.volumes.iter().filter(|mount| !mount.read_only).filter_map(bind);
-    writable.into_iter().any(|own| path.starts_with(own))
+    writable.into_iter().any(|own| is_below(path, own))
 }
 
 fn bind(mount: &Mount) -> Option<&Path> {
@@ -114,12 +154,14 @@ fn bind(mount: &Mount) -> Option<&Path> {
     }
 }
 
+fn bind_of(mount: &MountSpec) -> Option<&Path> {
+    match &mount.source {
+        SourceSpec::Bind { path, .. } => Some(path),
+        SourceSpec::Volume { .. } | SourceSpec::Anonymous { .. } | SourceSpec::Image { .. } => None,
+    }
+}
+
 /// Whether a container may write what it has mounted of a path.
 pub(crate) fn is_writable(spec: &ContainerSpec, path: &Path) -> bool {
-    spec.mounts.values().any(|mount| match &mount.source {
-        SourceSpec::Bind { path: own, .. } => own == path && !mount.read_only,
-        SourceSpec::Volume { .. } | SourceSpec::Anonymous { .. } | SourceSpec::Image { .. } => {
-            false
-        }
-    })
+    spec.mounts.values().any(|mount| !mount.read_only && bind_of(mount) == Some(path))
 }

@@ -56,6 +56,8 @@ pub struct Inputs {
     pub cdi: Library,
     /// What this host can; nothing is held against it when nobody has looked.
     pub abilities: Option<Abilities>,
+    /// What containers of the project may write, see [`written`](crate::bound::written).
+    pub written: BTreeSet<PathBuf>,
     /// What is in the regular files among [`counted`](crate::bound::counted).
     pub bound_files: BTreeMap<PathBuf, Stamp>,
     /// Networks of berth that are there, by name.

@@ -199,7 +199,8 @@ impl Resolver<'_> {
     }
 
     pub(super) fn bound_files(&self, service: &Service) -> BoundFiles {
-        let read = bound::of_service(self.stack, service).filter_map(|path| {
+        let files = bound::of_service(self.stack, service, &self.inputs.written);
+        let read = files.filter_map(|path| {
             Some((path.to_owned(), self.inputs.bound_files.get(path)?.content.clone()))
         });
         BoundFiles(read.collect())

@@ -66,13 +66,17 @@ impl Judge<'_, '_> {
         if !in_scope || service.goes_back || spec.on_change == OnChange::None {
             return None;
         }
+        let known = &have.record.spec.bound_files.0;
         let is_edited = |path: &Path| {
             let mut files = changes.iter().filter_map(|change| hidden::bound_file(&change.path));
-            files.any(|file| Path::new(file) == path)
+            // Of what was never read nobody knows that the other file holds the same.
+            let is_new = spec.bound_files.0.contains_key(path) && !known.contains_key(path);
+            is_new || files.any(|file| Path::new(file) == path)
         };
         // A file elsewhere on the host is others', and they know of mounts.
         let says_what = matches!(spec.on_change, OnChange::Signal(_) | OnChange::Restart);
-        let is_ours = |path: &Path| says_what || path.starts_with(&self.survey.desired.working_dir);
+        let is_ours =
+            |path: &Path| says_what || bound::is_below(path, &self.survey.desired.working_dir);
         let is_lost = |path: &Path| is_ours(path) && bound::is_writable(spec, path);
         let path = have.swapped.iter().find(|path| is_lost(path) || is_edited(path))?;
         Some(Cause::FileReplaced { path: path.clone() })

@@ -36,7 +36,9 @@ fn holding(stack: &Stack, content: &str) -> Desired {
     };
     let mut inputs = Inputs::default();
     // Which files are read the stack says.
-    inputs.bound_files.extend(bound::counted(stack).into_iter().map(|path| (path, stamp.clone())));
+    inputs.written = bound::written(stack, &BTreeMap::new());
+    let counted = bound::counted(stack, &inputs.written);
+    inputs.bound_files.extend(counted.into_iter().map(|path| (path, stamp.clone())));
     let facts = HostFacts { userns: true, ..HostFacts::default() };
     resolve(stack, &inputs, &facts).unwrap()
 }
@@ -96,35 +98,95 @@ fn an_edit_in_place_takes_effect_as_the_service_says() {
     assert_snapshot!(edited(OnChange::None, true, false), @"nothing to do");
 }
 
+/// Binds of services of the shop: service, path, read-only.
+type Binds<'a> = [(&'a str, &'a str, bool)];
+
+/// The shop with these alone, of which `app` says this.
+fn shop_of(on_change: OnChange, binds: &Binds<'_>) -> Stack {
+    let mut stack = shop_with(on_change, true);
+    let mount = stack.services.get_mut("app").unwrap().volumes.pop().unwrap();
+    for (number, (service, path, read_only)) in binds.iter().enumerate() {
+        let (target, read_only) = (format!("/mnt/{number}"), *read_only);
+        let mut mount = Mount { target, read_only, ..mount.clone() };
+        if let MountSource::Bind { path: own, .. } = &mut mount.source {
+            *own = (*path).into();
+        }
+        stack.services.get_mut(*service).unwrap().volumes.push(mount);
+    }
+    stack
+}
+
+/// The services of a stack for which the content of a file counts.
+fn counting(stack: &Stack, path: &str) -> String {
+    let desired = holding(stack, ONE);
+    let has = |service: &&String| {
+        desired.services[*service].container.bound_files.0.contains_key(Path::new(path))
+    };
+    desired.services.keys().filter(has).cloned().collect::<Vec<_>>().join(" ")
+}
+
 #[test]
 fn a_file_of_others_counts_for_who_says_what_a_change_does() {
-    let counted = |on_change, path: &str, more: &[(&str, &str, &str, bool)]| {
-        let mut stack = shop_with(on_change, true);
-        let mount = stack.services["app"].volumes[0].clone();
-        let bind = |path: &str, read_only| {
-            let mut mount = Mount { read_only, ..mount.clone() };
-            if let MountSource::Bind { path: own, .. } = &mut mount.source {
-                *own = path.into();
-            }
-            mount
-        };
-        stack.services.get_mut("app").unwrap().volumes = vec![bind(path, true)];
-        for (service, target, path, read_only) in more {
-            let mount = Mount { target: (*target).into(), ..bind(path, *read_only) };
-            stack.services.get_mut(*service).unwrap().volumes.push(mount);
-        }
-        bound::counted(&stack).contains(Path::new(path))
+    let counts =
+        |on_change, binds: &Binds<'_>| !counting(&shop_of(on_change, binds), binds[0].1).is_empty();
+    assert!(counts(OnChange::Replace, &[("app", PATH, true)]));
+    assert!(!counts(OnChange::None, &[("app", PATH, true)]));
+    for path in ["/var/log/auth.log", "/srv/shop/../shared/app.conf"] {
+        assert!(!counts(OnChange::Replace, &[("app", path, true)]), "{path}");
+        assert!(counts(OnChange::Restart, &[("app", path, true)]), "{path}");
+    }
+}
+
+#[test]
+fn what_a_service_may_write_counts_by_default_for_none_of_them() {
+    let counts = |path: &str, more: (&str, &str, bool)| {
+        let stack = shop_of(OnChange::Replace, &[("app", path, true), more]);
+        !counting(&stack, path).is_empty()
     };
-    assert!(counted(OnChange::Replace, PATH, &[]));
-    assert!(!counted(OnChange::Replace, "/var/log/auth.log", &[]));
-    assert!(counted(OnChange::Restart, "/var/log/auth.log", &[]));
-    assert!(!counted(OnChange::None, PATH, &[]));
-    // The log of another service, and a file in a folder that it may write itself.
-    let log = "/srv/shop/access.log";
-    assert!(!counted(OnChange::Replace, log, &[("web", "/log", log, false)]));
-    assert!(counted(OnChange::Replace, log, &[("web", "/log", log, true)]));
-    assert!(!counted(OnChange::Replace, PATH, &[("app", "/app", "/srv/shop", false)]));
-    assert!(counted(OnChange::Replace, PATH, &[("web", "/app", "/srv/shop", false)]));
+    let log = "/srv/shop/logs/access.log";
+    assert!(!counts(log, ("web", log, false)));
+    assert!(counts(log, ("web", log, true)));
+    assert!(!counts(log, ("web", "/srv/shop/logs", false)));
+    assert!(!counts(log, ("web", "/srv/shop/conf/../logs", false)));
+    assert!(counts(log, ("web", "/srv/shop/conf", false)));
+    // The whole project is mounted to work on it, and what a service mounts of it for itself is its own.
+    assert!(counts(PATH, ("web", "/srv/shop", false)));
+    assert!(counts(PATH, ("web", "/srv", false)));
+    assert!(!counts(PATH, ("app", "/srv/shop", false)));
+}
+
+#[test]
+fn a_file_that_counts_for_one_who_says_so_counts_for_no_other() {
+    let mut stack = shop_of(
+        OnChange::Restart,
+        &[("app", PATH, true), ("db", PATH, false), ("web", PATH, true)],
+    );
+    assert_eq!(counting(&stack, PATH), "app");
+    stack.services.get_mut("db").unwrap().volumes.pop();
+    assert_eq!(counting(&stack, PATH), "app web");
+}
+
+#[test]
+fn what_a_service_writes_that_is_left_out_of_the_run_does_not_count() {
+    let log = "/srv/shop/logs/access.log";
+    let binds = [("app", log, true), ("web", "/srv/shop/logs", false)];
+    let mut stack = shop_of(OnChange::Replace, &binds);
+    let mut host = FakeHost::new();
+    let plan = plan_of(&stack, ONE, &host);
+    host.apply_all(&plan, 7);
+    let counted = |stack: &Stack| {
+        let written = bound::written(stack, &host.observed.containers);
+        bound::counted(stack, &written).contains(Path::new(log))
+    };
+    stack.services.remove("web");
+    assert!(!counted(&stack));
+    let other = Stack { name: "other".into(), ..stack.clone() };
+    assert!(counted(&other), "containers of another project are none of this one");
+    // Of one that is in the run its description counts, not what its container was made from.
+    let mut web = service("nginx:1.27");
+    web.volumes.clear();
+    stack.services.insert("web".into(), web);
+    assert!(counted(&stack));
 }
 
 #[test]
@@ -195,6 +257,36 @@ fn a_file_that_was_never_read_before_is_no_change() {
     assert_snapshot!(plan_of(&stack, TWO, &host), @r#"
     update  app-1  only its record
                    labels.tier — → "web"
+    Plan: 1 update, 5 unchanged
+    "#);
+}
+
+#[test]
+fn a_file_that_was_never_read_before_is_another_one_where_another_is_mounted() {
+    let from_none = |on_change: OnChange, swapped| {
+        let mut host = up_with_file(&shop_with(OnChange::None, true));
+        swap(&mut host, swapped);
+        let stack = shop_with(on_change, true);
+        let plan = plan_of(&stack, TWO, &host);
+        host.apply_all(&plan, 1);
+        swap(&mut host, false);
+        assert!(plan_of(&stack, TWO, &host).is_empty());
+        plan.to_string()
+    };
+    assert_snapshot!(from_none(OnChange::Replace, true), @r#"
+    replace  app-1  /srv/shop/app.conf is another file than the one it has mounted
+                    on_change "none" → —
+    Plan: 1 replace, 5 unchanged
+    "#);
+    assert_snapshot!(from_none(OnChange::Restart, true), @r#"
+    restart  app-1  only its record
+                    /srv/shop/app.conf is another file than the one it has mounted
+                    on_change "none" → "restart"
+    Plan: 1 restart, 5 unchanged
+    "#);
+    assert_snapshot!(from_none(OnChange::Replace, false), @r#"
+    update  app-1  only its record
+                   on_change "none" → —
     Plan: 1 update, 5 unchanged
     "#);
 }
