@@ -20,6 +20,7 @@ use std::time::Duration;
 use berth_planner::basis::Basis;
 use berth_planner::desired::Desired;
 use berth_planner::lock::Pins;
+use berth_planner::loss::lost;
 use berth_planner::observed::Observed;
 use berth_planner::pull;
 use berth_runtime::host::{Host, Lock};
@@ -142,7 +143,8 @@ pub(crate) async fn save(
         false => made.check_rejected(session, &host),
     });
     let name = file.display().to_string();
-    made.view.next = verdict.is_ok().then(|| format!("berth up {}", next::quoted(&name)));
+    let loses = !lost(&made.view.plan, &made.view.observed).is_empty();
+    made.view.next = verdict.is_ok().then(|| command(&next::quoted(&name), loses));
     show(&made.view)?;
     verdict?;
     let plan = &made.view.plan;
@@ -161,10 +163,16 @@ pub(crate) async fn save(
     };
     saved.write(&session.working_dir.join(file), &key)?;
     session.ui.note(&safe(&format!(
-        "saved in `{name}`; `berth up {name}` does exactly this until {}",
+        "saved in `{name}`; `{}` does exactly this until {}",
+        command(&name, loses),
         until(saved.expires)
     )));
     Ok(if plan.is_empty() { Exit::Done } else { Exit::Changes })
+}
+
+/// What does a saved plan. Data goes only with a yes.
+fn command(file: &str, loses: bool) -> String {
+    format!("berth up {}{file}", if loses { "-y " } else { "" })
 }
 
 /// Reads a saved plan of this host.
@@ -197,11 +205,13 @@ pub(crate) async fn show(session: &Session, file: &str, as_json: bool) -> Result
     if !moved.is_empty() {
         return Err(Failure::Moved { file: file.to_owned(), causes: moved });
     }
+    let is_empty = |list: &str| saved.plan[list].as_array().is_none_or(Vec::is_empty);
     session.ui.note(&safe(&format!(
-        "it still holds: `berth up {file}` does exactly this until {}",
+        "it still holds: `{}` does exactly this until {}",
+        command(file, !is_empty("data_loss")),
         until(saved.expires)
     )));
-    let empty = saved.plan["steps"].as_array().is_none_or(Vec::is_empty);
+    let empty = is_empty("steps");
     Ok(if empty { Exit::Done } else { Exit::Changes })
 }
 

@@ -134,7 +134,11 @@ services:
     assert!(typed(&host, "n", "up -d -V").contains("code 7"));
     // What may not be at all is told before anybody is asked.
     host.berth("up -d -V --policy strict").fails_with(9);
-    host.berth("plan -V -o new.plan").succeeds();
+    host.berth("plan -V -o new.plan")
+        .succeeds()
+        .stdout_has("Next: berth up -y new.plan")
+        .stderr_has("`berth up -y new.plan` does exactly this");
+    host.berth("plan new.plan").succeeds().stderr_has("`berth up -y new.plan` does exactly this");
     let shown = host.berth("plan --json new.plan").succeeds().json();
     assert_eq!(shown["plan"]["data_loss"].as_array().unwrap().len(), 1);
     host.berth("up -d new.plan")
