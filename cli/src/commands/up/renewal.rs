@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use berth_planner::loss::lost;
 use berth_runtime::host::Host;
 use berth_schema::stack::Stack;
 
@@ -16,7 +17,7 @@ use crate::session::Session;
 pub(super) const YES: &str = "--yes";
 
 /// What may go, as somebody lets it, of what was judged and pulled. The look lets go of the lock while
-/// that is asked.
+/// that is measured and asked.
 ///
 /// # Errors
 /// [`Failure::Unconfirmed`] when nobody says yes.
@@ -31,12 +32,14 @@ pub(super) async fn lets_go(
         return Ok((look, Loss::any()));
     }
     let plan = images.plan(stack, &look.observed, aim)?;
+    // To measure it takes long, as an answer does.
+    if !lost(&plan, &look.observed).is_empty() {
+        look.let_go();
+    }
     let loss = Loss::of(host, &plan, &look.observed)?;
     if loss.is_none() {
         return Ok((look, loss));
     }
-    // An answer may take long.
-    look.let_go();
     let question = format!("bring `{}` up without that data?", stack.name);
     if !loss.ask(session, &question, YES)? {
         loss.refuse(YES)?;
