@@ -222,12 +222,13 @@ impl<'a> Writer<'a> {
         // What was taken back for the files that it mounts is not what serves with others of them.
         let bound =
             |of: &MadeOf, service: &String| of.services.get(service).map(|p| p.bound.clone());
-        let same_files = |newest: &MadeOf| {
-            let mut taken_back = end.rejected.iter().filter(|_| taken_back);
-            taken_back.all(|service| bound(newest, service) == bound(&made_of, service))
+        let same_files = |newest: &Generation| {
+            let now = end.rejected.iter().filter(|_| taken_back);
+            let mut rejected = newest.rejected.iter().chain(now);
+            rejected.all(|service| bound(&newest.made_of, service) == bound(&made_of, service))
         };
         let is_again =
-            |newest: &&Generation| newest.made_of.is_like(&made_of) && same_files(&newest.made_of);
+            |newest: &&Generation| newest.made_of.is_like(&made_of) && same_files(newest);
         if let Some(newest) = newest.as_ref().filter(is_again) {
             return self.again(newest, run, (end, taken_back), made_of.services);
         }

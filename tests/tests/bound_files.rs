@@ -92,6 +92,15 @@ services:
     is_done(&host);
 }
 
+/// The newest generation, how it stands, and what of it was taken back.
+fn newest(host: &TestHost) -> String {
+    let folder = "/var/lib/berth/projects/stack/generations";
+    let newest = format!("cat {folder}/$(ls {folder} | sort -n | tail -n 1)/record.json");
+    let newest = host.shell(&newest).succeeds().json();
+    let words = newest["standing"].as_str().expect("how it stands");
+    format!("{} {words} {}", newest["number"], newest["rejected"])
+}
+
 #[test]
 fn the_history_knows_which_content_was_taken_back() {
     let host = TestHost::with(
@@ -113,11 +122,19 @@ services:
     host.berth("up -d")
         .fails_with(9)
         .stderr_has("just this was rejected before: `web` in generation 2");
+    assert_eq!(newest(&host), "2 failed [\"web\"]");
+    host.berth("rollback").fails_with(1).stderr_has("no stable generation before");
     replace(&host, "good again");
     host.berth("up -d").succeeds();
     is_done(&host);
     assert_eq!(inside(&host), "good again");
-    host.berth("history").succeeds().stdout_lacks("rejected");
+    assert_eq!(newest(&host), "3 stable null");
+    // Another that became good makes it no other.
+    replace(&host, "bad");
+    host.berth("up -d").fails_with(9).stderr_has("`web` in generation 2");
+    replace(&host, "good again");
+    host.berth("up -d").succeeds();
+    assert_eq!(newest(&host), "3 stable null");
 
     // An edit is nothing that a rollback leads back from.
     host.edit("compose.yaml", "image: busybox:1", "image: busybox:1\n    labels: { tier: web }");

@@ -51,10 +51,13 @@ pub fn target<'a>(
         return Ok(newest);
     }
     let end = origin(newest, all);
+    // What was taken back for contents of files that are not kept would be made with these again.
+    let is_over = newest.standing == Standing::Failed
+        && (newest.rejected.is_empty() || newest.rollback.is_some());
     let other = |one: &&Generation| {
         one.number < end
             && one.standing == Standing::Stable
-            && (newest.standing == Standing::Failed || !one.made_of.is_like(&newest.made_of))
+            && (is_over || !one.made_of.is_like(&newest.made_of))
     };
     all.iter().rev().find(other).ok_or_else(|| NoTarget::NoneBefore(project.to_owned()))
 }
@@ -214,6 +217,19 @@ mod tests {
         assert_eq!(back("1a 2b 3c 4b!<3-2"), "2");
         // Going forward again by number, and back from there.
         assert_eq!(back("1a 2b 3c~ 4b~<3-2 5c<4-3"), "2");
+    }
+
+    #[test]
+    fn what_was_taken_back_for_a_file_leads_to_none_that_differs_in_no_more() {
+        let back = |text: &str| {
+            let mut all = history(text);
+            all.last_mut().unwrap().rejected = ["web".to_owned()].into();
+            target("shop", &all, true).map(|generation| generation.number).ok()
+        };
+        assert_eq!(back("1a 2a!"), None);
+        assert_eq!(back("1b 2a 3a!"), Some(1));
+        assert_eq!(back("1a 2b!"), Some(1));
+        assert_eq!(back("1a 2b 3c 4b!<3-2"), Some(2), "the way back is tried once more");
     }
 
     #[test]
