@@ -34,11 +34,11 @@ fn holding(stack: &Stack, content: &str) -> Desired {
         read: 6,
         content: content.into(),
     };
-    let mut inputs = Inputs::default();
     // Which files are read the stack says.
-    inputs.written = bound::written(stack, &BTreeMap::new());
-    let counted = bound::counted(stack, &inputs.written);
-    inputs.bound_files.extend(counted.into_iter().map(|path| (path, stamp.clone())));
+    let written = bound::written(stack, &BTreeMap::new());
+    let counted = bound::counted(stack, &written).into_iter();
+    let bound_files = counted.map(|path| (path, stamp.clone())).collect();
+    let inputs = Inputs { written, bound_files, ..Inputs::default() };
     let facts = HostFacts { userns: true, ..HostFacts::default() };
     resolve(stack, &inputs, &facts).unwrap()
 }
