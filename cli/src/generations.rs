@@ -2,21 +2,19 @@
 //! is gone back to and what is kept, the planner says.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use berth_planner::desired::Desired;
 use berth_planner::generation::{
-    self, Generation, MadeOf, Part, Rejected, Rollback, Standing, applied, digest_of, made,
-    rejected, surplus,
+    self, Generation, MadeOf, Part, Rejected, Rollback, Standing, made, rejected, surplus,
 };
 use berth_planner::lock::Pins;
-use berth_planner::observed::{Observed, ObservedContainer};
+use berth_planner::observed::Observed;
 use berth_planner::plan::Plan;
 use berth_planner::up::{UpOptions, covered};
-use berth_runtime::host::{Host, HostError, Lock, command_line};
+use berth_runtime::host::{Host, Lock, command_line};
 use berth_schema::config::Switches;
-use berth_schema::stack::{Document, FileContent, Stack};
+use berth_schema::stack::{Document, Stack};
 use jiff::Timestamp;
 
 use crate::args::Global;
@@ -26,8 +24,10 @@ use crate::session::Session;
 use crate::ui::{Ui, safe};
 
 mod judged;
+mod outcome;
 
 pub(crate) use judged::{Waited, mark};
+use outcome::{Entry, Outcome};
 
 /// What a run was to come to.
 pub(crate) struct Run<'a> {
@@ -98,7 +98,7 @@ pub(crate) fn remember_under(
     changed: &Result<Change, Failure>,
 ) -> Option<String> {
     let end = End::of(changed)?;
-    let writer = Writer { session, host, lock, run, desired };
+    let writer = Writer { outcome: Outcome { session, host, run, desired }, lock };
     if let Err(failure) = writer.write(end) {
         let text =
             format!("this state is not in the history, so no rollback leads here: {failure}");
@@ -119,6 +119,12 @@ struct End {
 }
 
 impl End {
+    /// Well; `idle` if nothing had to be done.
+    fn well(idle: bool) -> End {
+        let (standing, why, change) = (Standing::Stable, Vec::new(), String::new());
+        End { idle, standing, why, change, rejected: BTreeSet::new() }
+    }
+
     /// `None` when nothing was touched and all was not as it was to be.
     fn of(changed: &Result<Change, Failure>) -> Option<End> {
         let failed = |why: Vec<String>, change: String| {
@@ -133,13 +139,12 @@ impl End {
                 failed(vec!["it was interrupted".to_owned()], generation::change(&change.plan))
             }
             Ok(change) => {
-                let (standing, why) = (Standing::Stable, Vec::new());
-                let idle = change.done == 0;
-                let change = match idle {
+                let end = End::well(change.done == 0);
+                let change = match end.idle {
                     true => "as it was found".to_owned(),
                     false => generation::change(&change.plan),
                 };
-                Some(End { idle, standing, why, change, rejected: BTreeSet::new() })
+                Some(End { change, ..end })
             }
             Err(Failure::RolledBack { causes, services, .. }) => {
                 let end = failed(causes.clone(), String::new())?;
@@ -174,98 +179,60 @@ impl End {
     }
 }
 
-/// What is written of a generation besides what became of it.
-struct Content {
-    made_of: MadeOf,
-    /// The text of its model.
-    model: String,
-    /// The contents of its files.
-    contents: BTreeMap<PathBuf, Vec<u8>>,
-}
-
 struct Writer<'a> {
-    session: &'a Session,
-    host: &'a Host,
+    outcome: Outcome<'a>,
     lock: &'a Lock,
-    run: &'a Run<'a>,
-    desired: &'a Desired,
 }
 
-impl<'a> Writer<'a> {
+impl Writer<'_> {
     fn write(&self, end: End) -> Result<(), Failure> {
-        let project = &self.desired.project;
-        let newest = self.host.newest_generation(project)?;
-        let run = self.host.last_run(project)?;
-        let mut covered = covered(self.desired, self.run.options)?;
-        covered.retain(|service| !self.run.kept.contains(*service));
-        let is_touched = |service: &String| covered.contains(service.as_str());
-        let is_known =
-            |newest: &Generation| newest.run == run && !newest.rejected.iter().any(is_touched);
-        if let Some(newest) = newest.as_ref().filter(|newest| end.idle && is_known(newest)) {
-            return match newest.history == self.run.history {
-                true => Ok(()),
-                false => self.mark(&Generation { history: self.run.history, ..newest.clone() }),
-            };
-        }
-        let containers = self.host.list_containers()?;
-        let tried = match end.standing {
-            Standing::Stable => applied(self.desired, &containers, &covered),
-            Standing::Failed | Standing::RolledBack => covered,
+        let Outcome { session, host, run, desired } = &self.outcome;
+        let newest = host.newest_generation(&desired.project)?;
+        let entry = self.outcome.entry(newest.as_ref(), end, || Ok(host.list_containers()?))?;
+        let last_run = host.last_run(&desired.project)?;
+        let (content, end, number) = match entry {
+            Entry::Nothing => return Ok(()),
+            Entry::Same(newest) if newest.history == run.history => return Ok(()),
+            Entry::Same(newest) => {
+                return self.mark(&Generation { history: run.history, ..newest.clone() });
+            }
+            Entry::Again { newest, end, taken_back, services } => {
+                return self.again(newest, last_run, (&end, taken_back), services);
+            }
+            Entry::New { number, end, content } => (*content, end, number),
         };
-        let taken_back = !end.rejected.is_empty();
-        if newest.is_none() && containers.values().all(|one| one.record.project != *project) {
-            return Ok(());
-        }
-        let of = (&tried, &end.rejected);
-        let Content { made_of, model, contents } = self.content(&containers, of)?;
-        let end = &end.beside(newest.as_ref(), (&made_of, &tried));
-        // What was taken back for the files that it mounts is not what serves with others of them.
-        let bound =
-            |of: &MadeOf, service: &String| of.services.get(service).map(|p| p.bound.clone());
-        let same_files = |newest: &Generation| {
-            let now = end.rejected.iter().filter(|_| taken_back);
-            let mut rejected = newest.rejected.iter().chain(now);
-            rejected.all(|service| bound(&newest.made_of, service) == bound(&made_of, service))
-        };
-        let is_again =
-            |newest: &&Generation| newest.made_of.is_like(&made_of) && same_files(newest);
-        if let Some(newest) = newest.as_ref().filter(is_again) {
-            return self.again(newest, run, (end, taken_back), made_of.services);
-        }
-        let number = newest.as_ref().map_or(1, |newest| newest.number + 1);
-        let now = Timestamp::now();
         let generation = Generation {
-            project: project.clone(),
+            project: desired.project.clone(),
             number,
-            at: now.to_string(),
-            by: self.session.environment.get("SUDO_USER").cloned().unwrap_or("root".to_owned()),
+            at: Timestamp::now().to_string(),
+            by: session.environment.get("SUDO_USER").cloned().unwrap_or("root".to_owned()),
             command: command_line(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            run,
+            run: last_run,
             standing: end.standing,
             why: end.why.clone(),
-            rollback: self.run.rollback,
+            rollback: run.rollback,
             rejected: end.rejected.clone(),
-            history: self.run.history,
+            history: run.history,
             change: end.change.clone(),
-            made_of,
+            made_of: content.made_of,
         };
-        self.host.add_generation(self.lock, &generation, &model, &contents)?;
-        self.leave(newest.as_ref(), end)?;
+        host.add_generation(self.lock, &generation, &content.model, &content.contents)?;
+        self.leave(newest.as_ref(), &end)?;
         self.forget_surplus()
     }
 
     /// Writes what became of the newest one.
     fn mark(&self, newest: &Generation) -> Result<(), Failure> {
-        self.host.mark_generation(self.lock, newest)?;
+        self.outcome.host.mark_generation(self.lock, newest)?;
         self.forget_surplus()
     }
 
     fn forget_surplus(&self) -> Result<(), Failure> {
-        let project = &self.desired.project;
-        match surplus(&self.host.generations(project)?).as_slice() {
+        let project = &self.outcome.desired.project;
+        match surplus(&self.outcome.host.generations(project)?).as_slice() {
             [] => Ok(()),
-            old => Ok(self.host.forget_generations(self.lock, project, old)?),
+            old => Ok(self.outcome.host.forget_generations(self.lock, project, old)?),
         }
     }
 
@@ -277,7 +244,7 @@ impl<'a> Writer<'a> {
         (end, taken_back): (&End, bool),
         services: BTreeMap<String, Part>,
     ) -> Result<(), Failure> {
-        let (rejected, history) = (end.rejected.clone(), self.run.history);
+        let (rejected, history) = (end.rejected.clone(), self.outcome.run.history);
         let mut marked = Generation { run, rejected, history, ..newest.clone() };
         // It is known by how it was come to last, and with which contents of files that it mounts.
         if end.standing == Standing::Stable || taken_back {
@@ -308,103 +275,40 @@ impl<'a> Writer<'a> {
 
     /// What was gone back from is marked.
     fn leave(&self, newest: Option<&Generation>, end: &End) -> Result<(), Failure> {
-        let (Some(_), Some(left)) = (self.run.rollback, newest) else { return Ok(()) };
+        let (Some(_), Some(left)) = (self.outcome.run.rollback, newest) else { return Ok(()) };
         if end.standing != Standing::Stable || left.standing != Standing::Stable {
             return Ok(());
         }
         let left = Generation { standing: Standing::RolledBack, ..left.clone() };
-        Ok(self.host.mark_generation(self.lock, &left)?)
+        Ok(self.outcome.host.mark_generation(self.lock, &left)?)
     }
-
-    /// What is applied now, the text of its model, and the contents of its files.
-    fn content(
-        &self,
-        containers: &BTreeMap<String, ObservedContainer>,
-        (services, rejected): (&BTreeSet<&'a str>, &BTreeSet<String>),
-    ) -> Result<Content, Failure> {
-        let Writer { host, run, desired, .. } = *self;
-        // When services are named, the others are not even in what is desired.
-        let whole = run.options.services.is_empty() && services.len() == desired.services.len();
-        let all = match whole {
-            true => Vec::new(),
-            false => host.generations(&desired.project)?,
-        };
-        let before = generation::base(&all, containers, services);
-        let needed = self.needed(services, before)?;
-        let mut made_of = MadeOf::of(desired, containers, services);
-        made_of.pins = run.pins.clone();
-        made_of.variables = variables(run.stack);
-        // No container is left of what was taken back.
-        for name in rejected {
-            let (part, service) = (made_of.services.get_mut(name), desired.services.get(name));
-            if let (Some(part), Some(service)) = (part, service) {
-                part.id = host.store().resolve(&service.image())?.map(|entry| entry.id);
-            }
-        }
-        for part in made_of.services.values_mut() {
-            let entry = part.id.as_ref().map(|id| host.store().resolve(id)).transpose()?.flatten();
-            part.digests = entry.map(|entry| entry.digests).unwrap_or_default();
-        }
-        let mut contents: BTreeMap<PathBuf, Vec<u8>> =
-            desired.sources.iter().map(|(path, of)| (path.clone(), of.0.to_vec())).collect();
-        let document = before.map(|before| document(self.session, host, before)).transpose()?;
-        if let Some(before) = before {
-            made_of = made_of.beside(&before.made_of, services);
-            for (path, bytes) in host.contents_of(before)? {
-                contents.entry(path).or_insert(bytes);
-            }
-        }
-        let document = run.stack.document.over(document.as_ref(), &needed, &run.options.scale);
-        let model = document.to_yaml();
-        made_of.model = digest_of(model.as_bytes());
-        Ok(Content { made_of, model, contents })
-    }
-}
-
-impl<'a> Writer<'a> {
-    /// Services with what they depend on and was never applied, as after `up --no-deps`: without that
-    /// their model would not load.
-    fn needed(
-        &self,
-        services: &BTreeSet<&'a str>,
-        before: Option<&Generation>,
-    ) -> Result<BTreeSet<&'a str>, Failure> {
-        if services.is_empty() {
-            return Ok(BTreeSet::new());
-        }
-        let names = services.iter().map(|name| (*name).to_owned()).collect();
-        let all = covered(self.desired, &UpOptions { services: names, ..UpOptions::default() })?;
-        let applied =
-            |name: &str| before.is_some_and(|before| before.made_of.services.contains_key(name));
-        Ok(all.into_iter().filter(|name| services.contains(name) || !applied(name)).collect())
-    }
-}
-
-/// The variables that configs are made from; those of secrets are not written down.
-fn variables(stack: &Stack) -> BTreeMap<String, String> {
-    let of_configs = stack.configs.values().filter_map(|object| match &object.content {
-        FileContent::Environment(name, Some(value)) => Some((name.clone(), value.clone())),
-        FileContent::Environment(_, None)
-        | FileContent::File(_)
-        | FileContent::Inline(_)
-        | FileContent::External => None,
-    });
-    of_configs.collect()
 }
 
 /// The numbers of the newest generation and of the one that a plan leads to. That it cannot be read is
 /// told.
-pub(crate) fn leads_to(session: &Session, host: &Host, plan: &Plan) -> Option<(u64, u64)> {
-    let newest = host.newest_generation(&plan.project);
-    let newest = read(session, newest, "which generation this leads to").flatten()?;
-    Some((newest.number, newest.after(plan)))
+pub(crate) fn leads_to(
+    session: &Session,
+    host: &Host,
+    run: &Run<'_>,
+    (desired, observed, plan): (&Desired, &Observed, &Plan),
+) -> Option<(u64, u64)> {
+    let what = "which generation this leads to";
+    let newest = read(session, host.newest_generation(&plan.project), what).flatten()?;
+    let outcome = Outcome { session, host, run, desired };
+    let left = || Ok(generation::left(plan, &observed.containers));
+    let entry = outcome.entry(Some(&newest), End::well(plan.is_empty()), left);
+    let after = match read(session, entry, what)? {
+        Entry::Nothing | Entry::Same(_) | Entry::Again { .. } => newest.number,
+        Entry::New { number, .. } => number,
+    };
+    Some((newest.number, after))
 }
 
 /// What there is of a history; warns that it does not say something when it cannot be read.
-fn read<T>(session: &Session, found: Result<T, HostError>, what: &str) -> Option<T> {
+fn read<T>(session: &Session, found: Result<T, impl Into<Failure>>, what: &str) -> Option<T> {
     let failure = match found {
         Ok(found) => return Some(found),
-        Err(error) => Failure::from(error),
+        Err(error) => error.into(),
     };
     let help = failure.help().map(|help| format!("; {help}")).unwrap_or_default();
     session.ui.warn(&format!("the history does not say {what}: {failure}{help}"));

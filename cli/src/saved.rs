@@ -13,6 +13,7 @@ mod inputs;
 mod key;
 mod words;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +37,7 @@ pub(crate) use words::{check, file_name, named};
 use crate::commands::up::Shape;
 use crate::failure::{Exit, Failure};
 use crate::flow::{self, Change};
-use crate::generations;
+use crate::generations::{self, Run};
 use crate::images::{Aim, Images};
 use crate::loss::Loss;
 use crate::next;
@@ -79,7 +80,9 @@ impl Made {
         let open = images.open(stack, &observed, aim)?;
         let (digest, last_run) = (|bytes: &[u8]| key.digest(bytes), host.last_run(&stack.name)?);
         let basis = Basis::of((&desired, &observed, &plan), last_run, &digest);
-        let generation = generations::leads_to(session, host, &plan);
+        let (pins, history, kept) = (images.pins(), stack.history, BTreeSet::new());
+        let run = Run { stack, options: &options, pins, history, rollback: None, kept };
+        let generation = generations::leads_to(session, host, &run, (&desired, &observed, &plan));
         let (stack, desired) = (Some(stack.clone()), Some(desired));
         let view = views::Made { plan, observed, stack, desired, generation, next: None };
         Ok(Ok(Made { view, basis, images, open }))

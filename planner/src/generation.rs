@@ -11,11 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::Action;
 use crate::bound::BoundFiles;
-use crate::cause::Cause;
 use crate::desired::{ContainerSpec, Desired, ServiceSpec};
 use crate::lock::Pins;
 use crate::observed::{ContainerRecord, Observed, ObservedContainer};
-use crate::plan::{Plan, Step};
+use crate::plan::Plan;
 use crate::pull;
 use crate::resolve::digest;
 
@@ -153,27 +152,6 @@ pub struct Part {
     pub manner: String,
 }
 
-impl Generation {
-    /// The number of the generation that a run of this plan leaves: that of this newest one, where
-    /// nothing of it is described otherwise.
-    pub fn after(&self, plan: &Plan) -> u64 {
-        let is_as_it_was = |record: &ContainerRecord| {
-            let part = self.made_of.services.get(&record.service);
-            record.init.is_some() || part.is_some_and(|part| part.spec == spec_digest(&record.spec))
-        };
-        let differs = |step: &Step| match &step.action {
-            Action::CreateContainer(record) | Action::UpdateContainer(record) => {
-                let moved = |cause: &Cause| matches!(cause, Cause::ImageMoved { .. });
-                !is_as_it_was(record) || step.causes.iter().any(moved)
-            }
-            Action::RemoveContainer { .. } => step.causes.contains(&Cause::Orphan),
-            _ => false,
-        };
-        let scales = |step: &Step| step.causes.contains(&Cause::Scale);
-        self.number + u64::from(plan.steps.iter().any(|step| differs(step) || scales(step)))
-    }
-}
-
 impl Part {
     /// The image that has to be here for it: that of the host's own programs is made as it is needed.
     pub fn needed(&self) -> Option<&str> {
@@ -308,6 +286,25 @@ pub fn applied<'a>(
     let differing = containers.values().filter(|container| differs(&container.record));
     let differing: BTreeSet<&str> = differing.map(|c| c.record.service.as_str()).collect();
     covered.iter().copied().filter(|name| !differing.contains(name)).collect()
+}
+
+/// The containers that a plan leaves, as far as a generation has anything of them.
+pub fn left(
+    plan: &Plan,
+    containers: &BTreeMap<String, ObservedContainer>,
+) -> BTreeMap<String, ObservedContainer> {
+    let mut left = containers.clone();
+    for step in &plan.steps {
+        match &step.action {
+            Action::CreateContainer(record) | Action::UpdateContainer(record) => {
+                let made = ObservedContainer::made(ContainerRecord::clone(record));
+                left.insert(record.name.clone(), made);
+            }
+            Action::RemoveContainer { name } => drop(left.remove(name)),
+            _ => {}
+        }
+    }
+    left
 }
 
 /// What a plan does, in a line.

@@ -408,6 +408,34 @@ pub struct ObservedContainer {
 }
 
 impl ObservedContainer {
+    /// One that has just been made, and was never started.
+    pub(crate) fn made(record: ContainerRecord) -> ObservedContainer {
+        ObservedContainer {
+            record,
+            id: String::new(),
+            created_at: 0,
+            state: ContainerState::Created,
+            health: Health::default(),
+            monitored: false,
+            held: false,
+            paused: false,
+            moved: BTreeMap::new(),
+            beside: false,
+            served: false,
+            published: Vec::new(),
+            restarts: 0,
+            hook_failed: false,
+            left_behind: false,
+            unplugged: None,
+            updating: false,
+            content_moved: false,
+            swapped: BTreeSet::new(),
+            stamps: BTreeMap::new(),
+            moved_limits: Vec::new(),
+            oom_killed: false,
+        }
+    }
+
     /// Orders the containers of one replica: the last one serves, or would. Where none does it is the
     /// newest that has: what never took over is not good because the other one ended.
     pub fn rank(&self) -> (bool, bool, u32) {

@@ -125,6 +125,8 @@ services:
     assert_eq!(newest(&host), "2 failed [\"web\"]");
     host.berth("rollback").fails_with(1).stderr_has("no stable generation before");
     replace(&host, "good again");
+    let told = host.berth("plan --json").succeeds().json()["generation"].clone();
+    assert_eq!(told, serde_json::json!({ "now": 2, "after": 3 }));
     host.berth("up -d").succeeds();
     is_done(&host);
     assert_eq!(inside(&host), "good again");

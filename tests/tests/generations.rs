@@ -250,6 +250,53 @@ services:
     assert_eq!((value("db"), value("web")), ("three".into(), "three".into()));
 }
 
+/// The numbers that the plan tells are those that the run leaves.
+#[track_caller]
+fn leads(host: &TestHost, to: u64) {
+    let now = numbers(host)[0];
+    let told = host.berth("plan --json").succeeds().json()["generation"].clone();
+    assert_eq!(told, serde_json::json!({ "now": now, "after": to }));
+    host.berth("up -d").succeeds();
+    assert_eq!(numbers(host)[0], to);
+}
+
+#[test]
+fn a_plan_tells_the_generation_that_it_leads_to() {
+    let text = "
+services:
+  db: { image: 'busybox:1', command: [sleep, '100000'], stop_grace_period: 1s }
+  web: { image: 'app:1', command: [sleep, '100000'], stop_grace_period: 1s, networks: [front] }
+networks:
+  front: {}
+";
+    let host = TestHost::with("compose.yaml", text);
+    host.berth("image tag busybox:1 app:1").succeeds();
+    host.berth("up -d").succeeds();
+    leads(&host, 1);
+    // What is put right is what it was.
+    host.berth("kill db").succeeds();
+    leads(&host, 1);
+    host.berth("down").succeeds();
+    leads(&host, 1);
+    host.berth("up -d --scale db=2").succeeds();
+    leads(&host, 3);
+
+    let edit = |from: &str, to: &str| host.edit("compose.yaml", from, to);
+    edit("front: {}", "front: { labels: { tier: web } }");
+    leads(&host, 4);
+    edit("networks: [front] }", "networks: [front], depends_on: [db] }");
+    leads(&host, 5);
+    next_image(&host, 2);
+    leads(&host, 6);
+    // No step is for that, but what is done leaves it.
+    edit("depends_on: [db] }", "depends_on: [db], pull_policy: missing }");
+    leads(&host, 6);
+    host.berth("kill db").succeeds();
+    leads(&host, 7);
+    edit("tier: web", "tier: db");
+    leads(&host, 8);
+}
+
 #[test]
 fn images_of_the_last_generations_outlive_a_prune() {
     let host = shop();

@@ -1,5 +1,6 @@
 //! `berth plan`.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use super::up::Shape;
 use crate::args::Cli;
 use crate::failure::{Exit, Failure};
 use crate::flow;
-use crate::generations;
+use crate::generations::{self, Run};
 use crate::images::Aim;
 use crate::next;
 use crate::saved;
@@ -126,7 +127,9 @@ async fn plan_up(
         true => Ok(()),
         false => generations::check_rejected(session, &host, (&desired, &observed), &plan),
     });
-    let generation = generations::leads_to(session, &host, &plan);
+    let (pins, history, kept) = (images.pins(), stack.history, BTreeSet::new());
+    let run = Run { stack: &stack, options: &options, pins, history, rollback: None, kept };
+    let generation = generations::leads_to(session, &host, &run, (&desired, &observed, &plan));
     let (stack, desired) = (Some(stack), Some(desired));
     Ok((Made { plan, observed, stack, desired, generation, next: None }, verdict))
 }

@@ -1,6 +1,5 @@
 //! What `plan --ops`, `--graph`, `--diff` and `--why` print, and `graph`.
 
-use berth_planner::generation::{Generation, MadeOf};
 use berth_planner::views::page::{Page, page};
 use berth_planner::views::why::{Scene, why};
 use berth_planner::views::{Language, graph, ops, stack as whole};
@@ -365,33 +364,6 @@ fn a_page_tells_edits_and_drift_apart_and_what_they_cost() {
     "#);
     let text = shown(None, None);
     assert!(!text.contains("generation") && !text.contains("Next"), "{text}");
-}
-
-#[test]
-fn a_generation_is_left_where_something_is_described_otherwise() {
-    let (mut host, stack) = (up_with(&shop()), shop());
-    let wanted = desired(&stack);
-    let all = wanted.services.keys().map(String::as_str).collect();
-    let made_of = MadeOf::of(&wanted, &host.observed.containers, &all);
-    let newest = Generation { number: 17, made_of, ..Generation::default() };
-    let after = |stack: &Stack, host: &FakeHost| newest.after(&plan(stack, host));
-    assert_eq!(after(&stack, &host), 17);
-
-    // What was there and is gone, or ended, is made and started as it was.
-    host.observed.containers.remove("shop-app-1").unwrap();
-    let web = host.observed.containers.get_mut("shop-web-1").unwrap();
-    web.state = ContainerState::Exited { exit_code: 3, finished_at: 0 };
-    assert!(!plan(&stack, &host).is_empty());
-    assert_eq!(after(&stack, &host), 17);
-
-    let mut more = stack.clone();
-    more.services.insert("mail".into(), service("mail:1"));
-    assert_eq!(after(&more, &host), 18);
-    let mut edited = stack.clone();
-    edited.services.get_mut("web").unwrap().labels.insert("tier".into(), "web".into());
-    assert_eq!(after(&edited, &host), 18);
-    host.observed.images.get_mut("postgres:17").unwrap().id = "sha256:abcdef0123456789".into();
-    assert_eq!(after(&stack, &host), 18);
 }
 
 #[test]
