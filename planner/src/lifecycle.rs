@@ -384,9 +384,10 @@ pub(crate) fn stops<'a>(
             steps.insert(container.record.name.as_str(), step);
         }
     }
-    for service in groups.order.names() {
-        for on in groups.order.needs(service) {
-            for first in of_service.get(service).into_iter().flatten() {
+    // Over a service that has ended, such as a migration, others still need what that needed.
+    for (service, firsts) in &of_service {
+        for on in groups.order.needs_over(service, |on| of_service.contains_key(on)) {
+            for first in firsts {
                 for then in of_service.get(on).into_iter().flatten() {
                     draft.after_tried(*then, *first);
                 }

@@ -61,6 +61,24 @@ impl<'a> Order<'a> {
         needs.filter(move |other| self.rank.get(other).is_some_and(|rank| *rank < own))
     }
 
+    /// What a service needs; of those that do not count, what they need in their place.
+    pub(crate) fn needs_over(
+        &self,
+        name: &str,
+        counts: impl Fn(&str) -> bool,
+    ) -> BTreeSet<&'a str> {
+        let (mut found, mut seen) = (BTreeSet::new(), BTreeSet::new());
+        let mut open: Vec<&str> = self.needs(name).collect();
+        while let Some(on) = open.pop() {
+            if counts(on) {
+                found.insert(on);
+            } else if seen.insert(on) {
+                open.extend(self.needs(on));
+            }
+        }
+        found
+    }
+
     /// Those services and all they need, directly or not.
     pub(crate) fn closure(&self, roots: impl IntoIterator<Item = &'a str>) -> BTreeSet<&'a str> {
         let mut all = BTreeSet::new();
@@ -88,6 +106,19 @@ mod tests {
             order(&[("app", &["db", "cache"]), ("cache", &[]), ("db", &[]), ("web", &["app"])]);
         assert_eq!(order.names(), ["cache", "db", "app", "web"]);
         assert_eq!(order.closure(["app"]).into_iter().collect::<Vec<_>>(), ["app", "cache", "db"]);
+    }
+
+    #[test]
+    fn what_does_not_count_hands_on_what_it_needs() {
+        let order = order(&[
+            ("app", &["migrate", "cache"]),
+            ("cache", &[]),
+            ("db", &["disk"]),
+            ("disk", &[]),
+            ("migrate", &["db"]),
+        ]);
+        let over = order.needs_over("app", |name| name != "migrate");
+        assert_eq!(over.into_iter().collect::<Vec<_>>(), ["cache", "db"]);
     }
 
     #[test]
