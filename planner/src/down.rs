@@ -184,6 +184,24 @@ fn resources(
     }
 }
 
+/// Removes the anonymous volumes of these containers, but for those that others have too.
+pub(crate) fn own_volumes(observed: &Observed, removed: &BTreeMap<&str, Slot>, draft: &mut Draft) {
+    let users = Users::of(observed, removed);
+    for (name, volume) in &observed.volumes {
+        let owner = volume.record.container.as_deref().and_then(|owner| removed.get(owner));
+        let Some(owner) = owner else { continue };
+        if let Some(user) = users.staying_volumes.get(name.as_str()) {
+            draft.warnings.push(format!("volume `{name}` stays: container `{user}` has it"));
+            continue;
+        }
+        let remove = Action::RemoveVolume { name: name.clone() };
+        let remove = draft.add(remove, vec![Cause::Requested]);
+        draft.after(remove, *owner);
+        let others = users.removers(&users.going_volumes, name);
+        others.into_iter().for_each(|before| draft.after(remove, before));
+    }
+}
+
 /// Who uses networks and volumes: containers that go, and containers that stay.
 #[derive(Default)]
 struct Users<'a> {

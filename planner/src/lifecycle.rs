@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::action::Action;
 use crate::cause::Cause;
-use crate::down::of_project;
+use crate::down::{of_project, own_volumes};
 use crate::gate::{Gates, Member};
 use crate::observed::{
     ContainerRecord, ContainerState, NetworkRecord, Observed, ObservedContainer,
@@ -200,13 +200,8 @@ pub fn rm(project: &str, observed: &Observed, options: &RmOptions) -> Result<Pla
     }
     let stops = stops(&all, &mut draft, Stopping { grace: options.grace, hold: false });
     let removed = removals(&all, &stops, &mut draft);
-    for (name, volume) in observed.volumes.iter().filter(|_| options.volumes) {
-        let owner = volume.record.container.as_deref().and_then(|owner| removed.get(owner));
-        if let Some(owner) = owner {
-            let remove = Action::RemoveVolume { name: name.clone() };
-            let remove = draft.add(remove, vec![Cause::Requested]);
-            draft.after(remove, *owner);
-        }
+    if options.volumes {
+        own_volumes(observed, &removed, &mut draft);
     }
     Ok(draft.finish(project))
 }

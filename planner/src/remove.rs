@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::action::Action;
 use crate::cause::Cause;
-use crate::down::volumes_of;
+use crate::down::{own_volumes, volumes_of};
 use crate::observed::{Observed, ObservedContainer};
 use crate::plan::{Draft, Plan};
 use crate::problem::{PlanProblem, PlanProblems};
@@ -43,18 +43,13 @@ pub fn remove_volumes(
     Ok(draft.finish(project))
 }
 
-/// Removes a container that does not run, and the volumes that are its alone.
+/// Removes a container that does not run, and the anonymous volumes that are its alone.
 pub fn remove_container(project: &str, name: &str, observed: &Observed) -> Plan {
     let mut draft = Draft::default();
     if observed.containers.contains_key(name) {
         let remove = Action::RemoveContainer { name: name.to_owned() };
         let removed = draft.add(remove, vec![Cause::Requested]);
-        let own = |owner: &Option<String>| owner.as_deref() == Some(name);
-        for (volume, _) in observed.volumes.iter().filter(|(_, v)| own(&v.record.container)) {
-            let remove = Action::RemoveVolume { name: volume.clone() };
-            let remove = draft.add(remove, vec![Cause::Requested]);
-            draft.after(remove, removed);
-        }
+        own_volumes(observed, &[(name, removed)].into(), &mut draft);
     }
     draft.finish(project)
 }
