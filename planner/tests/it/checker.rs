@@ -34,22 +34,35 @@ pub fn judge(plan: &Plan, desired: Option<&Desired>, observed: &Observed) {
         assert!(!step.causes.is_empty(), "no cause for {}", step.action.target());
         judged.action(step.id, &step.action);
     }
-    judged.addresses();
+    // Else they are as somebody else gave them.
+    let gives =
+        |action: &Action| matches!(action, Action::CreateContainer(_) | Action::UpdateContainer(_));
+    if plan.steps.iter().any(|step| gives(&step.action)) {
+        judged.addresses();
+    }
+}
+
+/// Of each step all steps that end before it begins.
+pub fn steps_before(plan: &Plan) -> Vec<BTreeSet<StepId>> {
+    let mut before: Vec<BTreeSet<StepId>> = Vec::new();
+    for (index, step) in plan.steps.iter().enumerate() {
+        assert_eq!(step.id.index(), index);
+        let mut mine = BTreeSet::new();
+        for first in step.after.iter().chain(&step.after_tried) {
+            assert!(*first < step.id, "a step waits for a later one");
+            mine.extend(before[first.index()].iter().copied());
+            mine.insert(*first);
+        }
+        before.push(mine);
+    }
+    before
 }
 
 impl<'a> Judged<'a> {
     fn of(plan: &'a Plan, desired: Option<&'a Desired>, observed: &'a Observed) -> Judged<'a> {
-        let mut before: Vec<BTreeSet<StepId>> = Vec::new();
+        let before = steps_before(plan);
         let mut at = BTreeMap::new();
-        for (index, step) in plan.steps.iter().enumerate() {
-            assert_eq!(step.id.index(), index);
-            let mut mine = BTreeSet::new();
-            for first in step.after.iter().chain(&step.after_tried) {
-                assert!(*first < step.id, "a step waits for a later one");
-                mine.extend(before[first.index()].iter().copied());
-                mine.insert(*first);
-            }
-            before.push(mine);
+        for step in &plan.steps {
             let mut target = step.action.target();
             if let Action::AwaitContainer { condition, .. } = &step.action {
                 target.push_str(&format!(" {condition:?}"));

@@ -53,6 +53,26 @@ impl FakeHost {
         host
     }
 
+    /// A host that is so, and what runs there is connected as its description says.
+    pub fn at(observed: &Observed) -> FakeHost {
+        let once = |names: Vec<&String>| names.into_iter().map(|name| (name.clone(), 1)).collect();
+        let mut host = FakeHost {
+            networks: once(observed.networks.keys().collect()),
+            volumes: once(observed.volumes.keys().collect()),
+            namespaces: once(observed.containers.keys().collect()),
+            observed: observed.clone(),
+            // No process has the id of one that runs already.
+            count: 1 << 20,
+            ..FakeHost::default()
+        };
+        for (name, container) in observed.containers.iter().filter(|(_, have)| active(have)) {
+            if let Ok(links) = host.links_of(container) {
+                host.links.insert(name.clone(), links);
+            }
+        }
+        host
+    }
+
     /// Does a plan in an order drawn from `seed` among those it allows.
     pub fn apply(&mut self, plan: &Plan, seed: u64, broken: Option<Break>) -> Ran {
         self.apply_watched(plan, seed, broken, |_, _| {})

@@ -58,7 +58,7 @@ fn assert_done(drawn: &DrawnStack, desired: &Desired, host: &FakeHost) {
 
 /// Something that happens to a host while nobody looks.
 #[derive(Debug, Clone)]
-enum Drift {
+pub enum Drift {
     Exits(usize),
     Vanishes(usize),
     LosesMonitor(usize),
@@ -79,7 +79,7 @@ enum Drift {
     Reboot,
 }
 
-fn drifts() -> impl Strategy<Value = Vec<Drift>> {
+pub fn drifts() -> impl Strategy<Value = Vec<Drift>> {
     let drift = prop_oneof![
         (0..20usize).prop_map(Drift::Exits),
         (0..20usize).prop_map(Drift::Vanishes),
@@ -104,7 +104,7 @@ fn drifts() -> impl Strategy<Value = Vec<Drift>> {
 }
 
 impl Drift {
-    fn happen(&self, host: &mut FakeHost) {
+    pub fn happen(&self, host: &mut FakeHost) {
         let names: Vec<String> = host.observed.containers.keys().cloned().collect();
         let name = |at: &usize| names.get(at % names.len().max(1)).cloned().unwrap_or_default();
         let exited = ContainerState::Exited { exit_code: 1, finished_at: 0 };

@@ -32,6 +32,7 @@ use berth_schema::stack::*;
 use insta::assert_snapshot;
 
 use crate::checker::judge;
+use crate::commands::{down, kill, pause, restart, rm, start, stop, stop_all_but_runs, unpause};
 use crate::host::{Break, FakeHost};
 use crate::stacks::{dependency, desired, network, service, with};
 

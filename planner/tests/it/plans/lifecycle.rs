@@ -1,5 +1,7 @@
 //! Down, start, stop, restart, kill, rm and run.
 
+use berth_planner::desired::{MountSpec, SourceSpec};
+
 use super::*;
 
 #[test]
@@ -157,6 +159,45 @@ fn run_starts_what_its_service_needs_and_one_container_with_its_own_words() {
 }
 
 #[test]
+fn over_a_migration_that_has_ended_the_dependents_of_it_stop_first() {
+    let mut stack = shop();
+    let mut app = stack.services.remove("app").unwrap();
+    let mut migrate = app.clone();
+    migrate.replicas = 1;
+    let done = dependency(Condition::ServiceCompletedSuccessfully);
+    app.depends_on = [("migrate".to_owned(), done)].into();
+    stack.services.extend([("app".to_owned(), app), ("migrate".to_owned(), migrate)]);
+    let host = up_with(&stack);
+    assert_snapshot!(steps(&stop("shop", &host.observed, &[], None).unwrap()), @"
+    0 stop_container shop-web-1 ←
+    1 stop_container shop-app-1 ←  ended 0
+    2 stop_container shop-db-1 ←  ended 1
+    ");
+}
+
+#[test]
+fn rm_keeps_a_volume_without_a_name_that_somebody_else_has_too() {
+    let mut stack = shop();
+    let app = stack.services.get_mut("app").unwrap();
+    let source = MountSource::Anonymous { nocopy: false, labels: BTreeMap::new() };
+    app.volumes.push(Mount { target: "/cache".into(), source, read_only: false });
+    let mut host = up_with(&stack);
+    let (volume, _) =
+        host.observed.volumes.iter().find(|(_, v)| v.record.container.is_some()).unwrap();
+    let source = SourceSpec::Volume { name: volume.clone(), nocopy: false, subpath: None };
+    let mount = MountSpec { source, read_only: false };
+    let web = host.observed.containers.get_mut("shop-web-1").unwrap();
+    web.record.borrowed.mounts = [("/cache".to_owned(), mount)].into();
+    let services = vec!["app".to_owned()];
+    let options = RmOptions { services, stop: true, volumes: true, grace: None };
+    assert_snapshot!(rm("shop", &host.observed, &options).unwrap(), @r"
+    remove  app-1
+    warning: volume `shop-app-1-cache` stays: container `shop-web-1` has it
+    Plan: 1 remove
+    ");
+}
+
+#[test]
 fn start_after_a_reboot_puts_the_networks_right_before() {
     let mut host = up_with(&shop());
     for container in host.observed.containers.values_mut() {
@@ -188,15 +229,15 @@ fn start_after_a_reboot_puts_the_networks_right_before() {
 #[test]
 fn pause_touches_what_runs_and_up_lets_it_run_on() {
     let mut host = up_with(&shop());
-    let stands = pause::pause("shop", &host.observed, &["db".into()]).unwrap();
+    let stands = pause("shop", &host.observed, &["db".into()]).unwrap();
     assert_snapshot!(stands, @"
     pause  db-1
     Plan: 1 pause
     ");
     host.apply_all(&stands, 1);
-    let again = pause::pause("shop", &host.observed, &["db".into()]).unwrap();
+    let again = pause("shop", &host.observed, &["db".into()]).unwrap();
     assert!(again.is_empty(), "{again}");
-    assert_snapshot!(pause::unpause("shop", &host.observed, &[]).unwrap(), @"
+    assert_snapshot!(unpause("shop", &host.observed, &[]).unwrap(), @"
     unpause  db-1
     Plan: 1 unpause, 2 unchanged
     ");
@@ -293,8 +334,7 @@ fn what_up_made_stops_and_containers_of_run_go_on() {
     host.observed.containers.insert("shop-db-run-1".into(), job);
     let all = stop("shop", &host.observed, &[], None).unwrap();
     assert!(all.to_string().contains("db-run-1"), "{all}");
-    let ours =
-        berth_planner::lifecycle::stop_all_but_runs("shop", &host.observed, &[], None).unwrap();
+    let ours = stop_all_but_runs("shop", &host.observed, &[], None).unwrap();
     assert!(!ours.to_string().contains("db-run-1"), "{ours}");
     assert_eq!(ours.steps.len(), 3);
 }
