@@ -49,9 +49,9 @@ pub(super) fn of_others(
 }
 
 /// Names the containers whose service is not in the stack and which the plan leaves alone.
-pub(super) fn orphans(survey: &Survey, going: &BTreeSet<&str>) -> Vec<String> {
+pub(super) fn orphans(survey: &Survey, going: &BTreeMap<&str, usize>) -> Vec<String> {
     let left = survey.unexplained().map(|have| &have.record);
-    let left = left.filter(|record| !going.contains(record.name.as_str()));
+    let left = left.filter(|record| !going.contains_key(record.name.as_str()));
     left.map(|record| orphan::notice(record, &survey.other_files(record))).collect()
 }
 
@@ -113,12 +113,16 @@ pub(super) fn without_effect(
     records: &BTreeMap<String, ContainerRecord>,
 ) -> Vec<String> {
     let made: BTreeSet<&str> = records.values().map(|record| record.service.as_str()).collect();
+    let mut updates: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+    for change in changes {
+        updates.entry(change.service).or_default().extend(&change.verdict.updates);
+    }
     let mut lines = BTreeSet::new();
     for (name, service) in &desired.services {
-        let own = changes.iter().filter(|change| change.service == name);
-        let updates: Vec<_> = own.flat_map(|change| &change.verdict.updates).collect();
+        let own = updates.get(name.as_str());
         let changed = |inert: &&Inert| {
-            updates.iter().any(|update| class::concerns(&inert.attribute, &update.path))
+            let concerns = |path: &str| class::concerns(&inert.attribute, path);
+            own.is_some_and(|own| own.iter().any(|update| concerns(&update.path)))
         };
         let told = |inert: &&Inert| made.contains(name.as_str()) || changed(inert);
         let told = service.no_effect.iter().filter(told);

@@ -43,6 +43,7 @@ pub(super) fn draft(
         draft: Draft::default(),
         slots: vec![Slots::default(); changes.len()],
         changes,
+        by_name: BTreeMap::new(),
         by_service: BTreeMap::new(),
         pulls: BTreeMap::new(),
         networks: BTreeMap::new(),
@@ -50,13 +51,15 @@ pub(super) fn draft(
         gates: Gates::default(),
         given: vec![BTreeMap::new(); changes.len()],
     };
-    for (index, change) in changes.iter().enumerate().filter(|(_, change)| !change.oneoff) {
-        maker.by_service.entry(change.service).or_default().push(index);
+    for (index, change) in changes.iter().enumerate() {
+        maker.by_name.insert(&change.name, index);
+        if !change.oneoff {
+            maker.by_service.entry(change.service).or_default().push(index);
+        }
     }
     let first = crate::down::leftovers(survey.observed, &mut maker.draft);
-    let going: BTreeSet<&str> = changes.iter().map(|change| change.name.as_str()).collect();
     maker.draft.warnings.extend(notes::of_others(survey, networks, volumes));
-    maker.draft.warnings.extend(notes::orphans(survey, &going));
+    maker.draft.warnings.extend(notes::orphans(survey, &maker.by_name));
     maker.draft.warnings.extend(resources::overlapped(survey, networks));
     maker.draft.warnings.extend(notes::old_files(changes));
     maker.draft.notes.extend(notes::without_userns(survey.desired, &records));
@@ -121,6 +124,8 @@ struct Maker<'a> {
     changes: &'a [Change<'a>],
     /// Steps of each change.
     slots: Vec<Slots>,
+    /// Which of the changes is of a container.
+    by_name: BTreeMap<&'a str, usize>,
     by_service: BTreeMap<&'a str, Vec<usize>>,
     pulls: BTreeMap<String, Slot>,
     networks: BTreeMap<&'a str, NetworkSlots>,
@@ -377,9 +382,6 @@ impl<'a> Maker<'a> {
         if !self.survey.options.remove_orphans {
             return;
         }
-        let changes = self.changes.iter().enumerate();
-        let leaving: BTreeMap<&str, usize> =
-            changes.map(|(index, change)| (change.name.as_str(), index)).collect();
         for (name, network) in &observed.networks {
             let ours = network.record.project == desired.project && !network.record.spec.external;
             if !ours || desired.networks.contains_key(name) {
@@ -387,7 +389,7 @@ impl<'a> Maker<'a> {
             }
             let users = self.survey.on_network.get(name.as_str()).into_iter().flatten();
             let removals = users.map(|have| {
-                let index = *leaving.get(have.record.name.as_str())?;
+                let index = *self.by_name.get(have.record.name.as_str())?;
                 let stays = self.changes[index].want.is_some_and(|w| w.networks.contains_key(name));
                 self.slots[index].remove.or(self.slots[index].update).filter(|_| !stays)
             });
@@ -400,20 +402,15 @@ impl<'a> Maker<'a> {
 
     /// A container starts after what it depends on, and after those whose network it shares.
     fn order_of_starts(&mut self) {
-        let by_name: BTreeMap<&str, usize> = self
-            .changes
-            .iter()
-            .enumerate()
-            .map(|(index, change)| (change.name.as_str(), index))
-            .collect();
         for (index, change) in self.changes.iter().enumerate() {
             let Some(start) = self.slots[index].start else { continue };
             for (service, dependency) in change.depends_on {
                 self.gate(start, change, service, *dependency);
             }
             let parents = change.want.map(ContainerSpec::parents).unwrap_or_default();
-            let parents = parents.into_iter().filter_map(|parent| by_name.get(parent));
-            for parent in parents.filter_map(|parent| self.slots[*parent].start) {
+            let parents =
+                parents.into_iter().filter_map(|parent| self.by_name.get(parent).copied());
+            for parent in parents.filter_map(|parent| self.slots[parent].start) {
                 self.draft.after(start, parent);
                 if let Some(stop) = self.slots[index].stop {
                     self.draft.after(parent, stop);

@@ -79,9 +79,7 @@ impl<'a> Maker<'a> {
     }
 
     fn batches(&self) -> Vec<Batches<'a>> {
-        let names = self.changes.iter().enumerate();
-        let places: BTreeMap<&str, usize> =
-            names.map(|(index, change)| (change.name.as_str(), index)).collect();
+        let places = &self.by_name;
         let mut batches: BTreeMap<&str, Batches> = BTreeMap::new();
         for (change, slots) in self.changes.iter().zip(&self.slots) {
             let (Some(rollout), Some(good)) = (self.rollout(change), slots.good) else { continue };

@@ -22,8 +22,8 @@ impl Maker<'_> {
                     }
                 }
                 (Part::Successor(old), _, Some(start)) => {
-                    let at = self.changes.iter().position(|of| of.name == old.record.name);
-                    if let Some(stop) = at.and_then(|at| self.slots[at].stop) {
+                    let at = self.by_name.get(old.record.name.as_str());
+                    if let Some(stop) = at.and_then(|at| self.slots[*at].stop) {
                         self.gap(change, (old, true), (stop, start));
                     }
                 }
