@@ -9,6 +9,7 @@ use berth_network::links::{self, Link};
 use berth_planner::observed::{HostFacts, Storage};
 use berth_planner::unfit::Abilities;
 use berth_schema::stack::Platform;
+use ipnet::IpNet;
 
 use super::mapping::{self, Mount, kernel_at_least};
 use super::{HostError, modules, quota};
@@ -19,26 +20,30 @@ use crate::paths::Roots;
 use crate::sabotage::defence;
 use crate::store;
 
-/// Reads routes and what containers can have.
-pub(super) fn read(roots: &Roots, links: &[Link]) -> Result<HostFacts, HostError> {
+/// The subnets that routes of the host lead to.
+pub(super) fn routes() -> Result<Vec<IpNet>, HostError> {
     let seen = links::destinations().map_err(|e| HostError::Network(e.to_string()))?;
-    let routes = defence!("networks.beside_routes", seen, Vec::new());
+    Ok(defence!("networks.beside_routes", seen, Vec::new()))
+}
+
+/// Reads what containers can have; what is of the network is read apart.
+pub(super) fn read(roots: &Roots) -> HostFacts {
     let below_state = mapping::file_system(&roots.state);
     let userns = below_state.as_ref().is_some_and(userns_on);
-    Ok(HostFacts {
-        routes,
+    HostFacts {
+        routes: Vec::new(),
         userns,
         selinux: selinux(),
         storage: below_state.map(quota::storage_on),
         platform: Some(platform()),
-        links: names(links),
+        links: BTreeSet::new(),
         realm: roots.realm(),
         listening: Vec::new(),
-    })
+    }
 }
 
 /// Names of the links of this host, but of those that lead to containers.
-fn names(links: &[Link]) -> BTreeSet<String> {
+pub(super) fn names(links: &[Link]) -> BTreeSet<String> {
     let names = links.iter().map(|link| link.name.clone());
     names.filter(|name| !endpoint::is_near_end(name)).collect()
 }
@@ -99,7 +104,8 @@ pub fn abilities(
     runtimes: &BTreeSet<String>,
     storage: Option<Storage>,
 ) -> Abilities {
-    let groups = Hierarchies::discover().unwrap_or_default();
+    let none = Hierarchies::default();
+    let groups = Hierarchies::known().unwrap_or(&none);
     Abilities {
         controllers: groups.controllers(),
         swap: groups.count_swap(),

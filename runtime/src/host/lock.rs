@@ -79,7 +79,8 @@ pub fn command_line() -> String {
 fn write_holder(file: &mut File) -> std::io::Result<()> {
     let command = command_line();
     let text = serde_json::to_vec(&Holder { pid: std::process::id(), command })?;
-    file.set_len(0)?;
     file.seek(SeekFrom::Start(0))?;
-    file.write_all(&text)
+    file.write_all(&text)?;
+    // To empty it before would cost more: the file system would give its block back and look for another.
+    file.set_len(text.len() as u64)
 }

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::beside::{self, Besides};
-use super::observe::{both, half_made, names_in};
+use super::observe::{half_made, names_in};
 use super::{HostError, StepError, perform, state};
 use crate::paths::Roots;
 use crate::record;
@@ -29,6 +29,24 @@ pub(super) use remove::{remove, remove_half_made, remove_stray_bridge, remove_st
 /// How often rules are looked at again that somebody changes meanwhile.
 const ATTEMPTS: usize = 8;
 
+/// Every link, and the networks that have a record.
+type Links = (Vec<Link>, Vec<NetworkRecord>);
+
+/// Reads them: links first.
+pub(super) fn links(roots: &Roots) -> Result<Links, HostError> {
+    let links = links::links().map_err(failed)?;
+    Ok((links, records(roots).map_err(|e| HostError::Network(e.to_string()))?))
+}
+
+/// Reads the rules.
+pub(super) fn rules() -> Result<firewall::Observed, HostError> {
+    firewall::observe().map_err(failed)
+}
+
+fn failed(error: NetError) -> HostError {
+    HostError::Network(error.to_string())
+}
+
 /// What the kernel has of ours, without that of another state on this host.
 pub(super) struct Kernel {
     /// Every link, ours or not.
@@ -41,20 +59,22 @@ pub(super) struct Kernel {
 }
 
 impl Kernel {
-    pub(super) fn read(roots: &Roots) -> Result<Kernel, HostError> {
-        let failed = |e: NetError| HostError::Network(e.to_string());
-        let (links, rules) = both(links::links, firewall::observe);
-        let (links, rules) = (links.map_err(failed)?, rules.map_err(failed)?);
+    /// What is there now.
+    fn read(roots: &Roots) -> Result<Kernel, HostError> {
+        Ok(Kernel::of(roots, links(roots)?, rules()?))
+    }
+
+    /// Of what was read there.
+    pub(super) fn of(roots: &Roots, (links, stored): Links, rules: firewall::Observed) -> Kernel {
         let mut bridges = bridge::among(&links);
         // Of one that was cut off before it had a mark nobody knows whose it is.
         bridges.retain(|bridge| {
             bridge.network.is_empty()
                 || is_of(roots, &bridge.network, &bridge.name, bridge.realm.as_ref())
         });
-        let stored = records(roots).map_err(|e| HostError::Network(e.to_string()))?;
         let besides = Besides::among(&links, roots, &stored);
         let (rules, foreign) = own(roots, rules);
-        Ok(Kernel { links, bridges, besides, rules, foreign })
+        Kernel { links, bridges, besides, rules, foreign }
     }
 }
 

@@ -55,26 +55,19 @@ impl Host {
         let mut leftovers = BTreeSet::new();
         // The kernel's things are listed before the records that explain them: what another run
         // makes in between is then not seen, and never taken for something left over.
-        let (kernel, groups) =
-            both(|| network::Kernel::read(&self.roots), || groups_of(&self.roots));
-        let (kernel, (hierarchies, groups)) = (kernel?, groups?);
-        let (containers, facts) =
-            both(|| self.containers(&mut leftovers), || facts::read(&self.roots, &kernel.links));
-        let (mut containers, facts) = (containers?, facts?);
+        let (links, seen) = both(
+            || Ok((network::links(&self.roots)?, facts::routes()?)),
+            || Ok((groups_of(&self.roots)?, network::rules()?, facts::read(&self.roots))),
+        );
+        let ((links, routes), ((hierarchies, groups), rules, facts)) = (links?, seen?);
+        let kernel = network::Kernel::of(&self.roots, links, rules);
         let project = asked.to_start.as_deref();
+        let closer = project.map(|project| Closer { project, hierarchies });
+        let mut containers = self.containers(&mut leftovers, closer)?;
         let mut ports = asked.ports.clone();
-        for container in containers.values_mut() {
-            if Some(container.record.project.as_str()) == project {
-                container.moved = moved(&container.record);
-                container.swapped = bound::swapped(container);
-                let settled = !container.updating
-                    && matches!(container.state, ContainerState::Running { .. });
-                if settled {
-                    let moved = moved_limits(&self.roots, &hierarchies, &container.record);
-                    container.moved_limits = moved;
-                }
-                ports.extend(wanted(&container.record.spec.ports));
-            }
+        for container in containers.values().filter(|c| Some(c.record.project.as_str()) == project)
+        {
+            ports.extend(wanted(&container.record.spec.ports));
         }
         let volumes = self.observe_volumes(&mut leftovers)?;
         let networks = network::observe(&self.roots, &kernel, &containers, &mut leftovers)?;
@@ -92,7 +85,7 @@ impl Host {
         let gone = gone(&containers);
         let listening = listening::read(self, &ports, &containers, &kernel.foreign)?;
         Ok(Observed {
-            host: HostFacts { listening, ..facts },
+            host: HostFacts { routes, listening, links: facts::names(&kernel.links), ..facts },
             images: self.images(&asked.images)?,
             networks,
             volumes,
@@ -107,12 +100,13 @@ impl Host {
     /// # Errors
     /// [`HostError`] when a record cannot be read.
     pub fn list_containers(&self) -> Result<BTreeMap<String, ObservedContainer>, HostError> {
-        self.containers(&mut BTreeSet::new())
+        self.containers(&mut BTreeSet::new(), None)
     }
 
     fn containers(
         &self,
         leftovers: &mut BTreeSet<Leftover>,
+        closer: Option<Closer<'_>>,
     ) -> Result<BTreeMap<String, ObservedContainer>, HostError> {
         let dir = self.roots.state.join("containers");
         let mut containers = BTreeMap::new();
@@ -123,7 +117,7 @@ impl Host {
         let folders = Folders::open(&self.roots)
             .map_err(|e| HostError::io("open the folders of", &dir, e))?;
         let read = |names: &[String]| -> Result<Vec<_>, HostError> {
-            names.iter().map(|name| self.container(&folders, name)).collect()
+            names.iter().map(|name| self.container(&folders, name, closer)).collect()
         };
         let (first, second) = names.split_at(names.len() / 2);
         let seen = match first.len() < WORTH_A_THREAD {
@@ -148,11 +142,15 @@ impl Host {
         &self,
         folders: &Folders,
         name: &str,
+        closer: Option<Closer<'_>>,
     ) -> Result<Option<ObservedContainer>, HostError> {
         let failed = |e| HostError::io("read container", self.roots.container(name), e);
         let Some(stored) = folders.read(name).map_err(failed)? else { return Ok(None) };
         let mut seen = state::observe(folders, stored).map_err(failed)?;
         seen.content_moved = contents::have_moved(&self.roots, &seen.record);
+        if let Some(closer) = closer.filter(|closer| closer.project == seen.record.project) {
+            closer.look(&self.roots, &mut seen);
+        }
         Ok(Some(seen))
     }
 
@@ -195,6 +193,24 @@ impl Host {
     }
 }
 
+/// What is looked at of the containers of the project that the plan may start.
+#[derive(Clone, Copy)]
+struct Closer<'a> {
+    project: &'a str,
+    hierarchies: &'a Hierarchies,
+}
+
+impl Closer<'_> {
+    fn look(&self, roots: &Roots, container: &mut ObservedContainer) {
+        container.moved = moved(&container.record);
+        container.swapped = bound::swapped(container);
+        let runs = matches!(container.state, ContainerState::Running { .. });
+        if runs && !container.updating {
+            container.moved_limits = moved_limits(roots, self.hierarchies, &container.record);
+        }
+    }
+}
+
 /// From how many containers on reading half of them is worth a thread.
 const WORTH_A_THREAD: usize = 8;
 
@@ -214,8 +230,8 @@ pub(super) fn both<A, B: Send>(
 }
 
 /// The hierarchies of cgroups, and the names of ours.
-fn groups_of(roots: &Roots) -> Result<(Hierarchies, BTreeSet<String>), HostError> {
-    let hierarchies = Hierarchies::discover().map_err(|e| HostError::Cgroups(e.to_string()))?;
+fn groups_of(roots: &Roots) -> Result<(&'static Hierarchies, BTreeSet<String>), HostError> {
+    let hierarchies = Hierarchies::known().map_err(|e| HostError::Cgroups(e.to_string()))?;
     let groups = hierarchies.below(&roots.cgroups());
     Ok((hierarchies, groups))
 }

@@ -23,6 +23,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, openat};
 
@@ -67,6 +68,20 @@ impl Hierarchies {
         found.legacy.retain(|hierarchy| is_mounted(&hierarchy.mount, CGROUP_MAGIC));
         found.unified.take_if(|mount| !is_mounted(mount, CGROUP2_MAGIC));
         Ok(found)
+    }
+
+    /// As [`Hierarchies::discover`] found them when this process looked first: nobody moves them while
+    /// containers run.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn known() -> Result<&'static Hierarchies, SetupError> {
+        static KNOWN: OnceLock<Hierarchies> = OnceLock::new();
+        if let Some(known) = KNOWN.get() {
+            return Ok(known);
+        }
+        let found = Self::discover()?;
+        Ok(KNOWN.get_or_init(|| found))
     }
 
     /// Those in the text of a `mountinfo` file, with mount points below `root`.
@@ -115,9 +130,9 @@ impl Hierarchies {
         }
         // The root group of v2 has no limits; any group below it shows the file.
         let Some(mount) = &self.unified else { return false };
-        let groups = fs::read_dir(mount).into_iter().flatten().flatten().map(|entry| entry.path());
-        let groups: Vec<_> = groups.filter(|path| path.join("memory.max").exists()).collect();
-        groups.is_empty() || groups.iter().any(|path| path.join("memory.swap.max").exists())
+        let groups = groups_in(mount).filter(|path| path.join("memory.max").exists());
+        let swaps = groups.map(|path| path.join("memory.swap.max").exists());
+        any_or_none(swaps)
     }
 
     /// Whether groups can have weights for block devices.
@@ -127,10 +142,9 @@ impl Hierarchies {
         let legacy = self.legacy.iter().find(of_blocks).map(|hierarchy| &hierarchy.mount);
         let Some(mount) = legacy.or(self.unified.as_ref()) else { return false };
         // The root group has no weight; any group below it shows the files.
-        let groups = fs::read_dir(mount).into_iter().flatten().flatten().map(|entry| entry.path());
-        let groups: Vec<_> = groups.filter(|path| path.join("cgroup.procs").exists()).collect();
-        groups.is_empty()
-            || groups.iter().any(|group| FILES.iter().any(|file| group.join(file).exists()))
+        any_or_none(
+            groups_in(mount).map(|group| FILES.iter().any(|file| group.join(file).exists())),
+        )
     }
 
     /// The slices of systemd, by their paths; `None` on a host that it does not manage.
@@ -172,6 +186,21 @@ impl Hierarchies {
             folder: mount.join(path),
         });
         Group { path: path.into(), legacy: legacy.collect(), unified }
+    }
+}
+
+/// The groups right below a mounted hierarchy.
+fn groups_in(mount: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(mount).into_iter().flatten().flatten();
+    let groups = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    groups.map(|entry| entry.path())
+}
+
+/// Whether one of them does, or there is none to tell.
+fn any_or_none(mut does: impl Iterator<Item = bool>) -> bool {
+    match does.next() {
+        Some(first) => first || does.any(|does| does),
+        None => true,
     }
 }
 
