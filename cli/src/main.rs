@@ -53,6 +53,7 @@ use std::ffi::OsString;
 use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 
+use berth_runtime::apply::end_workers;
 use berth_runtime::{container, starter};
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, FromArgMatches};
@@ -162,16 +163,24 @@ fn misplaced(error: &clap::Error) -> bool {
 /// Commands that need no waiting run as they are; the others in a small async runtime, built
 /// only then, so that the first answer takes about a millisecond.
 fn run(session: &Session, command: Command) -> Result<Exit, Failure> {
-    match commands::at_once(session, &command) {
-        Some(ended) => ended,
-        None => runtime()?.block_on(commands::run(session, command)),
+    if let Some(ended) = commands::at_once(session, &command) {
+        return ended;
     }
+    let runtime = runtime(&command);
+    let runtime = runtime.map_err(|e| Failure::refused(format!("start the async runtime: {e}")))?;
+    let ended = runtime.block_on(commands::run(session, command));
+    end_workers();
+    ended
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|e| Failure::refused(format!("start the async runtime: {e}")))
+/// Most runs of these look, and find nothing to do: one thread is made sooner than three, and steps get
+/// threads of their own.
+fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = match command {
+        Command::Up(_) | Command::Down(_) | Command::Plan(_) | Command::Ps(_) => {
+            tokio::runtime::Builder::new_current_thread()
+        }
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    builder.worker_threads(2).enable_all().build()
 }

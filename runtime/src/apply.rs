@@ -4,11 +4,12 @@
 //! skipped; independent branches go on.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use berth_planner::plan::{Plan, Step, StepId};
 use berth_planner::walk::Walk;
+use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -116,6 +117,31 @@ pub async fn apply(
     run.close().await
 }
 
+/// The threads that steps run on where the program itself has one alone, which is enough to look.
+static WORKERS: Mutex<Option<Runtime>> = Mutex::new(None);
+/// As many as do something beside what waits for the kernel, which has threads of its own.
+const WORKING: usize = 2;
+
+fn workers() -> Handle {
+    let own = Handle::current();
+    if own.runtime_flavor() != RuntimeFlavor::CurrentThread {
+        return own;
+    }
+    let mut workers = WORKERS.lock().unwrap_or_else(|e| e.into_inner());
+    if workers.is_none() {
+        let many = Builder::new_multi_thread().worker_threads(WORKING).enable_all().build();
+        *workers = many.ok();
+    }
+    workers.as_ref().map_or(own, |workers| workers.handle().clone())
+}
+
+/// Ends the threads that steps ran on, when the host calls that are under way there have ended. Not for
+/// async tasks.
+pub fn end_workers() {
+    let workers = WORKERS.lock().unwrap_or_else(|e| e.into_inner()).take();
+    drop(workers);
+}
+
 struct Run<'a> {
     host: &'a Arc<Host>,
     plan: &'a Plan,
@@ -142,7 +168,7 @@ impl Run<'_> {
             let events = self.events.clone();
             let ready = Instant::now();
             self.under_way.insert(id);
-            self.tasks.spawn(async move {
+            let step = async move {
                 let permit = match action.waits() {
                     true => None,
                     false => Some(permits.acquire_owned().await),
@@ -156,7 +182,8 @@ impl Run<'_> {
                     let _ = events.try_send(ApplyEvent::Pulling(id, event));
                 });
                 (id, queued, Some(host.perform(&action, pulling).await))
-            });
+            };
+            self.tasks.spawn_on(step, &workers());
         }
     }
 
