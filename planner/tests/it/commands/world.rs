@@ -202,7 +202,7 @@ impl Stranger {
 }
 
 fn change(observed: &mut Observed, name: &str, how: impl Fn(&mut ObservedContainer)) {
-    observed.containers.get_mut(name).into_iter().for_each(|have| how(have));
+    observed.containers.get_mut(name).into_iter().for_each(how);
 }
 
 fn copy(observed: &mut Observed, name: &str, how: impl Fn(&mut ObservedContainer)) {
