@@ -17,6 +17,7 @@ pub(super) fn check(
     changes: &[Change],
     problems: &mut PlanProblems,
 ) {
+    removed(survey, networks, changes, problems);
     let ends = |fate| matches!(fate, Fate::Restart | Fate::Replace | Fate::Remove);
     let ending = changes.iter().filter(|change| ends(change.verdict.fate));
     let ending: BTreeSet<&str> = ending.map(|change| change.name.as_str()).collect();
@@ -31,6 +32,39 @@ pub(super) fn check(
                 container: record.name.clone(),
                 next: next(survey, record),
             });
+        }
+    }
+}
+
+/// Refuses a network made anew that a container of a known service would stay on: one that is left
+/// out, and is no replica that goes along.
+fn removed(
+    survey: &Survey,
+    networks: &BTreeMap<&str, NetworkFate>,
+    changes: &[Change],
+    problems: &mut PlanProblems,
+) {
+    for (name, _) in networks.iter().filter(|(_, n)| n.fate == resources::Fate::Replace) {
+        let leaves = |change: &&Change| match change.verdict.fate {
+            Fate::Replace | Fate::Remove => true,
+            _ => {
+                let leaves = change.want.is_some_and(|want| !want.networks.contains_key(*name));
+                leaves && change.verdict.is_update()
+            }
+        };
+        let leaving = changes.iter().filter(leaves).map(|change| change.name.as_str());
+        let leaving: BTreeSet<&str> = leaving.collect();
+        for have in survey.on_network.get(name).into_iter().flatten() {
+            let ContainerRecord { name: container, service, project, oneoff, .. } = &have.record;
+            let known = survey.desired.services.contains_key(service);
+            let ours = *project == survey.desired.project && !oneoff && known;
+            if ours && !leaving.contains(container.as_str()) {
+                problems.add(PlanProblem::NetworkInUse {
+                    network: (*name).to_owned(),
+                    container: container.clone(),
+                    owner: format!("of service `{service}`, which is left as it is"),
+                });
+            }
         }
     }
 }

@@ -113,3 +113,17 @@ fn a_bridge_is_not_made_anew_under_containers_that_the_plan_does_not_touch() {
     }
     plan(&shop(), &host);
 }
+
+#[test]
+fn a_network_is_not_made_anew_under_a_replica_that_nobody_brings_up() {
+    let (mut app, db) = (service("app:1"), service("postgres:17"));
+    app.replicas = 2;
+    let mut stack = with([("app", app), ("db", db)]);
+    let host = up_with(&stack);
+    stack.services.get_mut("app").unwrap().replicas = 1;
+    stack.networks.get_mut("default").unwrap().internal = true;
+    let options = UpOptions { services: vec!["db".into()], ..UpOptions::default() };
+    let refused = up(&desired(&stack), &host.observed, &options, &stack.places).unwrap_err();
+    assert_snapshot!(refused, @"network `shop_default` has changed and has to be made anew, but container `shop-app-2` (of service `app`, which is left as it is) is on it: remove that container first");
+    assert_eq!(plan(&stack, &host).steps.last().unwrap().action.verb(), "start_container");
+}
