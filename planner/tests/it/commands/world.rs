@@ -159,11 +159,8 @@ impl Stranger {
                 copy.record.name.push_str("-b");
                 (copy.beside, copy.served) = (copy.monitored, false);
             }),
-            Stranger::OtherFiles(at) => copy(observed, &pick(at), |copy| {
-                copy.record.service = "elsewhere".into();
-                copy.record.name = format!("shop-elsewhere-{at}");
-                copy.record.config_files = vec!["/srv/shop/other.yaml".into()];
-                copy.record.spec.ports.clear();
+            Stranger::OtherFiles(at) => change(observed, &pick(at), |have| {
+                have.record.config_files = vec!["/srv/shop/other.yaml".into()];
             }),
             Stranger::Unprepared(at) => change(observed, &pick(at), |have| {
                 have.record.prepared = false;
