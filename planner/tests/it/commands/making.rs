@@ -39,7 +39,7 @@ fn asked() -> impl Strategy<Value = Asked> {
 #[derive(Debug, Clone)]
 enum Making {
     Up(UpOptions),
-    Run(Box<RunOptions>),
+    Run(RunOptions),
 }
 
 impl Asked {
@@ -53,7 +53,7 @@ impl Asked {
             let (no_deps, remove_orphans, service_ports) = (one, two, three);
             let options =
                 RunOptions { service, slug, no_deps, remove_orphans, ..RunOptions::default() };
-            return Making::Run(Box::new(RunOptions { service_ports, ..options }));
+            return Making::Run(RunOptions { service_ports, ..options });
         }
         let scale = self.scale.and_then(|(at, count)| Some((name(at)?, count)));
         Making::Up(UpOptions {
