@@ -377,8 +377,6 @@ impl<'a> Judged<'a> {
     fn stop(&self, id: StepId, name: &str) {
         let record = &self.observed.containers[name].record;
         assert!(active(&self.observed.containers[name]), "{name} does not run");
-        // One that runs beside another serves nobody.
-        let serves = !self.observed.containers[name].beside;
         if self.desired.is_some() {
             self.is_held(name);
         }
@@ -388,8 +386,8 @@ impl<'a> Judged<'a> {
                 && self.depends_on(here).contains_key(&record.service)
                 && !self.depends_on(record).contains_key(&here.service);
             // One that serves until another takes over is without it for a while.
-            let stays = self.heir(other).is_some();
-            if serves && depends && !stays && !here.oneoff && !record.oneoff {
+            let serves = self.heir(other).is_some();
+            if depends && !serves && !here.oneoff && !record.oneoff {
                 self.after(id, "stop_container", other);
             }
         }

@@ -198,7 +198,6 @@ impl FakeHost {
             Action::RepairNetwork(record) => {
                 let network = self.observed.networks.get_mut(&record.name).ok_or("missing")?;
                 (network.bridge_up, network.rules_present) = (true, true);
-                network.record = record.clone();
                 Ok(())
             }
             Action::RemoveNetwork { name } => self.remove_network(name),

@@ -64,22 +64,18 @@ pub struct Drawing {
     drifts: Vec<Drift>,
     strangers: Vec<Stranger>,
     stopped: Vec<usize>,
-    /// Nothing runs, as after `stop`.
-    still: bool,
     seed: u64,
 }
 
 pub fn drawings() -> impl Strategy<Value = Drawing> {
-    let stopped = prop::collection::vec(0..20usize, 0..3);
-    let still = prop::bool::weighted(0.25);
-    (drawn(), edits(), drifts(), strangers(), stopped, still, any::<u64>()).prop_map(
-        |(stack, edits, drifts, strangers, stopped, still, seed)| Drawing {
+    let stopped = prop::collection::vec(0..20usize, 0..5);
+    (drawn(), edits(), drifts(), strangers(), stopped, any::<u64>()).prop_map(
+        |(stack, edits, drifts, strangers, stopped, seed)| Drawing {
             stack,
             edits,
             drifts,
             strangers,
             stopped,
-            still,
             seed,
         },
     )
@@ -99,13 +95,12 @@ impl Drawing {
         host.apply_all(&plan, self.seed);
         lend(&mut host.observed);
         let names: Vec<String> = host.observed.containers.keys().cloned().collect();
-        let stopped = self.stopped.iter().filter_map(|at| names.get(at % names.len().max(1)));
-        let all = names.iter().filter(|_| self.still);
-        for name in stopped.chain(all) {
-            change(&mut host.observed, name, |have| {
+        for at in &self.stopped {
+            let have = names.get(*at).and_then(|name| host.observed.containers.get_mut(name));
+            if let Some(have) = have {
                 have.state = ContainerState::Exited { exit_code: 1, finished_at: 0 };
-                (have.monitored, have.held) = (false, self.still);
-            });
+                have.monitored = false;
+            }
         }
         self.strangers.iter().for_each(|stranger| stranger.comes(&mut host.observed));
         self.drifts.iter().for_each(|drift| drift.happen(&mut host));
@@ -236,13 +231,8 @@ pub struct Asked {
 pub fn asked() -> impl Strategy<Value = Asked> {
     let grace = prop::option::of((0..5u64).prop_map(Duration::from_secs));
     let services = prop_oneof![Just(Vec::new()), prop::collection::vec(0..30usize, 1..4),];
-    let kind = prop_oneof![2 => 0..5u8, 1 => 5..10u8];
-    (kind, services, any::<[bool; 4]>(), grace).prop_map(|(kind, services, flags, grace)| Asked {
-        kind,
-        services,
-        flags,
-        grace,
-    })
+    (0..10u8, services, any::<[bool; 4]>(), grace)
+        .prop_map(|(kind, services, flags, grace)| Asked { kind, services, flags, grace })
 }
 
 impl Asked {
