@@ -45,10 +45,12 @@ ip address add 2001:db8::2/64 dev eth0 nodad
 ip link set eth0 up
 NEIGHBOUR
 ip route add default via "$neighbour"
-# The kernel may tell of the carrier up to a second later, and the ledger would see that. To be asked
-# for one link alone makes it look.
-for _ in $(seq 200); do
-    case $(ip -o link show wire0) in *"state UP"*) break ;; esac
+# The kernel may tell of the carrier up to a second later, and it gives the IPv6 address its route after
+# that: the ledger would see both. To be asked for one link alone makes it look.
+for _ in $(seq 500); do
+    case $(ip -o link show wire0; ip -6 route show table local dev wire0) in
+    *"state UP"*2001:db8::1*) break ;;
+    esac
     sleep 0.01
 done
 

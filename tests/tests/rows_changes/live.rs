@@ -1,8 +1,6 @@
 //! Rows that take effect while the container runs.
 
-use serde_json::json;
-
-use super::Shows::{Bundle, Cgroup, Health, Host, Inside, Says};
+use super::Shows::{Cgroup, Health, Host, Inside, Says};
 use super::{Row, row};
 
 /// Contents of what it has mounted.
@@ -29,15 +27,6 @@ pub fn of_the_contents() -> Vec<Row> {
 pub fn of_the_monitor() -> Vec<Row> {
     let rows = [stopping(), restarting(), checking(), ready()];
     rows.into_iter().flatten().collect()
-}
-
-fn bundle(
-    name: &'static str,
-    values: (&'static str, &'static str),
-    at: &'static str,
-    wanted: serde_json::Value,
-) -> Row {
-    row(name, "live", values, Bundle(at, wanted))
 }
 
 /// A program that tells which signal it was sent.
@@ -166,21 +155,23 @@ fn checking() -> Vec<Row> {
             ),
             Health("unhealthy"),
         ),
-        bundle(
-            "healthcheck.start_interval healthcheck.start_period",
+        row(
+            "healthcheck.start_interval",
+            "live",
             (
-                "healthcheck: { test: [CMD, 'true'] }",
-                "healthcheck: { test: [CMD, 'true'], start_period: 3s, start_interval: 2s }",
+                "healthcheck: { test: [CMD, 'true'], interval: 10m, start_period: 20m, start_interval: 15m }",
+                "healthcheck: { test: [CMD, 'true'], interval: 10m, start_period: 20m, start_interval: 20ms }",
             ),
-            "/health",
-            json!({
-                "argv": ["true"],
-                "interval_ms": 30000,
-                "timeout_ms": 30000,
-                "start_period_ms": 3000,
-                "start_interval_ms": 2000,
-                "retries": 3,
-            }),
+            Health("healthy"),
+        ),
+        row(
+            "healthcheck.start_period",
+            "live",
+            (
+                "healthcheck: { test: [CMD, 'false'], interval: 20ms, retries: 2, start_period: 10m, start_interval: 20ms }",
+                "healthcheck: { test: [CMD, 'false'], interval: 20ms, retries: 2, start_period: 1ms, start_interval: 20ms }",
+            ),
+            Health("unhealthy"),
         ),
     ]
 }
@@ -206,14 +197,24 @@ fn ready() -> Vec<Row> {
             ),
             Health("unhealthy"),
         ),
-        bundle(
-            "x-berth.ready.http.path x-berth.ready.http.port x-berth.ready.http.status x-berth.ready.start_period",
+        // No other page, port or answer would do.
+        row(
+            "x-berth.ready.http.path x-berth.ready.http.port x-berth.ready.http.status",
+            "live",
             (
-                "",
-                "x-berth: { ready: { start_period: 3s, http: { path: /up, port: 81, status: 204 } } }",
+                "command: [busybox, httpd, -f, -p, '81', -h, /etc]\nx-berth: { ready: { interval: 20ms, http: { path: /passwd, port: 82, status: 204 } } }",
+                "command: [busybox, httpd, -f, -p, '81', -h, /etc]\nx-berth: { ready: { interval: 20ms, http: { path: /none, port: 81, status: 404 } } }",
             ),
-            "/ready/start_period_ms",
-            json!(3000),
+            Health("healthy"),
+        ),
+        row(
+            "x-berth.ready.start_period",
+            "live",
+            (
+                "x-berth: { ready: { tcp: 81, interval: 20ms, retries: 2, timeout: 1s, start_period: 10m } }",
+                "x-berth: { ready: { tcp: 81, interval: 20ms, retries: 2, timeout: 1s, start_period: 1ms } }",
+            ),
+            Health("unhealthy"),
         ),
     ]
 }
