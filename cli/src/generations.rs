@@ -188,8 +188,9 @@ impl Writer<'_> {
     fn write(&self, end: End) -> Result<(), Failure> {
         let Outcome { session, host, run, desired } = &self.outcome;
         let newest = host.newest_generation(&desired.project)?;
-        let entry = self.outcome.entry(newest.as_ref(), end, || Ok(host.list_containers()?))?;
         let last_run = host.last_run(&desired.project)?;
+        let end = (end, last_run.as_ref());
+        let entry = self.outcome.entry(newest.as_ref(), end, || Ok(host.list_containers()?))?;
         let (content, end, number) = match entry {
             Entry::Nothing => return Ok(()),
             Entry::Same(newest) if newest.history == run.history => return Ok(()),
@@ -296,7 +297,9 @@ pub(crate) fn leads_to(
     let newest = read(session, host.newest_generation(&plan.project), what).flatten()?;
     let outcome = Outcome { session, host, run, desired };
     let left = || Ok(generation::left(plan, &observed.containers));
-    let entry = outcome.entry(Some(&newest), End::well(plan.is_empty()), left);
+    let run = read(session, host.last_run(&plan.project), what)?;
+    let end = (End::well(plan.is_empty()), run.as_ref());
+    let entry = outcome.entry(Some(&newest), end, left);
     let after = match read(session, entry, what)? {
         Entry::Nothing | Entry::Same(_) | Entry::Again { .. } => newest.number,
         Entry::New { number, .. } => number,

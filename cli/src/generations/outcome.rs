@@ -45,23 +45,24 @@ pub(super) struct Content {
 }
 
 impl<'a> Outcome<'a> {
-    /// What is remembered of a run that ends so and leaves these containers.
+    /// What is remembered of a run that ends so and leaves these containers; `run` is the last one that
+    /// did anything.
     ///
     /// # Errors
     /// What there is of the history, or of the containers, cannot be read.
     pub(super) fn entry<'g>(
         &self,
         newest: Option<&'g Generation>,
-        end: End,
+        (end, run): (End, Option<&String>),
         containers: impl FnOnce() -> Result<BTreeMap<String, ObservedContainer>, Failure>,
     ) -> Result<Entry<'g>, Failure> {
         let project = &self.desired.project;
-        let run = self.host.last_run(project)?;
         let mut covered = covered(self.desired, self.run.options)?;
         covered.retain(|service| !self.run.kept.contains(*service));
         let is_touched = |service: &String| covered.contains(service.as_str());
-        let is_known =
-            |newest: &Generation| newest.run == run && !newest.rejected.iter().any(is_touched);
+        let is_known = |newest: &Generation| {
+            newest.run.as_ref() == run && !newest.rejected.iter().any(is_touched)
+        };
         if let Some(newest) = newest.filter(|newest| end.idle && is_known(newest)) {
             return Ok(Entry::Same(newest));
         }
