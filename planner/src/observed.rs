@@ -409,7 +409,7 @@ pub struct ObservedContainer {
 
 impl ObservedContainer {
     /// One that has just been made, and was never started.
-    pub(crate) fn made(record: ContainerRecord) -> ObservedContainer {
+    pub fn made(record: ContainerRecord) -> ObservedContainer {
         ObservedContainer {
             record,
             id: String::new(),

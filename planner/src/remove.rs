@@ -60,7 +60,7 @@ mod tests {
 
     use super::*;
     use crate::desired::{ContainerSpec, MountSpec, SourceSpec, VolumeSpec};
-    use crate::observed::{ContainerRecord, ContainerState, Health, ObservedVolume, VolumeRecord};
+    use crate::observed::{ContainerRecord, ObservedVolume, VolumeRecord};
 
     /// Volumes `shop_data` (mounted by `shop-db-1`) and `shop_old`.
     fn observed() -> Observed {
@@ -81,51 +81,29 @@ mod tests {
     fn database() -> ObservedContainer {
         let source = SourceSpec::Volume { name: "shop_data".into(), nocopy: false, subpath: None };
         let mounts = [("/data".to_owned(), MountSpec { source, read_only: false })].into();
-        ObservedContainer {
-            record: ContainerRecord {
-                name: "shop-db-1".into(),
-                project: "shop".into(),
-                service: "db".into(),
-                number: 1,
-                succession: 0,
-                oneoff: false,
-                init: None,
-                prepared: false,
-                spec: ContainerSpec { mounts, ..ContainerSpec::default() },
-                image_id: String::new(),
-                borrowed: Default::default(),
-                locked: None,
-                addresses: BTreeMap::new(),
-                id_base: None,
-                layer_project: None,
-                depends_on: BTreeMap::new(),
-                working_dir: String::new(),
-                config_files: vec![],
-                grants: Default::default(),
-                judged: Default::default(),
-            },
-            id: String::new(),
-            created_at: 0,
-            state: ContainerState::Created,
-            health: Health::None,
-            monitored: false,
-            held: false,
-            paused: false,
-            moved: Default::default(),
-            beside: false,
-            served: false,
-            published: vec![],
-            restarts: 0,
-            hook_failed: false,
-            left_behind: false,
-            unplugged: None,
-            updating: false,
-            content_moved: false,
-            swapped: Default::default(),
-            stamps: Default::default(),
-            moved_limits: vec![],
-            oom_killed: false,
-        }
+        let record = ContainerRecord {
+            name: "shop-db-1".into(),
+            project: "shop".into(),
+            service: "db".into(),
+            number: 1,
+            succession: 0,
+            oneoff: false,
+            init: None,
+            prepared: false,
+            spec: ContainerSpec { mounts, ..ContainerSpec::default() },
+            image_id: String::new(),
+            borrowed: Default::default(),
+            locked: None,
+            addresses: BTreeMap::new(),
+            id_base: None,
+            layer_project: None,
+            depends_on: BTreeMap::new(),
+            working_dir: String::new(),
+            config_files: vec![],
+            grants: Default::default(),
+            judged: Default::default(),
+        };
+        ObservedContainer::made(record)
     }
 
     fn told(names: &[&str]) -> String {

@@ -64,7 +64,22 @@ impl Command {
     }
 
     /// The services it names; none is all.
-    fn services(&self) -> &[String] {
+    fn services(&self) -> Vec<String> {
+        self.clone().named().cloned().unwrap_or_default()
+    }
+
+    /// The same, with its services named the other way round and twice.
+    fn said_otherwise(&self) -> Command {
+        let mut command = self.clone();
+        if let Some(services) = command.named() {
+            services.extend(services.clone());
+            services.reverse();
+        }
+        command
+    }
+
+    /// The services of one that can name some.
+    fn named(&mut self) -> Option<&mut Vec<String>> {
         match self {
             Command::Down(DownOptions { services, .. })
             | Command::Start(services)
@@ -73,27 +88,9 @@ impl Command {
             | Command::Kill(services, _)
             | Command::Rm(RmOptions { services, .. })
             | Command::Pause(services)
-            | Command::Unpause(services) => services,
-            Command::RemoveVolumes(_) | Command::RemoveContainer(_) => &[],
+            | Command::Unpause(services) => Some(services),
+            Command::RemoveVolumes(_) | Command::RemoveContainer(_) => None,
         }
-    }
-
-    /// The same, with its services named the other way round and twice.
-    fn said_otherwise(&self) -> Command {
-        let mut command = self.clone();
-        if let Command::Down(DownOptions { services, .. })
-        | Command::Start(services)
-        | Command::Stop { services, .. }
-        | Command::Restart(RestartOptions { services, .. })
-        | Command::Kill(services, _)
-        | Command::Rm(RmOptions { services, .. })
-        | Command::Pause(services)
-        | Command::Unpause(services) = &mut command
-        {
-            services.extend(services.clone());
-            services.reverse();
-        }
-        command
     }
 
     /// Its plan, when that is what the command promises.

@@ -156,30 +156,8 @@ impl FakeHost {
 
     fn container(&mut self, record: &ContainerRecord) -> ObservedContainer {
         self.count += 1;
-        ObservedContainer {
-            record: record.clone(),
-            id: format!("{:064}", self.count),
-            created_at: 0,
-            state: ContainerState::Created,
-            health: Health::None,
-            monitored: false,
-            held: false,
-            paused: false,
-            moved: Default::default(),
-            beside: false,
-            served: false,
-            published: Vec::new(),
-            restarts: 0,
-            hook_failed: false,
-            left_behind: false,
-            unplugged: None,
-            updating: false,
-            content_moved: false,
-            swapped: Default::default(),
-            stamps: Default::default(),
-            moved_limits: Vec::new(),
-            oom_killed: false,
-        }
+        let id = format!("{:064}", self.count);
+        ObservedContainer { id, ..ObservedContainer::made(record.clone()) }
     }
 
     pub fn perform(&mut self, action: &Action) -> Result<(), String> {

@@ -165,8 +165,8 @@ impl Host {
     }
 
     fn has_moved_limits(&self, record: &ContainerRecord) -> bool {
-        let here = cgroup::Hierarchies::discover();
-        here.is_ok_and(|here| !observe::moved_limits(&self.roots, &here, record).is_empty())
+        let here = cgroup::Hierarchies::known();
+        here.is_ok_and(|here| !observe::moved_limits(&self.roots, here, record).is_empty())
     }
 
     async fn start(&self, name: &str, beside: bool) -> Result<(), StepError> {

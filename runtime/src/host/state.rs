@@ -194,26 +194,12 @@ pub(super) fn observe(folders: &Folders, stored: Stored) -> io::Result<ObservedC
     let mut observed = ObservedContainer {
         id: stored.id,
         created_at: stored.created_at,
-        record: stored.record,
-        state: ContainerState::Created,
-        health: Default::default(),
         monitored,
         held,
-        paused: false,
-        moved: Default::default(),
-        beside: false,
         served,
-        published: Vec::new(),
-        restarts: 0,
-        hook_failed: false,
-        left_behind: false,
-        unplugged: None,
         updating: stored.updating,
-        content_moved: false,
-        swapped: Default::default(),
         stamps: stored.stamps,
-        moved_limits: Vec::new(),
-        oom_killed: false,
+        ..ObservedContainer::made(stored.record)
     };
     if status.is_none() && observed.monitored {
         observed.state = AT_WORK;

@@ -7,9 +7,7 @@ use std::time::Duration;
 use berth_planner::action::Action;
 use berth_planner::desired::ContainerSpec;
 use berth_planner::images::{Named, remove_image, users};
-use berth_planner::observed::{
-    ContainerRecord, ContainerState, Health, Observed, ObservedContainer,
-};
+use berth_planner::observed::{ContainerRecord, ContainerState, Observed, ObservedContainer};
 use berth_planner::prune::{Prune, Reach, prunable, removal};
 use berth_planner::room::{Found, Unfinished, Usage};
 use proptest::prelude::*;
@@ -138,50 +136,31 @@ fn layer(n: u8) -> Vec<u8> {
 }
 
 fn made_of(name: &str, image: &str) -> ObservedContainer {
+    let record = ContainerRecord {
+        name: name.into(),
+        project: "shop".into(),
+        service: "web".into(),
+        number: 1,
+        succession: 0,
+        oneoff: false,
+        init: None,
+        prepared: false,
+        spec: ContainerSpec::default(),
+        image_id: image.into(),
+        borrowed: Default::default(),
+        addresses: BTreeMap::new(),
+        id_base: None,
+        layer_project: None,
+        depends_on: BTreeMap::new(),
+        working_dir: String::new(),
+        config_files: vec![],
+        grants: Default::default(),
+        judged: Default::default(),
+        locked: None,
+    };
     ObservedContainer {
-        record: ContainerRecord {
-            name: name.into(),
-            project: "shop".into(),
-            service: "web".into(),
-            number: 1,
-            succession: 0,
-            oneoff: false,
-            init: None,
-            prepared: false,
-            spec: ContainerSpec::default(),
-            image_id: image.into(),
-            borrowed: Default::default(),
-            addresses: BTreeMap::new(),
-            id_base: None,
-            layer_project: None,
-            depends_on: BTreeMap::new(),
-            working_dir: String::new(),
-            config_files: vec![],
-            grants: Default::default(),
-            judged: Default::default(),
-            locked: None,
-        },
-        id: String::new(),
-        created_at: 0,
         state: ContainerState::Exited { exit_code: 0, finished_at: 0 },
-        health: Health::None,
-        monitored: false,
-        held: false,
-        paused: false,
-        moved: Default::default(),
-        beside: false,
-        served: false,
-        published: vec![],
-        restarts: 0,
-        hook_failed: false,
-        left_behind: false,
-        unplugged: None,
-        updating: false,
-        content_moved: false,
-        swapped: Default::default(),
-        stamps: Default::default(),
-        moved_limits: vec![],
-        oom_killed: false,
+        ..ObservedContainer::made(record)
     }
 }
 

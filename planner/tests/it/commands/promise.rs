@@ -348,7 +348,7 @@ pub fn refusals(command: &Command, project: &str, observed: &Observed) -> Vec<St
     for service in command.services() {
         let known = match command {
             Command::Down(options) => {
-                options.known.as_ref().is_none_or(|known| known.active.contains(service))
+                options.known.as_ref().is_none_or(|known| known.active.contains(&service))
             }
             _ => of_project().any(|have| !have.record.oneoff && have.record.service == *service),
         };

@@ -131,7 +131,7 @@ fn a_file_of_others_counts_for_who_says_what_a_change_does() {
         |on_change, binds: &Binds<'_>| !counting(&shop_of(on_change, binds), binds[0].1).is_empty();
     assert!(counts(OnChange::Replace, &[("app", PATH, true)]));
     assert!(!counts(OnChange::None, &[("app", PATH, true)]));
-    for path in ["/var/log/auth.log", "/srv/shop/../shared/app.conf"] {
+    for path in ["/var/log/auth.log", "/srv/shop/../other/app.conf"] {
         assert!(!counts(OnChange::Replace, &[("app", path, true)]), "{path}");
         assert!(counts(OnChange::Restart, &[("app", path, true)]), "{path}");
     }
