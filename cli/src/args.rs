@@ -2,11 +2,13 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::Resettable;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::commands;
+use crate::values::moment;
 
 /// Runs compose stacks on this host, without Docker and without a daemon.
 #[derive(Debug, Parser)]
@@ -90,6 +92,9 @@ pub(crate) struct Global {
         value_parser = clap::value_parser!(i32).range(-1..)
     )]
     pub(crate) parallel: Option<i32>,
+    /// How long another run may hold the lock of the project, 0 to fail at once; 10s when unset
+    #[arg(long, value_name = "DURATION", global = true, value_parser = moment::seconds)]
+    pub(crate) lock_timeout: Option<Duration>,
     /// Show what would be done and do nothing
     #[arg(long, global = true)]
     pub(crate) dry_run: bool,

@@ -356,7 +356,7 @@ impl Failure {
                 Some(format!("pass `{flag}` to do it without a question"))
             }
             Failure::Locked { .. } => {
-                Some("wait until that run is done, then run the command again".to_owned())
+                Some("run it again when that run is done, or with `--lock-timeout 10m`".to_owned())
             }
         }
     }
@@ -383,8 +383,8 @@ fn denials(count: usize) -> String {
     }
 }
 
-/// What is not a project is the host itself.
-fn locked(project: &str) -> String {
+/// What a lock is of; what is not a project is the host itself.
+pub(crate) fn locked(project: &str) -> String {
     if project.starts_with('_') { "this host".into() } else { format!("project `{project}`") }
 }
 

@@ -2,6 +2,7 @@
 
 mod fails;
 mod performing;
+mod turn;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use berth_runtime::host::{Asked, Host, HostError, Lock};
 pub(crate) use self::fails::{cause, failure};
 use self::fails::{half_done, is_optional};
 pub(crate) use self::performing::perform;
+pub(crate) use self::turn::{LOCK_WAIT, lock};
 use crate::failure::{Exit, Failure};
 use crate::ports::{self, Families};
 use crate::session::Session;
@@ -28,8 +30,6 @@ use crate::wording;
 const ATTEMPTS: u32 = 3;
 /// What changes under us is given so long to settle, longer each time.
 const REST: Duration = Duration::from_millis(50);
-/// How long another run may hold the lock before we give up.
-pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// Where the lock and the journal are of what belongs to no project; no project has that name.
 const HOST: &str = "_host";
@@ -96,7 +96,7 @@ pub(crate) async fn look(
 ) -> Result<Look, Failure> {
     let lock = match session.global.dry_run {
         true => None,
-        false => Some(host.lock(project, LOCK_WAIT).await?),
+        false => Some(lock(session, host, project).await?),
     };
     Ok(Look { lock, ..glance(host, project, asked).await? })
 }
@@ -181,7 +181,7 @@ pub(crate) async fn change_across(
 ) -> Result<Change, Failure> {
     let mut locks = Vec::new();
     for project in projects.iter().filter(|_| !session.global.dry_run) {
-        locks.push(host.lock(project, LOCK_WAIT).await?);
+        locks.push(lock(session, host, project).await?);
     }
     change_as(session, host, HOST, &Asked::default(), plan, manner).await
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use berth_planner::observed::{ContainerState, ObservedContainer};
 use berth_runtime::host::{CopyError, CopyOptions, Host, HostEnd, Lock, Packed};
@@ -13,9 +12,6 @@ use crate::failure::{Exit, Failure};
 use crate::project::Project;
 use crate::session::Session;
 use crate::{flow, pick};
-
-/// How long another run may hold the lock before we give up.
-const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// Arguments of `cp`.
 #[derive(Debug, Args)]
@@ -97,7 +93,7 @@ fn out(
         session.ui.note(&format!("would copy {name}:{path} to {}", args.to));
         return Ok(Exit::Done);
     }
-    let (container, _lock) = settled(&host, &project, container)?;
+    let (container, _lock) = settled(session, &host, &project, container)?;
     tell(session, host.copy_out(&container, path, to, options).map_err(failed)?);
     session.ui.note(&format!("copied {name}:{path} to {}", args.to));
     Ok(Exit::Done)
@@ -124,7 +120,7 @@ fn into(
             session.ui.note(&format!("would copy {} to {name}:{path}", args.from));
             continue;
         }
-        let (container, _lock) = settled(&host, &project, container)?;
+        let (container, _lock) = settled(session, &host, &project, container)?;
         tell(session, host.copy_in(from, &container, path, options).map_err(failed)?);
         session.ui.note(&format!("copied {} to {name}:{path}", args.from));
     }
@@ -157,6 +153,7 @@ fn chosen<'a>(
 /// The container as it is, and stays: nobody may start one that does not run while its files are
 /// in our hands.
 fn settled(
+    session: &Session,
     host: &Host,
     project: &Project,
     container: &ObservedContainer,
@@ -167,7 +164,7 @@ fn settled(
     }
     // On this very thread: a second one would keep us out of the container.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let lock = runtime.block_on(host.lock(&project.name, LOCK_WAIT))?;
+    let lock = runtime.block_on(flow::lock(session, host, &project.name))?;
     // Whoever had the lock may have started it, or have made it anew.
     let name = &container.record.name;
     let Some(now) = host.list_containers()?.remove(name) else {

@@ -86,7 +86,7 @@ async fn forget(session: &Session, host: &Host, project: &str) -> Result<Exit, F
         session.ui.note(&safe(&format!("{project}: {count} generations would be forgotten")));
         return Ok(Exit::Done);
     }
-    let lock = host.lock(project, flow::LOCK_WAIT).await?;
+    let lock = flow::lock(session, host, project).await?;
     let all = host.numbers_of_generations(project)?;
     host.forget_generations(&lock, project, &all)?;
     session.ui.note(&safe(&format!("{project}: {} generations forgotten", all.len())));

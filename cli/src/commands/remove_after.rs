@@ -25,7 +25,9 @@ pub(crate) struct RemoveAfterArgs {
 /// Starts the process that waits.
 pub(super) fn spawn(session: &Session, project: &str, container: &str) -> Result<(), Failure> {
     let mut command = Command::new("/proc/self/exe");
-    command.arg0("berth").args(["-p", project, WORD, container]).current_dir("/");
+    // Nobody is there to call it again when another run holds the lock for long.
+    let words = ["-p", project, "--lock-timeout", "1h", WORD, container];
+    command.arg0("berth").args(words).current_dir("/");
     // In a group of its own: the end of the user's terminal is told to that of its programs alone.
     command.process_group(0);
     if let Some(root) = &session.global.root {

@@ -154,7 +154,7 @@ async fn run_saved(session: &Session, file: &str, args: &UpArgs) -> Result<Exit,
         let stack = again.load(&args.services)?;
         saved::holding(&again, &host, &stack, saved).await?;
     }
-    let lock = host.lock(&plan.project, flow::LOCK_WAIT).await?;
+    let lock = flow::lock(session, &host, &plan.project).await?;
     let stack = again.load(&args.services)?;
     check_names(&stack, &args)?;
     let began = Timestamp::now();

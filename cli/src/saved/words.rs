@@ -14,7 +14,7 @@ const ENDING: &str = ".plan";
 
 /// Options that change nothing of a plan: how it is shown, what is followed afterwards, and where
 /// the state is, whose key tells whether the plan is its own.
-const BESIDE: [&str; 22] = [
+const BESIDE: [&str; 23] = [
     "abort_on_container_exit",
     "abort_on_container_failure",
     "ansi",
@@ -24,6 +24,7 @@ const BESIDE: [&str; 22] = [
     "detailed_exitcode",
     "exit_code_from",
     "json",
+    "lock_timeout",
     "no_attach",
     "no_color",
     "no_log_prefix",
@@ -153,7 +154,7 @@ mod tests {
         for words in [
             "berth up -d shop.plan",
             "berth --progress plain --ansi never --root x --parallel 2 up shop.plan --wait -y",
-            "berth up shop.plan --exit-code-from web --no-color --timestamps",
+            "berth up shop.plan --exit-code-from web --no-color --timestamps --lock-timeout 1m",
             "berth plan --json --detailed-exitcode shop.plan",
         ] {
             assert_eq!(refusal(words), None, "{words}");

@@ -52,10 +52,10 @@ pub(super) async fn acquire(dir: &Path, wait: Duration) -> Result<Lock, HostErro
         .mode(0o600)
         .open(&path)
         .map_err(|e| HostError::io("open lock", &path, e))?;
-    let deadline = Instant::now() + wait;
+    let deadline = Instant::now().checked_add(wait);
     // flock(2) has no timeout, so a busy lock is asked for again until the deadline.
     while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        if Instant::now() >= deadline {
+        if deadline.is_some_and(|end| Instant::now() >= end) {
             let project = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
             return Err(HostError::Locked { project, holder: read_holder(&mut file) });
         }

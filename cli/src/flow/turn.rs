@@ -1,0 +1,30 @@
+//! The turn of a run among those of its project: their lock, and how long another may hold it.
+
+use std::time::Duration;
+
+use berth_runtime::host::{Host, HostError, Lock};
+
+use crate::failure::{Failure, locked};
+use crate::session::Session;
+use crate::ui::safe;
+
+/// How long another run may hold the lock before we give up, if nothing else was said.
+pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(10);
+/// Most runs are over sooner; of one that takes longer it is told that it is waited for.
+const UNTOLD: Duration = Duration::from_secs(1);
+
+/// Takes the lock of a project for as long as the value lives; waits as `--lock-timeout` says.
+pub(crate) async fn lock(session: &Session, host: &Host, project: &str) -> Result<Lock, Failure> {
+    let wait = session.global.lock_timeout.unwrap_or(LOCK_WAIT);
+    let Some(rest) = wait.checked_sub(UNTOLD).filter(|rest| !rest.is_zero()) else {
+        return Ok(host.lock(project, wait).await?);
+    };
+    match host.lock(project, UNTOLD).await {
+        Err(HostError::Locked { project: held, holder }) => {
+            let what = locked(&held);
+            session.ui.note(&safe(&format!("{what} is locked by {holder}: waiting for it")));
+            Ok(host.lock(project, rest).await?)
+        }
+        other => Ok(other?),
+    }
+}
