@@ -59,10 +59,14 @@ pub struct HostFacts {
     /// for the state at its usual place.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub realm: String,
-    /// Who has ports that the plan may want, without running containers of this state.
+    /// Who has ports that the plan may want, without running containers of this state. Of the next
+    /// [`PORTS_BEYOND`] after a single one it is known that they are taken, not by whom.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listening: Vec<Listener>,
 }
+
+/// So many ports after one that is taken may be free instead of it.
+pub const PORTS_BEYOND: u16 = 16;
 
 /// A port of the host that somebody has.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -141,12 +141,17 @@ pub enum PlanProblem {
          which several containers cannot share"
     )]
     OthersMemory { container: String, other: String, volume: String },
-    #[error("port {port} of `{container}` is already published by `{other}`")]
-    PortTaken { port: String, container: String, other: String },
-    #[error("port {port} of `{container}` is {owner}: end that, or publish another port")]
-    PortInUse { port: String, container: String, owner: String },
+    #[error("port {port} of `{container}` is already published by `{other}`: publish {}", instead(.free))]
+    PortTaken { port: String, container: String, other: String, free: Option<u16> },
+    #[error("port {port} of `{container}` is {owner}: end that, or publish {}", instead(.free))]
+    PortInUse { port: String, container: String, owner: String, free: Option<u16> },
     #[error("no port of {ports} is free for `{container}`: {owners}")]
     PortsTaken { ports: String, container: String, owners: String },
+}
+
+/// What a port that is taken could be.
+fn instead(free: &Option<u16>) -> String {
+    free.map_or("another port".to_owned(), |free| format!("{free}, which is free"))
 }
 
 /// Who could have or make a network that is external.

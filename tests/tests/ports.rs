@@ -297,18 +297,30 @@ fn a_port_that_is_taken_is_named_before_anything_is_changed() {
     host.write("who.py", include_str!("ports/who.py"));
     let squatter = host.start_shell(Place::Inside, "exec python3 who.py");
     squatter.prints("listens");
+    host.write("hold.py", include_str!("ports/hold.py"));
+    let beside = host.start_shell(Place::Inside, "exec python3 hold.py ::1 9001");
+    beside.prints("holds");
     let before = host.ledger();
     for line in ["plan", "plan --json", "up -d", "up -d --dry-run"] {
         let refused = host.berth(line).fails_with(1);
         refused
             .stderr_has("port 9000/tcp of `stack-server-1` is taken by process ")
             .stderr_has("port 9000/udp of `stack-server-1` is taken by process ")
-            .stderr_has(" (`python3`");
+            .stderr_has(" (`python3`")
+            .stderr_has("end that, or publish 9002, which is free")
+            .stderr_has("end that, or publish 9001, which is free");
     }
     assert!(host.ledger().since(&before, &["/var/lib/berth"]).is_empty());
     squatter.signal(nix::sys::signal::Signal::SIGKILL);
     let _ = squatter.ends();
+    beside.signal(nix::sys::signal::Signal::SIGKILL);
+    let _ = beside.ends();
     host.berth("up -d").succeeds();
+    let other = STACK.replacen("services:", "name: other\nservices:", 1);
+    host.write("other.yaml", &other);
+    host.berth("-f other.yaml up -d")
+        .fails_with(1)
+        .stderr_has("is already published by `stack-server-1`: publish 9001, which is free");
     let server = host.pid_of("server");
     host.berth("up -d --force-recreate").succeeds();
     assert_ne!(host.pid_of("server"), server, "its own port is no conflict");

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use berth_schema::stack::Protocol;
 
 use crate::desired::{ContainerSpec, NetworkMode, PortSpec};
-use crate::observed::{Listener, Observed, ObservedContainer, PortOwner};
+use crate::observed::{Listener, Observed, ObservedContainer, PORTS_BEYOND, PortOwner};
 use crate::problem::{PlanProblem, PlanProblems};
 use crate::text;
 
@@ -76,6 +76,7 @@ impl Place {
 }
 
 /// Who has a port.
+#[derive(Clone, Copy)]
 enum Owner<'a> {
     /// A container of this state, by name.
     Own(&'a str),
@@ -130,25 +131,15 @@ impl<'a> Claims<'a> {
 
     /// Gives each of `wants` a port, and finds those for which there is none.
     fn grant(&mut self, wants: &[(&'a str, &'a PortSpec)], problems: &mut PlanProblems) {
-        let mut ranges = Vec::new();
+        let (mut ranges, mut taken) = (Vec::new(), Vec::new());
         for (container, port) in wants {
-            let (place, name) = (Place::of(port), container.to_string());
+            let place = Place::of(port);
             match (fixed(port), port.published) {
                 (Some(key), _) => {
                     match self.owner(key, place) {
-                        Some(Owner::Own(other)) => problems.add(PlanProblem::PortTaken {
-                            port: text::host_port(port),
-                            container: name,
-                            other: other.to_string(),
-                        }),
-                        Some(Owner::Else(owner)) => problems.add(PlanProblem::PortInUse {
-                            port: text::host_port(port),
-                            container: name,
-                            owner: owner.to_string(),
-                        }),
-                        None => {}
+                        Some(&owner) => taken.push((*container, *port, owner)),
+                        None => self.add(key, place, Owner::Own(container)),
                     }
-                    self.add(key, place, Owner::Own(container));
                 }
                 (None, Some(range)) => ranges.push((range, *container, *port)),
                 (None, None) => {}
@@ -166,6 +157,30 @@ impl<'a> Claims<'a> {
                     container: container.to_owned(),
                     owners: self.owners(port, (first, last)),
                 }),
+            }
+        }
+        // Only now it is known what all the others have.
+        for (container, port, owner) in taken {
+            problems.add(self.refusal(container, port, owner));
+        }
+    }
+
+    /// A single port that is taken, and the next one that is free, which nobody else is offered then.
+    fn refusal(&mut self, name: &'a str, spec: &PortSpec, owner: Owner<'a>) -> PlanProblem {
+        let place = Place::of(spec);
+        let free = fixed(spec).and_then(|(protocol, number)| {
+            let mut next = (number..=number.saturating_add(PORTS_BEYOND)).skip(1);
+            let free = next.find(|next| self.owner((protocol, *next), place).is_none())?;
+            self.add((protocol, free), place, Owner::Own(name));
+            Some(free)
+        });
+        let (port, container) = (text::host_port(spec), name.to_owned());
+        match owner {
+            Owner::Own(other) => {
+                PlanProblem::PortTaken { port, container, other: other.to_owned(), free }
+            }
+            Owner::Else(owner) => {
+                PlanProblem::PortInUse { port, container, owner: owner.to_string(), free }
             }
         }
     }

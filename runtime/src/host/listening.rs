@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use berth_network::firewall::Published;
 use berth_network::listening::{self, Socket};
 use berth_planner::desired::PortSpec;
-use berth_planner::observed::{Listener, ObservedContainer, PortOwner};
+use berth_planner::observed::{Listener, ObservedContainer, PORTS_BEYOND, PortOwner};
 
 use super::observe::Wanted;
 use super::{Host, HostError};
@@ -20,25 +20,26 @@ pub(super) fn read(
     containers: &BTreeMap<String, ObservedContainer>,
     foreign: &[Published],
 ) -> Result<Vec<Listener>, HostError> {
-    let is_wanted = |protocol, port| {
-        let has = |(of, (first, last)): &(_, (u16, u16))| {
-            *of == protocol && (*first..=*last).contains(&port)
-        };
-        wanted.iter().any(has)
-    };
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let foreign = foreign.iter().filter(|port| is_wanted(port.protocol, port.port));
+    let is_within = |protocol, port, beyond: fn(&(u16, u16)) -> u16| {
+        let mut of = wanted.iter().filter(|(of, _)| *of == protocol);
+        of.any(|(_, range)| (range.0..=beyond(range)).contains(&port))
+    };
+    let is_wanted = |protocol, port| is_within(protocol, port, |range| range.1);
+    let is_near = |protocol, port| is_within(protocol, port, last_near);
+    let foreign = foreign.iter().filter(|port| is_near(port.protocol, port.port));
     let mut found: Vec<Listener> = foreign.map(published).collect();
     let own: BTreeSet<_> = containers.values().filter(|c| c.monitored).flat_map(reserved).collect();
-    let mut sockets = listening::sockets(is_wanted)
+    let mut sockets = listening::sockets(is_near)
         .map_err(|e| HostError::io("list the sockets of", "/proc/net", e))?;
     sockets.retain(|socket| {
         let key = (socket.protocol, socket.port, socket.address);
         !own.contains(&key) && !found.iter().any(|other| is_of(socket, other))
     });
-    let inodes = sockets.iter().map(|socket| socket.inode).collect();
+    let asked_for = sockets.iter().filter(|socket| is_wanted(socket.protocol, socket.port));
+    let inodes = asked_for.map(|socket| socket.inode).collect();
     let holders = holders::of(&inodes, &host.roots.run);
     found.extend(sockets.into_iter().map(|socket| Listener {
         protocol: socket.protocol,
@@ -48,6 +49,11 @@ pub(super) fn read(
         owner: holders.get(&socket.inode).cloned().unwrap_or(PortOwner::Unknown),
     }));
     Ok(found)
+}
+
+/// The last port that is of interest where these are wanted.
+fn last_near((first, last): &(u16, u16)) -> u16 {
+    if first == last { last.saturating_add(PORTS_BEYOND) } else { *last }
 }
 
 /// Where the monitor of a container holds its ports.

@@ -34,10 +34,28 @@ fn web(range: (u16, u16), on: Option<&str>) -> Stack {
 fn who_has_a_port_is_told_before_anything_is_changed() {
     let stack = web((8080, 8080), Some("127.0.0.1"));
     let of = |owner| problems(&stack, &host(vec![listener(8080, "0.0.0.0", owner)]));
-    assert_snapshot!(of(nginx()), @"port 127.0.0.1:8080/tcp of `shop-web-1` is taken by process 812 (`nginx` of `nginx.service`): end that, or publish another port");
+    assert_snapshot!(of(nginx()), @"port 127.0.0.1:8080/tcp of `shop-web-1` is taken by process 812 (`nginx` of `nginx.service`): end that, or publish 8081, which is free");
     let foreign = PortOwner::Foreign { name: "lab-web-1".into() };
-    assert_snapshot!(of(foreign), @"port 127.0.0.1:8080/tcp of `shop-web-1` is published by `lab-web-1`, a container of another state of berth: end that, or publish another port");
-    assert_snapshot!(of(PortOwner::Unknown), @"port 127.0.0.1:8080/tcp of `shop-web-1` is taken by another program: end that, or publish another port");
+    assert_snapshot!(of(foreign), @"port 127.0.0.1:8080/tcp of `shop-web-1` is published by `lab-web-1`, a container of another state of berth: end that, or publish 8081, which is free");
+    assert_snapshot!(of(PortOwner::Unknown), @"port 127.0.0.1:8080/tcp of `shop-web-1` is taken by another program: end that, or publish 8081, which is free");
+}
+
+#[test]
+fn the_next_free_port_is_offered_once_and_only_where_it_was_looked_for() {
+    let on = |port: u16| listener(port, "0.0.0.0", PortOwner::Unknown);
+    let mut stack = web((8080, 8080), None);
+    let mut api = service("web:1");
+    api.ports = vec![port(8081, 80), port(8083, 81)];
+    stack.services.insert("api".into(), api);
+    let squatted = host(vec![on(8080), on(8081), on(8082)]);
+    assert_snapshot!(problems(&stack, &squatted), @"
+    port 8080/tcp of `shop-web-1` is taken by another program: end that, or publish 8085, which is free
+    port 8081/tcp of `shop-api-1` is taken by another program: end that, or publish 8084, which is free
+    ");
+    let full = host((8080..=8096).map(on).collect());
+    assert_snapshot!(problems(&web((8080, 8080), None), &full), @"port 8080/tcp of `shop-web-1` is taken by another program: end that, or publish another port");
+    let last = host(vec![on(65535)]);
+    assert_snapshot!(problems(&web((65535, 65535), None), &last), @"port 65535/tcp of `shop-web-1` is taken by another program: end that, or publish another port");
 }
 
 #[test]
@@ -91,7 +109,7 @@ fn a_start_finds_its_port_taken_too() {
     container.monitored = false;
     host.observed.host.listening = vec![listener(8080, "::", nginx())];
     let refusal = start("shop", &host.observed, &[]).unwrap_err();
-    assert_snapshot!(refusal, @"port 8080/tcp of `shop-web-1` is taken by process 812 (`nginx` of `nginx.service`): end that, or publish another port");
+    assert_snapshot!(refusal, @"port 8080/tcp of `shop-web-1` is taken by process 812 (`nginx` of `nginx.service`): end that, or publish 8081, which is free");
 }
 
 /// Who starts `web` as it was made, with 8080, though the file says 8081: with and without it in scope.

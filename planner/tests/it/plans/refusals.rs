@@ -30,7 +30,7 @@ fn all_that_forbids_a_plan_comes_at_once() {
     volume `shop_data` was made from another description (driver_opts.type — → "tmpfs"), and making it anew would lose its data: remove it first if that is what you want (`berth volume rm shop_data`)
     network `shop_back` has changed and has to be made anew, but container `other-db-1` (project `other`) is on it: remove that container first
     image `never:1` of service `new` is not here and is not to be pulled (`never`): `berth image pull never:1` gets it all the same
-    port 8080/tcp of `shop-new-1` is already published by `shop-web-1`
+    port 8080/tcp of `shop-new-1` is already published by `shop-web-1`: publish 8081, which is free
     "#);
 }
 
