@@ -135,12 +135,10 @@ impl<'a> Claims<'a> {
         for (container, port) in wants {
             let place = Place::of(port);
             match (fixed(port), port.published) {
-                (Some(key), _) => {
-                    match self.owner(key, place) {
-                        Some(&owner) => taken.push((*container, *port, owner)),
-                        None => self.add(key, place, Owner::Own(container)),
-                    }
-                }
+                (Some(key), _) => match self.owner(key, place) {
+                    Some(&owner) => taken.push((*container, *port, owner)),
+                    None => self.add(key, place, Owner::Own(container)),
+                },
                 (None, Some(range)) => ranges.push((range, *container, *port)),
                 (None, None) => {}
             }

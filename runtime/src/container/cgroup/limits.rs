@@ -136,17 +136,29 @@ impl Group {
         }
     }
 
-    /// v2 would end processes until the rest fits; v1 refuses by itself.
+    /// v2 would end processes until the rest fits; v1 refuses by itself. What can be had back is had
+    /// back before, as v1 does it: pages of files, and what there is swap for.
     fn refuse_less_than_used(&self, was: &[Setting], after: &Cgroup) -> Result<(), SetupError> {
-        let (Some((_, Version::V2)), Some(limit)) = (self.controller("memory"), after.memory)
+        let (Some((folder, Version::V2)), Some(limit)) = (self.controller("memory"), after.memory)
         else {
             return Ok(());
         };
         let had = was.iter().find(|setting| setting.file == "memory.max");
         let had = had.and_then(|setting| setting.value.parse::<u64>().ok());
+        if had.is_some_and(|had| limit >= had) {
+            return Ok(());
+        }
+        if let Some(excess @ 1..) = self.memory_in_use().and_then(|used| used.checked_sub(limit)) {
+            // Kernels before 5.19 have no such file, and less than all of that is an error: what counts
+            // is what is left.
+            let _ = put(&folder.join("memory.reclaim"), &excess.to_string());
+        }
         match self.usage().memory {
-            Some(used) if had.is_none_or(|had| limit < had) && used > limit => {
-                let reason = format!("the container uses {used} bytes now");
+            Some(used) if used > limit => {
+                let reason = format!(
+                    "the container uses {used} bytes now, and would be killed; \
+                     `berth up --force-recreate` starts it anew with that limit"
+                );
                 Err(SetupError::refused("set limit", format!("mem_limit = {limit}"), reason))
             }
             _ => Ok(()),
@@ -287,7 +299,8 @@ fn explained(folder: &Path, setting: &Setting, text: &str, error: &io::Error) ->
     let reason = match error.raw_os_error() {
         Some(libc::EINVAL) => "the kernel refuses this value (EINVAL)",
         Some(libc::EBUSY) if setting.controller == "memory" => {
-            "the container uses more than that now (EBUSY)"
+            "the container uses more than that now (EBUSY); `berth up --force-recreate` starts it \
+             anew with that limit"
         }
         Some(libc::ENODEV) => "limits are for whole disks, and this is none (ENODEV)",
         _ => return SetupError::kernel("set limit", object, error),

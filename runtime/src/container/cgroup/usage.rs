@@ -52,6 +52,12 @@ impl Group {
         usage
     }
 
+    /// Bytes that count against the limit of v2, with all file pages.
+    pub(super) fn memory_in_use(&self) -> Option<u64> {
+        let (folder, _) = self.controller("memory")?;
+        number(&folder.join("memory.current"))
+    }
+
     /// cgroup-v1/blkio-controller.rst and cgroup-v2.rst (`io.stat`). The scheduler of a device
     /// counts for it where it is one that counts.
     fn block(&self) -> Option<(u64, u64)> {
