@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 
 use berth_network::dns::{self, SERVER};
 use berth_network::endpoint;
-use common::{Container, on_a_host};
+use common::{Container, on_a_host, output};
 
 #[test]
 fn port_53_leads_to_the_high_ports_and_answers_come_back_from_it() {
@@ -38,6 +38,21 @@ fn port_53_leads_to_the_high_ports_and_answers_come_back_from_it() {
         container.serve_tcp(53, "own");
         container.serve_udp(53, "own");
         assert_eq!(container.ask_tcp("127.0.0.1:53").as_deref(), Some("own 127.0.0.1"));
+        assert_eq!(container.ask_udp("127.0.0.11:53").as_deref(), Some("by udp"));
+        let flows = "/proc/sys/net/netfilter/nf_conntrack_count";
+        let flows = container.within(|| std::fs::read_to_string(flows).unwrap());
+        assert_eq!(flows.trim(), "0", "the kernel tracks the flows of a container for its names");
+
+        let listed = container.within(|| output("nft", "list ruleset"));
+        assert!(listed.contains("udp dport 53 udp dport set"), "{listed}");
+
+        // A container that tracks its flows itself sees one with two directions.
+        container.within(|| {
+            output("nft", "add table ip own");
+            output("nft", "add chain ip own in { type filter hook input priority 0 ; }");
+            output("nft", "add rule ip own in ip saddr 127.0.0.11 ct direction original drop");
+        });
+        assert_eq!(container.ask_tcp("127.0.0.11:53").as_deref(), Some("by tcp"));
         assert_eq!(container.ask_udp("127.0.0.11:53").as_deref(), Some("by udp"));
 
         // Another resolver has other ports.

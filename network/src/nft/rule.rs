@@ -15,6 +15,13 @@ const NFPROTO_IPV6: u8 = 10;
 const CT_STATE: u32 = 0;
 const CT_STATUS: u32 = 2;
 const TRANSLATED_TO: u32 = 0x20;
+/// The link `lo` has the same number in each namespace.
+const LOOPBACK_LINK: u32 = 1;
+const TCP: u8 = 6;
+const TRANSPORT: u32 = 2;
+/// Where a transport's header has its ports.
+const SOURCE_PORT: u32 = 0;
+const DESTINATION_PORT: u32 = 2;
 /// `NFTA_FIB_F_DADDR`
 const TO_DESTINATION: u32 = 2;
 
@@ -49,11 +56,16 @@ impl Rule {
         self.load_family().compare(Compare::Equal, &[NFPROTO_IPV6])
     }
 
-    /// `iif != "lo"`; that link has the same number in each namespace.
+    /// `iif != "lo"`
     pub(crate) fn if_not_from_loopback_link(self) -> Self {
         const IN_INDEX: u32 = 4;
-        const LOOPBACK: u32 = 1;
-        self.load_meta(IN_INDEX, 1).compare(Compare::Different, &LOOPBACK.to_ne_bytes())
+        self.load_meta(IN_INDEX, 1).compare(Compare::Different, &LOOPBACK_LINK.to_ne_bytes())
+    }
+
+    /// `oif "lo"`
+    pub(crate) fn if_to_loopback_link(self) -> Self {
+        const OUT_INDEX: u32 = 5;
+        self.load_meta(OUT_INDEX, 1).compare(Compare::Equal, &LOOPBACK_LINK.to_ne_bytes())
     }
 
     /// `ip saddr 127.0.0.0/8`, for IPv4 packets only. Their byte comes first: the kernel reads it
@@ -73,9 +85,15 @@ impl Rule {
         self.if_ipv6().load_ipv6_destination().compare(Compare::Equal, &loopback)
     }
 
-    /// `ip daddr ADDRESS`, for IPv4 packets only.
+    /// `ip daddr ADDRESS`, in a table that has IPv4 packets only: `nft list` cannot read one there that
+    /// asks for their family once more.
     pub(crate) fn if_to_ipv4(self, address: [u8; 4]) -> Self {
-        self.if_ipv4().load_ipv4_destination().compare(Compare::Equal, &address)
+        self.load_ipv4_destination().compare(Compare::Equal, &address)
+    }
+
+    /// `ip saddr ADDRESS`, in a table that has IPv4 packets only.
+    pub(crate) fn if_from_ipv4(self, address: [u8; 4]) -> Self {
+        self.load_ipv4_source().compare(Compare::Equal, &address)
     }
 
     /// `meta l4proto PROTOCOL`
@@ -88,12 +106,17 @@ impl Rule {
         self.if_protocol(protocol).load_port().compare(Compare::Equal, &port.to_be_bytes())
     }
 
+    /// `meta l4proto PROTOCOL th sport PORT`
+    pub(crate) fn if_from_port(self, protocol: u8, port: u16) -> Self {
+        self.if_protocol(protocol)
+            .load_payload(TRANSPORT, SOURCE_PORT, 2, 1)
+            .compare(Compare::Equal, &port.to_be_bytes())
+    }
+
     /// `tcp flags & (syn | ack) == syn`: the first packet of a connection, sent again or not. Of
     /// other packets there is something else in that place, or nothing, so the protocol comes after.
     /// The kernel reads and masks whole words without a call.
     pub(crate) fn if_first_of_tcp(self) -> Self {
-        const TCP: u8 = 6;
-        const TRANSPORT: u32 = 2;
         const SYN: u8 = 0x02;
         const ACK: u8 = 0x10;
         self.load_payload(TRANSPORT, 12, 4, 1)
@@ -185,8 +208,7 @@ impl Rule {
 
     /// The destination port; all our transports have it in the same place.
     pub(crate) fn load_port(self) -> Self {
-        const TRANSPORT: u32 = 2;
-        self.load_payload(TRANSPORT, 2, 2, 1)
+        self.load_payload(TRANSPORT, DESTINATION_PORT, 2, 1)
     }
 
     pub(crate) fn load_ipv4_source(self) -> Self {
@@ -233,11 +255,14 @@ impl Rule {
         self.maps_to(map).destination(NFPROTO_IPV6, 4)
     }
 
-    /// `dnat ip to ADDRESS:PORT`
-    pub(crate) fn destination_ipv4(self, address: [u8; 4], port: u16) -> Self {
-        self.immediate(REGISTER, &address)
-            .immediate(REGISTER + 1, &port.to_be_bytes())
-            .destination(NFPROTO_IPV4, 1)
+    /// `th sport set PORT`, of TCP or of UDP: this packet alone, without a flow's state.
+    pub(crate) fn set_from_port(self, protocol: u8, port: u16) -> Self {
+        self.set_port(SOURCE_PORT, protocol, port)
+    }
+
+    /// `th dport set PORT`, of TCP or of UDP: this packet alone, without a flow's state.
+    pub(crate) fn set_to_port(self, protocol: u8, port: u16) -> Self {
+        self.set_port(DESTINATION_PORT, protocol, port)
     }
 
     pub(crate) fn masquerade(self) -> Self {
@@ -314,6 +339,19 @@ impl Rule {
     fn load_route(self, result: u32, asked: u32, registers: u32) -> Self {
         let look = Attributes::default().number(1, self.next).number(2, result).number(3, asked);
         self.loaded("fib", &look, registers)
+    }
+
+    fn set_port(self, offset: u32, protocol: u8, port: u16) -> Self {
+        const INTERNET_CHECKSUM: u32 = 1;
+        let checksum = if protocol == TCP { 16 } else { 6 };
+        let write = Attributes::default()
+            .number(5, REGISTER)
+            .number(2, TRANSPORT)
+            .number(3, offset)
+            .number(4, 2)
+            .number(6, INTERNET_CHECKSUM)
+            .number(7, checksum);
+        self.immediate(REGISTER, &port.to_be_bytes()).push("payload", &write)
     }
 
     /// What was loaded, without the bits that `mask` has not.
