@@ -125,7 +125,7 @@ pub(crate) fn read_at<T: DeserializeOwned>(
     folder: impl AsFd,
     path: &Path,
 ) -> io::Result<Option<T>> {
-    let text = match small::bytes(folder, path) {
+    let text = match small::piece(folder, path) {
         Ok(text) => text,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(e),

@@ -17,6 +17,19 @@ const ROOM: usize = 8 * 1024;
 /// # Errors
 /// What the host answers.
 pub(crate) fn bytes(folder: impl AsFd, path: impl Arg) -> io::Result<Vec<u8>> {
+    whole(folder, path, false)
+}
+
+/// As [`bytes`], of a file on a disk or one that the kernel makes in one piece: what gives less than
+/// there is room for was its end, and nobody asks once more.
+///
+/// # Errors
+/// What the host answers.
+pub(crate) fn piece(folder: impl AsFd, path: impl Arg) -> io::Result<Vec<u8>> {
+    whole(folder, path, true)
+}
+
+fn whole(folder: impl AsFd, path: impl Arg, in_one_piece: bool) -> io::Result<Vec<u8>> {
     let file = openat(folder, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let mut bytes = Vec::with_capacity(ROOM);
     loop {
@@ -25,6 +38,7 @@ pub(crate) fn bytes(folder: impl AsFd, path: impl Arg) -> io::Result<Vec<u8>> {
         }
         match read(&file, spare_capacity(&mut bytes)) {
             Ok(0) => return Ok(bytes),
+            Ok(_) if in_one_piece && bytes.len() < bytes.capacity() => return Ok(bytes),
             Ok(_) | Err(Errno::INTR) => {}
             Err(e) => return Err(e.into()),
         }
@@ -53,6 +67,7 @@ mod tests {
             let written: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
             std::fs::write(&path, &written).unwrap();
             assert!(bytes(CWD, &path).unwrap() == written, "{size} bytes");
+            assert!(piece(CWD, &path).unwrap() == written, "{size} bytes");
         }
         std::fs::remove_file(&path).unwrap();
         assert_eq!(bytes(CWD, &path).unwrap_err().kind(), io::ErrorKind::NotFound);

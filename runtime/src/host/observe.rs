@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Barrier, Mutex, PoisonError};
 
 use berth_planner::desired::PortSpec;
 use berth_planner::observed::{
@@ -52,18 +53,29 @@ impl Host {
     /// # Errors
     /// [`HostError`] when state or kernel cannot be read; nothing is guessed.
     pub async fn observe(&self, asked: &Asked) -> Result<Observed, HostError> {
-        let mut leftovers = BTreeSet::new();
+        let project = asked.to_start.as_deref();
+        let reading = Reading::of(self, project);
         // The kernel's things are listed before the records that explain them: what another run
         // makes in between is then not seen, and never taken for something left over.
+        let listed = Barrier::new(2);
         let (links, seen) = both(
-            || Ok((network::links(&self.roots)?, facts::routes()?)),
-            || Ok((groups_of(&self.roots)?, network::rules()?, facts::read(&self.roots))),
+            || {
+                let links =
+                    (network::links(&self.roots), facts::routes(), facts::read(&self.roots));
+                listed.wait();
+                (links, reading.share())
+            },
+            || {
+                let groups = (groups_of(&self.roots), network::rules());
+                listed.wait();
+                (groups, reading.share())
+            },
         );
-        let ((links, routes), ((hierarchies, groups), rules, facts)) = (links?, seen?);
-        let kernel = network::Kernel::of(&self.roots, links, rules);
-        let project = asked.to_start.as_deref();
-        let closer = project.map(|project| Closer { project, hierarchies });
-        let mut containers = self.containers(&mut leftovers, closer)?;
+        let (((links, routes, facts), first), ((groups, rules), second)) = (links, seen);
+        let (routes, (hierarchies, groups)) = (routes?, groups?);
+        let kernel = network::Kernel::of(&self.roots, links?, rules?);
+        let mut leftovers = BTreeSet::new();
+        let mut containers = self.gather(first?.into_iter().chain(second?), &mut leftovers);
         let mut ports = asked.ports.clone();
         for container in containers.values().filter(|c| Some(c.record.project.as_str()) == project)
         {
@@ -100,34 +112,19 @@ impl Host {
     /// # Errors
     /// [`HostError`] when a record cannot be read.
     pub fn list_containers(&self) -> Result<BTreeMap<String, ObservedContainer>, HostError> {
-        self.containers(&mut BTreeSet::new(), None)
+        let reading = Reading::of(self, None);
+        let (first, second) = both(|| reading.share(), || reading.share());
+        Ok(self.gather(first?.into_iter().chain(second?), &mut BTreeSet::new()))
     }
 
-    fn containers(
+    /// The containers of what was read, with what they are to each other.
+    fn gather(
         &self,
+        read: impl Iterator<Item = (String, Option<ObservedContainer>)>,
         leftovers: &mut BTreeSet<Leftover>,
-        closer: Option<Closer<'_>>,
-    ) -> Result<BTreeMap<String, ObservedContainer>, HostError> {
-        let dir = self.roots.state.join("containers");
+    ) -> BTreeMap<String, ObservedContainer> {
         let mut containers = BTreeMap::new();
-        let names = names_in(&dir)?;
-        if names.is_empty() {
-            return Ok(containers);
-        }
-        let folders = Folders::open(&self.roots)
-            .map_err(|e| HostError::io("open the folders of", &dir, e))?;
-        let read = |names: &[String]| -> Result<Vec<_>, HostError> {
-            names.iter().map(|name| self.container(&folders, name, closer)).collect()
-        };
-        let (first, second) = names.split_at(names.len() / 2);
-        let seen = match first.len() < WORTH_A_THREAD {
-            true => read(&names)?,
-            false => {
-                let (first, second) = both(|| read(first), || read(second));
-                first?.into_iter().chain(second?).collect()
-            }
-        };
-        for (name, seen) in names.into_iter().zip(seen) {
+        for (name, seen) in read {
             match seen {
                 Some(seen) => drop(containers.insert(name, seen)),
                 // The record is written last: a folder without one is half made.
@@ -135,23 +132,35 @@ impl Host {
             }
         }
         spaces::compare(&mut containers);
-        Ok(containers)
+        containers
     }
 
     fn container(
         &self,
         folders: &Folders,
         name: &str,
-        closer: Option<Closer<'_>>,
+        project: Option<&str>,
     ) -> Result<Option<ObservedContainer>, HostError> {
         let failed = |e| HostError::io("read container", self.roots.container(name), e);
         let Some(stored) = folders.read(name).map_err(failed)? else { return Ok(None) };
         let mut seen = state::observe(folders, stored).map_err(failed)?;
         seen.content_moved = contents::have_moved(&self.roots, &seen.record);
-        if let Some(closer) = closer.filter(|closer| closer.project == seen.record.project) {
-            closer.look(&self.roots, &mut seen);
+        if project == Some(seen.record.project.as_str()) {
+            self.look_closer(&mut seen)?;
         }
         Ok(Some(seen))
+    }
+
+    /// What is looked at of the containers of the project that the plan may start.
+    fn look_closer(&self, container: &mut ObservedContainer) -> Result<(), HostError> {
+        container.moved = moved(&container.record);
+        container.swapped = bound::swapped(container);
+        let runs = matches!(container.state, ContainerState::Running { .. });
+        if runs && !container.updating {
+            let hierarchies = hierarchies()?;
+            container.moved_limits = moved_limits(&self.roots, hierarchies, &container.record);
+        }
+        Ok(())
     }
 
     fn observe_volumes(
@@ -193,26 +202,45 @@ impl Host {
     }
 }
 
-/// What is looked at of the containers of the project that the plan may start.
-#[derive(Clone, Copy)]
-struct Closer<'a> {
-    project: &'a str,
-    hierarchies: &'a Hierarchies,
+/// Containers that are being read by several, each container by one of them.
+struct Reading<'a> {
+    host: &'a Host,
+    /// The project whose containers the plan may start.
+    project: Option<&'a str>,
+    /// Those that nobody reads yet, once the first one has asked.
+    left: Mutex<Option<std::vec::IntoIter<String>>>,
 }
 
-impl Closer<'_> {
-    fn look(&self, roots: &Roots, container: &mut ObservedContainer) {
-        container.moved = moved(&container.record);
-        container.swapped = bound::swapped(container);
-        let runs = matches!(container.state, ContainerState::Running { .. });
-        if runs && !container.updating {
-            container.moved_limits = moved_limits(roots, self.hierarchies, &container.record);
+impl<'a> Reading<'a> {
+    fn of(host: &'a Host, project: Option<&'a str>) -> Reading<'a> {
+        Reading { host, project, left: Mutex::new(None) }
+    }
+
+    /// Reads one after the other until none is left.
+    fn share(&self) -> Result<Vec<(String, Option<ObservedContainer>)>, HostError> {
+        let (mut read, mut opened) = (Vec::new(), None);
+        let dir = self.host.roots.state.join("containers");
+        while let Some(name) = self.next(&dir)? {
+            let folders = match opened.take() {
+                Some(folders) => folders,
+                None => Folders::open(&self.host.roots)
+                    .map_err(|e| HostError::io("open the folders of", &dir, e))?,
+            };
+            let seen = self.host.container(opened.insert(folders), &name, self.project)?;
+            read.push((name, seen));
         }
+        Ok(read)
+    }
+
+    fn next(&self, dir: &Path) -> Result<Option<String>, HostError> {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = match left.take() {
+            Some(names) => left.insert(names),
+            None => left.insert(names_in(dir)?.into_iter()),
+        };
+        Ok(left.next())
     }
 }
-
-/// From how many containers on reading half of them is worth a thread.
-const WORTH_A_THREAD: usize = 8;
 
 /// Both results, found at the same time.
 pub(super) fn both<A, B: Send>(
@@ -229,9 +257,13 @@ pub(super) fn both<A, B: Send>(
     })
 }
 
+fn hierarchies() -> Result<&'static Hierarchies, HostError> {
+    Hierarchies::known().map_err(|e| HostError::Cgroups(e.to_string()))
+}
+
 /// The hierarchies of cgroups, and the names of ours.
 fn groups_of(roots: &Roots) -> Result<(&'static Hierarchies, BTreeSet<String>), HostError> {
-    let hierarchies = Hierarchies::known().map_err(|e| HostError::Cgroups(e.to_string()))?;
+    let hierarchies = hierarchies()?;
     let groups = hierarchies.below(&roots.cgroups());
     Ok((hierarchies, groups))
 }

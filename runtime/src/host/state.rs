@@ -259,7 +259,7 @@ pub(crate) fn is_alive(pid: i32, start: u64) -> bool {
 
 /// Field 22 of `/proc/PID/stat`, and whether the process is a zombie (proc_pid_stat(5)).
 fn start_time(pid: i32) -> Option<(u64, bool)> {
-    let stat = small::text(CWD, format!("/proc/{pid}/stat")).ok()?;
+    let stat = String::from_utf8(small::piece(CWD, format!("/proc/{pid}/stat")).ok()?).ok()?;
     let after_name = stat.rsplit_once(')')?.1;
     let mut fields = after_name.split_ascii_whitespace();
     let dead = matches!(fields.next()?, "Z" | "X");
