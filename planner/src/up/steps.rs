@@ -321,20 +321,35 @@ impl<'a> Maker<'a> {
                     self.draft.after(stop, pull);
                 }
             }
-            for service in self.survey.order.needs(change.service) {
-                let is_heir = |on: &&usize| matches!(self.changes[**on].part, Part::Heir(_));
-                let of_service = self.by_service.get(service).into_iter().flatten();
-                for on in of_service.filter(|on| !is_heir(on)) {
-                    // One that only starts does so when those that have to follow it have ended:
-                    // if the work is broken off between, the next run still sees them stopped.
-                    let follows = change.depends_on.get(service).is_some_and(|on| on.restart);
-                    let start = self.slots[*on].start.filter(|_| follows);
-                    if let Some(step) = self.slots[*on].stop.or(start) {
-                        self.draft.after(step, stop);
-                    }
-                }
+            let order = &self.survey.order;
+            // Over a service of which none stops, such as a migration that has ended, others still
+            // need what that needs.
+            let stops = |service: &str| self.replaced(service).any(|on| on.stop.is_some());
+            let needed: Vec<Slot> = order
+                .needs_over(change.service, stops)
+                .into_iter()
+                .flat_map(|service| self.replaced(service).filter_map(|on| on.stop))
+                .collect();
+            // One that only starts does so when those that have to follow it have ended: if the work
+            // is broken off between, the next run still sees them stopped.
+            let follows =
+                |service: &&str| change.depends_on.get(*service).is_some_and(|on| on.restart);
+            let followed = order.needs(change.service).filter(follows);
+            let starting: Vec<Slot> = followed
+                .flat_map(|service| self.replaced(service).filter(|on| on.stop.is_none()))
+                .filter_map(|on| on.start)
+                .collect();
+            for step in needed.into_iter().chain(starting) {
+                self.draft.after(step, stop);
             }
         }
+    }
+
+    /// The steps of the containers of a service, but for those that come beside others.
+    fn replaced(&self, service: &str) -> impl Iterator<Item = Slots> {
+        let of_service = self.by_service.get(service).into_iter().flatten();
+        let here = of_service.filter(|on| !matches!(self.changes[**on].part, Part::Heir(_)));
+        here.map(|on| self.slots[*on])
     }
 
     fn order_of_resources(

@@ -295,3 +295,26 @@ fn a_container_that_runs_is_given_a_new_network_after_it_is_made_and_its_address
     1 update_container shop-app-1 ← 0
     ");
 }
+
+#[test]
+fn over_what_has_ended_a_service_stops_before_what_it_needs() {
+    let mut migrate = service("app:1");
+    migrate.depends_on.insert("db".into(), dependency(Condition::ServiceStarted));
+    let mut app = service("app:1");
+    let done = dependency(Condition::ServiceCompletedSuccessfully);
+    app.depends_on.insert("migrate".into(), done);
+    let mut stack = with([("app", app), ("db", service("db:1")), ("migrate", migrate)]);
+    let host = up_with(&stack);
+    for service in ["app", "db"] {
+        stack.services.get_mut(service).unwrap().image = Some("app:1".into());
+        let value = Some("1".to_owned());
+        stack.services.get_mut(service).unwrap().environment.insert("NEW".into(), value);
+    }
+    let plan = plan(&stack, &host);
+    let at = |verb: &str, name: &str| {
+        let is = |step: &&Step| step.action.verb() == verb && step.action.target() == name;
+        plan.steps.iter().find(is).unwrap()
+    };
+    let (app, db) = (at("stop_container", "shop-app-1"), at("stop_container", "shop-db-1"));
+    assert!(db.after.contains(&app.id), "{plan}");
+}
