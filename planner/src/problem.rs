@@ -111,6 +111,17 @@ pub enum PlanProblem {
     ImageMissing { service: String, image: String },
     #[error("container `{container}` shares a namespace of `{parent}`, which does not exist")]
     NoParent { container: String, parent: String },
+    #[error(
+        "container `{container}` has the {what} of `{owner}`{}, and this takes `{owner}` away: {next}",
+        place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default()
+    )]
+    OwnerGoes {
+        container: String,
+        what: &'static str,
+        owner: String,
+        place: Option<String>,
+        next: String,
+    },
     #[error("container `{container}` has the volumes of `{other}`, which does not exist")]
     NoVolumesOf { container: String, other: String },
     #[error(

@@ -9,6 +9,7 @@ mod hardware;
 mod inits;
 mod memory;
 mod notes;
+mod owners;
 pub(crate) mod ports;
 mod records;
 mod resources;
@@ -86,6 +87,7 @@ pub(crate) fn make(survey: &Survey) -> Result<Plan, PlanProblems> {
     let volumes = resources::volumes(survey, &mut problems);
     let changes = containers::decide(survey, &networks, &volumes, &mut problems);
     stranded::check(survey, &networks, &changes, &mut problems);
+    owners::check(survey, &networks, &changes, &mut problems);
     ports::check(survey, &changes, &mut problems);
     memory::check(survey, &mut problems);
     let records = records::make(survey, &networks, &changes, &mut problems);

@@ -422,7 +422,7 @@ impl<'a> Maker<'a> {
             for (service, dependency) in change.depends_on {
                 self.gate(start, change, service, *dependency);
             }
-            let parents = change.want.map(ContainerSpec::parents).unwrap_or_default();
+            let parents = change.becomes().map(ContainerSpec::parents).unwrap_or_default();
             let parents =
                 parents.into_iter().filter_map(|parent| self.by_name.get(parent).copied());
             for parent in parents.filter_map(|parent| self.slots[parent].start) {

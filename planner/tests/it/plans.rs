@@ -11,6 +11,7 @@ mod lifecycle;
 mod limits;
 mod options;
 mod orders;
+mod owners;
 mod pairs;
 mod ports;
 mod ready;

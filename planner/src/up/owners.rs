@@ -1,0 +1,139 @@
+//! Containers that would be left without the one whose namespaces or volumes they have.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::containers::{Change, Fate};
+use super::resources::NetworkFate;
+use super::{Survey, is_active};
+use crate::cause::Cause;
+use crate::desired::{ContainerSpec, IpcSpace, NetworkMode, PidSpace};
+use crate::problem::{PlanProblem, PlanProblems};
+
+/// Refuses to take a container away from under those that would run or be made without it, and to
+/// start one as it is that shares what does not exist any more.
+pub(super) fn check(
+    survey: &Survey,
+    networks: &BTreeMap<&str, NetworkFate>,
+    changes: &[Change],
+    problems: &mut PlanProblems,
+) {
+    let going = changes.iter().filter(|change| change.verdict.fate == Fate::Remove);
+    let going: BTreeMap<&str, &Change> =
+        going.map(|change| (change.name.as_str(), change)).collect();
+    let known: BTreeSet<&str> = changes.iter().map(|change| change.name.as_str()).collect();
+    for change in changes {
+        let Some(spec) = change.becomes() else { continue };
+        let is_made = matches!(change.verdict.fate, Fate::Create | Fate::Replace);
+        let runs = change.verdict.starts
+            || change.verdict.fate != Fate::Restart && change.have.is_some_and(is_active);
+        for owner in owners(spec, runs || is_made, is_made) {
+            if let Some(gone) = going.get(owner) {
+                let service = Some(change.service);
+                problems.add(problem(survey, (&change.name, service, spec), gone));
+            }
+        }
+        let as_it_is = change.verdict.starts && !is_made;
+        if as_it_is && survey.scope.contains(change.service) {
+            missing(survey, (&change.name, spec), &known, problems);
+            unlinked(survey, (&change.name, spec), networks, problems);
+        }
+    }
+    if going.is_empty() {
+        return;
+    }
+    let others = survey.own.values().flatten().map(|have| (&have.record, is_active(have)));
+    for (record, _) in others.filter(|(record, runs)| *runs && !known.contains(&*record.name)) {
+        for gone in record.spec.parents().into_iter().filter_map(|owner| going.get(owner)) {
+            problems.add(problem(survey, (&record.name, None, &record.spec), gone));
+        }
+    }
+}
+
+/// The containers that one needs to run, and those it needs to be made.
+fn owners(spec: &ContainerSpec, runs: bool, is_made: bool) -> BTreeSet<&str> {
+    let shared = spec.parents().into_iter().filter(|_| runs);
+    let lenders = spec.volumes_from.iter().map(|from| from.container.as_str());
+    shared.chain(lenders.filter(|_| is_made)).collect()
+}
+
+/// Owners of which nothing is there and nothing is made.
+fn missing(
+    survey: &Survey,
+    (container, spec): (&str, &ContainerSpec),
+    known: &BTreeSet<&str>,
+    problems: &mut PlanProblems,
+) {
+    for parent in spec.parents() {
+        if !known.contains(parent) && !survey.observed.containers.contains_key(parent) {
+            let (container, parent) = (container.to_owned(), parent.to_owned());
+            problems.add(PlanProblem::NoParent { container, parent });
+        }
+    }
+}
+
+/// Networks that only its record names, and that are not there any more.
+fn unlinked(
+    survey: &Survey,
+    (container, spec): (&str, &ContainerSpec),
+    networks: &BTreeMap<&str, NetworkFate>,
+    problems: &mut PlanProblems,
+) {
+    for network in spec.networks.keys() {
+        let here = survey.observed.networks.contains_key(network);
+        if !here && !networks.contains_key(network.as_str()) {
+            let (network, container) = (network.clone(), container.to_owned());
+            problems.add(PlanProblem::NetworkGone { network, container });
+        }
+    }
+}
+
+fn problem(
+    survey: &Survey,
+    (container, service, spec): (&str, Option<&str>, &ContainerSpec),
+    gone: &Change,
+) -> PlanProblem {
+    let owner = gone.name.as_str();
+    let (attribute, what) = shared(spec, owner);
+    // What it was made with is not what the file says of it.
+    let service = service.filter(|service| {
+        let wanted = survey.desired.services.get(*service);
+        wanted.is_some_and(|wanted| shared(&wanted.container, owner) == (attribute, what))
+    });
+    let place = service.and_then(|service| {
+        let path = format!("services.{service}.{attribute}");
+        survey.places.find(&path).map(|place| place.to_string())
+    });
+    PlanProblem::OwnerGoes {
+        container: container.to_owned(),
+        what,
+        owner: owner.to_owned(),
+        place,
+        next: next(survey, service, gone),
+    }
+}
+
+/// By which attribute it has what of the other one.
+fn shared(spec: &ContainerSpec, owner: &str) -> (&'static str, &'static str) {
+    match (&spec.network_mode, &spec.pid, &spec.ipc) {
+        (NetworkMode::Container(name), ..) if name == owner => ("network_mode", "network"),
+        (_, PidSpace::Container(name), _) if name == owner => ("pid", "processes"),
+        (.., IpcSpace::Container(name)) if name == owner => ("ipc", "shared memory"),
+        _ => ("volumes_from", "volumes"),
+    }
+}
+
+/// What keeps both, or takes both away.
+fn next(survey: &Survey, service: Option<&str>, gone: &Change) -> String {
+    let scaled = gone.verdict.causes.contains(&Cause::Scale);
+    match service {
+        Some(service) if scaled => format!(
+            "keep a container of `{}`, or scale `{service}` to 0 too (`--scale {service}=0`)",
+            gone.service
+        ),
+        _ if scaled => format!("keep a container of `{}`", gone.service),
+        _ if survey.options.no_recreate => "leave `--no-recreate` out, so that it is made anew as \
+             its service says"
+            .to_owned(),
+        _ => "take that out of its service first, or leave `--remove-orphans` out".to_owned(),
+    }
+}

@@ -1,0 +1,80 @@
+//! What shares namespaces or volumes with a container that goes.
+
+use berth_schema::stack::NetworkMode;
+
+use super::*;
+
+/// A `web` that has the network of `vpn`, and the volumes of `data`.
+fn sharing() -> Stack {
+    let mut web = service("web:1");
+    web.networks.clear();
+    web.network_mode = Some(NetworkMode::Service("vpn".into()));
+    let source = VolumesSource::Service("data".into());
+    web.volumes_from.push(VolumesFrom { source, read_only: false });
+    let mut data = service("data:1");
+    let source = MountSource::Anonymous { nocopy: false, labels: BTreeMap::new() };
+    data.volumes.push(Mount { target: "/data".into(), source, read_only: false });
+    let mut stack = with([("web", web), ("vpn", service("vpn:1")), ("data", data)]);
+    stack.places.insert("services.web.network_mode", place(7, 19));
+    stack.places.insert("services.web.volumes_from", place(8, 19));
+    stack
+}
+
+fn scaled(to: &[(&str, u32)]) -> UpOptions {
+    let scale = to.iter().map(|(service, count)| (service.to_string(), *count)).collect();
+    UpOptions { scale, ..UpOptions::default() }
+}
+
+fn refused(stack: &Stack, host: &FakeHost, options: &UpOptions) -> String {
+    up(&desired(stack), &host.observed, options, &stack.places).unwrap_err().to_string()
+}
+
+#[test]
+fn no_container_is_scaled_away_under_who_shares_its_network() {
+    let host = up_with(&sharing());
+    assert_snapshot!(refused(&sharing(), &host, &scaled(&[("vpn", 0)])), @r"container `shop-web-1` has the network of `shop-vpn-1` (shop.yaml:7:19), and this takes `shop-vpn-1` away: keep a container of `vpn`, or scale `web` to 0 too (`--scale web=0`)");
+    // The one service is named and the other is not; it runs on all the same.
+    let options = UpOptions { services: vec!["vpn".into()], ..scaled(&[("vpn", 0)]) };
+    assert_snapshot!(refused(&sharing(), &host, &options), @r"container `shop-web-1` has the network of `shop-vpn-1` (shop.yaml:7:19), and this takes `shop-vpn-1` away: keep a container of `vpn`, or scale `web` to 0 too (`--scale web=0`)");
+    assert_snapshot!(plan_with(&sharing(), &host, &scaled(&[("vpn", 0), ("web", 0)])), @r"
+    remove  web-1
+    remove  vpn-1
+    Plan: 2 remove, 2 unchanged
+    ");
+}
+
+#[test]
+fn a_container_is_made_only_with_the_one_whose_volumes_it_has() {
+    let mut host = up_with(&sharing());
+    assert_snapshot!(plan_with(&sharing(), &host, &scaled(&[("data", 0)])), @r"
+    remove  data-1
+    Plan: 1 remove, 3 unchanged
+    ");
+    host.observed.containers.remove("shop-web-1");
+    assert_snapshot!(refused(&sharing(), &host, &scaled(&[("data", 0)])), @r"container `shop-web-1` has the volumes of `shop-data-1` (shop.yaml:8:19), and this takes `shop-data-1` away: keep a container of `data`, or scale `web` to 0 too (`--scale web=0`)");
+}
+
+#[test]
+fn an_orphan_does_not_go_under_who_was_made_to_share_its_network() {
+    let mut host = up_with(&sharing());
+    for have in host.observed.containers.values_mut() {
+        (have.state, have.monitored) = (ContainerState::Created, false);
+    }
+    let mut stack = sharing();
+    stack.services.remove("vpn");
+    let web = stack.services.get_mut("web").unwrap();
+    web.network_mode = None;
+    web.networks.insert("default".into(), ServiceNetwork::default());
+    let kept = UpOptions { no_recreate: true, remove_orphans: true, ..UpOptions::default() };
+    assert_snapshot!(refused(&stack, &host, &kept), @r"container `shop-web-1` has the network of `shop-vpn-1`, and this takes `shop-vpn-1` away: leave `--no-recreate` out, so that it is made anew as its service says");
+    host.observed.containers.remove("shop-vpn-1");
+    assert_snapshot!(refused(&stack, &host, &kept), @r"container `shop-web-1` shares a namespace of `shop-vpn-1`, which does not exist");
+    let anew = UpOptions { remove_orphans: true, ..UpOptions::default() };
+    assert_snapshot!(plan_with(&stack, &host, &anew), @r#"
+    start    data-1  not started yet
+    replace  web-1   network_mode "container:shop-vpn-1" → "bridge" (shop.yaml:7:19)
+                     networks.shop_default — → on
+                     depends_on.vpn {"condition":"service_started","restart":true,"required":true} → —
+    Plan: 1 replace, 1 start, 1 unchanged
+    "#);
+}
