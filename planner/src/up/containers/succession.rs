@@ -1,6 +1,7 @@
 //! A new container of a replica beside the old one, until it takes over.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use super::{Change, Fate, Judge, Part, UNTRIED, Verdict, going};
 use crate::cause::Cause;
@@ -200,6 +201,8 @@ impl<'a> Judge<'a, '_> {
             Some("a network it is on is made anew")
         } else if volumes_of(&old.record).any(|name| self.makes_volume(name)) {
             Some("a volume it has is made anew")
+        } else if self.borrows_renewed(&old.record) {
+            Some("the volumes it has of another one are made anew")
         } else if volumes.any(|v| v.record.container.as_ref() == Some(&old.record.name)) {
             Some("its data is in a volume without a name")
         } else if beside.is_some_and(|want| ports::moves(old, want)) {
@@ -223,6 +226,22 @@ impl<'a> Judge<'a, '_> {
         let mut others = self.survey.observed.containers.values().map(|other| &other.record);
         let sharer = others.find(|of| (&of.project, &of.service) != own && names(of));
         sharer.map(|record| record.name.as_str())
+    }
+
+    /// Whether it has volumes of another container that go with that one.
+    fn borrows_renewed(&self, record: &ContainerRecord) -> bool {
+        let observed = self.survey.observed;
+        let (mut seen, mut open) = (BTreeSet::new(), vec![record]);
+        while let Some(borrower) = open.pop() {
+            for from in &borrower.spec.volumes_from {
+                let lender = observed.containers.get(&from.container).map(|have| &have.record);
+                open.extend(lender.filter(|lender| seen.insert(&lender.name)));
+            }
+        }
+        let goes = |name: &&String| self.renewed.get(*name) == Some(&true);
+        let lenders: BTreeSet<&String> = seen.into_iter().filter(goes).collect();
+        let mut owners = observed.volumes.values().filter_map(|v| v.record.container.as_ref());
+        self.survey.options.renew_volumes && owners.any(|owner| lenders.contains(owner))
     }
 
     fn makes_volume(&self, name: &str) -> bool {

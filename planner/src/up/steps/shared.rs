@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Maker, Slots};
+use super::Maker;
 use crate::action::Action;
 use crate::cause::Cause;
 use crate::desired::ContainerSpec;
@@ -24,19 +24,36 @@ impl Maker<'_> {
             let (change, slots) = (&self.changes[index], self.slots[index]);
             let Some(create) = slots.create else { continue };
             let members = all.get(change.name.as_str()).into_iter().flatten();
-            let members: Vec<Slots> = members.map(|member| self.slots[*member]).collect();
-            for member in members.iter().filter_map(|member| member.create) {
-                self.draft.after(member, create);
+            let made: Vec<Slot> = members.filter_map(|member| self.slots[*member].create).collect();
+            made.into_iter().for_each(|made| self.draft.after(made, create));
+            let renewed = self.renewed(change);
+            if renewed.is_empty() {
+                continue;
             }
-            let gone: Vec<Slot> =
-                members.iter().chain([&slots]).filter_map(|slots| slots.remove).collect();
-            for volume in self.renewed(change) {
+            let borrowers = self.borrowers(&all, &change.name);
+            let borrowers = borrowers.into_iter().map(|borrower| self.slots[borrower]);
+            let gone: Vec<Slot> = borrowers.chain([slots]).filter_map(|s| s.remove).collect();
+            for volume in renewed {
                 let remove = Action::RemoveVolume { name: volume };
                 let remove = self.draft.add(remove, vec![Cause::Requested]);
                 gone.iter().for_each(|gone| self.draft.after(remove, *gone));
                 self.draft.after(create, remove);
             }
         }
+    }
+
+    /// Who has the volumes of a container, also by way of others.
+    fn borrowers(&self, all: &BTreeMap<&str, BTreeSet<usize>>, lender: &str) -> BTreeSet<usize> {
+        let mut found = BTreeSet::new();
+        let mut open = vec![lender];
+        while let Some(name) = open.pop() {
+            for borrower in all.get(name).into_iter().flatten() {
+                if found.insert(*borrower) {
+                    open.push(&self.changes[*borrower].name);
+                }
+            }
+        }
+        found
     }
 
     /// Anonymous volumes that a container leaves, when the next of its name shall have new ones.
