@@ -20,7 +20,7 @@ use crate::rollout::Manner;
 use super::claims;
 use super::inits::{self, Init};
 use super::records;
-use super::resources::{NetworkFate, VolumeFate};
+use super::resources::{self, NetworkFate, VolumeFate};
 use super::{Survey, is_active};
 
 /// What becomes of a container.
@@ -34,6 +34,13 @@ pub(super) enum Fate {
     Restart,
     Replace,
     Remove,
+}
+
+impl Fate {
+    /// Whether a container is made.
+    pub(super) fn makes(self) -> bool {
+        matches!(self, Fate::Create | Fate::Replace)
+    }
 }
 
 /// A container and what becomes of it, with the reasons.
@@ -243,13 +250,16 @@ impl<'a> Judge<'a, '_> {
                 Some(have) => self.existing(name, service, have, in_scope),
             };
             self.remember(&container, name, verdict.fate);
+            // One that is kept whatever changed stays as it was made.
+            let kept = have.filter(|_| survey.options.no_recreate && !verdict.fate.makes());
+            let want = kept.map_or(&service.container, |have| &have.record.spec);
             let change = Change {
                 name: container,
                 service: name,
                 number,
                 oneoff: false,
                 init: None,
-                want: Some(&service.container),
+                want: Some(want),
                 depends_on: &service.depends_on,
                 have,
                 part: Part::Alone,
@@ -384,20 +394,37 @@ impl<'a> Judge<'a, '_> {
             return Verdict { fate: Fate::Replace, causes, changes, updates, resumes, starts };
         }
         let updates = updates && !options.no_recreate && !causes.is_empty();
-        let moved = have.content_moved && in_scope && causes.is_empty();
+        let rewires = |cause: &Cause| matches!(cause, Cause::NetworkReplaced { .. });
+        let moved = have.content_moved && in_scope && causes.iter().all(rewires);
         let restarts = match updates {
             true => (class == Class::Restart).then_some(Cause::ContentChanged),
             false => (moved && service.container.on_change == OnChange::Restart).then_some(CONTENT),
         };
         let restarts = remount.filter(|_| !options.no_recreate).or(restarts);
+        // One that is not to be made anew has its place on a network that is made.
+        let rewired = causes.iter().find(|cause| rewires(cause));
+        let restarts = restarts.or(rewired.cloned());
+        let outside = rewired.filter(|_| self.is_outside(have)).cloned();
         let mut verdict = self.as_it_is(service, (have, in_scope), restarts);
         if updates {
             verdict.updates = changes;
         }
         // One that starts again is given its limits by that.
         let limited = !have.moved_limits.is_empty() && verdict.fate != Fate::Restart;
-        verdict.resumes = in_scope && (have.updating || moved || limited) && causes.is_empty();
+        let drifted = moved || have.updating || limited;
+        let as_made = causes.is_empty() || options.no_recreate;
+        verdict.resumes = in_scope && as_made && drifted || outside.is_some();
+        let untold = outside.filter(|cause| !verdict.causes.contains(cause));
+        verdict.causes.extend(untold);
         verdict
+    }
+
+    /// Whether it has an address that its network, which is made anew under it, does not have.
+    fn is_outside(&self, have: &ObservedContainer) -> bool {
+        let mut on = have.record.addresses.iter().filter_map(|(network, addresses)| {
+            Some((self.networks.get(network.as_str())?, addresses))
+        });
+        self.survey.options.no_recreate && on.any(|(fate, has)| !resources::has(&fate.record, has))
     }
 
     /// What becomes of one that is not made anew. What `restarts` it cannot be had otherwise.

@@ -13,7 +13,7 @@ use crate::problem::{PlanProblem, PlanProblems};
 use crate::pull;
 
 use super::containers::{Change, Fate, Part};
-use super::resources::NetworkFate;
+use super::resources::{self, NetworkFate};
 use super::{Survey, hardware, inits};
 
 /// Records by container name.
@@ -102,6 +102,9 @@ fn changed_record(
     let mut addresses = have.record.addresses.clone();
     addresses.retain(|network, _| want.networks.contains_key(network));
     addresses.extend(given);
+    if survey.options.no_recreate {
+        return ContainerRecord { addresses, ..have.record.clone() };
+    }
     let (spec, depends_on) = (want.clone(), change.depends_on.clone());
     let grants = survey.grants(change.service);
     ContainerRecord { spec, depends_on, grants, addresses, ..have.record.clone() }
@@ -207,6 +210,12 @@ fn addresses<'a>(
         }
     }
     let mut leaving = BTreeSet::new();
+    let keeps = |have: &ObservedContainer, network: &str, then: &EndpointSpec| {
+        let has = have.record.addresses.get(network);
+        let fate = networks.get(network);
+        let fits = fate.is_none_or(|fate| has.is_none_or(|has| resources::has(&fate.record, has)));
+        fits && keeps(have, network, then)
+    };
     for (change, want, have) in updated(changes) {
         for network in have.record.addresses.keys() {
             if !want.networks.get(network).is_some_and(|then| keeps(have, network, then)) {

@@ -9,7 +9,8 @@ use crate::desired::{NetworkSpec, SourceSpec, VolumeSpec};
 use crate::diff;
 use crate::ipam::{Subnets, bridge_name, overlap};
 use crate::observed::{
-    Addresses, ContainerRecord, Leftover, NetworkRecord, ObservedNetwork, Subnet, VolumeRecord,
+    Addresses, ContainerRecord, ContainerState, Leftover, NetworkRecord, ObservedNetwork, Subnet,
+    VolumeRecord,
 };
 use crate::problem::{PlanProblem, PlanProblems};
 
@@ -64,10 +65,11 @@ pub(super) fn networks<'a>(
 ) -> BTreeMap<&'a str, NetworkFate> {
     let used: BTreeSet<&str> =
         survey.specs().flat_map(|spec| spec.networks.keys()).map(String::as_str).collect();
+    let kept = kept_networks(survey);
     let mut fates = BTreeMap::new();
     let mut open = Vec::new();
     for (name, spec) in &survey.desired.networks {
-        if !used.contains(name.as_str()) {
+        if !used.contains(name.as_str()) && !kept.contains(name.as_str()) {
             continue;
         }
         match (survey.observed.networks.get(name), spec.external) {
@@ -86,8 +88,22 @@ pub(super) fn networks<'a>(
             },
         }
     }
+    for name in kept.into_iter().filter(|name| !survey.desired.networks.contains_key(*name)) {
+        if let Some(have) = survey.observed.networks.get(name) {
+            fates.insert(name, as_it_is(survey, have, &have.record.spec));
+        }
+    }
     make_new(survey, open, &mut fates, problems);
     fates
+}
+
+/// The networks of containers that are kept whatever their services say, and may start.
+fn kept_networks<'a>(survey: &'a Survey) -> BTreeSet<&'a str> {
+    let options = survey.options;
+    let scope = survey.scope.iter().filter(|_| options.no_recreate && !options.no_start);
+    let kept = scope.filter_map(|service| survey.own.get(service)).flatten();
+    let kept = kept.filter(|have| have.state != ContainerState::Broken);
+    kept.flat_map(|have| have.record.spec.networks.keys()).map(String::as_str).collect()
 }
 
 /// A network that has this key in its stack: the name on the host has the project before it.

@@ -176,6 +176,7 @@ impl FakeHost {
             Action::RepairNetwork(record) => {
                 let network = self.observed.networks.get_mut(&record.name).ok_or("missing")?;
                 (network.bridge_up, network.rules_present) = (true, true);
+                network.record = record.clone();
                 Ok(())
             }
             Action::RemoveNetwork { name } => self.remove_network(name),
@@ -194,7 +195,8 @@ impl FakeHost {
                 let container = self.get(&record.name)?;
                 let unseen = active(container) && !container.monitored;
                 let same = container.record.spec == record.spec
-                    && container.record.depends_on == record.depends_on;
+                    && container.record.depends_on == record.depends_on
+                    && container.record.addresses == record.addresses;
                 let moved = container.content_moved || !container.moved_limits.is_empty();
                 let asked = !same || container.updating || moved;
                 refuse(unseen || !asked, "is not to be updated")?;

@@ -7,6 +7,7 @@ mod differences;
 mod exchanges;
 mod holds;
 mod inits;
+mod kept;
 mod lifecycle;
 mod limits;
 mod options;

@@ -21,6 +21,8 @@ impl Maker<'_> {
         };
         let limits = change.have.into_iter().flat_map(|have| &have.moved_limits);
         causes.extend(limits.cloned().map(Cause::LimitMoved));
+        let rewires = |cause: &&Cause| matches!(cause, Cause::NetworkReplaced { .. });
+        causes.extend(change.verdict.causes.iter().filter(rewires).cloned());
         let update = self.draft.add(Action::UpdateContainer(Box::new(record)), causes);
         self.draft.changes(update, updates.clone());
         update
