@@ -441,9 +441,11 @@ impl ObservedContainer {
     }
 
     /// Orders the containers of one replica: the last one serves, or would. Where none does it is the
-    /// newest that has: what never took over is not good because the other one ended.
-    pub fn rank(&self) -> (bool, bool, u32) {
-        (is_active(self) && !self.beside, self.served, self.record.succession)
+    /// newest that has: what never took over is not good because the other one ended, and what is half
+    /// made is nothing.
+    pub fn rank(&self) -> (bool, bool, bool, u32) {
+        let whole = self.state != ContainerState::Broken;
+        (is_active(self) && !self.beside, self.served, whole, self.record.succession)
     }
 }
 

@@ -268,8 +268,11 @@ impl<'a> Judge<'a, '_> {
         let service = self.survey.desired.services.get(change.service);
         let fits = |mate: &&ObservedContainer| {
             let service = service.filter(|_| rollout::is_promising(mate, old));
-            service
-                .is_some_and(|service| self.described(change.service, service, mate).0.is_empty())
+            // One that `create` made has its `pre_start` before it, and that makes it anew.
+            let prepared = !mate.record.is_unprepared();
+            service.is_some_and(|service| {
+                prepared && self.described(change.service, service, mate).0.is_empty()
+            })
         };
         let takes_over = Cause::TakesOver { from };
         let verdict = match mate.filter(fits) {

@@ -260,7 +260,8 @@ fn serves(have: &ObservedContainer, observed: &Observed) -> bool {
         (record.project.clone(), record.service.clone(), record.number, record.init, record.oneoff)
     };
     let good = |have: &ObservedContainer| {
-        (active(have) && !have.beside, have.served, have.record.succession)
+        let whole = have.state != ContainerState::Broken;
+        (active(have) && !have.beside, have.served, whole, have.record.succession)
     };
     let mut others = observed.containers.values().filter(|other| replica(other) == replica(have));
     !others.any(|other| good(other) > good(have))

@@ -216,3 +216,48 @@ fn one_that_was_not_good_stays_stopped_until_the_next_attempt() {
     Plan: 1 replace, 1 remove, 5 unchanged
     "#);
 }
+
+#[test]
+fn one_whose_pre_start_has_not_run_does_not_take_over() {
+    let mut host = stuck();
+    let mut stack = rolling("nginx:2");
+    let step = InitStep {
+        image: None,
+        command: None,
+        environment: BTreeMap::new(),
+        user: None,
+        working_dir: None,
+        privileged: false,
+        per_replica: false,
+    };
+    stack.services.get_mut("web").unwrap().pre_start = vec![step];
+    let new = host.observed.containers.get_mut("shop-web-1-b").unwrap();
+    new.record.spec = desired(&stack).services["web"].container.clone();
+    assert!(new.record.is_unprepared());
+    let next = plan(&stack, &host);
+    assert_snapshot!(next, @r#"
+    run      web-pre_start-1  nginx:2
+                              `web` waits for it
+    replace  web-1-b          takes over from `shop-web-1`
+                              start-first as the file says: no gap
+                              image "nginx:1.27" → "nginx:2"
+                              pre_start — → [{"image":null,"command":null,"environment":{},"user":null,"working_dir":null,"privileged":false,"per_replica":false}]
+    remove   web-1            another takes its place
+    Plan: 1 replace, 1 run, 1 remove, 5 unchanged
+    "#);
+    host.apply_all(&next, 3);
+    assert!(plan(&stack, &host).is_empty());
+}
+
+#[test]
+fn half_made_is_never_the_one_that_counts() {
+    let mut host = all_ended(ContainerState::Created);
+    for (name, state) in
+        [("shop-web-1", ContainerState::Created), ("shop-web-1-b", ContainerState::Broken)]
+    {
+        let have = host.observed.containers.get_mut(name).unwrap();
+        (have.served, have.state) = (false, state);
+    }
+    let one = start("shop", &host.observed, &["web".to_owned()]).unwrap();
+    assert_eq!(steps(&one), "0 start_container shop-web-1 ←");
+}
