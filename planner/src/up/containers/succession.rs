@@ -233,9 +233,11 @@ impl<'a> Judge<'a, '_> {
         let observed = self.survey.observed;
         let (mut seen, mut open) = (BTreeSet::new(), vec![record]);
         while let Some(borrower) = open.pop() {
-            for from in &borrower.spec.volumes_from {
-                let lender = observed.containers.get(&from.container).map(|have| &have.record);
-                open.extend(lender.filter(|lender| seen.insert(&lender.name)));
+            // The volumes of one that has vanished are there still.
+            for from in borrower.spec.volumes_from.iter().map(|from| &from.container) {
+                let lender = observed.containers.get(from).filter(|_| !seen.contains(from));
+                open.extend(lender.map(|have| &have.record));
+                seen.insert(from);
             }
         }
         let goes = |name: &&String| self.renewed.get(*name) == Some(&true);

@@ -81,7 +81,7 @@ fn an_orphan_does_not_go_under_who_was_made_to_share_its_network() {
 
 #[test]
 fn volumes_made_anew_end_a_rollout_of_who_has_them_too() {
-    for order in [RolloutOrder::StartFirst, RolloutOrder::StopFirst] {
+    let with_order = |order, vanished: bool| {
         let mut stack = sharing();
         let on_failure = Some(FailureAction::Rollback);
         let update = Some(Rollout { order: Some(order), on_failure, ..Rollout::default() });
@@ -90,12 +90,19 @@ fn volumes_made_anew_end_a_rollout_of_who_has_them_too() {
         web.networks.insert("default".into(), ServiceNetwork::default());
         web.deploy = Some(Box::new(Deploy { update, ..Deploy::default() }));
         let mut host = up_with(&stack);
-        let options =
-            UpOptions { renew_volumes: true, force_recreate: true, ..UpOptions::default() };
+        if vanished {
+            host.observed.containers.remove("shop-data-1");
+        }
+        let force_recreate = !vanished;
+        let options = UpOptions { renew_volumes: true, force_recreate, ..UpOptions::default() };
         let plan = plan_with(&stack, &host, &options);
         let text = plan.to_string();
         assert!(text.contains("the volumes it has of another one are made anew"), "{text}");
         host.apply_all(&plan, 3);
         assert!(super::plan(&stack, &host).is_empty());
+    };
+    for order in [RolloutOrder::StartFirst, RolloutOrder::StopFirst] {
+        with_order(order, false);
+        with_order(order, true);
     }
 }
