@@ -98,13 +98,16 @@ impl Thing {
 
 /// What goes, by kind and name. The bytes of all of them are what the disk gets back.
 pub fn prunable(found: &Found<'_>, prune: &Prune) -> Vec<Thing> {
+    prunable_with(found, prune, &|_| true)
+}
+
+/// The same where of the containers only these may go.
+fn prunable_with(found: &Found<'_>, prune: &Prune, may_go: &dyn Fn(&str) -> bool) -> Vec<Thing> {
     let observed = found.observed;
-    let going: Vec<&ObservedContainer> = match prune.containers {
-        true => {
-            observed.containers.values().filter(|c| container_goes(c, observed, prune)).collect()
-        }
-        false => Vec::new(),
-    };
+    let all = observed.containers.values().filter(|_| prune.containers);
+    let all = all.filter(|c| may_go(&c.record.name));
+    let going: Vec<&ObservedContainer> =
+        all.filter(|c| container_goes(c, observed, prune)).collect();
     let gone: BTreeSet<&str> = going.iter().map(|c| c.record.name.as_str()).collect();
     let staying = |name: &str| !gone.contains(name);
     let mut things: Vec<Thing> = going
@@ -134,7 +137,10 @@ pub fn prunable(found: &Found<'_>, prune: &Prune) -> Vec<Thing> {
 /// were shown stays.
 pub fn removal(chosen: &[Thing], prune: &Prune, found: &Found<'_>) -> Plan {
     let observed = found.observed;
-    let things = prunable(found, prune);
+    let was_shown = |name: &str| {
+        chosen.iter().any(|shown| shown.kind == ThingKind::Container && shown.name == name)
+    };
+    let things = prunable_with(found, prune, &was_shown);
     let things = things.iter().filter(|thing| chosen.iter().any(|shown| shown.is(thing)));
     let mut draft = Draft::default();
     let mut containers: BTreeMap<&str, Slot> = BTreeMap::new();
@@ -157,7 +163,7 @@ pub fn removal(chosen: &[Thing], prune: &Prune, found: &Found<'_>) -> Plan {
         };
         let slot = draft.add(action, vec![Cause::Unused]);
         for (name, before) in &containers {
-            if observed.containers.get(*name).is_some_and(|c| needs(c, thing, observed)) {
+            if observed.containers.get(*name).is_some_and(|c| needs(c, thing, found)) {
                 draft.after(slot, *before);
             }
         }
@@ -174,15 +180,17 @@ pub fn removal(chosen: &[Thing], prune: &Prune, found: &Found<'_>) -> Plan {
     draft.finish("")
 }
 
-/// Whether a thing is there for a container.
-fn needs(container: &ObservedContainer, thing: &Thing, observed: &Observed) -> bool {
+/// Whether a thing is there for a container, or for the way back of its project.
+fn needs(container: &ObservedContainer, thing: &Thing, found: &Found<'_>) -> bool {
     match thing.kind {
         ThingKind::Network => container.record.spec.networks.contains_key(&thing.name),
-        ThingKind::Volume => mounts(container, observed).any(|volume| volume == thing.name),
+        ThingKind::Volume => mounts(container, found.observed).any(|volume| volume == thing.name),
         ThingKind::Image => {
             let record = &container.record;
+            let mut keepers = found.kept.get(&thing.name).into_iter().flatten();
             record.image_id == thing.name
                 || record.borrowed.images.values().any(|id| *id == thing.name)
+                || keepers.any(|keeper| keeper.project == record.project)
         }
         ThingKind::Container | ThingKind::Unfinished => false,
     }

@@ -3,6 +3,8 @@
 mod laws;
 mod order;
 mod promise;
+mod pruning;
+mod stored;
 mod world;
 
 use std::collections::BTreeSet;
