@@ -22,7 +22,12 @@ pub struct TestHost {
     abandoned: bool,
     /// The policy asks for consents.
     gated: bool,
+    /// How long what is left may take to go.
+    patience: Duration,
 }
+
+/// The longest that the kernel keeps a connection without an owner, and its network namespace with it.
+const PATIENCE: Duration = Duration::from_secs(100);
 
 /// A process that cannot be taken for another: its id and when it started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,7 +75,7 @@ impl TestHost {
         let project = machine.dir().join("stack");
         fs::create_dir(&project).unwrap();
         let before = Ledger::of(&machine);
-        TestHost { machine, project, before, abandoned: false, gated: false }
+        TestHost { machine, project, before, abandoned: false, gated: false, patience: PATIENCE }
     }
 
     /// The same, but nobody has consented to what its stacks are given: without this the
@@ -244,6 +249,12 @@ impl TestHost {
         });
     }
 
+    /// For a test that leaves what never goes by itself.
+    pub fn waits_for_leaks(mut self, patience: Duration) -> TestHost {
+        self.patience = patience;
+        self
+    }
+
     /// All that is on the machine now.
     pub fn ledger(&self) -> Ledger {
         Ledger::of(&self.machine)
@@ -253,9 +264,9 @@ impl TestHost {
     ///
     /// The kernel removes a network namespace and its links a moment after the last process is
     /// gone, or when the last connection in it has given up, so a difference counts when it is still
-    /// there after a hundred seconds: the longest that the kernel keeps a connection without an owner.
+    /// there after that.
     pub fn leaks(&self, allowed: &[&str]) -> Difference {
-        let end = Instant::now() + Duration::from_secs(100);
+        let end = Instant::now() + self.patience;
         loop {
             let difference = self.ledger().since(&self.before, allowed);
             if difference.is_empty() || Instant::now() > end {

@@ -1,5 +1,7 @@
 //! The harness itself: a ledger that cannot see a leak would make every other test worthless.
 
+use std::time::Duration;
+
 use berth_tests::TestHost;
 
 /// A shell line that leaks, the line that takes it back, and how the ledger shows it.
@@ -72,7 +74,7 @@ fn a_listening_socket_shows_in_the_ledger() {
 #[test]
 fn a_leak_fails_the_test_that_made_it() {
     let leaky = std::panic::catch_unwind(|| {
-        let host = TestHost::bare();
+        let host = TestHost::bare().waits_for_leaks(Duration::from_secs(2));
         host.shell("ip link add br-leak type bridge").succeeds();
     });
     let why = *leaky.expect_err("the leak must fail").downcast::<String>().unwrap();

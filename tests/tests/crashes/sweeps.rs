@@ -233,6 +233,52 @@ fn a_change_killed_at_each_record_of_its_journal_is_finished_by_the_next() {
     host.leaves_nothing_but(&[]);
 }
 
+/// A service that says what it has read when it starts, and what another content does.
+fn reader(on_change: &str) -> String {
+    format!(
+        "services:
+  web:
+    image: busybox:1
+    command: [sh, -c, 'cat /settings /bound; exec sleep 100000']
+    configs: [{{ source: settings, target: /settings }}]
+    volumes: ['./bound.conf:/bound:ro']
+    x-berth: {{ on_change: {on_change} }}
+configs: {{ settings: {{ file: settings.conf }} }}
+"
+    )
+}
+
+#[test]
+fn who_is_to_start_again_with_a_content_does_so_wherever_the_run_was_killed() {
+    let host = TestHost::with("compose.yaml", &reader("none"));
+    let contents = |text: &str| {
+        host.write("settings.conf", &format!("settings {text}\n"));
+        host.write("bound.conf", &format!("bound {text}\n"));
+    };
+    let said = || host.berth("logs --no-log-prefix -n 2 web").succeeds().stdout;
+    let says = |text: &str| {
+        let text = format!("settings {text}\nbound {text}\n");
+        host.eventually(&text, || said() == text);
+    };
+    for from in ["none", "replace"] {
+        let swept = Swept { host: &host, words: "up -d", ends_with: 0, least: 4 };
+        let before = |records: usize| {
+            contents("old");
+            host.write("compose.yaml", &reader(from));
+            host.berth("up -d --force-recreate").succeeds();
+            says("old");
+            contents(&format!("{from} {records}"));
+            host.write("compose.yaml", &reader("restart"));
+        };
+        let kinds = sweep(&swept, before, |records| {
+            host.berth("up -d").succeeds();
+            says(&format!("{from} {records}"));
+            host.berth("plan --detailed-exitcode").fails_with(0);
+        });
+        covers(&kinds, &["stop_container", "start_container"]);
+    }
+}
+
 #[test]
 fn down_killed_at_each_record_of_its_journal_is_finished_by_the_next() {
     let host = TestHost::with("compose.yaml", STACKS[0]);
