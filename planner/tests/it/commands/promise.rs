@@ -151,9 +151,9 @@ pub fn judge_rest(command: &Command, plan: &Plan, after: &Observed) {
         return;
     };
     let ended = |name: &str| {
-        let have = &after.containers[name];
         let done = ContainerState::Exited { exit_code: 0, finished_at: 0 };
-        have.state == done && is_awaited(plan, name)
+        let have = after.containers.get(name);
+        have.is_some_and(|have| have.state == done) && is_awaited(plan, name)
     };
     for step in &rest.steps {
         let name = step.action.target();
