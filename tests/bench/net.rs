@@ -3,7 +3,8 @@
 //! two containers and one port, once with 200 containers on the bridge and 1,000 ports. And what one
 //! more published port costs `up`.
 //!
-//! All ways are taken in turn, round after round, so that what else the machine does meets them all.
+//! All ways lead to the same container, to a program that only answers and to nginx, which wrk asks on
+//! 32 connections for a file of 1 KiB. All are taken in turn, round after round, so that what else the machine does meets them all.
 
 use std::fmt::Write;
 use std::time::Instant;
@@ -14,12 +15,22 @@ use berth_tests::machine::Place;
 /// Where the server of a stack listens, published under the same number.
 const PORT: u16 = 7000;
 
+/// Where its web server listens, published too.
+const WEB: u16 = 7080;
+
+const NGINX: &str =
+    "daemon off; master_process off; pid /tmp/nginx.pid; error_log stderr; events {}
+    http { access_log off;
+    client_body_temp_path /tmp/body; proxy_temp_path /tmp/proxy; fastcgi_temp_path /tmp/fastcgi;
+    uwsgi_temp_path /tmp/uwsgi; scgi_temp_path /tmp/scgi; server { listen 7080; listen [::]:7080; root /srv/www; } }";
+
 /// A stack whose client asks its server: so many more containers, and so many more ports.
 fn stack(others: usize, ports: u16) -> String {
     let mut text = format!(
         "x-host: &host {{ image: localhost/host, stop_grace_period: 0s, volumes: ['.:/srv:ro'] }}\n\
          services:\n  \
-           server: {{ <<: *host, command: [/srv/bench, serve, '{PORT}'], ports: ['{PORT}:{PORT}'] }}\n  \
+           server: {{ <<: *host, command: [sh, -c, '/srv/bench serve {PORT} & exec nginx -c /srv/nginx.conf'], \
+           ports: ['{PORT}:{PORT}', '{WEB}:{WEB}'] }}\n  \
            client: {{ <<: *host, command: [sleep, '100000'] }}\n"
     );
     if ports > 0 {
@@ -39,6 +50,8 @@ fn stack(others: usize, ports: u16) -> String {
 fn host(others: usize, ports: u16) -> (TestHost, f64) {
     let host = TestHost::with("compose.yaml", &stack(others, ports));
     std::fs::copy(std::env::current_exe().unwrap(), host.project("bench")).unwrap();
+    host.write("nginx.conf", NGINX);
+    host.write("www/1k", &"x".repeat(1024));
     let start = Instant::now();
     host.berth("up -d").succeeds();
     let took = start.elapsed().as_secs_f64() * 1000.0;
@@ -73,35 +86,49 @@ enum Way {
     Loopback,
 }
 
-fn ask(host: &TestHost, way: Way) -> Figures {
-    let ran = match way {
-        Way::Bare => host.neighbour(&format!("./bench ask 198.51.100.1 {PORT}")),
-        Way::Bridge => host.neighbour(&format!("./bench ask 203.0.113.1 {PORT}")),
-        Way::Name { filtered } => {
-            let filtered = u8::from(filtered);
-            let all = "/proc/sys/net/bridge/bridge-nf-call-ip";
-            host.shell(&format!(
-                "for file in {all}*; do ! [ -w $file ] || echo {filtered} > $file; done"
-            ));
-            host.berth(&format!("exec -T client /srv/bench ask server {PORT}"))
-        }
-        Way::Outside => host.neighbour(&format!("./bench ask 192.0.2.1 {PORT}")),
-        Way::Host => host.shell(&format!("./bench ask 192.0.2.1 {PORT}")),
-        Way::Loopback => host.shell(&format!("./bench ask 127.0.0.1 {PORT}")),
+/// Where a way leads, and what runs a program at its near end.
+fn near(host: &TestHost, way: Way) -> (&'static str, impl Fn(&str) -> String) {
+    let to = match way {
+        Way::Bare => "198.51.100.1",
+        Way::Bridge => "203.0.113.1",
+        Way::Name { .. } => "server",
+        Way::Outside | Way::Host => "192.0.2.1",
+        Way::Loopback => "127.0.0.1",
     };
-    let text = ran.succeeds().stdout;
-    let mut figures = text.split_whitespace().map(|figure| figure.parse().expect("a figure"));
-    [(); 4].map(|()| figures.next().expect("four figures"))
+    let run = move |words: &str| match way {
+        Way::Bare | Way::Bridge | Way::Outside => host.neighbour(words).succeeds().stdout,
+        Way::Name { .. } => {
+            host.berth(&format!("exec -T -w /srv client {words}")).succeeds().stdout
+        }
+        Way::Host | Way::Loopback => host.shell(words).succeeds().stdout,
+    };
+    (to, run)
 }
 
-/// Another pair out of the neighbour, into a namespace without any rule, and a bridge into the same; a
-/// server at their far end.
-const BARE: &str = "set -e
-    space() {
-        unshare --net sleep 100000 & eval $1=$!
-        while [ \"$(readlink /proc/$!/ns/net)\" = \"$(readlink /proc/self/ns/net)\" ]; do sleep 0.01; done
+fn ask(host: &TestHost, way: Way) -> Figures {
+    if let Way::Name { filtered } = way {
+        let filtered = u8::from(filtered);
+        let all = "/proc/sys/net/bridge/bridge-nf-call-ip";
+        host.shell(&format!(
+            "for file in {all}*; do ! [ -w $file ] || echo {filtered} > $file; done"
+        ));
     }
-    space far; space middle
+    let (to, run) = near(host, way);
+    let text = run(&format!("./bench ask {to} {PORT}"));
+    let mut figures = text.split_whitespace().map(|figure| figure.parse().expect("a figure"));
+    let [bulk, questions, connections, lookups] =
+        [(); 4].map(|()| figures.next().expect("four figures"));
+    let text = run(&format!("wrk -t1 -c32 -d1s http://{to}:{WEB}/1k"));
+    let requests = text.split_once("Requests/sec:").expect("a figure of wrk").1;
+    let requests = requests.split_whitespace().next().and_then(|figure| figure.parse().ok());
+    [bulk, requests.expect("a number"), questions, connections, lookups]
+}
+
+/// Another pair out of the neighbour, into the server's namespace, and one over a bridge in a namespace
+/// without any rule. `$far` is the server.
+const BARE: &str = "set -e
+    unshare --net sleep 100000 & middle=$!
+    while [ \"$(readlink /proc/$!/ns/net)\" = \"$(readlink /proc/self/ns/net)\" ]; do sleep 0.01; done
     far() { nsenter -t $far -n \"$@\"; }
     middle() { nsenter -t $middle -n \"$@\"; }
     ip link add bare0 type veth peer name bare1 netns $far
@@ -115,10 +142,9 @@ const BARE: &str = "set -e
     middle ip link set bridge0 up
     ip address add 198.51.100.2/24 dev bare0; ip link set bare0 up
     ip address add 203.0.113.2/24 dev bare2; ip link set bare2 up
-    far ip link set lo up
     far ip address add 198.51.100.1/24 dev bare1; far ip link set bare1 up
     far ip address add 203.0.113.1/24 dev bare3; far ip link set bare3 up
-    exec nsenter -t $far -n ./bench serve 7000";
+    echo ready; exec sleep 100000";
 
 /// Takes so many rounds and prints them, then what ports cost.
 pub fn measure(rounds: usize) {
@@ -126,14 +152,17 @@ pub fn measure(rounds: usize) {
     let (large, _) = host(197, 1000);
     let hosts = [&small, &large];
     for host in hosts {
-        host.start_shell(Place::Neighbour, BARE).prints("listens");
+        let far = host.pid_of("server").pid;
+        host.start_shell(Place::Neighbour, &format!("far={far}; {BARE}")).prints("ready");
     }
     let mut taken: Vec<Round> = Vec::new();
     for _ in 0..rounds {
         taken.push(WAYS.map(|(_, way)| hosts.map(|host| ask(host, way))));
     }
     println!("{rounds} rounds; median, and its ratio to that of the bare pair");
-    for (figure, name) in ["Gbit/s", "questions/s", "connections/s"].into_iter().enumerate() {
+    for (figure, name) in
+        ["Gbit/s", "requests/s", "questions/s", "connections/s"].into_iter().enumerate()
+    {
         println!("\n{name:<40}{:>24}{:>30}", "2 containers, 1 port", "200 containers, 1,001 ports");
         for (way, (name, _)) in WAYS.iter().enumerate() {
             let value = |way: usize, host: usize| {
@@ -145,9 +174,9 @@ pub fn measure(rounds: usize) {
             println!("{name:<40}{:>24}{:>30}", of(0), of(1));
         }
     }
-    let lookups = |host: usize| median(taken.iter().map(|round| round[BY_NAME][host][3]));
+    let lookups = |host: usize| median(taken.iter().map(|round| round[BY_NAME][host][4]));
     println!("\n{:<40}{:>24.0}{:>30.0}", "lookups of a name/s", lookups(0), lookups(1));
-    // What serves the bare pairs goes with the machines.
+    // What holds the bare pairs goes with the machines.
     small.abandon();
     large.abandon();
     ports(rounds);
@@ -156,8 +185,8 @@ pub fn measure(rounds: usize) {
 /// What a round took: by way, by host, by figure.
 type Round = [[Figures; 2]; WAYS.len()];
 
-/// What the asking program prints.
-type Figures = [f64; 4];
+/// What is measured of a way: the asking program's figures, and wrk's second among them.
+type Figures = [f64; 5];
 
 /// `up` of one container with more and more ports.
 fn ports(rounds: usize) {
