@@ -112,9 +112,18 @@ impl Host {
     /// # Errors
     /// [`HostError`] when a record cannot be read.
     pub fn list_containers(&self) -> Result<BTreeMap<String, ObservedContainer>, HostError> {
-        let reading = Reading::of(self, None);
-        let (first, second) = both(|| reading.share(), || reading.share());
-        Ok(self.gather(first?.into_iter().chain(second?), &mut BTreeSet::new()))
+        let names = names_in(&self.roots.state.join("containers"))?;
+        let many = names.len() >= WORTH_A_THREAD;
+        let left = Mutex::new(Some(names.into_iter()));
+        let reading = Reading { left, ..Reading::of(self, None) };
+        let read: Vec<_> = match many {
+            false => reading.share()?,
+            true => {
+                let (first, second) = both(|| reading.share(), || reading.share());
+                first?.into_iter().chain(second?).collect()
+            }
+        };
+        Ok(self.gather(read.into_iter(), &mut BTreeSet::new()))
     }
 
     /// The containers of what was read, with what they are to each other.
@@ -201,6 +210,9 @@ impl Host {
         Ok(images)
     }
 }
+
+/// From how many containers on reading some of them is worth a thread that does nothing else.
+const WORTH_A_THREAD: usize = 16;
 
 /// Containers that are being read by several, each container by one of them.
 struct Reading<'a> {
