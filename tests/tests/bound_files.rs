@@ -228,3 +228,21 @@ fn one_that_looks_as_it_did_is_not_read_again() {
         .fails_with(2)
         .stdout_has("sha256:000000000000 → sha256:");
 }
+
+#[test]
+fn a_folder_that_was_made_for_a_missing_file_is_told_and_the_file_is_taken_when_it_is_there() {
+    let text = "
+services:
+  web: { image: 'busybox:1', command: [sleep, '100000'], volumes: ['./app.conf:/data/seed:ro'] }
+";
+    let host = TestHost::with("compose.yaml", text);
+    let refused = host.berth("up -d");
+    assert_ne!(refused.code, 0);
+    refused
+        .stderr_has("`/data/seed`: a folder cannot cover a file")
+        .stderr_has("has to be removed");
+    std::fs::remove_dir(host.project("app.conf")).expect("the empty folder that was made");
+    host.write("app.conf", "y");
+    host.berth("up -d").succeeds();
+    host.berth("exec -T web cat /data/seed").succeeds().stdout_is("y");
+}

@@ -95,7 +95,10 @@ pub(crate) fn make(root: BorrowedFd<'_>, path: &str, kind: Kind) -> Result<Owned
     let is_folder = FileType::from_raw_mode(fstat(&at).step(STEP, path)?.st_mode).is_dir();
     match (kind, is_folder) {
         (Kind::Folder, false) => {
-            Err(SetupError::refused(STEP, path, "a folder cannot cover a file"))
+            // As where nothing was at the path of a bind, so that a folder was made there.
+            let reason = "a folder cannot cover a file; one that was made on the host because the file was \
+                          missing has to be removed, and the file put in its place";
+            Err(SetupError::refused(STEP, path, reason))
         }
         (Kind::File, true) => Err(SetupError::refused(STEP, path, "a file cannot cover a folder")),
         (Kind::Folder, true) | (Kind::File, false) => Ok(at),
