@@ -2,9 +2,10 @@
 
 mod common;
 
-use std::io::Write;
-use std::net::{TcpListener, UdpSocket};
+use std::io::{ErrorKind, Write};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use berth_network::dns::{self, SERVER};
 use berth_network::endpoint;
@@ -55,6 +56,17 @@ fn port_53_leads_to_the_high_ports_and_answers_come_back_from_it() {
         assert_eq!(container.ask_tcp("127.0.0.11:53").as_deref(), Some("by tcp"));
         assert_eq!(container.ask_udp("127.0.0.11:53").as_deref(), Some("by udp"));
 
+        // One that catches all questions, and answers them itself.
+        container.within(|| {
+            output("nft", "delete table ip own");
+            output("nft", "add table ip own");
+            output("nft", "add chain ip own out { type nat hook output priority -100 ; }");
+            output("nft", "add rule ip own out meta l4proto udp redirect to :5353");
+        });
+        container.serve_udp(5353, "caught");
+        assert_eq!(container.ask_udp("127.0.0.11:53").as_deref(), Some("caught 127.0.0.1"));
+        container.within(|| output("nft", "delete table ip own"));
+
         // Another resolver has other ports.
         let other = container.within(|| TcpListener::bind((SERVER, 0)).unwrap());
         let port = other.local_addr().unwrap().port();
@@ -66,5 +78,17 @@ fn port_53_leads_to_the_high_ports_and_answers_come_back_from_it() {
         });
         assert_eq!(container.ask_tcp("127.0.0.11:53").as_deref(), Some("by another"));
         assert_eq!(container.ask_udp("127.0.0.11:53").as_deref(), Some("by udp"));
+
+        // Nobody listens where questions are led to: who asks is told at once.
+        let free = container.within(|| UdpSocket::bind((SERVER, 0)).unwrap().local_addr().unwrap());
+        dns::redirect(container.netns.as_fd(), free.port(), port).unwrap();
+        let asking = container.within(|| {
+            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            socket.connect((SERVER, 53)).unwrap();
+            socket.send(b"a question").unwrap();
+            socket.recv(&mut [0; 16])
+        });
+        assert_eq!(asking.unwrap_err().kind(), ErrorKind::ConnectionRefused);
     });
 }

@@ -17,12 +17,13 @@ const TABLE: Table = Table { family: Family::Ip, name: "berth" };
 /// has rules of its own to see the same two ends in both directions.
 const ASKING: BaseChain =
     BaseChain { name: "asking", kind: "filter", hook: Hook::Output, priority: -300 };
-/// Where answers get theirs back: after it knows the flow (`mangle`).
+/// Where answers get theirs back: after whatever such a container has translated them from, which the
+/// kernel does once more as they arrive.
 const ANSWERING: BaseChain =
-    BaseChain { name: "answering", kind: "filter", hook: Hook::Output, priority: -150 };
+    BaseChain { name: "answering", kind: "filter", hook: Hook::Input, priority: 300 };
 
 /// Leads port 53 of [`SERVER`] to these ports of it, in `netns`, and no longer to where it led
-/// before. Answers come from port 53 again.
+/// before. Answers come from port 53 again, and so does the word that nobody listens there.
 ///
 /// Each packet is rewritten by itself. A translated flow would make the kernel track all flows of
 /// the container, which costs every packet of it more than all rules of the host do.
@@ -45,11 +46,17 @@ pub fn redirect(netns: BorrowedFd<'_>, udp_port: u16, tcp_port: u16) -> Result<(
             .set_to_port(protocol, port);
         batch.add_rule(ASKING.name, asking);
         let answering = Rule::new("answered from where they were asked")
-            .if_to_loopback_link()
+            .if_from_loopback_link()
             .if_from_ipv4(SERVER.octets())
             .if_from_port(protocol, port)
             .set_from_port(protocol, PORT);
         batch.add_rule(ANSWERING.name, answering);
     }
+    let refusing = Rule::new("nobody answers where they were asked")
+        .if_from_loopback_link()
+        .if_from_ipv4(SERVER.octets())
+        .if_unreachable_udp_port(udp_port)
+        .set_unreachable_port(PORT);
+    batch.add_rule(ANSWERING.name, refusing);
     Ok(batch.commit_inside(netns)?)
 }

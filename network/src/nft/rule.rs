@@ -15,13 +15,19 @@ const NFPROTO_IPV6: u8 = 10;
 const CT_STATE: u32 = 0;
 const CT_STATUS: u32 = 2;
 const TRANSLATED_TO: u32 = 0x20;
+/// `NFT_META_IIF`
+const IN_INDEX: u32 = 4;
 /// The link `lo` has the same number in each namespace.
 const LOOPBACK_LINK: u32 = 1;
 const TCP: u8 = 6;
+const UDP: u8 = 17;
 const TRANSPORT: u32 = 2;
 /// Where a transport's header has its ports.
 const SOURCE_PORT: u32 = 0;
 const DESTINATION_PORT: u32 = 2;
+/// Where an ICMP packet has the destination port of what it quotes: after its own header, one of IPv4
+/// without options, and the source port.
+const QUOTED_PORT: u32 = 8 + 20 + 2;
 /// `NFTA_FIB_F_DADDR`
 const TO_DESTINATION: u32 = 2;
 
@@ -58,8 +64,12 @@ impl Rule {
 
     /// `iif != "lo"`
     pub(crate) fn if_not_from_loopback_link(self) -> Self {
-        const IN_INDEX: u32 = 4;
         self.load_meta(IN_INDEX, 1).compare(Compare::Different, &LOOPBACK_LINK.to_ne_bytes())
+    }
+
+    /// `iif "lo"`
+    pub(crate) fn if_from_loopback_link(self) -> Self {
+        self.load_meta(IN_INDEX, 1).compare(Compare::Equal, &LOOPBACK_LINK.to_ne_bytes())
     }
 
     /// `oif "lo"`
@@ -111,6 +121,27 @@ impl Rule {
         self.if_protocol(protocol)
             .load_payload(TRANSPORT, SOURCE_PORT, 2, 1)
             .compare(Compare::Equal, &port.to_be_bytes())
+    }
+
+    /// It says that a UDP packet to this port did not arrive (RFC 792): what could not be delivered is
+    /// quoted in it, from its IPv4 header on.
+    pub(crate) fn if_unreachable_udp_port(self, port: u16) -> Self {
+        const ICMP: u8 = 1;
+        const DESTINATION_UNREACHABLE: u8 = 3;
+        const QUOTED_PROTOCOL: u32 = 8 + 9;
+        self.if_protocol(ICMP)
+            .load_payload(TRANSPORT, 0, 1, 1)
+            .compare(Compare::Equal, &[DESTINATION_UNREACHABLE])
+            .load_payload(TRANSPORT, QUOTED_PROTOCOL, 1, 1)
+            .compare(Compare::Equal, &[UDP])
+            .load_payload(TRANSPORT, QUOTED_PORT, 2, 1)
+            .compare(Compare::Equal, &port.to_be_bytes())
+    }
+
+    /// The same port in what is quoted, as it was.
+    pub(crate) fn set_unreachable_port(self, port: u16) -> Self {
+        const CHECKSUM_OF_ICMP: u32 = 2;
+        self.set_transport(QUOTED_PORT, CHECKSUM_OF_ICMP, port)
     }
 
     /// `tcp flags & (syn | ack) == syn`: the first packet of a connection, sent again or not. Of
@@ -342,8 +373,12 @@ impl Rule {
     }
 
     fn set_port(self, offset: u32, protocol: u8, port: u16) -> Self {
+        self.set_transport(offset, if protocol == TCP { 16 } else { 6 }, port)
+    }
+
+    /// Two bytes at `offset`, whose checksum is at another.
+    fn set_transport(self, offset: u32, checksum: u32, port: u16) -> Self {
         const INTERNET_CHECKSUM: u32 = 1;
-        let checksum = if protocol == TCP { 16 } else { 6 };
         let write = Attributes::default()
             .number(5, REGISTER)
             .number(2, TRANSPORT)
