@@ -136,10 +136,10 @@ impl Group {
         }
     }
 
-    /// v2 would end processes until the rest fits; v1 refuses by itself. What can be had back is had
-    /// back before, as v1 does it: pages of files, and what there is swap for.
+    /// v2 would end processes until the rest fits; v1 refuses by itself. What is swapped out to make room
+    /// is nobody's wish, and may not fit either.
     fn refuse_less_than_used(&self, was: &[Setting], after: &Cgroup) -> Result<(), SetupError> {
-        let (Some((folder, Version::V2)), Some(limit)) = (self.controller("memory"), after.memory)
+        let (Some((_, Version::V2)), Some(limit)) = (self.controller("memory"), after.memory)
         else {
             return Ok(());
         };
@@ -148,12 +148,7 @@ impl Group {
         if had.is_some_and(|had| limit >= had) {
             return Ok(());
         }
-        if let Some(excess @ 1..) = self.memory_in_use().and_then(|used| used.checked_sub(limit)) {
-            // Kernels before 5.19 have no such file, and less than all of that is an error: what counts
-            // is what is left.
-            let _ = put(&folder.join("memory.reclaim"), &excess.to_string());
-        }
-        match self.usage().memory {
+        match self.memory_held() {
             Some(used) if used > limit => {
                 let reason = format!(
                     "the container uses {used} bytes now, and would be killed; \

@@ -52,10 +52,14 @@ impl Group {
         usage
     }
 
-    /// Bytes that count against the limit of v2, with all file pages.
-    pub(super) fn memory_in_use(&self) -> Option<u64> {
+    /// Bytes that count against the limit of v2 and that a lower one does not get back: all but file
+    /// pages that are on the disk as they are.
+    pub(super) fn memory_held(&self) -> Option<u64> {
         let (folder, _) = self.controller("memory")?;
-        number(&folder.join("memory.current"))
+        let stat = |key| keyed(&folder.join("memory.stat"), key).unwrap_or(0);
+        let unwritten = stat("file_dirty") + stat("file_writeback");
+        let clean = (stat("active_file") + stat("inactive_file")).saturating_sub(unwritten);
+        less(number(&folder.join("memory.current")), Some(clean))
     }
 
     /// cgroup-v1/blkio-controller.rst and cgroup-v2.rst (`io.stat`). The scheduler of a device
