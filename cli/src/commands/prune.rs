@@ -222,8 +222,9 @@ async fn run(
     }
     let projects = chosen.iter().filter_map(|thing| thing.project.clone()).collect();
     let plan = |observed: &Observed| {
-        let images = host.store().images()?;
-        let found = Found { observed, images: &images, usage: &seen.usage, kept: &seen.kept };
+        // Somebody may have been asked since it was looked at.
+        let (images, kept) = (host.store().images()?, host.kept_images()?);
+        let found = Found { observed, images: &images, usage: &seen.usage, kept: &kept };
         Ok(removal(&chosen, &prune, &found))
     };
     let change = flow::change_across(session, &host, &projects, plan, Manner::Usual).await;
