@@ -97,7 +97,12 @@ fn who_waits_long_tells_whom_for_and_goes_on() {
 #[test]
 fn a_wait_without_an_end_is_a_wait() {
     let host = TestHost::with("compose.yaml", STACK);
-    host.berth(&format!("up -d --lock-timeout {}", u64::MAX)).succeeds();
+    host.berth("up -d").succeeds();
+    let held = holder(&host);
+    let waits = host.start_berth(&format!("stop --lock-timeout {} -t 0", u64::MAX));
+    waits.prints("waiting for it");
+    lets_go(held);
+    waits.ends().succeeds();
     host.berth("down --lock-timeout soon").fails_with(64).stderr_has("no duration");
 }
 

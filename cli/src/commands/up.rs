@@ -265,7 +265,7 @@ pub(super) async fn wait(
         // Nobody saw what became of it.
         Ok(_) | Err(_) => return ended,
     };
-    if let Err(failure) = generations::mark(host, waited, &became).await {
+    if let Err(failure) = generations::mark(session, host, waited, &became).await {
         session.ui.warn(&format!("the history does not say how this ended: {failure}"));
     }
     ended

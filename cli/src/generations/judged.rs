@@ -5,6 +5,7 @@ use berth_runtime::host::Host;
 
 use crate::failure::Failure;
 use crate::flow;
+use crate::session::Session;
 
 /// What a run was, to those that wait for what it did.
 #[derive(Debug, Clone)]
@@ -22,6 +23,7 @@ pub(crate) struct Waited<'a> {
 /// Marks what a run came to by how its services became: who does not become healthy is no state to go back
 /// to, who does so later is one again, unless it is something else that became so.
 pub(crate) async fn mark(
+    session: &Session,
     host: &Host,
     waited: &Waited<'_>,
     ended: &Result<(), &Failure>,
@@ -44,7 +46,7 @@ pub(crate) async fn mark(
     if host.newest_generation(waited.project)?.and_then(marked).is_none() {
         return Ok(());
     }
-    let lock = host.lock(waited.project, flow::LOCK_WAIT).await?;
+    let lock = flow::lock(session, host, waited.project).await?;
     // Another run may have been here meanwhile.
     match host.newest_generation(waited.project)?.and_then(marked) {
         Some(marked) => Ok(host.mark_generation(&lock, &marked)?),
