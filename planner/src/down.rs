@@ -70,14 +70,14 @@ pub fn down(
     let first = leftovers(observed, &mut draft);
     let all = of_project(project, observed);
     let (going, staying): (Vec<_>, Vec<_>) =
-        all.into_iter().partition(|c| goes(c, observed, options));
+        all.iter().copied().partition(|c| goes(c, observed, options));
     for container in &staying {
         if let Some(warning) = why_it_stays(container, observed, options) {
             draft.warnings.push(warning);
         }
     }
-    let stops =
-        lifecycle::stops(&going, &mut draft, Stopping { grace: options.grace, hold: false });
+    let how = Stopping { grace: options.grace, hold: false };
+    let stops = lifecycle::stops(&going, &all, &mut draft, how);
     let removed = lifecycle::removals(&going, &stops, &mut draft);
     resources(project, observed, options, &removed, &mut draft);
     if let Some(first) = first {

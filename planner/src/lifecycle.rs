@@ -70,7 +70,8 @@ pub fn start(
     check_start(observed, &begun)?;
     let repairs = repairs(&begun, observed, &mut draft)?;
     let following: Vec<_> = sharers.values().map(|(sharer, _)| *sharer).collect();
-    let stops = stops(&following, &mut draft, Stopping { grace: None, hold: false });
+    let how = Stopping { grace: None, hold: false };
+    let stops = stops(&following, &of_project(project, observed), &mut draft, how);
     let missing = |c: &ObservedContainer| !all.iter().any(|one| one.record.name == c.record.name);
     let others = following.iter().copied().filter(|sharer| missing(sharer));
     let whole: Vec<_> = all.iter().copied().chain(others).collect();
@@ -98,7 +99,7 @@ pub fn stop(
 ) -> Result<Plan, PlanProblems> {
     let mut all = of_services(project, observed, services)?;
     all.extend(one_offs(project, observed, services));
-    Ok(halt(project, &all, grace))
+    Ok(halt(project, observed, &all, grace))
 }
 
 /// The same for what `up` made: containers of `run` go on.
@@ -111,12 +112,18 @@ pub fn stop_all_but_runs(
     services: &[String],
     grace: Option<Duration>,
 ) -> Result<Plan, PlanProblems> {
-    Ok(halt(project, &of_services(project, observed, services)?, grace))
+    Ok(halt(project, observed, &of_services(project, observed, services)?, grace))
 }
 
-fn halt(project: &str, all: &[&ObservedContainer], grace: Option<Duration>) -> Plan {
+fn halt(
+    project: &str,
+    observed: &Observed,
+    all: &[&ObservedContainer],
+    grace: Option<Duration>,
+) -> Plan {
     let mut draft = Draft::default();
-    stops(all, &mut draft, Stopping { grace, hold: true });
+    let how = Stopping { grace, hold: true };
+    stops(all, &of_project(project, observed), &mut draft, how);
     draft.unchanged = all.iter().filter(|container| !is_active(container)).count();
     draft.finish(project)
 }
@@ -149,7 +156,8 @@ pub fn restart(
     let mut draft = Draft::default();
     draft.warnings.extend(waiting(&both, &named));
     let repairs = repairs(&all, observed, &mut draft)?;
-    let stops = stops(&all, &mut draft, Stopping { grace: options.grace, hold: false });
+    let how = Stopping { grace: options.grace, hold: false };
+    let stops = stops(&all, &of_project(project, observed), &mut draft, how);
     let starts = starts(&all, &mut draft, |_| true);
     connect((&stops, &starts), &repairs, observed, &mut draft);
     for (name, start) in starts {
@@ -198,7 +206,8 @@ pub fn rm(project: &str, observed: &Observed, options: &RmOptions) -> Result<Pla
         draft.unchanged = all.iter().filter(|container| is_active(container)).count();
         all.retain(|container| !is_active(container));
     }
-    let stops = stops(&all, &mut draft, Stopping { grace: options.grace, hold: false });
+    let how = Stopping { grace: options.grace, hold: false };
+    let stops = stops(&all, &of_project(project, observed), &mut draft, how);
     let removed = removals(&all, &stops, &mut draft);
     if options.volumes {
         own_volumes(observed, &removed, &mut draft);
@@ -358,20 +367,24 @@ pub(crate) struct Stopping {
     pub(crate) hold: bool,
 }
 
-/// Stops what runs, dependents first; gives the steps by container.
+/// Stops what runs, in the order that `every` container of the project gives; gives the steps by
+/// container.
 ///
 /// A stop that fails does not keep the others from being stopped.
 pub(crate) fn stops<'a>(
     containers: &[&'a ObservedContainer],
+    every: &[&'a ObservedContainer],
     draft: &mut Draft,
     how: Stopping,
 ) -> BTreeMap<&'a str, Slot> {
-    let groups = Groups::of(containers);
+    let groups = Groups::of(every);
+    let running = containers.iter().filter(|container| is_active(container));
+    let ending: BTreeSet<&str> = running.map(|c| c.record.name.as_str()).collect();
     let mut steps = BTreeMap::new();
     let mut of_service: BTreeMap<&str, Vec<Slot>> = BTreeMap::new();
     for service in groups.order.names().iter().rev() {
-        let running = groups.members(service).filter(|container| is_active(container));
-        for container in running {
+        let all = groups.members(service);
+        for container in all.filter(|c| ending.contains(c.record.name.as_str())) {
             let name = container.record.name.clone();
             let action = Action::StopContainer { name, grace: how.grace, hold: how.hold };
             let step = draft.add(action, vec![Cause::Requested]);
@@ -379,7 +392,7 @@ pub(crate) fn stops<'a>(
             steps.insert(container.record.name.as_str(), step);
         }
     }
-    // Over a service that has ended, such as a migration, others still need what that needed.
+    // Over a service that stays, or has ended as a migration does, others still need what that needs.
     for (service, firsts) in &of_service {
         for on in groups.order.needs_over(service, |on| of_service.contains_key(on)) {
             for first in firsts {

@@ -8,14 +8,13 @@ use berth_planner::observed::{ContainerRecord, Observed, ObservedContainer};
 use berth_planner::{Plan, StepId};
 
 use super::Command;
-use super::promise::is_about;
 use crate::checker::steps_before;
 
 /// Fails when a step comes too early, or stops otherwise than it was asked to.
 pub fn judge_order(command: &Command, plan: &Plan, observed: &Observed) {
     let before = steps_before(plan);
     let order = Order { plan, observed, before, project: &plan.project };
-    order.of_stops(command);
+    order.of_stops();
     order.of_starts();
     order.of_repairs();
     order.of_volumes();
@@ -56,13 +55,12 @@ impl<'a> Order<'a> {
         assert!(ordered, "{} before {}\n{}", what(then), what(first), self.plan);
     }
 
-    /// Dependents stop before what they need, directly or over others that the command is about.
-    fn of_stops(&self, command: &Command) {
-        let about = |have: &&ObservedContainer| is_about(command, self.project, have);
-        let about = self.observed.containers.values().filter(about);
+    /// Dependents stop before what they need, directly or over others of the project.
+    fn of_stops(&self) {
+        let records = self.observed.containers.values().map(|have| &have.record);
+        let all: Vec<&ContainerRecord> =
+            records.filter(|record| record.project == self.project).collect();
         let stops = self.steps(&["stop_container"]);
-        let stopped = stops.keys().map(|name| &self.observed.containers[name]);
-        let all: Vec<&ContainerRecord> = about.chain(stopped).map(|have| &have.record).collect();
         let needs = Needs::of(&all);
         for (name, stop) in &stops {
             let service = &self.observed.containers[name].record.service;

@@ -176,6 +176,43 @@ fn over_a_migration_that_has_ended_the_dependents_of_it_stop_first() {
 }
 
 #[test]
+fn over_one_that_stays_the_dependents_of_it_stop_first() {
+    let host = up_with(&shop());
+    let services = vec!["db".to_owned(), "web".to_owned()];
+    let known = Some(Known::of(&desired(&shop())));
+    let of_down = DownOptions { services: services.clone(), known, ..DownOptions::default() };
+    let of_rm = RmOptions { services: services.clone(), stop: true, ..RmOptions::default() };
+    let of_restart = RestartOptions { services: services.clone(), ..RestartOptions::default() };
+    for plan in [
+        down("shop", &host.observed, &of_down),
+        rm("shop", &host.observed, &of_rm),
+        restart("shop", &host.observed, &of_restart),
+        stop("shop", &host.observed, &services, None),
+        stop_all_but_runs("shop", &host.observed, &services, None),
+    ] {
+        let plan = steps(&plan.unwrap());
+        let stops = "0 stop_container shop-web-1 ←\n1 stop_container shop-db-1 ←  ended 0";
+        assert!(plan.starts_with(stops), "{plan}");
+    }
+}
+
+#[test]
+fn an_orphan_that_stays_keeps_the_order_of_those_that_go() {
+    let mut stack = shop();
+    let host = up_with(&stack);
+    stack.services.remove("app");
+    stack.services.get_mut("web").unwrap().depends_on.clear();
+    let known = Some(Known::of(&desired(&stack)));
+    let options = DownOptions { known, ..DownOptions::default() };
+    assert_snapshot!(steps(&down("shop", &host.observed, &options).unwrap()), @"
+    0 stop_container shop-web-1 ←
+    1 stop_container shop-db-1 ←  ended 0
+    2 remove_container shop-db-1 ← 1
+    3 remove_container shop-web-1 ← 0
+    ");
+}
+
+#[test]
 fn rm_keeps_a_volume_without_a_name_that_somebody_else_has_too() {
     let mut stack = shop();
     let app = stack.services.get_mut("app").unwrap();
