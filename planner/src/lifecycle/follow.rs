@@ -35,7 +35,8 @@ pub(super) fn dragged<'a>(
     let mut follows: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let services: BTreeMap<&str, &str> =
         every.iter().map(|c| (c.record.name.as_str(), c.record.service.as_str())).collect();
-    for container in every {
+    // One that has ended does not begin, so nothing follows it.
+    for container in every.iter().filter(|container| is_active(container)) {
         let record = &container.record;
         let restarting = record.depends_on.iter().filter(|(_, on)| on.restart && !no_deps);
         let on = restarting.map(|(on, _)| on.as_str());

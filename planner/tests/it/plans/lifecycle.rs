@@ -327,6 +327,24 @@ fn who_shares_a_network_goes_along_when_its_owner_starts_or_restarts() {
 }
 
 #[test]
+fn over_one_that_has_ended_nobody_is_restarted_along() {
+    let mut stack = sharing();
+    let mut late = service("late:1");
+    let on = Dependency { restart: true, ..dependency(Condition::ServiceStarted) };
+    late.depends_on.insert("web".into(), on);
+    stack.services.insert("late".to_owned(), late);
+    let mut host = up_with(&stack);
+    host.observed.containers.get_mut("shop-web-1").unwrap().state =
+        ContainerState::Exited { exit_code: 0, finished_at: 0 };
+    let services = vec!["app".to_owned()];
+    let options = RestartOptions { services, ..RestartOptions::default() };
+    assert_snapshot!(restart("shop", &host.observed, &options).unwrap(), @r"
+    restart  app-1
+    Plan: 1 restart
+    ");
+}
+
+#[test]
 fn one_that_was_left_in_a_network_that_has_ended_is_restarted() {
     let stack = sharing();
     let mut host = up_with(&stack);
