@@ -12,6 +12,7 @@ mod notes;
 mod owners;
 pub(crate) mod ports;
 mod records;
+mod renewals;
 mod resources;
 mod steps;
 mod stranded;

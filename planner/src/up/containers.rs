@@ -20,6 +20,7 @@ use crate::rollout::Manner;
 use super::claims;
 use super::inits::{self, Init};
 use super::records;
+use super::renewals;
 use super::resources::{self, NetworkFate, VolumeFate};
 use super::{Survey, is_active};
 
@@ -138,6 +139,10 @@ pub(super) fn decide<'a>(
             yielding.exchanged.insert(name.to_owned());
         } else if let Some(name) = records::crowded(survey, networks, &changes) {
             yielding.crowded.insert(name.to_owned());
+        } else if let Some((name, owner)) = renewals::outlived(survey, &changes)
+            && !yielding.outlived.contains_key(name)
+        {
+            yielding.outlived.insert(name.to_owned(), owner.to_owned());
         } else {
             problems.0.extend(found.0);
             return changes;
@@ -152,6 +157,8 @@ struct Yielding {
     exchanged: BTreeSet<String>,
     /// Those that stop first, as there is no address for another one beside them.
     crowded: BTreeSet<String>,
+    /// Those that go before volumes they have, each with the container whose volumes these are.
+    outlived: BTreeMap<String, String>,
 }
 
 /// The same, with these containers doing so.

@@ -1,8 +1,8 @@
 //! Fates → steps with their order.
 //!
 //! Stops come before removals, these before networks and volumes, these before changes of containers
-//! as they are, these before new containers, these before starts and the gates between them. No step waits for one of a later kind, so a
-//! plan cannot have a circle.
+//! as they are, these before new containers, these before starts and the gates between them. Only a
+//! rollout keeps what it replaces until later steps, and who would wait for that does not roll.
 
 mod batches;
 mod claims;
@@ -419,9 +419,6 @@ impl<'a> Maker<'a> {
     fn order_of_starts(&mut self) {
         for (index, change) in self.changes.iter().enumerate() {
             let Some(start) = self.slots[index].start else { continue };
-            for (service, dependency) in change.depends_on {
-                self.gate(start, change, service, *dependency);
-            }
             let parents = change.becomes().map(ContainerSpec::parents).unwrap_or_default();
             let parents =
                 parents.into_iter().filter_map(|parent| self.by_name.get(parent).copied());
@@ -432,14 +429,46 @@ impl<'a> Maker<'a> {
                 }
             }
         }
+        let mixed = self.changes.iter().any(|change| self.starts_otherwise(change));
+        for (index, change) in self.changes.iter().enumerate() {
+            let Some(start) = self.slots[index].start else { continue };
+            for (service, dependency) in change.depends_on {
+                self.gate((start, mixed), change, service, *dependency);
+            }
+        }
     }
 
-    fn gate(&mut self, start: Slot, change: &Change, service: &str, on: DependencySpec) {
+    /// Whether it starts as it was made, and its file has another order by now or none.
+    fn starts_otherwise(&self, change: &Change) -> bool {
+        let Some(have) = change.have.filter(|_| change.verdict.starts) else { return false };
+        let service = self.survey.desired.services.get(change.service);
+        let same = service.is_some_and(|service| {
+            let parents = have.record.spec.parents() == service.container.parents();
+            parents && have.record.depends_on == service.depends_on
+        });
+        !change.verdict.fate.makes() && !same
+    }
+
+    /// Lets a start wait for those of a service. Where the order is `mixed`, of records and of
+    /// files, not for one that needs it to start.
+    fn gate(
+        &mut self,
+        (start, mixed): (Slot, bool),
+        change: &Change,
+        service: &str,
+        on: DependencySpec,
+    ) {
         let in_scope = self.survey.scope.contains(service);
         for index in self.by_service.get(service).into_iter().flatten() {
             let (needed, slots) = (&self.changes[*index], self.slots[*index]);
             let start_of = slots.serve.or(slots.start).or(slots.adopt);
             let counts = in_scope || start_of.is_some();
+            if mixed && start_of.is_some_and(|of| self.draft.waits(of, start)) {
+                let (name, other) = (&change.name, &needed.name);
+                let note = format!("it starts before `{other}`, which was made to start after it");
+                self.draft.notes.push(format!("{name}: {note}"));
+                continue;
+            }
             if counts && needed.verdict.fate != Fate::Remove {
                 let deadline = self.survey.desired.services.get(service).and_then(|s| s.deadline);
                 let (name, have) = (needed.name.as_str(), needed.have);

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use berth_planner::action::Action;
-use berth_planner::desired::{ContainerSpec, NetworkMode, PortSpec, SourceSpec};
+use berth_planner::desired::{ContainerSpec, MountSpec, NetworkMode, PortSpec, SourceSpec};
+use berth_planner::down::volumes_of;
 use berth_planner::lock;
 use berth_planner::observed::*;
 use berth_planner::{Plan, StepId, Walk};
@@ -182,9 +183,9 @@ impl FakeHost {
             Action::RemoveNetwork { name } => self.remove_network(name),
             Action::CreateVolume(record) => self.create_volume(record),
             Action::RemoveVolume { name } => {
-                let uses = |spec: &ContainerSpec| volumes(spec).any(|volume| volume == name);
+                let uses = |has: &ContainerRecord| volumes_of(has).any(|volume| volume == name);
                 let mut all = self.observed.containers.values();
-                refuse(all.any(|container| uses(&container.record.spec)), "in use")?;
+                refuse(all.any(|container| uses(&container.record)), "in use")?;
                 self.observed.volumes.remove(name).map(drop).ok_or("missing".into())
             }
             Action::CreateContainer(record) => self.create_container(record),
@@ -360,13 +361,15 @@ impl FakeHost {
         }
         let image = here.images.get(&record.image()).ok_or("image missing")?;
         let image_id = image.id.clone();
+        let borrowed = self.borrowed(record)?;
         let mut container = self.container(record);
         container.record.image_id = image_id;
+        container.record.borrowed.mounts = borrowed;
         let anonymous = record.spec.mounts.iter();
         let anonymous =
             anonymous.filter(|(_, mount)| matches!(mount.source, SourceSpec::Anonymous { .. }));
         for (target, _) in anonymous {
-            let name = format!("{}{}", record.name, target.replace('/', "-"));
+            let name = anonymous_name(&record.name, target);
             let (project, owner) = (record.project.clone(), Some(record.name.clone()));
             let spec = Default::default();
             let volume = VolumeRecord { name: name.clone(), project, spec, container: owner };
@@ -374,6 +377,24 @@ impl FakeHost {
         }
         self.observed.containers.insert(record.name.clone(), container);
         Ok(())
+    }
+
+    /// The mounts it has of others, as these are now.
+    fn borrowed(&self, record: &ContainerRecord) -> Result<BTreeMap<String, MountSpec>, String> {
+        let mut borrowed = BTreeMap::new();
+        for from in &record.spec.volumes_from {
+            let other = self.observed.containers.get(&from.container).ok_or("lender missing")?;
+            let other = &other.record;
+            for (target, mount) in other.spec.mounts.iter().chain(&other.borrowed.mounts) {
+                let mut mount = mount.clone();
+                if let SourceSpec::Anonymous { .. } = mount.source {
+                    let name = anonymous_name(&other.name, target);
+                    mount.source = SourceSpec::Volume { name, nocopy: true, subpath: None };
+                }
+                borrowed.entry(target.clone()).or_insert(mount);
+            }
+        }
+        Ok(borrowed)
     }
 
     /// A container that changes while it runs gets links to what is new, and keeps the others.
@@ -495,6 +516,10 @@ pub fn active(container: &ObservedContainer) -> bool {
         ContainerState::Restarting { .. } => container.monitored,
         ContainerState::Created | ContainerState::Exited { .. } | ContainerState::Broken => false,
     }
+}
+
+fn anonymous_name(container: &str, target: &str) -> String {
+    format!("{container}{}", target.replace('/', "-"))
 }
 
 fn volumes(spec: &ContainerSpec) -> impl Iterator<Item = &str> {

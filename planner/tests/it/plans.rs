@@ -19,6 +19,7 @@ mod ready;
 mod refusals;
 mod rollouts;
 mod saved;
+mod turned;
 mod views;
 mod whole;
 

@@ -1,7 +1,6 @@
 //! A new container of a replica beside the old one, until it takes over.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 use super::{Change, Fate, Judge, Part, UNTRIED, Verdict, going};
 use crate::cause::Cause;
@@ -119,6 +118,11 @@ impl<'a> Judge<'a, '_> {
             }
             None => match mate {
                 Some(mate) if self.is_untried(&change, mate) => {
+                    if let Some(owner) = self.yielding.outlived.get(&mate.record.name) {
+                        self.try_out(&mut change, None);
+                        let container = owner.clone();
+                        return vec![change, going(mate, Cause::VolumesReplaced { container })];
+                    }
                     self.try_out(&mut change, Some(mate));
                     vec![change, Change { part: Part::Kept, ..going(mate, Cause::Superseded) }]
                 }
@@ -201,7 +205,7 @@ impl<'a> Judge<'a, '_> {
             Some("a network it is on is made anew")
         } else if volumes_of(&old.record).any(|name| self.makes_volume(name)) {
             Some("a volume it has is made anew")
-        } else if self.borrows_renewed(&old.record) {
+        } else if self.yielding.outlived.contains_key(&old.record.name) {
             Some("the volumes it has of another one are made anew")
         } else if volumes.any(|v| v.record.container.as_ref() == Some(&old.record.name)) {
             Some("its data is in a volume without a name")
@@ -226,24 +230,6 @@ impl<'a> Judge<'a, '_> {
         let mut others = self.survey.observed.containers.values().map(|other| &other.record);
         let sharer = others.find(|of| (&of.project, &of.service) != own && names(of));
         sharer.map(|record| record.name.as_str())
-    }
-
-    /// Whether it has volumes of another container that go with that one.
-    fn borrows_renewed(&self, record: &ContainerRecord) -> bool {
-        let observed = self.survey.observed;
-        let (mut seen, mut open) = (BTreeSet::new(), vec![record]);
-        while let Some(borrower) = open.pop() {
-            // The volumes of one that has vanished are there still.
-            for from in borrower.spec.volumes_from.iter().map(|from| &from.container) {
-                let lender = observed.containers.get(from).filter(|_| !seen.contains(from));
-                open.extend(lender.map(|have| &have.record));
-                seen.insert(from);
-            }
-        }
-        let goes = |name: &&String| self.renewed.get(*name) == Some(&true);
-        let lenders: BTreeSet<&String> = seen.into_iter().filter(goes).collect();
-        let mut owners = observed.volumes.values().filter_map(|v| v.record.container.as_ref());
-        self.survey.options.renew_volumes && owners.any(|owner| lenders.contains(owner))
     }
 
     fn makes_volume(&self, name: &str) -> bool {
