@@ -272,7 +272,9 @@ fn id_bases<'a>(
             bases.extend(shared.map(|base| (change.name.as_str(), base)));
             continue;
         }
-        let before = change.have.and_then(|have| have.record.id_base);
+        // What it shared with others stays theirs.
+        let before = change.have.map(|have| &have.record).filter(|have| have.spec.kin().is_empty());
+        let before = before.and_then(|have| have.id_base);
         match before.or_else(|| ranges.take()) {
             Some(base) => {
                 bases.insert(change.name.as_str(), base);

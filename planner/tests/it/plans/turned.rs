@@ -198,6 +198,19 @@ fn what_needs_another_may_be_needed_by_it() {
 }
 
 #[test]
+fn who_shares_no_ids_any_more_gets_its_own() {
+    let mut a = service("a:1");
+    a.pid = PidMode::Service("b".into());
+    let mut stack = with([("a", a), ("b", service("b:1"))]);
+    let mut host = up_with(&stack);
+    edit(&mut stack, "a", |a| a.pid = PidMode::Private);
+    let plan = plan_with(&stack, &host, &UpOptions::default());
+    host.apply_all(&plan, 3);
+    let base = |name| host.observed.containers[name].record.id_base.unwrap();
+    assert_ne!(base("shop-a-1"), base("shop-b-1"));
+}
+
+#[test]
 fn whose_network_a_kept_container_has_starts_first_though_its_file_says_otherwise() {
     let first = with([("vpn", service("vpn:1")), ("web", inside("web:1", "vpn"))]);
     let mut host = up_with(&first);
