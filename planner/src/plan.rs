@@ -13,6 +13,7 @@ use serde::{Serialize, Serializer};
 use crate::action::Action;
 use crate::cause::{Cause, FieldChange};
 use crate::policy::Grant;
+use crate::problem::PlanProblem;
 
 /// Number of a step in its plan, from 0: its place in [`Plan::steps`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -278,8 +279,18 @@ impl Draft {
     /// # Panics
     /// When the steps wait for each other in a circle, which would be a bug of the planner.
     pub(crate) fn finish(self, project: &str) -> Plan {
+        self.try_finish(project).unwrap_or_else(|circle| panic!("{circle}"))
+    }
+
+    /// The same where so much comes together that people are not to see a panic.
+    ///
+    /// # Errors
+    /// Steps that wait for each other in a circle.
+    pub(crate) fn try_finish(self, project: &str) -> Result<Plan, PlanProblem> {
         let order = self.order();
-        assert_eq!(order.len(), self.steps.len(), "steps of a plan wait for each other");
+        if order.len() < self.steps.len() {
+            return Err(PlanProblem::Circle { steps: self.circle(&order) });
+        }
         let mut number = vec![StepId(0); order.len()];
         for (new, old) in order.iter().enumerate() {
             number[*old] = StepId::from_index(new);
@@ -303,14 +314,33 @@ impl Draft {
             })
             .collect();
         steps.sort_unstable_by_key(|step| step.id);
-        Plan {
+        Ok(Plan {
             project: project.to_string(),
             steps,
             unchanged: self.unchanged,
             warnings: self.warnings,
             notes: self.notes,
             grants: Vec::new(),
+        })
+    }
+
+    /// Steps of which each waits for the next, and the last for the first, in words; `order` has
+    /// those that wait for no circle.
+    fn circle(&self, order: &[usize]) -> String {
+        let done: BTreeSet<usize> = order.iter().copied().collect();
+        let waits = |at: usize| self.steps[at].after.iter().chain(&self.steps[at].after_tried);
+        let mut path: Vec<usize> = Vec::new();
+        let mut next = (0..self.steps.len()).find(|at| !done.contains(at));
+        while let Some(at) = next.filter(|at| !path.contains(at)) {
+            path.push(at);
+            next = waits(at).copied().find(|before| !done.contains(before));
         }
+        let begin = path.iter().position(|at| Some(*at) == next).unwrap_or(0);
+        let words = |at: &usize| {
+            let action = &self.steps[*at].action;
+            format!("{} {}", action.verb().replace('_', " "), action.target())
+        };
+        path[begin..].iter().map(words).collect::<Vec<_>>().join(" ← ")
     }
 
     /// Steps so that each comes after what it waits for, else in the order they were added.
@@ -337,5 +367,26 @@ impl Draft {
             }
         }
         order
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_circle_is_told_by_its_steps_alone() {
+        let mut draft = Draft::default();
+        let names = ["first", "a", "b", "last"];
+        let remove = |name: &str| Action::RemoveVolume { name: name.to_owned() };
+        let [first, a, b, last] = names.map(|name| draft.add(remove(name), vec![Cause::Requested]));
+        draft.after(a, first);
+        draft.after(last, b);
+        assert_eq!(draft.order().len(), 4);
+        draft.after(a, b);
+        draft.after_tried(b, a);
+        let refusal = draft.try_finish("shop").unwrap_err().to_string();
+        let steps = "(remove volume a ← remove volume b)";
+        assert!(refusal.contains(steps) && refusal.contains("report"), "{refusal}");
     }
 }

@@ -158,6 +158,11 @@ pub enum PlanProblem {
     PortInUse { port: String, container: String, owner: String, free: Option<u16> },
     #[error("no port of {ports} is free for `{container}`: {owners}")]
     PortsTaken { ports: String, container: String, owners: String },
+    #[error(
+        "the steps of this plan wait for each other ({steps}), so nothing was touched: this is a bug \
+         of berth, please report it with this line and the file"
+    )]
+    Circle { steps: String },
 }
 
 /// What a port that is taken could be.

@@ -93,7 +93,8 @@ pub(crate) fn make(survey: &Survey) -> Result<Plan, PlanProblems> {
     memory::check(survey, &mut problems);
     let records = records::make(survey, &networks, &changes, &mut problems);
     problems.none()?;
-    Ok(steps::draft(survey, &networks, &volumes, &changes, records).finish(&survey.desired.project))
+    let draft = steps::draft(survey, &networks, &volumes, &changes, records);
+    draft.try_finish(&survey.desired.project).map_err(|circle| PlanProblems(vec![circle]))
 }
 
 /// The services whose containers [`up`] makes as described.
