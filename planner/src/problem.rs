@@ -20,6 +20,12 @@ pub enum PlanProblem {
     )]
     NetworkGone { network: String, container: String },
     #[error(
+        "network `{network}` of container `{container}` does not exist any more, and the file does \
+         not describe it: leave `--no-recreate` out, so that the container is made anew as its \
+         service says"
+    )]
+    NetworkNotDescribed { network: String, container: String },
+    #[error(
         "network `{network}` has lost its {lost} while container `{container}` runs on it: \
          `berth up` puts both right"
     )]

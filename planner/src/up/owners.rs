@@ -71,7 +71,8 @@ fn missing(
     }
 }
 
-/// Networks that only its record names, and that are not there any more.
+/// Networks that only its record names, and that are not there any more. Of one that the file has
+/// and that is not made it was told why.
 fn unlinked(
     survey: &Survey,
     (container, spec): (&str, &ContainerSpec),
@@ -80,9 +81,10 @@ fn unlinked(
 ) {
     for network in spec.networks.keys() {
         let here = survey.observed.networks.contains_key(network);
-        if !here && !networks.contains_key(network.as_str()) {
+        let described = survey.desired.networks.contains_key(network);
+        if !here && !described && !networks.contains_key(network.as_str()) {
             let (network, container) = (network.clone(), container.to_owned());
-            problems.add(PlanProblem::NetworkGone { network, container });
+            problems.add(PlanProblem::NetworkNotDescribed { network, container });
         }
     }
 }

@@ -52,8 +52,24 @@ fn a_network_that_is_gone_is_made_for_it_or_forbids_it() {
     ");
     stack.networks.remove("back");
     let refused = up(&desired(&stack), &host.observed, &kept(), &stack.places).unwrap_err();
-    assert_snapshot!(refused, @r"network `shop_back` of container `shop-app-1` does not exist any more: `berth up` makes both anew");
+    assert_snapshot!(refused, @r"network `shop_back` of container `shop-app-1` does not exist any more, and the file does not describe it: leave `--no-recreate` out, so that the container is made anew as its service says");
     host.apply_all(&plan, 3);
+}
+
+#[test]
+fn a_network_that_cannot_be_made_is_told_once() {
+    let mut stack = with([("app", service("app:1"))]);
+    let mut host = up_with(&stack);
+    host.drop_network("shop_default").unwrap();
+    let have = host.observed.containers.get_mut("shop-app-1").unwrap();
+    (have.state, have.monitored) = (ContainerState::Created, false);
+    stack.networks.get_mut("default").unwrap().external = true;
+    for options in [UpOptions::default(), kept()] {
+        let refused = up(&desired(&stack), &host.observed, &options, &stack.places).unwrap_err();
+        insta::allow_duplicates! {
+            assert_snapshot!(refused, @"network `shop_default` is external and does not exist: `berth up` of the stack that describes it makes it, with `name: shop_default` there");
+        }
+    }
 }
 
 #[test]
