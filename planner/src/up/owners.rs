@@ -95,13 +95,13 @@ fn problem(
     gone: &Change,
 ) -> PlanProblem {
     let owner = gone.name.as_str();
-    let (attribute, what) = shared(spec, owner);
+    let (attribute, what) = shared(spec, owner).unwrap_or(VOLUMES);
     // What it was made with is not what the file says of it.
-    let service = service.filter(|service| {
+    let says = service.filter(|service| {
         let wanted = survey.desired.services.get(*service);
-        wanted.is_some_and(|wanted| shared(&wanted.container, owner) == (attribute, what))
+        wanted.is_some_and(|wanted| shared(&wanted.container, owner) == Some((attribute, what)))
     });
-    let place = service.and_then(|service| {
+    let place = says.and_then(|service| {
         let path = format!("services.{service}.{attribute}");
         survey.places.find(&path).map(|place| place.to_string())
     });
@@ -110,24 +110,34 @@ fn problem(
         what,
         owner: owner.to_owned(),
         place,
-        next: next(survey, service, gone),
+        next: next(survey, (service, says), gone),
     }
 }
+
+/// An attribute, and what it shares.
+type Sharing = (&'static str, &'static str);
+
+const VOLUMES: Sharing = ("volumes_from", "volumes");
 
 /// By which attribute it has what of the other one.
-fn shared(spec: &ContainerSpec, owner: &str) -> (&'static str, &'static str) {
+fn shared(spec: &ContainerSpec, owner: &str) -> Option<Sharing> {
     match (&spec.network_mode, &spec.pid, &spec.ipc) {
-        (NetworkMode::Container(name), ..) if name == owner => ("network_mode", "network"),
-        (_, PidSpace::Container(name), _) if name == owner => ("pid", "processes"),
-        (.., IpcSpace::Container(name)) if name == owner => ("ipc", "shared memory"),
-        _ => ("volumes_from", "volumes"),
+        (NetworkMode::Container(name), ..) if name == owner => Some(("network_mode", "network")),
+        (_, PidSpace::Container(name), _) if name == owner => Some(("pid", "processes")),
+        (.., IpcSpace::Container(name)) if name == owner => Some(("ipc", "shared memory")),
+        _ => spec.volumes_from.iter().any(|from| from.container == owner).then_some(VOLUMES),
     }
 }
 
-/// What keeps both, or takes both away.
-fn next(survey: &Survey, service: Option<&str>, gone: &Change) -> String {
+/// What keeps both, or takes both away, given the service of the one that shares, and whether the
+/// file says that it does.
+fn next(survey: &Survey, (service, says): (Option<&str>, Option<&str>), gone: &Change) -> String {
     let scaled = gone.verdict.causes.contains(&Cause::Scale);
-    match service {
+    let left_out = |service: &&str| says.is_none() && !survey.scope.contains(*service);
+    if let Some(service) = service.filter(left_out) {
+        return format!("bring `{service}` up too, which makes it anew as the file has it");
+    }
+    match says {
         Some(service) if scaled => format!(
             "keep a container of `{}`, or scale `{service}` to 0 too (`--scale {service}=0`)",
             gone.service

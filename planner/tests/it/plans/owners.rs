@@ -80,6 +80,27 @@ fn an_orphan_does_not_go_under_who_was_made_to_share_its_network() {
 }
 
 #[test]
+fn who_shares_by_its_record_alone_is_to_be_brought_up_too() {
+    let mut stack = sharing();
+    stack.services.get_mut("web").unwrap().volumes_from.clear();
+    stack.services.insert("other".into(), service("other:1"));
+    let host = up_with(&stack);
+    let web = stack.services.get_mut("web").unwrap();
+    web.network_mode = None;
+    web.networks.insert("default".into(), ServiceNetwork::default());
+    let scaled_away = UpOptions { services: vec!["vpn".into()], ..scaled(&[("vpn", 0)]) };
+    assert_snapshot!(refused(&stack, &host, &scaled_away), @"container `shop-web-1` has the network of `shop-vpn-1`, and this takes `shop-vpn-1` away: bring `web` up too, which makes it anew as the file has it");
+    stack.services.remove("vpn");
+    let named = |services: &[&str]| UpOptions {
+        services: services.iter().map(ToString::to_string).collect(),
+        remove_orphans: true,
+        ..UpOptions::default()
+    };
+    assert_snapshot!(refused(&stack, &host, &named(&["other"])), @"container `shop-web-1` has the network of `shop-vpn-1`, and this takes `shop-vpn-1` away: bring `web` up too, which makes it anew as the file has it");
+    plan_with(&stack, &host, &named(&["other", "web"]));
+}
+
+#[test]
 fn volumes_made_anew_end_a_rollout_of_who_has_them_too() {
     let with_order = |order, vanished: bool| {
         let mut stack = sharing();
