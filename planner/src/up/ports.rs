@@ -95,16 +95,32 @@ impl Owner<'_> {
 
 /// What has which port, in the end.
 #[derive(Default)]
-struct Claims<'a>(BTreeMap<(Protocol, u16), Vec<(Place, Owner<'a>)>>);
+struct Claims<'a> {
+    owners: BTreeMap<(Protocol, u16), Vec<(Place, Owner<'a>)>>,
+    /// What nobody has now, but a service of the file or one that stands still is to have.
+    meant: Vec<((Protocol, u16), Place)>,
+}
 
 impl<'a> Claims<'a> {
     fn add(&mut self, key: (Protocol, u16), place: Place, owner: Owner<'a>) {
-        self.0.entry(key).or_default().push((place, owner));
+        self.owners.entry(key).or_default().push((place, owner));
     }
 
     fn owner(&self, key: (Protocol, u16), place: Place) -> Option<&Owner<'a>> {
-        let all = self.0.get(&key)?;
+        let all = self.owners.get(&key)?;
         all.iter().find(|(other, _)| other.meets(place)).map(|(_, owner)| owner)
+    }
+
+    /// Whether a port can be offered to whoever does not get the one it asks for.
+    fn is_free(&self, key: (Protocol, u16), place: Place) -> bool {
+        let mut meant = self.meant.iter().filter(|(other, _)| *other == key);
+        self.owner(key, place).is_none() && !meant.any(|(_, other)| other.meets(place))
+    }
+
+    /// Keeps the ports of a description that are one port each from being offered to others.
+    fn keep(&mut self, spec: &ContainerSpec) {
+        let ports = wanted(spec).iter();
+        self.meant.extend(ports.filter_map(|port| Some((fixed(port)?, Place::of(port)))));
     }
 
     /// What is there already, but what these containers have, which give it back before.
@@ -112,7 +128,9 @@ impl<'a> Claims<'a> {
         let mut claims = Claims::default();
         let stays = |name: &str| !ending.contains(name);
         for (name, have) in &observed.containers {
-            if is_active(have) && stays(name) {
+            if !is_active(have) {
+                claims.keep(&have.record.spec);
+            } else if stays(name) {
                 for port in held(have) {
                     if let Some(key) = fixed(port) {
                         claims.add(key, Place::of(port), Owner::Own(name));
@@ -168,7 +186,7 @@ impl<'a> Claims<'a> {
         let place = Place::of(spec);
         let free = fixed(spec).and_then(|(protocol, number)| {
             let mut next = (number..=number.saturating_add(PORTS_BEYOND)).skip(1);
-            let free = next.find(|next| self.owner((protocol, *next), place).is_none())?;
+            let free = next.find(|next| self.is_free((protocol, *next), place))?;
             self.add((protocol, free), place, Owner::Own(name));
             Some(free)
         });
@@ -215,7 +233,10 @@ pub(super) fn check(survey: &Survey, changes: &[Change], problems: &mut PlanProb
         .map(|change| change.name.as_str())
         .collect();
     if !wants.is_empty() {
-        Claims::of(survey.observed, &ending).grant(&wants, problems);
+        let mut claims = Claims::of(survey.observed, &ending);
+        let services = survey.desired.services.values();
+        services.for_each(|service| claims.keep(&service.container));
+        claims.grant(&wants, problems);
     }
 }
 

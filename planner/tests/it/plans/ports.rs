@@ -59,6 +59,23 @@ fn the_next_free_port_is_offered_once_and_only_where_it_was_looked_for() {
 }
 
 #[test]
+fn no_port_is_offered_that_somebody_is_to_have() {
+    let publishing = |of: u16| {
+        let mut service = service("app:1");
+        service.ports = vec![port(of, 80)];
+        service
+    };
+    let mut host = up_with(&with([("old", publishing(8082))]));
+    let old = host.observed.containers.get_mut("shop-old-1").unwrap();
+    (old.state, old.monitored) = (ContainerState::Exited { exit_code: 0, finished_at: 0 }, false);
+    host.observed.host.listening = vec![listener(8080, "0.0.0.0", nginx())];
+    let stack = with([("web", publishing(8080)), ("api", publishing(8081))]);
+    let options = UpOptions { services: vec!["web".into()], ..UpOptions::default() };
+    let refused = up(&desired(&stack), &host.observed, &options, &stack.places).unwrap_err();
+    assert_snapshot!(refused, @"port 8080/tcp of `shop-web-1` is taken by process 812 (`nginx` of `nginx.service`): end that, or publish 8083, which is free");
+}
+
+#[test]
 fn an_address_beside_it_is_free() {
     for (wanted, taken, free) in [
         (Some("127.0.0.1"), "127.0.0.2", true),
