@@ -4,19 +4,38 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Survey;
-use super::containers::{Change, Part};
+use super::containers::{Change, Fate, Part};
 use crate::down::volumes_of;
 
-/// The volumes that go, each with the container whose next one shall have a new one.
-pub(super) fn renewed<'a>(survey: &Survey<'a>, changes: &[Change]) -> BTreeMap<&'a str, &'a str> {
+/// A volume whose container is made, and shall have a new one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Renewal<'a> {
+    /// The container it belongs to.
+    pub(super) owner: &'a str,
+    /// One that has it too and is left as it is: the volume stays, and its container keeps it.
+    pub(super) user: Option<&'a str>,
+}
+
+/// The volumes of containers that are made.
+pub(super) fn of<'a>(survey: &Survey<'a>, changes: &[Change]) -> BTreeMap<&'a str, Renewal<'a>> {
     if !survey.options.renew_volumes {
         return BTreeMap::new();
     }
-    let made = changes.iter().filter(|change| change.verdict.fate.makes() && !change.oneoff);
-    let made: BTreeSet<&str> = made.map(|change| change.name.as_str()).collect();
+    let named = |counts: fn(&Change) -> bool| -> BTreeSet<&str> {
+        let all = changes.iter().filter(|change| counts(change));
+        all.map(|change| change.name.as_str()).collect()
+    };
+    let made = named(|change| change.verdict.fate.makes() && !change.oneoff);
+    let ends = named(|change| matches!(change.verdict.fate, Fate::Replace | Fate::Remove));
+    let mut users = BTreeMap::new();
+    for (name, have) in &survey.observed.containers {
+        let stays = !ends.contains(name.as_str());
+        let has = volumes_of(&have.record).filter(|_| stays);
+        users.extend(has.map(|volume| (volume, name.as_str())));
+    }
     let volumes = survey.observed.volumes.iter().filter_map(|(name, volume)| {
-        let owner = volume.record.container.as_deref()?;
-        made.contains(owner).then_some((name.as_str(), owner))
+        let owner = volume.record.container.as_deref().filter(|owner| made.contains(owner))?;
+        Some((name.as_str(), Renewal { owner, user: users.get(name.as_str()).copied() }))
     });
     volumes.collect()
 }
@@ -27,11 +46,21 @@ pub(super) fn outlived<'a>(
     survey: &Survey<'a>,
     changes: &[Change<'a>],
 ) -> Option<(&'a str, &'a str)> {
-    let renewed = renewed(survey, changes);
+    let renewals = of(survey, changes);
     let mut stay = changes.iter().filter(|change| matches!(change.part, Part::Old | Part::Kept));
     stay.find_map(|change| {
         let record = &change.have?.record;
-        let owner = volumes_of(record).find_map(|volume| renewed.get(volume))?;
-        Some((record.name.as_str(), *owner))
+        let mut has = volumes_of(record).filter_map(|volume| renewals.get(volume));
+        let goes = has.find(|renewal| renewal.user.is_none())?;
+        Some((record.name.as_str(), goes.owner))
     })
+}
+
+/// Says which stay all the same.
+pub(super) fn notices(renewals: &BTreeMap<&str, Renewal>) -> Vec<String> {
+    let kept = renewals.iter().filter_map(|(volume, renewal)| {
+        let (owner, user) = (renewal.owner, renewal.user?);
+        Some(format!("volume `{volume}` stays, and `{owner}` keeps it: container `{user}` has it"))
+    });
+    kept.collect()
 }

@@ -8,7 +8,7 @@ use crate::desired::ContainerSpec;
 use crate::down::volumes_of;
 use crate::plan::Slot;
 use crate::up::containers::Change;
-use crate::up::renewals;
+use crate::up::renewals::{self, Renewal};
 
 impl Maker<'_> {
     /// Who has the volumes of another is made after it, and ends before those are renewed.
@@ -22,7 +22,10 @@ impl Maker<'_> {
                 made.into_iter().for_each(|made| self.draft.after(create, made));
             }
         }
-        for (volume, owner) in renewals::renewed(self.survey, self.changes) {
+        let renewals = renewals::of(self.survey, self.changes);
+        self.draft.warnings.extend(renewals::notices(&renewals));
+        let going = renewals.into_iter().filter(|(_, renewal)| renewal.user.is_none());
+        for (volume, Renewal { owner, .. }) in going {
             let remove = Action::RemoveVolume { name: volume.to_owned() };
             let remove = self.draft.add(remove, vec![Cause::Requested]);
             for (change, slots) in self.changes.iter().zip(&self.slots) {

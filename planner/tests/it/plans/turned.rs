@@ -238,3 +238,38 @@ fn whose_network_a_kept_container_has_starts_first_though_its_file_says_otherwis
         assert!(plan_with(&stack, &host, &kept()).is_empty());
     }
 }
+
+#[test]
+fn a_volume_that_somebody_else_keeps_is_not_made_anew() {
+    let mut data = service("data:1");
+    data.volumes.push(anonymous("/data"));
+    let mut web = service("web:1");
+    web.volumes_from = volumes_of("data");
+    let both = with([("data", data), ("web", web)]);
+    let mut host = up_with(&both);
+    let mut stack = both.clone();
+    stack.services.remove("web");
+    edit(&mut stack, "data", |data| data.image = Some("data:2".into()));
+    let plan = plan_with(&stack, &host, &renewing());
+    assert_snapshot!(plan, @r#"
+    pull     image data:2
+    replace  data-1        image "data:1" → "data:2"
+    warning: container `shop-web-1` is an orphan: service `web` is not in the stack (`--remove-orphans` removes it)
+    warning: volume `shop-data-1-data` stays, and `shop-data-1` keeps it: container `shop-web-1` has it
+    Plan: 1 replace, 1 pull, 1 unchanged
+    "#);
+    let with_orphan = UpOptions { remove_orphans: true, ..renewing() };
+    at(&plan_with(&stack, &host, &with_orphan), "remove_volume", "shop-data-1-data");
+    host.apply_all(&plan, 3);
+    assert!(super::plan(&stack, &host).is_empty());
+
+    // Nor is one of a container that has vanished, below who is not made anew.
+    let mut host = up_with(&both);
+    host.observed.containers.remove("shop-data-1");
+    let options = UpOptions { renew_volumes: true, ..kept() };
+    assert_snapshot!(plan_with(&both, &host, &options), @r"
+    create  data-1  data:1
+    warning: volume `shop-data-1-data` stays, and `shop-data-1` keeps it: container `shop-web-1` has it
+    Plan: 1 create, 2 unchanged
+    ");
+}
