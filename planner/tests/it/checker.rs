@@ -223,6 +223,8 @@ impl<'a> Judged<'a> {
                     || !init.name.ends_with(&format!("-{}", init.number)))
                 && record.init.is_none()
                 && !record.oneoff
+                // One that is not to run yet has it before it some other time.
+                && record.prepared
             {
                 self.after_end(id, &init.name);
                 let start = self.find("start_container", &init.name).expect("it is started");
@@ -381,20 +383,49 @@ impl<'a> Judged<'a> {
     fn stop(&self, id: StepId, name: &str) {
         let record = &self.observed.containers[name].record;
         assert!(active(&self.observed.containers[name]), "{name} does not run");
+        // One that runs beside another serves nobody.
+        let serves = !self.observed.containers[name].beside;
         if self.desired.is_some() {
             self.is_held(name);
         }
         for (other, have) in &self.observed.containers {
             let here = &have.record;
             let depends = here.project == record.project
-                && self.depends_on(here).contains_key(&record.service)
-                && !self.depends_on(record).contains_key(&here.service);
+                && self.needs(here, &record.service)
+                && !self.needs(record, &here.service);
             // One that serves until another takes over is without it for a while.
-            let serves = self.heir(other).is_some();
-            if depends && !serves && !here.oneoff && !record.oneoff {
+            let stays = self.heir(other).is_some();
+            if serves && depends && !stays && !here.oneoff && !record.oneoff {
                 self.after(id, "stop_container", other);
             }
         }
+    }
+
+    /// Whether a container needs a service, where the stack is known also over services of which no
+    /// container stops.
+    fn needs(&self, record: &ContainerRecord, service: &str) -> bool {
+        let own = |have: &&ObservedContainer| {
+            let here = &have.record;
+            here.project == record.project && !here.oneoff
+        };
+        let own: Vec<&ObservedContainer> = self.observed.containers.values().filter(own).collect();
+        let (mut seen, mut open) = (BTreeSet::new(), vec![self.depends_on(record)]);
+        while let Some(needs) = open.pop() {
+            if needs.contains_key(service) {
+                return true;
+            }
+            let Some(desired) = self.desired else { continue };
+            for on in needs.keys().filter(|on| seen.insert(*on)) {
+                let of_service: Vec<_> = own.iter().filter(|c| c.record.service == *on).collect();
+                let stops = |name: &str| self.find("stop_container", name).is_some();
+                if of_service.iter().any(|have| stops(&have.record.name)) {
+                    continue;
+                }
+                open.extend(desired.services.get(on).map(|service| &service.depends_on));
+                open.extend(of_service.iter().map(|have| self.depends_on(&have.record)));
+            }
+        }
+        false
     }
 
     fn addresses(&self) {

@@ -1,6 +1,7 @@
 //! Plans of the commands that no file is needed for, each judged as it is made.
 
 mod laws;
+mod making;
 mod order;
 mod promise;
 mod pruning;

@@ -64,18 +64,22 @@ pub struct Drawing {
     drifts: Vec<Drift>,
     strangers: Vec<Stranger>,
     stopped: Vec<usize>,
+    /// Nothing runs, as after `stop`.
+    still: bool,
     seed: u64,
 }
 
 pub fn drawings() -> impl Strategy<Value = Drawing> {
-    let stopped = prop::collection::vec(0..20usize, 0..5);
-    (drawn(), edits(), drifts(), strangers(), stopped, any::<u64>()).prop_map(
-        |(stack, edits, drifts, strangers, stopped, seed)| Drawing {
+    let stopped = prop::collection::vec(0..20usize, 0..3);
+    let still = prop::bool::weighted(0.25);
+    (drawn(), edits(), drifts(), strangers(), stopped, still, any::<u64>()).prop_map(
+        |(stack, edits, drifts, strangers, stopped, still, seed)| Drawing {
             stack,
             edits,
             drifts,
             strangers,
             stopped,
+            still,
             seed,
         },
     )
@@ -95,12 +99,13 @@ impl Drawing {
         host.apply_all(&plan, self.seed);
         lend(&mut host.observed);
         let names: Vec<String> = host.observed.containers.keys().cloned().collect();
-        for at in &self.stopped {
-            let have = names.get(*at).and_then(|name| host.observed.containers.get_mut(name));
-            if let Some(have) = have {
+        let stopped = self.stopped.iter().filter_map(|at| names.get(at % names.len().max(1)));
+        let all = names.iter().filter(|_| self.still);
+        for name in stopped.chain(all) {
+            change(&mut host.observed, name, |have| {
                 have.state = ContainerState::Exited { exit_code: 1, finished_at: 0 };
-                have.monitored = false;
-            }
+                (have.monitored, have.held) = (false, self.still);
+            });
         }
         self.strangers.iter().for_each(|stranger| stranger.comes(&mut host.observed));
         self.drifts.iter().for_each(|drift| drift.happen(&mut host));
@@ -154,8 +159,13 @@ impl Stranger {
                 copy.record.name.push_str("-b");
                 (copy.beside, copy.served) = (copy.monitored, false);
             }),
-            Stranger::OtherFiles(at) => change(observed, &pick(at), |have| {
-                have.record.config_files = vec!["/srv/shop/other.yaml".into()];
+            Stranger::OtherFiles(at) => copy(observed, &pick(at), |copy| {
+                copy.record.service = "elsewhere".into();
+                // A name is of one replica.
+                copy.record.number = u32::try_from(*at).unwrap() + 1;
+                copy.record.name = format!("shop-elsewhere-{}", at + 1);
+                copy.record.config_files = vec!["/srv/shop/other.yaml".into()];
+                copy.record.spec.ports.clear();
             }),
             Stranger::Unprepared(at) => change(observed, &pick(at), |have| {
                 have.record.prepared = false;
@@ -231,8 +241,13 @@ pub struct Asked {
 pub fn asked() -> impl Strategy<Value = Asked> {
     let grace = prop::option::of((0..5u64).prop_map(Duration::from_secs));
     let services = prop_oneof![Just(Vec::new()), prop::collection::vec(0..30usize, 1..4),];
-    (0..10u8, services, any::<[bool; 4]>(), grace)
-        .prop_map(|(kind, services, flags, grace)| Asked { kind, services, flags, grace })
+    let kind = prop_oneof![2 => 0..5u8, 1 => 5..10u8];
+    (kind, services, any::<[bool; 4]>(), grace).prop_map(|(kind, services, flags, grace)| Asked {
+        kind,
+        services,
+        flags,
+        grace,
+    })
 }
 
 impl Asked {
