@@ -115,7 +115,9 @@ pub enum PlanProblem {
          `berth image pull {image}` gets it all the same"
     )]
     ImageMissing { service: String, image: String },
-    #[error("container `{container}` shares a namespace of `{parent}`, which does not exist")]
+    #[error(
+        "container `{container}` shares a namespace of `{parent}`, which does not exist: bring that one up first"
+    )]
     NoParent { container: String, parent: String },
     #[error(
         "container `{container}` has the {what} of `{owner}`{}, and this takes `{owner}` away: {next}",
@@ -128,7 +130,9 @@ pub enum PlanProblem {
         place: Option<String>,
         next: String,
     },
-    #[error("container `{container}` has the volumes of `{other}`, which does not exist")]
+    #[error(
+        "container `{container}` has the volumes of `{other}`, which does not exist: bring that one up first"
+    )]
     NoVolumesOf { container: String, other: String },
     #[error(
         "container `{container}` uses the shared memory of `{parent}`, which keeps it to itself: \
@@ -165,8 +169,9 @@ pub enum PlanProblem {
     #[error("no port of {ports} is free for `{container}`: {owners}")]
     PortsTaken { ports: String, container: String, owners: String },
     #[error(
-        "the steps of this plan wait for each other ({steps}), so nothing was touched: this is a bug \
-         of berth, please report it with this line and the file"
+        "the steps of this plan wait for each other ({steps}), so nothing was touched: a container \
+         that the file names by `container:` may need the one it is named for; if none does, please \
+         report this line and the file"
     )]
     Circle { steps: String },
 }

@@ -93,8 +93,15 @@ pub(crate) fn make(survey: &Survey) -> Result<Plan, PlanProblems> {
     memory::check(survey, &mut problems);
     let records = records::make(survey, &networks, &changes, &mut problems);
     problems.none()?;
-    let draft = steps::draft(survey, &networks, &volumes, &changes, records);
-    draft.try_finish(&survey.desired.project).map_err(|circle| PlanProblems(vec![circle]))
+    let draft = |records, waits| {
+        let draft = steps::draft(survey, (&networks, &volumes), &changes, records, waits);
+        draft.try_finish(&survey.desired.project)
+    };
+    let plan = draft(records, steps::Waits::All).or_else(|_| {
+        let again = records::make(survey, &networks, &changes, &mut PlanProblems::default());
+        draft(again, steps::Waits::NoCircle)
+    });
+    plan.map_err(|circle| PlanProblems(vec![circle]))
 }
 
 /// The services whose containers [`up`] makes as described.

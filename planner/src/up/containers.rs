@@ -139,11 +139,7 @@ pub(super) fn decide<'a>(
             yielding.exchanged.insert(name.to_owned());
         } else if let Some(name) = records::crowded(survey, networks, &changes) {
             yielding.crowded.insert(name.to_owned());
-        } else if let Some((name, owner)) = renewals::outlived(survey, &changes)
-            && !yielding.outlived.contains_key(name)
-        {
-            yielding.outlived.insert(name.to_owned(), owner.to_owned());
-        } else {
+        } else if !yielding.outlives(&renewals::outlived(survey, &changes)) {
             problems.0.extend(found.0);
             return changes;
         }
@@ -159,6 +155,16 @@ struct Yielding {
     crowded: BTreeSet<String>,
     /// Those that go before volumes they have, each with the container whose volumes these are.
     outlived: BTreeMap<String, String>,
+}
+
+impl Yielding {
+    /// Whether any of these was not known to.
+    fn outlives(&mut self, outlived: &[(&str, &str)]) -> bool {
+        let known = self.outlived.len();
+        let outlived = outlived.iter().map(|(name, owner)| (name.to_string(), owner.to_string()));
+        self.outlived.extend(outlived);
+        self.outlived.len() > known
+    }
 }
 
 /// The same, with these containers doing so.
@@ -392,9 +398,7 @@ impl<'a> Judge<'a, '_> {
         causes.extend(exchanged.then_some(Cause::Exchanged));
         let updates = live && causes.iter().all(edited);
         if !causes.is_empty() && !updates && !options.no_recreate {
-            if in_scope {
-                self.check_parent(name, &service.container);
-            }
+            self.check_parent(&have.record.name, &service.container);
             let starts = (in_scope || is_active(have)) && !options.no_start;
             let updates = Vec::new();
             let resumes = false;

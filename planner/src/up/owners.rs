@@ -133,8 +133,10 @@ fn shared(spec: &ContainerSpec, owner: &str) -> Option<Sharing> {
 /// file says that it does.
 fn next(survey: &Survey, (service, says): (Option<&str>, Option<&str>), gone: &Change) -> String {
     let scaled = gone.verdict.causes.contains(&Cause::Scale);
-    let left_out = |service: &&str| says.is_none() && !survey.scope.contains(*service);
-    if let Some(service) = service.filter(left_out) {
+    let knows = |service: &str| survey.desired.services.contains_key(service);
+    let left_out =
+        |service: &&str| says.is_none() && knows(service) && !survey.scope.contains(*service);
+    if let Some(service) = service.filter(left_out).filter(|_| !survey.options.no_recreate) {
         return format!("bring `{service}` up too, which makes it anew as the file has it");
     }
     match says {

@@ -40,20 +40,18 @@ pub(super) fn of<'a>(survey: &Survey<'a>, changes: &[Change]) -> BTreeMap<&'a st
     volumes.collect()
 }
 
-/// A container that would outlive a volume it has, beside the one that replaces it; and the
-/// container whose volume that is. The new one may wait for the new volume.
-pub(super) fn outlived<'a>(
-    survey: &Survey<'a>,
-    changes: &[Change<'a>],
-) -> Option<(&'a str, &'a str)> {
+/// Containers that would outlive a volume they have, beside those that replace them; each with the
+/// container whose volume that is. The new ones may wait for the new volume.
+pub(super) fn outlived<'a>(survey: &Survey<'a>, changes: &[Change<'a>]) -> Vec<(&'a str, &'a str)> {
     let renewals = of(survey, changes);
-    let mut stay = changes.iter().filter(|change| matches!(change.part, Part::Old | Part::Kept));
-    stay.find_map(|change| {
+    let stay = changes.iter().filter(|change| matches!(change.part, Part::Old | Part::Kept));
+    let outlived = stay.filter_map(|change| {
         let record = &change.have?.record;
         let mut has = volumes_of(record).filter_map(|volume| renewals.get(volume));
         let goes = has.find(|renewal| renewal.user.is_none())?;
         Some((record.name.as_str(), goes.owner))
-    })
+    });
+    outlived.collect()
 }
 
 /// Says which stay all the same.

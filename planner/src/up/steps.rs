@@ -30,13 +30,23 @@ use super::records::Records;
 use super::resources::{self, NetworkFate, VolumeFate};
 use super::{Survey, is_active, notes};
 
+/// Where what containers were made with and what the files say is the other way round, not all that
+/// they wait for can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waits {
+    /// Each container waits for all it needs.
+    All,
+    /// Not for one that would wait for it.
+    NoCircle,
+}
+
 /// The steps for all fates.
 pub(super) fn draft(
     survey: &Survey,
-    networks: &BTreeMap<&str, NetworkFate>,
-    volumes: &BTreeMap<&str, VolumeFate>,
+    (networks, volumes): (&BTreeMap<&str, NetworkFate>, &BTreeMap<&str, VolumeFate>),
     changes: &[Change],
     Records { made: records, updated }: Records,
+    waits: Waits,
 ) -> Draft {
     let mut maker = Maker {
         survey,
@@ -77,8 +87,9 @@ pub(super) fn draft(
     maker.order_of_resources(networks, volumes);
     maker.unused_networks();
     maker.order_of_claims();
-    maker.order_of_starts();
+    maker.order_of_parents();
     maker.order_of_inits();
+    maker.order_of_starts(waits);
     maker.order_of_choices();
     maker.order_of_rollouts();
     maker.holds();
@@ -415,8 +426,8 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// A container starts after what it depends on, and after those whose network it shares.
-    fn order_of_starts(&mut self) {
+    /// A container starts after those whose network it shares.
+    fn order_of_parents(&mut self) {
         for (index, change) in self.changes.iter().enumerate() {
             let Some(start) = self.slots[index].start else { continue };
             let parents = change.becomes().map(ContainerSpec::parents).unwrap_or_default();
@@ -429,31 +440,22 @@ impl<'a> Maker<'a> {
                 }
             }
         }
-        let mixed = self.changes.iter().any(|change| self.starts_otherwise(change));
+    }
+
+    /// A container starts after what it depends on.
+    fn order_of_starts(&mut self, waits: Waits) {
         for (index, change) in self.changes.iter().enumerate() {
             let Some(start) = self.slots[index].start else { continue };
             for (service, dependency) in change.depends_on {
-                self.gate((start, mixed), change, service, *dependency);
+                self.gate((start, waits), change, service, *dependency);
             }
         }
     }
 
-    /// Whether it starts as it was made, and its file has another order by now or none.
-    fn starts_otherwise(&self, change: &Change) -> bool {
-        let Some(have) = change.have.filter(|_| change.verdict.starts) else { return false };
-        let service = self.survey.desired.services.get(change.service);
-        let same = service.is_some_and(|service| {
-            let parents = have.record.spec.parents() == service.container.parents();
-            parents && have.record.depends_on == service.depends_on
-        });
-        !change.verdict.fate.makes() && !same
-    }
-
-    /// Lets a start wait for those of a service. Where the order is `mixed`, of records and of
-    /// files, not for one that needs it to start.
+    /// Lets a start wait for those of a service.
     fn gate(
         &mut self,
-        (start, mixed): (Slot, bool),
+        (start, waits): (Slot, Waits),
         change: &Change,
         service: &str,
         on: DependencySpec,
@@ -463,7 +465,8 @@ impl<'a> Maker<'a> {
             let (needed, slots) = (&self.changes[*index], self.slots[*index]);
             let start_of = slots.serve.or(slots.start).or(slots.adopt);
             let counts = in_scope || start_of.is_some();
-            if mixed && start_of.is_some_and(|of| self.draft.waits(of, start)) {
+            let closes = |of: Slot| self.draft.waits(of, start);
+            if waits == Waits::NoCircle && start_of.is_some_and(closes) {
                 let (name, other) = (&change.name, &needed.name);
                 let note = format!("it starts before `{other}`, which was made to start after it");
                 self.draft.notes.push(format!("{name}: {note}"));

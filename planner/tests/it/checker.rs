@@ -266,8 +266,14 @@ impl<'a> Judged<'a> {
         }
         for (service, on) in self.depends_on(record) {
             for needed in self.members(&record.project, service) {
-                // One that was made to share its namespaces comes after it, whatever the file says.
-                if self.record(&needed).is_some_and(|of| of.spec.parents().contains(name)) {
+                // One that was made to share its namespaces comes after it, whatever the file says,
+                // and after what goes before it.
+                let goes_before = |parent: &&str| {
+                    let before = record.init.is_some().then(|| self.record(parent)).flatten();
+                    *parent == name || before.is_some_and(|of| of.service == record.service)
+                };
+                if self.record(&needed).is_some_and(|of| of.spec.parents().iter().any(goes_before))
+                {
                     continue;
                 }
                 self.after(id, "start_container", &needed);

@@ -258,8 +258,10 @@ impl<'a> Judge<'a, '_> {
             let service = service.filter(|_| rollout::is_promising(mate, old));
             // One that `create` made has its `pre_start` before it, and that makes it anew.
             let prepared = !mate.record.is_unprepared();
+            // What happens to other things makes it anew as well.
+            let lasts = prepared && self.dragged(mate).is_empty();
             service.is_some_and(|service| {
-                prepared && self.described(change.service, service, mate).0.is_empty()
+                lasts && self.described(change.service, service, mate).0.is_empty()
             })
         };
         let takes_over = Cause::TakesOver { from };

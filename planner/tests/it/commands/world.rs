@@ -66,20 +66,23 @@ pub struct Drawing {
     stopped: Vec<usize>,
     /// Nothing runs, as after `stop`.
     still: bool,
+    /// Who needed another is by now needed by it.
+    turned: bool,
     seed: u64,
 }
 
 pub fn drawings() -> impl Strategy<Value = Drawing> {
     let stopped = prop::collection::vec(0..20usize, 0..3);
-    let still = prop::bool::weighted(0.25);
-    (drawn(), edits(), drifts(), strangers(), stopped, still, any::<u64>()).prop_map(
-        |(stack, edits, drifts, strangers, stopped, still, seed)| Drawing {
+    let how = (prop::bool::weighted(0.25), prop::bool::weighted(0.15));
+    (drawn(), edits(), drifts(), strangers(), stopped, how, any::<u64>()).prop_map(
+        |(stack, edits, drifts, strangers, stopped, (still, turned), seed)| Drawing {
             stack,
             edits,
             drifts,
             strangers,
             stopped,
             still,
+            turned,
             seed,
         },
     )
@@ -109,7 +112,9 @@ impl Drawing {
         }
         self.strangers.iter().for_each(|stranger| stranger.comes(&mut host.observed));
         self.drifts.iter().for_each(|drift| drift.happen(&mut host));
-        World { observed: host.observed, desired: desired(&self.stack.edited(&self.edits).stack()) }
+        let mut edited = self.stack.edited(&self.edits);
+        edited.backwards ^= self.turned;
+        World { observed: host.observed, desired: desired(&edited.stack()) }
     }
 }
 

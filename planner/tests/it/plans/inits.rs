@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn step(image: Option<&str>) -> InitStep {
+pub(super) fn step(image: Option<&str>) -> InitStep {
     InitStep {
         image: image.map(Into::into),
         command: Some(vec!["prepare".into()]),

@@ -273,3 +273,65 @@ fn a_volume_that_somebody_else_keeps_is_not_made_anew() {
     Plan: 1 create, 2 unchanged
     ");
 }
+
+#[test]
+fn a_rollout_that_was_broken_off_does_not_go_on_with_volumes_that_are_made_anew() {
+    let mut data = service("data:1");
+    data.volumes.push(anonymous("/data"));
+    let mut web = service("web:1");
+    web.volumes_from = volumes_of("data");
+    web.deploy = rolls(RolloutOrder::StartFirst, FailureAction::Pause);
+    let mut stack = with([("data", data), ("web", web)]);
+    let mut host = up_with(&stack);
+    edit(&mut stack, "web", |web| web.image = Some("web:2".into()));
+    let broken = plan(&stack, &host);
+    host.apply(&broken, 3, Some(Break::Dies(at(&broken, "launch_container", "shop-web-1-b"))));
+    assert!(host.observed.containers.contains_key("shop-web-1-b"));
+
+    edit(&mut stack, "data", |data| data.image = Some("data:2".into()));
+    let plan = plan_with(&stack, &host, &renewing());
+    let removal = at(&plan, "remove_volume", "shop-data-1-data");
+    assert!(at(&plan, "remove_container", "shop-web-1-b") < removal, "{plan}");
+    assert!(plan.warnings.is_empty(), "{plan}");
+    host.apply_all(&plan, 3);
+    assert!(super::plan(&stack, &host).is_empty());
+}
+
+#[test]
+fn what_was_made_inside_another_starts_before_that_one_is_prepared_anew() {
+    let stack = with([("a", service("a:1")), ("b", inside("b:1", "a"))]);
+    let mut host = up_with(&stack);
+    stopped(&mut host, &["shop-b-1"]);
+    host.observed.containers.remove("shop-a-1");
+    let mut stack = with([("a", service("a:1")), ("b", service("b:1"))]);
+    edit(&mut stack, "a", |a| {
+        a.depends_on = [("b".to_owned(), dependency(Condition::ServiceStarted))].into();
+        a.pre_start = vec![inits::step(None)];
+    });
+    let plan = plan_with(&stack, &host, &kept());
+    assert_snapshot!(steps(&plan), @r"
+    0 create_container shop-a-pre_start-1 ←
+    1 start_container shop-a-pre_start-1 ← 0
+    2 await_container shop-a-pre_start-1 ← 1
+    3 create_container shop-a-1 ← 2
+    4 remove_container shop-a-pre_start-1 ← 2,3
+    5 start_container shop-a-1 ← 3
+    6 start_container shop-b-1 ← 5
+    ");
+    host.apply_all(&plan, 3);
+}
+
+#[test]
+fn who_follows_without_what_its_file_gives_it_stays_as_it_is() {
+    let first = with([("web", service("web:1")), ("app", service("app:1"))]);
+    let mut host = up_with(&first);
+    host.drop_network("shop_default").unwrap();
+    let mut stack =
+        with([("web", service("web:1")), ("app", service("app:1")), ("data", service("data:1"))]);
+    edit(&mut stack, "app", |app| app.volumes_from = volumes_of("data"));
+    let options = UpOptions { services: vec!["web".into()], ..UpOptions::default() };
+    let refused = up(&desired(&stack), &host.observed, &options, &stack.places).unwrap_err();
+    assert_snapshot!(refused, @r"container `shop-app-1` has the volumes of `shop-data-1`, which does not exist: bring that one up first");
+    let plan = plan_with(&stack, &host, &UpOptions::default());
+    host.apply_all(&plan, 3);
+}
