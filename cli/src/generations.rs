@@ -99,12 +99,14 @@ pub(crate) fn remember_under(
 ) -> Option<String> {
     let end = End::of(changed)?;
     let writer = Writer { outcome: Outcome { session, host, run, desired }, lock };
-    if let Err(failure) = writer.write(end) {
+    let last_run = host.last_run(&desired.project).map_err(Failure::from);
+    let run = last_run.as_ref().ok().cloned().flatten();
+    if let Err(failure) = last_run.and_then(|last_run| writer.write(end, last_run)) {
         let text =
             format!("this state is not in the history, so no rollback leads here: {failure}");
         session.ui.warn(&text);
     }
-    host.last_run(&desired.project).ok().flatten()
+    run
 }
 
 /// How a run came to its end, as far as the history minds.
@@ -185,10 +187,9 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn write(&self, end: End) -> Result<(), Failure> {
+    fn write(&self, end: End, last_run: Option<String>) -> Result<(), Failure> {
         let Outcome { session, host, run, desired } = &self.outcome;
         let newest = host.newest_generation(&desired.project)?;
-        let last_run = host.last_run(&desired.project)?;
         let end = (end, last_run.as_ref());
         let entry = self.outcome.entry(newest.as_ref(), end, || Ok(host.list_containers()?))?;
         let (content, end, number) = match entry {

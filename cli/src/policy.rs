@@ -1,6 +1,7 @@
 //! The policy gate of a run: what is judged, who is asked, and what is remembered. What is
 //! decided, the planner decides.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -277,7 +278,7 @@ pub(crate) fn listed(
 /// The containers that an aim makes.
 fn subjects<'a>(
     stack: &'a Stack,
-    desired: &Desired,
+    desired: &'a Desired,
     aim: Aim<'_>,
 ) -> Result<Vec<Subject<'a>>, Failure> {
     let covered = match aim {
@@ -290,7 +291,7 @@ fn subjects<'a>(
     if let Aim::Once(options) = aim {
         let own = once::description(desired, options)?;
         if let Some(subject) = subjects.iter_mut().find(|subject| subject.name == options.service) {
-            subject.spec = own;
+            subject.spec = Cow::Owned(own);
         }
     }
     Ok(subjects)

@@ -7,6 +7,7 @@
 //! Reading order: `cases` (the table of decisions), `rows` (which attributes make a case),
 //! `paths` (what a host path is), `consent` (who said yes to what), and here the judgement.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -109,16 +110,16 @@ pub struct Subject<'a> {
     /// What the files say of it.
     pub service: &'a Service,
     /// What it comes to.
-    pub spec: ContainerSpec,
+    pub spec: Cow<'a, ContainerSpec>,
     /// The digest of its image is known from the lock.
     pub locked: bool,
 }
 
 impl<'a> Subject<'a> {
     /// A service of the stack as it is.
-    pub fn of(stack: &'a Stack, name: &'a str, wanted: &ServiceSpec) -> Option<Subject<'a>> {
+    pub fn of(stack: &'a Stack, name: &'a str, wanted: &'a ServiceSpec) -> Option<Subject<'a>> {
         let service = stack.services.get(name)?;
-        let (spec, locked) = (wanted.container.clone(), wanted.locked.is_some());
+        let (spec, locked) = (Cow::Borrowed(&wanted.container), wanted.locked.is_some());
         Some(Subject { name, service, spec, locked })
     }
 }

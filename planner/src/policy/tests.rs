@@ -153,7 +153,7 @@ impl Case1 {
         (desired, found)
     }
 
-    fn subjects<'a>(&'a self, desired: &Desired) -> Vec<Subject<'a>> {
+    fn subjects<'a>(&'a self, desired: &'a Desired) -> Vec<Subject<'a>> {
         let services = self.stack.services.keys();
         services
             .filter_map(|name| Subject::of(&self.stack, name, &desired.services[name]))
