@@ -1,4 +1,8 @@
-//! Puts a link to the finished program where people look for it.
+//! Packs the relocations of the program, and puts a link to it where people look for it.
+//!
+//! Relocations of some twenty bytes each are read and done at every start of a program that can be
+//! anywhere in memory; packed (`DT_RELR`) they are a bit each. The C library, which is part of the
+//! program, does that from glibc 2.36 on.
 //!
 //! The workspace builds for an explicit target (`.cargo/config.toml`: the flag for a static
 //! program must not reach the procedural macros), so Cargo writes
@@ -9,14 +13,27 @@ use std::env;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    if glibc().is_some_and(|version| version >= (2, 36)) {
+        println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    }
     if let Some((link, target)) = link()
         && fs::read_link(&link).ok().as_deref() != Some(target.as_path())
     {
         replace(&link, &target);
     }
+}
+
+/// The version of the C library of this machine, which is what is linked in when it builds for itself.
+fn glibc() -> Option<(u32, u32)> {
+    let native = env::var("TARGET").ok()? == env::var("HOST").ok()?;
+    let known = Command::new("getconf").arg("GNU_LIBC_VERSION").output().ok().filter(|_| native)?;
+    let text = String::from_utf8(known.stdout).ok()?;
+    let (major, minor) = text.trim().strip_prefix("glibc ")?.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 /// `target/PROFILE/berth` and `../TRIPLE/PROFILE/berth`, if the output folder has the expected
