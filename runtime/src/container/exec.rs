@@ -20,6 +20,7 @@ use super::process::{self, Rights, Stdio, Streams};
 use super::spawn::{self, give_pipes};
 use super::{inside, rlimits, users};
 use crate::bundle::{Bundle, Process, Status};
+use crate::host::state::after_name;
 #[cfg(feature = "sabotage")]
 use crate::sabotage::naive;
 use crate::sabotage::{defence, place, without};
@@ -107,10 +108,8 @@ fn start_time(pid: i32) -> Option<u64> {
 
 /// The fields of `/proc/PID/stat` after the name: the first is the state, number 3 in proc(5).
 fn stat(pid: i32) -> Option<Vec<String>> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may itself contain spaces and parentheses.
-    let (_, fields) = stat.rsplit_once(')')?;
-    Some(fields.split_whitespace().map(str::to_owned).collect())
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    Some(after_name(&stat)?.split_whitespace().map(str::to_owned).collect())
 }
 
 /// A process on its way to its program in the container, which it may be hindered from: the

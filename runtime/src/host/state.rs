@@ -259,11 +259,17 @@ pub(crate) fn is_alive(pid: i32, start: u64) -> bool {
 
 /// Field 22 of `/proc/PID/stat`, and whether the process is a zombie (proc_pid_stat(5)).
 fn start_time(pid: i32) -> Option<(u64, bool)> {
-    let stat = String::from_utf8(small::piece(CWD, format!("/proc/{pid}/stat")).ok()?).ok()?;
-    let after_name = stat.rsplit_once(')')?.1;
-    let mut fields = after_name.split_ascii_whitespace();
+    let stat = small::piece(CWD, format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = after_name(&stat)?.split_ascii_whitespace();
     let dead = matches!(fields.next()?, "Z" | "X");
     Some((fields.nth(18)?.parse().ok()?, dead))
+}
+
+/// What a `/proc/PID/stat` says after the name, which a process may have of any bytes, spaces and
+/// parentheses among them: the first is the state, field 3 (proc_pid_stat(5)).
+pub(crate) fn after_name(stat: &[u8]) -> Option<&str> {
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    std::str::from_utf8(&stat[end + 1..]).ok()
 }
 
 /// The id of this boot.
@@ -285,6 +291,22 @@ mod tests {
         let (start, _) = start_time(pid).unwrap();
         assert!(is_alive(pid, start));
         assert!(!is_alive(pid, start + 1));
+    }
+
+    #[test]
+    fn a_process_is_alive_whatever_it_calls_itself() {
+        assert_eq!(after_name(b"7 (a) \xff) x) S 1 7"), Some(" S 1 7"));
+        let (begun, named) = std::sync::mpsc::channel();
+        let (end, until) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            rustix::thread::set_name(c"\xff").unwrap();
+            begun.send(rustix::thread::gettid()).unwrap();
+            until.recv().ok();
+        });
+        let thread_id = named.recv().unwrap();
+        assert!(start_time(thread_id.as_raw_nonzero().get()).is_some());
+        drop(end);
+        thread.join().unwrap();
     }
 
     #[test]
