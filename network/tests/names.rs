@@ -61,10 +61,24 @@ fn port_53_leads_to_the_high_ports_and_answers_come_back_from_it() {
             output("nft", "delete table ip own");
             output("nft", "add table ip own");
             output("nft", "add chain ip own out { type nat hook output priority -100 ; }");
-            output("nft", "add rule ip own out meta l4proto udp redirect to :5353");
+            output("nft", "add rule ip own out udp dport 53 redirect to :5353");
         });
         container.serve_udp(5353, "caught");
         assert_eq!(container.ask_udp("127.0.0.11:53").as_deref(), Some("caught 127.0.0.1"));
+        // One that lets in the answers of port 53 alone.
+        container.within(|| {
+            output("nft", "delete table ip own");
+            output("nft", "add table ip own");
+            output(
+                "nft",
+                "add chain ip own in { type filter hook input priority 0 ; policy drop ; }",
+            );
+            output("nft", "add rule ip own in ip saddr != 127.0.0.11 accept");
+            output("nft", "add rule ip own in udp sport 53 accept");
+            output("nft", "add rule ip own in tcp sport 53 accept");
+        });
+        assert_eq!(container.ask_udp("127.0.0.11:53").as_deref(), Some("by udp"));
+        assert_eq!(container.ask_tcp("127.0.0.11:53").as_deref(), Some("by tcp"));
         container.within(|| output("nft", "delete table ip own"));
 
         // Another resolver has other ports.

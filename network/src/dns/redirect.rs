@@ -13,14 +13,14 @@ const PORT: u16 = 53;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const TABLE: Table = Table { family: Family::Ip, name: "berth" };
-/// Where questions get another port: before the kernel knows their flow (`raw`), for a container that
-/// has rules of its own to see the same two ends in both directions.
+/// Where questions get another port: after all rules that the container may have of its own, which
+/// see port 53 and may lead it elsewhere.
 const ASKING: BaseChain =
-    BaseChain { name: "asking", kind: "filter", hook: Hook::Output, priority: -300 };
-/// Where answers get theirs back: after whatever such a container has translated them from, which the
-/// kernel does once more as they arrive.
+    BaseChain { name: "asking", kind: "filter", hook: Hook::Output, priority: 300 };
+/// Where answers get theirs back: before all such rules, and before the kernel knows their flow
+/// (`raw`), if they make it track flows: it sees the same two ends in both directions.
 const ANSWERING: BaseChain =
-    BaseChain { name: "answering", kind: "filter", hook: Hook::Input, priority: 300 };
+    BaseChain { name: "answering", kind: "filter", hook: Hook::Output, priority: -300 };
 
 /// Leads port 53 of [`SERVER`] to these ports of it, in `netns`, and no longer to where it led
 /// before. Answers come from port 53 again, and so does the word that nobody listens there.
@@ -46,14 +46,14 @@ pub fn redirect(netns: BorrowedFd<'_>, udp_port: u16, tcp_port: u16) -> Result<(
             .set_to_port(protocol, port);
         batch.add_rule(ASKING.name, asking);
         let answering = Rule::new("answered from where they were asked")
-            .if_from_loopback_link()
+            .if_to_loopback_link()
             .if_from_ipv4(SERVER.octets())
             .if_from_port(protocol, port)
             .set_from_port(protocol, PORT);
         batch.add_rule(ANSWERING.name, answering);
     }
     let refusing = Rule::new("nobody answers where they were asked")
-        .if_from_loopback_link()
+        .if_to_loopback_link()
         .if_from_ipv4(SERVER.octets())
         .if_unreachable_udp_port(udp_port)
         .set_unreachable_port(PORT);

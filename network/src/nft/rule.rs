@@ -67,11 +67,6 @@ impl Rule {
         self.load_meta(IN_INDEX, 1).compare(Compare::Different, &LOOPBACK_LINK.to_ne_bytes())
     }
 
-    /// `iif "lo"`
-    pub(crate) fn if_from_loopback_link(self) -> Self {
-        self.load_meta(IN_INDEX, 1).compare(Compare::Equal, &LOOPBACK_LINK.to_ne_bytes())
-    }
-
     /// `oif "lo"`
     pub(crate) fn if_to_loopback_link(self) -> Self {
         const OUT_INDEX: u32 = 5;
