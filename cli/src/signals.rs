@@ -1,5 +1,7 @@
 //! What the user tells a running command: SIGINT (Ctrl-C), SIGTERM, SIGHUP.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::Failure;
@@ -12,9 +14,18 @@ pub(crate) struct Signals {
     hangup: Signal,
 }
 
+/// Whether these signals are ours to hear: they never again end us by themselves.
+static HEARD: AtomicBool = AtomicBool::new(false);
+
 impl Signals {
+    /// Those that come from now on, if they do not end us by themselves any more.
+    pub(crate) fn listen_on() -> Result<Option<Signals>, Failure> {
+        HEARD.load(Ordering::Relaxed).then(Signals::listen).transpose()
+    }
+
     /// From now on these signals are ours to hear.
     pub(crate) fn listen() -> Result<Signals, Failure> {
+        HEARD.store(true, Ordering::Relaxed);
         let on =
             |kind| signal(kind).map_err(|e| Failure::refused(format!("listen for signals: {e}")));
         Ok(Signals {

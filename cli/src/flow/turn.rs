@@ -6,6 +6,7 @@ use berth_runtime::host::{Host, HostError, Lock};
 
 use crate::failure::{Failure, locked};
 use crate::session::Session;
+use crate::signals::Signals;
 use crate::ui::safe;
 
 /// How long another run may hold the lock before we give up, if nothing else was said.
@@ -13,7 +14,8 @@ pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(10);
 /// Most runs are over sooner; of one that takes longer it is told that it is waited for.
 const UNTOLD: Duration = Duration::from_secs(1);
 
-/// Takes the lock of a project for as long as the value lives; waits as `--lock-timeout` says.
+/// Takes the lock of a project for as long as the value lives; waits as `--lock-timeout` says, and no
+/// longer when the user says so.
 pub(crate) async fn lock(session: &Session, host: &Host, project: &str) -> Result<Lock, Failure> {
     let wait = session.global.lock_timeout.unwrap_or(LOCK_WAIT);
     let Some(rest) = wait.checked_sub(UNTOLD).filter(|rest| !rest.is_zero()) else {
@@ -23,7 +25,13 @@ pub(crate) async fn lock(session: &Session, host: &Host, project: &str) -> Resul
         Err(HostError::Locked { project: held, holder }) => {
             let what = locked(&held);
             session.ui.note(&safe(&format!("{what} is locked by {holder}: waiting for it")));
-            Ok(host.lock(project, rest).await?)
+            let Some(mut signals) = Signals::listen_on()? else {
+                return Ok(host.lock(project, rest).await?);
+            };
+            tokio::select! {
+                lock = host.lock(project, rest) => Ok(lock?),
+                _ = signals.next() => Err(HostError::Locked { project: held, holder }.into()),
+            }
         }
         other => Ok(other?),
     }
