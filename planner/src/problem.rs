@@ -115,9 +115,7 @@ pub enum PlanProblem {
          `berth image pull {image}` gets it all the same"
     )]
     ImageMissing { service: String, image: String },
-    #[error(
-        "container `{container}` shares a namespace of `{parent}`, which does not exist: bring that one up first"
-    )]
+    #[error("container `{container}` shares a namespace of `{parent}`, which does not exist")]
     NoParent { container: String, parent: String },
     #[error(
         "container `{container}` has the {what} of `{owner}`{}, and this takes `{owner}` away: {next}",

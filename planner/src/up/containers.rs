@@ -2,6 +2,7 @@
 
 mod causes;
 mod left_out;
+mod needs;
 mod succession;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +11,7 @@ use berth_schema::stack::OnChange;
 
 use crate::cause::{Cause, FieldChange};
 use crate::class::{Class, class};
-use crate::desired::{ContainerSpec, DependencySpec, IpcSpace, ServiceSpec};
+use crate::desired::{ContainerSpec, DependencySpec, ServiceSpec};
 use crate::diff;
 use crate::observed::{ContainerState, ObservedContainer};
 use crate::problem::{PlanProblem, PlanProblems};
@@ -260,7 +261,7 @@ impl<'a> Judge<'a, '_> {
             let verdict = match have {
                 None if in_scope => self.missing(name, service),
                 None => continue,
-                Some(have) => self.existing(name, service, have, in_scope),
+                Some(have) => self.standing(name, service, have, in_scope),
             };
             self.remember(&container, name, verdict.fate);
             // One that is kept whatever changed stays as it was made.
@@ -330,40 +331,13 @@ impl<'a> Judge<'a, '_> {
     }
 
     fn missing(&mut self, name: &str, service: &ServiceSpec) -> Verdict {
-        self.check_parent(name, &service.container);
+        self.check_lenders(name, &service.container);
+        self.check_parents(name, &service.container);
         let others = self.survey.own.get(name).is_some_and(|own| !own.is_empty());
         let cause = if others { Cause::Scale } else { Cause::Missing };
         let mut verdict = Verdict::of(Fate::Create, vec![cause]);
         verdict.starts = !self.survey.options.no_start;
         verdict
-    }
-
-    fn check_parent(&mut self, container: &str, spec: &ContainerSpec) {
-        for from in &spec.volumes_from {
-            let other = &from.container;
-            let exists = self.renewed.contains_key(other)
-                || self.survey.observed.containers.contains_key(other);
-            if !exists {
-                let (container, other) = (container.to_owned(), other.clone());
-                self.problems.add(PlanProblem::NoVolumesOf { container, other });
-            }
-        }
-        for parent in spec.parents() {
-            let exists = self.renewed.contains_key(parent)
-                || self.survey.observed.containers.contains_key(parent);
-            if !exists {
-                let (container, parent) = (container.to_string(), parent.to_string());
-                self.problems.add(PlanProblem::NoParent { container, parent });
-            }
-        }
-        if let IpcSpace::Container(parent) = &spec.ipc
-            && let Some(have) = self.survey.observed.containers.get(parent)
-            && have.record.project != self.survey.desired.project
-            && !have.record.spec.ipc.is_open()
-        {
-            let (container, parent) = (container.to_string(), parent.clone());
-            self.problems.add(PlanProblem::NotShareable { container, parent });
-        }
     }
 
     fn existing(
@@ -398,7 +372,6 @@ impl<'a> Judge<'a, '_> {
         causes.extend(exchanged.then_some(Cause::Exchanged));
         let updates = live && causes.iter().all(edited);
         if !causes.is_empty() && !updates && !options.no_recreate {
-            self.check_parent(&have.record.name, &service.container);
             let starts = (in_scope || is_active(have)) && !options.no_start;
             let updates = Vec::new();
             let resumes = false;
@@ -525,7 +498,8 @@ impl<'a> Judge<'a, '_> {
             let owner = format!("project `{}`", other.record.project);
             self.problems.add(PlanProblem::NameTaken { name: one.name.clone(), owner });
         }
-        self.check_parent(&one.name, &one.spec);
+        self.check_lenders(&one.name, &one.spec);
+        self.check_parents(&one.name, &one.spec);
         Some(Change {
             name: one.name.clone(),
             service: one.service,

@@ -134,10 +134,20 @@ fn shared(spec: &ContainerSpec, owner: &str) -> Option<Sharing> {
 fn next(survey: &Survey, (service, says): (Option<&str>, Option<&str>), gone: &Change) -> String {
     let scaled = gone.verdict.causes.contains(&Cause::Scale);
     let knows = |service: &str| survey.desired.services.contains_key(service);
-    let left_out =
-        |service: &&str| says.is_none() && knows(service) && !survey.scope.contains(*service);
-    if let Some(service) = service.filter(left_out).filter(|_| !survey.options.no_recreate) {
-        return format!("bring `{service}` up too, which makes it anew as the file has it");
+    let left_out = |service: &&str| {
+        let open = says.is_none() && (knows(service) || !scaled);
+        open && !survey.scope.contains(*service)
+    };
+    if let Some(service) = service.filter(left_out) {
+        let anew = "which makes it anew as the file has it";
+        return match knows(service) {
+            true if survey.options.no_recreate => {
+                format!("leave `--no-recreate` out and bring `{service}` up too, {anew}")
+            }
+            true => format!("bring `{service}` up too, {anew}"),
+            // Nobody has read what its file says.
+            false => format!("bring `{service}` up too, without it if its file still says that"),
+        };
     }
     match says {
         Some(service) if scaled => format!(

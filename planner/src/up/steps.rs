@@ -14,6 +14,8 @@ mod shared;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use berth_schema::stack::Condition;
+
 use crate::action::Action;
 use crate::cause::Cause;
 use crate::desired::{ContainerSpec, DependencySpec};
@@ -442,12 +444,21 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// A container starts after what it depends on.
+    /// A container starts after what it depends on. Where not all can be, what waits for an end or
+    /// for health goes before what only waits for a start, and what is not required comes last.
     fn order_of_starts(&mut self, waits: Waits) {
-        for (index, change) in self.changes.iter().enumerate() {
-            let Some(start) = self.slots[index].start else { continue };
-            for (service, dependency) in change.depends_on {
-                self.gate((start, waits), change, service, *dependency);
+        let weight = |on: &DependencySpec| match (on.required, on.condition) {
+            _ if waits == Waits::All => 0,
+            (true, Condition::ServiceStarted) => 1,
+            (true, _) => 0,
+            (false, _) => 2,
+        };
+        for now in 0..=2 {
+            for (index, change) in self.changes.iter().enumerate() {
+                let Some(start) = self.slots[index].start else { continue };
+                for (service, on) in change.depends_on.iter().filter(|(_, on)| weight(on) == now) {
+                    self.gate((start, waits), change, service, *on);
+                }
             }
         }
     }
@@ -468,7 +479,7 @@ impl<'a> Maker<'a> {
             let closes = |of: Slot| self.draft.waits(of, start);
             if waits == Waits::NoCircle && start_of.is_some_and(closes) {
                 let (name, other) = (&change.name, &needed.name);
-                let note = format!("it starts before `{other}`, which was made to start after it");
+                let note = format!("it does not wait for `{other}`, which can only start after it");
                 self.draft.notes.push(format!("{name}: {note}"));
                 continue;
             }

@@ -68,7 +68,7 @@ fn an_orphan_does_not_go_under_who_was_made_to_share_its_network() {
     let kept = UpOptions { no_recreate: true, remove_orphans: true, ..UpOptions::default() };
     assert_snapshot!(refused(&stack, &host, &kept), @r"container `shop-web-1` has the network of `shop-vpn-1`, and this takes `shop-vpn-1` away: leave `--no-recreate` out, so that it is made anew as its service says");
     host.observed.containers.remove("shop-vpn-1");
-    assert_snapshot!(refused(&stack, &host, &kept), @r"container `shop-web-1` shares a namespace of `shop-vpn-1`, which does not exist: bring that one up first");
+    assert_snapshot!(refused(&stack, &host, &kept), @r"container `shop-web-1` shares a namespace of `shop-vpn-1`, which does not exist");
     let anew = UpOptions { remove_orphans: true, ..UpOptions::default() };
     assert_snapshot!(plan_with(&stack, &host, &anew), @r#"
     start    data-1  not started yet

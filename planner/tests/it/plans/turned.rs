@@ -226,7 +226,7 @@ fn whose_network_a_kept_container_has_starts_first_though_its_file_says_otherwis
     assert_snapshot!(both, @r"
     start  vpn-1  was stopped by the user
     start  web-1  was stopped by the user
-    note: shop-vpn-1: it starts before `shop-web-1`, which was made to start after it
+    note: shop-vpn-1: it does not wait for `shop-web-1`, which can only start after it
     Plan: 2 start, 1 unchanged
     ");
     // Also where the one is made by what its file says.
@@ -329,9 +329,29 @@ fn who_follows_without_what_its_file_gives_it_stays_as_it_is() {
     let mut stack =
         with([("web", service("web:1")), ("app", service("app:1")), ("data", service("data:1"))]);
     edit(&mut stack, "app", |app| app.volumes_from = volumes_of("data"));
-    let options = UpOptions { services: vec!["web".into()], ..UpOptions::default() };
+    let options = UpOptions { services: vec!["web".into()], no_deps: true, ..UpOptions::default() };
+    // One that lost its secrets is made anew for that alone.
+    let mut rebooted = up_with(&first);
+    rebooted.observed.containers.get_mut("shop-app-1").unwrap().state = ContainerState::Broken;
+    let refused = up(&desired(&stack), &rebooted.observed, &options, &stack.places);
+    assert!(refused.unwrap_err().to_string().contains("shop-data-1"));
     let refused = up(&desired(&stack), &host.observed, &options, &stack.places).unwrap_err();
     assert_snapshot!(refused, @r"container `shop-app-1` has the volumes of `shop-data-1`, which does not exist: bring that one up first");
     let plan = plan_with(&stack, &host, &UpOptions::default());
     host.apply_all(&plan, 3);
+}
+
+#[test]
+fn a_migration_is_waited_for_rather_than_a_start_that_cannot_be_first() {
+    let first = with([("a", service("a:1")), ("b", inside("b:1", "a")), ("c", service("c:1"))]);
+    let mut host = up_with(&first);
+    stopped(&mut host, &["shop-a-1", "shop-b-1", "shop-c-1"]);
+    let mut stack = with([("a", service("a:1")), ("b", service("b:1")), ("c", service("c:1"))]);
+    let on = |name: &str, condition| BTreeMap::from([(name.to_owned(), dependency(condition))]);
+    edit(&mut stack, "a", |a| a.depends_on = on("c", Condition::ServiceCompletedSuccessfully));
+    edit(&mut stack, "c", |c| c.depends_on = on("b", Condition::ServiceStarted));
+    // Not checked: no order has what each of the three needs.
+    let plan = up(&desired(&stack), &host.observed, &kept(), &stack.places).unwrap();
+    assert!(at(&plan, "await_container", "shop-c-1") < at(&plan, "start_container", "shop-a-1"));
+    assert!(at(&plan, "start_container", "shop-a-1") < at(&plan, "start_container", "shop-b-1"));
 }
