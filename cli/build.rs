@@ -17,6 +17,12 @@ use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    // Another version may come with the next update of the system.
+    let arch = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
+    let library = PathBuf::from(format!("/usr/lib/{arch}-linux-gnu/libc.a"));
+    if library.exists() {
+        println!("cargo::rerun-if-changed={}", library.display());
+    }
     if glibc().is_some_and(|version| version >= (2, 36)) {
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
@@ -29,7 +35,8 @@ fn main() {
 
 /// The version of the C library of this machine, which is what is linked in when it builds for itself.
 fn glibc() -> Option<(u32, u32)> {
-    let native = env::var("TARGET").ok()? == env::var("HOST").ok()?;
+    let gnu = env::var("CARGO_CFG_TARGET_ENV").is_ok_and(|env| env == "gnu");
+    let native = gnu && env::var("TARGET").ok()? == env::var("HOST").ok()?;
     let known = Command::new("getconf").arg("GNU_LIBC_VERSION").output().ok().filter(|_| native)?;
     let text = String::from_utf8(known.stdout).ok()?;
     let (major, minor) = text.trim().strip_prefix("glibc ")?.split_once('.')?;
