@@ -67,6 +67,13 @@ impl Look {
         self.lock = None;
     }
 
+    /// Lets others change the host, and is done with it. The program ends soon: taking apart what was
+    /// seen is left to that.
+    pub(crate) fn end(self) {
+        std::mem::forget(self.observed);
+        drop(self.lock);
+    }
+
     /// Whether others could not change the host since.
     pub(crate) fn is_locked(&self) -> bool {
         self.lock.is_some()

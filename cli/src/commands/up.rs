@@ -340,7 +340,7 @@ async fn bring_up(
     let run = Run { stack, options: &options, pins, history, rollback: None, kept };
     let run = generations::remember(session, host, &look, (&run, wanted), &changed);
     // Others may work on the project while this run follows the output.
-    drop(look);
+    look.end();
     if let Ok(change) = &changed
         && change.done > 0
     {

@@ -1,6 +1,7 @@
 //! What a judgement of the policy stands on: what host paths lead to, whose sockets they are,
 //! homes and limits. Only looks.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::fd::AsFd;
@@ -58,7 +59,7 @@ const NAMES: [(&str, &str); 12] = [
 
 /// What is known of these paths, for the stack of the folder `project`.
 pub fn grounds(roots: &Roots, project: &Path, wanted: &BTreeSet<PathBuf>) -> Facts {
-    let listeners = Listeners::of_this_host();
+    let listeners = LazyCell::new(Listeners::of_this_host);
     let paths = wanted.iter().map(|path| (path.clone(), look(path, &listeners))).collect();
     Facts {
         paths,
