@@ -173,11 +173,15 @@ fn run(session: &Session, command: Command) -> Result<Exit, Failure> {
     ended
 }
 
+/// Bytes of the heap that a look at fifty containers takes, about.
+const LOOK: usize = 1 << 20;
+
 /// Most runs of these look, and find nothing to do: one thread is made sooner than three, and steps get
 /// threads of their own.
 fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
     let mut builder = match command {
         Command::Up(_) | Command::Down(_) | Command::Plan(_) | Command::Ps(_) => {
+            berth_runtime::sys::warm_heap(LOOK);
             tokio::runtime::Builder::new_current_thread()
         }
         _ => tokio::runtime::Builder::new_multi_thread(),
