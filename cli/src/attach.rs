@@ -308,8 +308,9 @@ impl<'a> Shown<'a> {
         self.broken.take().map_or(Ok(()), Err)
     }
 
-    /// Stops the stack while its last words are shown; a further signal kills it. That nobody reads
-    /// them any more is told in the end.
+    /// Stops the stack while its last words are shown; a further signal kills it, also where the stop
+    /// waits for its turn, which ends with that signal. That nobody reads them any more is told in the
+    /// end.
     async fn stop(
         &mut self,
         session: &Session,
@@ -321,12 +322,13 @@ impl<'a> Shown<'a> {
         tokio::pin!(stop);
         let stopped = loop {
             tokio::select! {
-                stopped = &mut stop => break stopped,
-                Some(event) = self.follower.next() => drop(self.take(event)),
+                biased;
                 _ = signals.next() => {
                     let killed = kill_all(host, attached).await;
                     self.broken = self.broken.take().or(killed.err());
                 }
+                stopped = &mut stop => break stopped,
+                Some(event) = self.follower.next() => drop(self.take(event)),
             }
         };
         self.last_words(signals).await;

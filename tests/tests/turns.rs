@@ -116,6 +116,7 @@ fn who_is_told_twice_to_end_waits_for_nobody() {
     up.prints("waiting for it");
     up.signal(Signal::SIGINT);
     up.ends().fails_with(8).stderr_has("project `stack` is locked by");
+    host.eventually("it is killed", || host.berth("ps -q").stdout.is_empty());
     lets_go(held);
 }
 

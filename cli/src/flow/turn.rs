@@ -17,6 +17,22 @@ const UNTOLD: Duration = Duration::from_secs(1);
 /// Takes the lock of a project for as long as the value lives; waits as `--lock-timeout` says, and no
 /// longer when the user says so.
 pub(crate) async fn lock(session: &Session, host: &Host, project: &str) -> Result<Lock, Failure> {
+    let mut signals = Signals::listen_on()?;
+    let told = async {
+        match &mut signals {
+            Some(signals) => drop(signals.next().await),
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        lock = wait(session, host, project) => lock,
+        // Who has it is told all the same.
+        () = told => Ok(host.lock(project, Duration::ZERO).await?),
+    }
+}
+
+async fn wait(session: &Session, host: &Host, project: &str) -> Result<Lock, Failure> {
     let wait = session.global.lock_timeout.unwrap_or(LOCK_WAIT);
     let Some(rest) = wait.checked_sub(UNTOLD).filter(|rest| !rest.is_zero()) else {
         return Ok(host.lock(project, wait).await?);
@@ -25,13 +41,7 @@ pub(crate) async fn lock(session: &Session, host: &Host, project: &str) -> Resul
         Err(HostError::Locked { project: held, holder }) => {
             let what = locked(&held);
             session.ui.note(&safe(&format!("{what} is locked by {holder}: waiting for it")));
-            let Some(mut signals) = Signals::listen_on()? else {
-                return Ok(host.lock(project, rest).await?);
-            };
-            tokio::select! {
-                lock = host.lock(project, rest) => Ok(lock?),
-                _ = signals.next() => Err(HostError::Locked { project: held, holder }.into()),
-            }
+            Ok(host.lock(project, rest).await?)
         }
         other => Ok(other?),
     }
