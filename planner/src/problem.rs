@@ -115,8 +115,10 @@ pub enum PlanProblem {
          `berth image pull {image}` gets it all the same"
     )]
     ImageMissing { service: String, image: String },
-    #[error("container `{container}` shares a namespace of `{parent}`, which does not exist")]
-    NoParent { container: String, parent: String },
+    #[error(
+        "container `{container}` shares a namespace of `{parent}`, which does not exist: {next}"
+    )]
+    NoParent { container: String, parent: String, next: &'static str },
     #[error(
         "container `{container}` has the {what} of `{owner}`{}, and this takes `{owner}` away: {next}",
         place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default()

@@ -2,7 +2,6 @@
 
 mod causes;
 mod left_out;
-mod needs;
 mod succession;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -259,9 +258,9 @@ impl<'a> Judge<'a, '_> {
             wanted.extend(names.into_iter().flatten().cloned());
             let container = have.map_or(usual, |have| have.record.name.clone());
             let verdict = match have {
-                None if in_scope => self.missing(name, service),
+                None if in_scope => self.missing(name),
                 None => continue,
-                Some(have) => self.standing(name, service, have, in_scope),
+                Some(have) => self.existing(name, service, have, in_scope),
             };
             self.remember(&container, name, verdict.fate);
             // One that is kept whatever changed stays as it was made.
@@ -330,9 +329,7 @@ impl<'a> Judge<'a, '_> {
         }
     }
 
-    fn missing(&mut self, name: &str, service: &ServiceSpec) -> Verdict {
-        self.check_lenders(name, &service.container);
-        self.check_parents(name, &service.container);
+    fn missing(&self, name: &str) -> Verdict {
         let others = self.survey.own.get(name).is_some_and(|own| !own.is_empty());
         let cause = if others { Cause::Scale } else { Cause::Missing };
         let mut verdict = Verdict::of(Fate::Create, vec![cause]);
@@ -341,7 +338,7 @@ impl<'a> Judge<'a, '_> {
     }
 
     fn existing(
-        &mut self,
+        &self,
         name: &str,
         service: &ServiceSpec,
         have: &ObservedContainer,
@@ -498,8 +495,6 @@ impl<'a> Judge<'a, '_> {
             let owner = format!("project `{}`", other.record.project);
             self.problems.add(PlanProblem::NameTaken { name: one.name.clone(), owner });
         }
-        self.check_lenders(&one.name, &one.spec);
-        self.check_parents(&one.name, &one.spec);
         Some(Change {
             name: one.name.clone(),
             service: one.service,

@@ -1,4 +1,4 @@
-//! Containers that would be left without the one whose namespaces or volumes they have.
+//! Containers that would be without the one whose namespaces or volumes they have.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,11 +6,11 @@ use super::containers::{Change, Fate};
 use super::resources::NetworkFate;
 use super::{Survey, is_active};
 use crate::cause::Cause;
-use crate::desired::{ContainerSpec, IpcSpace, NetworkMode, PidSpace};
+use crate::desired::{ContainerSpec, IpcSpace, NetworkMode, PidSpace, ServiceSpec};
 use crate::problem::{PlanProblem, PlanProblems};
 
 /// Refuses to take a container away from under those that would run or be made without it, and to
-/// start one as it is that shares what does not exist any more.
+/// make or start one that is to have what nobody has and nobody makes.
 pub(super) fn check(
     survey: &Survey,
     networks: &BTreeMap<&str, NetworkFate>,
@@ -23,7 +23,7 @@ pub(super) fn check(
     let known: BTreeSet<&str> = changes.iter().map(|change| change.name.as_str()).collect();
     for change in changes {
         let Some(spec) = change.becomes() else { continue };
-        let is_made = matches!(change.verdict.fate, Fate::Create | Fate::Replace);
+        let is_made = change.verdict.fate.makes();
         let runs = change.verdict.starts
             || change.verdict.fate != Fate::Restart && change.have.is_some_and(is_active);
         for owner in owners(spec, runs || is_made, is_made) {
@@ -32,9 +32,8 @@ pub(super) fn check(
                 problems.add(problem(survey, (&change.name, service, spec), gone));
             }
         }
-        let as_it_is = change.verdict.starts && !is_made;
-        if as_it_is && survey.scope.contains(change.service) {
-            missing(survey, (&change.name, spec), &known, problems);
+        missing(survey, (change, spec), &known, problems);
+        if change.verdict.starts && !is_made && survey.scope.contains(change.service) {
             unlinked(survey, (&change.name, spec), networks, problems);
         }
     }
@@ -56,18 +55,49 @@ fn owners(spec: &ContainerSpec, runs: bool, is_made: bool) -> BTreeSet<&str> {
     shared.chain(lenders.filter(|_| is_made)).collect()
 }
 
-/// Owners of which nothing is there and nothing is made.
+/// Owners of which nothing is there and nothing is made. What is made anew has to find what it is
+/// made with, also where it only follows others; not for the sake of one that is to go back.
 fn missing(
     survey: &Survey,
-    (container, spec): (&str, &ContainerSpec),
+    (change, spec): (&Change, &ContainerSpec),
     known: &BTreeSet<&str>,
     problems: &mut PlanProblems,
 ) {
-    for parent in spec.parents() {
-        if !known.contains(parent) && !survey.observed.containers.contains_key(parent) {
-            let (container, parent) = (container.to_owned(), parent.to_owned());
-            problems.add(PlanProblem::NoParent { container, parent });
+    let verdict = &change.verdict;
+    let in_scope = change.oneoff || survey.scope.contains(change.service);
+    let goes_back = || survey.desired.services.values().any(|service| service.goes_back);
+    let is_made = verdict.fate.makes() && (in_scope || !goes_back());
+    let as_it_is = !verdict.fate.makes() && verdict.starts && in_scope;
+    let is_nowhere =
+        |owner: &&str| !known.contains(*owner) && !survey.observed.containers.contains_key(*owner);
+    if is_made && in_scope || is_made && verdict.starts || as_it_is {
+        for parent in spec.parents().into_iter().filter(is_nowhere) {
+            // What it was made with is not always what its file says by now.
+            let says = |service: &ServiceSpec| service.container.parents().contains(&parent);
+            let wanted = survey.desired.services.get(change.service).is_some_and(says);
+            let next = match wanted || !as_it_is {
+                true => "bring that one up first",
+                false => "leave `--no-recreate` out, so that it is made anew as its service says",
+            };
+            let (container, parent) = (change.name.clone(), parent.to_owned());
+            problems.add(PlanProblem::NoParent { container, parent, next });
         }
+    }
+    if !is_made {
+        return;
+    }
+    let lenders = spec.volumes_from.iter().map(|from| from.container.as_str());
+    for other in lenders.filter(is_nowhere) {
+        let (container, other) = (change.name.clone(), other.to_owned());
+        problems.add(PlanProblem::NoVolumesOf { container, other });
+    }
+    if let IpcSpace::Container(parent) = &spec.ipc
+        && let Some(have) = survey.observed.containers.get(parent)
+        && have.record.project != survey.desired.project
+        && !have.record.spec.ipc.is_open()
+    {
+        let (container, parent) = (change.name.clone(), parent.clone());
+        problems.add(PlanProblem::NotShareable { container, parent });
     }
 }
 

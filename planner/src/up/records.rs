@@ -265,13 +265,10 @@ fn id_bases<'a>(
         survey.observed.containers.values().filter_map(|have| have.record.id_base).collect();
     let mut ranges = IdRanges::of_users(taken);
     let mut bases = BTreeMap::new();
-    // Dependencies come first, so a container is known before those that share its ids.
-    for (change, spec) in made(changes).filter(|(_, spec)| spec.userns) {
-        if !spec.kin().is_empty() {
-            let shared = kin_base(survey, (change, spec), &bases, problems);
-            bases.extend(shared.map(|base| (change.name.as_str(), base)));
-            continue;
-        }
+    let separate = made(changes).filter(|(_, spec)| spec.userns);
+    let (own, mut sharing): (Vec<_>, Vec<_>) =
+        separate.partition(|(_, spec)| spec.kin().is_empty());
+    for (change, _) in own {
         // What it shared with others stays theirs.
         let before = change.have.map(|have| &have.record).filter(|have| have.spec.kin().is_empty());
         let before = before.and_then(|have| have.id_base);
@@ -282,7 +279,31 @@ fn id_bases<'a>(
             None => problems.add(PlanProblem::IdsExhausted { container: change.name.clone() }),
         }
     }
-    bases
+    // A container is known before those that share its ids; what waits for itself is no plan.
+    loop {
+        let names: BTreeSet<&str> =
+            sharing.iter().map(|(change, _)| change.name.as_str()).collect();
+        let waits = |(_, spec): &(&Change, &ContainerSpec)| !spec.kin().is_disjoint(&names);
+        let (later, now): (Vec<_>, Vec<_>) = sharing.into_iter().partition(waits);
+        if now.is_empty() {
+            return bases;
+        }
+        for (change, spec) in now {
+            let base = match is_lost(survey, changes, spec) {
+                // It cannot start so, and what it is made with is not the ids of the host.
+                true => ranges.take(),
+                false => kin_base(survey, (change, spec), &bases, problems),
+            };
+            bases.extend(base.map(|base| (change.name.as_str(), base)));
+        }
+        sharing = later;
+    }
+}
+
+/// Whether it shares ids with a container that is not there and not made.
+fn is_lost(survey: &Survey, changes: &[Change], spec: &ContainerSpec) -> bool {
+    let made = |name: &str| made(changes).any(|(change, _)| change.name == name);
+    spec.kin().iter().any(|kin| !survey.observed.containers.contains_key(*kin) && !made(kin))
 }
 
 /// Quota projects by container, for those whose writable layer has a limit. One that is made anew

@@ -1,6 +1,7 @@
 //! What shares namespaces or volumes with a container that goes.
 
-use berth_schema::stack::NetworkMode;
+use berth_planner::desired::PidSpace;
+use berth_schema::stack::{NetworkMode, PidMode};
 
 use super::*;
 
@@ -68,7 +69,7 @@ fn an_orphan_does_not_go_under_who_was_made_to_share_its_network() {
     let kept = UpOptions { no_recreate: true, remove_orphans: true, ..UpOptions::default() };
     assert_snapshot!(refused(&stack, &host, &kept), @r"container `shop-web-1` has the network of `shop-vpn-1`, and this takes `shop-vpn-1` away: leave `--no-recreate` out, so that it is made anew as its service says");
     host.observed.containers.remove("shop-vpn-1");
-    assert_snapshot!(refused(&stack, &host, &kept), @r"container `shop-web-1` shares a namespace of `shop-vpn-1`, which does not exist");
+    assert_snapshot!(refused(&stack, &host, &kept), @r"container `shop-web-1` shares a namespace of `shop-vpn-1`, which does not exist: leave `--no-recreate` out, so that it is made anew as its service says");
     let anew = UpOptions { remove_orphans: true, ..UpOptions::default() };
     assert_snapshot!(plan_with(&stack, &host, &anew), @r#"
     start    data-1  not started yet
@@ -126,4 +127,50 @@ fn volumes_made_anew_end_a_rollout_of_who_has_them_too() {
         with_order(order, false);
         with_order(order, true);
     }
+}
+
+#[test]
+fn who_is_named_by_container_may_be_made_by_the_same_run() {
+    let mut app = service("app:1");
+    app.pid = PidMode::Container("shop-data-1".into());
+    let source = VolumesSource::Container("shop-data-1".into());
+    app.volumes_from.push(VolumesFrom { source, read_only: false });
+    let mut data = sharing().services.remove("data").unwrap();
+    data.networks.insert("default".into(), ServiceNetwork::default());
+    let stack = with([("app", app), ("data", data)]);
+    let mut host = up_with(&stack);
+    let base = |host: &FakeHost, name: &str| host.observed.containers[name].record.id_base.unwrap();
+    assert_eq!(base(&host, "shop-app-1"), base(&host, "shop-data-1"));
+    // Removed, and the machine was started again: secrets are gone with that.
+    host.observed.containers.remove("shop-data-1");
+    host.observed.containers.get_mut("shop-app-1").unwrap().state = ContainerState::Broken;
+    let named = UpOptions { services: vec!["data".into()], ..UpOptions::default() };
+    assert_snapshot!(plan_with(&stack, &host, &named), @r"
+    replace  app-1   left half made by a crash
+    create   data-1  data:1
+    Plan: 1 create, 1 replace, 1 unchanged
+    ");
+    let plan = super::plan(&stack, &host);
+    assert_snapshot!(plan, @r"
+    replace  app-1   left half made by a crash
+    create   data-1  data:1
+    Plan: 1 create, 1 replace, 1 unchanged
+    ");
+    host.apply_all(&plan, 3);
+    assert_eq!(base(&host, "shop-app-1"), base(&host, "shop-data-1"));
+}
+
+#[test]
+fn who_shares_the_ids_of_nobody_has_its_own() {
+    let mut stack = with([("app", service("app:1")), ("web", service("web:1"))]);
+    let mut host = up_with(&stack);
+    let app = host.observed.containers.get_mut("shop-app-1").unwrap();
+    (app.state, app.monitored) = (ContainerState::Created, false);
+    host.drop_network("shop_default").unwrap();
+    stack.services.get_mut("app").unwrap().pid = PidMode::Container("gone".into());
+    let named = UpOptions { services: vec!["web".into()], ..UpOptions::default() };
+    host.apply_all(&plan_with(&stack, &host, &named), 3);
+    let record = &host.observed.containers["shop-app-1"].record;
+    assert_eq!(record.spec.pid, PidSpace::Container("gone".into()));
+    assert!(record.id_base.is_some());
 }
