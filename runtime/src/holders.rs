@@ -65,7 +65,8 @@ fn held(process: &Path, links: &BTreeMap<String, u64>) -> Vec<u64> {
 }
 
 fn describe(pid: i32, process: &Path, run: &Path) -> Option<Holder> {
-    let name = fs::read_to_string(process.join("comm")).ok()?.trim_end().to_owned();
+    let name = fs::read(process.join("comm")).ok()?;
+    let name = String::from_utf8_lossy(&name).trim_end().to_owned();
     let cgroups = fs::read_to_string(process.join("cgroup")).unwrap_or_default();
     let line = fs::read(process.join("cmdline")).unwrap_or_default();
     let container = container_of(&line).map(|name| {

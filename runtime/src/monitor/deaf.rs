@@ -10,7 +10,9 @@ use libc::{SIGCHLD, SIGCONT, SIGURG, SIGWINCH};
 
 /// Whether process `pid` has left `signal` to the kernel, which would end any other process.
 pub(super) fn is_deaf(pid: i32, signal: i32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|text| is_left(&text, signal))
+    // A process may call itself what is no text.
+    let status = fs::read(format!("/proc/{pid}/status"));
+    status.is_ok_and(|text| is_left(&String::from_utf8_lossy(&text), signal))
 }
 
 /// Reads `/proc/PID/status` (proc_pid_status(5)): neither blocked, nor ignored, nor caught.
