@@ -232,7 +232,7 @@ fn the_table_reads_well_in_the_words_of_nft() {
 
         insta::assert_snapshot!(shown, @r#"
         table inet berth {
-          comment "rules 4 47 edacf63dfbfe3753"
+          comment "rules 5 48 75e6d0addf53555c"
           set bridges {
             type ifname
             elements = { "br-web" comment "web" }
@@ -362,6 +362,7 @@ fn the_table_reads_well_in_the_words_of_nft() {
           }
 
           chain back {
+            @nh,128,8 0x7f meta nfproto ipv4 accept comment "an answer to the host's loopback"
             ct status snat,dnat / snat,dnat fib daddr . mark oifname @bridges meta mark set 0x62657274 comment "let through, back into a network"
             ct state new fib daddr . mark oifname @bridges meta mark set 0x62657274 comment "let through, back into a network"
           }
