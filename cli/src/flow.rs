@@ -246,10 +246,9 @@ async fn change_with(
     mut plan: impl FnMut(&Observed) -> Result<Plan, Failure>,
     (manner, back): (Manner, Option<&Back<'_>>),
 ) -> Result<Change, Failure> {
-    let mut observed = std::mem::take(&mut look.observed);
-    let Look { project, asked, .. } = &*look;
+    let Look { project, asked, observed, .. } = look;
     if session.global.dry_run {
-        let plan = plan(&observed)?;
+        let plan = plan(observed)?;
         show(session, &plan)?;
         return Ok(Change { plan, done: 0, started: false, interrupted: None });
     }
@@ -259,9 +258,9 @@ async fn change_with(
         if attempt > 0 {
             tokio::time::sleep(REST * attempt).await;
             let again = host.observe(asked).await;
-            observed = again.map_err(|error| half_done(done, error.into()))?;
+            *observed = again.map_err(|error| half_done(done, error.into()))?;
         }
-        let plan = plan(&observed).map_err(|failure| half_done(done, failure))?;
+        let plan = plan(observed).map_err(|failure| half_done(done, failure))?;
         tell_beside(session, &plan);
         if plan.is_empty() {
             return Ok(Change { plan, done, started, interrupted: None });
@@ -273,7 +272,7 @@ async fn change_with(
         if !outcome.is_stale() || interrupted.is_some() {
             if let Some(back) = back.filter(|_| interrupted.is_none()) {
                 let run = Ended { project, asked, plan: &plan, outcome: &outcome, manner };
-                interrupted = taken_back::take_back(session, host, &run, &observed, back).await?;
+                interrupted = taken_back::take_back(session, host, &run, observed, back).await?;
             }
             return ended(session, plan, &outcome, (done, started, interrupted));
         }
