@@ -1,7 +1,7 @@
 //! What the network costs: between two containers by name, and through a published port from outside,
-//! from the host and from its loopback, beside a bare veth pair and a bridge without a rule; once with
-//! two containers and one port, once with 200 containers on the bridge and 1,000 ports. And what one
-//! more published port costs `up`.
+//! from the host and from its loopback, beside a bare veth pair, a bridge without a rule, and a host
+//! that has the one rule a published port cannot do without; once with two containers and one port,
+//! once with 200 containers on the bridge and 1,000 ports. And what one more published port costs `up`.
 //!
 //! All ways lead to the same container, to a program that only answers and to nginx, which wrk asks on
 //! 32 connections for a file of 1 KiB. All are taken in turn, round after round, so that what else the machine does meets them all.
@@ -59,24 +59,32 @@ fn host(others: usize, ports: u16) -> (TestHost, f64) {
     (host, took)
 }
 
-/// A way to a server: its name, and who asks whom.
-const WAYS: [(&str, Way); 7] = [
-    ("bare veth pair", Way::Bare),
-    ("bare bridge", Way::Bridge),
-    ("container to container by name", Way::Name { filtered: false }),
-    ("the same, with br_netfilter", Way::Name { filtered: true }),
-    ("published port, from outside", Way::Outside),
-    ("published port, by the host's address", Way::Host),
-    ("published port, by 127.0.0.1", Way::Loopback),
+/// The ways to a server: what a line of them is called, who asks whom, and the line whose host does the
+/// same with one rule.
+const WAYS: [(&str, Way, Option<usize>); 10] = [
+    ("bare veth pair", Way::Bare, None),
+    ("bare bridge", Way::Bridge, None),
+    ("bare host, one rule, from outside", Way::PlainOutside, None),
+    ("bare host, one rule, by its address", Way::PlainHost, None),
+    ("bare host, two rules, by 127.0.0.1", Way::PlainLoopback, None),
+    ("container to container by name", Way::Name { filtered: false }, Some(1)),
+    ("the same, with br_netfilter", Way::Name { filtered: true }, Some(1)),
+    ("published port, from outside", Way::Outside, Some(2)),
+    ("published port, by the host's address", Way::Host, Some(3)),
+    ("published port, by 127.0.0.1", Way::Loopback, Some(4)),
 ];
 
 /// The one of them that looks names up.
-const BY_NAME: usize = 2;
+const BY_NAME: usize = 5;
 
 #[derive(Clone, Copy)]
 enum Way {
     Bare,
     Bridge,
+    /// The least that publishing a port takes: a bridge, and a rule that leads to it what asks the host.
+    PlainOutside,
+    PlainHost,
+    PlainLoopback,
     /// Frames within a bridge pass the packet rules where something has loaded `br_netfilter`.
     Name {
         filtered: bool,
@@ -91,12 +99,19 @@ fn near(host: &TestHost, way: Way) -> (&'static str, impl Fn(&str) -> String) {
     let to = match way {
         Way::Bare => "198.51.100.1",
         Way::Bridge => "203.0.113.1",
+        Way::PlainOutside | Way::PlainHost => "198.18.1.1",
         Way::Name { .. } => "server",
         Way::Outside | Way::Host => "192.0.2.1",
-        Way::Loopback => "127.0.0.1",
+        Way::Loopback | Way::PlainLoopback => "127.0.0.1",
     };
     let run = move |words: &str| match way {
-        Way::Bare | Way::Bridge | Way::Outside => host.neighbour(words).succeeds().stdout,
+        Way::Bare | Way::Bridge | Way::Outside | Way::PlainOutside => {
+            host.neighbour(words).succeeds().stdout
+        }
+        Way::PlainHost | Way::PlainLoopback => {
+            let inside = format!("exec nsenter -t $(cat plain.pid) -n {words}");
+            host.neighbour(&inside).succeeds().stdout
+        }
         Way::Name { .. } => {
             host.berth(&format!("exec -T -w /srv client {words}")).succeeds().stdout
         }
@@ -106,13 +121,9 @@ fn near(host: &TestHost, way: Way) -> (&'static str, impl Fn(&str) -> String) {
 }
 
 fn ask(host: &TestHost, way: Way) -> Figures {
-    if let Way::Name { filtered } = way {
-        let filtered = u8::from(filtered);
-        let all = "/proc/sys/net/bridge/bridge-nf-call-ip";
-        host.shell(&format!(
-            "for file in {all}*; do ! [ -w $file ] || echo {filtered} > $file; done"
-        ));
-    }
+    let filtered = u8::from(matches!(way, Way::Name { filtered: true }));
+    let all = "/proc/sys/net/bridge/bridge-nf-call-ip";
+    host.shell(&format!("for file in {all}*; do ! [ -w $file ] || echo {filtered} > $file; done"));
     let (to, run) = near(host, way);
     let text = run(&format!("./bench ask {to} {PORT}"));
     let mut figures = text.split_whitespace().map(|figure| figure.parse().expect("a figure"));
@@ -124,26 +135,45 @@ fn ask(host: &TestHost, way: Way) -> Figures {
     [bulk, requests.expect("a number"), questions, connections, lookups]
 }
 
-/// Another pair out of the neighbour, into the server's namespace, and one over a bridge in a namespace
-/// without any rule. `$far` is the server.
+/// Another pair out of the neighbour, into the server's namespace; one over a bridge in a namespace
+/// without any rule; and a host with a bridge to the server and a rule. `$far` is the server.
 const BARE: &str = "set -e
-    unshare --net sleep 100000 & middle=$!
-    while [ \"$(readlink /proc/$!/ns/net)\" = \"$(readlink /proc/self/ns/net)\" ]; do sleep 0.01; done
+    space() { unshare --net sleep 100000 & while [ \"$(readlink /proc/$!/ns/net)\" = \"$(readlink /proc/self/ns/net)\" ]
+        do sleep 0.01; done; }
+    space; middle=$!; space; plain=$!; echo $plain > plain.pid
     far() { nsenter -t $far -n \"$@\"; }
     middle() { nsenter -t $middle -n \"$@\"; }
+    plain() { nsenter -t $plain -n \"$@\"; }
     ip link add bare0 type veth peer name bare1 netns $far
+    ip address add 198.51.100.2/24 dev bare0; ip link set bare0 up
+    far ip address add 198.51.100.1/24 dev bare1; far ip link set bare1 up
+
     ip link add bare2 type veth peer name port2 netns $middle
     middle ip link add port3 type veth peer name bare3 netns $far
     middle ip link add bridge0 type bridge
-    for file in /proc/sys/net/bridge/bridge-nf-call-ip*; do
-        ! [ -e $file ] || middle sh -c \"echo 0 > $file\"
-    done
     for port in port2 port3; do middle ip link set $port master bridge0 up; done
     middle ip link set bridge0 up
-    ip address add 198.51.100.2/24 dev bare0; ip link set bare0 up
     ip address add 203.0.113.2/24 dev bare2; ip link set bare2 up
-    far ip address add 198.51.100.1/24 dev bare1; far ip link set bare1 up
     far ip address add 203.0.113.1/24 dev bare3; far ip link set bare3 up
+
+    ip link add bare4 type veth peer name wide0 netns $plain
+    plain ip link add port5 type veth peer name bare5 netns $far
+    plain ip link add bridge0 type bridge
+    plain ip link set lo up; plain ip link set port5 master bridge0 up; plain ip link set bridge0 up
+    plain ip address add 198.18.1.1/24 dev wide0; plain ip link set wide0 up
+    plain ip address add 198.18.0.1/24 dev bridge0
+    plain sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv4/conf/bridge0/route_localnet'
+    ip address add 198.18.1.2/24 dev bare4; ip link set bare4 up
+    far ip address add 198.18.0.2/24 dev bare5; far ip link set bare5 up
+    far ip route add 198.18.1.0/24 via 198.18.0.1
+    plain nft 'table ip nat {
+        chain in { type nat hook prerouting priority -100; ip daddr 198.18.1.1 tcp dport { 7000, 7080 } dnat to 198.18.0.2; };
+        chain own { type nat hook output priority -100; fib daddr type local tcp dport { 7000, 7080 } dnat to 198.18.0.2; };
+        chain out { type nat hook postrouting priority 100; ip saddr 127.0.0.0/8 masquerade; }; }'
+
+    for space in middle plain; do for file in /proc/sys/net/bridge/bridge-nf-call-ip*; do
+        ! [ -e $file ] || $space sh -c \"echo 0 > $file\"
+    done; done
     echo ready; exec sleep 100000";
 
 /// Takes so many rounds and prints them, then what ports cost.
@@ -157,19 +187,21 @@ pub fn measure(rounds: usize) {
     }
     let mut taken: Vec<Round> = Vec::new();
     for _ in 0..rounds {
-        taken.push(WAYS.map(|(_, way)| hosts.map(|host| ask(host, way))));
+        taken.push(WAYS.map(|(_, way, _)| hosts.map(|host| ask(host, way))));
     }
-    println!("{rounds} rounds; median, and its ratio to that of the bare pair");
+    println!("{rounds} rounds; median, its ratio to that of the bare pair and of the bare host");
     for (figure, name) in
         ["Gbit/s", "requests/s", "questions/s", "connections/s"].into_iter().enumerate()
     {
         println!("\n{name:<40}{:>24}{:>30}", "2 containers, 1 port", "200 containers, 1,001 ports");
-        for (way, (name, _)) in WAYS.iter().enumerate() {
+        for (way, (name, _, beside)) in WAYS.iter().enumerate() {
             let value = |way: usize, host: usize| {
                 median(taken.iter().map(|round| round[way][host][figure]))
             };
             let of = |host| {
-                format!("{:.1} ({:.2})", value(way, host), value(way, host) / value(0, host))
+                let ratio = |to| format!("{:.2}", value(way, host) / value(to, host));
+                let beside = beside.map_or_else(String::new, |to| format!(", {}", ratio(to)));
+                format!("{:.1} ({}{beside})", value(way, host), ratio(0))
             };
             println!("{name:<40}{:>24}{:>30}", of(0), of(1));
         }
