@@ -70,7 +70,7 @@ fn missing(
     let as_it_is = !verdict.fate.makes() && verdict.starts && in_scope;
     let is_nowhere =
         |owner: &&str| !known.contains(*owner) && !survey.observed.containers.contains_key(*owner);
-    if is_made && in_scope || is_made && verdict.starts || as_it_is {
+    if is_made && (in_scope || verdict.starts) || as_it_is {
         for parent in spec.parents().into_iter().filter(is_nowhere) {
             // What it was made with is not always what its file says by now.
             let says = |service: &ServiceSpec| service.container.parents().contains(&parent);
