@@ -121,6 +121,20 @@ fn who_is_told_twice_to_end_waits_for_nobody() {
 }
 
 #[test]
+fn who_is_told_twice_at_once_waits_for_nobody_either() {
+    let host = TestHost::with("compose.yaml", STACK);
+    let up = host.start_berth("up --lock-timeout 1h");
+    host.eventually("it runs", || host.berth("ps -q").stdout.lines().count() == 1);
+    let held = holder(&host);
+    up.signal(Signal::SIGINT);
+    up.prints("press Ctrl-C again");
+    up.signal(Signal::SIGINT);
+    up.ends().fails_with(8).stderr_has("project `stack` is locked by");
+    host.eventually("it is killed", || host.berth("ps -q").stdout.is_empty());
+    lets_go(held);
+}
+
+#[test]
 fn a_container_of_run_rm_goes_also_when_another_run_has_the_lock_for_long() {
     let host = TestHost::with("compose.yaml", STACK);
     let name = host.berth("run -d --rm -T web sleep 100000").succeeds().stdout.trim().to_owned();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use berth_runtime::host::{Host, HostError, Lock};
+use berth_runtime::host::{Holder, Host, HostError, Lock};
 
 use crate::failure::{Failure, locked};
 use crate::session::Session;
@@ -26,9 +26,18 @@ pub(crate) async fn lock(session: &Session, host: &Host, project: &str) -> Resul
     };
     tokio::select! {
         biased;
+        () = told => Err(given_up(host, project).await),
         lock = wait(session, host, project) => lock,
-        // Who has it is told all the same.
-        () = told => Ok(host.lock(project, Duration::ZERO).await?),
+    }
+}
+
+/// Says who has the lock. The one that had it may have ended with the same signal.
+async fn given_up(host: &Host, project: &str) -> Failure {
+    match host.lock(project, Duration::ZERO).await {
+        Ok(_) => {
+            HostError::Locked { project: project.to_owned(), holder: Holder::default() }.into()
+        }
+        Err(error) => error.into(),
     }
 }
 
