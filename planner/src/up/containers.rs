@@ -3,6 +3,7 @@
 mod causes;
 mod left_out;
 mod succession;
+mod yielding;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +24,7 @@ use super::records;
 use super::renewals;
 use super::resources::{self, NetworkFate, VolumeFate};
 use super::{Survey, is_active};
+use yielding::Yielding;
 
 /// What becomes of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,31 +141,12 @@ pub(super) fn decide<'a>(
             yielding.exchanged.insert(name.to_owned());
         } else if let Some(name) = records::crowded(survey, networks, &changes) {
             yielding.crowded.insert(name.to_owned());
-        } else if !yielding.outlives(&renewals::outlived(survey, &changes)) {
+        } else if !yielding.outlives(&renewals::outlived(survey, &changes))
+            && !yielding.follows(&changes)
+        {
             problems.0.extend(found.0);
             return changes;
         }
-    }
-}
-
-/// Containers that do not change as they would, because others could not have what they need.
-#[derive(Default)]
-struct Yielding {
-    /// Those that are made anew if they change.
-    exchanged: BTreeSet<String>,
-    /// Those that stop first, as there is no address for another one beside them.
-    crowded: BTreeSet<String>,
-    /// Those that go before volumes they have, each with the container whose volumes these are.
-    outlived: BTreeMap<String, String>,
-}
-
-impl Yielding {
-    /// Whether any of these was not known to.
-    fn outlives(&mut self, outlived: &[(&str, &str)]) -> bool {
-        let known = self.outlived.len();
-        let outlived = outlived.iter().map(|(name, owner)| (name.to_string(), owner.to_string()));
-        self.outlived.extend(outlived);
-        self.outlived.len() > known
     }
 }
 
@@ -179,7 +162,7 @@ fn decide_with<'a>(
         networks,
         volumes,
         yielding,
-        renewed: BTreeMap::new(),
+        renewed: yielding.later.clone(),
         restarted: BTreeSet::new(),
         problems,
     };
@@ -310,22 +293,10 @@ impl<'a> Judge<'a, '_> {
     }
 
     fn remember(&mut self, container: &str, service: &'a str, fate: Fate) {
-        match fate {
-            Fate::Keep | Fate::Adopt | Fate::Unpause | Fate::Remove => {}
-            Fate::Create => {
-                self.renewed.insert(container.to_string(), true);
-            }
-            Fate::Start => {
-                self.renewed.insert(container.to_string(), false);
-            }
-            Fate::Restart => {
-                self.renewed.insert(container.to_string(), false);
-                self.restarted.insert(service);
-            }
-            Fate::Replace => {
-                self.renewed.insert(container.to_string(), true);
-                self.restarted.insert(service);
-            }
+        let Some(anew) = yielding::renews(fate) else { return };
+        self.renewed.insert(container.to_string(), anew);
+        if matches!(fate, Fate::Restart | Fate::Replace) {
+            self.restarted.insert(service);
         }
     }
 

@@ -37,6 +37,7 @@ pub(super) fn check(
             unlinked(survey, (&change.name, spec), networks, problems);
         }
     }
+    circles(survey, changes, problems);
     if going.is_empty() {
         return;
     }
@@ -63,6 +64,10 @@ fn missing(
     known: &BTreeSet<&str>,
     problems: &mut PlanProblems,
 ) {
+    // A step before the start needs no more than the container it belongs to.
+    if change.init.is_some() {
+        return;
+    }
     let verdict = &change.verdict;
     let in_scope = change.oneoff || survey.scope.contains(change.service);
     let goes_back = || survey.desired.services.values().any(|service| service.goes_back);
@@ -70,28 +75,21 @@ fn missing(
     let as_it_is = !verdict.fate.makes() && verdict.starts && in_scope;
     let is_nowhere =
         |owner: &&str| !known.contains(*owner) && !survey.observed.containers.contains_key(*owner);
-    if is_made && (in_scope || verdict.starts) || as_it_is {
-        for parent in spec.parents().into_iter().filter(is_nowhere) {
-            // What it was made with is not always what its file says by now.
-            let says = |service: &ServiceSpec| service.container.parents().contains(&parent);
-            let wanted = survey.desired.services.get(change.service).is_some_and(says);
-            let next = match wanted || !as_it_is {
-                true => "bring that one up first",
-                false => "leave `--no-recreate` out, so that it is made anew as its service says",
-            };
-            let (container, parent) = (change.name.clone(), parent.to_owned());
-            problems.add(PlanProblem::NoParent { container, parent, next });
-        }
+    let is_made_to_run = is_made && (in_scope || verdict.starts);
+    let parents = spec.parents().into_iter().filter(|_| is_made_to_run || as_it_is);
+    for parent in parents.filter(is_nowhere) {
+        // What it was made with is not always what its file says by now.
+        let says = |service: &ServiceSpec| service.container.parents().contains(&parent);
+        let wanted = survey.desired.services.get(change.service).is_some_and(says);
+        let next = match wanted || !as_it_is {
+            true => "bring that one up first",
+            false => "leave `--no-recreate` out, so that it is made anew as its service says",
+        };
+        let (container, parent) = (change.name.clone(), parent.to_owned());
+        problems.add(PlanProblem::NoParent { container, parent, next });
     }
-    if !is_made {
-        return;
-    }
-    let lenders = spec.volumes_from.iter().map(|from| from.container.as_str());
-    for other in lenders.filter(is_nowhere) {
-        let (container, other) = (change.name.clone(), other.to_owned());
-        problems.add(PlanProblem::NoVolumesOf { container, other });
-    }
-    if let IpcSpace::Container(parent) = &spec.ipc
+    if is_made_to_run
+        && let IpcSpace::Container(parent) = &spec.ipc
         && let Some(have) = survey.observed.containers.get(parent)
         && have.record.project != survey.desired.project
         && !have.record.spec.ipc.is_open()
@@ -99,6 +97,40 @@ fn missing(
         let (container, parent) = (change.name.clone(), parent.clone());
         problems.add(PlanProblem::NotShareable { container, parent });
     }
+    let lenders = spec.volumes_from.iter().filter(|_| is_made);
+    for other in lenders.map(|from| from.container.as_str()).filter(is_nowhere) {
+        let (container, other) = (change.name.clone(), other.to_owned());
+        problems.add(PlanProblem::NoVolumesOf { container, other });
+    }
+}
+
+/// Refuses to make who would share with itself, by way of others.
+fn circles(survey: &Survey, changes: &[Change], problems: &mut PlanProblems) {
+    let specs: BTreeMap<&str, &ContainerSpec> = changes
+        .iter()
+        .filter_map(|change| Some((change.name.as_str(), change.becomes()?)))
+        .collect();
+    let spec_of = |name: &str| match specs.get(name) {
+        Some(spec) => Some(*spec),
+        None => survey.observed.containers.get(name).map(|have| &have.record.spec),
+    };
+    for change in changes.iter().filter(|change| change.verdict.fate.makes()) {
+        let mut seen = BTreeSet::new();
+        let mut next: Vec<&str> = change.becomes().map_or_else(Vec::new, shared_with);
+        while let Some(name) = next.pop() {
+            if seen.insert(name) {
+                next.extend(spec_of(name).map_or_else(Vec::new, shared_with));
+            }
+        }
+        if seen.contains(change.name.as_str()) {
+            let container = change.name.clone();
+            problems.add(PlanProblem::SharesItself { container });
+        }
+    }
+}
+
+fn shared_with(spec: &ContainerSpec) -> Vec<&str> {
+    spec.parents().into_iter().collect()
 }
 
 /// Networks that only its record names, and that are not there any more. Of one that the file has

@@ -268,36 +268,43 @@ fn id_bases<'a>(
     let separate = made(changes).filter(|(_, spec)| spec.userns);
     let (own, mut sharing): (Vec<_>, Vec<_>) =
         separate.partition(|(_, spec)| spec.kin().is_empty());
+    let mut exhausted = |change: &Change| {
+        problems.add(PlanProblem::IdsExhausted { container: change.name.clone() });
+    };
     for (change, _) in own {
         // What it shared with others stays theirs.
         let before = change.have.map(|have| &have.record).filter(|have| have.spec.kin().is_empty());
         let before = before.and_then(|have| have.id_base);
         match before.or_else(|| ranges.take()) {
-            Some(base) => {
-                bases.insert(change.name.as_str(), base);
-            }
-            None => problems.add(PlanProblem::IdsExhausted { container: change.name.clone() }),
+            Some(base) => drop(bases.insert(change.name.as_str(), base)),
+            None => exhausted(change),
         }
     }
-    // A container is known before those that share its ids; what waits for itself is no plan.
-    loop {
+    // Who shares with who is not known cannot start, and is not made with the ids of the host.
+    let lost;
+    (lost, sharing) = sharing.into_iter().partition(|(_, spec)| is_lost(survey, changes, spec));
+    for (change, _) in lost {
+        match ranges.take() {
+            Some(base) => drop(bases.insert(change.name.as_str(), base)),
+            None => exhausted(change),
+        }
+    }
+    // A container is known before those that share its ids; who shares with itself is refused.
+    while !sharing.is_empty() {
         let names: BTreeSet<&str> =
             sharing.iter().map(|(change, _)| change.name.as_str()).collect();
         let waits = |(_, spec): &(&Change, &ContainerSpec)| !spec.kin().is_disjoint(&names);
         let (later, now): (Vec<_>, Vec<_>) = sharing.into_iter().partition(waits);
         if now.is_empty() {
-            return bases;
+            break;
         }
         for (change, spec) in now {
-            let base = match is_lost(survey, changes, spec) {
-                // It cannot start so, and what it is made with is not the ids of the host.
-                true => ranges.take(),
-                false => kin_base(survey, (change, spec), &bases, problems),
-            };
+            let base = kin_base(survey, (change, spec), &bases, problems);
             bases.extend(base.map(|base| (change.name.as_str(), base)));
         }
         sharing = later;
     }
+    bases
 }
 
 /// Whether it shares ids with a container that is not there and not made.

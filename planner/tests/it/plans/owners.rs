@@ -170,7 +170,62 @@ fn who_shares_the_ids_of_nobody_has_its_own() {
     stack.services.get_mut("app").unwrap().pid = PidMode::Container("gone".into());
     let named = UpOptions { services: vec!["web".into()], ..UpOptions::default() };
     host.apply_all(&plan_with(&stack, &host, &named), 3);
-    let record = &host.observed.containers["shop-app-1"].record;
-    assert_eq!(record.spec.pid, PidSpace::Container("gone".into()));
-    assert!(record.id_base.is_some());
+    let record = |name: &str| &host.observed.containers[name].record;
+    assert_eq!(record("shop-app-1").spec.pid, PidSpace::Container("gone".into()));
+    assert!(record("shop-app-1").id_base.is_some());
+    assert_ne!(record("shop-app-1").id_base, record("shop-web-1").id_base);
+}
+
+#[test]
+fn who_names_a_container_that_is_decided_later_follows_it() {
+    let mut app = service("app:1");
+    app.networks.clear();
+    app.network_mode = Some(NetworkMode::Container("shop-vpn-1".into()));
+    let mut stack = with([("app", app), ("vpn", service("vpn:1"))]);
+    let mut host = up_with(&stack);
+    stack.services.get_mut("vpn").unwrap().image = Some("vpn:2".into());
+    let plan = plan(&stack, &host);
+    assert_snapshot!(plan, @r#"
+    pull     image vpn:2
+    replace  app-1        shares a namespace of `shop-vpn-1`, which is made anew
+    replace  vpn-1        image "vpn:1" → "vpn:2"
+    Plan: 2 replace, 1 pull, 1 unchanged
+    "#);
+    host.apply_all(&plan, 3);
+    // Its ids are those of one that is made.
+    let app = stack.services.get_mut("app").unwrap();
+    (app.network_mode, app.pid) = (None, PidMode::Container("shop-vpn-1".into()));
+    app.networks.insert("default".into(), ServiceNetwork::default());
+    let mut host = up_with(&stack);
+    host.observed.containers.remove("shop-vpn-1");
+    let app = host.observed.containers.get_mut("shop-app-1").unwrap();
+    (app.state, app.monitored) = (ContainerState::Created, false);
+    let plan = super::plan(&stack, &host);
+    assert_snapshot!(plan, @r"
+    replace  app-1  shares a namespace of `shop-vpn-1`, which is made anew
+    create   vpn-1  vpn:2
+    Plan: 1 create, 1 replace, 1 unchanged
+    ");
+    host.apply_all(&plan, 3);
+    let base = |name| host.observed.containers[name].record.id_base.unwrap();
+    assert_eq!(base("shop-app-1"), base("shop-vpn-1"));
+}
+
+#[test]
+fn nobody_shares_with_itself() {
+    let sharing = |name: &str| {
+        let mut service = service("app:1");
+        service.pid = PidMode::Container(name.into());
+        service
+    };
+    let created = UpOptions { no_start: true, ..UpOptions::default() };
+    for options in [created, UpOptions::default()] {
+        let own = with([("app", sharing("shop-app-1"))]);
+        let each = with([("app", sharing("shop-web-1")), ("web", sharing("shop-app-1"))]);
+        insta::allow_duplicates! {
+            assert_snapshot!(refused(&own, &FakeHost::new(), &options), @"container `shop-app-1` would share a namespace of itself, as what it names by `container:` leads back to it: give one of them its own");
+        }
+        let refused = refused(&each, &FakeHost::new(), &options);
+        assert_eq!(refused.matches("leads back to it").count(), 2, "{refused}");
+    }
 }
