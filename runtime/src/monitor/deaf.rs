@@ -58,6 +58,24 @@ mod tests {
     }
 
     #[test]
+    fn a_process_whose_name_is_no_text_is_deaf_too() {
+        let name = r"printf '\377abc' >/proc/$$/comm; echo; read line";
+        let mut shell = Command::new("sh")
+            .args(["-c", name])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut answer = [0];
+        std::io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut answer).unwrap();
+        let pid = shell.id();
+        assert!(fs::read_to_string(format!("/proc/{pid}/status")).is_err());
+        assert!(is_deaf(i32::try_from(pid).unwrap(), libc::SIGUSR1));
+        shell.kill().unwrap();
+        shell.wait().unwrap();
+    }
+
+    #[test]
     fn a_shell_is_deaf_until_it_sets_a_trap() {
         let mut shell = Command::new("sh")
             .args(["-c", "read line; trap : USR1; echo; read line"])
