@@ -121,9 +121,9 @@ pub enum PlanProblem {
     NoParent { container: String, parent: String, next: &'static str },
     #[error(
         "container `{container}` would share a namespace of itself, as what it names by `container:` \
-         leads back to it: give one of them its own"
+         leads back to it: {next}"
     )]
-    SharesItself { container: String },
+    SharesItself { container: String, next: &'static str },
     #[error(
         "container `{container}` has the {what} of `{owner}`{}, and this takes `{owner}` away: {next}",
         place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default()

@@ -136,14 +136,15 @@ pub(super) fn decide<'a>(
     loop {
         let mut found = PlanProblems::default();
         let changes = decide_with(survey, (networks, volumes), &yielding, &mut found);
+        if yielding.follows(survey, &changes) {
+            continue;
+        }
         let wanted = claims::knot(&changes).or_else(|| claims::contested(&changes));
         if let Some(name) = wanted.filter(|name| !yielding.exchanged.contains(*name)) {
             yielding.exchanged.insert(name.to_owned());
         } else if let Some(name) = records::crowded(survey, networks, &changes) {
             yielding.crowded.insert(name.to_owned());
-        } else if !yielding.outlives(&renewals::outlived(survey, &changes))
-            && !yielding.follows(&changes)
-        {
+        } else if !yielding.outlives(&renewals::outlived(survey, &changes)) {
             problems.0.extend(found.0);
             return changes;
         }

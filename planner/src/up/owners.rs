@@ -104,29 +104,40 @@ fn missing(
     }
 }
 
-/// Refuses to make who would share with itself, by way of others.
+/// Refuses to make or start who would share with itself, by way of others.
 fn circles(survey: &Survey, changes: &[Change], problems: &mut PlanProblems) {
-    let specs: BTreeMap<&str, &ContainerSpec> = changes
+    let planned: BTreeMap<&str, &ContainerSpec> = changes
         .iter()
         .filter_map(|change| Some((change.name.as_str(), change.becomes()?)))
         .collect();
-    let spec_of = |name: &str| match specs.get(name) {
-        Some(spec) => Some(*spec),
-        None => survey.observed.containers.get(name).map(|have| &have.record.spec),
-    };
-    for change in changes.iter().filter(|change| change.verdict.fate.makes()) {
-        let mut seen = BTreeSet::new();
-        let mut next: Vec<&str> = change.becomes().map_or_else(Vec::new, shared_with);
-        while let Some(name) = next.pop() {
-            if seen.insert(name) {
-                next.extend(spec_of(name).map_or_else(Vec::new, shared_with));
-            }
-        }
-        if seen.contains(change.name.as_str()) {
-            let container = change.name.clone();
-            problems.add(PlanProblem::SharesItself { container });
+    // One that is left as it is needs what its record says only if it runs.
+    let runs = |name: &str| survey.observed.containers.get(name).filter(|have| is_active(have));
+    let in_plan = |name: &str| planned.get(name).copied();
+    let at_all = |name: &str| in_plan(name).or_else(|| Some(&runs(name)?.record.spec));
+    let begins = |change: &&Change| change.verdict.fate.makes() || change.verdict.starts;
+    for change in changes.iter().filter(begins) {
+        let name = change.name.as_str();
+        if leads_back(name, at_all) {
+            let next = match leads_back(name, in_plan) {
+                true => "give one of them its own",
+                false => "bring those up too, which makes them anew as their files say",
+            };
+            problems.add(PlanProblem::SharesItself { container: name.to_owned(), next });
         }
     }
+}
+
+/// Whether a container shares with itself, given what each is.
+fn leads_back<'a>(container: &str, spec_of: impl Fn(&str) -> Option<&'a ContainerSpec>) -> bool {
+    let of = |name: &str| spec_of(name).map_or_else(Vec::new, shared_with);
+    let mut seen = BTreeSet::new();
+    let mut next = of(container);
+    while let Some(name) = next.pop() {
+        if seen.insert(name) {
+            next.extend(of(name));
+        }
+    }
+    seen.contains(container)
 }
 
 fn shared_with(spec: &ContainerSpec) -> Vec<&str> {

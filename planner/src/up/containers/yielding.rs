@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Change, Fate};
+use crate::up::{Survey, is_active};
 
 /// Containers that do not change as they would, because others could not have what they need, and
 /// those that others follow though they are decided later.
@@ -29,7 +30,7 @@ impl Yielding {
     }
 
     /// Whether any that begins again after somebody who shares with it was decided was not known to.
-    pub(super) fn follows(&mut self, changes: &[Change]) -> bool {
+    pub(super) fn follows(&mut self, survey: &Survey, changes: &[Change]) -> bool {
         let begin: BTreeMap<&str, (usize, bool)> = changes
             .iter()
             .enumerate()
@@ -37,12 +38,24 @@ impl Yielding {
                 Some((change.name.as_str(), (at, renews(change.verdict.fate)?)))
             })
             .collect();
-        let mut is_new = false;
-        for (at, change) in changes.iter().enumerate() {
-            let Some(spec) = change.becomes() else { continue };
+        if begin.is_empty() {
+            return false;
+        }
+        let known = changes.iter().enumerate().filter_map(|(at, change)| {
+            let spec = change.becomes()?;
             let lenders = spec.volumes_from.iter().map(|from| from.container.as_str());
-            for owner in spec.parents().into_iter().chain(lenders) {
-                let Some((_, anew)) = begin.get(owner).filter(|(later, _)| *later > at) else {
+            Some((Some(at), spec.parents().into_iter().chain(lenders).collect::<Vec<_>>()))
+        });
+        // Those of services that are left out are told only when they follow.
+        let left_out = survey.desired.inactive.iter().filter_map(|name| survey.own.get(&**name));
+        let left_out = left_out.flatten().filter(|have| is_active(have));
+        let left_out =
+            left_out.map(|have| (None, have.record.spec.parents().into_iter().collect()));
+        let mut is_new = false;
+        for (at, owners) in known.chain(left_out) {
+            for owner in owners {
+                let Some((_, anew)) = begin.get(owner).filter(|(later, _)| Some(*later) > at)
+                else {
                     continue;
                 };
                 if self.later.get(owner).is_none_or(|known| *anew && !known) {

@@ -191,6 +191,17 @@ fn who_names_a_container_that_is_decided_later_follows_it() {
     replace  vpn-1        image "vpn:1" → "vpn:2"
     Plan: 2 replace, 1 pull, 1 unchanged
     "#);
+    // So it does where only the other one is named.
+    let mut named = stack.clone();
+    named.services.remove("app");
+    named.inactive = ["app".to_owned()].into();
+    let options = UpOptions { services: vec!["vpn".into()], ..UpOptions::default() };
+    assert_snapshot!(plan_with(&named, &host, &options), @r#"
+    pull     image vpn:2
+    restart  app-1        shares a namespace of `shop-vpn-1`, which is made anew
+    replace  vpn-1        image "vpn:1" → "vpn:2"
+    Plan: 1 replace, 1 restart, 1 pull, 1 unchanged
+    "#);
     host.apply_all(&plan, 3);
     // Its ids are those of one that is made.
     let app = stack.services.get_mut("app").unwrap();
@@ -228,4 +239,23 @@ fn nobody_shares_with_itself() {
         let refused = refused(&each, &FakeHost::new(), &options);
         assert_eq!(refused.matches("leads back to it").count(), 2, "{refused}");
     }
+}
+
+#[test]
+fn who_shared_the_other_way_round_is_brought_up_too() {
+    let sharing = |name: &str| {
+        let mut service = service("app:1");
+        service.pid = PidMode::Container(name.into());
+        service
+    };
+    let mut host = up_with(&with([("app", service("app:1")), ("web", sharing("shop-app-1"))]));
+    let mut named = with([("app", sharing("shop-web-1"))]);
+    named.inactive = ["web".to_owned()].into();
+    let options =
+        UpOptions { services: vec!["app".into()], no_start: true, ..UpOptions::default() };
+    assert_snapshot!(refused(&named, &host, &options), @"container `shop-app-1` would share a namespace of itself, as what it names by `container:` leads back to it: bring those up too, which makes them anew as their files say");
+    for have in host.observed.containers.values_mut() {
+        (have.state, have.monitored) = (ContainerState::Created, false);
+    }
+    plan_with(&named, &host, &options);
 }
