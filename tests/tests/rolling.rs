@@ -48,6 +48,10 @@ fn no_request_fails_while_a_service_is_replaced_under_load() {
         host.start_shell(Place::Inside, "python3 hammer.py 127.0.0.1 9000 3000"),
         host.start_berth("exec -T other python3 /srv/hammer.py web 8000 1000"),
     ];
+    // One of them reads the file that is changed next.
+    for hammer in &hammers {
+        hammer.prints("begins");
+    }
     for round in 0..6 {
         let (from, to) = [("8001", "8002"), ("8002", "8001")][round % 2];
         host.edit("compose.yaml", &format!("'{from}'"), &format!("'{to}'"));

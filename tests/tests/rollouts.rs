@@ -78,6 +78,8 @@ fn at(journal: &str, what: &str, step: &str) -> usize {
 fn a_version_that_fails_at_the_second_of_three_is_rolled_back_and_no_request_fails() {
     let host = host_with("order: start-first, failure_action: rollback");
     let hammer = host.start_berth("exec -T other python3 /srv/hammer.py web 8000 1000");
+    // It reads the file that is changed next.
+    hammer.prints("begins");
     change(&host, "'8002', second");
 
     host.berth("up -d")

@@ -1,5 +1,6 @@
 """`hammer.py ADDRESS PORT COUNT`: connects again and again, COUNT times and until there is a file
-`done`, and prints how many answers came from 8001, from 8002, and not at all."""
+`done`, and prints how many answers came from 8001, from 8002, and not at all; says on the other
+output that it begins."""
 import os
 import socket
 import sys
@@ -9,6 +10,7 @@ address, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 counts = {b"8001": 0, b"8002": 0, b"": 0}
 made = 0
 end = time.monotonic() + 50
+print("begins", file=sys.stderr, flush=True)
 while (made < count or not os.path.exists("done")) and time.monotonic() < end:
     made += 1
     try:
