@@ -331,6 +331,22 @@ networks:
 }
 
 #[test]
+fn who_has_asked_is_answered_before_a_connection_makes_room_for_others() {
+    let host = TestHost::with("compose.yaml", STACK);
+    host.write("crowd.py", include_str!("names/crowd.py"));
+    host.berth("up -d").succeeds();
+    let (web, monitor) = (host.pid_of("web").pid, host.monitor_of("web"));
+    // All of them wait for a resolver that is late, and it holds half as many at a time.
+    host.kill("STOP", monitor);
+    let line = format!("exec nsenter -t {web} -n python3 crowd.py web 60");
+    let crowd = host.start_shell(Place::Inside, &line);
+    crowd.prints("asked");
+    host.kill("CONT", monitor);
+    host.write("go", "");
+    crowd.ends().succeeds().stdout_has("60 of 60");
+}
+
+#[test]
 fn a_new_monitor_takes_the_resolver_over() {
     let host = TestHost::with("compose.yaml", STACK);
     let server = servers(&host, "127.0.0.1");

@@ -188,8 +188,7 @@ impl Resolver {
         }
     }
 
-    /// A new connection takes the place of the one that has asked nothing for longest, so that
-    /// nobody keeps others out by doing nothing.
+    /// A new connection may take the place of another.
     fn take_streams(&mut self, now: Instant) {
         for _ in 0..TURN {
             let Ok((socket, _)) = self.tcp.accept() else { return };
@@ -197,15 +196,27 @@ impl Resolver {
             if socket.set_nonblocking(true).is_err() {
                 continue;
             }
-            if self.streams.len() >= STREAMS {
-                let oldest = self.streams.iter_mut().min_by_key(|(_, stream)| stream.until());
-                if let Some((_, oldest)) = oldest {
-                    oldest.end();
-                }
-                self.forget_streams(now);
-            }
+            self.make_room(now);
             let id = self.number();
             self.streams.insert(id, Stream::new(socket, now));
+        }
+    }
+
+    /// Ends the connection that has asked nothing for longest, so that nobody keeps others out by doing
+    /// nothing. What has come on it by now is answered before: it may be as new as we are late.
+    fn make_room(&mut self, now: Instant) {
+        // Who has asked since the last look is newer by that, and stays.
+        while self.streams.len() >= STREAMS {
+            let oldest = self.streams.iter().min_by_key(|(_, stream)| stream.until());
+            let Some((id, until)) = oldest.map(|(id, stream)| (*id, stream.until())) else {
+                return;
+            };
+            self.serve_stream(id, now);
+            if let Some(stream) = self.streams.get_mut(&id).filter(|stream| stream.until() == until)
+            {
+                stream.end();
+                self.forget_streams(now);
+            }
         }
     }
 
