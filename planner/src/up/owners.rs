@@ -129,19 +129,15 @@ fn circles(survey: &Survey, changes: &[Change], problems: &mut PlanProblems) {
 
 /// Whether a container shares with itself, given what each is.
 fn leads_back<'a>(container: &str, spec_of: impl Fn(&str) -> Option<&'a ContainerSpec>) -> bool {
-    let of = |name: &str| spec_of(name).map_or_else(Vec::new, shared_with);
+    let of = |name: &str| spec_of(name).map(ContainerSpec::parents).unwrap_or_default();
     let mut seen = BTreeSet::new();
-    let mut next = of(container);
+    let mut next = Vec::from_iter(of(container));
     while let Some(name) = next.pop() {
         if seen.insert(name) {
             next.extend(of(name));
         }
     }
     seen.contains(container)
-}
-
-fn shared_with(spec: &ContainerSpec) -> Vec<&str> {
-    spec.parents().into_iter().collect()
 }
 
 /// Networks that only its record names, and that are not there any more. Of one that the file has

@@ -266,27 +266,19 @@ fn id_bases<'a>(
     let mut ranges = IdRanges::of_users(taken);
     let mut bases = BTreeMap::new();
     let separate = made(changes).filter(|(_, spec)| spec.userns);
+    let names: BTreeSet<&str> = made(changes).map(|(change, _)| change.name.as_str()).collect();
+    // Who shares with who is not known cannot start, and is not made with the ids of the host.
+    let nowhere =
+        |kin: &&str| !survey.observed.containers.contains_key(*kin) && !names.contains(kin);
     let (own, mut sharing): (Vec<_>, Vec<_>) =
-        separate.partition(|(_, spec)| spec.kin().is_empty());
-    let mut exhausted = |change: &Change| {
-        problems.add(PlanProblem::IdsExhausted { container: change.name.clone() });
-    };
+        separate.partition(|(_, spec)| spec.kin().is_empty() || spec.kin().iter().any(nowhere));
     for (change, _) in own {
         // What it shared with others stays theirs.
         let before = change.have.map(|have| &have.record).filter(|have| have.spec.kin().is_empty());
         let before = before.and_then(|have| have.id_base);
         match before.or_else(|| ranges.take()) {
             Some(base) => drop(bases.insert(change.name.as_str(), base)),
-            None => exhausted(change),
-        }
-    }
-    // Who shares with who is not known cannot start, and is not made with the ids of the host.
-    let lost;
-    (lost, sharing) = sharing.into_iter().partition(|(_, spec)| is_lost(survey, changes, spec));
-    for (change, _) in lost {
-        match ranges.take() {
-            Some(base) => drop(bases.insert(change.name.as_str(), base)),
-            None => exhausted(change),
+            None => problems.add(PlanProblem::IdsExhausted { container: change.name.clone() }),
         }
     }
     // A container is known before those that share its ids; who shares with itself is refused.
@@ -305,12 +297,6 @@ fn id_bases<'a>(
         sharing = later;
     }
     bases
-}
-
-/// Whether it shares ids with a container that is not there and not made.
-fn is_lost(survey: &Survey, changes: &[Change], spec: &ContainerSpec) -> bool {
-    let made = |name: &str| made(changes).any(|(change, _)| change.name == name);
-    spec.kin().iter().any(|kin| !survey.observed.containers.contains_key(*kin) && !made(kin))
 }
 
 /// Quota projects by container, for those whose writable layer has a limit. One that is made anew

@@ -222,17 +222,17 @@ fn who_names_a_container_that_is_decided_later_follows_it() {
     assert_eq!(base("shop-app-1"), base("shop-vpn-1"));
 }
 
+/// One that sees the processes of a container.
+fn seeing(container: &str) -> Service {
+    Service { pid: PidMode::Container(container.into()), ..service("app:1") }
+}
+
 #[test]
 fn nobody_shares_with_itself() {
-    let sharing = |name: &str| {
-        let mut service = service("app:1");
-        service.pid = PidMode::Container(name.into());
-        service
-    };
     let created = UpOptions { no_start: true, ..UpOptions::default() };
     for options in [created, UpOptions::default()] {
-        let own = with([("app", sharing("shop-app-1"))]);
-        let each = with([("app", sharing("shop-web-1")), ("web", sharing("shop-app-1"))]);
+        let own = with([("app", seeing("shop-app-1"))]);
+        let each = with([("app", seeing("shop-web-1")), ("web", seeing("shop-app-1"))]);
         insta::allow_duplicates! {
             assert_snapshot!(refused(&own, &FakeHost::new(), &options), @"container `shop-app-1` would share a namespace of itself, as what it names by `container:` leads back to it: give one of them its own");
         }
@@ -243,13 +243,8 @@ fn nobody_shares_with_itself() {
 
 #[test]
 fn who_shared_the_other_way_round_is_brought_up_too() {
-    let sharing = |name: &str| {
-        let mut service = service("app:1");
-        service.pid = PidMode::Container(name.into());
-        service
-    };
-    let mut host = up_with(&with([("app", service("app:1")), ("web", sharing("shop-app-1"))]));
-    let mut named = with([("app", sharing("shop-web-1"))]);
+    let mut host = up_with(&with([("app", service("app:1")), ("web", seeing("shop-app-1"))]));
+    let mut named = with([("app", seeing("shop-web-1"))]);
     named.inactive = ["web".to_owned()].into();
     let options =
         UpOptions { services: vec!["app".into()], no_start: true, ..UpOptions::default() };
