@@ -102,8 +102,10 @@ fn unit_of(cgroups: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
     use std::net::TcpListener;
     use std::os::fd::AsFd;
+    use std::process::{Command, Stdio};
 
     use super::*;
 
@@ -115,6 +117,23 @@ mod tests {
         let own = i32::try_from(std::process::id()).unwrap();
         let Some(PortOwner::Process { pid, .. }) = found.get(&inode) else { panic!("{found:?}") };
         assert_eq!((*pid, found.len()), (own, 1));
+    }
+
+    #[test]
+    fn a_process_whose_name_is_no_text_has_one_all_the_same() {
+        let mut shell = Command::new("sh")
+            .args(["-c", r"printf '\377abc' >/proc/$$/comm; echo; read line"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        shell.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        let (pid, process) = (shell.id(), format!("/proc/{}", shell.id()));
+        let pid = i32::try_from(pid).unwrap();
+        let holder = describe(pid, Path::new(&process), Path::new("/run/berth")).unwrap();
+        assert_eq!(holder.name, "\u{fffd}abc");
+        shell.kill().unwrap();
+        shell.wait().unwrap();
     }
 
     #[test]
