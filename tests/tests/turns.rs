@@ -106,14 +106,15 @@ fn a_wait_without_an_end_is_a_wait() {
     host.berth("down --lock-timeout soon").fails_with(64).stderr_has("no duration");
 }
 
-#[test]
-fn who_is_told_twice_to_end_waits_for_nobody() {
+/// Tells an `up` that is attached to end while another run has the lock, and once more after it has
+/// said this.
+fn told_twice(before_the_second: &str) {
     let host = TestHost::with("compose.yaml", STACK);
     let up = host.start_berth("up --lock-timeout 1h");
     host.eventually("it runs", || host.berth("ps -q").stdout.lines().count() == 1);
     let held = holder(&host);
     up.signal(Signal::SIGINT);
-    up.prints("waiting for it");
+    up.prints(before_the_second);
     up.signal(Signal::SIGINT);
     up.ends().fails_with(8).stderr_has("project `stack` is locked by");
     host.eventually("it is killed", || host.berth("ps -q").stdout.is_empty());
@@ -121,17 +122,13 @@ fn who_is_told_twice_to_end_waits_for_nobody() {
 }
 
 #[test]
+fn who_is_told_twice_to_end_waits_for_nobody() {
+    told_twice("waiting for it");
+}
+
+#[test]
 fn who_is_told_twice_at_once_waits_for_nobody_either() {
-    let host = TestHost::with("compose.yaml", STACK);
-    let up = host.start_berth("up --lock-timeout 1h");
-    host.eventually("it runs", || host.berth("ps -q").stdout.lines().count() == 1);
-    let held = holder(&host);
-    up.signal(Signal::SIGINT);
-    up.prints("press Ctrl-C again");
-    up.signal(Signal::SIGINT);
-    up.ends().fails_with(8).stderr_has("project `stack` is locked by");
-    host.eventually("it is killed", || host.berth("ps -q").stdout.is_empty());
-    lets_go(held);
+    told_twice("press Ctrl-C again");
 }
 
 #[test]
