@@ -35,7 +35,7 @@ pub struct Links {
 pub fn among(links: &[Link], asked: &BTreeSet<String>) -> Links {
     let mut own: Vec<(String, String)> = links.iter().filter_map(ours).collect();
     own.sort();
-    let names = links.iter().map(|link| &link.name);
+    let names = links.iter().flat_map(Link::names);
     Links { ours: own, there: names.filter(|name| asked.contains(*name)).cloned().collect() }
 }
 

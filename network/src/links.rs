@@ -26,6 +26,8 @@ pub struct Link {
     pub index: u32,
     /// Its name.
     pub name: String,
+    /// Its other names (`altname` in ip-link(8)).
+    pub other_names: Vec<String>,
     /// Its group (`group` in ip-link(8)); most links are in 0.
     pub group: u32,
     /// It is switched on.
@@ -44,6 +46,13 @@ pub struct Link {
     pub kind: String,
     /// What somebody noted on it.
     pub alias: Option<String>,
+}
+
+impl Link {
+    /// All names it goes by.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.name).chain(&self.other_names)
+    }
 }
 
 /// A route of the host to other hosts.
@@ -112,9 +121,12 @@ fn link(body: &[u8]) -> Option<Link> {
     const LOOPBACK: u32 = 8;
     let flags = word(body, 8)?;
     let attribute = |wanted| find(body.get(16..)?, wanted);
+    let others = attribute(libc::IFLA_PROP_LIST).map(attributes).into_iter().flatten();
+    let others = others.filter(|(kind, _)| *kind == libc::IFLA_ALT_IFNAME);
     Some(Link {
         index: word(body, 4)?,
         name: text(attribute(3)?),
+        other_names: others.map(|(_, name)| text(name)).collect(),
         up: flags & UP != 0,
         loopback: flags & LOOPBACK != 0,
         master: attribute(libc::IFLA_MASTER).and_then(|master| word(master, 0)),

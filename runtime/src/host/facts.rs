@@ -44,8 +44,8 @@ pub(super) fn read(roots: &Roots) -> HostFacts {
 
 /// Names of the links of this host, but of those that lead to containers.
 pub(super) fn names(links: &[Link]) -> BTreeSet<String> {
-    let names = links.iter().map(|link| link.name.clone());
-    names.filter(|name| !endpoint::is_near_end(name)).collect()
+    let links = links.iter().filter(|link| !endpoint::is_near_end(&link.name));
+    links.flat_map(Link::names).cloned().collect()
 }
 
 /// Whether the kernel runs `SELinux`: its file system is there only then (selinuxfs).
