@@ -14,6 +14,7 @@ use netlink_packet_route::link::{
 use rtnetlink::{Handle, LinkDummy, LinkIpVlan, LinkMacVlan, LinkUnspec, LinkVlan};
 
 use crate::bridge::{answered, index_of, remove};
+use crate::endpoint;
 use crate::error::{NetError, Result};
 use crate::group::HALF_MADE;
 use crate::links::Link;
@@ -99,10 +100,32 @@ async fn finish(netlink: &Handle, name: &str, id: &str) -> Result<()> {
 /// a kernel without it are told when the network is made, not when its first container starts.
 async fn stands(netlink: &Handle, parent: &str, way: Way) -> Result<()> {
     let index = index_of(netlink, parent).await?;
-    let name = crate::endpoint::near_end_name()?;
-    let added = netlink.link().add(beside(&name, index, way)).execute().await;
-    added.map_err(|error| unknown(answered("add a link beside", parent)(error)))?;
-    remove(netlink, &name).await
+    let name = endpoint::near_end_name()?;
+    let mut attempts = endpoint::ATTEMPTS;
+    loop {
+        let added = netlink.link().add(beside(&name, index, way)).execute().await;
+        match added.map_err(answered("add a link beside", parent)) {
+            Err(error) if goes_by_itself(&error) && attempts > 0 => {
+                attempts -= 1;
+                tokio::time::sleep(endpoint::PAUSE).await;
+            }
+            added => {
+                added.map_err(unknown)?;
+                return remove(netlink, &name).await;
+            }
+        }
+    }
+}
+
+/// The module of a kind of link is about to be there.
+pub(crate) fn is_loading(error: &NetError) -> bool {
+    error.errno() == Some(libc::EOPNOTSUPP)
+}
+
+/// The same, or somebody stands there who has ended: the kernel takes a namespace away in the
+/// background, and until then a link in it excludes other kinds, and any other beside `passthru`.
+pub(crate) fn goes_by_itself(error: &NetError) -> bool {
+    is_loading(error) || matches!(error.errno(), Some(libc::EBUSY | libc::EINVAL))
 }
 
 /// The link of a container, or one to try, beside that of this index.

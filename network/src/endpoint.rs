@@ -44,9 +44,9 @@ use crate::{beside, netns, sysctl};
 
 pub use live::{detach, has, lead_out};
 
-/// How often a link is asked for again while its module is loading, and how long after.
-const LOADING_ATTEMPTS: u32 = 50;
-const LOADING_PAUSE: Duration = Duration::from_millis(20);
+/// How often a link is asked for again while what refuses it goes by itself, and how long after.
+pub(crate) const ATTEMPTS: u32 = 50;
+pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 /// How long a link is given to become ready, at most 10 ms.
 const SETTLE_ATTEMPTS: usize = 50;
 const SETTLE_PAUSE: Duration = Duration::from_micros(200);
@@ -398,7 +398,7 @@ impl Requests {
         apart: bool,
         link: impl Fn() -> RouteNetlinkMessage,
     ) -> Result<()> {
-        self.once_loaded(|requests| {
+        self.once_it_goes(beside::is_loading, |requests| {
             requests.add("add link", name, CREATE, link());
             requests.add("set port", name, 0, port(name, apart));
         })
@@ -406,20 +406,24 @@ impl Requests {
 
     /// Makes a link beside one of the host.
     fn stand(&mut self, link: &LinkSpec, message: impl Fn() -> RouteNetlinkMessage) -> Result<()> {
-        let added = self.once_loaded(|requests| {
+        let added = self.once_it_goes(beside::goes_by_itself, |requests| {
             requests.add("add a link beside", &link.bridge, CREATE, message());
         });
         added.map_err(beside::unknown)
     }
 
-    fn once_loaded(&mut self, ask: impl Fn(&mut Requests)) -> Result<()> {
-        let mut attempts = LOADING_ATTEMPTS;
+    fn once_it_goes(
+        &mut self,
+        goes_by_itself: fn(&NetError) -> bool,
+        ask: impl Fn(&mut Requests),
+    ) -> Result<()> {
+        let mut attempts = ATTEMPTS;
         loop {
             ask(self);
             match self.send() {
-                Err(error) if error.errno() == Some(libc::EOPNOTSUPP) && attempts > 0 => {
+                Err(error) if goes_by_itself(&error) && attempts > 0 => {
                     attempts -= 1;
-                    thread::sleep(LOADING_PAUSE);
+                    thread::sleep(PAUSE);
                 }
                 sent => return sent,
             }
