@@ -77,6 +77,22 @@ pub enum PlanProblem {
     )]
     LinkTaken { network: String, link: String, owner: String },
     #[error(
+        "this host has no link `{link}`, which network `{network}` is to stand beside: `parent` is to \
+         be one that `ip link` lists, or `LINK.NUMBER` for a VLAN on one"
+    )]
+    NoLink { network: String, link: String },
+    #[error(
+        "network `{network}` would stand beside link `{link}` as {way}, and network `{other}` stands \
+         there as {theirs}: a link has one of these at a time, so make both the same, or name another \
+         `parent`"
+    )]
+    LinkShared { network: String, link: String, way: String, other: String, theirs: String },
+    #[error(
+        "network `{network}` leaves its link to one container (`passthru`), and `{other}` has it: \
+         leave `{container}` out, or choose another `macvlan_mode`"
+    )]
+    LinkAlone { network: String, container: String, other: String },
+    #[error(
         "network `{network}` is of project `{owner}`, which does not share it: write `x-berth: {{ \
          shared: true }}` there too, or give this one another name"
     )]

@@ -248,6 +248,10 @@ pub(crate) fn obstacle(
         if fixed || on.mac_address.is_some() || !on.link_local_ips.is_empty() {
             return Some(format!("both would have the same address on network `{network}`"));
         }
+        let spec = desired.networks.get(network).and_then(|spec| spec.beside.as_ref());
+        if spec.is_some_and(|beside| beside.way.is_for_one()) {
+            return Some(format!("both would have the link of network `{network}` alone"));
+        }
     }
     let memory = |volume: &&str| {
         let volume = desired.volumes.get(*volume).filter(|volume| !volume.external);

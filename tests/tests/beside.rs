@@ -119,7 +119,59 @@ fn what_such_a_network_cannot_have_is_refused() {
         "use the driver `macvlan`",
     );
     refused(on, &WIRE.replace("wire0", "eth7"), "this host has no link `eth7`");
+    let both = format!("{WIRE} }}, eth7: {{ {}", WIRE.replace("192.0.2", "198.51.100"));
+    let on_both = "networks: [wire, eth7]";
+    refused(on_both, &both.replacen("macvlan", "ipvlan", 1), "as macvlan (bridge)");
+    let passed = both.replacen("wire0 }", "wire0, macvlan_mode: passthru }", 1);
+    refused(on_both, &passed, "a link has one of these at a time");
     assert_eq!(host.berth("network ls -q").succeeds().stdout, "");
+}
+
+#[test]
+fn modes_of_macvlan_say_who_reaches_whom_beside_a_link() {
+    let stack = |mode: &str, replicas: u32| {
+        let wire = WIRE.replace("wire0 }", &format!("wire0, macvlan_mode: {mode} }}"));
+        format!(
+            "services: {{ web: {{ {SERVICE}, scale: {replicas}, networks: [wire] }} }}\n\
+             networks: {{ wire: {{ {wire} }} }}\n"
+        )
+    };
+    let host = TestHost::with("compose.yaml", &stack("vepa", 2));
+    host.shell("ip link property add dev wire0 altname uplink").succeeds();
+    let wire = || host.shell("ip -d link show dev wire0; ip addr show dev wire0").succeeds().stdout;
+    let before = wire();
+    for (mode, told) in [("vepa", "mode vepa"), ("private", "mode private")] {
+        host.write("compose.yaml", &stack(mode, 2));
+        host.berth("up -d").succeeds();
+        let link = format!("nsenter -n -t {} ip -d link show dev eth0", host.pid_of("web").pid);
+        assert!(host.shell(&link).succeeds().stdout.contains(told), "{mode}");
+        // No switch is there that sends back what one of them sends to the other.
+        let asked = host.berth("exec -T --index 1 web ping -c 1 -W 1 192.0.2.65");
+        assert_eq!(asked.code, 1, "{mode}: {}", asked.stderr);
+        for address in ["192.0.2.64", "192.0.2.65"] {
+            host.neighbour(&format!("busybox ping -c 1 -W 5 {address}")).succeeds();
+        }
+    }
+    host.berth("down").succeeds();
+    host.write("compose.yaml", &stack("passthru", 2));
+    host.berth("up -d").fails_with(1).stderr_has("leaves its link to one container");
+    assert_eq!(host.berth("network ls -q").succeeds().stdout, "");
+    // By another of its names.
+    let alone = stack("passthru", 1).replace("parent: wire0", "parent: uplink");
+    host.write("compose.yaml", &alone);
+    host.berth("up -d").succeeds();
+    host.berth("up -d").succeeds().stderr_has("nothing to do");
+    let address = "sed 's/ *$//' /sys/class/net/eth0/address";
+    let own = host.shell("cat /sys/class/net/wire0/address").succeeds().stdout;
+    assert_eq!(says(&host, "web", address), own.trim());
+    host.neighbour("busybox ping -c 1 -W 5 192.0.2.64").succeeds();
+    // Replaced, the old one has left the link before the new one comes.
+    host.write("compose.yaml", &alone.replace("scale", "environment: [A=1], scale"));
+    host.berth("up -d").succeeds();
+    host.neighbour("busybox ping -c 1 -W 5 192.0.2.64").succeeds();
+    host.berth("down").succeeds();
+    assert_eq!(wire(), before);
+    host.shell("ip link property del dev wire0 altname uplink").succeeds();
 }
 
 const VLANS: &str = "
@@ -128,17 +180,20 @@ services:
   a: { <<: *all, networks: { tagged: { ipv4_address: 10.7.0.10 } } }
   b: { <<: *all, networks: { tagged: { ipv4_address: 10.7.0.11 } } }
   routed: { <<: *all, networks: { routed: { ipv4_address: 10.8.0.10 } } }
+  strict: { <<: *all, networks: { strict: { ipv4_address: 10.6.0.10 } } }
+  other: { <<: *all, networks: { strict: { ipv4_address: 10.6.0.11 } } }
   alone: { <<: *all, networks: { inner: { ipv4_address: 10.9.0.10 } } }
   beside: { <<: *all, networks: { inner: { ipv4_address: 10.9.0.11 } } }
 networks:
   tagged: { driver: ipvlan, driver_opts: { parent: up0.10 }, ipam: { config: [{ subnet: 10.7.0.0/24 }] } }
   routed: { driver: ipvlan, driver_opts: { parent: up1, ipvlan_mode: l3 }, ipam: { config: [{ subnet: 10.8.0.0/24 }] } }
+  strict: { driver: ipvlan, driver_opts: { parent: up2, ipvlan_mode: l3s }, ipam: { config: [{ subnet: 10.6.0.0/24 }] } }
   inner: { driver: macvlan, ipam: { config: [{ subnet: 10.9.0.0/24 }] } }
 ";
 
 const SCRIPT: &str = r#"
 step load berth image load -q -i /given/busybox.tar
-for link in up0 up1; do
+for link in up0 up1 up2; do
   ip link add $link type veth peer name far-$link || ip link add $link type veth
   ip link set $link up
 done
@@ -151,6 +206,7 @@ step made links
 at() { berth exec -T $1 sh -c "$2"; }
 step a at a "'ip -o addr show dev eth0 | grep -c 10.7.0.10/24; ip route; ping -c 1 -W 5 10.7.0.11 >/dev/null && echo there'"
 step routed at routed "'ip route'"
+step strict at strict "'ip route; ping -c 1 -W 5 10.6.0.11 >/dev/null && echo there'"
 step alone at alone "'ip route; ping -c 1 -W 5 beside >/dev/null && echo there'"
 step again berth up -d
 step doctor "berth doctor --format json; true"
@@ -175,6 +231,10 @@ fn vlans_and_links_that_lead_nowhere_are_made_and_taken_away() {
     assert_eq!(
         vm.ok("routed"),
         "default dev eth0 scope link \n10.8.0.0/24 dev eth0 scope link  src 10.8.0.10"
+    );
+    assert_eq!(
+        vm.ok("strict"),
+        "default dev eth0 scope link \n10.6.0.0/24 dev eth0 scope link  src 10.6.0.10 \nthere"
     );
     assert_eq!(vm.ok("alone"), "10.9.0.0/24 dev eth0 scope link  src 10.9.0.10 \nthere");
     assert!(vm.ok("again").contains("nothing to do"));

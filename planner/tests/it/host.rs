@@ -309,13 +309,14 @@ impl FakeHost {
 
     fn create_network(&mut self, record: &NetworkRecord) -> Result<(), String> {
         refuse(self.observed.networks.contains_key(&record.name), "exists")?;
-        for subnet in &record.subnets {
+        // Where a link of the host leads, the route is the host's own.
+        let own = record.subnets.iter().filter(|_| record.spec.parent().is_none());
+        for subnet in own.clone() {
             let mut routes = self.observed.host.routes.iter();
             let net = subnet.net;
             refuse(routes.any(|route| route.contains(&net) || net.contains(route)), "overlaps")?;
         }
-        let nets = record.subnets.iter().map(|subnet| subnet.net);
-        self.observed.host.routes.extend(nets);
+        self.observed.host.routes.extend(own.map(|subnet| subnet.net));
         *self.networks.entry(record.name.clone()).or_default() += 1;
         let network =
             ObservedNetwork { record: record.clone(), bridge_up: true, rules_present: true };

@@ -7,17 +7,6 @@ use crate::stack::{Beside, IpvlanFlag, IpvlanMode, MacvlanMode, NetworkDriver, W
 use crate::tree::Node;
 use crate::value;
 
-const MACVLAN_MODES: [(&str, MacvlanMode); 4] = [
-    ("bridge", MacvlanMode::Bridge),
-    ("vepa", MacvlanMode::Vepa),
-    ("passthru", MacvlanMode::Passthru),
-    ("private", MacvlanMode::Private),
-];
-const IPVLAN_MODES: [(&str, IpvlanMode); 3] =
-    [("l2", IpvlanMode::L2), ("l3", IpvlanMode::L3), ("l3s", IpvlanMode::L3s)];
-const IPVLAN_FLAGS: [(&str, IpvlanFlag); 3] =
-    [("bridge", IpvlanFlag::Bridge), ("private", IpvlanFlag::Private), ("vepa", IpvlanFlag::Vepa)];
-
 impl Reader<'_> {
     /// How the network stands beside a link of the host, when its driver is one that does.
     pub(super) fn beside(&mut self, node: &Node, driver: NetworkDriver) -> Option<Beside> {
@@ -41,15 +30,15 @@ impl Reader<'_> {
                     reader.wrong(at, &why, help);
                 }
                 "macvlan_mode" => {
-                    let read = |text: &str| choice(text, "a mode of macvlan", &MACVLAN_MODES);
+                    let read = |text: &str| choice(text, "a mode of macvlan", &MacvlanMode::NAMES);
                     macvlan = reader.value(at, read).unwrap_or_default();
                 }
                 "ipvlan_mode" => {
-                    let read = |text: &str| choice(text, "a mode of ipvlan", &IPVLAN_MODES);
+                    let read = |text: &str| choice(text, "a mode of ipvlan", &IpvlanMode::NAMES);
                     mode = reader.value(at, read).unwrap_or_default();
                 }
                 _ => {
-                    let read = |text: &str| choice(text, "a flag of ipvlan", &IPVLAN_FLAGS);
+                    let read = |text: &str| choice(text, "a flag of ipvlan", &IpvlanFlag::NAMES);
                     flag = reader.value(at, read).unwrap_or_default();
                 }
             }

@@ -1,5 +1,7 @@
 //! Networks beside a link of the host: macvlan and ipvlan.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// Containers stand beside a link of the host, on the network it leads to.
@@ -63,6 +65,31 @@ pub enum IpvlanFlag {
     Vepa,
 }
 
+impl MacvlanMode {
+    /// As `driver_opts` name them.
+    pub const NAMES: [(&str, MacvlanMode); 4] = [
+        ("bridge", MacvlanMode::Bridge),
+        ("vepa", MacvlanMode::Vepa),
+        ("passthru", MacvlanMode::Passthru),
+        ("private", MacvlanMode::Private),
+    ];
+}
+
+impl IpvlanMode {
+    /// As `driver_opts` name them.
+    pub const NAMES: [(&str, IpvlanMode); 3] =
+        [("l2", IpvlanMode::L2), ("l3", IpvlanMode::L3), ("l3s", IpvlanMode::L3s)];
+}
+
+impl IpvlanFlag {
+    /// As `driver_opts` name them.
+    pub const NAMES: [(&str, IpvlanFlag); 3] = [
+        ("bridge", IpvlanFlag::Bridge),
+        ("private", IpvlanFlag::Private),
+        ("vepa", IpvlanFlag::Vepa),
+    ];
+}
+
 impl Beside {
     /// The link and the number of a VLAN, when the parent is named `LINK.NUMBER`.
     pub fn vlan(&self) -> Option<(&str, u16)> {
@@ -76,8 +103,25 @@ impl Way {
     /// Whether the container has the MAC address of the link, so it can have no other.
     pub fn shares_hardware(self) -> bool {
         match self {
-            Way::Macvlan(mode) => mode == MacvlanMode::Passthru,
+            Way::Macvlan(_) => self.is_for_one(),
             Way::Ipvlan(..) => true,
+        }
+    }
+
+    /// Whether the link is one container's alone.
+    pub fn is_for_one(self) -> bool {
+        self == Way::Macvlan(MacvlanMode::Passthru)
+    }
+
+    /// Whether a link cannot have both. It has one mode and flag of ipvlan for all, the last that was
+    /// set, and `passthru` takes all of it (`drivers/net/ipvlan`, `drivers/net/macvlan.c`).
+    pub fn excludes(self, other: Way) -> bool {
+        match (self, other) {
+            (Way::Ipvlan(..), Way::Ipvlan(..)) => self != other,
+            (Way::Macvlan(one), Way::Macvlan(other)) => {
+                [one, other].contains(&MacvlanMode::Passthru)
+            }
+            (Way::Macvlan(_), Way::Ipvlan(..)) | (Way::Ipvlan(..), Way::Macvlan(_)) => true,
         }
     }
 
@@ -87,9 +131,50 @@ impl Way {
     }
 }
 
+impl fmt::Display for Way {
+    /// As `macvlan (bridge)`, `ipvlan (l2, private)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Way::Macvlan(mode) => write!(f, "macvlan ({})", name(&MacvlanMode::NAMES, mode)),
+            Way::Ipvlan(mode, flag) => {
+                let (mode, flag) = (name(&IpvlanMode::NAMES, mode), name(&IpvlanFlag::NAMES, flag));
+                write!(f, "ipvlan ({mode}, {flag})")
+            }
+        }
+    }
+}
+
+fn name<T: PartialEq>(names: &[(&'static str, T)], wanted: &T) -> &'static str {
+    names.iter().find(|(_, value)| value == wanted).map_or("", |(name, _)| name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ways_that_a_link_has_one_at_a_time_exclude_each_other() {
+        let macvlan = Way::Macvlan;
+        let ipvlan = |mode| Way::Ipvlan(mode, IpvlanFlag::Bridge);
+        let (bridge, private) = (macvlan(MacvlanMode::Bridge), macvlan(MacvlanMode::Private));
+        let passthru = macvlan(MacvlanMode::Passthru);
+        let (l2, l3) = (ipvlan(IpvlanMode::L2), ipvlan(IpvlanMode::L3));
+        let private_l2 = Way::Ipvlan(IpvlanMode::L2, IpvlanFlag::Private);
+        for (one, other) in
+            [(bridge, bridge), (bridge, private), (l2, l2), (private_l2, private_l2)]
+        {
+            assert!(!one.excludes(other) && !other.excludes(one), "{one}, {other}");
+        }
+        let excluded =
+            [(bridge, l2), (bridge, passthru), (passthru, passthru), (l2, l3), (l2, private_l2)];
+        for (one, other) in excluded {
+            assert!(one.excludes(other) && other.excludes(one), "{one}, {other}");
+        }
+        assert_eq!(
+            (private.to_string(), l3.to_string()),
+            ("macvlan (private)".into(), "ipvlan (l3, bridge)".into())
+        );
+    }
 
     #[test]
     fn a_vlan_is_told_by_its_name() {

@@ -127,3 +127,87 @@ fn a_network_is_not_made_anew_under_a_replica_that_nobody_brings_up() {
     assert_snapshot!(refused, @"network `shop_default` has changed and has to be made anew, but container `shop-app-2` (of service `app`, which is left as it is) is on it: remove that container first");
     assert_eq!(plan(&stack, &host).steps.last().unwrap().action.verb(), "start_container");
 }
+
+/// A network that stands beside `link` in some way, with a range of addresses of its own there.
+fn beside(key: &str, link: &str, way: Way, part: u8) -> Network {
+    let pool = IpamPool {
+        subnet: Some("192.0.2.0/24".into()),
+        ip_range: Some(format!("192.0.2.{part}/28")),
+        ..IpamPool::default()
+    };
+    let beside = Some(Beside { parent: Some(link.into()), way });
+    let driver = match way {
+        Way::Macvlan(_) => NetworkDriver::Macvlan,
+        Way::Ipvlan(..) => NetworkDriver::Ipvlan,
+    };
+    Network { driver, beside, ipam: vec![pool], ..network(key) }
+}
+
+#[test]
+fn a_network_stands_beside_a_link_that_is_there_in_a_way_that_nobody_excludes() {
+    let l2 = Way::Ipvlan(IpvlanMode::L2, IpvlanFlag::Bridge);
+    let l3 = Way::Ipvlan(IpvlanMode::L3, IpvlanFlag::Bridge);
+    let bridge = Way::Macvlan(MacvlanMode::Bridge);
+    let on = |keys: &[&str]| {
+        let mut service = service("app:1");
+        service.networks =
+            keys.iter().map(|key| ((*key).to_owned(), ServiceNetwork::default())).collect();
+        service
+    };
+    let mut stack = with([("app", on(&["first", "second", "third", "tagged"]))]);
+    for (key, link, way, part) in [
+        ("first", "eth0", l2, 16),
+        ("second", "eth0", l2, 32),
+        ("third", "eth1", bridge, 48),
+        ("tagged", "eth0.7", bridge, 64),
+    ] {
+        stack.networks.insert(key.into(), beside(key, link, way, part));
+    }
+    let mut host = FakeHost::new();
+    host.observed.host.links = ["lo", "eth0", "eth1"].map(String::from).into();
+    plan(&stack, &host);
+    host.observed.host.links = ["lo", "eth1"].map(String::from).into();
+    assert_snapshot!(problems(&stack, &host), @r"
+    this host has no link `eth0`, which network `shop_first` is to stand beside: `parent` is to be one that `ip link` lists, or `LINK.NUMBER` for a VLAN on one
+    this host has no link `eth0`, which network `shop_second` is to stand beside: `parent` is to be one that `ip link` lists, or `LINK.NUMBER` for a VLAN on one
+    this host has no link `eth0`, which network `shop_tagged` is to stand beside: `parent` is to be one that `ip link` lists, or `LINK.NUMBER` for a VLAN on one
+    ");
+
+    host.observed.host.links = ["lo", "eth0", "eth1"].map(String::from).into();
+    let mut other = stack.clone();
+    other.networks.insert("second".into(), beside("second", "eth0", l3, 32));
+    assert_snapshot!(problems(&other, &host), @r"network `shop_second` would stand beside link `eth0` as ipvlan (l3, bridge), and network `shop_first` stands there as ipvlan (l2, bridge): a link has one of these at a time, so make both the same, or name another `parent`");
+    // One that stands there already, of whichever stack.
+    host.apply_all(&plan(&stack, &host), 1);
+    let mut new = with([("new", on(&["new"]))]);
+    new.name = "other".into();
+    new.networks.insert("new".into(), beside("new", "eth1", l2, 80));
+    assert_snapshot!(problems(&new, &host), @r"network `shop_new` would stand beside link `eth1` as ipvlan (l2, bridge), and network `shop_third` stands there as macvlan (bridge): a link has one of these at a time, so make both the same, or name another `parent`");
+    new.networks.insert("new".into(), beside("new", "eth1", bridge, 80));
+    plan(&new, &host);
+}
+
+#[test]
+fn a_link_passed_through_is_for_one_container() {
+    let passthru = Way::Macvlan(MacvlanMode::Passthru);
+    let mut app = service("app:1");
+    app.networks = [("wire".to_owned(), ServiceNetwork::default())].into();
+    let mut stack = with([("app", app.clone()), ("more", app)]);
+    stack.networks.insert("wire".into(), beside("wire", "eth0", passthru, 16));
+    assert_snapshot!(problems(&stack, &FakeHost::new()), @r"network `shop_wire` leaves its link to one container (`passthru`), and `shop-app-1` has it: leave `shop-more-1` out, or choose another `macvlan_mode`");
+    stack.services.remove("more");
+    stack.services.get_mut("app").unwrap().replicas = 2;
+    assert_snapshot!(problems(&stack, &FakeHost::new()), @r"network `shop_wire` leaves its link to one container (`passthru`), and `shop-app-1` has it: leave `shop-app-2` out, or choose another `macvlan_mode`");
+
+    stack.services.get_mut("app").unwrap().replicas = 1;
+    let mut host = up_with(&stack);
+    stack.services.get_mut("app").unwrap().environment.insert("NEW".into(), Some("1".into()));
+    host.apply_all(&plan(&stack, &host), 1);
+    let mut first = stack.clone();
+    let app = first.services.get_mut("app").unwrap();
+    let update = Some(Rollout { order: Some(RolloutOrder::StartFirst), ..Rollout::default() });
+    app.deploy = Some(Box::new(Deploy { update, ..Deploy::default() }));
+    assert_snapshot!(problems(&first, &host), @r"service `app` cannot be replaced `start-first`: both would have the link of network `shop_wire` alone; write `order: stop-first`");
+    stack.services.get_mut("app").unwrap().replicas = 2;
+    assert_snapshot!(problems(&stack, &host), @r"network `shop_wire` leaves its link to one container (`passthru`), and `shop-app-1` has it: leave `shop-app-2` out, or choose another `macvlan_mode`");
+}
