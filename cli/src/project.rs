@@ -148,7 +148,8 @@ pub(crate) fn desired(
     }
     // Binds are looked for above.
     let (runtimes, storage) = (unfit::runtimes(stack), facts.storage.clone());
-    inputs.abilities = Some(host::abilities(&BTreeSet::new(), &runtimes, storage));
+    inputs.abilities =
+        Some(host::abilities(&BTreeSet::new(), &runtimes, storage, unfit::wants_sctp(stack)));
     let desired = resolve::resolve(stack, &inputs, facts);
     let mut desired = desired.map_err(|problems| unresolved(stack, &problems))?;
     desired.sources = sources(stack, inputs.files);

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
-use berth_schema::stack::{ForwardTo, Limits, MountSource, Service, Stack, SyslogAddress};
+use berth_schema::stack::{
+    ForwardTo, Limits, MountSource, Protocol, Service, Stack, SyslogAddress,
+};
 
 use crate::observed::Storage;
 use crate::resolve::is_runtime;
@@ -24,6 +26,8 @@ pub struct Abilities {
     pub block_weights: bool,
     /// Links can have IPv6 addresses.
     pub ipv6: bool,
+    /// The kernel speaks SCTP, or would; looked for when [`wants_sctp`].
+    pub sctp: bool,
     /// Hard limits that a process here cannot go beyond, by name; a missing one has no end.
     pub hard_limits: BTreeMap<String, u64>,
     /// The journal of systemd takes lines.
@@ -171,6 +175,14 @@ pub fn unfit(stack: &Stack, abilities: &Abilities) -> Vec<Unfit> {
 }
 
 const NO_IPV6: &str = "this host has no IPv6";
+const NO_SCTP: &str = "the kernel of this host has no SCTP: its module is `sctp`, which some systems \
+                       have in a package of further modules";
+
+/// Whether some service publishes a port of SCTP.
+pub fn wants_sctp(stack: &Stack) -> bool {
+    let mut ports = stack.services.values().flat_map(|service| &service.ports);
+    ports.any(|port| port.protocol == Protocol::Sctp)
+}
 
 struct Judge<'a> {
     stack: &'a Stack,
@@ -244,6 +256,9 @@ impl Judge<'_> {
     fn ports(&mut self, at: &str, service: &Service) {
         for (index, port) in service.ports.iter().enumerate() {
             let path = || format!("{at}.ports.{index}");
+            if port.protocol == Protocol::Sctp && !self.abilities.sctp {
+                self.note(path(), true, NO_SCTP);
+            }
             match port.host_ip {
                 Some(IpAddr::V6(_)) if !self.abilities.ipv6 => self.note(path(), true, NO_IPV6),
                 Some(IpAddr::V6(Ipv6Addr::LOCALHOST)) => {

@@ -292,6 +292,36 @@ fn port_tells_those_of_one_container_and_one_protocol() {
 }
 
 #[test]
+fn a_port_of_sctp_is_published_where_the_kernel_has_it_and_refused_before_anything_elsewhere() {
+    let host = TestHost::with(
+        "compose.yaml",
+        "services:
+  server:
+    image: 'busybox:1'
+    command: [sleep, '100000']
+    stop_grace_period: 0s
+    ports: ['9000:9000', '9000:9000/sctp']
+",
+    );
+    let asks = "import socket; socket.socket(socket.AF_INET, socket.SOCK_STREAM, 132)";
+    let has = host.shell(&format!("python3 -c '{asks}'")).code == 0;
+    let up = host.berth("up -d");
+    match has {
+        true => {
+            up.succeeds();
+            host.berth("port --protocol sctp server 9000").succeeds().stdout_has(":9000");
+        }
+        false => {
+            up.fails_with(65)
+                .stderr_has("the kernel of this host has no SCTP")
+                .stderr_has("compose.yaml:");
+            host.berth("plan").fails_with(65).stderr_has("has no SCTP");
+            assert_eq!(host.berth("network ls -q").succeeds().stdout, "");
+        }
+    }
+}
+
+#[test]
 fn a_port_that_is_taken_is_named_before_anything_is_changed() {
     let host = TestHost::with("compose.yaml", STACK);
     host.write("who.py", include_str!("ports/who.py"));

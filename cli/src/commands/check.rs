@@ -115,8 +115,8 @@ fn judge(session: &Session, stack: &Stack, checked: &mut Checked) -> (Vec<String
     let problems = desired.err().unwrap_or_default();
     checked.add(problems.iter().filter_map(of_resolving).collect());
     let storage = host::storage(&session.roots());
-    let runtimes = unfit::runtimes(stack);
-    let abilities = host::abilities(&unfit::must_exist(stack), &runtimes, storage);
+    let (runtimes, sctp) = (unfit::runtimes(stack), unfit::wants_sctp(stack));
+    let abilities = host::abilities(&unfit::must_exist(stack), &runtimes, storage, sctp);
     // What berth does not do yet is refused anyway.
     let later = |unfit: &Unfit| {
         reference::describe(&unfit.path).is_some_and(|found| found.class == Class::Later)

@@ -315,3 +315,16 @@ fn a_profile_of_apparmor_has_to_be_loaded_and_labels_of_selinux_are_refused() {
     ");
     insta::assert_snapshot!(told(&stack, &on(unfit::AppArmor::Unseen)), @"fails b.security_opt.2: berth sets no labels of SELinux, on no host: take it away; seccomp, capabilities and the user namespace confine the container");
 }
+
+#[test]
+fn a_port_of_sctp_needs_a_kernel_that_has_it() {
+    let mut web = service("web:1");
+    let port = |protocol| Port { target: 9000, published: None, host_ip: None, protocol };
+    web.ports = vec![port(Protocol::Tcp), port(Protocol::Sctp)];
+    let stack = with([("web", web)]);
+    assert!(unfit::wants_sctp(&stack));
+    assert!(!unfit::wants_sctp(&limited()));
+    let abilities = Abilities { ipv6: true, ..Abilities::default() };
+    insta::assert_snapshot!(told(&stack, &abilities), @r"fails web.ports.1: the kernel of this host has no SCTP: its module is `sctp`, which some systems have in a package of further modules");
+    assert_eq!(told(&stack, &Abilities { sctp: true, ..abilities }), "");
+}

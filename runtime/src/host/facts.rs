@@ -98,11 +98,13 @@ pub fn program(name: &str) -> Option<PathBuf> {
 }
 
 /// What of this host decides whether attributes have their effect. Anybody may look; of
-/// `must_exist` and `runtimes`, what is not there is told. Writable layers are in `storage`.
+/// `must_exist` and `runtimes`, what is not there is told. Writable layers are in `storage`, and
+/// for SCTP it is looked when `sctp`.
 pub fn abilities(
     must_exist: &BTreeSet<PathBuf>,
     runtimes: &BTreeSet<String>,
     storage: Option<Storage>,
+    sctp: bool,
 ) -> Abilities {
     let none = Hierarchies::default();
     let groups = Hierarchies::known().unwrap_or(&none);
@@ -111,6 +113,7 @@ pub fn abilities(
         swap: groups.count_swap(),
         block_weights: groups.weigh_block_devices(),
         ipv6: has_ipv6(),
+        sctp: sctp && has_sctp(),
         hard_limits: hard_limits(),
         journal: is_socket(JOURNAL),
         modules: modules::modules(),
@@ -126,6 +129,16 @@ pub fn abilities(
 fn is_socket(path: &str) -> bool {
     use std::os::unix::fs::FileTypeExt;
     fs::metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
+}
+
+/// Whether the kernel speaks SCTP, or has a module that does, which comes with the first socket.
+fn has_sctp() -> bool {
+    let release = rustix::system::uname();
+    let modules = Path::new("/lib/modules").join(release.release().to_string_lossy().as_ref());
+    let lists = |list: &str| {
+        fs::read_to_string(modules.join(list)).is_ok_and(|text| text.contains("/sctp.ko"))
+    };
+    Path::new("/proc/net/sctp").exists() || lists("modules.dep") || lists("modules.builtin")
 }
 
 /// Whether links can have IPv6 addresses: the kernel knows them and they are not switched off.
