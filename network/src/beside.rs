@@ -105,7 +105,7 @@ async fn stands(netlink: &Handle, parent: &str, way: Way) -> Result<()> {
     loop {
         let added = netlink.link().add(beside(&name, index, way)).execute().await;
         match added.map_err(answered("add a link beside", parent)) {
-            Err(error) if goes_by_itself(&error) && attempts > 0 => {
+            Err(error) if is_taken(&error) && attempts > 0 => {
                 attempts -= 1;
                 tokio::time::sleep(endpoint::PAUSE).await;
             }
@@ -122,10 +122,10 @@ pub(crate) fn is_loading(error: &NetError) -> bool {
     error.errno() == Some(libc::EOPNOTSUPP)
 }
 
-/// The same, or somebody stands there who has ended: the kernel takes a namespace away in the
-/// background, and until then a link in it excludes other kinds, and any other beside `passthru`.
-pub(crate) fn goes_by_itself(error: &NetError) -> bool {
-    is_loading(error) || matches!(error.errno(), Some(libc::EBUSY | libc::EINVAL))
+/// Somebody stands there whom this excludes. It may have ended: after a crash the kernel takes a
+/// namespace and its links away in the background.
+pub(crate) fn is_taken(error: &NetError) -> bool {
+    matches!(error.errno(), Some(libc::EBUSY | libc::EINVAL))
 }
 
 /// The link of a container, or one to try, beside that of this index.
@@ -148,6 +148,10 @@ pub(crate) fn unknown(error: NetError) -> NetError {
         Some(libc::EBUSY) => NetError::Invalid(format!(
             "{error}: something else stands on that link already, which excludes this: macvlan, \
              ipvlan and a bridge cannot share one; name another `parent`"
+        )),
+        Some(libc::EINVAL) => NetError::Invalid(format!(
+            "{error}: somebody has that link alone (macvlan in mode `passthru`), or it is none that \
+             carries frames; name another `parent`"
         )),
         _ => error,
     }

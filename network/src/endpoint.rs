@@ -128,7 +128,8 @@ pub fn connect(netns: BorrowedFd<'_>, links: &[LinkSpec]) -> Result<()> {
     Ok(())
 }
 
-/// Switches `links` of `netns` off, before its last descriptor is closed.
+/// Switches `links` of `netns` off, and takes those away that stand beside a link of the host,
+/// before its last descriptor is closed.
 ///
 /// The kernel takes its time to clean a namespace up. Until then what is left of the container
 /// would still answer for its address, perhaps instead of the one that was just started there.
@@ -144,8 +145,22 @@ pub fn disconnect(netns: BorrowedFd<'_>, links: &[LinkSpec]) -> Result<()> {
         Requests::open()
     })?;
     for link in links {
-        let message = LinkUnspec::new_with_name(&link.name).down().build();
-        inner.add("set down", &link.name, 0, RouteNetlinkMessage::NewLink(message));
+        let named = LinkUnspec::new_with_name(&link.name);
+        match link.beside {
+            // What it stands beside may be wanted by somebody whom it excludes.
+            Some(_) => {
+                inner.add(
+                    "delete link",
+                    &link.name,
+                    0,
+                    RouteNetlinkMessage::DelLink(named.build()),
+                );
+            }
+            None => {
+                let down = named.down().build();
+                inner.add("set down", &link.name, 0, RouteNetlinkMessage::NewLink(down));
+            }
+        }
     }
     inner.send()
 }
@@ -406,9 +421,12 @@ impl Requests {
 
     /// Makes a link beside one of the host.
     fn stand(&mut self, link: &LinkSpec, message: impl Fn() -> RouteNetlinkMessage) -> Result<()> {
-        let added = self.once_it_goes(beside::goes_by_itself, |requests| {
-            requests.add("add a link beside", &link.bridge, CREATE, message());
-        });
+        let added = self.once_it_goes(
+            |error| beside::is_loading(error) || beside::is_taken(error),
+            |requests| {
+                requests.add("add a link beside", &link.bridge, CREATE, message());
+            },
+        );
         added.map_err(beside::unknown)
     }
 
