@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use berth_schema::stack::Way;
 use ipnet::IpNet;
 use thiserror::Error;
 
@@ -83,10 +84,10 @@ pub enum PlanProblem {
     NoLink { network: String, link: String },
     #[error(
         "network `{network}` would stand beside link `{link}` as {way}, and network `{other}` stands \
-         there as {theirs}: a link has one of these at a time, so make both the same, or name another \
-         `parent`"
+         there as {theirs}, which a link cannot have both: {}name another `parent`",
+        if way == theirs { "" } else { "make both the same, or " }
     )]
-    LinkShared { network: String, link: String, way: String, other: String, theirs: String },
+    LinkShared { network: String, link: String, way: Way, other: String, theirs: Way },
     #[error(
         "network `{network}` leaves its link to one container (`passthru`), and `{other}` has it: \
          leave `{container}` out, or choose another `macvlan_mode`"

@@ -27,7 +27,7 @@ use berth_schema::stack::{self, FailureAction, RolloutOrder, Service};
 use serde::{Deserialize, Serialize};
 
 use crate::backing::Backing;
-use crate::desired::{ContainerSpec, Desired, NetworkMode, ServiceSpec};
+use crate::desired::{ContainerSpec, Desired, NetworkMode, NetworkSpec, ServiceSpec};
 use crate::down::named_volumes;
 use crate::observed::{ContainerState, Health, ObservedContainer};
 
@@ -248,8 +248,10 @@ pub(crate) fn obstacle(
         if fixed || on.mac_address.is_some() || !on.link_local_ips.is_empty() {
             return Some(format!("both would have the same address on network `{network}`"));
         }
-        let spec = desired.networks.get(network).and_then(|spec| spec.beside.as_ref());
-        if spec.is_some_and(|beside| beside.way.is_for_one()) {
+        // The old one has left it when the new one starts, but not when what prepares that does.
+        let together = manner == Manner::Beside || !service.pre_start.is_empty();
+        let for_one = desired.networks.get(network).is_some_and(NetworkSpec::is_for_one);
+        if for_one && together {
             return Some(format!("both would have the link of network `{network}` alone"));
         }
     }

@@ -86,10 +86,9 @@ pub(crate) struct OneOff<'a> {
 pub(crate) fn make(survey: &Survey) -> Result<Plan, PlanProblems> {
     let mut problems = PlanProblems::default();
     let networks = resources::networks(survey, &mut problems);
-    parents::check(survey, &networks, &mut problems);
     let volumes = resources::volumes(survey, &mut problems);
     let changes = containers::decide(survey, &networks, &volumes, &mut problems);
-    parents::check_alone(survey, &networks, &changes, &mut problems);
+    parents::check(survey, &networks, &changes, &mut problems);
     stranded::check(survey, &networks, &changes, &mut problems);
     owners::check(survey, &networks, &changes, &mut problems);
     ports::check(survey, &changes, &mut problems);

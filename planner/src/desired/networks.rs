@@ -85,6 +85,17 @@ impl NetworkSpec {
     pub fn parent(&self) -> Option<&str> {
         self.beside.as_ref()?.parent.as_deref()
     }
+
+    /// Whether only one container at a time can be on it.
+    pub fn is_for_one(&self) -> bool {
+        self.beside.as_ref().is_some_and(|beside| beside.way.is_for_one())
+    }
+
+    /// Whether it stands beside the same link of the host in a way that the link cannot have with the other.
+    pub fn excludes(&self, other: &NetworkSpec) -> bool {
+        let (Some(one), Some(two)) = (&self.beside, &other.beside) else { return false };
+        one.parent.is_some() && one.parent == two.parent && one.way.excludes(two.way)
+    }
 }
 
 /// Addresses of a network.

@@ -2,67 +2,85 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_schema::stack::{Beside, Way};
-
 use super::containers::{Change, Fate};
-use super::records::{made, updated};
 use super::resources::NetworkFate;
 use super::{Survey, is_active};
+use crate::desired::NetworkSpec;
 use crate::problem::{PlanProblem, PlanProblems};
 
-/// Notes links that the host does not have, and those that two networks would stand beside in ways
-/// that exclude each other.
+/// Notes links that are to be there and are not, and those that two networks, or two containers,
+/// cannot have both.
 pub(super) fn check(
     survey: &Survey,
     networks: &BTreeMap<&str, NetworkFate>,
+    changes: &[Change],
     problems: &mut PlanProblems,
 ) {
-    let mut there = as_they_stay(survey, networks);
-    for (name, fate) in networks.iter().filter(|(_, fate)| fate.reconnects()) {
-        let Some((beside, link)) = parent(fate.record.spec.beside.as_ref()) else { continue };
-        if let Some(link) = missing(survey, beside, link) {
+    let mut there = as_they_stay(survey, networks, changes);
+    for (name, fate) in networks {
+        let spec = &fate.record.spec;
+        let needed =
+            fate.makes() || (fate.reconnects() && starters(changes, name).next().is_some());
+        if let Some(link) = missing(survey, spec).filter(|_| needed) {
             let (network, link) = ((*name).to_owned(), link.to_owned());
             problems.add(PlanProblem::NoLink { network, link });
-            continue;
         }
-        if !fate.makes() {
-            continue;
+        if fate.makes() {
+            problems.0.extend(excluded(name, spec, &there));
+            there.push((name, spec));
         }
-        let others = there.entry(link).or_default();
-        if let Some((other, theirs)) = others.iter().find(|(_, way)| beside.way.excludes(*way)) {
-            problems.add(PlanProblem::LinkShared {
-                network: (*name).to_owned(),
-                link: link.to_owned(),
-                way: beside.way.to_string(),
-                other: (*other).to_owned(),
-                theirs: theirs.to_string(),
-            });
+        if spec.is_for_one() {
+            alone(survey, name, changes, problems);
         }
-        others.push((name, beside.way));
     }
 }
 
-/// The networks that stay beside each link, and how they stand there.
+/// The networks that stay as they are. One that nobody describes and everybody leaves does not count.
 fn as_they_stay<'a>(
     survey: &'a Survey,
     networks: &BTreeMap<&str, NetworkFate>,
-) -> BTreeMap<&'a str, Vec<(&'a str, Way)>> {
-    let mut there: BTreeMap<&str, Vec<(&str, Way)>> = BTreeMap::new();
-    for (name, have) in &survey.observed.networks {
-        let stays = networks.get(name.as_str()).is_none_or(|fate| !fate.makes());
-        if let Some((beside, link)) = parent(have.record.spec.beside.as_ref()).filter(|_| stays) {
-            there.entry(link).or_default().push((name, beside.way));
+    changes: &[Change],
+) -> Vec<(&'a str, &'a NetworkSpec)> {
+    let goes = |change: &Change| change.verdict.fate == Fate::Remove;
+    let leaves = |change: &Change, network: &str| {
+        let anew = change.verdict.fate == Fate::Replace;
+        goes(change)
+            || (anew && change.becomes().is_some_and(|s| !s.networks.contains_key(network)))
+    };
+    let stays = |name: &str, project: &str| {
+        if networks.get(name).is_some_and(NetworkFate::makes) {
+            return false;
         }
-    }
-    there
+        let known = survey.desired.networks.contains_key(name);
+        let mut on = survey.on_network.get(name).into_iter().flatten();
+        known
+            || project != survey.desired.project
+            || on.any(|have| {
+                let own = changes.iter().find(|change| change.name == have.record.name);
+                own.is_none_or(|change| !leaves(change, name))
+            })
+    };
+    let have = survey.observed.networks.iter();
+    let have = have.filter(|(name, have)| stays(name, &have.record.project));
+    have.map(|(name, have)| (name.as_str(), &have.record.spec)).collect()
 }
 
-fn parent(beside: Option<&Beside>) -> Option<(&Beside, &str)> {
-    beside.and_then(|beside| Some((beside, beside.parent.as_deref()?)))
+/// The first network that this one cannot stand beside a link with.
+fn excluded(name: &str, spec: &NetworkSpec, there: &[(&str, &NetworkSpec)]) -> Option<PlanProblem> {
+    let (other, theirs) = there.iter().find(|(_, theirs)| spec.excludes(theirs))?;
+    let (way, theirs) = (spec.beside.as_ref()?.way, theirs.beside.as_ref()?.way);
+    Some(PlanProblem::LinkShared {
+        network: name.to_owned(),
+        link: spec.parent()?.to_owned(),
+        way,
+        other: (*other).to_owned(),
+        theirs,
+    })
 }
 
 /// The link that is to be there and is not. A VLAN is made where its link is.
-fn missing<'a>(survey: &Survey, beside: &'a Beside, link: &'a str) -> Option<&'a str> {
+fn missing<'a>(survey: &Survey, spec: &'a NetworkSpec) -> Option<&'a str> {
+    let (beside, link) = (spec.beside.as_ref()?, spec.parent()?);
     let there = |link: &str| survey.observed.host.links.contains(link);
     let base = beside.vlan().map_or(link, |(base, _)| base);
     // Every host has its loopback: where there is no link at all, nobody looked.
@@ -70,47 +88,38 @@ fn missing<'a>(survey: &Survey, beside: &'a Beside, link: &'a str) -> Option<&'a
     (looked && !there(link) && !there(base)).then_some(base)
 }
 
-/// Notes containers that would start where another one has the link alone.
-pub(super) fn check_alone(
-    survey: &Survey,
-    networks: &BTreeMap<&str, NetworkFate>,
-    changes: &[Change],
-    problems: &mut PlanProblems,
-) {
-    let alone = |fate: &NetworkFate| {
-        fate.record.spec.beside.as_ref().is_some_and(|beside| beside.way.is_for_one())
+/// Notes those that would start where another one has the link alone.
+fn alone(survey: &Survey, network: &str, changes: &[Change], problems: &mut PlanProblems) {
+    let starting: Vec<&str> = starters(changes, network).collect();
+    let ends = |change: &&Change| {
+        matches!(change.verdict.fate, Fate::Replace | Fate::Restart | Fate::Remove)
+            || change.verdict.is_update()
     };
-    for (network, _) in networks.iter().filter(|(_, fate)| alone(fate)) {
-        let mut on = staying(survey, network, changes);
-        // What prepares a container ends before that starts.
-        let whole = changes.iter().filter(|change| change.init.is_none());
-        let later = made(changes).chain(updated(changes).map(|(change, want, _)| (change, want)));
-        let later = later.filter(|(_, spec)| spec.networks.contains_key(*network));
-        let later: BTreeSet<&str> = later.map(|(change, _)| change.name.as_str()).collect();
-        on.extend(whole.map(|change| change.name.as_str()).filter(|name| later.contains(name)));
-        let mut on = on.into_iter();
-        let Some(other) = on.next() else { continue };
-        for container in on {
-            problems.add(PlanProblem::LinkAlone {
-                network: (*network).to_owned(),
-                container: container.to_owned(),
-                other: other.to_owned(),
-            });
-        }
+    let ending: BTreeSet<&str> = changes.iter().filter(ends).map(|c| c.name.as_str()).collect();
+    let have = survey.on_network.get(network).into_iter().flatten();
+    // What prepares a container ends before that starts.
+    let have = have.filter(|have| is_active(have) && have.record.init.is_none());
+    let have = have.map(|have| have.record.name.as_str());
+    let have = have.filter(|name| !ending.contains(name) && !starting.contains(name));
+    let mut on = have.chain(starting.iter().copied());
+    let Some(other) = on.next() else { return };
+    for container in on {
+        problems.add(PlanProblem::LinkAlone {
+            network: network.to_owned(),
+            container: container.to_owned(),
+            other: other.to_owned(),
+        });
     }
 }
 
-/// Those on a network that run, or will, as they are.
-fn staying<'a>(survey: &'a Survey, network: &str, changes: &'a [Change]) -> Vec<&'a str> {
-    let fates: BTreeMap<&str, Fate> =
-        changes.iter().map(|change| (change.name.as_str(), change.verdict.fate)).collect();
-    let updated: BTreeSet<&str> =
-        updated(changes).map(|(change, ..)| change.name.as_str()).collect();
-    let on = survey.on_network.get(network).into_iter().flatten();
-    let on = on.filter(|have| match fates.get(have.record.name.as_str()) {
-        Some(Fate::Replace | Fate::Remove) => false,
-        Some(Fate::Start | Fate::Restart) => true,
-        _ => is_active(have),
-    });
-    on.map(|have| have.record.name.as_str()).filter(|name| !updated.contains(name)).collect()
+/// Containers that will run on a network, and did not, or not as they will.
+fn starters<'a>(changes: &'a [Change], network: &str) -> impl Iterator<Item = &'a str> {
+    let runs = |change: &&Change| {
+        let as_it_is = change.verdict.is_update() && change.have.is_some_and(is_active);
+        change.init.is_none() && (change.verdict.starts || as_it_is)
+    };
+    let on = move |change: &&Change| {
+        change.becomes().is_some_and(|spec| spec.networks.contains_key(network))
+    };
+    changes.iter().filter(runs).filter(on).map(|change| change.name.as_str())
 }

@@ -5,6 +5,7 @@
 //! rollout keeps what it replaces until later steps, and who would wait for that does not roll.
 
 mod batches;
+mod beside;
 mod claims;
 mod holds;
 mod inits;
@@ -89,6 +90,7 @@ pub(super) fn draft(
     maker.order_of_resources(networks, volumes);
     maker.unused_networks();
     maker.order_of_claims();
+    maker.order_of_links(networks);
     maker.order_of_parents();
     maker.order_of_inits();
     maker.order_of_starts(waits);

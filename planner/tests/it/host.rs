@@ -309,6 +309,10 @@ impl FakeHost {
 
     fn create_network(&mut self, record: &NetworkRecord) -> Result<(), String> {
         refuse(self.observed.networks.contains_key(&record.name), "exists")?;
+        for (other, have) in &self.observed.networks {
+            let excluded = record.spec.excludes(&have.record.spec);
+            refuse(excluded && self.running_on(other).next().is_some(), "link excluded")?;
+        }
         // Where a link of the host leads, the route is the host's own.
         let own = record.subnets.iter().filter(|_| record.spec.parent().is_none());
         for subnet in own.clone() {
@@ -452,12 +456,20 @@ impl FakeHost {
         Ok(())
     }
 
+    fn running_on<'a>(&'a self, network: &'a str) -> impl Iterator<Item = &'a str> {
+        let on = self.observed.containers.values().filter(|c| active(c));
+        let on = on.filter(move |c| c.record.spec.networks.contains_key(network));
+        on.map(|c| c.record.name.as_str())
+    }
+
     /// What a container would be connected to if it started now.
     fn links_of(&self, container: &ObservedContainer) -> Result<BTreeMap<String, u32>, String> {
         let spec = &container.record.spec;
         let mut links = BTreeMap::new();
         for network in spec.networks.keys() {
             let here = self.observed.networks.get(network).ok_or("network missing")?;
+            let others = self.running_on(network).filter(|name| *name != container.record.name);
+            refuse(here.record.spec.is_for_one() && others.count() > 0, "link taken")?;
             refuse(!here.bridge_up, "bridge is down")?;
             links.insert(format!("network {network}"), self.networks[network]);
         }

@@ -1,5 +1,6 @@
 //! Two states in, a plan out as text.
 
+mod beside;
 mod bound;
 mod changes;
 mod contents;

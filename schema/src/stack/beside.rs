@@ -15,7 +15,7 @@ pub struct Beside {
 }
 
 /// How a container stands beside a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Way {
     /// With a MAC address of its own.
@@ -25,7 +25,7 @@ pub enum Way {
 }
 
 /// Which of its neighbours on the same link a container reaches.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MacvlanMode {
     /// All, directly.
@@ -40,7 +40,7 @@ pub enum MacvlanMode {
 }
 
 /// What is looked at to find who a packet is for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IpvlanMode {
     /// Frames, as on a switch.
@@ -53,7 +53,7 @@ pub enum IpvlanMode {
 }
 
 /// Which of its neighbours on the same link a container reaches.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IpvlanFlag {
     /// All.

@@ -64,11 +64,18 @@ fn make_names(roots: &Roots, network: &str) -> Result<(), StepError> {
     private_folders(&names).map_err(|e| StepError::refused("make folder", &names, e))
 }
 
-/// A network that another stack made since the plan was may have taken the subnet.
+/// A network that another stack made since the plan was may have taken the subnet, or the link.
 fn refuse_overlap(roots: &Roots, network: &NetworkRecord) -> Result<(), StepError> {
     // What a link of the host leads to is nobody's.
     let shared = |record: &NetworkRecord| record.spec.parent().is_some();
-    for other in records(roots)?.into_iter().filter(|other| !shared(other) && !shared(network)) {
+    for other in records(roots)? {
+        if other.project != network.project && network.spec.excludes(&other.spec) {
+            let why = format!("network `{}` has come to the same link", other.name);
+            return Err(StepError::Stale(why));
+        }
+        if shared(&other) || shared(network) {
+            continue;
+        }
         let clash = other.subnets.iter().find(|theirs| {
             let overlap =
                 |ours: &&Subnet| theirs.net.contains(&ours.net) || ours.net.contains(&theirs.net);
