@@ -131,14 +131,18 @@ fn is_socket(path: &str) -> bool {
     fs::metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
 }
 
-/// Whether the kernel speaks SCTP, or has a module that does, which comes with the first socket.
+/// Whether the kernel speaks SCTP, or has a module that does, which comes with the first socket. Where
+/// nobody can tell which modules there are, the start does.
 fn has_sctp() -> bool {
     let release = rustix::system::uname();
     let modules = Path::new("/lib/modules").join(release.release().to_string_lossy().as_ref());
     let lists = |list: &str| {
-        fs::read_to_string(modules.join(list)).is_ok_and(|text| text.contains("/sctp.ko"))
+        let text = fs::read_to_string(modules.join(list)).ok()?;
+        Some(text.contains("/sctp.ko"))
     };
-    Path::new("/proc/net/sctp").exists() || lists("modules.dep") || lists("modules.builtin")
+    let is_module = || Some(lists("modules.dep")? || lists("modules.builtin")?);
+    let loads_modules = || Path::new("/proc/modules").exists();
+    Path::new("/proc/net/sctp").exists() || (loads_modules() && is_module().unwrap_or(true))
 }
 
 /// Whether links can have IPv6 addresses: the kernel knows them and they are not switched off.
