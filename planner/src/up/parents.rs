@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::containers::{Change, Fate};
+use super::containers::{Change, Fate, Part};
 use super::resources::NetworkFate;
 use super::{Survey, is_active};
 use crate::desired::NetworkSpec;
@@ -21,7 +21,11 @@ pub(super) fn check(
         let spec = &fate.record.spec;
         let needed =
             fate.makes() || (fate.reconnects() && starters(changes, name).next().is_some());
-        if let Some(link) = missing(survey, spec).filter(|_| needed) {
+        let made = || {
+            let mut others = networks.values();
+            others.any(|other| makes(other, spec) && missing(survey, &other.record.spec).is_none())
+        };
+        if let Some(link) = missing(survey, spec).filter(|_| needed && !made()) {
             let (network, link) = ((*name).to_owned(), link.to_owned());
             problems.add(PlanProblem::NoLink { network, link });
         }
@@ -41,11 +45,11 @@ fn as_they_stay<'a>(
     networks: &BTreeMap<&str, NetworkFate>,
     changes: &[Change],
 ) -> Vec<(&'a str, &'a NetworkSpec)> {
-    let goes = |change: &Change| change.verdict.fate == Fate::Remove;
-    let leaves = |change: &Change, network: &str| {
-        let anew = change.verdict.fate == Fate::Replace;
-        goes(change)
-            || (anew && change.becomes().is_some_and(|s| !s.networks.contains_key(network)))
+    // One that hands over is there until the other one is good.
+    let leaves = |change: &Change, network: &str| match change.verdict.fate {
+        Fate::Remove => matches!(change.part, Part::Alone),
+        Fate::Replace => change.becomes().is_some_and(|s| !s.networks.contains_key(network)),
+        _ => false,
     };
     let stays = |name: &str, project: &str| {
         if networks.get(name).is_some_and(NetworkFate::makes) {
@@ -76,6 +80,18 @@ fn excluded(name: &str, spec: &NetworkSpec, there: &[(&str, &NetworkSpec)]) -> O
         other: (*other).to_owned(),
         theirs,
     })
+}
+
+/// Whether a network of the plan makes the link that another stands beside, a bridge, or what its
+/// VLAN is on.
+pub(super) fn makes(fate: &NetworkFate, spec: &NetworkSpec) -> bool {
+    let Some(beside) = &spec.beside else { return false };
+    let base = beside.vlan().map(|(base, _)| base);
+    let made = match &fate.record.spec.beside {
+        None => [beside.parent.as_deref(), base].contains(&Some(&fate.record.bridge)),
+        Some(theirs) => theirs.vlan().is_some() && theirs.parent.as_deref() == base,
+    };
+    made && fate.reconnects()
 }
 
 /// The link that is to be there and is not. A VLAN is made where its link is.

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::Maker;
+use crate::desired::ContainerSpec;
 use crate::plan::Slot;
-use crate::up::is_active;
+use crate::up::containers::Part;
 use crate::up::resources::NetworkFate;
+use crate::up::{is_active, parents};
 
 impl Maker<'_> {
     /// A network comes to a link when those are gone that exclude it there, or all who are on them;
@@ -15,7 +17,8 @@ impl Maker<'_> {
             let make =
                 self.networks.get(name).filter(|_| fate.makes()).and_then(|slots| slots.make);
             if let Some(make) = make {
-                for before in self.who_excludes(name, fate) {
+                let makers = self.makers_of_parent(name, fate, networks);
+                for before in self.who_excludes(name, fate).into_iter().chain(makers) {
                     self.draft.after(make, before);
                 }
             }
@@ -23,6 +26,19 @@ impl Maker<'_> {
                 self.order_of_lone_link(name);
             }
         }
+    }
+
+    /// The networks of the plan that make the link this one stands beside, or that its VLAN is on.
+    fn makers_of_parent(
+        &self,
+        name: &str,
+        fate: &NetworkFate,
+        networks: &BTreeMap<&str, NetworkFate>,
+    ) -> Vec<Slot> {
+        let others = networks
+            .iter()
+            .filter(|(other, theirs)| **other != name && parents::makes(theirs, &fate.record.spec));
+        others.filter_map(|(other, _)| self.networks.get(other)?.make).collect()
     }
 
     fn who_excludes(&self, name: &str, fate: &NetworkFate) -> Vec<Slot> {
@@ -43,20 +59,18 @@ impl Maker<'_> {
         slots
     }
 
+    /// One that changes as it is leaves and comes at once, and a start tries for a moment: to wait for
+    /// each other could be a circle there, and with one that serves until another has come.
     fn order_of_lone_link(&mut self, network: &str) {
         let (mut leave, mut come) = (Vec::new(), Vec::new());
         for (index, (change, slots)) in self.changes.iter().zip(&self.slots).enumerate() {
-            let had = change.have.is_some_and(|have| {
-                is_active(have) && have.record.spec.networks.contains_key(network)
-            });
-            let has = change.becomes().is_some_and(|spec| spec.networks.contains_key(network));
-            if had {
-                let left = slots.stop.or(slots.update.filter(|_| !has));
-                leave.extend(left.map(|step| (index, step)));
+            let has = |spec: &ContainerSpec| spec.networks.contains_key(network);
+            let had = change.have.is_some_and(|have| is_active(have) && has(&have.record.spec));
+            if had && !matches!(change.part, Part::Old) {
+                leave.extend(slots.stop.map(|step| (index, step)));
             }
-            if has {
-                let taken = slots.start.or(slots.update.filter(|_| !had));
-                come.extend(taken.map(|step| (index, step)));
+            if change.becomes().is_some_and(has) {
+                come.extend(slots.start.map(|step| (index, step)));
             }
         }
         for (taker, step) in &come {

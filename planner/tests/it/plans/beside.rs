@@ -169,7 +169,72 @@ fn the_next_one_comes_to_a_link_when_the_last_has_left() {
     let stack =
         |of_one: &[&str], of_two: &[&str]| alone([("one", on(of_one)), ("two", on(of_two))]);
     let host = up_with(&stack(&["wire", "default"], &["default"]));
-    apply(&host, &plan(&stack(&["default"], &["wire", "default"]), &host));
+    plan(&stack(&["default"], &["wire", "default"]), &host);
+}
+
+#[test]
+fn who_leaves_a_link_and_who_comes_never_wait_for_each_other() {
+    // Two change places while they run.
+    let both = |of_one: &str, of_two: &str| {
+        let mut stack = alone([("one", on(&[of_one])), ("two", on(&[of_two]))]);
+        stack.networks.insert("cable".into(), beside("cable", "eth1", PASSTHRU, 48));
+        stack
+    };
+    let host = up_with(&both("wire", "cable"));
+    plan(&both("cable", "wire"), &host);
+    // One leaves it and serves until its heir has come, which waits for the one that comes.
+    let host = up_with(&alone([("app", on(&["wire", "default"]))]));
+    let mut app = on(&["default"]);
+    app.image = Some("app:2".into());
+    app.deploy = rolled(RolloutOrder::StartFirst, FailureAction::Pause);
+    app.depends_on = [("web".to_owned(), dependency(Condition::ServiceStarted))].into();
+    plan(&alone([("app", app), ("web", on(&["wire", "default"]))]), &host);
+}
+
+#[test]
+fn a_rollout_to_another_network_of_the_same_link_is_told() {
+    let stack = |key: &'static str, way: Way, image: &str, order: RolloutOrder| {
+        let mut app = on(&[key]);
+        app.image = Some(image.into());
+        app.deploy = rolled(order, FailureAction::Rollback);
+        let mut stack = with([("app", app)]);
+        stack
+            .networks
+            .insert(key.into(), beside(key, "eth0", way, if key == "a" { 16 } else { 48 }));
+        stack
+    };
+    for order in [RolloutOrder::StartFirst, RolloutOrder::StopFirst] {
+        let host = up_with(&stack("a", L2, "app:1", order));
+        insta::allow_duplicates! {
+            assert_snapshot!(problems(&stack("b", L3, "app:2", order), &host), @r"network `shop_b` would stand beside link `eth0` as ipvlan (l3, bridge), and network `shop_a` stands there as ipvlan (l2, bridge), which a link cannot have both: make both the same, or name another `parent`");
+        }
+    }
+}
+
+#[test]
+fn a_link_may_be_one_that_the_same_plan_makes() {
+    let mut stack = with([("app", on(&["lan", "vm", "tagged", "twice"]))]);
+    let name = "com.docker.network.bridge.name".to_owned();
+    stack.networks.get_mut("lan").unwrap().driver_opts.insert(name, "br-lan".into());
+    for (key, link, part) in
+        [("vm", "br-lan", 16), ("twice", "eth0.10.20", 32), ("tagged", "eth0.10", 48)]
+    {
+        stack.networks.insert(key.into(), beside(key, link, BRIDGE, part));
+    }
+    let mut host = FakeHost::new();
+    host.observed.host.links = ["lo", "eth0"].map(String::from).into();
+    let made = steps(&plan(&stack, &host));
+    for line in ["1 create_network shop_lan", "2 create_network shop_tagged"] {
+        assert!(made.contains(line), "{made}");
+    }
+    for line in ["create_network shop_vm ← 0,1", "create_network shop_twice ← 0,2"] {
+        assert!(made.contains(line), "{made}");
+    }
+    host.observed.host.links = ["lo".to_owned()].into();
+    assert_snapshot!(problems(&stack, &host), @r"
+    this host has no link `eth0`, which network `shop_tagged` is to stand beside: `parent` is to be one that `ip link` lists, or `LINK.NUMBER` for a VLAN on one
+    this host has no link `eth0.10`, which network `shop_twice` is to stand beside: `parent` is to be one that `ip link` lists, or `LINK.NUMBER` for a VLAN on one
+    ");
 }
 
 #[test]
